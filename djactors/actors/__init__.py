@@ -1,0 +1,1 @@
+"""Who acts: the router and the user actors."""

@@ -1,0 +1,1 @@
+"""Bytes in, bytes out: listener, HTTP, Engine.IO sessions, WebSocket, authentication, routes."""

@@ -1,0 +1,1 @@
+"""The actor kernel: mailboxes, actors, refs and supervisors on Trio. It knows no notification."""

@@ -1,0 +1,1 @@
+"""What is durable: one writer thread, query-only readers, all SQL."""
