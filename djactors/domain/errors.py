@@ -1,0 +1,37 @@
+"""How the domain says no.
+
+The edge turns a code into an HTTP status or an ack error; the message names the field and the mend.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why a command was refused; the `code` of every error that a client sees."""
+
+    INVALID = "invalid"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    KEY_REUSED = "idempotency_key_reused"
+    NOT_IMPLEMENTED = "not_implemented"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault of ours
+    """A command that cannot be carried out as it stands; nothing of it was recorded."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def not_found() -> Refused:
+    """The one answer for what is missing, was removed, or belongs to somebody else: telling them apart would leak."""
+    return Refused(Code.NOT_FOUND, "not found")

@@ -1,0 +1,301 @@
+"""Domain events: what a backend says happened, decoded once and checked here.
+
+Rules:
+  * The union is tagged by `type`; unknown types and unknown fields are refused, so that a typo never passes silently.
+  * Ids are integers from 1 to 2^53 - 1: JavaScript holds no larger one exactly.
+  * Texts keep the lengths of the schema. NUL and lone surrogates are refused: PostgreSQL stores no NUL, UTF-8 no
+    surrogate (msgspec refuses these by itself).
+  * Whatever bytes come in, the only exception that leaves `decode_event` is `Refused`.
+
+Source: the contract's section "Domain events".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from djactors.domain.errors import Code, Refused
+from djactors.domain.times import utc_text
+
+MAX_ID = 2**53 - 1
+"""The largest integer that JavaScript holds exactly (Number.MAX_SAFE_INTEGER)."""
+
+MAX_BATCH = 1000
+"""Events in one batch post, as the contract says."""
+
+MAX_DATA_DEPTH = 16
+"""Levels of nesting in `data`: clients read it with recursive code; nothing that jumps to a resource needs more."""
+
+MAX_DATA_BYTES = 8192
+"""Encoded size of `data`: it is kept 30 days for each recipient and sent to each of their sockets."""
+
+MAX_WATCHERS = 1000
+"""Watchers that one event may name: each becomes a row in the same commit."""
+
+Id: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ID)]
+Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[\x20-\x7e]+\Z")]
+Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
+Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4000)]
+DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=50)]
+TypeName: TypeAlias = Annotated[str, Meta(max_length=50, pattern=r"\A[a-z][a-z0-9_]*\Z")]
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
+Role: TypeAlias = Literal["user", "manager", "admin", "service"]
+Priority: TypeAlias = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]
+
+
+class Common(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag_field="type"):
+    """What every domain event carries. `actor_id` did it and hears nothing of it; `id` makes a retry harmless."""
+
+    tenant_id: Id
+    actor_id: Id | None = None
+    id: Key | None = None
+    occurred_at: Moment | None = None
+
+
+class JobCreated(Common, frozen=True, tag="job.created"):
+    """A job came to be. Without `job_id` djactors numbers it."""
+
+    title: Title
+    requester_id: Id
+    job_id: Id | None = None
+    dj_id: DjId | None = None
+    project_id: Id | None = None
+    job_type_id: Id | None = None
+    assignee_id: Id | None = None
+    approver_id: Id | None = None
+    manager_id: Id | None = None
+    watcher_ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_WATCHERS)] = ()
+    deadline: Moment | None = None
+
+
+class JobAssigned(Common, frozen=True, tag="job.assigned"):
+    """A job was given to somebody, for the first time or anew."""
+
+    job_id: Id
+    assignee_id: Id
+
+
+class JobSubmitted(Common, frozen=True, tag="job.submitted"):
+    """A job waits for approval."""
+
+    job_id: Id
+    approver_id: Id | None = None
+
+
+class JobApproved(Common, frozen=True, tag="job.approved"):
+    """The approver said yes."""
+
+    job_id: Id
+
+
+class JobRejected(Common, frozen=True, tag="job.rejected"):
+    """The approver said no."""
+
+    job_id: Id
+    reason: Text | None = None
+
+
+class JobCompleted(Common, frozen=True, tag="job.completed"):
+    """The work is done."""
+
+    job_id: Id
+
+
+class JobDeadlineChanged(Common, frozen=True, tag="job.deadline_changed"):
+    """The deadline moved; None takes it away."""
+
+    job_id: Id
+    deadline: Moment | None
+
+
+class CommentAdded(Common, frozen=True, tag="comment.added"):
+    """Somebody commented on a job."""
+
+    job_id: Id
+    text: Text
+
+
+class JobWatched(Common, frozen=True, tag="job.watched"):
+    """A user wants to hear of a job's comments."""
+
+    job_id: Id
+    user_id: Id
+
+
+class JobUnwatched(Common, frozen=True, tag="job.unwatched"):
+    """A user no longer wants to."""
+
+    job_id: Id
+    user_id: Id
+
+
+class UserUpserted(Common, frozen=True, tag="user.upserted"):
+    """A user is new or changed."""
+
+    user_id: Id
+    name: Name
+    role: Role
+
+
+class TenantUpserted(Common, frozen=True, tag="tenant.upserted"):
+    """A tenant is new or changed. `time_zone` is an IANA name; its days are counted there."""
+
+    name: Name
+    time_zone: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+
+
+class NotificationRequested(Common, frozen=True, tag="notification.requested"):
+    """A backend asks for one notification in its own words."""
+
+    user_id: Id
+    notification_type: TypeName
+    priority: Priority
+    title: Title
+    message: Text | None = None
+    data: dict[str, Any] | None = None
+
+
+DomainEvent: TypeAlias = (
+    JobCreated
+    | JobAssigned
+    | JobSubmitted
+    | JobApproved
+    | JobRejected
+    | JobCompleted
+    | JobDeadlineChanged
+    | CommentAdded
+    | JobWatched
+    | JobUnwatched
+    | UserUpserted
+    | TenantUpserted
+    | NotificationRequested
+)
+
+_decoder: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
+_batch_decoder: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def event_type(event: DomainEvent) -> str:
+    """The tag of an event, such as `job.assigned`."""
+    return str(event.__struct_config__.tag)
+
+
+def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
+    """The domain event in a JSON text.
+
+    Raises:
+        Refused: `invalid`, with a message that names the field and what it must be.
+    """
+    event: DomainEvent = decode_json(_decoder, body)
+    # A NUL can only come as an escape: without one there is nothing to look for.
+    if b"\\u" in bytes(body):
+        _check_texts(msgspec.structs.asdict(event), "", MAX_DATA_DEPTH + 1)
+    _check_times(event)
+    if isinstance(event, NotificationRequested) and event.data is not None:
+        _check_data(event.data)
+    return event
+
+
+def decode_batch(body: bytes) -> list[msgspec.Raw]:
+    """The items of a batch post, each still to be decoded, so that a bad one does not sink the others.
+
+    Raises:
+        Refused: `invalid`, when the body is no JSON array or holds more than `MAX_BATCH` items.
+    """
+    items: list[msgspec.Raw] = decode_json(_batch_decoder, body)
+    if len(items) > MAX_BATCH:
+        raise Refused(Code.INVALID, f"a batch holds at most {MAX_BATCH} events, this one {len(items)}: split it")
+    return items
+
+
+def decode_json(decoder: msgspec.json.Decoder[Any], body: bytes | msgspec.Raw) -> Any:
+    """Decode whatever bytes may come, with every way in which that fails told as one refusal.
+
+    msgspec itself raises RecursionError on deep nesting, UnicodeDecodeError on bad UTF-8 and ValueError on very long
+    integers, none of them a MsgspecError.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        message = str(error)
+        if "surrogate" in message or ("truncated" in message and b"\\ud" in bytes(body).lower()):
+            message = "a text holds half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
+        raise Refused(Code.INVALID, message) from None
+    except RecursionError:
+        raise Refused(Code.INVALID, "the JSON is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise Refused(Code.INVALID, "the body is not valid UTF-8") from None
+    except (ValueError, OverflowError):
+        raise Refused(Code.INVALID, "the JSON holds a number that is out of range") from None
+
+
+def fingerprint(event: DomainEvent) -> str:
+    """SHA-256 of what the event says, whatever its spacing and order of keys: tells a retry from another body."""
+    return sha256(_encoder.encode(event)).hexdigest()
+
+
+def check_text(text: str, field: str) -> None:
+    """Refuse what PostgreSQL cannot hold.
+
+    Raises:
+        Refused: `invalid`, naming the field.
+    """
+    if "\0" in text:
+        raise Refused(Code.INVALID, f"{field} holds a NUL character: leave it out")
+
+
+def _check_texts(value: object, field: str, depth: int) -> None:
+    if depth < 0:
+        raise Refused(Code.INVALID, f"{field} is nested more than {MAX_DATA_DEPTH} levels deep")
+    if isinstance(value, str):
+        check_text(value, field)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            check_text(key, f"a key of {field or 'the event'}")
+            _check_texts(item, f"{field}.{key}" if field else _camel(key), depth - 1)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_texts(item, f"{field}[{index}]", depth - 1)
+
+
+def _check_times(event: DomainEvent) -> None:
+    for field in ("occurred_at", "deadline"):
+        moment = getattr(event, field, None)
+        if moment is not None:
+            try:
+                utc_text(moment)
+            except OverflowError:
+                raise Refused(Code.INVALID, f"{_camel(field)} is outside the years 1 to 9999 in UTC") from None
+
+
+def _check_data(data: dict[str, Any]) -> None:
+    _check_numbers(data, "data", MAX_DATA_DEPTH)
+    size = len(msgspec.json.encode(data))
+    if size > MAX_DATA_BYTES:
+        raise Refused(Code.INVALID, f"data is {size} bytes as JSON: at most {MAX_DATA_BYTES}")
+
+
+def _check_numbers(value: object, field: str, depth: int) -> None:
+    if depth < 0:
+        raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_numbers(item, f"{field}.{key}", depth - 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_numbers(item, f"{field}[{index}]", depth - 1)
+    elif isinstance(value, int) and abs(value) > MAX_ID:
+        raise Refused(Code.INVALID, f"{field} is an integer beyond 2^53 - 1: send it as text")
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

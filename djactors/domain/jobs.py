@@ -1,0 +1,128 @@
+"""A job as the workflow sees it, and what a domain event makes of it. Pure: no clock, no store.
+
+Source: the contract's job shape and its list of states.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from djactors.domain.events import JobAssigned, JobCreated
+from djactors.domain.times import utc_text
+
+Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", "rejected", "completed"]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One job of one tenant. `dj_id` is None for a job that was first heard of by its bare id. Times are UTC texts."""
+
+    tenant_id: int
+    id: int
+    dj_id: str | None
+    title: str
+    status: Status
+    created_at: str
+    updated_at: str
+    project_id: int | None = None
+    job_type_id: int | None = None
+    requester_id: int | None = None
+    assignee_id: int | None = None
+    approver_id: int | None = None
+    manager_id: int | None = None
+    deadline: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What people call it: `DJ-2026-0005`, or `Job 5` where no such number is known."""
+        return self.dj_id or f"Job {self.id}"
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A job as clients see it."""
+
+    id: int
+    dj_id: str | None
+    title: str
+    project_id: int | None
+    job_type_id: int | None
+    status: Status
+    requester_id: int | None
+    assignee_id: int | None
+    assignee_name: str | None
+    approver_id: int | None
+    manager_id: int | None
+    watcher_ids: tuple[int, ...]
+    deadline: str | None
+    created_at: str
+    updated_at: str
+
+
+def dj_id(year: int, number: int) -> str:
+    """`DJ-2026-0005`: the year and the number within it, four digits at least (seed)."""
+    return f"DJ-{year:04d}-{number:04d}"
+
+
+def created(event: JobCreated, job_id: int, number: str | None, now: str) -> Job:
+    """The job that a `job.created` brings, under the id and the DJ number that the store settled."""
+    return Job(
+        tenant_id=event.tenant_id,
+        id=job_id,
+        dj_id=number,
+        title=event.title,
+        status="open" if event.assignee_id is None else "assigned",
+        project_id=event.project_id,
+        job_type_id=event.job_type_id,
+        requester_id=event.requester_id,
+        assignee_id=event.assignee_id,
+        approver_id=event.approver_id,
+        manager_id=event.manager_id,
+        deadline=_text(event.deadline),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def first_heard_of(tenant_id: int, job_id: int, now: str) -> Job:
+    """A job that was never created here: an installation may begin in the middle of a job's life."""
+    return Job(
+        tenant_id=tenant_id,
+        id=job_id,
+        dj_id=None,
+        title=f"Job {job_id}",
+        status="open",
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def assigned(job: Job, event: JobAssigned, now: str) -> Job:
+    """The job after it was given to somebody."""
+    return msgspec.structs.replace(job, assignee_id=event.assignee_id, status="assigned", updated_at=now)
+
+
+def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> JobView:
+    """The job with what clients want beside it."""
+    return JobView(
+        id=job.id,
+        dj_id=job.dj_id,
+        title=job.title,
+        project_id=job.project_id,
+        job_type_id=job.job_type_id,
+        status=job.status,
+        requester_id=job.requester_id,
+        assignee_id=job.assignee_id,
+        assignee_name=assignee_name,
+        approver_id=job.approver_id,
+        manager_id=job.manager_id,
+        watcher_ids=watcher_ids,
+        deadline=job.deadline,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+    )
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else utc_text(moment)

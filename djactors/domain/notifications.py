@@ -1,0 +1,76 @@
+"""What a notification is, and its one JSON form: on the wire, in a list, in a replay.
+
+Source: the seed's "Server -> Client" events and the contract's `notification:new`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from djactors.domain.events import Priority
+
+HISTORY = timedelta(days=30)
+"""How long a notification stays in the inbox (seed: "30-day notification history")."""
+
+NotificationType: TypeAlias = Literal[
+    "job_assigned",
+    "approval_needed",
+    "approval_approved",
+    "approval_rejected",
+    "sla_alert_24h",
+    "sla_alert_overdue",
+    "comment_added",
+    "job_completed",
+]
+"""The seed's eight types. A backend may ask for types of its own through `notification.requested`."""
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """What will be told to one user, before it has an id: `data` is JSON text of an object, or None."""
+
+    user_id: int
+    type: str
+    priority: Priority
+    title: str
+    message: str | None
+    data: bytes | None
+
+
+class Notification(msgspec.Struct, frozen=True, rename="camel"):
+    """The payload of `notification:new`."""
+
+    id: int
+    type: str
+    priority: str
+    title: str
+    message: str | None
+    data: msgspec.Raw
+    created_at: str
+    replaces: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class InboxItem(msgspec.Struct, frozen=True, rename="camel"):
+    """A notification as a list shows it: with its read state."""
+
+    id: int
+    type: str
+    priority: str
+    title: str
+    message: str | None
+    data: msgspec.Raw
+    created_at: str
+    is_read: bool
+    read_at: str | None
+    replaces: int | msgspec.UnsetType = msgspec.UNSET
+
+
+NULL = msgspec.Raw(b"null")
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: object) -> bytes:
+    """JSON bytes of a struct or plain value; the one encoder of everything that leaves for a client."""
+    return _encoder.encode(value)

@@ -1,0 +1,124 @@
+"""Who hears of what: the seed's table of notification types, as a table.
+
+Pure. A rule names an audience by the part it has in the job; `recipients` resolves it for one job. Nobody is notified
+of what they did themselves, and nobody twice of one event, even where two parts meet in one person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+
+import msgspec
+
+from djactors.domain.events import Priority
+from djactors.domain.jobs import Job
+from djactors.domain.notifications import Draft, NotificationType, encode
+
+
+class Audience(StrEnum):
+    """The part that a person has in a job."""
+
+    ASSIGNEE = "assignee"
+    APPROVER = "approver"
+    REQUESTER = "requester"
+    MANAGER = "manager"
+    WATCHERS = "watchers"
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One row of the table.
+
+    `title` and `message` are filled from the job's label and title, the actor's name and the event's own words.
+    """
+
+    type: NotificationType
+    priority: Priority
+    audience: tuple[Audience, ...]
+    title: str
+    message: str = "{job_title}"
+
+
+_A = Audience
+RULES: Mapping[NotificationType, Rule] = {
+    rule.type: rule
+    for rule in (
+        Rule("job_assigned", "HIGH", (_A.ASSIGNEE,), "{job} assigned to you"),
+        Rule("approval_needed", "CRITICAL", (_A.APPROVER,), "{job} needs your approval"),
+        Rule("approval_approved", "MEDIUM", (_A.REQUESTER,), "{job} approved"),
+        Rule("approval_rejected", "HIGH", (_A.REQUESTER, _A.ASSIGNEE), "{job} rejected", "{words}"),
+        Rule("sla_alert_24h", "HIGH", (_A.ASSIGNEE,), "{job} is due in 24 hours"),
+        Rule("sla_alert_overdue", "CRITICAL", (_A.ASSIGNEE, _A.MANAGER), "{job} is overdue"),
+        Rule("comment_added", "MEDIUM", (_A.WATCHERS,), "{actor} commented on {job}", "{words}"),
+        Rule("job_completed", "LOW", (_A.REQUESTER,), "{job} completed"),
+    )
+}
+"""The seed's eight types with its priorities and recipients."""
+
+TRIGGERS: Mapping[str, NotificationType] = {
+    "job.created": "job_assigned",
+    "job.assigned": "job_assigned",
+    "job.submitted": "approval_needed",
+    "job.approved": "approval_approved",
+    "job.rejected": "approval_rejected",
+    "job.completed": "job_completed",
+    "comment.added": "comment_added",
+}
+"""Which domain event sets off which type; the two SLA alerts are set off by the clock."""
+
+ACTOR = "actor"
+"""Why the person who did it is not told: the reason that is recorded."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What comes of a rule: a draft for each person who is told, and who was left out and why."""
+
+    drafts: tuple[Draft, ...]
+    suppressed: tuple[tuple[int, str], ...]
+
+
+def apply(
+    rule: Rule,
+    job: Job,
+    *,
+    actor_id: int | None,
+    actor_name: str,
+    watchers: Callable[[], Iterable[int]],
+    words: str | None = None,
+    data: Mapping[str, object] | None = None,
+) -> Told:
+    """Who is told what of one event by one rule.
+
+    `watchers` is asked only where the rule wants them. `words` are the event's own (a reason, a comment); where there
+    are none the message is the job's title. `data` is what the type adds to `jobId` and `djId`.
+    """
+    facts = {"job": job.label, "job_title": job.title, "actor": actor_name, "words": words or job.title}
+    body = encode({"jobId": job.id, "djId": job.dj_id, **(data or {})})
+    title = rule.title.format_map(facts)[:255]
+    message = rule.message.format_map(facts)
+    people = recipients(rule, job, watchers)
+    return Told(
+        drafts=tuple(
+            Draft(user_id, rule.type, rule.priority, title, message, body) for user_id in people if user_id != actor_id
+        ),
+        suppressed=tuple((user_id, ACTOR) for user_id in people if user_id == actor_id),
+    )
+
+
+def recipients(rule: Rule, job: Job, watchers: Callable[[], Iterable[int]]) -> tuple[int, ...]:
+    """The people whom a rule concerns, each once, in the order in which the rule names their parts."""
+    people: dict[int, None] = {}
+    for part in rule.audience:
+        match part:
+            case Audience.ASSIGNEE:
+                found: Iterable[int | None] = (job.assignee_id,)
+            case Audience.APPROVER:
+                found = (job.approver_id,)
+            case Audience.REQUESTER:
+                found = (job.requester_id,)
+            case Audience.MANAGER:
+                found = (job.manager_id,)
+            case Audience.WATCHERS:
+                found = watchers()
+        people.update((person, None) for person in found if person is not None)
+    return tuple(people)

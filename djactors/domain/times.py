@@ -1,0 +1,25 @@
+"""Times are UTC text of one width, `2026-01-27T10:30:00.000000Z`: they sort as text in SQLite and PostgreSQL alike.
+
+Source: RFC 3339 for the form, the design notes for the width.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+TIME_WIDTH = 27
+"""Characters of a time text; what the columns that hold one are declared with."""
+
+
+def utc_text(moment: datetime) -> str:
+    """The text of an aware datetime.
+
+    Raises:
+        OverflowError: the moment leaves the years 1 to 9999 when it is turned into UTC.
+    """
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def from_text(text: str) -> datetime:
+    """The aware datetime of a text that `utc_text` made."""
+    return datetime.fromisoformat(text)
