@@ -5,11 +5,13 @@ Source: the contract's job shape and its list of states.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from djactors.domain.errors import Code, Refused
 from djactors.domain.events import JobAssigned, JobCreated
 from djactors.domain.times import utc_text
 
@@ -65,22 +67,29 @@ def dj_id(year: int, number: int) -> str:
     return f"DJ-{year:04d}-{number:04d}"
 
 
-def created(event: JobCreated, job_id: int, number: str | None, now: str) -> Job:
-    """The job that a `job.created` brings, under the id and the DJ number that the store settled."""
+def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | None, now: str) -> Job:
+    """The job that a `job.created` brings, under the id and the DJ number that the store settled.
+
+    `earlier` is what was heard of it by its bare id before; its state and assignee stay unless the event names one.
+    """
+    status: Status = "open" if event.assignee_id is None else "assigned"
+    assignee_id = event.assignee_id
+    if earlier is not None and assignee_id is None:
+        status, assignee_id = earlier.status, earlier.assignee_id
     return Job(
         tenant_id=event.tenant_id,
         id=job_id,
         dj_id=number,
         title=event.title,
-        status="open" if event.assignee_id is None else "assigned",
+        status=status,
         project_id=event.project_id,
         job_type_id=event.job_type_id,
         requester_id=event.requester_id,
-        assignee_id=event.assignee_id,
+        assignee_id=assignee_id,
         approver_id=event.approver_id,
         manager_id=event.manager_id,
         deadline=_text(event.deadline),
-        created_at=now,
+        created_at=now if earlier is None else earlier.created_at,
         updated_at=now,
     )
 
@@ -126,3 +135,27 @@ def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> J
 
 def _text(moment: datetime | None) -> str | None:
     return None if moment is None else utc_text(moment)
+
+
+MOVES: Mapping[str, tuple[Status, ...]] = {
+    "assign": ("open", "assigned", "rejected"),
+    "submit": ("assigned", "rejected"),
+    "approve": ("pending_approval",),
+    "reject": ("pending_approval",),
+    "complete": ("open", "assigned", "approved", "rejected"),
+}
+"""From which states each move is allowed: the whole state machine, as the contract draws it."""
+
+
+def check_move(job: Job, move: str) -> None:
+    """Refuse a move that the job's state does not allow.
+
+    Raises:
+        Refused: `conflict`, with a message that says what is allowed.
+    """
+    if job.status not in MOVES[move]:
+        allowed = [name for name, states in MOVES.items() if job.status in states]
+        raise Refused(
+            Code.CONFLICT,
+            f"{job.label} is {job.status}: {move} is not allowed; allowed: {', '.join(allowed) or 'nothing'}",
+        )

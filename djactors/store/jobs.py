@@ -1,0 +1,99 @@
+"""Jobs, their watchers and their DJ numbers: all SQL on them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from djactors.domain.jobs import Job, dj_id
+
+_COLUMNS = Job.__struct_fields__
+"""A job's fields are its columns, by the same names."""
+
+SELECT_JOB = f"SELECT {', '.join(_COLUMNS)} FROM jobs WHERE tenant_id = ? AND id = ?"
+SELECT_DJ_ID = "SELECT id FROM jobs WHERE tenant_id = ? AND dj_id = ?"
+SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_id = ? ORDER BY user_id"
+SELECT_NUMBER = "SELECT last_number FROM job_numbers WHERE tenant_id = ? AND year = ?"
+
+_UPSERT_JOB = f"""INSERT INTO jobs ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
+    ON CONFLICT (tenant_id, id) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("tenant_id", "id"))}"""
+_UPSERT_NUMBER = """INSERT INTO job_numbers (tenant_id, year, last_number) VALUES (?, ?, ?)
+    ON CONFLICT (tenant_id, year) DO UPDATE SET last_number = excluded.last_number"""
+_INSERT_WATCHER = """INSERT INTO job_watchers (tenant_id, job_id, user_id, created_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT (tenant_id, job_id, user_id) DO NOTHING"""
+
+
+class JobRows:
+    """The jobs that one transaction has read or changed."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._jobs: dict[tuple[int, int], Job | None] = {}
+        self._watchers: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._dj_ids: set[tuple[int, str]] = set()
+        self._dirty: dict[tuple[int, int], Job] = {}
+        self._dirty_numbers: set[tuple[int, int]] = set()
+        self._new_watchers: list[tuple[int, int, int]] = []
+
+    def get(self, tenant_id: int, job_id: int) -> Job | None:
+        """The job as it stands in this transaction."""
+        key = tenant_id, job_id
+        if key not in self._jobs:
+            row = self._connection.execute(SELECT_JOB, key).fetchone()
+            self._jobs[key] = None if row is None else Job(**dict(zip(_COLUMNS, row, strict=True)))
+        return self._jobs[key]
+
+    def put(self, job: Job) -> None:
+        """Stage a job's new state."""
+        key = job.tenant_id, job.id
+        self._jobs[key] = self._dirty[key] = job
+        if job.dj_id is not None:
+            self._dj_ids.add((job.tenant_id, job.dj_id))
+
+    def has_dj_id(self, tenant_id: int, number: str) -> bool:
+        """Whether the tenant has a job of this DJ number."""
+        if (tenant_id, number) in self._dj_ids:
+            return True
+        return self._connection.execute(SELECT_DJ_ID, (tenant_id, number)).fetchone() is not None
+
+    def next_number(self, tenant_id: int, year: int) -> str:
+        """The tenant's next DJ number of a year. Without gaps: a rollback gives it back."""
+        key = tenant_id, year
+        last = self._numbers.get(key)
+        if last is None:
+            row = self._connection.execute(SELECT_NUMBER, key).fetchone()
+            last = 0 if row is None else int(row[0])
+        self._numbers[key] = last + 1
+        self._dirty_numbers.add(key)
+        return dj_id(year, last + 1)
+
+    def watchers(self, tenant_id: int, job_id: int) -> tuple[int, ...]:
+        """The users who watch a job, by id."""
+        key = tenant_id, job_id
+        if key not in self._watchers:
+            rows = self._connection.execute(SELECT_WATCHERS, key).fetchall()
+            self._watchers[key] = tuple(row[0] for row in rows)
+        return self._watchers[key]
+
+    def watch(self, tenant_id: int, job_id: int, user_ids: tuple[int, ...]) -> None:
+        """Stage new watchers."""
+        now = set(self.watchers(tenant_id, job_id))
+        new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in now]
+        self._new_watchers.extend((tenant_id, job_id, user_id) for user_id in new)
+        self._watchers[tenant_id, job_id] = tuple(sorted(now.union(new)))
+
+    def flush(self, now: str) -> None:
+        """Write what is staged."""
+        run = self._connection.executemany
+        if self._dirty:
+            run(_UPSERT_JOB, [msgspec.structs.astuple(job) for job in self._dirty.values()])
+            self._dirty.clear()
+        if self._dirty_numbers:
+            run(_UPSERT_NUMBER, [(*key, self._numbers[key]) for key in sorted(self._dirty_numbers)])
+            self._dirty_numbers.clear()
+        if self._new_watchers:
+            run(_INSERT_WATCHER, [(*row, now) for row in self._new_watchers])
+            self._new_watchers.clear()

@@ -1,0 +1,256 @@
+"""The unit of work: everything that one transaction is about to write, gathered first and written in bulk.
+
+Rules:
+  * Rows are read once and kept for the length of the transaction; there is one writer, so nothing changes under them.
+  * `flush` writes what is staged, each table with one `executemany`, parents before children. Whatever must see the
+    rows in SQL calls it first.
+  * Sequence numbers and ids are taken from counters that are written back in the same transaction: a rollback gives
+    them back, and what is committed has neither gaps nor repeats.
+  * `writes` counts every staging. A command that is refused after it staged something must not be passed over in place:
+    see `Recorder`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from djactors.domain.commands import Change
+from djactors.domain.errors import Code, Refused
+from djactors.domain.jobs import Job
+from djactors.store.jobs import JobRows
+
+SELECT_TENANT = "SELECT name, time_zone, job_numbering, last_job_id, last_seq FROM tenants WHERE id = ?"
+SELECT_USER = "SELECT tenant_id, name, role, unread_count FROM users WHERE id = ?"
+SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
+
+_INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, last_seq, created_at,
+    updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, last_seq = ?,
+    updated_at = ? WHERE id = ?"""
+_INSERT_USER = """INSERT INTO users (id, tenant_id, name, role, unread_count, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_USER = "UPDATE users SET name = ?, role = ?, unread_count = ?, updated_at = ? WHERE id = ?"
+_UPDATE_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
+_INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, idempotency_key, fingerprint,
+    answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
+    data, created_at, expires_at, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_SUPPRESSION = """INSERT INTO suppressions (id, tenant_id, user_id, event_id, type, reason, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+
+NAMES = {
+    "new": "notification:new",
+    "read": "notification:read",
+    "deleted": "notification:deleted",
+    "job_assigned": "job:assigned",
+    "approval_changed": "approval:status-changed",
+    "job_updated": "job:updated",
+}
+"""The kinds of change in the log, and the Socket.IO event that each of them is to a client."""
+
+
+class Tenant:
+    """A tenant's row inside one transaction."""
+
+    __slots__ = ("dirty", "id", "job_numbering", "last_job_id", "last_seq", "name", "new", "time_zone")
+
+    def __init__(
+        self, tenant_id: int, name: str, time_zone: str, job_numbering: str | None, last_job_id: int, last_seq: int
+    ) -> None:
+        self.id = tenant_id
+        self.name = name
+        self.time_zone = time_zone
+        self.job_numbering = job_numbering
+        self.last_job_id = last_job_id
+        self.last_seq = last_seq
+        self.new = False
+        self.dirty = False
+
+
+class User:
+    """A user's row inside one transaction."""
+
+    __slots__ = ("dirty", "id", "name", "new", "role", "tenant_id", "unread")
+
+    def __init__(self, user_id: int, tenant_id: int, name: str, role: str, unread: int) -> None:
+        self.id = user_id
+        self.tenant_id = tenant_id
+        self.name = name
+        self.role = role
+        self.unread = unread
+        self.new = False
+        self.dirty = False
+
+
+class UnitOfWork:
+    """What one transaction on one connection reads, stages and writes.
+
+    `now` is the time text of all its rows, `expires` the one at which its notifications leave the inbox.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, now: str, expires: str) -> None:
+        self.connection = connection
+        self.now = now
+        self.expires = expires
+        self.writes = 0
+        self.jobs = JobRows(connection)
+        self.changes: dict[int, list[Change]] = {}
+        self.unread: dict[tuple[int, int], int] = {}
+        self.keys: dict[tuple[int, str], tuple[str, bytes]] = {}
+        self._tenants: dict[int, Tenant | None] = {}
+        self._users: dict[int, User | None] = {}
+        self._counters: dict[str, int] = {}
+        self._dirty_counters: set[str] = set()
+        self._events: list[tuple[object, ...]] = []
+        self._notifications: list[tuple[object, ...]] = []
+        self._suppressions: list[tuple[object, ...]] = []
+        self._log: list[tuple[object, ...]] = []
+
+    def tenant(self, tenant_id: int) -> Tenant | None:
+        """The tenant, or None where it is not known yet."""
+        if tenant_id not in self._tenants:
+            row = self.connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
+            self._tenants[tenant_id] = None if row is None else Tenant(tenant_id, *row)
+        return self._tenants[tenant_id]
+
+    def user(self, user_id: int) -> User | None:
+        """The user, or None where it is not known yet."""
+        if user_id not in self._users:
+            row = self.connection.execute(SELECT_USER, (user_id,)).fetchone()
+            self._users[user_id] = None if row is None else User(user_id, *row)
+        return self._users[user_id]
+
+    def check_users(self, tenant_id: int, people: Iterable[tuple[str, int | None]]) -> None:
+        """Refuse ids that belong to another tenant; `people` are (field, id) pairs. Creates nothing.
+
+        Raises:
+            Refused: `conflict`, naming the field.
+        """
+        for field, user_id in people:
+            if user_id is not None:
+                user = self.user(user_id)
+                if user is not None and user.tenant_id != tenant_id:
+                    raise Refused(Code.CONFLICT, f"{field}: user {user_id} belongs to another tenant")
+
+    def ensure_tenant(self, tenant_id: int) -> Tenant:
+        """The tenant, created if it was not known."""
+        tenant = self.tenant(tenant_id)
+        if tenant is None:
+            tenant = Tenant(tenant_id, f"Tenant {tenant_id}", "UTC", None, 0, 0)
+            tenant.new = True
+            self._tenants[tenant_id] = tenant
+            self.touch(tenant)
+        return tenant
+
+    def ensure_user(self, tenant_id: int, user_id: int) -> User:
+        """The user, created if it was not known. Whose tenant it is must have been checked before."""
+        user = self.user(user_id)
+        if user is None:
+            user = User(user_id, tenant_id, f"User {user_id}", "user", 0)
+            user.new = True
+            self._users[user_id] = user
+            self.touch(user)
+        return user
+
+    def touch(self, row: Tenant | User) -> None:
+        """Note that a row was changed and must be written."""
+        row.dirty = True
+        self.writes += 1
+
+    def count_unread(self, user: User, difference: int) -> None:
+        """Change a user's unread count."""
+        user.unread += difference
+        self.unread[user.tenant_id, user.id] = user.unread
+        self.touch(user)
+
+    def next_id(self, counter: str) -> int:
+        """The next id of a kind of row."""
+        value = self._counters.get(counter)
+        if value is None:
+            value = int(self.connection.execute(SELECT_COUNTER, (counter,)).fetchone()[0])
+        value += 1
+        self._counters[counter] = value
+        self._dirty_counters.add(counter)
+        self.writes += 1
+        return value
+
+    def log(
+        self, tenant: Tenant, user_id: int | None, kind: str, body: bytes, notification_id: int | None = None
+    ) -> int:
+        """Stamp a change with the tenant's next sequence number and put it into the log that clients replay.
+
+        A change of kind `new` is replayed from its notification's row, so its body is not stored a second time.
+        """
+        tenant.last_seq += 1
+        self.touch(tenant)
+        stored = None if notification_id is not None else body.decode()
+        self._log.append((tenant.id, tenant.last_seq, user_id, kind, notification_id, stored, self.now))
+        change = Change(tenant.id, tenant.last_seq, user_id, NAMES[kind], body)
+        self.changes.setdefault(tenant.id, []).append(change)
+        return tenant.last_seq
+
+    def add_event(self, row: tuple[object, ...]) -> None:
+        """Stage a row of `domain_events`."""
+        self._events.append(row)
+        self.writes += 1
+
+    def add_notification(self, row: tuple[object, ...]) -> None:
+        """Stage a row of `notifications`."""
+        self._notifications.append(row)
+        self.writes += 1
+
+    def add_suppression(self, row: tuple[object, ...]) -> None:
+        """Stage a row of `suppressions`."""
+        self._suppressions.append(row)
+        self.writes += 1
+
+    def save_job(self, job: Job) -> None:
+        """Stage a job's new state."""
+        self.jobs.put(job)
+        self.writes += 1
+
+    def flush(self) -> None:
+        """Write everything that is staged, parents before children."""
+        self._flush_tenants()
+        self._flush_users()
+        run = self.connection.executemany
+        if self._dirty_counters:
+            run(_UPDATE_COUNTER, [(self._counters[name], name) for name in sorted(self._dirty_counters)])
+            self._dirty_counters.clear()
+        self.jobs.flush(self.now)
+        for statement, rows in (
+            (_INSERT_EVENT, self._events),
+            (_INSERT_NOTIFICATION, self._notifications),
+            (_INSERT_SUPPRESSION, self._suppressions),
+            (_INSERT_CHANGE, self._log),
+        ):
+            if rows:
+                run(statement, rows)
+                rows.clear()
+
+    def _flush_tenants(self) -> None:
+        dirty = [tenant for tenant in self._tenants.values() if tenant is not None and tenant.dirty]
+        now = self.now
+        self.connection.executemany(
+            _INSERT_TENANT,
+            [(t.id, t.name, t.time_zone, t.job_numbering, t.last_job_id, t.last_seq, now, now) for t in dirty if t.new],
+        )
+        self.connection.executemany(
+            _UPDATE_TENANT,
+            [(t.name, t.time_zone, t.job_numbering, t.last_job_id, t.last_seq, now, t.id) for t in dirty if not t.new],
+        )
+        for tenant in dirty:
+            tenant.new = tenant.dirty = False
+
+    def _flush_users(self) -> None:
+        dirty = [user for user in self._users.values() if user is not None and user.dirty]
+        now = self.now
+        self.connection.executemany(
+            _INSERT_USER, [(u.id, u.tenant_id, u.name, u.role, u.unread, now, now) for u in dirty if u.new]
+        )
+        self.connection.executemany(_UPDATE_USER, [(u.name, u.role, u.unread, now, u.id) for u in dirty if not u.new])
+        for user in dirty:
+            user.new = user.dirty = False
