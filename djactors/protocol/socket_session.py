@@ -1,0 +1,159 @@
+"""The Socket.IO side of one Engine.IO session, without I/O: which namespaces are joined, and what a client may send.
+
+    namespace     client sends                                            server
+    (unknown)     CONNECT → ConnectRequested, namespace is pending
+    pending       anything is a violation                                 accept → joined, refuse → unknown
+    joined        EVENT, ACK; DISCONNECT → DisconnectRequested, unknown   emit, ack; disconnect → unknown
+
+A violation raises `ProtocolError`, after which the connection is to be closed: the document demands it, and nothing a
+stock client sends is one. A CONNECT must always be answered: the JavaScript client waits for ever. What the session
+returns to be sent is an `EncodedPacket` for an outbox that is not its own. Source: the Socket.IO protocol document,
+revision 5, "Exchange protocol".
+"""
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from djactors.protocol.encoded import EncodedPacket
+from djactors.protocol.errors import ProtocolError
+from djactors.protocol.socket_packets import (
+    MAX_ATTACHMENT_BYTES,
+    PacketDecoder,
+    SocketPacket,
+    SocketPacketType,
+    encode_event,
+    encode_packet,
+)
+
+# A client has one socket for each namespace of the server; more than a few is not a client.
+MAX_NAMESPACES = 8
+
+
+class ConnectRequested(msgspec.Struct, frozen=True):
+    """The client wants to join: authenticate, then `accept` or `refuse`. `auth` is empty if it sent none."""
+
+    namespace: str
+    auth: dict[str, Any]
+
+
+class EventReceived(msgspec.Struct, frozen=True):
+    """The client emitted an event. With an `ack_id` (0 is one) it waits for an `ack`."""
+
+    namespace: str
+    name: str
+    args: list[Any]
+    ack_id: int | None
+
+
+class AckReceived(msgspec.Struct, frozen=True):
+    """The client acknowledged an event. Nothing says that it was ever asked to: ignore an id that is not awaited."""
+
+    namespace: str
+    ack_id: int
+    args: list[Any]
+
+
+class DisconnectRequested(msgspec.Struct, frozen=True):
+    """The client left the namespace, as it does on its own `disconnect()`; it expects no answer."""
+
+    namespace: str
+
+
+SocketEvent = ConnectRequested | EventReceived | AckReceived | DisconnectRequested
+
+
+class NotJoinedError(LookupError):
+    """The server wanted to use a namespace that is not, or no longer, in the state for it."""
+
+
+class _Membership(Enum):
+    PENDING = "pending"
+    JOINED = "joined"
+
+
+_JOINED = _Membership.JOINED
+_EVENT = SocketPacketType.EVENT
+_ACK = SocketPacketType.ACK
+
+
+class SocketSession:
+    """Namespaces of one client. See the module's table for what each call does to them."""
+
+    __slots__ = ("_decoder", "_max_namespaces", "_memberships")
+
+    def __init__(
+        self, *, max_namespaces: int = MAX_NAMESPACES, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES
+    ) -> None:
+        self._decoder = PacketDecoder(max_attachment_bytes)
+        self._max_namespaces = max_namespaces
+        self._memberships: dict[str, _Membership] = {}
+
+    def is_joined(self, namespace: str = "/") -> bool:
+        """Whether the namespace was accepted and neither side has left it."""
+        return self._memberships.get(namespace) is _JOINED
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no namespace is joined or pending: past the deadline for a first CONNECT, close such a session."""
+        return not self._memberships
+
+    def receive(self, message: str | bytes) -> SocketEvent | None:
+        """Take one Engine.IO message; return what it says, `None` while attachments are still due."""
+        packet = self._decoder.receive(message)
+        if packet is None:
+            return None
+        membership = self._memberships.get(packet.namespace)
+        if membership is _JOINED:
+            if packet.type is _EVENT:
+                name, *args = packet.data
+                return EventReceived(packet.namespace, name, args, packet.ack_id)
+            if packet.type is _ACK and packet.ack_id is not None:
+                return AckReceived(packet.namespace, packet.ack_id, packet.data)
+            if packet.type is SocketPacketType.DISCONNECT:
+                del self._memberships[packet.namespace]
+                return DisconnectRequested(packet.namespace)
+        elif membership is None and packet.type is SocketPacketType.CONNECT:
+            if len(self._memberships) >= self._max_namespaces:
+                raise ProtocolError("namespaces", f"more than {self._max_namespaces} namespaces")
+            self._memberships[packet.namespace] = _Membership.PENDING
+            return ConnectRequested(packet.namespace, packet.data or {})
+        standing = "unknown" if membership is None else membership.value
+        raise ProtocolError("unexpected_packet", f"a {packet.type.name} packet for a namespace that is {standing}")
+
+    def accept(self, namespace: str, sid: str, extra: dict[str, Any] | None = None) -> EncodedPacket:
+        """Let the pending client in. `sid` is public, so not the engine's; `extra` may carry `pid` for recovery."""
+        self._require(namespace, _Membership.PENDING)
+        packet = encode_packet(SocketPacket(SocketPacketType.CONNECT, namespace, {"sid": sid, **(extra or {})}))
+        self._memberships[namespace] = _JOINED
+        return packet
+
+    def refuse(self, namespace: str, message: str, data: Any = None) -> EncodedPacket:
+        """Turn the pending client away; it will not retry by itself. `data` reaches it as `error.data`."""
+        self._require(namespace, _Membership.PENDING)
+        reply = {"message": message} if data is None else {"message": message, "data": data}
+        packet = encode_packet(SocketPacket(SocketPacketType.CONNECT_ERROR, namespace, reply))
+        del self._memberships[namespace]
+        return packet
+
+    def disconnect(self, namespace: str = "/") -> EncodedPacket:
+        """Put the client out of the namespace; it will not reconnect by itself. To make it, close the transport."""
+        self._require(namespace, _JOINED)
+        packet = encode_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
+        del self._memberships[namespace]
+        return packet
+
+    def emit(self, name: str, *args: Any, namespace: str = "/", ack_id: int | None = None) -> EncodedPacket:
+        """Encode an event for this client alone. What goes to many is encoded once by `encode_event`."""
+        self._require(namespace, _JOINED)
+        return encode_event(name, *args, namespace=namespace, ack_id=ack_id)
+
+    def ack(self, namespace: str, ack_id: int, *args: Any) -> EncodedPacket:
+        """Acknowledge an event. Raises `NotJoinedError` if the client left while its event was handled."""
+        self._require(namespace, _JOINED)
+        return encode_packet(SocketPacket(_ACK, namespace, list(args), ack_id))
+
+    def _require(self, namespace: str, membership: _Membership) -> None:
+        if self._memberships.get(namespace) is not membership:
+            raise NotJoinedError(f"namespace {namespace} is not {membership.value}")
