@@ -15,6 +15,11 @@ UPDATE_REMOVED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, remo
 
 
 def mark_read(unit: UnitOfWork, command: MarkRead) -> Counted:
+    """Stamp one notification as read; the unread count falls by one if it was not yet.
+
+    Raises:
+        Refused: `not_found`, for one that is missing, was removed or is somebody else's.
+    """
     is_read, removed_seq = _own_notification(unit, command)
     if removed_seq is not None:
         raise not_found()
@@ -28,6 +33,7 @@ def mark_read(unit: UnitOfWork, command: MarkRead) -> Counted:
 
 
 def mark_all_read(unit: UnitOfWork, command: MarkAllRead) -> Counted:
+    """Stamp everything unread as read, with one change in the log."""
     tenant, user = unit.tenant(command.tenant_id), unit.user(command.user_id)
     if tenant is None or user is None or user.tenant_id != tenant.id or user.unread == 0:
         return Counted(0)
@@ -39,6 +45,11 @@ def mark_all_read(unit: UnitOfWork, command: MarkAllRead) -> Counted:
 
 
 def delete(unit: UnitOfWork, command: Delete) -> Counted:
+    """Take one notification out of the inbox by a stamp; the log still points at its row.
+
+    Raises:
+        Refused: `not_found`, for one that never was or is somebody else's.
+    """
     is_read, removed_seq = _own_notification(unit, command)
     tenant, user = unit.ensure_tenant(command.tenant_id), unit.ensure_user(command.tenant_id, command.user_id)
     if removed_seq is None:

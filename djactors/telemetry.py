@@ -1,0 +1,90 @@
+"""What an installation tells of itself: one catalogue of log entries and metrics, passed in, never global.
+
+Rules: an entry carries tenant, user and event ids and never a token, a secret, a title or a message; outside a terminal it
+is one JSON line, whatever a field holds. Metric labels come from fixed sets: no id is ever one.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Histogram bounds in seconds: half a millisecond is a good commit, half a second the seed's bound for a delivery."""
+
+
+class Metrics:
+    """The metrics of one server, in a registry of its own so that several servers fit in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.connections = Gauge(
+            "djactors_connections", "Open Engine.IO sessions", ["transport"], registry=self.registry
+        )
+        self.users = Gauge("djactors_users", "User actors alive", registry=self.registry)
+        self.events = Counter(
+            "djactors_domain_events", "Domain events by type and outcome", ["type", "outcome"], registry=self.registry
+        )
+        self.commands = Counter(
+            "djactors_inbox_commands", "Inbox commands by name and outcome", ["name", "outcome"], registry=self.registry
+        )
+        self.delivery = Histogram(
+            "djactors_delivery_seconds", "From the commit to the write", buckets=FAST, registry=self.registry
+        )
+        self.commit = Histogram("djactors_commit_seconds", "One commit", buckets=FAST, registry=self.registry)
+        self.commit_items = Histogram(
+            "djactors_commit_commands",
+            "Commands in one commit",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=self.registry,
+        )
+        self.mailbox = Gauge(
+            "djactors_mailbox_depth", "Messages waiting, by kind of actor", ["actor"], registry=self.registry
+        )
+        self.restarts = Counter(
+            "djactors_actor_restarts", "Restarts by kind of actor", ["actor"], registry=self.registry
+        )
+        self.quarantines = Counter(
+            "djactors_actor_quarantines", "Actors set aside by kind", ["actor"], registry=self.registry
+        )
+        self.refusals = Counter("djactors_refusals", "What was refused, by reason", ["reason"], registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
+    """A logger that writes to `stream` (standard error by default): JSON lines, or readable text on a terminal."""
+    stream = sys.stderr if stream is None else stream
+    readable = log_format == "console" or (log_format == "auto" and stream.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    )
+    processors: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if not readable:
+        processors.append(structlog.processors.dict_tracebacks)
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(stream),
+        processors=[*processors, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        context_class=dict,
+    )
+    return logger
+
+
+class Telemetry:
+    """Logger and metrics, handed to whoever has something to tell."""
+
+    def __init__(
+        self, logger: structlog.typing.FilteringBoundLogger | None = None, metrics: Metrics | None = None
+    ) -> None:
+        self.log = make_logger("json", "error") if logger is None else logger
+        self.metrics = Metrics() if metrics is None else metrics
