@@ -1,0 +1,205 @@
+"""HTTP's nouns: a request, a response, the limits of a connection, and what the application must offer.
+
+They know no socket, so a route is tested by building a `Request` and looking at the `Response`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import trio
+
+from djactors.edge.stream import ByteStream
+
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+}
+# RFC 9110 sections 8.6 and 15: these carry neither a body nor, for 1xx and 204, a Content-Length.
+_BODILESS: Final = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may cost. Sizes in bytes, times in seconds."""
+
+    # From the first byte of a request to the end of its head, and from accepting to the first byte of the first
+    # request: slow heads hold a slot without having shown a token.
+    header_timeout: float = 10.0
+    # Between requests: longer than the 60 s for which common proxies keep an idle connection, so that the proxy is the
+    # one who closes and never sends into a connection that is just closing.
+    idle_timeout: float = 75.0
+    # For a whole body: 1 MB at 300 kbit/s.
+    body_timeout: float = 30.0
+    # The longest that a response may make no progress before the connection is given up.
+    write_timeout: float = 30.0
+    # Browsers and proxies keep to 8 KiB a field and 16 KiB in all.
+    max_target: int = 8 * 1024
+    max_head: int = 16 * 1024
+    max_headers: int = 100
+    # Bytes of pipelined requests that are kept while a handler is parked; beyond it the socket is left unread.
+    max_pipelined: int = 64 * 1024
+
+
+class RequestRefused(Exception):  # noqa: N818 - a verdict on the request, not a fault of the program
+    """The request cannot be served as HTTP: answer `status` and close. `headers` are added to the refusal."""
+
+    def __init__(self, status: int, code: str, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+
+class Request:
+    """One HTTP request. `headers` has lower-case names; `query` keeps the first value of a repeated name.
+
+    `path` and `query` are percent-decoded, with U+FFFD for bytes that are not UTF-8; `target` is what was sent.
+    `content_length` is None for a chunked body whose length is not known beforehand. `disconnected` becomes true when
+    the client goes away inside `watch_disconnect`.
+    """
+
+    __slots__ = (
+        "_watch",
+        "body",
+        "content_length",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "peer",
+        "query",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        method: str = "GET",
+        path: str = "/",
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        peer: str = "127.0.0.1",
+        target: str | None = None,
+        version: str = "1.1",
+        keep_alive: bool = True,
+        content_length: int | None = 0,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = {} if query is None else query
+        self.headers = {} if headers is None else headers
+        self.body = body
+        self.peer = peer
+        self.target = path if target is None else target
+        self.version = version
+        self.keep_alive = keep_alive
+        self.content_length = content_length
+        self.disconnected = False
+        self._watch: Callable[[Request], AbstractAsyncContextManager[trio.CancelScope]] | None = None
+
+    def __repr__(self) -> str:
+        # Neither the query nor the headers: both may carry secrets.
+        return f"<Request {self.method} {self.path!r} from {self.peer}>"
+
+    def header(self, name: str) -> str | None:
+        """Return the value of the header with this lower-case name, or None."""
+        return self.headers.get(name)
+
+    def tokens(self, name: str) -> list[str]:
+        """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
+        value = self.headers.get(name)
+        return [token.strip().lower() for token in value.split(",")] if value else []
+
+    def attach(self, watch: Callable[["Request"], AbstractAsyncContextManager[trio.CancelScope]]) -> None:
+        """Let the connection that carries the request watch for its client's departure."""
+        self._watch = watch
+
+    @asynccontextmanager
+    async def watch_disconnect(self) -> AsyncIterator[trio.CancelScope]:
+        """Cancel the block when the client goes away, which is then visible as `disconnected`.
+
+        For handlers that park, such as a long poll. Bytes of a next request that arrive meanwhile are kept. Yields the
+        block's cancel scope. A request that no connection carries is never disconnected.
+        """
+        if self._watch is None:
+            with trio.CancelScope() as scope:
+                yield scope
+            return
+        async with self._watch(self) as scope:
+            yield scope
+
+
+class Response:
+    """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs."""
+
+    __slots__ = ("body", "close", "content_type", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        content_type: str = "application/json",
+        headers: Iterable[tuple[str, str]] = (),
+        close: bool = False,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers = tuple(headers)
+        self.close = close
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.body)} bytes>"
+
+    def encode(self, *, head_only: bool = False, connection: bytes = b"") -> bytes:
+        """Return the whole response as it goes onto the wire.
+
+        `head_only` leaves the body out (HEAD) but states its length; `connection` is the value of that header, if any.
+        Raises `ValueError` for a header that contains a line break, which would let its source write headers.
+        """
+        parts = [_STATUS_LINES[self.status]]
+        bodiless = self.status in _BODILESS
+        if not bodiless:
+            parts.append(b"content-length: %d\r\n" % len(self.body))
+            if self.body:
+                parts.append(b"content-type: %s\r\n" % _field_value(self.content_type))
+        parts.extend(b"%s: %s\r\n" % (_field_value(name), _field_value(value)) for name, value in self.headers)
+        if connection:
+            parts.append(b"connection: %s\r\n" % connection)
+        parts.append(b"\r\n")
+        if not (head_only or bodiless):
+            parts.append(self.body)
+        return b"".join(parts)
+
+
+def _field_value(text: str) -> bytes:
+    if "\r" in text or "\n" in text or "\0" in text:
+        raise ValueError("a response header contains a line break or NUL")
+    return text.encode("latin-1")
+
+
+class Application(Protocol):
+    """What the HTTP loop asks of the program behind it. All of it runs in the connection's own task."""
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request whose body has been read. It is not limited in time; what it raises becomes a 500."""
+
+    def body_limit(self, request: Request) -> int:
+        """Return how many bytes of body this request may bring, judged by its head alone."""
+
+    async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
+        """Take over a connection that asks for a WebSocket in a well-formed way.
+
+        Either return a `Response` that refuses it, having written nothing, or carry the connection (see
+        `djactors.edge.websocket.open_websocket`) until it has ended and return None. `leftover` is what the client sent
+        after the head. It may let `WebSocketClosed` and `SlowConsumer` out; other errors are reported.
+        """
+
+    def refusal(self, status: int, code: str, message: str) -> Response:
+        """Word an error of the protocol itself (400, 408, 413, 414, 431, 500, 503 …) in the contract's shape."""
