@@ -1,0 +1,91 @@
+"""A message on its way, and the way back of its answer.
+
+A tell travels in an `Envelope`, an ask in a `Question`. An actor treats both alike: it may answer either, and the
+answer to a tell goes nowhere. The first answer counts; later ones are ignored, as is one to an asker who has left.
+"""
+
+from typing import Any, Generic, TypeVar
+
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task
+
+M = TypeVar("M")
+
+
+class Envelope(Generic[M]):
+    """One message in a mailbox.
+
+    Attributes:
+        message: what was told or asked.
+        answered: whether `answer` or `fail` has been called. On a tell it says that the message has been dealt with.
+    """
+
+    __slots__ = ("answered", "message")
+
+    def __init__(self, message: M) -> None:
+        self.message = message
+        self.answered = False
+
+    @property
+    def expects_answer(self) -> bool:
+        """Whether this is an ask."""
+        return False
+
+    def answer(self, value: object) -> None:
+        """Give the asker `value`."""
+        self.answered = True
+
+    def fail(self, error: Exception) -> None:
+        """Raise `error` in the asker. Not a crash: the actor goes on."""
+        self.answered = True
+
+
+class Question(Envelope[M]):
+    """A message whose sender waits, in at most one task, for the answer."""
+
+    __slots__ = ("_asker", "_error", "_value")
+
+    def __init__(self, message: M) -> None:
+        super().__init__(message)
+        self._asker: Task | None = None
+        self._value: object = None
+        self._error: Exception | None = None
+
+    @property
+    def expects_answer(self) -> bool:
+        """Whether this is an ask."""
+        return True
+
+    def answer(self, value: object) -> None:
+        """Give the asker `value`."""
+        if not self.answered:
+            self._value = value
+            self._settle()
+
+    def fail(self, error: Exception) -> None:
+        """Raise `error` in the asker. Not a crash: the actor goes on."""
+        if not self.answered:
+            self._error = error
+            self._settle()
+
+    async def wait(self) -> Any:
+        """Wait for the answer and return it, or raise what the question was failed with.
+
+        A checkpoint only if there is no answer yet.
+        """
+        if not self.answered:
+            self._asker = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _settle(self) -> None:
+        self.answered = True
+        if self._asker is not None:
+            trio.lowlevel.reschedule(self._asker)
+            self._asker = None
+
+    def _abandon(self, _: RaiseCancelT) -> Abort:
+        self._asker = None
+        return Abort.SUCCEEDED

@@ -1,0 +1,35 @@
+"""A one-way event that costs nothing until somebody waits for it.
+
+There are two for each actor and hardly anybody ever waits, so `trio.Event` is only made on demand.
+"""
+
+import trio
+
+
+class Latch:
+    """Starts unset; once set it stays set."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._event: trio.Event | None = None
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Whether `set` has been called."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Let everybody who waits go on, now and ever after."""
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Wait until the latch is set. A checkpoint even if it already is."""
+        if self._is_set:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._event is None:
+            self._event = trio.Event()
+        await self._event.wait()

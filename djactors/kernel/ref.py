@@ -1,0 +1,167 @@
+"""The address of an actor: the one thing that others hold of it.
+
+A ref outlives the actor's restarts, because the mailbox belongs to the ref and not to the instance that is reading it.
+It is safe to pass around and to keep: when the actor is gone for good, the ref says so.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from djactors.kernel.envelope import Envelope, Question
+from djactors.kernel.errors import ActorQuarantined, ActorStopped, AskTimeout, MailboxClosed, MailboxFull
+from djactors.kernel.latch import Latch
+from djactors.kernel.mailbox import Mailbox
+from djactors.kernel.statistics import MailboxStatistics
+
+# Whoever may be sent more kinds of messages can stand in for one who takes fewer.
+M_contra = TypeVar("M_contra", contravariant=True)
+
+
+class ActorRef(Generic[M_contra]):
+    """Tells and asks one actor. Supervisors make refs; nobody else needs to.
+
+    Overflow: `tell` and `ask` wait for room, first come first served; `tell_nowait` and `ask_nowait` raise
+    `MailboxFull`, and the sender decides what that means.
+    """
+
+    __slots__ = ("_ended", "_mailbox", "_quarantined", "name")
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = name
+        self._mailbox: Mailbox[Envelope[Any]] = Mailbox(capacity)
+        self._quarantined = False
+        self._ended = Latch()
+
+    def __repr__(self) -> str:
+        return f"<ActorRef {self.name}{'' if self.alive else ' (not alive)'}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the actor takes messages now: it has not been stopped and is not in quarantine."""
+        return not self._mailbox.closed
+
+    def statistics(self) -> MailboxStatistics:
+        """A snapshot of the mailbox."""
+        return self._mailbox.statistics()
+
+    # For senders
+
+    async def tell(self, message: M_contra) -> None:
+        """Put a message into the mailbox, waiting for room.
+
+        A checkpoint. If it raises `Cancelled`, the actor will not see the message.
+
+        Raises:
+            ActorStopped: the actor takes no message (`ActorQuarantined`: for now).
+        """
+        try:
+            await self._mailbox.put(Envelope(message))
+        except MailboxClosed:
+            raise self._refusal() from None
+
+    def tell_nowait(self, message: M_contra) -> None:
+        """Put a message into the mailbox now.
+
+        Raises:
+            MailboxFull: there is no room.
+            ActorStopped: the actor takes no message (`ActorQuarantined`: for now).
+        """
+        try:
+            self._mailbox.put_nowait(Envelope(message))
+        except MailboxClosed:
+            raise self._refusal() from None
+        except MailboxFull:
+            raise MailboxFull(f"the mailbox of {self.name} is full") from None
+
+    async def ask(self, message: M_contra, timeout: float) -> Any:
+        """Send a message and wait for its answer.
+
+        A checkpoint. If it raises `Cancelled` or `AskTimeout`, the message may still be handled; its answer is
+        dropped.
+
+        Args:
+            message: what to ask.
+            timeout: seconds for everything: waiting for room, waiting in the mailbox, and being handled.
+
+        Raises:
+            AskTimeout: no answer in time.
+            ActorStopped: the actor takes no message, or stopped before it answered (`ActorQuarantined`: for now).
+            ActorCrashed: the actor crashed on this message.
+            Exception: whatever the actor failed the envelope with.
+        """
+        return await self._ask(message, timeout, waits=True)
+
+    async def ask_nowait(self, message: M_contra, timeout: float) -> Any:
+        """Like `ask`, but refused at once if there is no room: only the answer is waited for.
+
+        Raises:
+            MailboxFull: there is no room.
+        """
+        return await self._ask(message, timeout, waits=False)
+
+    async def wait_stopped(self) -> None:
+        """Wait until the actor is gone for good: after its `on_stop`, not when it is merely restarted."""
+        await self._ended.wait()
+
+    async def _ask(self, message: M_contra, timeout: float, *, waits: bool) -> Any:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        question = Question(message)
+        with trio.move_on_after(timeout):
+            try:
+                if not waits:
+                    self._mailbox.put_nowait(question)
+                elif not self._mailbox.offer(question):
+                    await self._mailbox.put(question)
+            except MailboxClosed:
+                raise self._refusal() from None
+            except MailboxFull:
+                raise MailboxFull(f"the mailbox of {self.name} is full") from None
+            return await question.wait()
+        raise AskTimeout(f"{self.name} did not answer within {timeout} s")
+
+    # For the kernel, which alone knows when an actor opens and closes
+
+    @property
+    def mailbox(self) -> Mailbox[Envelope[Any]]:
+        """Where the messages wait. For the kernel only: others tell and ask."""
+        return self._mailbox
+
+    def refuse(self) -> None:
+        """Take no more messages, for good. For the kernel only."""
+        self._quarantined = False
+        self._mailbox.close()
+
+    def quarantine(self) -> None:
+        """Take no messages until `release`. For the kernel only."""
+        self._quarantined = True
+        self._mailbox.close()
+
+    def release(self) -> None:
+        """End a quarantine. For the kernel only."""
+        self._quarantined = False
+        self._mailbox.reopen()
+
+    def end(self) -> None:
+        """Refuse for good and let those go who wait for the end. For the kernel only."""
+        self.refuse()
+        self._ended.set()
+
+    def give_up(self, envelopes: Iterable[Envelope[Any]]) -> tuple[Any, ...]:
+        """Fail the asks among messages that nobody will handle, as the ref would refuse them now.
+
+        For the kernel only.
+
+        Returns:
+            The messages that had not been answered.
+        """
+        lost = [envelope for envelope in envelopes if not envelope.answered]
+        for envelope in lost:
+            envelope.fail(self._refusal())
+        return tuple(envelope.message for envelope in lost)
+
+    def _refusal(self) -> ActorStopped:
+        if self._quarantined:
+            return ActorQuarantined(f"{self.name} keeps crashing and is set aside for a while")
+        return ActorStopped(f"{self.name} has stopped")
