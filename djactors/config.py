@@ -1,8 +1,8 @@
 """Settings: what each is, its bounds and its reason, read once at the start and passed in.
 
-Order: command line flag > environment > TOML file > default. `JWT_SECRET` and `SOCKET_PORT` have the names that the seed
-gives them; every other setting is `DJACTORS_<NAME>` in the environment and `<name>` in the file. A wrong setting raises
-`SettingError`, whose one line names the setting, what is wrong and the mend. A secret is never part of it.
+Order: command line flag > environment > TOML file > default. `JWT_SECRET` and `SOCKET_PORT` have the names that the
+seed gives them; every other setting is `DJACTORS_<NAME>` in the environment and `<name>` in the file. A wrong one
+raises `SettingError`, whose one line names the setting, what is wrong and the mend. A secret is never part of it.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _parse(name: str, text: str) -> Any:
 def _check(name: str, value: Any) -> Any:
     field = _FIELDS[name]
     shown = environment_name(name)
-    kind = type(field.default)
+    kind: Any = type(field.default)
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or (kind is tuple and not all(isinstance(part, str) for part in value)):

@@ -1,7 +1,7 @@
 """What an installation tells of itself: one catalogue of log entries and metrics, passed in, never global.
 
-Rules: an entry carries tenant, user and event ids and never a token, a secret, a title or a message; outside a terminal it
-is one JSON line, whatever a field holds. Metric labels come from fixed sets: no id is ever one.
+Rules: an entry carries tenant, user and event ids and never a token, a secret, a title or a message; outside a terminal
+it is one JSON line, whatever a field holds. Metric labels come from fixed sets: no id is ever one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,87 @@
+"""Who is connected: for each user that has or had a socket a moment ago, a presence with its sockets and its actor.
+
+A presence outlives its actor's restarts, so that a crash never leaves a socket open with nobody behind it. It holds
+what two parties touch without a message: sockets come and go with their connections, the actor writes to them. Both run
+on one thread, and neither awaits while it looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from djactors.actors.packets import ChangePackets
+from djactors.kernel import ActorRef
+from djactors.protocol.encoded import EncodedPacket
+
+
+class Socket(Protocol):
+    """One Socket.IO socket of a user, as actors see it. Neither method waits or raises."""
+
+    @property
+    def recovery(self) -> bool:
+        """Whether the client wants offsets."""
+
+    def accept(self, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
+        """Answer the client's CONNECT, with these packets behind the answer, in one write."""
+
+    def send(self, packets: Sequence[EncodedPacket]) -> None:
+        """Put packets into the outbox, in one write. A socket whose outbox is full closes itself."""
+
+    def disconnect(self, reason: str) -> None:
+        """Close the transport: the client reconnects and resumes. `reason` is a word for the log and the metrics."""
+
+
+class Deliver:
+    """What one commit means to one user: changes in order, the unread count if it changed, when it was durable."""
+
+    __slots__ = ("changes", "committed_at", "unread")
+
+    def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float) -> None:
+        self.changes = changes
+        self.unread = unread
+        self.committed_at = committed_at
+
+
+class Attach:
+    """A socket of the user's has proved who it is and waits for the answer to its CONNECT.
+
+    `returning` says that the client named a point (`pid` or `since`) from which it wants to go on.
+    """
+
+    __slots__ = ("returning", "socket")
+
+    def __init__(self, socket: Socket, *, returning: bool) -> None:
+        self.socket = socket
+        self.returning = returning
+
+
+UserMessage = Deliver | Attach
+
+
+class Presence:
+    """One user's sockets and the address of the user's actor.
+
+    Attributes:
+        stale: a delivery did not fit into the actor's mailbox; the actor must read the log before it goes on.
+    """
+
+    __slots__ = ("ref", "sockets", "stale", "tenant_id", "user_id")
+
+    def __init__(self, tenant_id: int, user_id: int) -> None:
+        self.tenant_id = tenant_id
+        self.user_id = user_id
+        self.sockets: dict[Socket, None] = {}
+        self.stale = False
+        self.ref: ActorRef[UserMessage]
+
+    @property
+    def name(self) -> str:
+        """What the actor is called in the tree."""
+        return f"user:{self.tenant_id}:{self.user_id}"
+
+    def disconnect(self, reason: str) -> None:
+        """Close all sockets."""
+        sockets, self.sockets = self.sockets, {}
+        for socket in sockets:
+            socket.disconnect(reason)

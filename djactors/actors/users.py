@@ -1,0 +1,227 @@
+"""The register of connected users: whose actor is where, and how a commit reaches those it concerns.
+
+Rules:
+  * There is one presence and one actor for each user with a socket. The actor starts with the first socket and stops a
+    while after the last.
+  * Nobody waits here. A user mailbox that is full marks its actor stale; it reads the log when it gets to it.
+  * What a crash dropped is seen to: a socket whose CONNECT was lost with it is disconnected, never left without an
+    answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from djactors.actors.packets import ChangePackets
+from djactors.actors.pid import PidIssuer
+from djactors.actors.presence import Attach, Deliver, Presence, Socket, UserMessage
+from djactors.actors.user import Inbox, UserActor
+from djactors.config import Settings
+from djactors.domain.commands import Recorded
+from djactors.kernel import (
+    ActorStopped,
+    ChildCrashed,
+    ChildQuarantined,
+    ChildSpec,
+    ChildStopped,
+    Exhausted,
+    Intensity,
+    MailboxFull,
+    Restart,
+    Supervisor,
+    SupervisorEvent,
+    SupervisorNotRunning,
+    TooManyChildren,
+)
+from djactors.telemetry import Telemetry
+
+USER_INTENSITY = Intensity(max_restarts=3, period=60.0)
+"""A user whose data crashes the actor is set aside after three tries; the clients' own backoff brings the next one."""
+
+
+class Users:
+    """All connected users of one server.
+
+    Args:
+        inbox: where actors read their snapshots.
+        epoch: the database's mark.
+        pids: gives each socket its pid.
+        settings: mailbox size, idle time, sockets per user.
+        telemetry: counts and logs.
+    """
+
+    def __init__(self, inbox: Inbox, epoch: str, pids: PidIssuer, settings: Settings, telemetry: Telemetry) -> None:
+        self._inbox = inbox
+        self._epoch = epoch
+        self._pids = pids
+        self._settings = settings
+        self._telemetry = telemetry
+        self._tenants: dict[int, dict[int, Presence]] = {}
+        self._by_name: dict[str, Presence] = {}
+        self._supervisor: Supervisor | None = None
+
+    def supervisor(self) -> Supervisor:
+        """A fresh supervisor for the user actors. A new one means that the old one failed: its users start over."""
+        for presence in self.presences():
+            presence.disconnect("users_restarted")
+        self._tenants.clear()
+        self._by_name.clear()
+        self._supervisor = Supervisor("users", on_event=self.observe, max_children=self._settings.max_connections)
+        return self._supervisor
+
+    def presences(self) -> list[Presence]:
+        """Everybody who is connected or was a moment ago."""
+        return list(self._by_name.values())
+
+    def attach(self, tenant_id: int, user_id: int, socket: Socket, *, returning: bool) -> None:
+        """Give a socket that has proved who it is to its user's actor, which will answer its CONNECT.
+
+        A socket that cannot be taken now is disconnected: its client tries again.
+        """
+        try:
+            presence = self._presence(tenant_id, user_id)
+            if len(presence.sockets) >= self._settings.max_sockets_per_user:
+                self._refuse(tenant_id, user_id, socket, "too_many_sockets")
+            else:
+                presence.ref.tell_nowait(Attach(socket, returning=returning))
+        except (ActorStopped, MailboxFull, TooManyChildren, SupervisorNotRunning) as error:
+            self._refuse(tenant_id, user_id, socket, type(error).__name__)
+
+    def detach(self, tenant_id: int, user_id: int, socket: Socket) -> None:
+        """Forget a socket that has closed. Harmless for one that was never attached."""
+        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        if presence is not None:
+            presence.sockets.pop(socket, None)
+
+    def deliver(self, recorded: Recorded, committed_at: float) -> None:
+        """Tell the actors of those who are connected what a commit changed for them, in the order of the log."""
+        for tenant_id, changes in recorded.changes.items():
+            present = self._tenants.get(tenant_id)
+            if not present:
+                continue
+            own, shared = sort_out(map(ChangePackets, changes), present)
+            for user_id, packets in own.items():
+                unread = recorded.unread.get((tenant_id, user_id))
+                self._tell(present[user_id], Deliver(packets, unread, committed_at))
+            if shared:
+                delivery = Deliver(shared, None, committed_at)
+                for user_id, presence in list(present.items()):
+                    if user_id not in own:
+                        self._tell(presence, delivery)
+
+    def observe(self, event: SupervisorEvent) -> None:
+        """Look after the sockets of an actor that has crashed or was set aside; log and count it."""
+        presence = self._by_name.get(event.child)
+        match event:
+            case ChildCrashed(error=error, dropped=dropped):
+                self._telemetry.metrics.restarts.labels("user").inc()
+                self._telemetry.log.error("user actor crashed", actor=event.child, exc_info=error)
+                _disconnect_lost(dropped)
+                if presence is not None:
+                    presence.disconnect("actor_crashed")
+            case ChildQuarantined(seconds=seconds, dropped=dropped):
+                self._telemetry.metrics.quarantines.labels("user").inc()
+                self._telemetry.log.error("user actor set aside", actor=event.child, seconds=seconds)
+                _disconnect_lost(dropped)
+                if presence is not None:
+                    presence.disconnect("actor_quarantined")
+            case ChildStopped(dropped=dropped):
+                _disconnect_lost(dropped)
+                if presence is not None and not presence.ref.alive:
+                    presence.disconnect("actor_stopped")
+                    self._forget(presence)
+
+    def _refuse(self, tenant_id: int, user_id: int, socket: Socket, reason: str) -> None:
+        self._telemetry.metrics.refusals.labels("attach").inc()
+        self._telemetry.log.warning("socket refused", tenant_id=tenant_id, user_id=user_id, reason=reason)
+        socket.disconnect("user_unavailable")
+
+    def _presence(self, tenant_id: int, user_id: int) -> Presence:
+        present = self._tenants.setdefault(tenant_id, {})
+        presence = present.get(user_id)
+        if presence is None:
+            if self._supervisor is None:
+                raise SupervisorNotRunning("users")
+            presence = Presence(tenant_id, user_id)
+            presence.ref = self._supervisor.spawn_child(self._spec(presence))
+            present[user_id] = self._by_name[presence.name] = presence
+            self._telemetry.metrics.users.inc()
+        return presence
+
+    def _spec(self, presence: Presence) -> ChildSpec:
+        def actor() -> UserActor:
+            return UserActor(
+                presence,
+                self._inbox,
+                epoch=self._epoch,
+                pids=self._pids,
+                telemetry=self._telemetry,
+                idle_after=max(self._settings.passivate_after, MIN_IDLE),
+                forget=self._forget,
+            )
+
+        return ChildSpec(
+            presence.name,
+            actor,
+            restart=Restart.TRANSIENT,
+            mailbox_capacity=self._settings.user_mailbox,
+            intensity=USER_INTENSITY,
+            when_exhausted=Exhausted.QUARANTINE,
+        )
+
+    def _forget(self, presence: Presence) -> None:
+        if self._by_name.get(presence.name) is not presence:
+            return
+        del self._by_name[presence.name]
+        present = self._tenants[presence.tenant_id]
+        del present[presence.user_id]
+        if not present:
+            del self._tenants[presence.tenant_id]
+        self._telemetry.metrics.users.dec()
+
+    def _tell(self, presence: Presence, delivery: Deliver) -> None:
+        try:
+            presence.ref.tell_nowait(delivery)
+        except MailboxFull:
+            if not presence.stale:
+                presence.stale = True
+                self._telemetry.metrics.refusals.labels("user_mailbox_full").inc()
+                self._telemetry.log.warning(
+                    "user mailbox full: the actor will read the log",
+                    tenant_id=presence.tenant_id,
+                    user_id=presence.user_id,
+                )
+        except ActorStopped:
+            # It is going, or set aside: its sockets were or will be disconnected, and start from a snapshot.
+            pass
+
+
+MIN_IDLE = 0.001
+"""Seconds. An actor that is to go with its last socket still needs a moment in which that socket can attach."""
+
+
+def sort_out(
+    changes: Iterable[ChangePackets], present: dict[int, Presence]
+) -> tuple[dict[int, list[ChangePackets]], Sequence[ChangePackets]]:
+    """Split a tenant's changes into what each connected user with some of their own sees, and what everyone else sees.
+
+    Changes of users who are not connected are left out; order is kept.
+    """
+    own: dict[int, list[ChangePackets]] = {}
+    shared: list[ChangePackets] = []
+    for change in changes:
+        if change.user_id is None:
+            shared.append(change)
+            for packets in own.values():
+                packets.append(change)
+        elif change.user_id in own:
+            own[change.user_id].append(change)
+        elif change.user_id in present:
+            own[change.user_id] = [*shared, change]
+    return own, shared
+
+
+def _disconnect_lost(dropped: tuple[UserMessage, ...]) -> None:
+    for message in dropped:
+        if isinstance(message, Attach):
+            message.socket.disconnect("connect_lost")
