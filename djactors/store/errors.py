@@ -1,0 +1,100 @@
+"""What can go wrong with the store, sorted by what the caller should do about it.
+
+- `StoreBusy`, `StoreUnavailable`: answer 503, the caller tries again; the store heals by itself.
+- `StoreBroken`: latched. Nothing in this process can be acknowledged any more: stop accepting and exit.
+- `StoreClosed`: the server is stopping.
+- `MigrationError`, `DatabaseLocked`: the program does not start; the message says what to do.
+
+An error of these classes means that nothing was acknowledged. It does not prove that nothing was stored: a batch that
+was in flight when the disk failed may be found again after a restart, so a retry needs its idempotency key.
+"""
+
+# ruff: noqa: N818 -- named for the state of the store, as the field does (trio.WouldBlock, trio.BusyResourceError).
+
+import sqlite3
+
+__all__ = [
+    "DatabaseLocked",
+    "MigrationError",
+    "StoreBroken",
+    "StoreBusy",
+    "StoreClosed",
+    "StoreError",
+    "StoreUnavailable",
+    "storage_failure",
+]
+
+
+class StoreError(Exception):
+    """The store could not do what was asked."""
+
+
+class StoreBusy(StoreError):
+    """Too much is queued already; nothing was done. Try again later."""
+
+
+class StoreUnavailable(StoreError):
+    """The disk is full, or another process holds the database; nothing was done. It heals by itself."""
+
+
+class StoreBroken(StoreError):
+    """The database can no longer be trusted: an I/O error, corruption, or the file was moved. Needs a restart."""
+
+
+class StoreClosed(StoreError):
+    """The store is closing or closed; nothing was done."""
+
+
+class MigrationError(StoreError):
+    """The database and the migrations do not fit; the message names the file and the mend."""
+
+
+class DatabaseLocked(StoreError):
+    """Another process serves or changes this database.
+
+    Attributes:
+        pid: process id of the holder, None if it could not be read.
+    """
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+# Primary result codes (the low byte of the extended ones) that speak of the storage and not of the statement:
+# https://www.sqlite.org/rescode.html
+_HEALS = {
+    sqlite3.SQLITE_BUSY: "the database is locked by another process",
+    sqlite3.SQLITE_LOCKED: "the database is locked by another process",
+    sqlite3.SQLITE_PROTOCOL: "the database is locked by another process",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+    sqlite3.SQLITE_INTERRUPT: "interrupted",
+    # Out of file descriptors: they come back.
+    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
+}
+_BREAKS = {
+    sqlite3.SQLITE_IOERR: "input/output error on the database file",
+    sqlite3.SQLITE_CORRUPT: "the database file is corrupt",
+    sqlite3.SQLITE_NOTADB: "the file is not a database",
+    sqlite3.SQLITE_READONLY: "the database file is read-only",
+    sqlite3.SQLITE_PERM: "the database file may not be accessed",
+}
+# I/O errors that say "no memory" or "no space for the shared-memory file", not "the disk lies".
+_HEALING_IOERR = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMSIZE}
+
+
+def storage_failure(error: sqlite3.Error) -> StoreUnavailable | StoreBroken | None:
+    """Sort an error by SQLite's result code: the storage's fault, or (None) the statement's own."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return None
+    primary = code & 0xFF
+    detail = f"{error} ({getattr(error, 'sqlite_errorname', code)})"
+    if code in _HEALING_IOERR:
+        return StoreUnavailable(f"no memory or no space for the write-ahead index: {detail}")
+    if primary in _HEALS:
+        return StoreUnavailable(f"{_HEALS[primary]}: {detail}")
+    if primary in _BREAKS:
+        return StoreBroken(f"{_BREAKS[primary]}: {detail}")
+    return None
