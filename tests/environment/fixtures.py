@@ -1,0 +1,14 @@
+"""Fixtures over the test environment; `tests/conftest.py` imports them by name."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.environment.postgres import running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """The DSN of one PostgreSQL server for the whole session. Make a database or schema of your own in it."""
+    with running_postgres() as dsn:
+        yield dsn

@@ -1,0 +1,159 @@
+"""A throw-away PostgreSQL server: the real one, for as long as a test session.
+
+Rules: it never touches a cluster of the machine; it has its own directory under ``/tmp``, listens on a Unix socket
+inside it and nowhere else (so no port can collide), and writes nothing through to disk (``fsync=off``). It refuses to
+run as root, so root runs it as the package's user ``postgres``. It ends with the context manager, and with the
+thread that started it should that be killed.
+"""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+OLDEST_MAJOR = 15
+"""What the schema is promised for."""
+
+PACKAGED_SERVERS = Path("/usr/lib/postgresql")
+"""Where Debian keeps servers, by major version. ``PATH`` comes second: it may hold wrappers, or clients only."""
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+INITDB_SECONDS = 120.0
+SERVER_USER = "postgres"
+
+_SERVER_SETTINGS = [
+    argument
+    for setting in (
+        "listen_addresses=",
+        "fsync=off",
+        "synchronous_commit=off",
+        "full_page_writes=off",
+        "shared_buffers=16MB",
+        "max_connections=20",
+        # Containers are often given a /dev/shm of 64 MB or none.
+        "dynamic_shared_memory_type=mmap",
+    )
+    for argument in ("-c", setting)
+]
+
+
+class PostgresMissing(RuntimeError):
+    """No server of a supported version is installed."""
+
+
+def find_postgres() -> Path | None:
+    """The ``bin`` directory of the newest PostgreSQL server from `OLDEST_MAJOR` on, or None."""
+    versions = sorted(PACKAGED_SERVERS.glob("*/bin"), key=lambda found: _number(found.parent.name), reverse=True)
+    on_path = shutil.which("postgres")
+    candidates = versions + ([Path(on_path).resolve().parent] if on_path else [])
+    return next((found for found in candidates if _major_version(found) >= OLDEST_MAJOR), None)
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """Run a fresh server and give a psycopg DSN of its empty database, owned by a superuser.
+
+    Start it from a thread that outlives it (the kernel ends the server when that thread ends).
+    Raises `PostgresMissing`, or RuntimeError with the server's log when it does not come up.
+    """
+    binaries = find_postgres()
+    if binaries is None:
+        raise PostgresMissing(f"no PostgreSQL server >= {OLDEST_MAJOR}: run `python -m tests --prepare`")
+    # Not tempfile's default: TMPDIR may be closed to the server's user, or too long for a socket's path (107 bytes).
+    directory = Path(tempfile.mkdtemp(prefix="djactors-pg-", dir="/tmp"))
+    try:
+        privileges = _own_user(directory)
+        cluster = _create_cluster(binaries, directory, privileges)
+        with (directory / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [*privileges, binaries / "postgres", "-D", cluster, "-k", directory, *_SERVER_SETTINGS],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+            )
+        try:
+            dsn = f"host={directory} user={SERVER_USER} dbname=postgres"
+            _await_ready(server, dsn, directory / "log")
+            yield dsn
+        finally:
+            _stop(server)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
+def _major_version(binaries: Path) -> int:
+    server = binaries / "postgres"
+    if not (server.is_file() and (binaries / "initdb").is_file()):
+        return 0
+    shown = subprocess.run([server, "--version"], capture_output=True, text=True, check=False)
+    match = re.match(r"postgres \(PostgreSQL\) ([0-9]{1,3})", shown.stdout)
+    return int(match[1]) if match else 0
+
+
+def _own_user(directory: Path) -> list[str]:
+    """Hand the directory to the server's user; the command prefix that runs a program as that user."""
+    prefix = ["setpriv", "--pdeathsig", "INT"]
+    if os.geteuid() != 0:
+        return prefix
+    try:
+        account = pwd.getpwnam(SERVER_USER)
+    except KeyError:
+        raise PostgresMissing(f"PostgreSQL refuses to run as root and there is no user {SERVER_USER!r}") from None
+    os.chown(directory, account.pw_uid, account.pw_gid)
+    return [*prefix, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
+
+
+def _create_cluster(binaries: Path, directory: Path, privileges: list[str]) -> Path:
+    cluster = directory / "data"
+    options = [f"--username={SERVER_USER}", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    made = subprocess.run(
+        [*privileges, binaries / "initdb", "-D", cluster, *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        timeout=INITDB_SECONDS,
+        check=False,
+    )
+    if made.returncode != 0:
+        raise RuntimeError(f"initdb failed:\n{made.stdout}{made.stderr}")
+    return cluster
+
+
+def _await_ready(server: subprocess.Popen[bytes], dsn: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            psycopg.connect(dsn, connect_timeout=5).close()
+        except psycopg.OperationalError as refusal:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start: {refusal}\n{log.read_text()}") from refusal
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server: a fast shutdown, then an immediate one, then the kernel's."""
+    for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        server.send_signal(request)
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        return
