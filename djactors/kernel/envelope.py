@@ -1,9 +1,10 @@
 """A message on its way, and the way back of its answer.
 
-A tell travels in an `Envelope`, an ask in a `Question`. An actor treats both alike: it may answer either, and the
+A tell travels in an `Envelope`, an ask in a `Question`, a request in a `Call`. An actor treats all alike: it may answer either, and the
 answer to a tell goes nowhere. The first answer counts; later ones are ignored, as is one to an asker who has left.
 """
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import trio
@@ -38,6 +39,37 @@ class Envelope(Generic[M]):
     def fail(self, error: Exception) -> None:
         """Raise `error` in the asker. Not a crash: the actor goes on."""
         self.answered = True
+
+
+class Call(Envelope[M]):
+    """A message whose answer is handed to a function, for senders that have no task to wait in.
+
+    The function gets the answer and None, or None and the error. It is called exactly once, in the middle of whoever
+    settles the message: it must not block, and what it raises is that one's crash.
+    """
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, message: M, reply: Callable[[Any, Exception | None], None]) -> None:
+        super().__init__(message)
+        self._reply = reply
+
+    @property
+    def expects_answer(self) -> bool:
+        """Whether this is an ask."""
+        return True
+
+    def answer(self, value: object) -> None:
+        """Give the sender `value`."""
+        if not self.answered:
+            self.answered = True
+            self._reply(value, None)
+
+    def fail(self, error: Exception) -> None:
+        """Give the sender `error`. Not a crash: the actor goes on."""
+        if not self.answered:
+            self.answered = True
+            self._reply(None, error)
 
 
 class Question(Envelope[M]):

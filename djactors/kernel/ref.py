@@ -4,12 +4,12 @@ A ref outlives the actor's restarts, because the mailbox belongs to the ref and 
 It is safe to pass around and to keep: when the actor is gone for good, the ref says so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import trio
 
-from djactors.kernel.envelope import Envelope, Question
+from djactors.kernel.envelope import Call, Envelope, Question
 from djactors.kernel.errors import ActorQuarantined, ActorStopped, AskTimeout, MailboxClosed, MailboxFull
 from djactors.kernel.latch import Latch
 from djactors.kernel.mailbox import Mailbox
@@ -100,6 +100,22 @@ class ActorRef(Generic[M_contra]):
             MailboxFull: there is no room.
         """
         return await self._ask(message, timeout, waits=False)
+
+    def request_nowait(self, message: M_contra, reply: Callable[[Any, Exception | None], None]) -> None:
+        """Send a message now and have its answer handed to `reply`; see `Call`. There is no deadline.
+
+        Requests of one sender are handled in the order in which they were sent, as tells are.
+
+        Raises:
+            MailboxFull: there is no room; `reply` will not be called.
+            ActorStopped: the actor takes no message (`ActorQuarantined`: for now); `reply` will not be called.
+        """
+        try:
+            self._mailbox.put_nowait(Call(message, reply))
+        except MailboxClosed:
+            raise self._refusal() from None
+        except MailboxFull:
+            raise MailboxFull(f"the mailbox of {self.name} is full") from None
 
     async def wait_stopped(self) -> None:
         """Wait until the actor is gone for good: after its `on_stop`, not when it is merely restarted."""
