@@ -1,0 +1,299 @@
+"""The two kinds of connection: the one that writes and the ones that only read. Each is used on its own thread only.
+
+How a batch is written (group commit):
+
+    BEGIN IMMEDIATE, every call, COMMIT (one fsync)           the usual way: no savepoints, they doubled the cost
+      a call raises   -> ROLLBACK, then BEGIN IMMEDIATE, each call in a SAVEPOINT of its own, COMMIT
+      the disk fails  -> ROLLBACK, all calls fail
+    is the file still the one at the path?                    an unlinked file goes on "committing"
+    answer
+
+SQLite rolls a transaction back by itself after some errors (disk full, I/O), and statements that follow would then
+commit one by one; so `in_transaction` is looked at after each call.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable, storage_failure
+from djactors.store.threads import Call, Report
+
+__all__ = ["Reader", "Writer"]
+
+# The write-ahead log is cut back to this once it was larger; below it the file is reused without touching its metadata.
+JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+# Pages after which a commit moves the log into the database: SQLite's own default, 4 MiB. The idle checkpoint usually
+# comes first; this bounds the log under a load that never pauses.
+WAL_AUTOCHECKPOINT = 1000
+# KiB of page cache: the upper levels of every index of a large inbox stay in it. Readers have the system's cache
+# beneath.
+WRITER_CACHE = 32 * 1024
+READER_CACHE = 8 * 1024
+# Prepared statements kept: more than the program has, so that none is ever prepared twice.
+CACHED_STATEMENTS = 512
+# Rows that `optimize` looks at per index, so that closing does not read the whole of a large database.
+ANALYSIS_LIMIT = 400
+
+_SHARED_PRAGMAS = (
+    # Sorting and materialising never needs a file: no surprise with a full disk or without descriptors.
+    "PRAGMA temp_store = MEMORY",
+    # No memory map: with it an I/O error is a SIGBUS, which no code survives.
+    "PRAGMA mmap_size = 0",
+    # The schema is ours, but the file may have been edited: no functions from inside it.
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+class _Connection:
+    """What both kinds share."""
+
+    def __init__(self, path: Path, busy_timeout: float) -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._connection: sqlite3.Connection
+
+    def _open(self, pragmas: Sequence[str]) -> None:
+        """Connect to an existing database in WAL mode.
+
+        Raises:
+            StoreBroken: there is none, or it is not one, or it was never migrated.
+            StoreUnavailable: it is locked, or descriptors ran out.
+        """
+        if not self._path.is_file():
+            # Never made anew here: an empty inbox in place of a lost one would be acknowledged as if nothing happened.
+            raise StoreBroken(f"{self._path}: there is no such database: run the migrations, or restore a backup")
+        try:
+            connection = sqlite3.connect(
+                f"{self._path.as_uri()}?mode=rw",
+                uri=True,
+                timeout=self._busy_timeout,
+                isolation_level=None,
+                cached_statements=CACHED_STATEMENTS,
+            )
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                raise StoreBroken(f"{self._path}: it was never migrated: run the migrations")
+            for pragma in (*_SHARED_PRAGMAS, *pragmas):
+                connection.execute(pragma)
+            self._probe(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise self._failure(error) from error
+        except StoreError:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def _probe(self, connection: sqlite3.Connection) -> None:
+        """Do once, at the start, what would fail later."""
+
+    def _failure(self, error: sqlite3.Error) -> StoreError:
+        failure = storage_failure(error)
+        if failure is None:
+            return StoreError(f"{self._path}: {error}")
+        return type(failure)(f"{self._path}: {failure}")
+
+    def _close(self) -> Report | None:
+        try:
+            self._connection.close()
+        except sqlite3.Error as error:
+            return Report(error=self._failure(error))
+        return None
+
+
+class Writer(_Connection):
+    """The one connection that writes and checkpoints."""
+
+    def __init__(self, path: Path, busy_timeout: float, timer: Callable[[], float]) -> None:
+        super().__init__(path, busy_timeout)
+        self._timer = timer
+        self._identity: tuple[tuple[int, int], ...]
+        self._latched: StoreBroken | None = None
+
+    def open(self) -> None:
+        """Connect, and prove that the file can be written."""
+        self._open(
+            (
+                # An fsync at every commit: what is acknowledged survives a power loss. NORMAL has none in WAL mode.
+                "PRAGMA synchronous = FULL",
+                "PRAGMA foreign_keys = ON",
+                f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}",
+                f"PRAGMA wal_autocheckpoint = {WAL_AUTOCHECKPOINT}",
+                f"PRAGMA cache_size = -{WRITER_CACHE}",
+                f"PRAGMA analysis_limit = {ANALYSIS_LIMIT}",
+            )
+        )
+
+    def _probe(self, connection: sqlite3.Connection) -> None:
+        # A read-only file or a held lock is found here and not by the first event.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        self._identity = self._files()
+
+    def run(self, calls: Sequence[Call[Any]]) -> Report:
+        """Commit the calls together; see the top of the module."""
+        began = self._timer()
+        try:
+            if self._latched is not None:
+                return self._fail(calls, self._latched, began)
+            if not self._commit_together(calls):
+                self._commit_apart(calls)
+            self._require_same_files()
+        except sqlite3.Error as error:
+            failure = self._failure(error)
+        except StoreError as error:
+            failure = error
+        else:
+            failed = sum(call.error is not None for call in calls)
+            return Report(len(calls) - failed, failed, self._timer() - began)
+        return self._fail(calls, failure, began)
+
+    def idle(self) -> Report | None:
+        """Move the log into the database while nobody waits, so that fewer commits have to."""
+        if self._latched is not None:
+            return None
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            return self._fail((), self._failure(error), self._timer())
+        return None
+
+    def close(self) -> Report | None:
+        """Refresh the planner's statistics, empty the log, close. A broken database is only closed."""
+        if self._latched is None:
+            try:
+                self._connection.execute("PRAGMA optimize").fetchall()
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                report = Report(error=self._failure(error))
+                return self._close() or report
+        return self._close()
+
+    def _commit_together(self, calls: Sequence[Call[Any]]) -> bool:
+        """The usual way. False, and nothing written, if a call raised and the others have to go without it."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        for call in calls:
+            try:
+                call.value = call.work(connection)
+            except Exception as error:  # noqa: BLE001 -- one caller's error is never another's
+                self._raise_if_storage(error)
+                self._roll_back()
+                if len(calls) > 1:
+                    return False
+                call.error = error
+                return True
+            if not connection.in_transaction:
+                raise StoreError("a piece of work ended the transaction it ran in")
+        connection.execute("COMMIT")
+        return True
+
+    def _commit_apart(self, calls: Sequence[Call[Any]]) -> None:
+        """All again, each in a savepoint, so that only those that raise are undone."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        for call in calls:
+            connection.execute("SAVEPOINT call")
+            try:
+                call.value = call.work(connection)
+            except Exception as error:  # one caller's error is never another's
+                self._raise_if_storage(error)
+                call.error = error
+                if not connection.in_transaction:
+                    raise StoreUnavailable(f"SQLite gave the whole batch up: {error}") from error
+                connection.execute("ROLLBACK TO call")
+            if not connection.in_transaction:
+                raise StoreError("a piece of work ended the transaction it ran in")
+            connection.execute("RELEASE call")
+        connection.execute("COMMIT")
+
+    def _fail(self, calls: Sequence[Call[Any]], failure: StoreError, began: float) -> Report:
+        try:
+            self._roll_back()
+        except sqlite3.Error as error:
+            failure = StoreBroken(f"{self._path}: after an error ({failure}) the rollback failed: {error}")
+        if isinstance(failure, StoreBroken):
+            self._latched = failure
+        for call in calls:
+            # An exception each: one instance raised in many tasks would collect all their tracebacks.
+            call.error = type(failure)(*failure.args)
+            call.error.__cause__ = failure.__cause__
+        return Report(failed=len(calls), seconds=self._timer() - began, error=failure)
+
+    def _raise_if_storage(self, error: Exception) -> None:
+        if isinstance(error, sqlite3.Error) and storage_failure(error) is not None:
+            raise error
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _files(self) -> tuple[tuple[int, int], ...]:
+        """Which files stand at the path of the database and of its log."""
+        found = (os.stat(self._path), os.stat(f"{self._path}-wal"))
+        return tuple((status.st_dev, status.st_ino) for status in found)
+
+    def _require_same_files(self) -> None:
+        """Nobody moved the files from under us; two `stat` calls, some 3 µs a batch.
+
+        After the commit and before the answer: what is acknowledged was, after its fsync, in the file that a restart
+        will open.
+        """
+        try:
+            same = self._files() == self._identity
+        except OSError as error:
+            raise StoreBroken(f"{self._path}: the database or its log is gone: {error.strerror}") from error
+        if not same:
+            raise StoreBroken(f"{self._path}: the database or its log was replaced by another file")
+
+
+class Reader(_Connection):
+    """A connection that cannot write: it never checkpoints either (two checkpointers can corrupt a WAL database)."""
+
+    def open(self) -> None:
+        """Connect."""
+        self._open(
+            (
+                "PRAGMA query_only = ON",
+                "PRAGMA wal_autocheckpoint = 0",
+                f"PRAGMA cache_size = -{READER_CACHE}",
+            )
+        )
+
+    def run(self, calls: Sequence[Call[Any]]) -> Report:
+        """Run the calls in one read transaction, begun after all of them were made: one snapshot for the batch."""
+        connection = self._connection
+        failure: StoreError | None = None
+        failed = 0
+        for call in calls:
+            try:
+                if not connection.in_transaction:
+                    connection.execute("BEGIN")
+                call.value = call.work(connection)
+            except sqlite3.Error as error:
+                failed += 1
+                call.error = error
+                if storage_failure(error) is not None:
+                    call.error = failure = self._failure(error)
+            except Exception as error:  # noqa: BLE001 -- one caller's error is never another's
+                failed += 1
+                call.error = error
+        try:
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            failure = self._failure(error)
+        return Report(len(calls) - failed, failed, error=failure)
+
+    def idle(self) -> Report | None:
+        """Nothing to tidy."""
+        return None
+
+    def close(self) -> Report | None:
+        """Close the connection."""
+        return self._close()

@@ -1,0 +1,328 @@
+"""Brings a database file to the schema of this program: applies the numbered files of `migrations/`, each once.
+
+Rules:
+
+- A file is `NNNN_name.sql`, numbered from 0001 without a gap; the same text runs on SQLite and on PostgreSQL.
+- Each is applied in one transaction together with its record in `schema_migrations` (name, SHA-256, time), so a killed
+  migration leaves nothing behind and the next start takes it up again.
+- What was applied is history: a changed file, an unknown one or a database newer than the program is refused.
+- A file that is not ours is never touched: not a database, corrupt, or a database of something else.
+
+The caller holds the `DatabaseLock`. Nothing here is for the event loop's thread while it serves: it blocks.
+"""
+
+import base64
+import hashlib
+import importlib.resources
+import os
+import re
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import sqlite_utils
+
+from djactors.domain.times import utc_text
+from djactors.store.errors import MigrationError
+
+__all__ = [
+    "Clock",
+    "Migration",
+    "TokenBytes",
+    "apply",
+    "inspect",
+    "migrations_directory",
+    "new_epoch",
+    "pending",
+    "read_migrations",
+    "statements",
+]
+
+Clock = Callable[[], datetime]
+TokenBytes = Callable[[int], bytes]
+
+_FILE_NAME = re.compile(r"(?P<number>\d{4})_[a-z0-9_]+\.sql", re.ASCII)
+
+_CREATE_RECORDS = """
+CREATE TABLE schema_migrations (
+    name VARCHAR(255) NOT NULL PRIMARY KEY,
+    checksum VARCHAR(64) NOT NULL,
+    applied_at VARCHAR(27) NOT NULL
+)"""
+_RECORDS_COLUMNS = {"name", "checksum", "applied_at"}
+_RECORD = "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?, ?, ?)"
+_MARK = "INSERT INTO meta (id, epoch, pid_key, created_at) VALUES (1, ?, ?, ?)"
+
+# 9 bytes are 12 characters of base64: enough that no two databases share an epoch, short in every offset.
+_EPOCH_BYTES = 9
+# The key of the MAC under which pids are given out (SHA-256: no longer key helps).
+_PID_KEY_BYTES = 32
+
+# Seconds to wait for another process that holds the file, a backup say, before giving up.
+_BUSY_SECONDS = 5.0
+
+_AUTO_VACUUM_INCREMENTAL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of `migrations/`."""
+
+    number: int
+    name: str
+    sql: str
+    checksum: str
+    """SHA-256 of the file's bytes, in hex."""
+
+
+def migrations_directory() -> Traversable:
+    """Where the migrations are: inside the installed package, else beside it in a checkout.
+
+    Raises:
+        MigrationError: neither is there.
+    """
+    package = importlib.resources.files("djactors")
+    installed = package / "migrations"
+    if installed.is_dir():
+        return installed
+    checkout = Path(str(package)).parent / "migrations"
+    if checkout.is_dir():
+        return checkout
+    raise MigrationError("this installation carries no migrations: install djactors again")
+
+
+def read_migrations(directory: Traversable | None = None) -> list[Migration]:
+    """All migrations in order, `migrations_directory()` if no other is named.
+
+    Raises:
+        MigrationError: a file has another name than `NNNN_name.sql`, or the numbers have a gap or a duplicate.
+    """
+    directory = migrations_directory() if directory is None else directory
+    found = []
+    for file in directory.iterdir():
+        if not file.name.endswith(".sql"):
+            continue
+        match = _FILE_NAME.fullmatch(file.name)
+        if match is None:
+            raise MigrationError(f"{file.name}: a migration is named NNNN_name.sql, in lower case")
+        content = file.read_bytes()
+        found.append(Migration(int(match["number"]), file.name, content.decode(), hashlib.sha256(content).hexdigest()))
+    found.sort(key=lambda migration: migration.name)
+    for expected, migration in enumerate(found, start=1):
+        if migration.number < expected:
+            raise MigrationError(f"{migration.name}: the number {migration.number:04} is given twice")
+        if migration.number > expected:
+            raise MigrationError(f"{migration.name}: the migration before it, {expected:04}, is missing")
+    if not found:
+        raise MigrationError("this installation carries no migrations: install djactors again")
+    return found
+
+
+def statements(script: str) -> Iterator[str]:
+    """Split a script into its statements, at the semicolons that end one for SQLite's own lexer.
+
+    `sqlite3.Connection.executescript` would commit before it runs. What follows the last semicolon, comments as a rule,
+    comes last.
+    """
+    start = end = 0
+    while (end := script.find(";", end) + 1) > 0:
+        candidate = script[start:end]
+        if sqlite3.complete_statement(candidate):
+            yield candidate.strip()
+            start = end
+    rest = script[start:].strip()
+    if rest:
+        yield rest
+
+
+def pending(database: sqlite_utils.Database, directory: Traversable | None = None) -> list[Migration]:
+    """The migrations that an open database still lacks, in order; reads only.
+
+    Raises:
+        MigrationError: the database is not ours, is newer than the program, or a file changed after it was applied.
+        sqlite3.DatabaseError: the file is not a database or is corrupt.
+    """
+    migrations = read_migrations(directory)
+    tables = database.table_names()
+    if "schema_migrations" not in tables:
+        if tables:
+            raise MigrationError(
+                "it is an SQLite database of another program: name another file, or move this one away"
+            )
+        return migrations
+    records = database["schema_migrations"]
+    if {column.name for column in records.columns} != _RECORDS_COLUMNS:
+        raise MigrationError("it is an SQLite database of another program: name another file, or move this one away")
+    applied = {row["name"]: row["checksum"] for row in records.rows}
+    _refuse_other_history(applied, migrations)
+    return migrations[len(applied) :]
+
+
+def inspect(path: str | os.PathLike[str], directory: Traversable | None = None) -> list[str]:
+    """Names of the migrations that a file still lacks, without changing or creating it.
+
+    Raises:
+        MigrationError: as `apply` would.
+    """
+    if not os.path.exists(path):
+        return [migration.name for migration in read_migrations(directory)]
+    with _refusing(path), closing(_connect(path)) as connection:
+        # Reading only, though a writable open: WAL readers write its shared index.
+        connection.execute("PRAGMA query_only = ON")
+        return [migration.name for migration in pending(_inspected(connection), directory)]
+
+
+def apply(
+    path: str | os.PathLike[str],
+    *,
+    directory: Traversable | None = None,
+    now: Clock = lambda: datetime.now(UTC),
+    token_bytes: TokenBytes = secrets.token_bytes,
+) -> list[str]:
+    """Bring the file to the newest schema, creating it where there is none; returns the names of what was applied.
+
+    A new file belongs to its owner only (mode 0600; SQLite gives its companions the same), is in WAL mode with
+    incremental vacuum, and gets its epoch and pid key in the transaction of the first migration.
+
+    Raises:
+        MigrationError: refused, with the reason and the mend in one line. Migrations before the failing one stay.
+    """
+    _create(path)
+    with _refusing(path), closing(_connect(path)) as connection:
+        database = _inspected(connection)
+        todo = pending(database, directory)
+        if not database.table_names():
+            _prepare_new_file(connection)
+        _require_wal(connection)
+        for migration in todo:
+            _apply_one(connection, migration, utc_text(now()), token_bytes)
+        return [migration.name for migration in todo]
+
+
+def new_epoch(token_bytes: TokenBytes = secrets.token_bytes) -> str:
+    """A random mark for a database or a copy of one: 12 characters of A-Z, a-z, 0-9, `-`, `_`."""
+    return base64.urlsafe_b64encode(token_bytes(_EPOCH_BYTES)).decode()
+
+
+def _refuse_other_history(applied: dict[str, str], migrations: list[Migration]) -> None:
+    """What was applied must be the first so many of our files, unchanged."""
+    known = {migration.name: migration for migration in migrations}
+    for name, checksum in sorted(applied.items()):
+        ours = known.get(name)
+        if ours is None:
+            if name > migrations[-1].name:
+                raise MigrationError(f"it is newer than this program (it has {name}): upgrade djactors")
+            raise MigrationError(f"it has the migration {name}, which this program does not know: wrong installation?")
+        if ours.checksum != checksum:
+            raise MigrationError(
+                f"{name} was changed after it was applied: restore the file and write a new migration instead"
+            )
+    for migration in migrations[: len(applied)]:
+        if migration.name not in applied:
+            raise MigrationError(f"{migration.name} was never applied, but later ones were: restore a backup")
+
+
+def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, token_bytes: TokenBytes) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if migration.number == 1:
+            connection.execute(_CREATE_RECORDS)
+        for statement in statements(migration.sql):
+            connection.execute(statement)
+            if not connection.in_transaction:
+                raise MigrationError(f"{migration.name} ends the transaction it runs in: take its COMMIT out")
+        if migration.number == 1:
+            connection.execute(_MARK, (new_epoch(token_bytes), token_bytes(_PID_KEY_BYTES).hex(), now))
+        connection.execute(_RECORD, (migration.name, migration.checksum, now))
+        orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
+        if orphans is not None:
+            raise MigrationError(f"{migration.name} leaves rows of {orphans[0]} that point nowhere")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:
+            raise
+        raise MigrationError(f"{migration.name} failed: {error}") from error
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _create(path: str | os.PathLike[str]) -> None:
+    """Create an empty file, for its owner only, and make its name durable; leave an existing one alone."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise MigrationError(f"{path}: cannot be created: {error.strerror}") from error
+
+
+def _connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{Path(os.path.abspath(path)).as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+    )
+
+
+def _inspected(connection: sqlite3.Connection) -> sqlite_utils.Database:
+    # Plugins of sqlite-utils are none of ours: they would run inside the server.
+    return sqlite_utils.Database(connection, execute_plugins=False)
+
+
+def _prepare_new_file(connection: sqlite3.Connection) -> None:
+    """Set what can only be set while the file is empty: auto_vacuum, before WAL writes the first page."""
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _AUTO_VACUUM_INCREMENTAL:
+        # Somebody wrote the first page already, with the sqlite3 shell say.
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")
+
+
+def _require_wal(connection: sqlite3.Connection) -> None:
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise MigrationError(f"no write-ahead log on this file system (journal mode {mode}): use a local disk")
+
+
+class _refusing:  # noqa: N801 -- reads as the context it is
+    """Turns what SQLite says of a file into one line with the file's name and the mend."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, MigrationError):
+            raise MigrationError(f"{self._path}: {error}") from error.__cause__
+        if isinstance(error, sqlite3.Error):
+            raise MigrationError(f"{self._path}: {_mend(error)} ({error})") from error
+
+
+def _mend(error: sqlite3.Error) -> str:
+    match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+        case sqlite3.SQLITE_NOTADB:
+            return "it is not an SQLite database: name another file, or move this one away"
+        case sqlite3.SQLITE_CORRUPT:
+            return "it is corrupt: move it away and restore a backup"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
+            return "another process holds it: stop that first"
+        case sqlite3.SQLITE_FULL:
+            return "the disk is full: free some space and start again"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return "it is read-only: give this user the right to write it"
+        case sqlite3.SQLITE_CANTOPEN:
+            return "it cannot be opened: check the path and the rights"
+        case _:
+            return "it cannot be used: move it away and restore a backup"

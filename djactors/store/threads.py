@@ -1,0 +1,365 @@
+"""Where the store's work runs: threads of its own in production, the Trio thread itself under a virtual clock.
+
+The active object pattern (POSA 2): callers put *calls* into a bounded queue, an *executor* gives what is queued to a
+*servant* (the owner of one connection) as a batch, and answers the whole batch at once.
+
+    task ── call() ──> queue ──> servant.run(batch)          on the servant's thread
+    task <── reschedule <── one run_sync_soon per batch      on the Trio thread
+
+Rules:
+
+- Everything a servant owns is made, used and closed on its one thread.
+- A batch is answered with one hop, and only when all of it is done: a write is answered after its commit.
+- A cancelled caller leaves at once. Its call is dropped if nobody took it yet, else it runs, unheard.
+- `trio.to_thread` costs twice a hop through a queue of one's own, hence these threads.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from sqlite3 import Connection
+from typing import Any, Generic, Protocol, TypeVar
+
+import outcome
+import trio
+
+from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError, StoreUnavailable
+
+__all__ = ["Call", "DedicatedThreads", "Executor", "InlineRunner", "Report", "Servant", "ThreadFactory", "Work"]
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+# Seconds without a call after which a servant that worked tidies up. Shorter, and a slow trickle of calls would pay for
+# it each time; longer, and the tidying falls into the next burst.
+_IDLE_SECONDS = 1.0
+
+
+class Call(Generic[T]):
+    """One piece of work and, after it ran, what came of it."""
+
+    __slots__ = ("done", "error", "task", "value", "work")
+
+    def __init__(self, work: Work[T], task: trio.lowlevel.Task | None = None) -> None:
+        self.work = work
+        self.task = task  # who sleeps until it is done; None: nobody, or nobody any more
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a servant did with a batch, for whoever counts."""
+
+    items: int = 0
+    """Calls that succeeded."""
+    failed: int = 0
+    """Calls that raised, or were not done because the storage failed."""
+    seconds: float = 0.0
+    error: StoreError | None = None
+    """Why the storage failed the batch."""
+
+
+class Servant(Protocol):
+    """Owns one connection; each method runs on its thread."""
+
+    def open(self) -> None:
+        """Make the connection; an error goes to whoever opens the executor."""
+
+    def run(self, calls: Sequence[Call[Any]]) -> Report:
+        """Run each call and set its `value` or `error`; never raises an `Exception`."""
+
+    def idle(self) -> Report | None:
+        """Tidy up; nothing is queued. Never raises."""
+
+    def close(self) -> Report | None:
+        """Close the connection. Never raises."""
+
+
+class Executor(Protocol):
+    """Runs calls on its servants."""
+
+    @property
+    def queued(self) -> int:
+        """Calls that nobody took yet."""
+
+    async def open(self) -> None:
+        """Open the servants; if one fails, close the others and raise its error."""
+
+    async def call(self, work: Work[T]) -> T:
+        """Run the work on a servant and return what it returned, or raise what it raised.
+
+        Raises:
+            StoreBusy: the queue is full.
+            StoreClosed: `close` was called.
+        """
+
+    async def close(self, timeout: float) -> None:
+        """Refuse new calls, finish the queued ones, close the servants.
+
+        Waits at most `timeout` seconds of real time and cannot be cancelled.
+
+        Raises:
+            StoreUnavailable: a thread did not finish in time; it is left behind.
+        """
+
+
+class ThreadFactory(Protocol):
+    """Makes an executor: `DedicatedThreads` or `InlineRunner`."""
+
+    def __call__(
+        self,
+        name: str,
+        servants: Sequence[Servant],
+        *,
+        queue_limit: int,
+        batch_limit: int,
+        on_report: Callable[[Report], None],
+    ) -> Executor:
+        """Make an executor that is not open yet.
+
+        Args:
+            name: of the threads.
+            servants: one for each thread; they share one queue.
+            queue_limit: calls that may wait; one more raises `StoreBusy`.
+            batch_limit: calls that a servant is given at once.
+            on_report: called on the Trio thread before a batch is answered; must not raise.
+        """
+
+
+class DedicatedThreads:
+    """A thread for each servant, all taking from one queue.
+
+    The threads are daemons: one that hangs in the disk must not keep a process alive that was told to exit, and what it
+    was doing was never acknowledged.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        servants: Sequence[Servant],
+        *,
+        queue_limit: int,
+        batch_limit: int,
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self._servants = servants
+        self._queue_limit = queue_limit
+        self._batch_limit = batch_limit
+        self._on_report = on_report
+        # None tells one thread to stop, after everything that was queued before.
+        self._queue: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
+        self._token: trio.lowlevel.TrioToken
+        self._accepting = False
+        self._opened: list[outcome.Maybe[None]] = []
+        self._all_opened = trio.Event()
+        self._threads = [
+            threading.Thread(
+                target=self._serve,
+                args=(servant,),
+                name=name if len(servants) == 1 else f"{name}-{index}",
+                daemon=True,
+            )
+            for index, servant in enumerate(servants)
+        ]
+
+    @property
+    def queued(self) -> int:
+        """Calls that no thread took yet."""
+        return self._queue.qsize()
+
+    async def open(self) -> None:
+        """Start the threads and wait until each has opened its servant."""
+        self._token = trio.lowlevel.current_trio_token()
+        for thread in self._threads:
+            thread.start()
+        with trio.CancelScope(shield=True):
+            await self._all_opened.wait()
+        failures = [result for result in self._opened if isinstance(result, outcome.Error)]
+        if failures:
+            await self.close(_IDLE_SECONDS)
+            failures[0].unwrap()
+        self._accepting = True
+
+    async def call(self, work: Work[T]) -> T:
+        """See `Executor.call`."""
+        if not self._accepting:
+            raise StoreClosed("the store is closed")
+        if self._queue.qsize() >= self._queue_limit:
+            raise StoreBusy(f"{self._queue_limit} calls are waiting for the store already")
+        call = Call(work, trio.lowlevel.current_task())
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            call.task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._queue.put(call)
+        result: T = await trio.lowlevel.wait_task_rescheduled(abort)
+        return result
+
+    async def close(self, timeout: float) -> None:
+        """See `Executor.close`."""
+        self._accepting = False
+        for _ in self._threads:
+            self._queue.put(None)
+        # Real time: under a mock clock a deadline of Trio's would pass while the thread works.
+        with trio.CancelScope(shield=True):
+            left = await trio.to_thread.run_sync(partial(_join, self._threads, timeout))
+        if left:
+            raise StoreUnavailable(f"{', '.join(left)} did not finish within {timeout:g} s")
+
+    def _serve(self, servant: Servant) -> None:
+        """The life of one thread."""
+        opened = outcome.capture(servant.open)
+        self._hop(self._note_opened, opened)
+        if isinstance(opened, outcome.Error):
+            return
+        worked = False
+        stopping = False
+        while not stopping:
+            try:
+                call = self._queue.get(timeout=_IDLE_SECONDS if worked else None)
+            except queue.Empty:
+                worked = False
+                self._report(servant.idle())
+                continue
+            batch = []
+            while True:
+                if call is None:
+                    stopping = True
+                    break
+                if call.task is not None:
+                    batch.append(call)
+                if len(batch) == self._batch_limit:
+                    break
+                try:
+                    call = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            if batch:
+                worked = True
+                self._hop(self._answer, batch, self._run(servant, batch))
+        self._report(servant.close())
+
+    @staticmethod
+    def _run(servant: Servant, batch: list[Call[Any]]) -> Report:
+        try:
+            return servant.run(batch)
+        except BaseException as error:  # noqa: BLE001 -- the thread's supervisor: nobody may wait for ever
+            broken = StoreBroken(f"the store's thread failed: {error!r}")
+            broken.__cause__ = error
+            for call in batch:
+                call.error = broken
+            return Report(failed=len(batch), error=broken)
+
+    def _report(self, report: Report | None) -> None:
+        if report is not None:
+            self._hop(self._on_report, report)
+
+    def _hop(self, function: Callable[..., None], *args: Any) -> None:
+        # Trio is gone and with it everybody who waited: nobody to tell.
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(function, *args)
+
+    def _note_opened(self, opened: outcome.Maybe[None]) -> None:
+        self._opened.append(opened)
+        if len(self._opened) == len(self._threads):
+            self._all_opened.set()
+
+    def _answer(self, batch: list[Call[Any]], report: Report) -> None:
+        self._on_report(report)
+        for call in batch:
+            task = call.task
+            if task is not None:
+                call.task = None
+                error = call.error
+                trio.lowlevel.reschedule(task, outcome.Value(call.value) if error is None else outcome.Error(error))
+
+
+def _join(threads: Sequence[threading.Thread], timeout: float) -> list[str]:
+    """Wait for the threads, `timeout` seconds in all; names those that still run."""
+    deadline = time.monotonic() + timeout
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [thread.name for thread in threads if thread.is_alive()]
+
+
+class InlineRunner:
+    """Runs the calls in the Trio thread, one checkpoint after they were made: no threads, so a seed decides the order.
+
+    For simulations and tests: the event loop stands still while SQLite works. Only the first servant is used. Calls
+    made in the same tick of the scheduler form a batch, as they would for a thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        servants: Sequence[Servant],
+        *,
+        queue_limit: int,
+        batch_limit: int,
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self._servant = servants[0]
+        self._queue_limit = queue_limit
+        self._batch_limit = batch_limit
+        self._on_report = on_report
+        self._queue: deque[Call[Any]] = deque()
+        self._accepting = False
+
+    @property
+    def queued(self) -> int:
+        """Calls that were not run yet."""
+        return len(self._queue)
+
+    async def open(self) -> None:
+        """Open the servant."""
+        await trio.lowlevel.checkpoint()
+        self._servant.open()
+        self._accepting = True
+
+    async def call(self, work: Work[T]) -> T:
+        """See `Executor.call`."""
+        if not self._accepting:
+            raise StoreClosed("the store is closed")
+        if len(self._queue) >= self._queue_limit:
+            raise StoreBusy(f"{self._queue_limit} calls are waiting for the store already")
+        call = Call(work)
+        self._queue.append(call)
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            if not call.done:
+                self._queue.remove(call)
+            raise
+        while not call.done:
+            self._run_batch()
+        if call.error is not None:
+            raise call.error
+        result: T = call.value
+        return result
+
+    async def close(self, timeout: float) -> None:
+        """Run what is queued and close the servant; `timeout` has no meaning here."""
+        if not self._accepting:
+            return
+        self._accepting = False
+        while self._queue:
+            self._run_batch()
+        report = self._servant.close()
+        if report is not None:
+            self._on_report(report)
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+
+    def _run_batch(self) -> None:
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
+        for call in batch:
+            call.done = True
+        self._on_report(self._servant.run(batch))
