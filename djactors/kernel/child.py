@@ -20,7 +20,7 @@ import trio
 from djactors.kernel.actor import Actor, Service, StoppableService, Tree
 from djactors.kernel.crash import described, unwrapped
 from djactors.kernel.envelope import Envelope
-from djactors.kernel.errors import ActorCrashed, AskUnanswered, MailboxClosed
+from djactors.kernel.errors import AskUnanswered, MailboxClosed
 from djactors.kernel.events import (
     ChildCrashed,
     ChildQuarantined,
@@ -179,6 +179,8 @@ class Child:
         self.ref.end()
         self.settled.set()
         self._parent.forget(self)
+        if not self.launched:
+            return
         timed_out = self._scope.cancelled_caught and trio.current_time() >= self._scope.deadline
         self._parent.report(ChildStopped(self._parent.name, self.name, dropped, timed_out))
 
@@ -367,16 +369,11 @@ class Child:
         self._instance = None
 
     def _note_crash(self, error: Exception) -> None:
-        lost = [envelope for envelope in self._in_hand if not envelope.answered]
+        dropped = self.ref.give_up(self._in_hand, crash=error)
         self._in_hand = ()
-        for envelope in lost:
-            crashed = ActorCrashed(f"{self.name} crashed on this message: {described(error)}")
-            crashed.__cause__ = error
-            envelope.fail(crashed)
         self._last_error = described(error)
-        self._tally += Tally(crashes=1, dropped=len(lost))
-        messages = tuple(envelope.message for envelope in lost)
-        self._parent.report(ChildCrashed(self._parent.name, self.name, error, messages))
+        self._tally += Tally(crashes=1, dropped=len(dropped))
+        self._parent.report(ChildCrashed(self._parent.name, self.name, error, dropped))
 
     def _drop_in_hand(self) -> tuple[Any, ...]:
         dropped = self.ref.give_up(self._in_hand)

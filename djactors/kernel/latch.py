@@ -15,10 +15,6 @@ class Latch:
         self._event: trio.Event | None = None
         self._is_set = False
 
-    def is_set(self) -> bool:
-        """Whether `set` has been called."""
-        return self._is_set
-
     def set(self) -> None:
         """Let everybody who waits go on, now and ever after."""
         self._is_set = True

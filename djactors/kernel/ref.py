@@ -9,8 +9,10 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
+from djactors.kernel.crash import described
 from djactors.kernel.envelope import Call, Envelope, Question
-from djactors.kernel.errors import ActorQuarantined, ActorStopped, AskTimeout, MailboxClosed, MailboxFull
+from djactors.kernel.errors import ActorCrashed, ActorQuarantined, ActorStopped, AskTimeout, MailboxClosed, MailboxFull
+from djactors.kernel.events import logger
 from djactors.kernel.latch import Latch
 from djactors.kernel.mailbox import Mailbox
 from djactors.kernel.statistics import MailboxStatistics
@@ -164,18 +166,27 @@ class ActorRef(Generic[M_contra]):
         self.refuse()
         self._ended.set()
 
-    def give_up(self, envelopes: Iterable[Envelope[Any]]) -> tuple[Any, ...]:
-        """Fail the asks among messages that nobody will handle, as the ref would refuse them now.
+    def give_up(self, envelopes: Iterable[Envelope[Any]], crash: Exception | None = None) -> tuple[Any, ...]:
+        """Fail what nobody will handle: with `ActorCrashed` over `crash`, else as the ref would refuse it now.
 
-        For the kernel only.
+        For the kernel only. Whoever is told must not stand in the way of the others: a `reply` that raises is logged.
 
         Returns:
             The messages that had not been answered.
         """
         lost = [envelope for envelope in envelopes if not envelope.answered]
         for envelope in lost:
-            envelope.fail(self._refusal())
+            try:
+                envelope.fail(self._refusal() if crash is None else self._crashed(crash))
+            except Exception:  # noqa: BLE001 - supervision
+                logger.exception("the function for an answer of %s raised", self.name)
         return tuple(envelope.message for envelope in lost)
+
+    def _crashed(self, crash: Exception) -> ActorCrashed:
+        # Each asker gets its own: an exception that is raised in several tasks collects all their tracebacks.
+        crashed = ActorCrashed(f"{self.name} crashed on this message: {described(crash)}")
+        crashed.__cause__ = crash
+        return crashed
 
     def _refusal(self) -> ActorStopped:
         if self._quarantined:
