@@ -25,6 +25,10 @@ class Metrics:
         self.connections = Gauge(
             "djactors_connections", "Open Engine.IO sessions", ["transport"], registry=self.registry
         )
+        self.tcp_connections = Gauge("djactors_tcp_connections", "Open TCP connections", registry=self.registry)
+        self.session_ends = Counter(
+            "djactors_session_ends", "Engine.IO sessions that ended, by reason", ["reason"], registry=self.registry
+        )
         self.users = Gauge("djactors_users", "User actors alive", registry=self.registry)
         self.events = Counter(
             "djactors_domain_events", "Domain events by type and outcome", ["type", "outcome"], registry=self.registry

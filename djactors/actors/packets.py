@@ -15,6 +15,7 @@ from djactors.protocol.socketio import encode_event_json
 
 UNREAD_COUNT = "notification:unread-count"
 CHANGES_RESET = "changes:reset"
+AUTH_EXPIRING = "auth:expiring"
 
 
 class ChangePackets:

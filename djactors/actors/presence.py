@@ -64,15 +64,17 @@ class Presence:
 
     Attributes:
         stale: a delivery did not fit into the actor's mailbox; the actor must read the log before it goes on.
+        seq: the last sequence number that the sockets were given or that their count includes.
     """
 
-    __slots__ = ("ref", "sockets", "stale", "tenant_id", "user_id")
+    __slots__ = ("ref", "seq", "sockets", "stale", "tenant_id", "user_id")
 
     def __init__(self, tenant_id: int, user_id: int) -> None:
         self.tenant_id = tenant_id
         self.user_id = user_id
         self.sockets: dict[Socket, None] = {}
         self.stale = False
+        self.seq = 0
         self.ref: ActorRef[UserMessage]
 
     @property

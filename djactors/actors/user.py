@@ -77,14 +77,13 @@ class UserActor(Actor[UserMessage]):
         self._forget = forget
         self.idle_after = idle_after
         self._unread = 0
-        self._seq = 0
 
     async def on_start(self) -> None:
         """Read the snapshot to start from."""
         self._presence.disconnect("actor_restarted")
         self._presence.stale = False
         state = await self._inbox.snapshot(self._presence.tenant_id, self._presence.user_id)
-        self._unread, self._seq = state.unread, state.seq
+        self._unread, self._presence.seq = state.unread, state.seq
 
     def on_idle(self) -> bool:
         """Stop once nobody is connected."""
@@ -103,9 +102,9 @@ class UserActor(Actor[UserMessage]):
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Deliver):
-                news.extend(change for change in message.changes if change.seq > self._seq)
-                if message.changes and message.changes[-1].seq > self._seq:
-                    self._seq = message.changes[-1].seq
+                news.extend(change for change in message.changes if change.seq > self._presence.seq)
+                if message.changes and message.changes[-1].seq > self._presence.seq:
+                    self._presence.seq = message.changes[-1].seq
                     unread = unread if message.unread is None else message.unread
                     committed_at = message.committed_at if committed_at is None else committed_at
             else:
@@ -124,10 +123,10 @@ class UserActor(Actor[UserMessage]):
         epoch = self._epoch if socket.recovery else None
         packets: list[EncodedPacket] = []
         if attach.returning:
-            body = encode({"offset": offset(self._epoch, self._seq)})
-            packets.append(unlogged(CHANGES_RESET, body, epoch, self._seq))
-        packets.append(unread_count(self._unread, epoch, self._seq))
-        pid = self._pids.issue(presence.tenant_id, presence.user_id, self._seq) if socket.recovery else None
+            body = encode({"offset": offset(self._epoch, presence.seq)})
+            packets.append(unlogged(CHANGES_RESET, body, epoch, presence.seq))
+        packets.append(unread_count(self._unread, epoch, presence.seq))
+        pid = self._pids.issue(presence.tenant_id, presence.user_id, self._presence.seq) if socket.recovery else None
         socket.accept(pid, packets)
 
     def _write(self, news: Sequence[ChangePackets], unread: int) -> None:
@@ -148,7 +147,7 @@ class UserActor(Actor[UserMessage]):
         epoch = self._epoch if socket.recovery else None
         packets = [change.packet(epoch) for change in news]
         if counted:
-            packets.append(unread_count(self._unread, epoch, self._seq))
+            packets.append(unread_count(self._unread, epoch, self._presence.seq))
         return packets
 
     async def _catch_up(self) -> None:
@@ -156,12 +155,14 @@ class UserActor(Actor[UserMessage]):
         presence = self._presence
         presence.stale = False
         state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
-        while self._seq < state.seq:
-            changes = await self._inbox.changes_since(presence.tenant_id, presence.user_id, self._seq, CATCH_UP_SLICE)
+        while presence.seq < state.seq:
+            changes = await self._inbox.changes_since(
+                presence.tenant_id, presence.user_id, presence.seq, CATCH_UP_SLICE
+            )
             changes = [change for change in changes if change.seq <= state.seq]
             if not changes:
                 break
-            self._seq = changes[-1].seq
+            presence.seq = changes[-1].seq
             self._write([ChangePackets(change) for change in changes], self._unread)
-        self._seq = state.seq
+        presence.seq = state.seq
         self._write((), state.unread)

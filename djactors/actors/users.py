@@ -93,6 +93,11 @@ class Users:
         if presence is not None:
             presence.sockets.pop(socket, None)
 
+    def seq(self, tenant_id: int, user_id: int) -> int:
+        """The last sequence number that a connected user's sockets were given; 0 for somebody who is not there."""
+        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        return 0 if presence is None else presence.seq
+
     def deliver(self, recorded: Recorded, committed_at: float) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log."""
         for tenant_id, changes in recorded.changes.items():

@@ -41,6 +41,14 @@ class Unauthorized(Exception):  # noqa: N818 - the contract's own word
         self.message = message
 
 
+class Member(msgspec.Struct, frozen=True):
+    """A person in a tenant, as proved by a token that ends at `expires_at` (Unix time)."""
+
+    tenant_id: int
+    user_id: int
+    expires_at: int
+
+
 class Identity(msgspec.Struct, frozen=True):
     """Who a token speaks for. `user_id` and `tenant_id` are None only for a service; `expires_at` is Unix time."""
 
@@ -49,6 +57,16 @@ class Identity(msgspec.Struct, frozen=True):
     role: Role
     expires_at: int
     name: str | None = None
+
+    def member(self) -> Member:
+        """The person whom the token names.
+
+        Raises:
+            Unauthorized: `token_without_user`; a service's token may name nobody.
+        """
+        if self.user_id is None or self.tenant_id is None:
+            raise Unauthorized("token_without_user", "the token names no user")
+        return Member(self.tenant_id, self.user_id, self.expires_at)
 
 
 class _Claims(msgspec.Struct, rename="camel"):

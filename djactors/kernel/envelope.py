@@ -1,7 +1,8 @@
 """A message on its way, and the way back of its answer.
 
-A tell travels in an `Envelope`, an ask in a `Question`, a request in a `Call`. An actor treats all alike: it may answer either, and the
-answer to a tell goes nowhere. The first answer counts; later ones are ignored, as is one to an asker who has left.
+A tell travels in an `Envelope`, an ask in a `Question`, a request in a `Call`. An actor treats all alike: it may answer
+any of them, and the answer to a tell goes nowhere. The first answer counts; later ones are ignored, as is one to an
+asker who has left.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,303 @@
+"""The composition root: puts the rooms together, starts them in order, stops them in reverse. Also the embedding API.
+
+    DatabaseLock ─ migrate ─ Database ─ Store
+    root supervisor, in start order:
+        users      a supervisor; an actor for each connected user
+        router     every command, one commit a batch
+        engine     Engine.IO sessions and their heartbeat
+        listener   the port
+
+Stopping is the reverse: stop accepting, let requests finish, close the sockets at a pace, finish the batch, close the
+store.
+
+To embed it in another Trio program:
+
+    async with trio.open_nursery() as nursery:
+        server = Server(load({"database": "inbox.db"}))
+        await nursery.start(server.run)
+        print(server.url)
+        ...
+        server.request_stop()
+"""
+
+from __future__ import annotations
+
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import trio
+
+from djactors.actors.pid import PidIssuer
+from djactors.actors.router import Router
+from djactors.actors.users import Users
+from djactors.config import Settings, check_keys
+from djactors.domain.commands import Command, Outcome
+from djactors.edge.application import Application
+from djactors.edge.auth import authenticator
+from djactors.edge.engine import EngineServer, EngineSettings
+from djactors.edge.gateway import Gateway, Services
+from djactors.edge.listener import Listener, ListenerLimits
+from djactors.edge.observer import EdgeObserver
+from djactors.edge.origins import OriginPolicy
+from djactors.edge.routes import Api, Routes
+from djactors.kernel import (
+    ActorRef,
+    ChildCrashed,
+    ChildQuarantined,
+    ChildSpec,
+    ChildStatistics,
+    RestartIntensityExceeded,
+    Supervisor,
+    SupervisorEscalated,
+    SupervisorEvent,
+)
+from djactors.store import migrate
+from djactors.store.database import Database
+from djactors.store.errors import StoreBroken
+from djactors.store.lock import DatabaseLock
+from djactors.store.store import Store
+from djactors.store.threads import DedicatedThreads, ThreadFactory
+from djactors.telemetry import Telemetry
+
+TOKEN_BYTES = 18
+"""144 bits: a session's name is its secret."""
+
+STORE_CLOSE_SECONDS = 10.0
+"""How long the store may take to finish and close when the server stops."""
+
+
+class ServerFailed(Exception):  # noqa: N818 - what the person who started the program reads
+    """The server had to stop; the message says why, in one line."""
+
+
+class Server:
+    """One djactors server. `run` it once in a nursery; see the module for how to embed it.
+
+    Args:
+        settings: see `djactors.config`.
+        telemetry: where it logs and counts; by default errors go to standard error as JSON.
+        now: the wall clock, as an aware time.
+        random_bytes: a source of randomness that cannot be foreseen.
+        threads: what runs the store's work.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        telemetry: Telemetry | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        threads: ThreadFactory = DedicatedThreads,
+    ) -> None:
+        check_keys(settings)
+        self.settings = settings
+        self.telemetry = Telemetry() if telemetry is None else telemetry
+        self._now = now
+        self._random_bytes = random_bytes
+        self._threads = threads
+        self._authenticator = authenticator(settings, lambda: now().timestamp())
+        self._stopping = trio.Event()
+        self._stopped = trio.Event()
+        self._failure: str | None = None
+        self._listener: Listener | None = None
+        self._root: Supervisor | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server listens, once `run` has started."""
+        assert self._listener is not None
+        assert self._listener.address is not None
+        host, port = self._listener.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def request_stop(self) -> None:
+        """Stop in good order, within `drain_timeout` and a bounded moment more. Must be called on the Trio thread."""
+        self._stopping.set()
+
+    async def wait_stopped(self) -> None:
+        """Wait until `run` has ended."""
+        await self._stopped.wait()
+
+    def statistics(self) -> ChildStatistics | None:
+        """The live actor tree, once `run` has started."""
+        return None if self._root is None else self._root.statistics()
+
+    async def publish(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Carry out commands from inside the process, as if they had come over HTTP; durable when this returns.
+
+        Raises:
+            Refused: a command cannot be carried out as it stands.
+            KernelError, StoreError: the server cannot take it now.
+        """
+        assert self._root is not None
+        router: ActorRef[Command] = self._root.ref("router")
+        timeout = self.settings.command_timeout
+        return [await router.ask_nowait(command, timeout) for command in commands]
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Open the database, serve until `request_stop` or cancellation, close everything.
+
+        Raises:
+            DatabaseLocked, MigrationError, OSError: it could not start.
+            ServerFailed: it had to give up while running.
+        """
+        path = self.settings.database
+        with DatabaseLock(path):
+            applied = migrate.apply(path, now=self._now, token_bytes=self._random_bytes)
+            if applied:
+                self.telemetry.log.info("migrated", applied=applied)
+            database = await Database.open(
+                path,
+                threads=self._threads,
+                busy_timeout=self.settings.busy_timeout,
+                on_commit=self._committed,
+                on_broken=self._broke,
+            )
+            try:
+                await self._serve(Store(database, self._now), task_status)
+            finally:
+                await database.close(STORE_CLOSE_SECONDS)
+                self._stopped.set()
+        if self._failure is not None:
+            raise ServerFailed(self._failure)
+
+    async def _serve(self, store: Store, task_status: trio.TaskStatus[None]) -> None:
+        meta = await store.meta()
+        users = Users(
+            store, meta.epoch, PidIssuer(meta.epoch, meta.pid_key, self._random_bytes), self.settings, self.telemetry
+        )
+        router_spec = ChildSpec(
+            "router",
+            lambda: Router(store, users, self.telemetry, self.settings.commit_batch),
+            mailbox_capacity=self.settings.router_mailbox,
+        )
+        # The engine and the listener stay the same objects when they are restarted; they reach the router through root.
+        root = Supervisor(
+            "djactors",
+            [
+                ChildSpec("users", users.supervisor),
+                router_spec,
+                ChildSpec("engine", lambda: engine),
+                ChildSpec("listener", lambda: listener),
+            ],
+            on_event=self._observe,
+        )
+        router: ActorRef[Command] = root.ref("router")
+        engine = self._engine(users, router, meta.epoch)
+        listener = self._listen(engine, store, router, meta.epoch)
+        self._root, self._listener = root, listener
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._supervise, root)
+            task_status.started()
+            self.telemetry.log.info("listening", url=self.url)
+            await self._stopping.wait()
+            self.telemetry.log.info("stopping", connections=listener.connections)
+            engine.stop_admitting()
+            nursery.start_soon(engine.close_all, self.settings.drain_timeout / 2)
+            await listener.drain(self.settings.drain_timeout)
+            root.request_stop()
+        self.telemetry.log.info("stopped")
+
+    async def _supervise(self, root: Supervisor, *, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await root.run(task_status=task_status)
+        except RestartIntensityExceeded as error:
+            self._give_up(str(error))
+
+    def _engine(self, users: Users, router: ActorRef[Command], epoch: str) -> EngineServer:
+        settings = self.settings
+        services = Services(
+            authenticator=self._authenticator,
+            users=users,
+            router=router,
+            settings=settings,
+            telemetry=self.telemetry,
+            epoch=epoch,
+            random_token=self._random_token,
+            now=lambda: self._now().timestamp(),
+        )
+        return EngineServer(
+            EngineSettings(
+                ping_interval=settings.ping_interval,
+                ping_timeout=settings.ping_timeout,
+                upgrade_timeout=settings.upgrade_timeout,
+                connect_timeout=settings.connect_timeout,
+                max_payload=settings.max_payload,
+                outbox_packets=settings.outbox_packets,
+                outbox_bytes=settings.outbox_bytes,
+            ),
+            lambda session: Gateway(session, services),
+            origins=OriginPolicy(settings.allowed_origins),
+            random_token=self._random_token,
+            telemetry=EdgeObserver(self.telemetry),
+        )
+
+    def _listen(self, engine: EngineServer, store: Store, router: ActorRef[Command], epoch: str) -> Listener:
+        settings, observer = self.settings, EdgeObserver(self.telemetry)
+        api = Api(
+            authenticator=self._authenticator,
+            router=router,
+            store=store,
+            settings=settings,
+            telemetry=self.telemetry,
+            epoch=epoch,
+            ready=self._readiness,
+            measure=self._measure,
+        )
+        return Listener(
+            Application(engine, Routes(api), OriginPolicy(settings.allowed_origins), settings),
+            host=settings.host,
+            port=settings.port,
+            listener_limits=ListenerLimits(
+                max_connections=settings.max_connections,
+                max_connections_per_address=settings.max_connections_per_address,
+                max_buffered=settings.outbox_bytes,
+            ),
+            telemetry=observer,
+            on_error=observer.failed,
+        )
+
+    def _random_token(self) -> str:
+        return urlsafe_b64encode(self._random_bytes(TOKEN_BYTES)).decode()
+
+    def _readiness(self) -> str | None:
+        return "the server is stopping" if self._stopping.is_set() else None
+
+    def _measure(self) -> None:
+        """Bring the gauges that nobody keeps up to date: asked for when the metrics are read."""
+        root = self.statistics()
+        if root is None:
+            return
+        depths: dict[str, int] = {}
+        for child in root.children:
+            nodes = child.children or (child,)
+            kind = "user" if child.name == "users" else child.name
+            depths[kind] = sum(node.mailbox.depth for node in nodes if node.mailbox is not None)
+        for kind, depth in depths.items():
+            self.telemetry.metrics.mailbox.labels(kind).set(depth)
+
+    def _committed(self, seconds: float, items: int) -> None:
+        self.telemetry.metrics.commit.observe(seconds)
+        self.telemetry.metrics.commit_items.observe(items)
+
+    def _broke(self, error: StoreBroken) -> None:
+        self._give_up(f"the database failed, nothing more can be acknowledged: {error}")
+
+    def _give_up(self, reason: str) -> None:
+        if self._failure is None:
+            self._failure = reason
+            self.telemetry.log.critical("giving up", reason=reason)
+        self._stopping.set()
+
+    def _observe(self, event: SupervisorEvent) -> None:
+        match event:
+            case ChildCrashed(child=child, error=error, dropped=dropped):
+                self.telemetry.metrics.restarts.labels(child).inc()
+                self.telemetry.log.error("child crashed", child=child, dropped=len(dropped), exc_info=error)
+            case ChildQuarantined(child=child):
+                self.telemetry.metrics.quarantines.labels(child).inc()
+            case SupervisorEscalated(child=child):
+                self.telemetry.log.critical("restart intensity exceeded", child=child)

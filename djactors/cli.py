@@ -1,0 +1,197 @@
+"""The commands of the contract, one function each. They parse, call, print; what they do lives below.
+
+Exit codes: 0 done; 1 something is wrong, and the one line on standard error says what; 2 the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import trio
+
+from djactors.config import SettingError, Settings, load
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"djactors: {message}", err=True)
+    raise SystemExit(1)
+
+
+def _settings(config: str | None, **flags: Any) -> Settings:
+    try:
+        return load(flags, os.environ, config)
+    except SettingError as error:
+        _fail(str(error))
+
+
+def _database(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--database", metavar="FILE", help="The SQLite file.")(command)
+
+
+def _config(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--config", metavar="FILE", help="A TOML file with settings.")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="djactors")
+def main() -> None:
+    """Real-time in-app notifications for DJ System."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
+@_database
+@_config
+def serve(host: str | None, port: int | None, database: str | None, config: str | None) -> None:
+    """Migrate if needed, then serve until SIGTERM."""
+    _run(_settings(config, host=host, port=port, database=database))
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
+def demo(host: str | None, port: int | None) -> None:
+    """Serve a seeded tenant from a throw-away database, and print how to watch it and how to set it off."""
+    import secrets
+    import tempfile
+
+    from djactors.operations import demonstration
+
+    with tempfile.TemporaryDirectory(prefix="djactors-demo-") as folder:
+        settings = _settings(
+            None,
+            host=host,
+            port=port,
+            database=str(Path(folder, "demo.db")),
+            jwt_secret=secrets.token_hex(32),
+            jwt_public_key_file="",
+            test_events=True,
+        )
+        _run(settings, demonstration.prepare)
+
+
+@main.command()
+@_database
+@_config
+@click.option("--check", is_flag=True, help="Only report; exit 1 if the database is behind.")
+def migrate(database: str | None, config: str | None, check: bool) -> None:
+    """Bring the database to the schema of this program."""
+    from djactors.store import migrate as migrations
+    from djactors.store.errors import DatabaseLocked, MigrationError
+    from djactors.store.lock import DatabaseLock
+
+    path = _settings(config, database=database).database
+    try:
+        if check:
+            behind = migrations.inspect(path)
+            for name in behind:
+                click.echo(f"pending {name}")
+            if behind:
+                _fail(f"{path} is behind: run `djactors migrate --database {path}`")
+            click.echo(f"{path} is up to date")
+            return
+        with DatabaseLock(path):
+            applied = migrations.apply(path)
+    except (DatabaseLocked, MigrationError, OSError) as error:
+        _fail(str(error))
+    for name in applied:
+        click.echo(f"applied {name}")
+    click.echo(f"{path} is up to date")
+
+
+@main.command()
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="Needed for everybody but a service.")
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="Needed for everybody but a service.")
+@click.option("--role", type=click.Choice(["user", "manager", "admin", "service"]), default="user", show_default=True)
+@click.option("--name", help="The user's name.")
+@click.option("--ttl", type=click.IntRange(1), default=3600, show_default=True, help="Seconds until it expires.")
+@_config
+def token(
+    tenant_id: int | None, user_id: int | None, role: str, name: str | None, ttl: int, config: str | None
+) -> None:
+    """Print a JWT signed with JWT_SECRET."""
+    from djactors.operations.tokens import sign
+
+    settings = _settings(config)
+    if role != "service" and (tenant_id is None or user_id is None):
+        raise click.UsageError(f"a token of role {role} needs --tenant and --user")
+    try:
+        click.echo(sign(settings, tenant_id=tenant_id, user_id=user_id, role=role, name=name, ttl=ttl))
+    except SettingError as error:
+        _fail(str(error))
+
+
+@main.command()
+@_database
+@_config
+def check(database: str | None, config: str | None) -> None:
+    """Diagnose the configuration, the secret and the database; exit 1 on any finding."""
+    from djactors.operations import diagnosis
+
+    try:
+        settings = load({"database": database}, os.environ, config)
+    except SettingError as error:
+        _fail(str(error))
+    findings = 0
+    for name, finding in diagnosis.diagnose(settings):
+        click.echo(f"{'ok  ' if finding is None else 'FAIL'} {name}{'' if finding is None else f': {finding}'}")
+        findings += finding is not None
+    if findings:
+        _fail(f"{findings} finding{'s' if findings > 1 else ''}")
+
+
+def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; a second one exits at once."""
+    from djactors.app import Server, ServerFailed
+    from djactors.kernel import ChildStartFailed
+    from djactors.store.errors import StoreError
+    from djactors.telemetry import Telemetry, make_logger
+
+    async def serve_until_told() -> None:
+        server = Server(settings, telemetry=Telemetry(make_logger(settings.log_format, settings.log_level)))
+        async with trio.open_nursery() as nursery:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                await nursery.start(server.run)
+                if prepare is not None:
+                    for line in await prepare(server):
+                        click.echo(line)
+                click.echo(f"listening on {server.url}")
+                sys.stdout.flush()
+                nursery.start_soon(_watch_signals, signals, server, nursery)
+                await server.wait_stopped()
+                nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(serve_until_told, strict_exception_groups=False)
+    except SettingError as error:
+        _fail(str(error))
+    except ServerFailed as error:
+        _fail(str(error))
+    except ChildStartFailed as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError):
+            _fail(f"cannot listen on {settings.host}:{settings.port}: {cause.strerror}: choose another --port")
+        _fail(str(error))
+    except (StoreError, OSError) as error:
+        _fail(str(error))
+
+
+async def _watch_signals(signals: Any, server: Any, nursery: trio.Nursery) -> None:
+    first = True
+    async for _ in signals:
+        if not first:
+            nursery.cancel_scope.cancel()
+            return
+        first = False
+        server.request_stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What one port serves: `/socket.io/` is Engine.IO's, everything else the routes'."""
+
+from __future__ import annotations
+
+from djactors.config import Settings
+from djactors.edge.engine import EngineServer
+from djactors.edge.errors import error_body
+from djactors.edge.http_messages import Request, Response
+from djactors.edge.origins import OriginPolicy
+from djactors.edge.routes import Routes
+from djactors.edge.stream import ByteStream
+
+ENGINE_PATH = "/socket.io/"
+
+MAX_SMALL_BODY = 64 * 1024
+"""Bytes of a body outside the batch route: one event with the largest texts that the schema takes."""
+
+PREFLIGHT = (
+    ("access-control-allow-methods", "GET, POST, DELETE"),
+    ("access-control-allow-headers", "authorization, content-type, idempotency-key"),
+    ("access-control-max-age", "600"),
+)
+
+
+class Application:
+    """Sends each request where it belongs. Implements the HTTP loop's `Application`."""
+
+    def __init__(self, engine: EngineServer, routes: Routes, origins: OriginPolicy, settings: Settings) -> None:
+        self._engine = engine
+        self._routes = routes
+        self._origins = origins
+        self._settings = settings
+
+    def body_limit(self, request: Request) -> int:
+        """How much body a request may bring, by where it goes."""
+        if request.path == ENGINE_PATH:
+            return self._settings.max_payload
+        return self._settings.max_body if request.path == "/api/events/batch" else MAX_SMALL_BODY
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request."""
+        if request.path == ENGINE_PATH:
+            return await self._engine.handle(request)
+        cors = self._origins.headers(request)
+        if request.method == "OPTIONS":
+            return Response(204, headers=(*cors, *(PREFLIGHT if cors else ())))
+        response = await self._routes.handle(request)
+        response.headers = (*response.headers, *cors)
+        return response
+
+    async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
+        """Carry a WebSocket, where there is one to be had."""
+        if request.path == ENGINE_PATH:
+            return await self._engine.upgrade(request, stream, leftover)
+        return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/")
+
+    def refusal(self, status: int, code: str, message: str) -> Response:
+        """Word an error of HTTP itself in the contract's shape."""
+        return Response(status, error_body(code, message))

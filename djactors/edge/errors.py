@@ -1,0 +1,65 @@
+"""How a refusal or a failure is told: one shape, `{ "error": { "code", "message" } }`, and the HTTP status that fits.
+
+What went wrong inside is never told to a client; it is in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from djactors.domain.errors import Code, Refused
+from djactors.domain.notifications import encode
+from djactors.edge.auth import Unauthorized
+from djactors.edge.http_messages import Response
+from djactors.kernel import KernelError
+from djactors.store.errors import StoreError
+
+STATUS: Mapping[Code, int] = {
+    Code.INVALID: 400,
+    Code.UNAUTHORIZED: 401,
+    Code.FORBIDDEN: 403,
+    Code.NOT_FOUND: 404,
+    Code.CONFLICT: 409,
+    Code.KEY_REUSED: 422,
+    Code.TOO_MANY_REQUESTS: 429,
+    Code.INTERNAL: 500,
+    Code.NOT_IMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+}
+"""The one table from a code to its status."""
+
+RETRY_AFTER = 1
+"""Seconds after which a refused sender may try again: a full mailbox empties within a few commits."""
+
+EXPECTED = (Refused, KernelError, StoreError, Unauthorized)
+"""Exceptions that are an answer. Anything else is a fault of ours."""
+
+
+def error_of(error: Exception) -> tuple[Code, str]:
+    """What a client is told of an exception."""
+    match error:
+        case Refused(code=code, message=message):
+            return code, message
+        case Unauthorized(message=message):
+            return Code.UNAUTHORIZED, message
+        case KernelError() | StoreError():
+            return Code.UNAVAILABLE, "the server cannot take this now: try again"
+        case _:
+            return Code.INTERNAL, "the server failed on this: it is in its log"
+
+
+def error_body(code: str, message: str) -> bytes:
+    """The JSON of an error."""
+    return encode({"error": {"code": code, "message": message}})
+
+
+def error_response(error: Exception) -> Response:
+    """The HTTP answer that an exception is."""
+    code, message = error_of(error)
+    status = STATUS[code]
+    headers: tuple[tuple[str, str], ...] = ()
+    if status == 401:
+        headers = (("www-authenticate", "Bearer"),)
+    elif status in (429, 503):
+        headers = (("retry-after", str(RETRY_AFTER)),)
+    return Response(status, error_body(code, message), headers=headers)

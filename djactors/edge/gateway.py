@@ -1,0 +1,253 @@
+"""Socket.IO on one Engine.IO session: who connects is given to the user's actor, what is emitted becomes a command.
+
+Rules:
+  * CONNECT is always answered: with `connect_error` where a retry cannot help, by closing the transport where it can.
+  * Nothing here waits. Commands go to the router, which answers later; a socket has at most `MAX_PENDING` under way.
+  * An engine session belongs to the first user who connected on it: another user's token is refused there.
+  * A token that runs out while connected is warned of, can be replaced in place, and else ends the connection after a
+    grace.
+
+Source: the contract's section "Socket.IO".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from djactors.actors.packets import AUTH_EXPIRING, unlogged
+from djactors.actors.users import Users
+from djactors.config import Settings
+from djactors.domain.commands import Command, Counted
+from djactors.domain.errors import Code, Refused
+from djactors.domain.notifications import encode
+from djactors.domain.times import utc_text
+from djactors.edge.auth import Authenticator, Member, Unauthorized
+from djactors.edge.commands import REFRESH, Refresh, command_of, payload_of
+from djactors.edge.errors import EXPECTED, error_of
+from djactors.edge.session import Session
+from djactors.kernel import ActorRef, KernelError
+from djactors.protocol.encoded import EncodedPacket
+from djactors.protocol.socketio import (
+    AckReceived,
+    ConnectRequested,
+    DisconnectRequested,
+    EventReceived,
+    SocketSession,
+)
+from djactors.telemetry import Telemetry
+
+NAMESPACE = "/"
+"""The only namespace there is."""
+
+MAX_PENDING = 64
+"""Commands of one socket that may be under way: more than a person clicks, far less than the router's mailbox holds."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What every gateway of a server shares. `now` is Unix time."""
+
+    authenticator: Authenticator
+    users: Users
+    router: ActorRef[Command]
+    settings: Settings
+    telemetry: Telemetry
+    epoch: str
+    random_token: Callable[[], str]
+    now: Callable[[], float]
+
+
+class UserSocket:
+    """One CONNECT that was let in: what the user's actor writes to. It ends with the namespace or the session."""
+
+    __slots__ = ("_gateway", "alive", "recovery", "sid")
+
+    def __init__(self, gateway: Gateway, sid: str, *, recovery: bool) -> None:
+        self._gateway = gateway
+        self.sid = sid
+        self.recovery = recovery
+        self.alive = True
+
+    def accept(self, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
+        """Answer the CONNECT, with these packets behind the answer."""
+        if self.alive:
+            self._gateway.accept(self.sid, pid, packets)
+
+    def send(self, packets: Sequence[EncodedPacket]) -> None:
+        """Put packets into the session's outbox."""
+        if self.alive:
+            self._gateway.session.send(packets)
+
+    def disconnect(self, reason: str) -> None:
+        """Close the transport, so that the client reconnects."""
+        if self.alive:
+            self._gateway.session.close(reason)
+
+
+class Gateway:
+    """The handler of one Engine.IO session. See the module for the rules."""
+
+    __slots__ = ("_member", "_pending", "_protocol", "_services", "_socket", "_warned", "session")
+
+    def __init__(self, session: Session, services: Services) -> None:
+        self.session = session
+        self._services = services
+        self._protocol = SocketSession(max_attachment_bytes=services.settings.max_payload)
+        self._socket: UserSocket | None = None
+        self._member: Member | None = None
+        self._pending = 0
+        self._warned = False
+
+    # What the session calls
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has asked to connect yet."""
+        return self._protocol.is_idle
+
+    def on_message(self, data: str | bytes) -> None:
+        """Take one Engine.IO message.
+
+        Raises:
+            ProtocolError: the client broke the protocol; the session closes.
+        """
+        match self._protocol.receive(data):
+            case EventReceived() as event:
+                self._emitted(event)
+            case ConnectRequested(namespace=namespace, auth=auth):
+                self._connect(namespace, auth)
+            case DisconnectRequested():
+                self._leave()
+            case AckReceived() | None:
+                pass
+
+    def on_close(self, reason: str) -> None:
+        """The session has ended."""
+        self._leave()
+
+    def on_tick(self, now: float) -> None:
+        """Look whether the token is about to end. The heartbeat's pace is exact enough for that."""
+        member, socket = self._member, self._socket
+        if member is None or socket is None:
+            return
+        settings = self._services.settings
+        left = member.expires_at - self._services.now()
+        if left <= -settings.expiry_grace:
+            self._services.telemetry.metrics.refusals.labels("token_expired").inc()
+            self.session.close("token_expired")
+        elif left <= settings.expiry_warning + settings.ping_interval and not self._warned:
+            self._warned = True
+            epoch = self._services.epoch if socket.recovery else None
+            body = encode({"expiresAt": _moment(member.expires_at)})
+            seq = self._services.users.seq(member.tenant_id, member.user_id)
+            socket.send([unlogged(AUTH_EXPIRING, body, epoch, seq)])
+
+    # What the user's actor calls, through UserSocket
+
+    def accept(self, sid: str, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
+        """Let the client into the namespace."""
+        extra = None if pid is None else {"pid": pid}
+        self.session.send([self._protocol.accept(NAMESPACE, sid, extra), *packets])
+
+    # The rest is ours
+
+    def _connect(self, namespace: str, auth: dict[str, Any]) -> None:
+        if namespace != NAMESPACE:
+            self.session.send([self._protocol.refuse(namespace, "Invalid namespace")])
+            return
+        try:
+            member = self._identify(auth)
+        except Unauthorized as refusal:
+            self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
+            self._services.telemetry.log.info("connect refused", code=refusal.code, peer=self.session.peer)
+            self.session.send([self._protocol.refuse(namespace, "Unauthorized", {"code": refusal.code})])
+            return
+        self._member = member
+        self._warned = False
+        self.session.owner = (member.tenant_id, member.user_id)
+        self._socket = UserSocket(self, self._services.random_token(), recovery=auth.get("recovery") is not False)
+        returning = "pid" in auth or auth.get("since") is not None
+        self._services.users.attach(member.tenant_id, member.user_id, self._socket, returning=returning)
+
+    def _identify(self, auth: dict[str, Any]) -> Member:
+        member = self._services.authenticator.identify(auth.get("token")).member()
+        if auth.get("tenantId") not in (None, member.tenant_id):
+            raise Unauthorized("tenant_mismatch", "the token is another tenant's")
+        if self.session.owner not in (None, (member.tenant_id, member.user_id)):
+            raise Unauthorized("session_of_another_user", "this connection is another user's")
+        return member
+
+    def _leave(self) -> None:
+        socket, member = self._socket, self._member
+        self._socket = None
+        if socket is not None and member is not None:
+            socket.alive = False
+            self._services.users.detach(member.tenant_id, member.user_id, socket)
+
+    def _emitted(self, event: EventReceived) -> None:
+        socket, member = self._socket, self._member
+        # The protocol lets an event through only after its CONNECT was accepted.
+        assert socket is not None
+        assert member is not None
+        try:
+            if event.name == REFRESH:
+                self._acknowledge(socket, event, self._refresh(payload_of(Refresh, event.args), member))
+                return
+            self._check_may_ask(member)
+            command = command_of(event.name, event.args, member.tenant_id, member.user_id)
+            self._services.router.request_nowait(
+                command, lambda outcome, error: self._answered(socket, event, outcome, error)
+            )
+        except (Refused, Unauthorized, KernelError) as error:
+            self._fail(socket, event, error)
+        else:
+            self._pending += 1
+
+    def _check_may_ask(self, member: Member) -> None:
+        if member.expires_at + self._services.settings.expiry_grace <= self._services.now():
+            raise Unauthorized("token_expired", "the token has expired")
+        if self._pending >= MAX_PENDING:
+            raise Refused(Code.TOO_MANY_REQUESTS, f"at most {MAX_PENDING} commands at a time: wait for their acks")
+
+    def _refresh(self, payload: Refresh, before: Member) -> dict[str, Any]:
+        member = self._services.authenticator.identify(payload.token).member()
+        if (member.tenant_id, member.user_id) != (before.tenant_id, before.user_id):
+            raise Unauthorized("tenant_mismatch", "the token is somebody else's")
+        self._member = member
+        self._warned = False
+        return {"expiresAt": _moment(member.expires_at)}
+
+    def _answered(self, socket: UserSocket, event: EventReceived, outcome: object, error: Exception | None) -> None:
+        self._pending -= 1
+        if error is not None:
+            self._fail(socket, event, error)
+        else:
+            assert isinstance(outcome, Counted)
+            self._acknowledge(socket, event, {"count": outcome.count})
+
+    def _acknowledge(self, socket: UserSocket, event: EventReceived, answer: dict[str, Any]) -> None:
+        if event.ack_id is not None and socket.alive:
+            socket.send([self._protocol.ack(NAMESPACE, event.ack_id, {"ok": True, **answer})])
+
+    def _fail(self, socket: UserSocket, event: EventReceived, error: Exception) -> None:
+        code, message = error_of(error)
+        self._services.telemetry.metrics.refusals.labels(f"emit_{code}").inc()
+        member = self._member
+        log = self._services.telemetry.log
+        (log.info if isinstance(error, EXPECTED) else log.error)(
+            "emit refused",
+            name=event.name[:50],
+            code=code,
+            tenant_id=None if member is None else member.tenant_id,
+            user_id=None if member is None else member.user_id,
+        )
+        if event.ack_id is not None and socket.alive:
+            answer = {"ok": False, "error": {"code": code, "message": message}}
+            socket.send([self._protocol.ack(NAMESPACE, event.ack_id, answer)])
+
+
+def _moment(unix: float) -> str:
+    return utc_text(datetime.fromtimestamp(unix, UTC))

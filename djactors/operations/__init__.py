@@ -1,0 +1,1 @@
+"""What an operator does beside serving: diagnose, sign tokens, try it out."""

@@ -1,0 +1,99 @@
+"""The demo's tenant: named people, some jobs, and lines to paste into another terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import msgspec
+
+from djactors.app import Server
+from djactors.config import Settings
+from djactors.domain.commands import Publish
+from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, TenantUpserted, UserUpserted
+from djactors.operations.tokens import sign
+
+TENANT = 1
+TOKEN_SECONDS = 7 * 24 * 3600
+"""A demo is left open over a weekend."""
+
+PEOPLE = (
+    (1, "Mali Requester", "user"),
+    (2, "Somchai Designer", "user"),
+    (3, "Anna Designer", "user"),
+    (4, "Nok Approver", "manager"),
+    (5, "Admin", "admin"),
+)
+JOBS = (
+    ("Banner Design - Q1 Campaign", 2),
+    ("Packaging - Spring Edition", 3),
+    ("Landing Page - Summer Sale", None),
+)
+
+WATCHER = (
+    'import { io } from "socket.io-client";'
+    "const [url, token] = process.argv.slice(-2);"
+    "const socket = io(url, { auth: { token } });"
+    'socket.on("connect", () => console.log("connected"));'
+    'socket.on("connect_error", (error) => console.log("connect_error", error.message));'
+    "socket.onAny((name, payload) => console.log(name, JSON.stringify(payload)));"
+)
+"""What watches a user's notifications: the stock client, printing all that comes."""
+
+
+async def prepare(server: Server) -> list[str]:
+    """Seed the tenant through the same door that backends use; return the lines to print."""
+    for event in _events():
+        await server.publish([Publish(event)])
+    return list(_lines(server.url, server.settings))
+
+
+def _events() -> Sequence[DomainEvent]:
+    requester, approver = PEOPLE[0][0], PEOPLE[3][0]
+    return [
+        TenantUpserted(tenant_id=TENANT, name="Demo Studio"),
+        *(UserUpserted(tenant_id=TENANT, user_id=user_id, name=name, role=role) for user_id, name, role in PEOPLE),
+        *(
+            JobCreated(
+                tenant_id=TENANT,
+                actor_id=requester,
+                title=title,
+                requester_id=requester,
+                assignee_id=assignee,
+                approver_id=approver,
+                manager_id=approver,
+            )
+            for title, assignee in JOBS
+        ),
+    ]
+
+
+def _lines(url: str, settings: Settings) -> Sequence[str]:
+    lines = ["Sign in as:"]
+    for user_id, name, role in PEOPLE:
+        token = sign(settings, tenant_id=TENANT, user_id=user_id, role=role, name=name, ttl=TOKEN_SECONDS)
+        lines.append(f"  {name} ({role}): {url}/#token={token}")
+    lines += ["", "Watch a user's notifications with the stock Socket.IO client (needs Node and npm):"]
+    for user_id, name, role in PEOPLE:
+        token = sign(settings, tenant_id=TENANT, user_id=user_id, role=role, name=name, ttl=TOKEN_SECONDS)
+        lines.append(f"  {name}: {watch_line(url, token)}")
+    service = sign(settings, tenant_id=TENANT, role="service", ttl=TOKEN_SECONDS)
+    body = msgspec.json.encode(JobAssigned(tenant_id=TENANT, actor_id=1, job_id=1, assignee_id=2)).decode()
+    lines += ["", f"Assign a job to {PEOPLE[1][1]}:", f"  {curl_line(url, service, body)}", ""]
+    return lines
+
+
+def watch_line(url: str, token: str) -> str:
+    """A shell line that watches one user. It installs the client into a folder of its own."""
+    return (
+        'cd "$(mktemp -d)" && npm install --silent --no-fund --no-audit socket.io-client@4 && '
+        f"node --input-type=module --eval {shlex.quote(WATCHER)} {url} {token}"
+    )
+
+
+def curl_line(url: str, token: str, body: str) -> str:
+    """A shell line that publishes one domain event."""
+    return (
+        f"curl -sS -X POST {url}/api/events -H 'Authorization: Bearer {token}' "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    )

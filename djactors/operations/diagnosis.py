@@ -1,0 +1,75 @@
+"""What `djactors check` looks at: configuration, secret, database. Reads only; a running server is not disturbed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from djactors.config import SettingError, Settings, check_keys
+from djactors.edge.auth import authenticator
+from djactors.store import migrate
+from djactors.store.errors import MigrationError
+
+MIN_FREE_BYTES = 200 * 2**20
+"""Below this the disk is called nearly full: the log alone may grow to 64 MiB before it is folded into the file."""
+
+Finding = tuple[str, str | None]
+"""What was looked at, and what is wrong with it; None where all is well."""
+
+
+def diagnose(settings: Settings) -> Iterator[Finding]:
+    """Look at everything; never raises for what it looks at."""
+    yield "configuration", None
+    yield "keys", _keys(settings)
+    path = Path(settings.database)
+    yield "free space", _free_space(path)
+    if not path.exists():
+        yield "database", f"{path} does not exist: `djactors migrate --database {path}` or `serve` creates it"
+        return
+    yield "database rights", None if os.access(path, os.R_OK | os.W_OK) else f"{path} cannot be read and written"
+    yield "schema version", _schema(path)
+    yield "database integrity", _integrity(path)
+
+
+def _keys(settings: Settings) -> str | None:
+    try:
+        check_keys(settings)
+        authenticator(settings, lambda: 0.0)
+    except SettingError as error:
+        return str(error)
+    return None
+
+
+def _free_space(path: Path) -> str | None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f"the folder {folder} does not exist: create it"
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
+        return f"{free // 2**20} MiB are free beside {path}: at least {MIN_FREE_BYTES // 2**20} MiB are wanted"
+    return None
+
+
+def _schema(path: Path) -> str | None:
+    try:
+        behind = migrate.inspect(path)
+    except MigrationError as error:
+        return str(error)
+    return f"behind by {', '.join(behind)}: run `djactors migrate --database {path}`" if behind else None
+
+
+def _integrity(path: Path) -> str | None:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            rows = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
+            orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
+    except sqlite3.Error as error:
+        # The pragma can raise as well as report.
+        return f"{path} is damaged ({error}): restore a backup"
+    if rows != ["ok"]:
+        return f"{path} is damaged ({'; '.join(rows)}): restore a backup"
+    return None if orphans is None else f"{path} has rows of {orphans[0]} that point nowhere: restore a backup"

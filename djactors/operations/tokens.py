@@ -1,0 +1,37 @@
+"""Makes tokens, for the command line, the demo and tests. A DJ System backend makes its own."""
+
+from __future__ import annotations
+
+import time
+
+import jwt
+
+from djactors.config import SettingError, Settings, check_keys
+
+
+def sign(
+    settings: Settings,
+    *,
+    tenant_id: int | None = None,
+    user_id: int | None = None,
+    role: str = "user",
+    name: str | None = None,
+    ttl: int = 3600,
+    now: float | None = None,
+) -> str:
+    """A JWT with the contract's claims, signed with `JWT_SECRET`, that ends `ttl` seconds after `now` (Unix time).
+
+    Raises:
+        SettingError: there is no secret to sign with.
+    """
+    if not settings.jwt_secret:
+        raise SettingError("JWT_SECRET: is not set: a token cannot be signed without it")
+    check_keys(settings)
+    claims = {
+        "userId": user_id,
+        "tenantId": tenant_id,
+        "role": role,
+        "name": name,
+        "exp": int(time.time() if now is None else now) + ttl,
+    }
+    return jwt.encode({key: value for key, value in claims.items() if value is not None}, settings.jwt_secret, "HS256")

@@ -1,0 +1,104 @@
+"""The durable inbox, as everyone above sees it: commands in, snapshots out. It knows no actors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+import msgspec
+
+from djactors.domain.commands import Change, Command, Recorded
+from djactors.domain.notifications import NULL, InboxItem
+from djactors.store import inbox, log
+from djactors.store.database import Database
+from djactors.store.errors import StoreError
+from djactors.store.inbox import Snapshot, StoredNotification
+from djactors.store.recorder import Recorder
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of an inbox, newest first, from one snapshot."""
+
+    items: list[InboxItem]
+    next_before: int | None
+    unread: int
+    seq: int
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """One tenant-spanning inbox in one database.
+
+    Args:
+        database: open, migrated.
+        now: the wall clock, as an aware time.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime] = _now) -> None:
+        self._database = database
+        self._recorder = Recorder(now)
+
+    async def record(self, commands: Sequence[Command]) -> Recorded:
+        """Carry out commands in one commit; durable when this returns.
+
+        A command that was refused or failed has its exception as its outcome; the others are not touched by it. If this
+        is cancelled, the commit may still happen.
+
+        Raises:
+            StoreError: nothing of the batch was recorded.
+        """
+        try:
+            return await self._database.write(partial(self._recorder.record, commands=commands))
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - whoever is to blame among them fails alone, behind a savepoint each
+            return await self._database.write(partial(self._recorder.record_each, commands=commands))
+
+    async def snapshot(self, tenant_id: int, user_id: int) -> Snapshot:
+        """A user's unread count, and the tenant's newest change in the same snapshot."""
+        return await self._database.read(partial(inbox.snapshot, tenant_id=tenant_id, user_id=user_id))
+
+    async def page(
+        self, tenant_id: int, user_id: int, *, limit: int, before: int | None = None, unread_only: bool = False
+    ) -> Page:
+        """A page of a user's inbox: the `limit` newest notifications older than the id `before`."""
+        page = await self._database.read(
+            partial(
+                inbox.page,
+                tenant_id=tenant_id,
+                user_id=user_id,
+                limit=limit,
+                before=before,
+                unread_only=unread_only,
+            )
+        )
+        return Page([_item(row) for row in page.items], page.next_before, page.unread, page.seq)
+
+    async def changes_since(self, tenant_id: int, user_id: int, since: int, limit: int) -> list[Change]:
+        """What the user may see of what came after the sequence number `since`, in order, at most `limit`."""
+        return await self._database.read(
+            partial(log.changes_since, tenant_id=tenant_id, user_id=user_id, since=since, limit=limit)
+        )
+
+    async def meta(self) -> inbox.Meta:
+        """What marks this database."""
+        return await self._database.read(inbox.meta)
+
+
+def _item(row: StoredNotification) -> InboxItem:
+    return InboxItem(
+        id=row.id,
+        type=row.type,
+        priority=row.priority,
+        title=row.title,
+        message=row.message,
+        data=NULL if row.data is None else msgspec.Raw(row.data.encode()),
+        created_at=row.created_at,
+        is_read=row.is_read,
+        read_at=row.read_at,
+        replaces=msgspec.UNSET if row.replaces is None else row.replaces,
+    )
