@@ -268,7 +268,7 @@ class Listener:
                 self._forget(connection, peer)
 
     def _report(self, failure: BaseExceptionGroup[Exception], peer: str) -> None:
-        # `except*` wraps a lone exception in a group of one, which would only be noise in a log.
+        # A group of one, which `except*` also makes of a lone exception, would only be noise in a log.
         lone = failure.exceptions[0] if len(failure.exceptions) == 1 else failure
         with suppress(Exception):  # a log that fails must not end the server
             self._on_error(lone, peer)

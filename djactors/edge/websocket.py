@@ -20,7 +20,7 @@ import trio
 import trio_websocket
 
 from djactors.edge.http_messages import Request, RequestRefused
-from djactors.edge.stream import ByteStream, ReceiveLimitExceeded
+from djactors.edge.stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
 
 # How long the peer may take to answer a close frame; after that it is not going to.
 CLOSE_TIMEOUT: Final = 3.0
@@ -228,16 +228,24 @@ class WebSocket:
     def write_frames(self, data: bytes) -> None:
         """Write whole unmasked frames (see `djactors.protocol.websocket_frames`) without waiting.
 
-        Raises `WebSocketClosed` after the end, and `SlowConsumer`, a `trio.BrokenResourceError`, when it kills the
-        connection because the peer has left too much unread.
+        Raises `WebSocketClosed` after the end, and `SlowConsumer` when it kills the connection because the peer has
+        left too much unread.
         """
         if self._fenced.close_sent:
-            raise self._closed or WebSocketClosed(_ABNORMAL_CLOSURE)
-        self._stream.write(data)
+            raise self._over()
+        try:
+            self._stream.write(data)
+        except SlowConsumer:
+            raise
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise self._over() from None
 
     async def drain(self) -> None:
-        """Wait until all that was written is out; raises `trio.BrokenResourceError` if it never will be."""
-        await self._stream.drain()
+        """Wait until all that was written is out. Raises `WebSocketClosed` if it never will be."""
+        try:
+            await self._stream.drain()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise self._over() from None
 
     async def close(self, code: int = _NORMAL_CLOSURE, reason: str = "") -> None:
         """Send a close frame, wait `CLOSE_TIMEOUT` seconds at most for the peer's, and let go of the connection.
@@ -265,6 +273,11 @@ class WebSocket:
         self._fenced.close_sent = True
         self._stream.abort()
 
+    def _over(self) -> WebSocketClosed:
+        """Return how the WebSocket ended, for someone else than the receiver; 1006 if that is not known yet."""
+        ending = self._closed
+        return WebSocketClosed(_ABNORMAL_CLOSURE) if ending is None else WebSocketClosed(ending.code, ending.reason)
+
     def _say_goodbye(self, code: int, reason: str) -> None:
         self._note(code, reason)
         if self._fenced.close_sent:
@@ -289,8 +302,7 @@ class WebSocket:
                 self._note(_ABNORMAL_CLOSURE, "")
             else:
                 self._say_goodbye(int(cause.code), cause.reason or "")
-        assert self._closed is not None
-        return WebSocketClosed(self._closed.code, self._closed.reason)
+        return self._over()
 
 
 @asynccontextmanager

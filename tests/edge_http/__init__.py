@@ -1,0 +1,1 @@
+"""The byte-level half of the edge: stream, HTTP, listener, WebSocket."""

@@ -1,0 +1,1 @@
+"""Stand-ins with the behaviour of what they stand in for."""
