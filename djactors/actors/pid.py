@@ -20,13 +20,13 @@ class PidIssuer:
 
     Args:
         epoch: the database's mark.
-        key: the database's secret, as hex.
+        key: the database's secret.
         random_bytes: a source of randomness that cannot be foreseen.
     """
 
-    def __init__(self, epoch: str, key: str, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(self, epoch: str, key: bytes, random_bytes: Callable[[int], bytes]) -> None:
         self._epoch = epoch
-        self._key = bytes.fromhex(key)
+        self._key = key
         self._random_bytes = random_bytes
 
     def issue(self, tenant_id: int, user_id: int, seq: int) -> str:

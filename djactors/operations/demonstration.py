@@ -10,14 +10,14 @@ import msgspec
 from djactors.app import Server
 from djactors.config import Settings
 from djactors.domain.commands import Publish
-from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, TenantUpserted, UserUpserted
+from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, Role, UserUpserted
 from djactors.operations.tokens import sign
 
 TENANT = 1
 TOKEN_SECONDS = 7 * 24 * 3600
 """A demo is left open over a weekend."""
 
-PEOPLE = (
+PEOPLE: tuple[tuple[int, str, Role], ...] = (
     (1, "Mali Requester", "user"),
     (2, "Somchai Designer", "user"),
     (3, "Anna Designer", "user"),
@@ -51,7 +51,6 @@ async def prepare(server: Server) -> list[str]:
 def _events() -> Sequence[DomainEvent]:
     requester, approver = PEOPLE[0][0], PEOPLE[3][0]
     return [
-        TenantUpserted(tenant_id=TENANT, name="Demo Studio"),
         *(UserUpserted(tenant_id=TENANT, user_id=user_id, name=name, role=role) for user_id, name, role in PEOPLE),
         *(
             JobCreated(

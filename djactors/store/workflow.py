@@ -76,6 +76,8 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated) -> tuple[Told, int,
             raise Refused(Code.INVALID, "djId: comes only with a jobId, one side numbers a tenant's jobs: send both")
         if unit.jobs.has_dj_id(tenant_id, event.dj_id):
             raise Refused(Code.CONFLICT, f"djId: {event.dj_id} is taken: send another one")
+    if event.job_id is None and known is not None and known.last_job_id >= events.MAX_ID:
+        raise Refused(Code.CONFLICT, "jobId: this tenant's job ids are used up: its backend named the last one")
     earlier = None if event.job_id is None else unit.jobs.get(tenant_id, event.job_id)
     if earlier is not None and earlier.requester_id is not None:
         raise Refused(Code.CONFLICT, f"jobId: job {earlier.id} exists already")
@@ -84,11 +86,10 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated) -> tuple[Told, int,
     for _, user_id in people:
         if user_id is not None:
             unit.ensure_user(tenant_id, user_id)
-    if event.job_id is None:
+    job_id, number = event.job_id, event.dj_id
+    if job_id is None:
         job_id = tenant.last_job_id + 1
         number = unit.jobs.next_number(tenant_id, int(unit.now[:4]))
-    else:
-        job_id, number = event.job_id, event.dj_id
     tenant.last_job_id = max(tenant.last_job_id, job_id)
     tenant.job_numbering = numbering
     unit.touch(tenant)
