@@ -133,6 +133,11 @@ class Listener:
         """Connections open within the caps."""
         return len(self._open)
 
+    @property
+    def capacity(self) -> int:
+        """The cap in force once `run` has started: `max_connections`, or fewer if descriptors are short."""
+        return self._max_connections
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, call `started`, accept. Returns once it has been drained; cancelled, it closes everything.
 
