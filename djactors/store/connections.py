@@ -34,8 +34,6 @@ WRITER_CACHE = 32 * 1024
 READER_CACHE = 8 * 1024
 # Prepared statements kept: more than the program has, so that none is ever prepared twice.
 CACHED_STATEMENTS = 512
-# Rows that `optimize` looks at per index, so that closing does not read the whole of a large database.
-ANALYSIS_LIMIT = 400
 
 _SHARED_PRAGMAS = (
     # Sorting and materialising never needs a file: no surprise with a full disk or without descriptors.
@@ -125,7 +123,6 @@ class Writer(_Connection):
                 f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}",
                 f"PRAGMA wal_autocheckpoint = {WAL_AUTOCHECKPOINT}",
                 f"PRAGMA cache_size = -{WRITER_CACHE}",
-                f"PRAGMA analysis_limit = {ANALYSIS_LIMIT}",
             )
         )
 
@@ -164,10 +161,13 @@ class Writer(_Connection):
         return None
 
     def close(self) -> Report | None:
-        """Refresh the planner's statistics, empty the log, close. A broken database is only closed."""
+        """Empty the log and close. A broken database is only closed.
+
+        No `PRAGMA optimize`: every query has its index, and without statistics the planner takes it, always. Statistics
+        of a database that was still small made it scan, and would go on doing so after it grew.
+        """
         if self._latched is None:
             try:
-                self._connection.execute("PRAGMA optimize").fetchall()
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.Error as error:
                 report = Report(error=self._failure(error))
@@ -278,7 +278,8 @@ class Reader(_Connection):
             except sqlite3.Error as error:
                 failed += 1
                 call.error = error
-                if storage_failure(error) is not None:
+                # Read-only is what this connection is meant to be: the work's own mistake.
+                if storage_failure(error) is not None and error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
                     call.error = failure = self._failure(error)
             except Exception as error:  # noqa: BLE001 -- one caller's error is never another's
                 failed += 1

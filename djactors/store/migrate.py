@@ -114,6 +114,8 @@ def read_migrations(directory: Traversable | None = None) -> list[Migration]:
         found.append(Migration(int(match["number"]), file.name, content.decode(), hashlib.sha256(content).hexdigest()))
     found.sort(key=lambda migration: migration.name)
     for expected, migration in enumerate(found, start=1):
+        if migration.number == 0:
+            raise MigrationError(f"{migration.name}: migrations are numbered from 0001")
         if migration.number < expected:
             raise MigrationError(f"{migration.name}: the number {migration.number:04} is given twice")
         if migration.number > expected:

@@ -1,0 +1,290 @@
+"""What `Database` promises, on threads and inline alike."""
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import outcome
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from djactors.store import inbox
+from djactors.store.database import Database
+from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError
+from djactors.store.threads import InlineRunner, ThreadFactory
+from tests.store.batches import held, on_disk, put, putting, stored, written_together
+
+
+async def test_a_write_returns_what_its_work_returned_and_is_there_for_everyone(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        assert await database.write(putting("a")) == "a"
+        assert await database.read(stored) == {"a"}
+        assert on_disk(path) == {"a"}
+
+
+async def test_what_waits_is_committed_together(path: Path, threads: ThreadFactory):
+    commits: list[int] = []
+    async with await Database.open(path, threads=threads, on_commit=lambda _, items: commits.append(items)) as database:
+        names = {f"n{number}" for number in range(20)}
+        await written_together(database, threads, [putting(name) for name in names])
+        assert await database.read(stored) == names
+        assert database.statistics().items == sum(commits)
+        assert database.statistics().commits == len(commits)
+    assert commits[-1] == 20
+
+
+async def test_one_bad_write_among_many_fails_alone(path: Path, threads: ThreadFactory):
+    def bad(connection: sqlite3.Connection) -> None:
+        put(connection, "bad")
+        raise ValueError("mine alone")
+
+    async with await Database.open(path, threads=threads) as database:
+        await database.write(putting("old"))
+        works: list[Callable[[sqlite3.Connection], Any]] = [putting(f"n{number}") for number in range(8)]
+        works[3] = bad
+        works[5] = putting("old")
+        outcomes = await written_together(database, threads, works)
+        assert [index for index, one in enumerate(outcomes) if isinstance(one, outcome.Error)] == [3, 5]
+        with pytest.raises(ValueError, match="mine alone"):
+            outcomes[3].unwrap()
+        with pytest.raises(sqlite3.IntegrityError):
+            outcomes[5].unwrap()
+        assert await database.read(stored) == {"old", "n0", "n1", "n2", "n4", "n6", "n7"}
+        assert database.statistics().failed == 2
+        assert database.statistics().last_error is None
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(2**63, OverflowError), ("\ud800", UnicodeEncodeError), (object(), sqlite3.Error)]
+)
+async def test_a_value_that_sqlite_cannot_take_fails_its_write_only(
+    path: Path, threads: ThreadFactory, value: object, error: type[Exception]
+):
+    async with await Database.open(path, threads=threads) as database:
+        outcomes = await written_together(
+            database,
+            threads,
+            [putting("a"), lambda connection: connection.execute("SELECT ?", (value,)), putting("b")],
+        )
+        with pytest.raises(error):
+            outcomes[1].unwrap()
+        assert await database.read(stored) == {"a", "b"}
+
+
+async def test_a_lone_write_that_fails_leaves_nothing(path: Path, threads: ThreadFactory):
+    runs: list[int] = []
+
+    def bad(connection: sqlite3.Connection) -> None:
+        runs.append(1)
+        put(connection, "bad")
+        raise LookupError
+
+    async with await Database.open(path, threads=threads) as database:
+        with pytest.raises(LookupError):
+            await database.write(bad)
+        assert await database.read(stored) == set()
+    assert runs == [1]
+
+
+async def test_work_that_ends_its_transaction_is_found_out(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        with pytest.raises(StoreError, match="ended the transaction"):
+            await database.write(lambda connection: connection.execute("ROLLBACK"))
+        assert await database.write(putting("a")) == "a"
+        assert on_disk(path) == {"a"}
+
+
+async def test_writes_are_made_in_the_order_in_which_they_were_asked_for(path: Path, threads: ThreadFactory):
+    order: list[int] = []
+    async with await Database.open(path, threads=threads, write_batch=3) as database, trio.open_nursery() as nursery:
+        asked: list[int] = []
+
+        async def write(number: int) -> None:
+            asked.append(number)
+            await database.write(lambda _: order.append(number))
+
+        for number in range(20):
+            nursery.start_soon(write, number)
+    assert order == asked
+
+
+async def test_a_commit_is_synced_and_keys_are_checked(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        for pragma, value in {"synchronous": 2, "foreign_keys": 1, "journal_mode": "wal", "mmap_size": 0}.items():
+            query = f"PRAGMA {pragma}"
+            assert await database.write(lambda connection, query=query: connection.execute(query).fetchone()) == (
+                value,
+            )
+
+
+async def test_a_full_queue_refuses_at_once(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads, write_queue=4) as database:
+        outcomes = await written_together(database, threads, [putting(f"n{number}") for number in range(7)])
+        refused = [one for one in outcomes if isinstance(one, outcome.Error)]
+        assert len(refused) == 3
+        for one in refused:
+            with pytest.raises(StoreBusy, match="4 calls are waiting"):
+                one.unwrap()
+        assert len(await database.read(stored)) == 4
+
+
+async def test_a_reader_cannot_write_and_that_is_its_own_fault(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            await database.read(putting("a"))
+        assert await database.read(stored) == set()
+        assert not database.statistics().broken
+
+
+async def test_a_read_that_raises_leaves_the_others_alone(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        answers: list[object] = []
+
+        async def read(number: int) -> None:
+            try:
+                answers.append(await database.read(lambda connection: 12 // number + len(stored(connection))))
+            except ZeroDivisionError as error:
+                answers.append(type(error))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(read, number)
+        assert set(answers) == {ZeroDivisionError, 12, 6, 4}
+
+
+async def test_a_snapshot_is_consistent_while_writes_go_on(path: Path, threads: ThreadFactory):
+    names = ("domain_events", "notifications")
+
+    def move(connection: sqlite3.Connection) -> None:
+        for name in names:
+            connection.execute("UPDATE counters SET value = value + 1 WHERE name = ?", (name,))
+
+    def both(connection: sqlite3.Connection) -> list[int]:
+        query = "SELECT value FROM counters WHERE name = ?"
+        return [connection.execute(query, (name,)).fetchone()[0] for name in names]
+
+    async with await Database.open(path, threads=threads) as database:
+        seen: list[list[int]] = []
+
+        async def write() -> None:
+            for _ in range(20):
+                await database.write(move)
+
+        async def read() -> None:
+            for _ in range(20):
+                seen.append(await database.read(both))  # noqa: PERF401
+
+        async with trio.open_nursery() as nursery:
+            for task in (write, write, read, read, read):
+                nursery.start_soon(task)
+        assert all(first == second for first, second in seen)
+        assert await database.read(both) == [40, 40]
+
+
+async def test_closing_finishes_what_is_queued_and_empties_the_log(path: Path, threads: ThreadFactory):
+    database = await Database.open(path, threads=threads)
+    outcomes: list[outcome.Maybe[str]] = []
+
+    async def write(name: str) -> None:
+        outcomes.append(await outcome.acapture(database.write, putting(name)))
+
+    async with trio.open_nursery() as nursery, held(database, threads):
+        for number in range(6):
+            nursery.start_soon(write, f"n{number}")
+        if threads is InlineRunner:
+            await trio.lowlevel.checkpoint()
+        else:
+            await wait_all_tasks_blocked()
+        nursery.start_soon(database.close)
+        await trio.lowlevel.checkpoint()
+    acknowledged = {one.unwrap() for one in outcomes if isinstance(one, outcome.Value)}
+    refused = [one for one in outcomes if isinstance(one, outcome.Error)]
+    assert len(outcomes) == 6
+    assert not path.with_name("inbox.db-wal").exists()
+    assert on_disk(path) == acknowledged
+    for one in refused:
+        with pytest.raises(StoreClosed):
+            one.unwrap()
+    if threads is not InlineRunner:
+        assert len(acknowledged) == 6
+
+
+async def test_closing_a_small_database_does_not_change_how_a_large_one_is_searched(path: Path, threads: ThreadFactory):
+    def plan(connection: sqlite3.Connection) -> list[str]:
+        query = f"EXPLAIN QUERY PLAN {inbox.SNAPSHOT}"
+        return [row[3].partition(" ")[0] for row in connection.execute(query, (1, 1))]
+
+    def add_one(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 'T', '', '')")
+        connection.execute("INSERT INTO users (id, tenant_id, name, created_at, updated_at) VALUES (1, 1, 'U', '', '')")
+
+    async with await Database.open(path, threads=threads) as database:
+        await database.write(add_one)
+        await database.read(plan)
+    async with await Database.open(path, threads=threads) as database:
+        assert await database.read(plan) == ["SEARCH", "SEARCH"]
+
+
+async def test_a_closed_database_refuses_and_closes_twice(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        pass
+    await database.close()
+    for call in (database.write, database.read):
+        with pytest.raises(StoreClosed):
+            await call(stored)
+
+
+async def test_closing_finishes_even_if_it_is_cancelled(path: Path, threads: ThreadFactory):
+    with trio.CancelScope() as scope:
+        database = await Database.open(path, threads=threads)
+        scope.cancel()
+        await database.close()
+    assert not path.with_name("inbox.db-wal").exists()
+
+
+async def test_no_thread_outlives_the_database(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads, readers=3) as database:
+        await database.write(putting("a"))
+        await database.read(stored)
+    with pytest.raises(StoreBroken):
+        await Database.open(path.with_name("nowhere.db"), threads=threads)
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("djactors")] == []
+
+
+async def test_a_cancelled_write_is_wholly_done_or_not_at_all(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await database.write(putting("cancelled"))
+        assert scope.cancelled_caught
+        await database.write(putting("next"))
+        assert await database.read(stored) in ({"next"}, {"cancelled", "next"})
+
+
+async def test_hooks_and_statistics_tell_what_was_done(path: Path, threads: ThreadFactory):
+    ticks = iter(range(100))
+    commits: list[tuple[float, int]] = []
+    async with await Database.open(
+        path,
+        threads=threads,
+        on_commit=lambda seconds, items: commits.append((seconds, items)),
+        timer=lambda: float(next(ticks)),
+    ) as database:
+        await database.write(putting("a"))
+        assert commits == [(1.0, 1)]
+        statistics = database.statistics()
+        assert (statistics.commits, statistics.items, statistics.failed) == (1, 1, 0)
+        assert (statistics.writes_queued, statistics.reads_queued) == (0, 0)
+
+
+async def test_inline_the_whole_store_runs_under_a_virtual_clock(path: Path, autojump_clock: MockClock):
+    async with await Database.open(path, threads=InlineRunner) as database:
+        began = trio.current_time()
+        for hour in range(24):
+            await trio.sleep(3600)
+            await database.write(putting(f"hour {hour}"))
+            assert len(await database.read(stored)) == hour + 1
+        assert trio.current_time() - began == 24 * 3600

@@ -1,0 +1,187 @@
+"""What only threads can show: what runs while the event loop goes on, and what a killed process leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from sqlite3 import Connection
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from djactors.store.connections import Writer
+from djactors.store.database import Database
+from djactors.store.errors import StoreBroken, StoreUnavailable
+from djactors.store.threads import Call, DedicatedThreads
+from tests.store.batches import IMPATIENT, held, on_disk, put, putting, stored
+
+
+async def test_a_cancelled_write_that_still_waits_is_dropped(path: Path):
+    async with await Database.open(path) as database, trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def write() -> None:
+            with scope:
+                await database.write(putting("cancelled"))
+
+        async with held(database, DedicatedThreads):
+            nursery.start_soon(write)
+            await wait_all_tasks_blocked()
+            assert database.statistics().writes_queued == 1
+            scope.cancel()
+            await wait_all_tasks_blocked()
+            assert scope.cancelled_caught
+        assert await database.read(stored) == set()
+
+
+async def test_a_cancelled_write_that_runs_is_committed_and_its_caller_leaves_at_once(path: Path):
+    started, release = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        started.set()
+        release.wait()
+        put(connection, "slow")
+
+    async with await Database.open(path) as database:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(database.write, slow)
+            await trio.to_thread.run_sync(started.wait)
+            nursery.cancel_scope.cancel()
+        release.set()
+        await database.write(putting("next"))
+        assert await database.read(stored) == {"slow", "next"}
+
+
+async def test_a_read_keeps_its_snapshot_and_never_holds_up_a_write(path: Path):
+    looked, release = threading.Event(), threading.Event()
+
+    def twice(connection: Connection) -> list[set[str]]:
+        first = stored(connection)
+        looked.set()
+        release.wait()
+        return [first, stored(connection)]
+
+    async with await Database.open(path) as database:
+        await database.write(putting("before"))
+        answer: list[set[str]] = []
+
+        async def read() -> None:
+            answer.extend(await database.read(twice))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.to_thread.run_sync(looked.wait)
+            await database.write(putting("during"))
+            assert await database.read(stored) == {"before", "during"}
+            release.set()
+        assert answer == [{"before"}, {"before"}]
+
+
+async def test_work_that_would_end_its_thread_breaks_the_store_and_nobody_waits_for_ever(path: Path):
+    def leave(_: Connection) -> None:
+        sys.exit(3)
+
+    broken: list[StoreBroken] = []
+    async with await Database.open(path, on_broken=broken.append) as database:
+        with pytest.raises(StoreBroken, match="SystemExit"):
+            await database.write(leave)
+        with pytest.raises(StoreBroken, match="SystemExit"):
+            await database.write(putting("a"))
+    assert len(broken) == 1
+    assert on_disk(path) == set()
+
+
+async def test_closing_gives_a_thread_that_hangs_up(path: Path):
+    started, release = threading.Event(), threading.Event()
+
+    def hang(_: Connection) -> None:
+        started.set()
+        release.wait()
+
+    database = await Database.open(path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, hang)
+        await trio.to_thread.run_sync(started.wait)
+        with pytest.raises(StoreUnavailable, match=r"djactors-writer did not finish within 0.01 s"):
+            await database.close(timeout=0.01)
+        release.set()
+    for thread in threading.enumerate():
+        if thread.name == "djactors-writer":
+            thread.join()
+
+
+async def test_under_a_virtual_clock_the_threads_are_still_waited_for(path: Path, autojump_clock: MockClock):
+    async with await Database.open(path) as database:
+        assert await database.write(putting("a")) == "a"
+        assert await database.read(stored) == {"a"}
+    assert not path.with_name("inbox.db-wal").exists()
+
+
+def test_threads_that_outlive_their_event_loop_do_not_mind(path: Path):
+    databases: list[Database] = []
+    started, release = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        started.set()
+        release.wait()
+        put(connection, "unheard")
+
+    async def leave_open() -> None:
+        databases.append(await Database.open(path))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(databases[0].write, slow)
+            await trio.to_thread.run_sync(started.wait)
+            nursery.cancel_scope.cancel()
+
+    trio.run(leave_open)
+    release.set()
+    trio.run(databases[0].close)
+    assert on_disk(path) == {"unheard"}
+
+
+ACKNOWLEDGED = """
+import sys, trio
+from djactors.store.database import Database
+async def main():
+    database = await Database.open(sys.argv[1])
+    async def write(task):
+        for number in range(10_000):
+            name = f"{task}.{number}"
+            await database.write(lambda connection: connection.execute("INSERT INTO counters VALUES (?, 1)", (name,)))
+            print(name, flush=True)
+    async with trio.open_nursery() as nursery:
+        for task in range(8):
+            nursery.start_soon(write, task)
+trio.run(main)
+"""
+
+
+def test_what_was_acknowledged_survives_a_kill(path: Path):
+    with subprocess.Popen(
+        [sys.executable, "-c", ACKNOWLEDGED, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        acknowledged = {process.stdout.readline().strip() for _ in range(200)}
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged |= {line.strip() for line in process.stdout if line.endswith("\n")}
+    found = on_disk(path)
+    assert acknowledged <= found
+    # Beyond that at most the batch that was in flight and the one that was not printed yet.
+    assert len(found - acknowledged) <= 2 * 8
+
+
+def test_an_idle_writer_moves_the_log_into_the_database(path: Path):
+    writer = Writer(path, IMPATIENT, time.perf_counter)
+    writer.open()
+    try:
+        before = path.stat().st_mtime_ns
+        assert writer.run([Call(putting("a"))]).items == 1
+        assert path.stat().st_mtime_ns == before
+        assert writer.idle() is None
+        assert path.stat().st_mtime_ns > before
+    finally:
+        assert writer.close() is None
