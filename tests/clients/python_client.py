@@ -102,9 +102,10 @@ class Client:
         self.client.upgraded = self.report_upgrade
         self.client.on("connect", self.report_connect)
         self.client.on("connect_error", self.report_error)
-        self.client.on("disconnect", lambda reason: report(name, "disconnect", reason=reason))
+        self.client.on("disconnect", self.report_disconnect)
         self.client.on("*", lambda event, *args: report(name, "event", name=event, args=args))
         self.refused = False
+        self.away = True
         self.commands: queue.SimpleQueue[Fields] = queue.SimpleQueue()
         threading.Thread(target=self.obey_all, daemon=True).start()
 
@@ -122,10 +123,7 @@ class Client:
 
     def do_connect(self, _: Fields) -> None:
         self.refused = False
-        # A disconnect is told before the connection is down; only then may the next begin, and nothing tells of it.
-        deadline = time.monotonic() + self.connect_timeout
-        while not self.client.connected and self.client.eio.state != "disconnected" and time.monotonic() < deadline:
-            time.sleep(0.005)
+        self.await_state(lambda: not self.client.connected and self.client.eio.state == "disconnected")
         try:
             self.client.connect(
                 self.url,
@@ -180,13 +178,25 @@ class Client:
         self.polling.live.clear()
 
     def do_state(self, _: Fields) -> None:
+        self.await_state(lambda: not self.client.connected)
         connected = self.client.connected
         transport = self.client.transport() if connected else None
         report(self.name, "state", id=self.client.get_sid(), connected=connected, transport=transport)
 
+    def await_state(self, settled: Callable[[], bool]) -> None:
+        """The library tells of a disconnect before it is in that state, and of the state itself not at all."""
+        deadline = time.monotonic() + self.connect_timeout
+        while self.away and not settled() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
     def report_connect(self) -> None:
+        self.away = False
         # It has no recovery; the key is there so that one test can read both clients.
         report(self.name, "connect", id=self.client.get_sid(), recovered=False, transport=self.client.transport())
+
+    def report_disconnect(self, reason: str) -> None:
+        self.away = True
+        report(self.name, "disconnect", reason=reason)
 
     def report_upgrade(self, transport: str) -> None:
         began_with = self.transports[0] if self.transports else "polling"
@@ -194,6 +204,7 @@ class Client:
             report(self.name, "upgrade", to=transport)
 
     def report_error(self, refusal: Any = None) -> None:
+        self.away = True
         self.refused = True
         if not isinstance(refusal, dict):
             refusal = {"message": str(refusal)}
