@@ -35,6 +35,7 @@ from djactors.domain.notifications import HISTORY, NULL, Draft, Notification, en
 from djactors.domain.rules import TRIGGERS
 from djactors.domain.times import utc_text
 from djactors.store import marks, workflow
+from djactors.store.errors import storage_failure
 from djactors.store.unit import Tenant, UnitOfWork
 
 SELECT_KEY = "SELECT fingerprint, answer FROM domain_events WHERE tenant_id = ? AND idempotency_key = ?"
@@ -99,7 +100,7 @@ class Recorder:
                 outcome: Outcome | Exception = self._carry_out(unit, command)
                 unit.flush()
             except Exception as error:  # the savepoint supervises: whatever a command does wrong is its own
-                if not connection.in_transaction:
+                if not connection.in_transaction or _is_storage_failure(error):
                     raise  # the database itself gave up (disk full, I/O error): no command is to blame
                 connection.execute("ROLLBACK TO command")
                 outcome = error
@@ -125,6 +126,10 @@ class Recorder:
                 return marks.mark_all_read(unit, command)
             case Delete():
                 return marks.delete(unit, command)
+
+
+def _is_storage_failure(error: Exception) -> bool:
+    return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
 
 
 def _publish(unit: UnitOfWork, command: Publish) -> Published:
