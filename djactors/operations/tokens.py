@@ -34,4 +34,5 @@ def sign(
         "name": name,
         "exp": int(time.time() if now is None else now) + ttl,
     }
-    return jwt.encode({key: value for key, value in claims.items() if value is not None}, settings.jwt_secret, "HS256")
+    secret = settings.jwt_secret.encode(errors="surrogateescape")
+    return jwt.encode({key: value for key, value in claims.items() if value is not None}, secret, "HS256")
