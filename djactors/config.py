@@ -76,8 +76,12 @@ class Settings:
         low=1,
         high=1_000_000,
     )
-    admit_rate: float = _setting(400.0, "new sessions a second, so that a rush of them does not slow others", low=1)
-    admit_burst: int = _setting(1000, "new sessions at once after a quiet time: an office comes in", low=1)
+    admit_rate: float = _setting(
+        400.0, "new sessions a second, so that a rush of them does not slow others", low=1, high=1_000_000
+    )
+    admit_burst: int = _setting(
+        1000, "new sessions at once after a quiet time: an office comes in", low=1, high=1_000_000
+    )
     max_sockets_per_user: int = _setting(50, "sockets of one user: tabs and devices", low=1, high=10_000)
 
     router_mailbox: int = _setting(4096, "commands that may wait for a commit; beyond it 503", low=1, high=1_000_000)

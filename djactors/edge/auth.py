@@ -199,7 +199,7 @@ def _secret(settings: Settings) -> bytes:
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
     except jwt.InvalidKeyError:
         raise SettingError(
-            "JWT_SECRET: is a PEM key or certificate, which is no secret: put a public key into a file and name that in "
-            "DJACTORS_JWT_PUBLIC_KEY_FILE"
+            "JWT_SECRET: is a PEM key or certificate, which is no secret: "
+            "put a public key into a file and name that in DJACTORS_JWT_PUBLIC_KEY_FILE"
         ) from None
     return secret

@@ -176,7 +176,12 @@ def test_whatever_is_wrong_with_a_token_it_is_not_valid(door: Authenticator, giv
 
 
 def test_headers_that_name_a_key_are_not_looked_at(door: Authenticator) -> None:
-    header = {"alg": "HS256", "kid": "x' UNION SELECT 'k", "jku": "http://127.0.0.1:1/keys", "x5u": "http://127.0.0.1:1"}
+    header = {
+        "alg": "HS256",
+        "kid": "x' UNION SELECT 'k",
+        "jku": "http://127.0.0.1:1/keys",
+        "x5u": "http://127.0.0.1:1",
+    }
     own_key = {"kty": "oct", "k": part(b"attacker" * 5)}
     assert door.identify(token({**header, "jwk": own_key})).user_id == 7
     forged = raw_token(json.dumps(CLAIMS).encode(), {**header, "jwk": own_key}, key=b"attacker" * 5)
@@ -251,9 +256,7 @@ def test_a_secret_of_any_bytes_signs_and_verifies(clock: Clock) -> None:
 
 
 def write_key(folder: Path, private: Any) -> tuple[Path, bytes]:
-    pem = private.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    pem = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     path = folder / "key.pem"
     path.write_bytes(pem)
     return path, pem
@@ -333,6 +336,6 @@ def test_a_folder_or_an_unreadable_file_is_told_in_one_line(tmp_path: Path, cloc
 def test_a_secret_that_is_a_public_key_is_refused_with_the_mend(tmp_path: Path, clock: Clock) -> None:
     """Whoever has the public key could sign with it."""
     _, pem = write_key(tmp_path, KEYS["EdDSA"]())
-    with pytest.raises(SettingError, match="JWT_SECRET: is a PEM key.*DJACTORS_JWT_PUBLIC_KEY_FILE") as caught:
+    with pytest.raises(SettingError, match=r"JWT_SECRET: is a PEM key.*DJACTORS_JWT_PUBLIC_KEY_FILE") as caught:
         authenticator(Settings(jwt_secret=pem.decode()), clock)
     assert pem.decode()[30:60] not in str(caught.value)
