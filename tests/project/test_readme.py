@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -105,30 +106,33 @@ def test_the_first_command_installs_and_runs_the_demo(tmp_path: Path) -> None:
         assert seen[-1].startswith("listening on "), "".join(seen)
         assert any("/#token=" in line for line in seen)
     finally:
-        os.killpg(started.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGTERM)
         started.communicate(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("guide", [pytest.param(g, id=f"guide-{n}") for n, g in enumerate(GUIDES) if "bench" not in g])
 def test_each_guide_runs_as_written(guide: str, tmp_path: Path) -> None:
-    running = subprocess.Popen(
-        ["bash", "-euc", guide],
-        cwd=tmp_path,
-        env=environment(SOCKET_PORT=str(free_port())),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        # What a guide leaves running in the background keeps the pipe open: wait for the shell, not for the pipe.
-        assert running.wait(PATIENCE) == 0
-    finally:
-        os.killpg(running.pid, signal.SIGTERM)
-        output, _ = running.communicate(timeout=PATIENCE)
-    assert '"error"' not in output, output
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        running = subprocess.Popen(
+            ["bash", "-euc", guide],
+            cwd=tmp_path,
+            env=environment(SOCKET_PORT=str(free_port())),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = running.wait(PATIENCE)
+        finally:
+            # Whatever a guide leaves running in the background.
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGTERM)
+    assert status == 0, output.read_text()
+    assert '"error"' not in output.read_text()
     if "/api/notifications" in guide:
-        assert '"title":"DJ-' in output, output
+        assert '"title":"DJ-' in output.read_text()
 
 
 def test_the_embedding_guide_runs_as_written(tmp_path: Path) -> None:
