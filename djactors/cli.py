@@ -20,6 +20,9 @@ from djactors.config import SettingError, Settings, load
 MAX_TTL = 10 * 365 * 24 * 3600
 """Seconds: who wants a token for longer wants none that ends, and there is no other way to take one back."""
 
+MAX_NAME = 255
+"""Characters of a name: what the schema holds."""
+
 
 def _fail(message: str) -> NoReturn:
     click.echo(f"djactors: {' '.join(message.splitlines())}", err=True)
@@ -127,6 +130,8 @@ def token(
     settings = _settings(config)
     if role != "service" and (tenant_id is None or user_id is None):
         raise click.UsageError(f"a token of role {role} needs --tenant and --user")
+    if name is not None and not 1 <= len(name) <= MAX_NAME:
+        raise click.UsageError(f"a name has 1 to {MAX_NAME} characters")
     try:
         click.echo(sign(settings, tenant_id=tenant_id, user_id=user_id, role=role, name=name, ttl=ttl))
     except SettingError as error:

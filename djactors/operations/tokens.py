@@ -22,8 +22,13 @@ def sign(
     """A JWT with the contract's claims, signed with `JWT_SECRET`, that ends `ttl` seconds after `now` (Unix time).
 
     Raises:
-        SettingError: there is no secret to sign with.
+        SettingError: there is no secret to sign with, or tokens are not verified with it.
     """
+    if settings.jwt_public_key_file:
+        raise SettingError(
+            "DJACTORS_JWT_PUBLIC_KEY_FILE: is set, so that a token signed with JWT_SECRET would be refused: "
+            "sign it where the private key is"
+        )
     if not settings.jwt_secret:
         raise SettingError("JWT_SECRET: is not set: a token cannot be signed without it")
     check_keys(settings)
