@@ -7,7 +7,20 @@ from pathlib import Path
 import msgspec
 
 RUN_SECONDS = 120
-PLAN = "--users 3 --rate 40 --seconds 0.5 --warmup 0.1 --connecting-users 5 --publishers 2".split()
+PLAN = [
+    "--users",
+    "3",
+    "--rate",
+    "40",
+    "--seconds",
+    "0.5",
+    "--warmup",
+    "0.1",
+    "--connecting-users",
+    "5",
+    "--publishers",
+    "2",
+]
 
 
 def test_latency_delivers_everything_and_reports_it(tmp_path: Path) -> None:
