@@ -387,6 +387,12 @@ def test_a_batch_with_a_broken_item_in_good_json_is_still_a_batch():
             decode_event(item)
 
 
+def test_an_item_of_a_batch_is_checked_as_closely_as_a_post():
+    (item,) = decode_batch(encoded([body("comment.added", text="a\0")]))
+    with pytest.raises(Refused, match="text holds a NUL"):
+        decode_event(item)
+
+
 def test_times_in_other_zones_say_the_same_moment():
     zone = timezone(timedelta(hours=-8))
     event = decode_event(encoded(body("job.created", occurredAt=datetime(2026, 1, 1, tzinfo=zone).isoformat())))
