@@ -118,6 +118,16 @@ async def test_an_overflow_is_counted_once_and_the_log_is_read_in_slices(path: P
         assert logged == [f"epoch.{seq}" for seq in range(1, 1202)]
 
 
+async def test_an_actor_that_has_caught_up_asks_the_store_nothing_more(path: Path, autojump_clock):
+    async with running(path, user_mailbox=1) as house:
+        socket = await house.connected(11)
+        _deliver(house, [await house.store.store.record([note(11)]) for _ in range(3)])
+        await wait_all_tasks_blocked()
+        house.store.before_snapshot = house.store.before_changes = Gate()
+        await house.do(note(11))
+        assert socket.new == [1, 2, 3, 4]
+
+
 async def test_commits_while_an_actor_catches_up_are_told_once(path: Path, autojump_clock):
     async with running(path, user_mailbox=1) as house:
         socket = await house.connected(11)
