@@ -174,7 +174,9 @@ class Gateway:
 
     def _identify(self, auth: dict[str, Any]) -> Member:
         member = self._services.authenticator.identify(auth.get("token")).member()
-        if auth.get("tenantId") not in (None, member.tenant_id):
+        tenant_id = auth.get("tenantId")
+        # True is 1 to Python.
+        if tenant_id is not None and (type(tenant_id) is not int or tenant_id != member.tenant_id):
             raise Unauthorized("tenant_mismatch", "the token is another tenant's")
         if self.session.owner not in (None, (member.tenant_id, member.user_id)):
             raise Unauthorized("session_of_another_user", "this connection is another user's")
