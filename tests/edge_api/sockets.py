@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import trio
 import trio.testing
 
 from djactors.edge.gateway import Gateway, Services
@@ -15,7 +16,7 @@ from tests.edge_api.rooms import Rooms
 
 
 class FakeSession:
-    """What a gateway uses of a `Session`: once closed nothing is sent, and the handler hears of the end."""
+    """What a gateway uses of a `Session`: once closed nothing is sent, and the handler hears of the end soon."""
 
     def __init__(self) -> None:
         self.owner: tuple[int, int] | None = None
@@ -33,7 +34,7 @@ class FakeSession:
     def close(self, reason: str) -> None:
         if self.reason is None:
             self.reason = reason
-            self.handler.on_close(reason)
+            trio.lowlevel.current_trio_token().run_sync_soon(self.handler.on_close, reason)
 
 
 class Client:

@@ -168,6 +168,7 @@ async def test_a_socket_too_many_is_let_go_so_that_it_comes_again(tmp_path: Path
             await client.connect(token=house.token(1, 7))
         assert [client.session.reason for client in clients] == [None, None, "user_unavailable"]
         clients[0].session.close("client")
+        await settle()
         assert (await Client(house).connect(token=house.token(1, 7)))[0][0] == "connect"
 
 
@@ -457,6 +458,7 @@ async def test_the_holder_is_warned_once_before_the_end_and_let_go_after_a_grace
     assert not client.gone
     tick(-settings.expiry_grace)
     assert client.session.reason == "token_expired"
+    await settle()
     assert house.users.presences()[0].sockets == {}
 
 
