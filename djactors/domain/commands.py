@@ -48,6 +48,7 @@ Command: TypeAlias = Publish | MarkRead | MarkAllRead | Delete
 class Published(msgspec.Struct, frozen=True):
     """A domain event is durable. `answer` is the JSON that its sender gets; `repeated` if an earlier post made it."""
 
+    event_id: int
     answer: bytes
     repeated: bool = False
     notified: int = 0

@@ -120,13 +120,13 @@ class Gateway:
             case ConnectRequested(namespace=namespace, auth=auth):
                 self._connect(namespace, auth)
             case DisconnectRequested():
-                self._leave()
+                self._leave("left")
             case AckReceived() | None:
                 pass
 
     def on_close(self, reason: str) -> None:
         """The session has ended."""
-        self._leave()
+        self._leave(reason)
 
     def on_tick(self, now: float) -> None:
         """Look whether the token is about to end. The heartbeat's pace is exact enough for that."""
@@ -150,6 +150,7 @@ class Gateway:
     def accept(self, sid: str, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
         """Let the client into the namespace."""
         extra = None if pid is None else {"pid": pid}
+        self._tell("connected", transport=self.session.transport)
         self.session.send([self._protocol.accept(NAMESPACE, sid, extra), *packets])
 
     # The rest is ours
@@ -182,12 +183,19 @@ class Gateway:
             raise Unauthorized("session_of_another_user", "this connection is another user's")
         return member
 
-    def _leave(self) -> None:
+    def _leave(self, reason: str) -> None:
         socket, member = self._socket, self._member
         self._socket = None
         if socket is not None and member is not None:
             socket.alive = False
             self._services.users.detach(member.tenant_id, member.user_id, socket)
+            self._tell("disconnected", reason=str(reason))
+
+    def _tell(self, what: str, **more: Any) -> None:
+        if self._member is not None:
+            self._services.telemetry.log.info(
+                what, tenant_id=self._member.tenant_id, user_id=self._member.user_id, peer=self.session.peer, **more
+            )
 
     def _emitted(self, event: EventReceived) -> None:
         socket, member = self._socket, self._member
