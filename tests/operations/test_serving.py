@@ -255,6 +255,22 @@ async def test_an_unlinked_database_ends_it_with_a_clear_line(tmp_path: Path) ->
     assert not server.database.exists(), "it is never silently made again"
 
 
+async def test_it_serves_on_when_whoever_read_its_log_is_gone(tmp_path: Path) -> None:
+    """`djactors serve 2>&1 | head`, or a log shipper that died."""
+    shell = 'exec "$@" 2> >(exec true)'
+    async with serving(tmp_path, command=("bash", "-c", shell, "bash", *SERVE)) as server:
+        for _ in range(50):
+            assert (await server.request("GET", "/nothing")).status == 404
+            assert (await server.request("GET", "/api/notifications")).status == 401
+        assert (await server.publish(EVENT)).status == 201
+
+
+async def test_it_needs_no_standard_error(tmp_path: Path) -> None:
+    async with serving(tmp_path, command=("bash", "-c", 'exec "$@" 2>&-', "bash", *SERVE)) as server:
+        assert (await server.request("GET", "/api/notifications")).status == 401
+        assert await server.stop() == 0
+
+
 # Requests that no route sees
 
 
