@@ -21,6 +21,7 @@ class FakeSession:
     def __init__(self) -> None:
         self.owner: tuple[int, int] | None = None
         self.peer = "192.0.2.1"
+        self.transport = "websocket"
         self.reason: str | None = None
         self.sent: list[str] = []
         self.handler: Gateway
@@ -34,7 +35,11 @@ class FakeSession:
     def close(self, reason: str) -> None:
         if self.reason is None:
             self.reason = reason
-            trio.lowlevel.current_trio_token().run_sync_soon(self.handler.on_close, reason)
+            # A task and not run_sync_soon, which a clock that jumps may overtake.
+            trio.lowlevel.spawn_system_task(self._tell_handler, reason)
+
+    async def _tell_handler(self, reason: str) -> None:
+        self.handler.on_close(reason)
 
 
 class Client:
