@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -253,6 +254,34 @@ async def test_an_unlinked_database_ends_it_with_a_clear_line(tmp_path: Path) ->
     assert "the database or its log is gone" in line
     assert "Traceback" not in server.errors.read_text()
     assert not server.database.exists(), "it is never silently made again"
+
+
+async def test_a_database_that_another_process_holds_is_503_until_it_lets_go(tmp_path: Path) -> None:
+    environment = {"DJACTORS_BUSY_TIMEOUT": "0.1"}
+    token = make_token(tenant_id=1, user_id=7)
+    async with serving(tmp_path, command=SERVE, environment=environment) as server:
+        assert (await server.publish(EVENT)).status == 201
+        holder = sqlite3.connect(server.database, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        answer = await server.publish({**EVENT, "id": "k"})
+        assert (answer.status, answer.json["error"]["code"]) == (503, "unavailable")
+        assert answer.headers["retry-after"] == "1"
+        page = await server.request("GET", "/api/notifications", token=token)
+        assert (page.status, page.json["unreadCount"]) == (200, 1), "reads go on"
+        assert (await server.request("GET", "/readyz")).status == 200
+        holder.execute("ROLLBACK")
+        holder.close()
+        assert (await server.publish({**EVENT, "id": "k"})).status == 201, "it heals, and the key is free"
+        assert await server.stop() == 0
+
+
+async def test_head_is_answered_like_get_without_a_body(tmp_path: Path) -> None:
+    async with serving(tmp_path, command=SERVE) as server:
+        done = await trio.run_process(["curl", "-sSI", f"{server.url}/healthz"], capture_stdout=True)
+        head, _, body = done.stdout.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"content-length: 15" in head
+        assert body == b""
 
 
 async def test_it_serves_on_when_whoever_read_its_log_is_gone(tmp_path: Path) -> None:
