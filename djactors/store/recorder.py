@@ -132,10 +132,6 @@ def _is_storage_failure(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
 
 
-def _is_of_the_storage(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
-
-
 def _publish(unit: UnitOfWork, command: Publish) -> Published:
     event, key = command.event, command.key
     mark = None
