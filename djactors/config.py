@@ -55,7 +55,7 @@ class Settings:
     metrics_addresses: tuple[str, ...] = _setting(
         ("127.0.0.0/8", "::1/128"), "networks that may read /metrics; comma-separated; 0.0.0.0/0 opens it"
     )
-    test_events: bool = _setting(False, "accept the test: events on sockets")
+    test_events: bool = _setting(False, "accept the test: events on sockets; they are not built yet")
 
     ping_interval: float = _setting(25.0, "seconds between heartbeats (Socket.IO's own default)", low=0.1, high=300)
     ping_timeout: float = _setting(20.0, "seconds a client has to answer one", low=0.1, high=300)
@@ -100,7 +100,9 @@ class Settings:
     )
     command_timeout: float = _setting(15.0, "seconds a request waits for its commit; then 503", low=0.1, high=300)
     drain_timeout: float = _setting(10.0, "seconds that SIGTERM leaves for finishing", low=0, high=600)
-    replay_limit: int = _setting(1000, "missed changes up to which a client is resumed", low=1, high=100_000)
+    replay_limit: int = _setting(
+        1000, "missed changes up to which a client is resumed; that is not built yet", low=1, high=100_000
+    )
     busy_timeout: float = _setting(
         5.0, "seconds to wait for a database that another process has locked", low=0, high=300
     )
