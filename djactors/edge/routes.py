@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import trio
 
 from djactors.actors.packets import offset
 from djactors.config import Settings
@@ -34,6 +35,9 @@ PAGE = 20
 
 MAX_PAGE = 100
 """The most that one page may hold (contract)."""
+
+ITEMS_PER_TURN = 32
+"""Events of a batch that are decoded in one go. The largest take 0.1 ms each: a thousand held up the loop for 130."""
 
 MAX_KEY = 255
 """Characters of an idempotency key (contract)."""
@@ -133,7 +137,9 @@ class Routes:
         publisher = self._publisher(request)
         _query(request)
         batch = Batch(self._api.router)
-        for item in events.decode_batch(request.body):
+        for place, item in enumerate(events.decode_batch(request.body), start=1):
+            if place % ITEMS_PER_TURN == 0:
+                await trio.lowlevel.checkpoint()
             try:
                 batch.add(_publish_command(item, publisher, None))
             except Refused as error:
