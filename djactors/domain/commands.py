@@ -10,13 +10,19 @@ from typing import TypeAlias
 import msgspec
 
 from djactors.domain.events import DomainEvent
+from djactors.domain.permissions import Person
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """Record a domain event and notify whom it concerns. Under a `key` a retry gets the first answer."""
+    """Record a domain event and notify whom it concerns. Under a `key` a retry gets the first answer.
+
+    `person` is who acts, where it is not a trusted service; `with_job` asks for the job as the answer.
+    """
 
     event: DomainEvent
     key: str | None = None
+    person: Person | None = None
+    with_job: bool = False
 
 
 class MarkRead(msgspec.Struct, frozen=True):

@@ -10,10 +10,35 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import JobAssigned, JobCreated
+from djactors.domain.events import (
+    CommentAdded,
+    JobApproved,
+    JobAssigned,
+    JobCompleted,
+    JobCreated,
+    JobDeadlineChanged,
+    JobRejected,
+    JobSubmitted,
+    JobUnwatched,
+    JobWatched,
+)
 from djactors.domain.times import utc_text
+
+JobEvent: TypeAlias = (
+    JobAssigned
+    | JobSubmitted
+    | JobApproved
+    | JobRejected
+    | JobCompleted
+    | JobDeadlineChanged
+    | CommentAdded
+    | JobWatched
+    | JobUnwatched
+)
+"""Events of a job that exists, or that is first heard of by one of them."""
 
 Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", "rejected", "completed"]
 
@@ -107,9 +132,24 @@ def first_heard_of(tenant_id: int, job_id: int, now: str) -> Job:
     )
 
 
-def assigned(job: Job, event: JobAssigned, now: str) -> Job:
-    """The job after it was given to somebody."""
-    return msgspec.structs.replace(job, assignee_id=event.assignee_id, status="assigned", updated_at=now)
+def after(job: Job, event: JobEvent, now: str) -> Job:
+    """The job after an event; comments and watchers leave it as it is."""
+    match event:
+        case JobAssigned(assignee_id=assignee_id):
+            return replace(job, assignee_id=assignee_id, status="assigned", updated_at=now)
+        case JobSubmitted(approver_id=approver_id):
+            approver_id = job.approver_id if approver_id is None else approver_id
+            return replace(job, approver_id=approver_id, status="pending_approval", updated_at=now)
+        case JobApproved():
+            return replace(job, status="approved", updated_at=now)
+        case JobRejected():
+            return replace(job, status="rejected", updated_at=now)
+        case JobCompleted():
+            return replace(job, status="completed", updated_at=now)
+        case JobDeadlineChanged(deadline=deadline):
+            return replace(job, deadline=_text(deadline), updated_at=now)
+        case _:
+            return job
 
 
 def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> JobView:
@@ -147,13 +187,24 @@ MOVES: Mapping[str, tuple[Status, ...]] = {
 """From which states each move is allowed: the whole state machine, as the contract draws it."""
 
 
-def check_move(job: Job, move: str) -> None:
+_MOVE_OF: Mapping[type, str] = {
+    JobAssigned: "assign",
+    JobSubmitted: "submit",
+    JobApproved: "approve",
+    JobRejected: "reject",
+    JobCompleted: "complete",
+}
+"""Which event is which move; the others are none."""
+
+
+def check_move(job: Job, event: JobEvent) -> None:
     """Refuse a move that the job's state does not allow.
 
     Raises:
         Refused: `conflict`, with a message that says what is allowed.
     """
-    if job.status not in MOVES[move]:
+    move = _MOVE_OF.get(type(event))
+    if move is not None and job.status not in MOVES[move]:
         allowed = [name for name, states in MOVES.items() if job.status in states]
         raise Refused(
             Code.CONFLICT,

@@ -139,17 +139,21 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
                     Code.KEY_REUSED, f"the key {key!r} was used for another event: send each event under its own key"
                 )
             return Published(earlier[1], repeated=True)
-    told, job_id, announce = workflow.apply(unit, event)
+    come = workflow.apply(unit, event, command.person)
+    told, job_id = come.told, None if come.job is None else come.job.id
     tenant = unit.ensure_tenant(event.tenant_id)
     event_id = unit.next_id("domain_events")
     kind = events.event_type(event)
     entries = [_notify(unit, tenant, event_id, draft) for draft in told.drafts]
-    announce(tenant)
+    come.announce(tenant)
     for user_id, reason in told.suppressed:
         row = (unit.next_id("suppressions"), tenant.id, user_id, event_id, TRIGGERS.get(kind, kind), reason, unit.now)
         unit.add_suppression(row)
     suppressed = [_Suppressed(user_id, reason) for user_id, reason in told.suppressed]
-    answer = encode(_Answer(event_id, tenant.last_seq, entries, suppressed))
+    if command.with_job and come.job is not None:
+        answer = encode(workflow.view(unit, come.job))
+    else:
+        answer = encode(_Answer(event_id, tenant.last_seq, entries, suppressed))
     occurred = unit.now if event.occurred_at is None else utc_text(event.occurred_at)
     stored = None if key is None else answer.decode()
     unit.add_event(

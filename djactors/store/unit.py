@@ -32,6 +32,8 @@ _INSERT_USER = """INSERT INTO users (id, tenant_id, name, role, unread_count, cr
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_USER = "UPDATE users SET name = ?, role = ?, unread_count = ?, updated_at = ? WHERE id = ?"
 _UPDATE_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
+_INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
+    VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, idempotency_key, fingerprint,
     answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
@@ -104,6 +106,7 @@ class UnitOfWork:
         self._users: dict[int, User | None] = {}
         self._counters: dict[str, int] = {}
         self._dirty_counters: set[str] = set()
+        self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[object, ...]] = []
         self._suppressions: list[tuple[object, ...]] = []
@@ -207,6 +210,12 @@ class UnitOfWork:
         self._suppressions.append(row)
         self.writes += 1
 
+    def add_comment(self, tenant_id: int, job_id: int, author_id: int | None, text: str) -> int:
+        """Stage a comment; return its id."""
+        comment_id = self.next_id("job_comments")
+        self._comments.append((comment_id, tenant_id, job_id, author_id, text, self.now))
+        return comment_id
+
     def save_job(self, job: Job) -> None:
         """Stage a job's new state."""
         self.jobs.put(job)
@@ -222,6 +231,7 @@ class UnitOfWork:
             self._dirty_counters.clear()
         self.jobs.flush(self.now)
         for statement, rows in (
+            (_INSERT_COMMENT, self._comments),
             (_INSERT_EVENT, self._events),
             (_INSERT_NOTIFICATION, self._notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
