@@ -44,7 +44,10 @@ Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", 
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job of one tenant. `dj_id` is None for a job that was first heard of by its bare id. Times are UTC texts."""
+    """One job of one tenant. `dj_id` is None for a job that was first heard of by its bare id. Times are UTC texts.
+
+    The last three fields are the SLA clock's; see `sla`.
+    """
 
     tenant_id: int
     id: int
@@ -60,6 +63,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     approver_id: int | None = None
     manager_id: int | None = None
     deadline: str | None = None
+    next_alert_at: str | None = None
+    alerted_24h: str | None = None
+    alerted_overdue: str | None = None
 
     @property
     def label(self) -> str:
@@ -116,6 +122,8 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
         deadline=_text(event.deadline),
         created_at=now if earlier is None else earlier.created_at,
         updated_at=now,
+        alerted_24h=None if earlier is None else earlier.alerted_24h,
+        alerted_overdue=None if earlier is None else earlier.alerted_overdue,
     )
 
 

@@ -14,10 +14,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import datetime
 
+from djactors.domain import sla
 from djactors.domain.commands import Change
 from djactors.domain.errors import Code, Refused
 from djactors.domain.jobs import Job
+from djactors.domain.limits import Limits
+from djactors.domain.notifications import HISTORY
+from djactors.domain.times import utc_text
+from djactors.store.days import DayRows, UserDay
 from djactors.store.jobs import JobRows
 
 SELECT_TENANT = "SELECT name, time_zone, job_numbering, last_job_id, last_seq FROM tenants WHERE id = ?"
@@ -37,7 +43,7 @@ _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id,
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, idempotency_key, fingerprint,
     answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
-    data, created_at, expires_at, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    data, created_at, expires_at, seq, job_id, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_SUPPRESSION = """INSERT INTO suppressions (id, tenant_id, user_id, event_id, type, reason, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, created_at)
@@ -90,15 +96,22 @@ class User:
 class UnitOfWork:
     """What one transaction on one connection reads, stages and writes.
 
-    `now` is the time text of all its rows, `expires` the one at which its notifications leave the inbox.
+    `moment` is the time of all its rows and `now` its text, `expires` the one at which its notifications leave the
+    inbox. `next_alert` is the earliest moment that it gave the clock, `wanted_summaries` the days of users from whom
+    something was held back.
     """
 
-    def __init__(self, connection: sqlite3.Connection, now: str, expires: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits) -> None:
         self.connection = connection
-        self.now = now
-        self.expires = expires
+        self.moment = moment
+        self.now = utc_text(moment)
+        self.expires = utc_text(moment + HISTORY)
+        self.limits = limits
         self.writes = 0
+        self.next_alert: str | None = None
+        self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self.jobs = JobRows(connection)
+        self.days = DayRows(connection)
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, str], tuple[str, bytes]] = {}
@@ -217,9 +230,18 @@ class UnitOfWork:
         return comment_id
 
     def save_job(self, job: Job) -> None:
-        """Stage a job's new state."""
+        """Stage a job's new state, and tell the clock when to look at it."""
+        before = job.next_alert_at
+        job = sla.scheduled(job)
+        if job.next_alert_at != before:
+            self.wake_clock(job.next_alert_at)
         self.jobs.put(job)
         self.writes += 1
+
+    def wake_clock(self, moment: str | None) -> None:
+        """Have the clock look at what is due no later than at this moment."""
+        if moment is not None and (self.next_alert is None or moment < self.next_alert):
+            self.next_alert = moment
 
     def flush(self) -> None:
         """Write everything that is staged, parents before children."""
@@ -230,6 +252,7 @@ class UnitOfWork:
             run(_UPDATE_COUNTER, [(self._counters[name], name) for name in sorted(self._dirty_counters)])
             self._dirty_counters.clear()
         self.jobs.flush(self.now)
+        self.days.flush()
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
             (_INSERT_EVENT, self._events),
