@@ -47,6 +47,7 @@ from djactors.kernel import (
     ChildCrashed,
     ChildQuarantined,
     ChildSpec,
+    ChildStartFailed,
     ChildStatistics,
     RestartIntensityExceeded,
     Supervisor,
@@ -102,6 +103,7 @@ class Server:
         self._stopping = trio.Event()
         self._stopped = trio.Event()
         self._failure: str | None = None
+        self._starting = True
         self._listener: Listener | None = None
         self._root: Supervisor | None = None
 
@@ -141,8 +143,8 @@ class Server:
         """Open the database, serve until `request_stop` or cancellation, close everything.
 
         Raises:
-            DatabaseLocked, MigrationError, OSError: it could not start.
-            ServerFailed: it had to give up while running.
+            DatabaseLocked, MigrationError, StoreError, OSError: the database cannot be served.
+            ServerFailed: the port cannot be listened on, or it had to give up while running.
         """
         path = self.settings.database
         with DatabaseLock(path):
@@ -190,7 +192,12 @@ class Server:
         listener = self._listen(engine, store, router, meta.epoch)
         self._root, self._listener = root, listener
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._supervise, root)
+            try:
+                await nursery.start(self._supervise, root)
+            except ChildStartFailed as error:
+                self._failure = self._start_failure(error)
+                return
+            self._starting = False
             task_status.started()
             self.telemetry.log.info("listening", url=self.url)
             await self._stopping.wait()
@@ -206,6 +213,13 @@ class Server:
             await root.run(task_status=task_status)
         except RestartIntensityExceeded as error:
             self._give_up(str(error))
+
+    def _start_failure(self, error: ChildStartFailed) -> str:
+        cause = error.__cause__
+        if isinstance(cause, OSError):
+            place = f"{self.settings.host}:{self.settings.port}"
+            return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
+        return str(error)
 
     def _engine(self, users: Users, router: ActorRef[Command], epoch: str) -> EngineServer:
         settings = self.settings
@@ -228,6 +242,9 @@ class Server:
                 max_payload=settings.max_payload,
                 outbox_packets=settings.outbox_packets,
                 outbox_bytes=settings.outbox_bytes,
+                max_sessions=settings.max_connections,
+                admit_rate=settings.admit_rate,
+                admit_burst=settings.admit_burst,
             ),
             lambda session: Gateway(session, services),
             origins=OriginPolicy(settings.allowed_origins),
@@ -294,6 +311,8 @@ class Server:
 
     def _observe(self, event: SupervisorEvent) -> None:
         match event:
+            case ChildCrashed(error=OSError()) if self._starting:
+                pass  # it ends the start, which says so in one line
             case ChildCrashed(child=child, error=error, dropped=dropped):
                 self.telemetry.metrics.restarts.labels(child).inc()
                 self.telemetry.log.error("child crashed", child=child, dropped=len(dropped), exc_info=error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,15 @@ from typing import Any
 
 MIN_SECRET_BYTES = 32
 """HS256 wants a key as long as its hash (RFC 7518, section 3.2)."""
+
+MIN_SECRET_VARIETY = 8
+"""Different bytes in a secret. Random ones have more: 32 bytes about 30, their 64 hexadecimal digits about 16."""
+
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
+
+_ORIGIN = re.compile(r"\*|null|https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+)(:[0-9]{1,5})?/?", re.ASCII)
+"""What browsers send as `Origin` (RFC 6454, section 6.1), or any."""
 
 
 class SettingError(Exception):
@@ -51,28 +61,49 @@ class Settings:
     ping_timeout: float = _setting(20.0, "seconds a client has to answer one", low=0.1, high=300)
     connect_timeout: float = _setting(45.0, "seconds from the handshake to a CONNECT", low=0.1, high=300)
     upgrade_timeout: float = _setting(10.0, "seconds for the upgrade to WebSocket", low=0.1, high=300)
-    expiry_warning: float = _setting(60.0, "seconds before its end at which a token's holder is warned", low=0)
-    expiry_grace: float = _setting(30.0, "seconds after it at which the socket is closed", low=0)
+    expiry_warning: float = _setting(
+        60.0, "seconds before its end at which a token's holder is warned", low=0, high=86400
+    )
+    expiry_grace: float = _setting(30.0, "seconds after it at which the socket is closed", low=0, high=86400)
     max_payload: int = _setting(1_000_000, "bytes of one packet or poll from a client", low=1000, high=2**26)
     max_body: int = _setting(2 * 2**20, "bytes of an HTTP body; a batch of 1,000 events fits", low=1000, high=2**28)
     max_connections: int = _setting(
         12_000, "sockets in all; a poll and a WebSocket of one upgrading client are two", low=1, high=1_000_000
     )
     max_connections_per_address: int = _setting(
-        10_000, "sockets of one address; offices stand behind one, so lower it only without a proxy", low=1
+        10_000,
+        "sockets of one address; offices stand behind one, so lower it only without a proxy",
+        low=1,
+        high=1_000_000,
+    )
+    admit_rate: float = _setting(
+        400.0, "new sessions a second, so that a rush of them does not slow others", low=1, high=1_000_000
+    )
+    admit_burst: int = _setting(
+        1000, "new sessions at once after a quiet time: an office comes in", low=1, high=1_000_000
     )
     max_sockets_per_user: int = _setting(50, "sockets of one user: tabs and devices", low=1, high=10_000)
 
-    router_mailbox: int = _setting(4096, "commands that may wait for a commit; beyond it 503", low=1)
+    router_mailbox: int = _setting(4096, "commands that may wait for a commit; beyond it 503", low=1, high=1_000_000)
     commit_batch: int = _setting(256, "commands in one commit: bounds the wait of those behind it", low=1, high=10_000)
-    user_mailbox: int = _setting(256, "batches that may wait for a user actor; beyond it the actor reloads", low=1)
-    outbox_packets: int = _setting(1200, "packets waiting for one socket; beyond it the socket is closed", low=20)
-    outbox_bytes: int = _setting(4 * 2**20, "bytes waiting for one socket; beyond it the socket is closed", low=10_000)
-    passivate_after: float = _setting(30.0, "seconds a user actor outlives its last socket: covers a reload", low=0)
+    user_mailbox: int = _setting(
+        256, "batches that may wait for a user actor; beyond it the actor reloads", low=1, high=1_000_000
+    )
+    outbox_packets: int = _setting(
+        1200, "packets waiting for one socket; beyond it the socket is closed", low=20, high=1_000_000
+    )
+    outbox_bytes: int = _setting(
+        4 * 2**20, "bytes waiting for one socket; beyond it the socket is closed", low=10_000, high=2**30
+    )
+    passivate_after: float = _setting(
+        30.0, "seconds a user actor outlives its last socket: covers a reload", low=0, high=86400
+    )
     command_timeout: float = _setting(15.0, "seconds a request waits for its commit; then 503", low=0.1, high=300)
     drain_timeout: float = _setting(10.0, "seconds that SIGTERM leaves for finishing", low=0, high=600)
     replay_limit: int = _setting(1000, "missed changes up to which a client is resumed", low=1, high=100_000)
-    busy_timeout: float = _setting(5.0, "seconds to wait for a database that another process has locked", low=0)
+    busy_timeout: float = _setting(
+        5.0, "seconds to wait for a database that another process has locked", low=0, high=300
+    )
 
     def __repr__(self) -> str:
         shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "jwt_secret"}
@@ -107,21 +138,35 @@ def load(
             values[name] = _parse(name, text)
     values.update({name: _check(name, value) for name, value in flags.items() if value is not None})
     settings = Settings(**values)
+    _check_texts(settings)
+    return settings
+
+
+def _check_texts(settings: Settings) -> None:
     _check_choice("log_format", settings.log_format, ("auto", "json", "console"))
     _check_choice("log_level", settings.log_level, ("debug", "info", "warning", "error"))
     for network in settings.metrics_addresses:
         try:
             ipaddress.ip_network(network)
         except ValueError:
-            raise SettingError(f"metrics_addresses: {network!r} is no network: write it like 10.0.0.0/8") from None
-    return settings
+            raise SettingError(
+                f"{environment_name('metrics_addresses')}: {network[:_SHOWN]!r} is no network: write it like 10.0.0.0/8"
+            ) from None
+    for origin in settings.allowed_origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            raise SettingError(
+                f"{environment_name('allowed_origins')}: {origin[:_SHOWN]!r} is no origin: write it like https://app.example.com"
+            )
+    for name in ("host", "database"):
+        if not getattr(settings, name):
+            raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")
 
 
 def check_keys(settings: Settings) -> None:
     """Refuse to serve without a way to verify tokens.
 
     Raises:
-        SettingError: no secret and no public key, or a secret that is too short.
+        SettingError: no secret and no public key, or a secret that is too short or too plain.
     """
     if settings.jwt_public_key_file:
         return
@@ -130,7 +175,10 @@ def check_keys(settings: Settings) -> None:
             "JWT_SECRET: is not set: set it to at least 32 random bytes, for example from `openssl rand -hex 32`, "
             "or name a public key in DJACTORS_JWT_PUBLIC_KEY_FILE"
         )
-    if len(settings.jwt_secret.encode(errors="surrogateescape")) < MIN_SECRET_BYTES:
+    secret = settings.jwt_secret.encode(errors="surrogateescape")
+    if len(set(secret)) < MIN_SECRET_VARIETY:
+        raise SettingError("JWT_SECRET: is easy to guess: take random bytes, such as from `openssl rand -hex 32`")
+    if len(secret) < MIN_SECRET_BYTES:
         raise SettingError("JWT_SECRET: is shorter than 32 bytes: take a longer one, such as `openssl rand -hex 32`")
 
 
@@ -142,11 +190,13 @@ def _read_file(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"--config: {path} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingError(f"--config: {path} is not TOML: {error}") from None
+    except ValueError:
+        raise SettingError(f"--config: {path} holds a number of too many digits: write a smaller one") from None
     for name in content:
         if name not in _FIELDS:
-            raise SettingError(f"{name}: {path} has a setting of this name, which does not exist: remove it")
+            raise SettingError(f"{name[:_SHOWN]!r}: {path} has a setting of this name, which does not exist: remove it")
     return {name: _check(name, tuple(v) if isinstance(v, list) else v) for name, v in content.items()}
 
 
@@ -162,19 +212,20 @@ def _parse(name: str, text: str) -> Any:
             return _check(name, type(default)(text))
         except ValueError:
             kind = "a whole number" if isinstance(default, int) else "a number"
-            raise SettingError(f"{shown}: {text!r} is not {kind}") from None
+            raise SettingError(f"{shown}: {text[:_SHOWN]!r} is not {kind}") from None
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    return text
+    return _check(name, text)
 
 
 def _check(name: str, value: Any) -> Any:
     field = _FIELDS[name]
     shown = environment_name(name)
     kind: Any = type(field.default)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind or (kind is tuple and not all(isinstance(part, str) for part in value)):
+    is_number = kind is float and type(value) is int
+    if (type(value) is not kind and not is_number) or (
+        kind is tuple and not all(isinstance(part, str) for part in value)
+    ):
         wanted = {
             bool: "true or false",
             int: "a whole number",
@@ -186,10 +237,12 @@ def _check(name: str, value: Any) -> Any:
     low, high = field.metadata["low"], field.metadata["high"]
     if kind in (int, float) and not ((low is None or value >= low) and (high is None or value <= high)):
         bounds = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
-        raise SettingError(f"{shown}: {value:g} is out of bounds: it must be {bounds}")
-    return value
+        raise SettingError(f"{shown}: {str(value)[:_SHOWN]} is out of bounds: it must be {bounds}")
+    if "\0" in (value if kind is str else "".join(value) if kind is tuple else ""):
+        raise SettingError(f"{shown}: holds a NUL character: leave it out")
+    return float(value) if is_number else value
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise SettingError(f"{environment_name(name)}: {value!r} is not one of {', '.join(choices)}")
+        raise SettingError(f"{environment_name(name)}: {value[:_SHOWN]!r} is not one of {', '.join(choices)}")

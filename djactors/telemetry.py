@@ -12,6 +12,7 @@ from typing import TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from structlog.tracebacks import ExceptionDictTransformer
 
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Histogram bounds in seconds: half a millisecond is a good commit, half a second the seed's bound for a delivery."""
@@ -66,22 +67,34 @@ def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> st
     """A logger that writes to `stream` (standard error by default): JSON lines, or readable text on a terminal."""
     stream = sys.stderr if stream is None else stream
     readable = log_format == "console" or (log_format == "auto" and stream.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    # Both forms of a traceback show local variables if they are let: tokens and keys are among them.
+    rendering: list[structlog.typing.Processor] = (
+        [_printable, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if readable
+        else [
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
     )
-    processors: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    if not readable:
-        processors.append(structlog.processors.dict_tracebacks)
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         structlog.PrintLogger(stream),
-        processors=[*processors, renderer],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *rendering,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,
     )
     return logger
+
+
+def _printable(_: object, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keep what comes from outside from driving the terminal."""
+    return {
+        key: repr(value) if isinstance(value, str) and not value.isprintable() else value
+        for key, value in entry.items()
+    }
 
 
 class Telemetry:

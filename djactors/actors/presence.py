@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import trio
+
 from djactors.actors.packets import ChangePackets
 from djactors.kernel import ActorRef
 from djactors.protocol.encoded import EncodedPacket
@@ -63,16 +65,21 @@ class Presence:
     """One user's sockets and the address of the user's actor.
 
     Attributes:
-        stale: a delivery did not fit into the actor's mailbox; the actor must read the log before it goes on.
+        attaching: sockets whose `Attach` is on its way to the actor. One that closes first is taken out again.
+        sockets: those that the actor has answered and writes to.
+        stale: the actor was not told of some change; it must look into the store before it goes on.
+        left_at: when the last socket went, in Trio's time.
         seq: the last sequence number that the sockets were given or that their count includes.
     """
 
-    __slots__ = ("ref", "seq", "sockets", "stale", "tenant_id", "user_id")
+    __slots__ = ("attaching", "left_at", "ref", "seq", "sockets", "stale", "tenant_id", "user_id")
 
     def __init__(self, tenant_id: int, user_id: int) -> None:
         self.tenant_id = tenant_id
         self.user_id = user_id
+        self.attaching: set[Socket] = set()
         self.sockets: dict[Socket, None] = {}
+        self.left_at = trio.current_time()
         self.stale = False
         self.seq = 0
         self.ref: ActorRef[UserMessage]
@@ -82,8 +89,21 @@ class Presence:
         """What the actor is called in the tree."""
         return f"user:{self.tenant_id}:{self.user_id}"
 
+    @property
+    def socket_count(self) -> int:
+        """Sockets that are there or about to be."""
+        return len(self.sockets) + len(self.attaching)
+
+    def discard(self, socket: Socket) -> None:
+        """Forget a socket, if it is known."""
+        self.attaching.discard(socket)
+        if socket in self.sockets:
+            del self.sockets[socket]
+            self.left_at = trio.current_time()
+
     def disconnect(self, reason: str) -> None:
-        """Close all sockets."""
+        """Close all sockets that the actor has answered."""
         sockets, self.sockets = self.sockets, {}
+        self.left_at = trio.current_time()
         for socket in sockets:
             socket.disconnect(reason)

@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
@@ -53,9 +54,10 @@ AT_ONCE = ""
 
 
 class Alarm:
-    """When the clock is to look next, as a time text; None for no moment that is known. Whoever commits brings it forward.
+    """When the clock is to look next, as a time text; None for no moment that is known.
 
-    It outlives the clock's restarts. Touched on one thread, without a message for those moments that change nothing.
+    Whoever commits brings it forward. It outlives the clock's restarts. Touched on one thread, without a message for
+    those moments that change nothing.
     """
 
     __slots__ = ("_address", "moment")
@@ -67,11 +69,9 @@ class Alarm:
     def bring_forward(self, moment: str) -> None:
         """Have the clock look no later than at this moment."""
         if self.set_no_later(moment):
-            try:
+            # One nudge waits already; or the clock is down, and looks when it is back.
+            with suppress(MailboxFull, ActorStopped):
                 self._address.tell_nowait(NUDGE)
-            except (MailboxFull, ActorStopped):
-                # One nudge waits already; or the clock is down, and looks when it is back.
-                pass
 
     def set_no_later(self, moment: str | None) -> bool:
         """Take an earlier moment; whether it was one."""

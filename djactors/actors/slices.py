@@ -12,7 +12,7 @@ from djactors.store.errors import StoreError
 from djactors.telemetry import Telemetry
 
 ASK_SECONDS = 60.0
-"""How long to wait for an answer: longer than any commit takes; the work is done once, however often it is asked for."""
+"""How long to wait for an answer: longer than any commit takes. Asked for twice, the work is done once."""
 
 FIRST_PAUSE = 1.0
 """Seconds before the second try: a full mailbox is empty by then."""

@@ -6,7 +6,8 @@ Rules:
   * It takes everything that is in its mailbox and writes to each socket once: the changes in order, then one unread
     count.
   * It never waits for a socket. A socket that cannot keep up closes itself and resumes.
-  * When a delivery did not fit into its mailbox it is marked stale; it then reads what it missed from the log.
+  * When a delivery did not fit into its mailbox, or came while nobody was connected, it is marked stale; it then reads
+    from the store what it missed.
   * After a crash the new instance closes the sockets it finds: they come back and are brought up to date.
   * It asks nobody who is connected; sockets attach to it. When the last one has been gone for a while, it stops.
 """
@@ -57,6 +58,7 @@ class UserActor(Actor[UserMessage]):
     """One user. See the module for the rules."""
 
     batch_limit = 64
+    idle_after: float
 
     def __init__(
         self,
@@ -86,8 +88,8 @@ class UserActor(Actor[UserMessage]):
         self._unread, self._presence.seq = state.unread, state.seq
 
     def on_idle(self) -> bool:
-        """Stop once nobody is connected."""
-        if self._presence.sockets:
+        """Stop once nobody has been connected for a while."""
+        if self._presence.sockets or trio.current_time() - self._presence.left_at < self.idle_after:
             return False
         self._forget(self._presence)
         return True
@@ -119,6 +121,9 @@ class UserActor(Actor[UserMessage]):
 
     def _attach(self, attach: Attach) -> None:
         socket, presence = attach.socket, self._presence
+        if socket not in presence.attaching:
+            return  # It closed while its message was on the way: nobody would ever take it out again.
+        presence.attaching.remove(socket)
         presence.sockets[socket] = None
         epoch = self._epoch if socket.recovery else None
         packets: list[EncodedPacket] = []
@@ -151,11 +156,11 @@ class UserActor(Actor[UserMessage]):
         return packets
 
     async def _catch_up(self) -> None:
-        """Read from the log what did not fit into the mailbox."""
+        """Read from the log what was not delivered; without sockets only where the inbox stands."""
         presence = self._presence
         presence.stale = False
         state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
-        while presence.seq < state.seq:
+        while presence.sockets and presence.seq < state.seq:
             changes = await self._inbox.changes_since(
                 presence.tenant_id, presence.user_id, presence.seq, CATCH_UP_SLICE
             )

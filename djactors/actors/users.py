@@ -4,6 +4,7 @@ Rules:
   * There is one presence and one actor for each user with a socket. The actor starts with the first socket and stops a
     while after the last.
   * Nobody waits here. A user mailbox that is full marks its actor stale; it reads the log when it gets to it.
+  * An actor without sockets is told nothing, only marked stale: in a busy tenant it would never be idle and never stop.
   * What a crash dropped is seen to: a socket whose CONNECT was lost with it is disconnected, never left without an
     answer.
 """
@@ -80,10 +81,11 @@ class Users:
         """
         try:
             presence = self._presence(tenant_id, user_id)
-            if len(presence.sockets) >= self._settings.max_sockets_per_user:
+            if presence.socket_count >= self._settings.max_sockets_per_user:
                 self._refuse(tenant_id, user_id, socket, "too_many_sockets")
             else:
                 presence.ref.tell_nowait(Attach(socket, returning=returning))
+                presence.attaching.add(socket)
         except (ActorStopped, MailboxFull, TooManyChildren, SupervisorNotRunning) as error:
             self._refuse(tenant_id, user_id, socket, type(error).__name__)
 
@@ -91,7 +93,7 @@ class Users:
         """Forget a socket that has closed. Harmless for one that was never attached."""
         presence = self._tenants.get(tenant_id, {}).get(user_id)
         if presence is not None:
-            presence.sockets.pop(socket, None)
+            presence.discard(socket)
 
     def seq(self, tenant_id: int, user_id: int) -> int:
         """The last sequence number that a connected user's sockets were given; 0 for somebody who is not there."""
@@ -142,14 +144,13 @@ class Users:
         socket.disconnect("user_unavailable")
 
     def _presence(self, tenant_id: int, user_id: int) -> Presence:
-        present = self._tenants.setdefault(tenant_id, {})
-        presence = present.get(user_id)
+        presence = self._tenants.get(tenant_id, {}).get(user_id)
         if presence is None:
             if self._supervisor is None:
                 raise SupervisorNotRunning("users")
             presence = Presence(tenant_id, user_id)
             presence.ref = self._supervisor.spawn_child(self._spec(presence))
-            present[user_id] = self._by_name[presence.name] = presence
+            self._tenants.setdefault(tenant_id, {})[user_id] = self._by_name[presence.name] = presence
             self._telemetry.metrics.users.inc()
         return presence
 
@@ -185,6 +186,9 @@ class Users:
         self._telemetry.metrics.users.dec()
 
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
+        if not presence.socket_count:
+            presence.stale = True
+            return
         try:
             presence.ref.tell_nowait(delivery)
         except MailboxFull:

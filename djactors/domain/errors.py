@@ -23,10 +23,16 @@ class Code(StrEnum):
     INTERNAL = "internal"
 
 
+MAX_MESSAGE = 500
+"""Characters of a refusal: it may quote what a client sent, and that may be a megabyte."""
+
+
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault of ours
     """A command that cannot be carried out as it stands; nothing of it was recorded."""
 
     def __init__(self, code: Code, message: str) -> None:
+        if len(message) > MAX_MESSAGE:
+            message = message[: MAX_MESSAGE - 1] + "…"
         super().__init__(message)
         self.code = code
         self.message = message

@@ -43,7 +43,7 @@ class Application:
             return await self._engine.handle(request)
         cors = self._origins.headers(request)
         if request.method == "OPTIONS":
-            return Response(204, headers=(*cors, *(PREFLIGHT if cors else ())))
+            return Response(204, headers=(*cors, *(PREFLIGHT if self._origins.allows(request) else ())))
         response = await self._routes.handle(request)
         response.headers = (*response.headers, *cors)
         return response

@@ -9,17 +9,18 @@ Source: the contract's section "Identity", RFC 7519, RFC 8725.
 
 from __future__ import annotations
 
-import binascii
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jwt
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.algorithms import HMACAlgorithm
+from msgspec import Meta
 
 from djactors.config import SettingError, Settings
 from djactors.domain.events import Id, Name, Role
@@ -69,9 +70,17 @@ class Identity(msgspec.Struct, frozen=True):
         return Member(self.tenant_id, self.user_id, self.expires_at)
 
 
+LAST_MOMENT = 253_402_300_799
+"""The end of the year 9999 in Unix time: the last that can be told to a client as text."""
+
+MIN_RSA_BITS = 2048
+"""RFC 7518, section 3.3."""
+
+
 class _Claims(msgspec.Struct, rename="camel"):
     role: Role
-    exp: int
+    # RFC 7519 allows fractions: `time.time() + 3600` makes one.
+    exp: Annotated[int, Meta(le=LAST_MOMENT)] | Annotated[float, Meta(le=LAST_MOMENT)]
     user_id: Id | None = None
     tenant_id: Id | None = None
     name: Name | None = None
@@ -130,19 +139,23 @@ class Authenticator:
                 },
             )
             claims = msgspec.convert(payload, _Claims)
-        except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError, RecursionError, binascii.Error):
+            expires_at = int(claims.exp)
+            # Half of a surrogate pair could be neither stored nor sent.
+            (claims.name or "").encode()
+        except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthorized("token_invalid", "the token is not valid") from None
         self._check_not_before(payload)
         if claims.role != "service" and (claims.user_id is None or claims.tenant_id is None):
             raise Unauthorized("token_invalid", "the token names no user or no tenant")
-        return Identity(claims.user_id, claims.tenant_id, claims.role, claims.exp, claims.name)
+        return Identity(claims.user_id, claims.tenant_id, claims.role, expires_at, claims.name)
 
     def _check_not_before(self, payload: dict[str, Any]) -> None:
         for claim in ("iat", "nbf"):
             moment = payload.get(claim)
             if moment is None:
                 continue
-            if type(moment) not in (int, float) or moment > self._now() + CLOCK_SKEW:
+            # Put so that NaN, which is neither more nor less than anything, is refused.
+            if type(moment) not in (int, float) or not moment <= self._now() + CLOCK_SKEW:
                 raise Unauthorized("token_invalid", "the token is not valid yet")
 
 
@@ -157,7 +170,7 @@ def authenticator(settings: Settings, now: Callable[[], float]) -> Authenticator
         SettingError: the public key cannot be read or is of a kind that is not supported.
     """
     if not settings.jwt_public_key_file:
-        return Authenticator(settings.jwt_secret, ("HS256",), now)
+        return Authenticator(_secret(settings), ("HS256",), now)
     path = Path(settings.jwt_public_key_file)
     name = "DJACTORS_JWT_PUBLIC_KEY_FILE"
     try:
@@ -167,6 +180,8 @@ def authenticator(settings: Settings, now: Callable[[], float]) -> Authenticator
     except (ValueError, UnsupportedAlgorithm):
         raise SettingError(f"{name}: {path} holds no public key in PEM form: export one with openssl") from None
     match key:
+        case rsa.RSAPublicKey(key_size=bits) if bits < MIN_RSA_BITS:
+            raise SettingError(f"{name}: {path} holds an RSA key of {bits} bits: make one of {MIN_RSA_BITS} or more")
         case rsa.RSAPublicKey():
             return Authenticator(key, ("RS256",), now)
         case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
@@ -175,3 +190,16 @@ def authenticator(settings: Settings, now: Callable[[], float]) -> Authenticator
             return Authenticator(key, ("EdDSA",), now)
         case _:
             raise SettingError(f"{name}: {path} holds a key that is neither RSA, P-256 nor Ed25519: make one of these")
+
+
+def _secret(settings: Settings) -> bytes:
+    # The environment's bytes, whatever their encoding: what is not UTF-8 arrives as surrogates.
+    secret = settings.jwt_secret.encode(errors="surrogateescape")
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
+    except jwt.InvalidKeyError:
+        raise SettingError(
+            "JWT_SECRET: is a PEM key or certificate, which is no secret: "
+            "put a public key into a file and name that in DJACTORS_JWT_PUBLIC_KEY_FILE"
+        ) from None
+    return secret

@@ -256,10 +256,12 @@ class HttpConnection:
         connection = (b"keep-alive" if keep_alive else b"close") if says_so else b""
         encoded = response.encode(head_only=request.method == "HEAD", connection=connection)
         self._answerable = False
-        if keep_alive:
-            await self._send(encoded)
-        else:
-            await self._send_last(encoded)
+        try:
+            await (self._send(encoded) if keep_alive else self._send_last(encoded))
+        except _PeerLeftError:
+            if response.on_lost is not None:
+                response.on_lost()
+            raise
 
     async def _refuse(self, refused: RequestRefused) -> None:
         self._answerable = False

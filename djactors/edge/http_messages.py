@@ -136,9 +136,13 @@ class Request:
 
 
 class Response:
-    """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs."""
+    """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs.
 
-    __slots__ = ("body", "close", "content_type", "headers", "status")
+    `on_lost` may be set to what is to be called if the client is gone before it was all handed to the kernel. What was
+    handed over may be lost as well, without anybody's notice.
+    """
+
+    __slots__ = ("body", "close", "content_type", "headers", "on_lost", "status")
 
     def __init__(
         self,
@@ -153,6 +157,7 @@ class Response:
         self.content_type = content_type
         self.headers = tuple(headers)
         self.close = close
+        self.on_lost: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"

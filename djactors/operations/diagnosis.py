@@ -27,11 +27,21 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     yield "keys", _keys(settings)
     path = Path(settings.database)
     yield "free space", _free_space(path)
-    if not path.exists():
+    if not os.path.exists(path):
         yield "database", f"{path} does not exist: `djactors migrate --database {path}` or `serve` creates it"
         return
+    if not os.path.isfile(path):
+        yield "database", f"{path} is not a file: name another one"
+        return
     yield "database rights", None if os.access(path, os.R_OK | os.W_OK) else f"{path} cannot be read and written"
-    yield "schema version", _schema(path)
+    try:
+        behind = migrate.inspect(path)
+    except MigrationError as error:
+        # What cannot be read as one of ours has no integrity to speak of.
+        yield "schema version", str(error)
+        return
+    mend = f"behind by {', '.join(behind)}: run `djactors migrate --database {path}`"
+    yield "schema version", mend if behind else None
     yield "database integrity", _integrity(path)
 
 
@@ -46,20 +56,15 @@ def _keys(settings: Settings) -> str | None:
 
 def _free_space(path: Path) -> str | None:
     folder = path.absolute().parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f"the folder {folder} does not exist: create it"
-    free = shutil.disk_usage(folder).free
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return f"{folder} cannot be looked at: {error.strerror}"
     if free < MIN_FREE_BYTES:
         return f"{free // 2**20} MiB are free beside {path}: at least {MIN_FREE_BYTES // 2**20} MiB are wanted"
     return None
-
-
-def _schema(path: Path) -> str | None:
-    try:
-        behind = migrate.inspect(path)
-    except MigrationError as error:
-        return str(error)
-    return f"behind by {', '.join(behind)}: run `djactors migrate --database {path}`" if behind else None
 
 
 def _integrity(path: Path) -> str | None:

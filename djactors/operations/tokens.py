@@ -22,8 +22,13 @@ def sign(
     """A JWT with the contract's claims, signed with `JWT_SECRET`, that ends `ttl` seconds after `now` (Unix time).
 
     Raises:
-        SettingError: there is no secret to sign with.
+        SettingError: there is no secret to sign with, or tokens are not verified with it.
     """
+    if settings.jwt_public_key_file:
+        raise SettingError(
+            "DJACTORS_JWT_PUBLIC_KEY_FILE: is set, so that a token signed with JWT_SECRET would be refused: "
+            "sign it where the private key is"
+        )
     if not settings.jwt_secret:
         raise SettingError("JWT_SECRET: is not set: a token cannot be signed without it")
     check_keys(settings)
@@ -34,4 +39,5 @@ def sign(
         "name": name,
         "exp": int(time.time() if now is None else now) + ttl,
     }
-    return jwt.encode({key: value for key, value in claims.items() if value is not None}, settings.jwt_secret, "HS256")
+    secret = settings.jwt_secret.encode(errors="surrogateescape")
+    return jwt.encode({key: value for key, value in claims.items() if value is not None}, secret, "HS256")

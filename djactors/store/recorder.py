@@ -40,6 +40,7 @@ from djactors.domain.notifications import encode
 from djactors.domain.rules import TRIGGERS
 from djactors.domain.times import utc_text
 from djactors.store import alerts, marks, notices, retention, workflow
+from djactors.store.errors import storage_failure
 from djactors.store.notices import Entry, Suppressed
 from djactors.store.unit import UnitOfWork
 
@@ -103,7 +104,7 @@ class Recorder:
                 notices.settle_summaries(unit)
                 unit.flush()
             except Exception as error:  # the savepoint supervises: whatever a command does wrong is its own
-                if not connection.in_transaction:
+                if not connection.in_transaction or _is_storage_failure(error):
                     raise  # the database itself gave up (disk full, I/O error): no command is to blame
                 connection.execute("ROLLBACK TO command")
                 outcome = error
@@ -138,6 +139,14 @@ class Recorder:
                 return retention.expire_slice(unit, command)
             case PurgeSlice():
                 return retention.purge_slice(unit, command)
+
+
+def _is_storage_failure(error: Exception) -> bool:
+    return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
+
+
+def _is_of_the_storage(error: Exception) -> bool:
+    return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
 
 
 def _publish(unit: UnitOfWork, command: Publish) -> Published:

@@ -6,7 +6,6 @@ import pytest
 
 from djactors.store import migrate
 from djactors.store.threads import DedicatedThreads, InlineRunner, ThreadFactory
-from tests.environment.fixtures import postgres_dsn as postgres_dsn  # noqa: PLC0414
 
 
 @pytest.fixture

@@ -1,0 +1,75 @@
+"""Latency by percentile as an SVG file, drawn by hand: no dependency, and a text that a diff can show.
+
+The axis of percentiles is logarithmic in the distance from 100 %, so that the tail, which matters, has room.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+WIDTH, HEIGHT = 760, 420
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 50, 70
+COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
+MARKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
+TICKS = 5
+
+Curve = Sequence[tuple[float, float]]
+
+
+def percentile_plot(title: str, caption: str, curves: Mapping[str, Curve]) -> str:
+    """The SVG text of these curves of (percentile, milliseconds)."""
+    points = [point for curve in curves.values() for point in curve]
+    top = _round_up(max((value for _, value in points), default=1.0))
+    end = max((_depth(percentile) for percentile, _ in points), default=1.0)
+
+    def x(percentile: float) -> float:
+        return LEFT + _depth(percentile) / end * (WIDTH - LEFT - RIGHT)
+
+    def y(value: float) -> float:
+        return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
+
+    body = [*_frame(title, caption)]
+    for mark in MARKS:
+        if _depth(mark) <= end:
+            body.append(_line(x(mark), TOP, x(mark), HEIGHT - BOTTOM, "#ddd"))
+            body.append(_text(x(mark), HEIGHT - BOTTOM + 18, f"{mark:g} %", "middle"))
+    for tick in range(TICKS + 1):
+        value = top * tick / TICKS
+        body.append(_line(LEFT, y(value), WIDTH - RIGHT, y(value), "#ddd"))
+        body.append(_text(LEFT - 8, y(value) + 4, f"{value:g} ms", "end"))
+    for number, (label, curve) in enumerate(curves.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        path = " ".join(f"{x(percentile):.1f},{y(value):.1f}" for percentile, value in curve)
+        body.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        body.append(_line(LEFT + 12, TOP + 14 + 18 * number, LEFT + 36, TOP + 14 + 18 * number, colour, 3))
+        body.append(_text(LEFT + 42, TOP + 18 + 18 * number, label))
+    return _document(body)
+
+
+def _depth(percentile: float) -> float:
+    return -math.log10(max(1 - percentile / 100, 1e-9))
+
+
+def _round_up(value: float) -> float:
+    """To the next of 1, 2, 5 times a power of ten, so that the ticks are round."""
+    power = 10.0 ** math.floor(math.log10(max(value, 1e-6)))
+    return next(step * power for step in (1, 2, 5, 10) if value <= step * power)
+
+
+def _frame(title: str, caption: str) -> Iterable[str]:
+    yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
+    yield _text(LEFT, 28, title, size=16)
+    yield _text(LEFT, HEIGHT - 14, caption, size=10)
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: int = 1) -> str:
+    return f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", size: int = 12) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'
+
+
+def _document(body: Iterable[str]) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">'
+    return "\n".join([head, *body, "</svg>", ""])

@@ -1,0 +1,38 @@
+"""Who may open a session now: a bound on their number, a bounded rate of newcomers, nobody while the server drains.
+
+Most clients of a server that was restarted come back in the same second, for stock backoff sends nearly all of them at
+5,000 ms. Each costs a token check and a look into the inbox. Those beyond the rate are answered 503 and try again,
+while those who are in keep their latency.
+"""
+
+from typing import Final
+
+# For clients and proxies that heed it; the stock clients keep to their own backoff.
+RETRY_AFTER_SECONDS: Final = 5
+
+
+class Admission:
+    """Lets in `rate` sessions a second, `burst` at once after a quiet time, and `max_sessions` in all."""
+
+    __slots__ = ("_burst", "_max_sessions", "_rate", "_tokens", "_updated", "open")
+
+    def __init__(self, *, max_sessions: int, rate: float, burst: int) -> None:
+        self._max_sessions = max_sessions
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._updated = 0.0
+        self.open = True
+
+    def refusal(self, sessions: int, now: float) -> str | None:
+        """Admit one newcomer beside `sessions` others, or return why not: `draining`, `sessions` or `rate`."""
+        if not self.open:
+            return "draining"
+        if sessions >= self._max_sessions:
+            return "sessions"
+        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
+        self._updated = now
+        if self._tokens < 1:
+            return "rate"
+        self._tokens -= 1
+        return None

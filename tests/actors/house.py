@@ -1,0 +1,213 @@
+"""A server without an edge: store, router and user actors; sockets that only write down what they are sent."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from djactors.actors.pid import PidIssuer
+from djactors.actors.router import Router
+from djactors.actors.users import Users
+from djactors.config import Settings
+from djactors.domain.commands import Change, Command, Publish, Recorded
+from djactors.domain.events import JobCreated, NotificationRequested
+from djactors.kernel import ActorRef, ChildSpec, Supervisor
+from djactors.protocol.encoded import EncodedPacket
+from djactors.store.database import Database
+from djactors.store.inbox import Snapshot
+from djactors.store.store import Store
+from djactors.store.threads import InlineRunner
+from djactors.telemetry import Telemetry, make_logger
+
+EPOCH = "epoch"
+COUNT = "notification:unread-count"
+NEW = "notification:new"
+
+
+class Packet(NamedTuple):
+    """One event as a client gets it."""
+
+    name: str
+    body: Any
+    offset: str | None
+
+
+class FakeSocket:
+    """Writes down what it is sent, one list for each write."""
+
+    def __init__(self, *, recovery: bool = True) -> None:
+        self.recovery = recovery
+        self.pid: str | None = None
+        self.accepted = False
+        self.closed: str | None = None
+        self.writes: list[list[Packet]] = []
+        self.raw: list[EncodedPacket] = []
+        self.on_close: Callable[[], None] = lambda: None
+
+    def accept(self, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
+        assert not self.accepted
+        self.accepted, self.pid = True, pid
+        self._write(packets)
+
+    def send(self, packets: Sequence[EncodedPacket]) -> None:
+        assert self.accepted
+        self._write(packets)
+
+    def disconnect(self, reason: str) -> None:
+        """As a session does: once it is closed, whoever attached it is told."""
+        if self.closed is None:
+            self.closed = reason
+            self.on_close()
+
+    def leave(self) -> None:
+        """The client goes away."""
+        self.disconnect("client")
+
+    @property
+    def packets(self) -> list[Packet]:
+        return [packet for write in self.writes for packet in write]
+
+    @property
+    def counts(self) -> list[int]:
+        return [packet.body["count"] for packet in self.packets if packet.name == COUNT]
+
+    @property
+    def new(self) -> list[int]:
+        """The ids of the notifications it was told of."""
+        return [packet.body["id"] for packet in self.packets if packet.name == NEW]
+
+    @property
+    def offsets(self) -> list[str | None]:
+        return [packet.offset for packet in self.packets]
+
+    def _write(self, packets: Sequence[EncodedPacket]) -> None:
+        if self.closed is None:
+            self.raw += packets
+            self.writes.append([_decoded(packet) for packet in packets])
+
+
+def _decoded(packet: EncodedPacket) -> Packet:
+    assert packet.text[:2] == b"42"
+    name, body, *rest = json.loads(packet.text[2:])
+    assert len(rest) <= 1
+    return Packet(name, body, rest[0] if rest else None)
+
+
+class GatedStore:
+    """A store whose calls can be held up, or made to fail, at the places where a race would be.
+
+    Each hook is awaited at its place; by default it does nothing.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.before_snapshot = self.after_snapshot = self.before_record = self.before_changes = self._pass
+        self.batches: list[int] = []
+
+    async def _pass(self) -> None:
+        pass
+
+    async def snapshot(self, tenant_id: int, user_id: int) -> Snapshot:
+        await self.before_snapshot()
+        snapshot = await self.store.snapshot(tenant_id, user_id)
+        await self.after_snapshot()
+        return snapshot
+
+    async def changes_since(self, tenant_id: int, user_id: int, since: int, limit: int) -> list[Change]:
+        await self.before_changes()
+        return await self.store.changes_since(tenant_id, user_id, since, limit)
+
+    async def record(self, commands: Sequence[Command]) -> Recorded:
+        self.batches.append(len(commands))
+        await self.before_record()
+        return await self.store.record(commands)
+
+
+class House:
+    """The running server."""
+
+    def __init__(self, store: GatedStore, users: Users, router: ActorRef[Command], telemetry: Telemetry) -> None:
+        self.store = store
+        self.users = users
+        self.router = router
+        self.telemetry = telemetry
+
+    def connect(
+        self, user_id: int, tenant_id: int = 1, *, recovery: bool = True, returning: bool = False
+    ) -> FakeSocket:
+        """Attach a socket; its CONNECT is answered when the actor has run."""
+        socket = FakeSocket(recovery=recovery)
+        socket.on_close = lambda: self.users.detach(tenant_id, user_id, socket)
+        self.users.attach(tenant_id, user_id, socket, returning=returning)
+        return socket
+
+    async def connected(self, user_id: int, tenant_id: int = 1, **options: bool) -> FakeSocket:
+        socket = self.connect(user_id, tenant_id, **options)
+        await wait_all_tasks_blocked()
+        assert socket.accepted
+        return socket
+
+    def send(self, *commands: Command) -> list[Any]:
+        """Send the commands at once, in this order; what comes of them, errors too, is put into the list."""
+        outcomes: list[Any] = []
+        for command in commands:
+            self.router.request_nowait(
+                command, lambda answer, error: outcomes.append(answer if error is None else error)
+            )
+        return outcomes
+
+    async def do(self, *commands: Command) -> list[Any]:
+        """Send the commands at once, and wait until everyone has been told what came of them."""
+        outcomes = self.send(*commands)
+        await wait_all_tasks_blocked()
+        assert len(outcomes) == len(commands)
+        return outcomes
+
+    def metric(self, name: str, /, **labels: str) -> float:
+        return self.telemetry.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@asynccontextmanager
+async def running(path: Path, **options: Any) -> AsyncIterator[House]:
+    """A server with these settings, stopped at the end of the block."""
+    settings = Settings(**options)
+    telemetry = Telemetry(make_logger("json", "critical"))
+    async with await Database.open(path, threads=InlineRunner) as database:
+        store = GatedStore(Store(database, lambda: datetime(2026, 1, 27, 10, 30, tzinfo=UTC)))
+        pids = PidIssuer(EPOCH, b"k" * 32, lambda size: b"n" * size)
+        users = Users(store, EPOCH, pids, settings, telemetry)
+        router = ChildSpec(
+            "router",
+            lambda: Router(store, users, telemetry, settings.commit_batch),
+            mailbox_capacity=settings.router_mailbox,
+        )
+        root = Supervisor("root", [ChildSpec("users", users.supervisor), router])
+        async with trio.open_nursery() as nursery:
+            await nursery.start(root.run)
+            yield House(store, users, root.ref("router"), telemetry)
+            root.request_stop()
+
+
+def note(user_id: int, tenant_id: int = 1, title: str = "Hello") -> Publish:
+    """A notification for one user."""
+    event = NotificationRequested(
+        tenant_id=tenant_id, user_id=user_id, notification_type="note", priority="LOW", title=title
+    )
+    return Publish(event)
+
+
+def job(tenant_id: int = 1, requester_id: int = 1000, assignee_id: int | None = None) -> Publish:
+    """A job that everyone in the tenant sees come up."""
+    return Publish(
+        JobCreated(
+            tenant_id=tenant_id,
+            title="Banner Design",
+            requester_id=tenant_id * requester_id,
+            assignee_id=assignee_id,
+        )
+    )

@@ -1,0 +1,159 @@
+"""The router: a batch is a commit, an answer comes after it, and one sender's trouble is not another's."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from djactors.domain.commands import Command, Counted, MarkAllRead, MarkRead, Publish, Published
+from djactors.domain.errors import Refused
+from djactors.domain.events import JobCreated
+from djactors.kernel import MailboxFull
+from djactors.store.errors import StoreUnavailable
+from tests.actors.house import note, running
+from tests.actors.test_lives import Broken
+from tests.actors.test_races import Gate
+
+POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70))
+
+
+async def test_what_comes_at_once_is_one_commit_and_what_comes_meanwhile_the_next(path: Path, autojump_clock):
+    async with running(path) as house:
+        gate = house.store.before_record = Gate()
+        first = house.send(note(11))
+        await wait_all_tasks_blocked()
+        second = house.send(note(11), note(11), MarkAllRead(1, 11))
+        third = house.send(note(12))
+        await wait_all_tasks_blocked()
+        assert (first, second, third) == ([], [], [])
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert house.store.batches == [1, 4]
+        assert [type(outcome) for outcome in first + second + third] == [
+            Published,
+            Published,
+            Published,
+            Counted,
+            Published,
+        ]
+
+
+async def test_a_batch_is_no_larger_than_the_setting(path: Path, autojump_clock):
+    async with running(path, commit_batch=3) as house:
+        await house.do(*[note(11) for _ in range(8)])
+        assert house.store.batches == [3, 3, 2]
+
+
+async def test_nobody_is_told_or_answered_before_the_commit(path: Path, autojump_clock):
+    async with running(path) as house:
+        socket = await house.connected(11)
+        gate = house.store.before_record = Gate()
+        outcomes = house.send(note(11))
+        await wait_all_tasks_blocked()
+        assert outcomes == []
+        assert socket.new == []
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert socket.new == [1]
+        assert len(outcomes) == 1
+
+
+async def test_a_commit_that_the_store_could_not_make_fails_the_whole_batch_and_nothing_else(
+    path: Path, autojump_clock
+):
+    async with running(path) as house:
+        socket = await house.connected(11)
+        house.store.before_record = Broken(1)
+        failed = await house.do(note(11), MarkRead(1, 11, 1), note(11))
+        assert [type(outcome) for outcome in failed] == [StoreUnavailable] * 3
+        assert socket.new == []
+        (outcome,) = await house.do(note(11))
+        assert isinstance(outcome, Published)
+        assert socket.new == [1]
+        assert house.metric("djactors_actor_restarts_total", actor="user") == 0
+
+
+async def test_a_refused_or_poisonous_command_fails_alone(path: Path, autojump_clock):
+    async with running(path) as house:
+        socket = await house.connected(11)
+        outcomes = await house.do(note(11), MarkRead(1, 11, 99), POISON, note(11))
+        assert [type(outcome) for outcome in outcomes] == [Published, Refused, OverflowError, Published]
+        assert socket.new == [1, 2]
+        assert socket.counts == [0, 2]
+        assert house.metric("djactors_domain_events_total", type="job.created", outcome="failed") == 1
+        assert house.metric("djactors_inbox_commands_total", name="MarkRead", outcome="refused") == 1
+        assert house.metric("djactors_domain_events_total", type="notification.requested", outcome="recorded") == 2
+
+
+async def test_a_retry_is_answered_and_nobody_is_told_again(path: Path, autojump_clock):
+    async with running(path) as house:
+        socket = await house.connected(11)
+        keyed = Publish(note(11).event, "k")
+        (first,) = await house.do(keyed)
+        (again,) = await house.do(keyed)
+        assert (first.answer, again.repeated) == (again.answer, True)
+        assert len(socket.writes) == 2
+
+
+async def test_a_full_router_refuses_at_once_and_forgets_nothing_that_it_took(path: Path, autojump_clock):
+    async with running(path, router_mailbox=3) as house:
+        gate = house.store.before_record = Gate()
+        outcomes = house.send(note(11))
+        await wait_all_tasks_blocked()
+        outcomes = house.send(note(11), note(11), note(11))
+        with pytest.raises(MailboxFull):
+            house.send(note(11))
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert len(outcomes) == 3
+        assert (await house.store.store.snapshot(1, 11)).unread == 4
+
+
+async def test_a_sender_who_gives_up_does_not_hurt_the_others(path: Path, autojump_clock):
+    async with running(path) as house:
+        gate = house.store.before_record = Gate()
+        with trio.move_on_after(1) as scope:
+            await house.router.ask(note(11), timeout=60)
+        assert scope.cancelled_caught
+        outcomes = house.send(note(11))
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert len(outcomes) == 1
+        assert (await house.store.store.snapshot(1, 11)).unread == 2
+
+
+async def test_answers_come_after_the_users_actors_were_told(path: Path, autojump_clock):
+    """Whoever publishes and then connects sees their own write."""
+    async with running(path) as house:
+        seen: list[int] = []
+
+        def answered(_: object, error: Exception | None) -> None:
+            assert error is None
+            seen.append(house.connect(11).writes.__len__())
+
+        house.router.request_nowait(note(11), answered)
+        await wait_all_tasks_blocked()
+        assert seen == [0]
+        socket = await house.connected(11)
+        assert socket.counts == [1]
+
+
+async def test_a_store_that_raises_what_it_never_should_costs_one_batch(path: Path, autojump_clock):
+    async with running(path) as house:
+        calls = 0
+
+        async def absurd(commands: Sequence[Command]) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise RuntimeError("absurd")
+            return await house.store.store.record(commands)
+
+        house.store.record = absurd  # type: ignore[method-assign,assignment]
+        (failed,) = await house.do(note(11))
+        assert isinstance(failed, Exception)
+        await trio.sleep(5)
+        (outcome,) = await house.do(note(11))
+        assert isinstance(outcome, Published)

@@ -1,0 +1,1 @@
+"""What the business says, tested by tables: events, rules, moves, times."""

@@ -1,0 +1,1 @@
+"""The echo server that the official protocol suites want."""

@@ -1,0 +1,102 @@
+"""Who is let in: the bound on sessions, the rate of newcomers, and how a server lets go of everybody."""
+
+from dataclasses import replace
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from djactors.edge.admission import Admission
+from djactors.edge.engine import DRAIN_RATE
+from tests.edge_engine.clients import CALM, Served, receive_answer
+from tests.edge_engine.conftest import Serve
+
+
+class TestAdmission:
+    def test_a_burst_is_admitted_and_then_the_rate(self):
+        admission = Admission(max_sessions=1000, rate=10.0, burst=5)
+        assert [admission.refusal(0, 100.0) for _ in range(7)] == [None] * 5 + ["rate"] * 2
+        assert [admission.refusal(0, 100.25) for _ in range(4)] == [None] * 2 + ["rate"] * 2
+
+    def test_a_quiet_time_does_not_save_up_more_than_the_burst(self):
+        admission = Admission(max_sessions=1000, rate=10.0, burst=5)
+        assert [admission.refusal(0, 9999.0) for _ in range(6)].count(None) == 5
+
+    def test_those_who_are_refused_for_another_reason_cost_no_token(self):
+        admission = Admission(max_sessions=3, rate=10.0, burst=1)
+        assert [admission.refusal(3, 1.0) for _ in range(5)] == ["sessions"] * 5
+        assert admission.refusal(2, 1.0) is None
+
+
+async def test_more_newcomers_than_the_rate_are_told_to_come_again(autojump_clock, serve: Serve):
+    served = await serve(replace(CALM, admit_rate=1.0, admit_burst=2))
+    answers = [await served.get() for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 503]
+    assert int(answers[-1].headers["retry-after"]) > 0
+    refused, _ = await served.try_websocket()
+    assert refused.status == 503
+    assert served.log.refusals == ["rate", "rate"]
+    await trio.sleep(1)
+    assert (await served.get()).status == 200
+
+
+async def test_those_who_are_in_do_not_feel_the_rate(autojump_clock, serve: Serve):
+    served = await serve(replace(CALM, admit_rate=1.0, admit_burst=1))
+    sid = await served.open_session()
+    for _ in range(5):
+        await served.post(sid, "4hello")
+        assert (await served.get(sid)).packets == ["4hello"]
+    websocket = await served.probed(sid)
+    websocket.send("5", "4hello")
+    assert await websocket.receive() == "4hello"
+
+
+async def test_sessions_are_bounded_and_an_end_makes_room(autojump_clock, serve: Serve):
+    served = await serve(replace(CALM, max_sessions=2))
+    websocket = await served.websocket_session()
+    await served.open_session()
+    assert (await served.get()).status == 503
+    websocket.close()
+    await wait_all_tasks_blocked()
+    assert (await served.get()).status == 200
+
+
+async def test_a_server_that_drains_admits_nobody_and_serves_the_others(autojump_clock, calm: Served):
+    sid = await calm.open_session()
+    calm.application.engine.stop_admitting()
+    assert (await calm.get()).status == 503
+    await calm.post(sid, "4hello")
+    assert (await calm.get(sid)).packets == ["4hello"]
+
+
+async def test_a_drain_closes_every_transport_so_that_clients_reconnect(autojump_clock, calm: Served):
+    websocket = await calm.websocket_session()
+    sid = await calm.open_session()
+    poll = calm.start(sid=sid)
+    await wait_all_tasks_blocked()
+    await calm.application.engine.close_all(10)
+    assert await websocket.ending() == 1000
+    assert (await receive_answer(poll)).packets == ["1"]
+    assert calm.log.closed == [("websocket", "drained"), ("polling", "drained")]
+
+
+async def test_a_drain_of_few_sessions_does_not_take_its_time(autojump_clock, calm: Served):
+    for _ in range(10):
+        await calm.open_session()
+    started = trio.current_time()
+    await calm.application.engine.close_all(10)
+    assert trio.current_time() - started < 0.5
+    assert not calm.application.engine.sessions
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 60.0])
+async def test_a_drain_keeps_to_its_pace_and_to_its_time(autojump_clock, serve: Serve, seconds: float):
+    served = await serve(replace(CALM, admit_burst=5000))
+    number = 600
+    for _ in range(number):
+        await served.open_session()
+    started = trio.current_time()
+    await served.application.engine.close_all(seconds)
+    took = trio.current_time() - started
+    assert took == pytest.approx(min(seconds, number / DRAIN_RATE), abs=0.1)
+    assert len(served.log.closed) == number

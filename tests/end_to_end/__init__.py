@@ -1,0 +1,1 @@
+"""The whole server as a process, seen by stock clients."""

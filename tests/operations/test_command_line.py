@@ -1,0 +1,296 @@
+"""The commands that end by themselves: what they print, what they refuse and with which exit code."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from click.testing import CliRunner, Result
+
+from djactors.cli import main
+from djactors.config import Settings
+from djactors.edge.auth import authenticator
+from djactors.store import migrate
+from djactors.store.lock import DatabaseLock
+
+SECRET = "a-secret-for-tests-only-0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("DJACTORS_", "JWT_", "SOCKET_")):
+            monkeypatch.delenv(name)
+
+
+def run(*arguments: str, secret: str | None = SECRET, environment: Mapping[str, str] | None = None) -> Result:
+    variables = {**({} if secret is None else {"JWT_SECRET": secret}), **(environment or {})}
+    result = CliRunner(env=variables).invoke(main, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert SECRET not in result.output
+    return result
+
+
+def complaint(result: Result, code: int = 1) -> str:
+    """The one line that says what is wrong."""
+    assert result.exit_code == code, result.output
+    lines = result.stderr.splitlines()
+    if code == 1:
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith("djactors: ")
+    return lines[-1]
+
+
+@pytest.mark.parametrize("name", [None, *main.commands])
+def test_every_command_explains_itself(name: str | None) -> None:
+    for flag in ("--help", "-h"):
+        result = run(*([] if name is None else [name]), flag, secret=None)
+        assert result.exit_code == 0
+        assert "Usage: " in result.stdout
+    for option in [] if name is None else main.commands[name].params:
+        assert option.opts[0] in result.stdout
+
+
+def test_the_version_is_told() -> None:
+    assert "0.1.0" in run("--version").stdout
+
+
+def test_what_does_not_exist_is_a_wrong_command_line() -> None:
+    assert complaint(run("servee"), 2)
+    assert complaint(run("serve", "--prot", "5"), 2)
+    assert complaint(run("serve", "--port", "abc"), 2)
+
+
+# token
+
+
+def claims(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    decoded: dict[str, Any] = jwt.decode(result.stdout.strip(), SECRET, ["HS256"])
+    return decoded
+
+
+def test_a_token_has_the_claims_of_the_contract() -> None:
+    got = claims(run("token", "--tenant", "3", "--user", "7"))
+    assert {**got, "exp": 0} == {"userId": 7, "tenantId": 3, "role": "user", "exp": 0}
+    got = claims(run("token", "--tenant", "3", "--user", "7", "--role", "manager", "--name", "สมชาย 'O\"x"))
+    assert (got["role"], got["name"]) == ("manager", "สมชาย 'O\"x")
+
+
+def test_a_token_lasts_as_long_as_it_is_told() -> None:
+    short, usual = (claims(run("token", "--role", "service", *more))["exp"] for more in (("--ttl", "600"), ()))
+    assert 2980 <= usual - short <= 3020
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--tenant", "1"),
+        ("--user", "1"),
+        ("--role", "admin", "--user", "1"),
+        ("--tenant", "0", "--user", "1"),
+        ("--tenant", "1", "--user", str(2**53)),
+        ("--tenant", "x", "--user", "1"),
+        ("--tenant", "1", "--user", "1", "--role", "root"),
+        ("--tenant", "1", "--user", "1", "--ttl", "0"),
+        ("--tenant", "1", "--user", "1", "--ttl", "-5"),
+        ("--tenant", "1", "--user", "1", "--ttl", "99999999999999999999"),
+        ("--tenant", "1", "--user", "1", "--name", ""),
+        ("--tenant", "1", "--user", "1", "--name", "x" * 256),
+    ],
+)
+def test_a_token_that_would_prove_nothing_is_not_made(arguments: tuple[str, ...]) -> None:
+    result = run("token", *arguments)
+    assert result.stdout == ""
+    complaint(result, 2)
+
+
+def test_every_token_that_is_made_is_taken() -> None:
+    door = authenticator(Settings(jwt_secret=SECRET), lambda: 0.0)
+    for arguments in (
+        ("--tenant", "1", "--user", str(2**53 - 1), "--name", "x" * 255),
+        ("--tenant", "1", "--user", "1", "--ttl", str(10 * 365 * 24 * 3600)),
+        ("--role", "service"),
+        ("--role", "service", "--tenant", "5"),
+    ):
+        assert door.identify(run("token", *arguments).stdout.strip())
+
+
+def test_a_token_needs_a_good_secret() -> None:
+    assert "JWT_SECRET: is not set" in complaint(run("token", "--role", "service", secret=None))
+    assert "shorter than 32 bytes" in complaint(run("token", "--role", "service", secret=SECRET[:31]))
+    assert "easy to guess" in complaint(run("token", "--role", "service", secret="x" * 40))
+
+
+def test_no_token_is_made_that_a_server_with_a_public_key_would_refuse() -> None:
+    environment = {"DJACTORS_JWT_PUBLIC_KEY_FILE": "key.pem"}
+    line = complaint(run("token", "--role", "service", environment=environment))
+    assert "DJACTORS_JWT_PUBLIC_KEY_FILE" in line
+
+
+# migrate
+
+
+def test_migrate_makes_a_database_and_then_has_nothing_to_do() -> None:
+    first = run("migrate", "--database", "new.db", secret=None)
+    assert first.stdout == "applied 0001_initial.sql\nnew.db is up to date\n"
+    assert run("migrate", "--database", "new.db", secret=None).stdout == "new.db is up to date\n"
+    assert run("migrate", "--database", "new.db", "--check", secret=None).stdout == "new.db is up to date\n"
+
+
+def test_migrate_check_of_what_is_behind_says_so_and_makes_nothing() -> None:
+    result = run("migrate", "--database", "new.db", "--check", secret=None)
+    assert result.stdout == "pending 0001_initial.sql\n"
+    assert "djactors migrate --database new.db" in complaint(result)
+    assert list(Path().iterdir()) == []
+
+
+def test_the_database_may_be_named_in_every_way() -> None:
+    Path("settings.toml").write_text('database = "toml.db"')
+    run("migrate", "--config", "settings.toml")
+    run("migrate", "--config", "settings.toml", environment={"DJACTORS_DATABASE": "environment.db"})
+    run("migrate")
+    assert {path.name for path in Path().glob("*.db")} == {"toml.db", "environment.db", "djactors.db"}
+
+
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_migrate_touches_nothing_that_is_not_its_own(options: tuple[str, ...]) -> None:
+    Path("text.db").write_text("Dear diary, " * 1000)
+    with sqlite3.connect("foreign.db") as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    for name in ("text.db", "foreign.db"):
+        before = Path(name).read_bytes()
+        assert name in complaint(run("migrate", "--database", name, *options))
+        assert Path(name).read_bytes() == before
+    Path("folder").mkdir()
+    assert "folder" in complaint(run("migrate", "--database", "folder", *options))
+
+
+def test_migrate_into_a_folder_that_is_missing_is_told() -> None:
+    line = complaint(run("migrate", "--database", "missing/x.db"))
+    assert "--database" in line
+    assert "missing/x.db" in line
+
+
+def test_a_database_that_is_newer_than_the_program_is_refused() -> None:
+    run("migrate", "--database", "new.db")
+    with sqlite3.connect("new.db") as connection:
+        connection.execute("INSERT INTO schema_migrations VALUES ('9999_future.sql', 'x', 'y')")
+    connection.close()
+    for command in (("migrate",), ("migrate", "--check"), ("serve", "--port", "0")):
+        assert "upgrade djactors" in complaint(run(*command, "--database", "new.db"))
+
+
+def test_whatever_writes_is_refused_while_the_database_is_in_use() -> None:
+    run("migrate", "--database", "new.db")
+    with DatabaseLock("new.db"):
+        for command in (("migrate",), ("serve", "--port", "0")):
+            assert f"in use by process {os.getpid()}" in complaint(run(*command, "--database", "new.db"))
+        assert run("migrate", "--check", "--database", "new.db").exit_code == 0
+        assert run("check", "--database", "new.db").exit_code == 0
+
+
+# check
+
+
+def findings(result: Result) -> dict[str, str]:
+    assert result.exit_code in (0, 1), result.output
+    lines = result.stdout.splitlines()
+    assert all(line[:5] in ("ok   ", "FAIL ") for line in lines), result.stdout
+    wrong = dict(line[5:].split(": ", 1) for line in lines if line.startswith("FAIL "))
+    assert result.exit_code == (1 if wrong else 0)
+    return wrong
+
+
+def test_check_finds_nothing_wrong_with_a_good_installation() -> None:
+    run("migrate", "--database", "new.db")
+    assert findings(run("check", "--database", "new.db")) == {}
+
+
+def test_check_finds_a_missing_database_and_does_not_make_it() -> None:
+    assert "does not exist" in findings(run("check", "--database", "new.db"))["database"]
+    found = findings(run("check", "--database", "missing/new.db"))
+    assert set(found) == {"free space", "database"}
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("secret", [None, "", "short", SECRET[:31], "x" * 40])
+def test_check_finds_a_missing_or_weak_secret(secret: str | None) -> None:
+    run("migrate", "--database", "new.db")
+    result = run("check", "--database", "new.db", secret=secret)
+    assert "JWT_SECRET" in findings(result)["keys"]
+    assert not secret or secret not in result.output
+
+
+def test_check_finds_a_key_file_that_cannot_be_used() -> None:
+    run("migrate", "--database", "new.db")
+    result = run("check", "--database", "new.db", environment={"DJACTORS_JWT_PUBLIC_KEY_FILE": "none.pem"})
+    assert "none.pem" in findings(result)["keys"]
+
+
+def test_check_finds_a_wrong_setting() -> None:
+    assert complaint(run("check", environment={"SOCKET_PORT": "http"})) == (
+        "djactors: SOCKET_PORT: 'http' is not a whole number"
+    )
+
+
+def test_check_finds_a_database_that_is_behind() -> None:
+    Path("empty.db").touch()
+    assert "djactors migrate" in findings(run("check", "--database", "empty.db"))["schema version"]
+
+
+def test_check_finds_what_is_no_database_of_ours() -> None:
+    Path("text.db").write_text("Dear diary, " * 1000)
+    assert set(findings(run("check", "--database", "text.db"))) == {"schema version"}
+    assert "is not a file" in findings(run("check", "--database", "."))["database"]
+
+
+def test_check_finds_damage() -> None:
+    migrate.apply("new.db")
+    connection = sqlite3.connect("new.db")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    page_size = connection.execute("PRAGMA page_size").fetchone()[0]
+    root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'notifications'").fetchone()[0]
+    connection.close()
+    with open("new.db", "r+b") as file:
+        file.seek((root - 1) * page_size)
+        file.write(b"\xde\xad" * 100)
+    assert "restore a backup" in findings(run("check", "--database", "new.db"))["database integrity"]
+
+
+def test_check_finds_rows_that_point_nowhere() -> None:
+    migrate.apply("new.db")
+    connection = sqlite3.connect("new.db")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute(
+        "INSERT INTO users (id, tenant_id, name, role, unread_count, created_at, updated_at)"
+        " VALUES (1, 99, 'x', 'user', 0, '2026-01-01T00:00:00.000000Z', '2026-01-01T00:00:00.000000Z')"
+    )
+    connection.commit()
+    connection.close()
+    assert "users" in findings(run("check", "--database", "new.db"))["database integrity"]
+
+
+def test_help_is_quick_because_it_loads_no_server() -> None:
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys\nfrom djactors.cli import main\ntry:\n main(['--help'])\nfinally:\n"
+            " assert 'djactors.app' not in sys.modules and 'jwt' not in sys.modules",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert loaded.returncode == 0, loaded.stderr

@@ -1,0 +1,1 @@
+"""The project as a whole: its wheel, its README, its layers."""

@@ -1,0 +1,1 @@
+"""Commands become rows, changes and counts: the recorder on a real SQLite."""
