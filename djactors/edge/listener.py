@@ -240,7 +240,7 @@ class Listener:
         # Counted here and not in the task, which runs only after the whole batch has been admitted.
         if excess is None:
             self._open.add(connection)
-            self._per_address[_host_of(peer)] = self._per_address.get(_host_of(peer), 0) + 1
+            self._per_address[host_of(peer)] = self._per_address.get(host_of(peer), 0) + 1
             self._telemetry.connection_opened()
         else:
             self._overflowing.add(connection)
@@ -249,7 +249,7 @@ class Listener:
     def _excess(self, peer: str) -> str | None:
         if len(self._open) >= self._max_connections:
             return "total"
-        if self._per_address.get(_host_of(peer), 0) >= self._listener_limits.max_connections_per_address:
+        if self._per_address.get(host_of(peer), 0) >= self._listener_limits.max_connections_per_address:
             return "address"
         return None
 
@@ -281,7 +281,7 @@ class Listener:
     def _forget(self, connection: _Connection, peer: str) -> None:
         if connection in self._open:
             self._open.remove(connection)
-            host = _host_of(peer)
+            host = host_of(peer)
             self._per_address[host] -= 1
             if not self._per_address[host]:
                 del self._per_address[host]
@@ -304,7 +304,7 @@ def _descriptors_to_spare() -> int:
     return max(1, soft - in_use - _RESERVED_DESCRIPTORS - _OVERFLOW_CONNECTIONS)
 
 
-def _host_of(peer: str) -> str:
+def host_of(peer: str) -> str:
     """Return what counts as one address: an IPv6 host owns a whole /64 (RFC 6177)."""
     if ":" not in peer:
         return peer

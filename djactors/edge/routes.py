@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import trio
 
 from djactors.actors.packets import offset
 from djactors.config import Settings
@@ -25,6 +26,8 @@ from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response
 from djactors.edge.http_messages import Request, Response
+from djactors.edge.listener import host_of
+from djactors.edge.rate_limit import AddressLimit
 from djactors.kernel import ActorRef
 from djactors.store.store import Page, Store
 from djactors.telemetry import Telemetry
@@ -63,6 +66,7 @@ class Routes:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._post_limit = AddressLimit(api.settings.post_rate, api.settings.post_burst)
         self._networks = [ipaddress.ip_network(text) for text in api.settings.metrics_addresses]
         notification = r"/api/notifications/(?P<id>[0-9]{1,16})"
         self._table: list[tuple[re.Pattern[str], Mapping[str, Handler]]] = [
@@ -122,16 +126,23 @@ class Routes:
 
     # Publishing
 
+    def _check_pace(self, request: Request, count: int = 1) -> None:
+        """Refuse an address that publishes too fast: after who it is, before what it costs."""
+        self._post_limit.check(host_of(request.peer), trio.current_time(), count)
+
     async def _publish(self, request: Request, _: dict[str, str]) -> Response:
         publisher = self._publisher(request)
+        self._check_pace(request)
         command = _publish_command(request.body, publisher, _header_key(request))
         published = await self._ask(command)
         return Response(200 if published.repeated else 201, published.answer)
 
     async def _publish_batch(self, request: Request, _: dict[str, str]) -> Response:
         publisher = self._publisher(request)
+        items = events.decode_batch(request.body)
+        self._check_pace(request, max(1, len(items)))
         batch = Batch(self._api.router)
-        for item in events.decode_batch(request.body):
+        for item in items:
             try:
                 batch.add(_publish_command(item, publisher, None))
             except Refused as error:
