@@ -1,0 +1,38 @@
+"""A migrated database, a desk to record at, and houses with a clock."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from djactors.store import migrate
+from tests.clockwork.desk import Desk
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file that nobody writes to."""
+    path = tmp_path_factory.mktemp("clockwork") / "inbox.db"
+    migrate.apply(path)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path, migrated: Path) -> Path:
+    """A database file of the test's own."""
+    path = tmp_path / "inbox.db"
+    path.write_bytes(migrated.read_bytes())
+    return path
+
+
+@pytest.fixture
+def connection(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def desk(connection: sqlite3.Connection) -> Desk:
+    return Desk(connection)
