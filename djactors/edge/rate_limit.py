@@ -25,6 +25,10 @@ MAX_REFUSALS = 100
 each answered for ever."""
 
 
+_ROUNDING = 1e-6
+"""Of a token, that may be missing: who waited as long as was said is not refused for the last bit of a float."""
+
+
 class TooManyRequests(Refused):
     """The sender goes too fast; it may come back in `retry_after` seconds."""
 
@@ -55,7 +59,7 @@ class TokenBucket:
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
         missing = min(tokens, self._burst) - self._tokens
-        if missing > 0:
+        if missing > _ROUNDING:
             return missing / self._rate
         self._tokens -= tokens
         return 0.0

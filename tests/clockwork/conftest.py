@@ -1,6 +1,7 @@
 """A migrated database, a desk to record at, and houses with a clock."""
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +26,19 @@ def path(tmp_path: Path, migrated: Path) -> Path:
     path = tmp_path / "inbox.db"
     path.write_bytes(migrated.read_bytes())
     return path
+
+
+@pytest.fixture
+def fast_path(path: Path) -> Iterator[Path]:
+    """A database in memory where the machine has a file system there: for many commits that need not survive."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        fast = Path(folder) / path.name
+        fast.write_bytes(path.read_bytes())
+        yield fast
 
 
 @pytest.fixture
