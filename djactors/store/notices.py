@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from djactors.domain.limits import DAILY_LIMIT, day_of, next_summary, summary
+from djactors.domain.limits import DAILY_LIMIT, next_summary, summary
 from djactors.domain.notifications import NULL, Draft, Notification, encode
 from djactors.domain.times import utc_text
 from djactors.store.days import UserDay
@@ -53,7 +53,7 @@ def tell(
     held: list[Suppressed] = []
     for draft in drafts:
         unit.ensure_user(tenant.id, draft.user_id)
-        day = unit.days.get(tenant.id, draft.user_id, day_of(tenant.time_zone, unit.moment))
+        day = unit.today(tenant, draft.user_id)
         unit.days.put(day)
         if unit.limits.admits(draft.priority, day.sent):
             day.sent += 1

@@ -20,7 +20,7 @@ from djactors.domain import sla
 from djactors.domain.commands import Change
 from djactors.domain.errors import Code, Refused
 from djactors.domain.jobs import Job
-from djactors.domain.limits import Limits
+from djactors.domain.limits import Limits, day_of
 from djactors.domain.notifications import HISTORY
 from djactors.domain.times import utc_text
 from djactors.store.days import DayRows, UserDay
@@ -112,6 +112,7 @@ class UnitOfWork:
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self.jobs = JobRows(connection)
         self.days = DayRows(connection)
+        self._dates: dict[str, str] = {}
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, str], tuple[str, bytes]] = {}
@@ -175,6 +176,13 @@ class UnitOfWork:
         """Note that a row was changed and must be written."""
         row.dirty = True
         self.writes += 1
+
+    def today(self, tenant: Tenant, user_id: int) -> UserDay:
+        """What a user was told on this day of the tenant's. Whoever changes it puts it back into `days`."""
+        date = self._dates.get(tenant.time_zone)
+        if date is None:
+            date = self._dates[tenant.time_zone] = day_of(tenant.time_zone, self.moment)
+        return self.days.get(tenant.id, user_id, date)
 
     def count_unread(self, user: User, difference: int) -> None:
         """Change a user's unread count."""
