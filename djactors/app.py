@@ -154,6 +154,14 @@ class Server:
             DatabaseLocked, MigrationError, StoreError, OSError: the database cannot be served.
             ServerFailed: the port cannot be listened on, or it had to give up while running.
         """
+        try:
+            await self._run(task_status)
+        finally:
+            self._stopped.set()
+        if self._failure is not None:
+            raise ServerFailed(self._failure)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         path = self.settings.database
         with DatabaseLock(path):
             applied = migrate.apply(path, now=self._now, token_bytes=self._random_bytes)
@@ -170,9 +178,6 @@ class Server:
                 await self._serve(Store(database, self._now, self._limits()), task_status)
             finally:
                 await database.close(STORE_CLOSE_SECONDS)
-                self._stopped.set()
-        if self._failure is not None:
-            raise ServerFailed(self._failure)
 
     async def _serve(self, store: Store, task_status: trio.TaskStatus[None]) -> None:
         meta = await store.meta()

@@ -52,19 +52,11 @@ class Notification(msgspec.Struct, frozen=True, rename="camel"):
     replaces: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class InboxItem(msgspec.Struct, frozen=True, rename="camel"):
+class InboxItem(Notification, frozen=True, kw_only=True):
     """A notification as a list shows it: with its read state."""
 
-    id: int
-    type: str
-    priority: str
-    title: str
-    message: str | None
-    data: msgspec.Raw
-    created_at: str
     is_read: bool
     read_at: str | None
-    replaces: int | msgspec.UnsetType = msgspec.UNSET
 
 
 NULL = msgspec.Raw(b"null")

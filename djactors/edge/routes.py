@@ -132,6 +132,7 @@ class Routes:
 
     async def _publish(self, request: Request, _: dict[str, str]) -> Response:
         publisher = self._publisher(request)
+        _query(request)
         self._check_pace(request)
         command = _publish_command(request.body, publisher, _header_key(request))
         published = await self._ask(command)
@@ -139,6 +140,7 @@ class Routes:
 
     async def _publish_batch(self, request: Request, _: dict[str, str]) -> Response:
         publisher = self._publisher(request)
+        _query(request)
         items = events.decode_batch(request.body)
         self._check_pace(request, max(1, len(items)))
         batch = Batch(self._api.router)
@@ -179,14 +181,17 @@ class Routes:
 
     async def _read(self, request: Request, found: dict[str, str]) -> Response:
         member = self._member(request)
+        _query(request)
         return await self._count(MarkRead(member.tenant_id, member.user_id, _id(found)))
 
     async def _read_all(self, request: Request, _: dict[str, str]) -> Response:
         member = self._member(request)
+        _query(request)
         return await self._count(MarkAllRead(member.tenant_id, member.user_id))
 
     async def _delete(self, request: Request, found: dict[str, str]) -> Response:
         member = self._member(request)
+        _query(request)
         return await self._count(Delete(member.tenant_id, member.user_id, _id(found)))
 
     async def _count(self, command: MarkRead | MarkAllRead | Delete) -> Response:
@@ -213,6 +218,8 @@ class Routes:
             address = ipaddress.ip_address(request.peer)
         except ValueError:
             raise not_found() from None
+        # A socket that listens on both kinds of address tells of IPv4 ones in the form of IPv6.
+        address = getattr(address, "ipv4_mapped", None) or address
         if not any(address in network for network in self._networks):
             raise not_found()
         self._api.measure()
