@@ -31,6 +31,9 @@ PAUSE = 0.05
 SHORTEST_SLEEP = 60.0
 """Seconds. Nobody minds that a notification of 30 days stays a minute longer; a commit for each would be many."""
 
+FIRST_ROUND = 10.0
+"""Seconds after a start: whoever comes back goes first."""
+
 LONGEST_SLEEP = 3600.0
 """Seconds. What is purged has no moment of its own, and a machine that was suspended notices within an hour."""
 
@@ -88,8 +91,8 @@ class Retention(Actor[Round]):
         self._now = now
 
     async def on_start(self) -> None:
-        """Begin as soon as there is time."""
-        self.idle_after = 0.0
+        """Begin when the rush of a start is over."""
+        self.idle_after = FIRST_ROUND
 
     def on_idle(self) -> bool:
         """The sleep is over."""

@@ -28,6 +28,9 @@ LONGEST_SLEEP = 60.0
 """Seconds. A machine that was suspended, or whose clock was set, wakes up with timers that know nothing of it: alerts
 are then at most this late. A look at the clock in between costs some microseconds and no query."""
 
+FIRST_LOOK = 1.0
+"""Seconds after a start. Everybody comes back at once then, and goes first."""
+
 ALERT_SLICE = 100
 """Jobs in one commit: some 200 rows, a few milliseconds in which others wait."""
 
@@ -100,9 +103,9 @@ class SlaClock(Actor[Nudge]):
         self._longest_sleep = longest_sleep
 
     async def on_start(self) -> None:
-        """Look as soon as there is time: much may have become due while nobody looked."""
+        """Look soon: much may have become due while nobody looked."""
         self._alarm.moment = AT_ONCE
-        self.idle_after = 0.0
+        self.idle_after = FIRST_LOOK
 
     def on_idle(self) -> bool:
         """The sleep is over; look if the moment has come."""

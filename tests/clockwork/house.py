@@ -93,8 +93,12 @@ async def running(
     limits: Limits | None = None,
     longest_sleep: float = sla.LONGEST_SLEEP,
     keeping: Keeping | None = None,
+    has_looked: bool = True,
 ) -> AsyncIterator[House]:
-    """The house, stopped in good order at the end of the block. With `keeping` it has retention."""
+    """The house, stopped in good order at the end of the block.
+
+    With `keeping` it has retention. `has_looked`: the clock has had its first look when the block begins.
+    """
     settings = Settings()
     telemetry = Telemetry(make_logger("json", "critical"))
     async with await Database.open(path, threads=InlineRunner) as database:
@@ -128,6 +132,7 @@ async def running(
         alarm = Alarm(root.ref("clock"))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)
-            await wait_all_tasks_blocked()
+            if has_looked:
+                await trio.sleep(sla.FIRST_LOOK + 0.001)
             yield House(ledger, router, root, now)
             root.request_stop()

@@ -93,6 +93,7 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.peer = "127.0.0.1"
+        self.transport = "websocket"
         self.owner: tuple[int, int] | None = None
         self.sent: list[str] = []
         self.closed: list[str] = []

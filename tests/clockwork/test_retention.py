@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from djactors.actors.retention import SLICE, Keeping
+from djactors.actors.retention import FIRST_ROUND, SLICE, Keeping
 from djactors.domain.commands import Delete, ExpireSlice, MarkRead, Publish, Purged, PurgeSlice
 from djactors.domain.limits import Limits
 from djactors.domain.times import utc_text
@@ -255,6 +255,7 @@ async def test_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_o
             return recorded
 
         house.ledger.store.record = counting  # type: ignore[method-assign, assignment]
+        await trio.sleep(FIRST_ROUND - 2)
         # Others get their turn between any two slices.
         for _ in range(20):
             await trio.sleep(0.3)
@@ -296,15 +297,15 @@ async def test_retention_stops_in_the_middle_and_goes_on_at_the_next_start(fast_
         fill(connection, 10_000)
     now = WallClock()
     now.jump(51 * DAY)
-    began = trio.current_time()
-    async with running(fast_path, now, keeping=Keeping()):
-        await trio.sleep(0.2)
-    assert trio.current_time() - began < 1
+    async with running(fast_path, now, keeping=Keeping(), has_looked=False):
+        await trio.sleep(FIRST_ROUND + 0.2)
+        asked = trio.current_time()
+    assert trio.current_time() - asked < 0.2
     left = "SELECT count(*) FROM notifications WHERE removed_seq IS NULL"
     with closing(sqlite3.connect(fast_path)) as connection:
         assert 0 < connection.execute(left).fetchone()[0] < 10_000
     async with running(fast_path, now, keeping=Keeping()):
-        await trio.sleep(10)
+        await trio.sleep(FIRST_ROUND + 10)
     with closing(sqlite3.connect(fast_path)) as connection:
         assert connection.execute(left).fetchone() == (0,)
 
