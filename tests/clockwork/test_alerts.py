@@ -5,11 +5,14 @@ from datetime import datetime
 
 import pytest
 
+from djactors.domain.commands import MarkRead, Publish, RaiseAlerts
+from djactors.domain.errors import Refused
 from djactors.domain.events import JobSubmitted, JobWatched
 from djactors.domain.limits import Limits
 from djactors.domain.times import utc_text
 from djactors.store import alerts, days
-from tests.clockwork.desk import DAY, HOUR, MORNING, Desk, assigned, completed, job, moved
+from djactors.store.recorder import Recorder
+from tests.clockwork.desk import DAY, HOUR, MINUTE, MORNING, Desk, assigned, completed, job, moved
 
 DEADLINE = MORNING + 2 * DAY
 
@@ -84,8 +87,6 @@ def test_whoever_has_the_job_at_that_moment_hears_of_it(desk: Desk):
 
 
 def test_an_alert_in_the_commit_of_what_changes_the_job_sees_the_change(desk: Desk):
-    from djactors.domain.commands import Publish, RaiseAlerts
-
     first, second = created(desk), created(desk)
     desk.now = DEADLINE
     desk.record(Publish(completed(first)), Publish(moved(second, DEADLINE + 5 * DAY)), RaiseAlerts(100))
@@ -169,6 +170,20 @@ def test_jobs_from_before_the_clock_are_looked_at_once(desk: Desk):
     desk.connection.execute("UPDATE jobs SET next_alert_at = created_at")
     assert desk.alert().next_due == utc_text(DEADLINE - DAY)
     assert sla(desk, 11) == []
+
+
+def test_commands_that_are_carried_out_one_by_one_tell_the_earliest_moment_and_sum_up_too(desk: Desk):
+    limits = Limits(daily_limit=1)
+    commands = [Publish(job(DEADLINE + hours * HOUR)) for hours in (3, 1, 2)]
+    desk.connection.execute("BEGIN IMMEDIATE")
+    recorded = Recorder(lambda: desk.now, limits).record_each(desk.connection, [*commands, MarkRead(1, 11, 999)])
+    desk.connection.execute("COMMIT")
+    assert isinstance(recorded.outcomes[-1], Refused)
+    # The second job held something back, the third made its summary due in a minute: before any deadline.
+    assert recorded.next_alert == utc_text(MORNING + MINUTE)
+    assert desk.types(11) == ["job_assigned", "daily_summary"]
+    desk.alert()
+    assert desk.alert().next_due == utc_text(DEADLINE + HOUR - DAY)
 
 
 @pytest.mark.parametrize(

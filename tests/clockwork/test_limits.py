@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from djactors.domain.commands import Delete, MarkAllRead, MarkRead, Publish
+from djactors.domain.commands import Delete, ExpireSlice, MarkAllRead, MarkRead, Publish, RaiseAlerts, SendSummaries
 from djactors.domain.events import CommentAdded, JobWatched, TenantUpserted
 from djactors.domain.limits import Limits, day_of, next_summary
 from djactors.domain.times import utc_text
@@ -272,8 +272,6 @@ def test_the_badge_is_right_and_the_limit_holds_whatever_happens(
     desk: Desk, steps: list[tuple[str, int, object]], together: int, collapse: bool
 ):
     """Through cap, summaries, replacement, expiry: the count is what is unread, changes replay to the inbox."""
-    from djactors.domain.commands import ExpireSlice, RaiseAlerts, SendSummaries
-
     _clear(desk)
     desk.limits = Limits(daily_limit=3, collapse_bursts=collapse)
     desk.publish(
