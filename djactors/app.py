@@ -41,6 +41,7 @@ from djactors.actors.users import Users
 from djactors.config import Settings, check_keys
 from djactors.domain.commands import Command, Outcome
 from djactors.domain.limits import Limits
+from djactors.edge.api import Api
 from djactors.edge.application import Application
 from djactors.edge.auth import authenticator
 from djactors.edge.engine import EngineServer, EngineSettings
@@ -48,7 +49,7 @@ from djactors.edge.gateway import Gateway, Services
 from djactors.edge.listener import Listener, ListenerLimits
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.origins import OriginPolicy
-from djactors.edge.routes import Api, Routes
+from djactors.edge.routes import Routes
 from djactors.kernel import (
     ActorRef,
     ChildCrashed,
@@ -154,6 +155,14 @@ class Server:
             DatabaseLocked, MigrationError, StoreError, OSError: the database cannot be served.
             ServerFailed: the port cannot be listened on, or it had to give up while running.
         """
+        try:
+            await self._run(task_status)
+        finally:
+            self._stopped.set()
+        if self._failure is not None:
+            raise ServerFailed(self._failure)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         path = self.settings.database
         with DatabaseLock(path):
             applied = migrate.apply(path, now=self._now, token_bytes=self._random_bytes)
@@ -170,9 +179,6 @@ class Server:
                 await self._serve(Store(database, self._now, self._limits()), task_status)
             finally:
                 await database.close(STORE_CLOSE_SECONDS)
-                self._stopped.set()
-        if self._failure is not None:
-            raise ServerFailed(self._failure)
 
     async def _serve(self, store: Store, task_status: trio.TaskStatus[None]) -> None:
         meta = await store.meta()

@@ -178,7 +178,6 @@ def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
                     for line in await prepare(server):
                         click.echo(line)
                 click.echo(f"listening on {server.url}")
-                sys.stdout.flush()
                 nursery.start_soon(_watch_signals, signals, server, nursery)
                 await server.wait_stopped()
                 nursery.cancel_scope.cancel()
@@ -204,7 +203,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _line(error: BaseException) -> str:
     """What is told of an error. The system's own name no setting; the files that are opened are the database's."""
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.filename is not None:
         return f"--database: {error.filename}: {error.strerror}: check the path and the rights"
     return str(error)
 

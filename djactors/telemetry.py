@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import structlog
@@ -66,7 +67,7 @@ class Metrics:
 def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
     """A logger that writes to `stream` (standard error by default): JSON lines, or readable text on a terminal."""
     stream = sys.stderr if stream is None else stream
-    readable = log_format == "console" or (log_format == "auto" and stream.isatty())
+    readable = log_format == "console" or (log_format == "auto" and stream is not None and stream.isatty())
     # Both forms of a traceback show local variables if they are let: tokens and keys are among them.
     rendering: list[structlog.typing.Processor] = (
         [_printable, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
@@ -77,7 +78,7 @@ def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> st
         ]
     )
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        _Lines(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -95,6 +96,24 @@ def _printable(_: object, __: str, entry: structlog.typing.EventDict) -> structl
         key: repr(value) if isinstance(value, str) and not value.isprintable() else value
         for key, value in entry.items()
     }
+
+
+class _Lines:
+    """Writes each entry in one piece. What nobody can take (a reader that is gone, a full disk) is dropped: a server
+    outlives its log. Without a stream, as where standard error was closed, nothing is written."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        """Write one entry."""
+        if self._stream is not None:
+            # ValueError: the stream was closed.
+            with suppress(OSError, ValueError):
+                self._stream.write(f"{message}\n")
+                self._stream.flush()
+
+    debug = info = warning = error = critical = msg
 
 
 class Telemetry:

@@ -17,7 +17,7 @@ from typing import Protocol
 import trio
 
 from djactors.actors.users import Users
-from djactors.domain.commands import Command, Publish, Published, Recorded
+from djactors.domain.commands import Command, Outcome, Publish, Published, Recorded
 from djactors.domain.errors import Refused
 from djactors.domain.events import event_type
 from djactors.kernel import Actor, Envelope
@@ -79,9 +79,22 @@ class Router(Actor[Command]):
             if isinstance(outcome, Exception):
                 self._failed(envelope, outcome)
             else:
-                repeated = isinstance(outcome, Published) and outcome.repeated
-                self._count(envelope.message, "repeated" if repeated else "recorded")
+                self._recorded(envelope.message, outcome)
                 envelope.answer(outcome)
+
+    def _recorded(self, command: Command, outcome: Outcome) -> None:
+        if not isinstance(outcome, Published):
+            self._count(command, "recorded")
+            return
+        self._count(command, "repeated" if outcome.repeated else "recorded")
+        self._telemetry.log.debug(
+            "event recorded",
+            tenant_id=_tenant_of(command),
+            event_id=outcome.event_id,
+            repeated=outcome.repeated,
+            notified=outcome.notified,
+            suppressed=outcome.suppressed,
+        )
 
     def _failed(self, envelope: Envelope[Command], error: Exception) -> None:
         if isinstance(error, Refused):

@@ -86,6 +86,7 @@ Command: TypeAlias = Publish | MarkRead | MarkAllRead | Delete | RaiseAlerts | S
 class Published(msgspec.Struct, frozen=True):
     """A domain event is durable. `answer` is the JSON that its sender gets; `repeated` if an earlier post made it."""
 
+    event_id: int
     answer: bytes
     repeated: bool = False
     notified: int = 0

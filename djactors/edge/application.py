@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from djactors.config import Settings
+from djactors.domain.errors import Code
 from djactors.edge.engine import EngineServer
 from djactors.edge.errors import error_body
 from djactors.edge.http_messages import Request, Response
@@ -56,4 +57,5 @@ class Application:
 
     def refusal(self, status: int, code: str, message: str) -> Response:
         """Word an error of HTTP itself in the contract's shape."""
-        return Response(status, error_body(code, message))
+        # One word for a fault of ours, whichever floor it is told from.
+        return Response(status, error_body(Code.INTERNAL if status == 500 else code, message))

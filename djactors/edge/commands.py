@@ -72,7 +72,7 @@ def command_of(name: str, args: Sequence[Any], tenant_id: int, user_id: int) -> 
 
 
 def payload_of(shape: type[Any], args: Sequence[Any]) -> Any:
-    """The one payload of an event; an event without one has an empty one.
+    """The one payload of an event; an event without one, or with null, as `undefined` arrives, has an empty one.
 
     Raises:
         Refused: `invalid`, naming the field.
@@ -80,6 +80,6 @@ def payload_of(shape: type[Any], args: Sequence[Any]) -> Any:
     if len(args) > 1:
         raise Refused(Code.INVALID, "an event takes one payload")
     try:
-        return msgspec.convert(args[0] if args else {}, shape)
+        return msgspec.convert({} if not args or args[0] is None else args[0], shape)
     except msgspec.ValidationError as error:
         raise Refused(Code.INVALID, str(error)) from None

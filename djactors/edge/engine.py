@@ -176,9 +176,9 @@ class EngineServer:
             return preflight_response(cors)
         session = await self._find(request)
         if session is not None and session.closed and request.method == "GET":
-            farewell = self._farewell(session)
-            if farewell is not None:
-                return poll_response(farewell, cors)
+            outbox = session.outbox
+            if outbox is not None and outbox.packets and not outbox.has_waiter:
+                return poll_response(outbox.take(), cors)
         match self._judge(request, session, wants_websocket=False):
             case OpenSession():
                 return self._open_by_polling(request, cors)
@@ -312,8 +312,6 @@ class EngineServer:
                 session.transport_lost(Transport.POLLING)
                 return error_response(UNKNOWN_SID, cors)  # nobody reads it
         payload = outbox.take() if outbox.packets else NOOP.payload
-        if session.closed and not outbox.packets:
-            self.forget(session)
         response = poll_response(payload, cors)
         response.on_lost = partial(session.transport_lost, Transport.POLLING)
         return response
@@ -325,16 +323,6 @@ class EngineServer:
         if session.engine.answers_polls_at_once:
             with trio.move_on_after(PROBED_PAUSE):
                 await outbox.wait()
-
-    def _farewell(self, session: Session) -> bytes | None:
-        """Return what an ended session still has to say."""
-        outbox = session.outbox
-        if outbox is None or not outbox.packets or outbox.has_waiter:
-            return None
-        payload = outbox.take()
-        if not outbox.packets:
-            self.forget(session)
-        return payload
 
     # What sessions tell
 

@@ -137,13 +137,13 @@ class Gateway:
             case ConnectRequested(namespace=namespace, auth=auth):
                 self._connect(namespace, auth)
             case DisconnectRequested():
-                self._leave()
+                self._leave("left")
             case AckReceived() | None:
                 pass
 
     def on_close(self, reason: str) -> None:
         """The session has ended."""
-        self._leave()
+        self._leave(reason)
 
     def on_tick(self, now: float) -> None:
         """Look whether the token is about to end. The heartbeat's pace is exact enough for that."""
@@ -167,6 +167,7 @@ class Gateway:
     def accept(self, sid: str, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
         """Let the client into the namespace."""
         extra = None if pid is None else {"pid": pid}
+        self._tell("connected", transport=self.session.transport)
         self.session.send([self._protocol.accept(NAMESPACE, sid, extra), *packets])
 
     # The rest is ours
@@ -210,18 +211,27 @@ class Gateway:
 
     def _identify(self, auth: dict[str, Any]) -> Member:
         member = self._services.authenticator.identify(auth.get("token")).member()
-        if auth.get("tenantId") not in (None, member.tenant_id):
+        tenant_id = auth.get("tenantId")
+        # True is 1 to Python.
+        if tenant_id is not None and (type(tenant_id) is not int or tenant_id != member.tenant_id):
             raise Unauthorized("tenant_mismatch", "the token is another tenant's")
         if self.session.owner not in (None, (member.tenant_id, member.user_id)):
             raise Unauthorized("session_of_another_user", "this connection is another user's")
         return member
 
-    def _leave(self) -> None:
+    def _leave(self, reason: str) -> None:
         socket, member = self._socket, self._member
         self._socket = None
         if socket is not None and member is not None:
             socket.alive = False
             self._services.users.detach(member.tenant_id, member.user_id, socket)
+            self._tell("disconnected", reason=str(reason))
+
+    def _tell(self, what: str, **more: Any) -> None:
+        if self._member is not None:
+            self._services.telemetry.log.info(
+                what, tenant_id=self._member.tenant_id, user_id=self._member.user_id, peer=self.session.peer, **more
+            )
 
     def _emitted(self, event: EventReceived) -> None:
         socket, member = self._socket, self._member

@@ -44,7 +44,7 @@ from djactors.store.errors import storage_failure
 from djactors.store.notices import Entry, Suppressed
 from djactors.store.unit import UnitOfWork
 
-SELECT_KEY = "SELECT fingerprint, answer FROM domain_events WHERE tenant_id = ? AND idempotency_key = ?"
+SELECT_KEY = "SELECT id, fingerprint, answer FROM domain_events WHERE tenant_id = ? AND idempotency_key = ?"
 
 
 class _LateRefusalError(Exception):
@@ -145,10 +145,6 @@ def _is_storage_failure(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
 
 
-def _is_of_the_storage(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
-
-
 def _publish(unit: UnitOfWork, command: Publish) -> Published:
     event, key = command.event, command.key
     mark = None
@@ -156,11 +152,11 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
         mark = events.fingerprint(event)
         earlier = unit.keys.get((event.tenant_id, key)) or _stored_answer(unit, event.tenant_id, key)
         if earlier is not None:
-            if earlier[0] != mark:
+            if earlier[1] != mark:
                 raise Refused(
                     Code.KEY_REUSED, f"the key {key!r} was used for another event: send each event under its own key"
                 )
-            return Published(earlier[1], repeated=True)
+            return Published(earlier[0], earlier[2], repeated=True)
     come = workflow.apply(unit, event, command.person)
     told, job_id = come.told, None if come.job is None else come.job.id
     tenant = unit.ensure_tenant(event.tenant_id)
@@ -180,10 +176,10 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
         (event_id, tenant.id, kind, event.actor_id, job_id, key, mark, stored, tenant.last_seq, occurred, unit.now)
     )
     if key is not None and mark is not None:
-        unit.keys[tenant.id, key] = (mark, answer)
-    return Published(answer, notified=len(entries), suppressed=len(suppressed))
+        unit.keys[tenant.id, key] = (event_id, mark, answer)
+    return Published(event_id, answer, notified=len(entries), suppressed=len(suppressed))
 
 
-def _stored_answer(unit: UnitOfWork, tenant_id: int, key: str) -> tuple[str, bytes] | None:
+def _stored_answer(unit: UnitOfWork, tenant_id: int, key: str) -> tuple[int, str, bytes] | None:
     row = unit.connection.execute(SELECT_KEY, (tenant_id, key)).fetchone()
-    return None if row is None else (row[0], row[1].encode())
+    return None if row is None else (row[0], row[1], row[2].encode())

@@ -114,7 +114,7 @@ class UnitOfWork:
         self.days = DayRows(connection)
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
-        self.keys: dict[tuple[int, str], tuple[str, bytes]] = {}
+        self.keys: dict[tuple[int, str], tuple[int, str, bytes]] = {}
         self._tenants: dict[int, Tenant | None] = {}
         self._users: dict[int, User | None] = {}
         self._counters: dict[str, int] = {}

@@ -12,7 +12,7 @@ from djactors.edge.http_messages import Request
 from djactors.edge.origins import OriginPolicy
 from djactors.protocol.encoded import EncodedPacket
 from tests.echo.application import EngineEcho, EngineLog
-from tests.edge_engine.clients import CALM, SOCKET, Served, receive_answer
+from tests.edge_engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
 from tests.edge_engine.conftest import Serve
 
 HELLO = EncodedPacket(b"4hello")
@@ -23,9 +23,15 @@ def only_session(served: Served) -> Session:
     return handler.session
 
 
-def endings(served: Served) -> list[list[str]]:
-    """What each handler was told of its end."""
+def told(served: Served) -> list[list[str]]:
+    """What each handler has been told of its end by now."""
     return [handler.closed for handler in served.application.handlers.values()]
+
+
+async def endings(served: Served) -> list[list[str]]:
+    """What each handler is told of its end once everything that is under way has come to rest."""
+    await wait_all_tasks_blocked()
+    return told(served)
 
 
 class TestBounds:
@@ -41,8 +47,7 @@ class TestBounds:
         assert not slow.closed
         slow.send([HELLO])
         assert slow.closed
-        await wait_all_tasks_blocked()
-        assert endings(served) == [["slow_consumer"], []]
+        assert await endings(served) == [["slow_consumer"], []]
         assert (await served.get(sid)).error_code == 1
         await served.post(other, "4hello")
         assert (await served.get(other)).packets == ["4hello"]
@@ -65,23 +70,21 @@ class TestBounds:
         assert not session.closed
         session.send([EncodedPacket(b"4" * 2_000)])
         assert session.closed
-        await wait_all_tasks_blocked()
-        assert endings(served) == [["slow_consumer"]]
+        assert await endings(served) == [["slow_consumer"]]
         assert served.streams[-1].closed
 
     async def test_a_stream_that_gives_up_first_closes_the_session_too(self, autojump_clock, calm: Served):
         await calm.websocket_session(window=1000)
         session = only_session(calm)
         session.send([EncodedPacket(b"4" * 2_000_000)])
-        await wait_all_tasks_blocked()
-        assert endings(calm) == [["slow_consumer"]]
+        assert await endings(calm) == [["slow_consumer"]]
 
     async def test_a_message_over_the_bound_closes_a_websocket(self, autojump_clock, serve: Serve):
         served = await serve(replace(CALM, max_payload=1000))
         websocket = await served.websocket_session()
         websocket.send("4" * 1001)
         assert await websocket.ending() == 1009
-        assert not served.application.engine.sessions
+        assert await endings(served) == [["transport close"]]
 
 
 class TestTimers:
@@ -93,7 +96,7 @@ class TestTimers:
         while calm.application.engine.sessions:
             await trio.sleep(0.5)
         assert trio.current_time() - started <= CALM.ping_interval + CALM.ping_timeout + 0.5
-        assert endings(calm) == [["ping timeout"], ["ping timeout"]]
+        assert await endings(calm) == [["ping timeout"], ["ping timeout"]]
         assert calm.streams[0].closed
 
     async def test_a_client_that_answers_lives_on(self, autojump_clock, calm: Served):
@@ -102,7 +105,7 @@ class TestTimers:
             assert await websocket.receive() == "2"
             await trio.sleep(CALM.ping_timeout - 1)
             websocket.send("3")
-        assert endings(calm) == [[]]
+        assert await endings(calm) == [[]]
 
     async def test_the_handler_hears_of_each_ping(self, autojump_clock, calm: Served):
         websocket = await calm.websocket_session()
@@ -134,7 +137,7 @@ class TestTimers:
         poll = served.start(sid=sid)
         await wait_all_tasks_blocked()
         assert (await receive_answer(poll)).packets == ["1"]
-        assert endings(served) == [["connect_timeout"]]
+        assert await endings(served) == [["connect_timeout"]]
 
     async def test_a_client_that_left_every_namespace_is_closed_at_a_later_heartbeat(
         self, autojump_clock, serve: Serve
@@ -143,7 +146,7 @@ class TestTimers:
         websocket = await served.joined()
         websocket.send("41")
         await websocket.ending()
-        assert endings(served) == [["connect_timeout"]]
+        assert await endings(served) == [["connect_timeout"]]
 
     async def test_a_pong_that_came_during_a_stall_is_read_before_it_is_missed(self, mock_clock, serve: Serve):
         served = await serve()
@@ -156,8 +159,7 @@ class TestTimers:
         websocket.send("3")
         served.start("POST", sid=sid, body="3")
         mock_clock.jump(21)
-        await wait_all_tasks_blocked()
-        assert endings(served) == [[], []]
+        assert await endings(served) == [[], []]
 
     async def test_a_pong_that_did_not_come_during_a_stall_is_missed(self, mock_clock, serve: Serve):
         served = await serve()
@@ -165,8 +167,7 @@ class TestTimers:
         mock_clock.jump(25)
         assert await websocket.receive() == "2"
         mock_clock.jump(21)
-        await wait_all_tasks_blocked()
-        assert endings(served) == [["ping timeout"]]
+        assert await endings(served) == [["ping timeout"]]
 
 
 class TestEnd:
@@ -175,9 +176,8 @@ class TestEnd:
         session = only_session(calm)
         session.close("first")
         session.close("second")
-        assert endings(calm) == [[]]
-        await wait_all_tasks_blocked()
-        assert endings(calm) == [["first"]]
+        assert told(calm) == [[]]
+        assert await endings(calm) == [["first"]]
         assert calm.log.closed == [("websocket", "first")]
 
     async def test_a_websocket_gets_what_was_sent_before_its_close(self, autojump_clock, calm: Served):
@@ -210,8 +210,52 @@ class TestEnd:
             websocket.close()
         else:
             getattr(websocket.peer, ending)()
+        assert await endings(calm) == [["transport close"]]
+
+    async def test_a_client_that_is_found_gone_by_writing_to_it_ends_its_session(self, autojump_clock, calm: Served):
+        websocket = await calm.websocket_session()
+        websocket.peer.reset()
+        only_session(calm).send([HELLO])
+        assert only_session(calm).closed
+        assert await endings(calm) == [["transport close"]]
+
+    @pytest.mark.parametrize("ending", ["end", "reset"])
+    async def test_a_client_that_leaves_its_poll_ends_its_session(self, autojump_clock, calm: Served, ending: str):
+        poll = calm.start(sid=await calm.open_session())
         await wait_all_tasks_blocked()
-        assert endings(calm) == [["transport close"]]
+        getattr(poll, ending)()
+        assert await endings(calm) == [["transport close"]]
+
+    async def test_a_handler_is_told_even_if_the_server_stops_meanwhile(self, autojump_clock, nursery):
+        server = EngineServer(
+            EngineSettings(),
+            EngineEcho,
+            origins=OriginPolicy(),
+            random_token=lambda: "secret",
+            telemetry=EngineLog(),
+        )
+        async with trio.open_nursery() as running:
+            await running.start(server.run)
+            await server.handle(Request(query={"EIO": "4", "transport": "polling"}))
+            (session,) = server.sessions
+            session.close("drained")
+            running.cancel_scope.cancel()
+        assert session.handler.closed == ["drained"]
+
+    async def test_a_poll_that_is_cancelled_ends_its_session(self, autojump_clock, calm: Served):
+        sid = await calm.open_session()
+        with trio.move_on_after(1):
+            await calm.application.engine.handle(Request(query={"EIO": "4", "transport": "polling", "sid": sid}))
+        assert await endings(calm) == [["transport close"]]
+
+    async def test_a_session_that_ends_during_its_handshake_is_closed(self, autojump_clock, calm: Served):
+        peer = calm.start_websocket()
+        while not calm.application.handlers:
+            await trio.lowlevel.checkpoint()
+        only_session(calm).close("drained")
+        await receive_answer(peer)
+        assert await TestSocket(peer).ending() == 1000
+        assert await endings(calm) == [["drained"]]
 
     async def test_a_client_that_leaves_during_the_handshake_leaves_nothing_behind(self, autojump_clock, calm: Served):
         peer = calm.start_websocket()
@@ -230,8 +274,7 @@ class TestEnd:
         await trio.sleep(120)
         server = calm.application.engine
         assert not server.sessions
-        assert all(ended in (["client close"], ["transport close"]) for ended in endings(calm))
-        assert len(endings(calm)) == 1000
+        assert await endings(calm) == [["client close"], ["transport close"]] * 500
         assert all(stream.closed for stream in calm.streams)
         assert not any(vars(server)[name] for name in ("_sessions", "_leaving", "_untold"))
         assert len(server._heartbeat) == 0
@@ -274,8 +317,7 @@ class TestFaultyHandler:
         other = await faulty.websocket_session()
         websocket.send("4fail")
         await websocket.ending()
-        await wait_all_tasks_blocked()
-        assert endings(faulty) == [["transport close"], []]
+        assert await endings(faulty) == [["transport close"], []]
         assert len(faulty.errors) == 1
         other.send("4hello")
         assert await other.receive() == "4hello"
@@ -284,7 +326,7 @@ class TestFaultyHandler:
         sid = await faulty.open_session()
         assert (await faulty.post(sid, "4fail")).status == 500
         assert (await faulty.get(sid)).error_code == 1
-        assert endings(faulty) == [["server close"]]
+        assert await endings(faulty) == [["server close"]]
 
     @pytest.mark.parametrize("where", ["on_close", "on_tick"])
     async def test_a_failure_elsewhere_is_reported_and_stops_nobody(self, autojump_clock, faulty: Served, where: str):
@@ -299,7 +341,7 @@ class TestFaultyHandler:
             websocket.close()
         await wait_all_tasks_blocked()
         assert len(faulty.log.errors) == (2 if where == "on_close" else 4)
-        assert endings(faulty) == [["transport close"]] * 2
+        assert await endings(faulty) == [["transport close"]] * 2
 
 
 class TestSecret:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import pytest
 
@@ -79,6 +80,26 @@ def test_auto_is_json_off_a_terminal_and_levels_are_kept() -> None:
     log.info("not this")
     log.warning("this")
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["this"]
+
+
+class Gone(io.StringIO):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, _: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "No space left on device"), ValueError("closed")])
+def test_a_server_outlives_its_log(error: Exception) -> None:
+    for level in ("debug", "info", "warning", "error", "critical"):
+        getattr(make_logger("json", "debug", Gone(error)), level)("something", path="x")
+
+
+def test_a_server_may_have_no_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    make_logger("auto", "debug").error("something")
 
 
 def test_two_servers_in_one_process_count_for_themselves() -> None:

@@ -1,0 +1,158 @@
+"""A server inside another Trio program: it starts, fails, stops and is cancelled without taking its host along."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from djactors.app import Server, ServerFailed
+from djactors.config import SettingError, Settings
+from djactors.domain.commands import MarkRead, Publish, Published
+from djactors.domain.errors import Refused
+from djactors.domain.events import JobAssigned
+from djactors.edge.routes import Routes
+from djactors.store.errors import DatabaseLocked, MigrationError
+from djactors.telemetry import Telemetry, make_logger
+from tests.serving import SECRET, make_token, send_request, service_token
+
+PATIENCE = 30
+EVENT = {"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 7}
+
+
+def settings(folder: Path, **more: Any) -> Settings:
+    return Settings(**{"jwt_secret": SECRET, "database": str(folder / "inbox.db"), "port": 0, **more})
+
+
+@asynccontextmanager
+async def running(configured: Settings, log: io.StringIO | None = None) -> AsyncIterator[Server]:
+    server = Server(configured, telemetry=Telemetry(make_logger("json", "debug", log or io.StringIO())))
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            yield server
+            server.request_stop()
+
+
+async def start(configured: Settings) -> None:
+    """Start what must not start, as an embedding program would."""
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(Server(configured, telemetry=Telemetry(make_logger("json", "critical"))).run)
+            nursery.cancel_scope.cancel()
+            raise AssertionError("it has started")
+
+
+async def test_commands_can_be_given_from_inside(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as server:
+        event = JobAssigned(tenant_id=1, job_id=5, assignee_id=7)
+        first, again = await server.publish([Publish(event, "k"), Publish(event, "k")])
+        assert isinstance(first, Published)
+        assert isinstance(again, Published)
+        assert (first.repeated, again.repeated) == (False, True)
+        token = make_token(tenant_id=1, user_id=7)
+        page = await send_request(server.url, "GET", "/api/notifications", token=token)
+        assert page.json["unreadCount"] == 1
+        with pytest.raises(Refused):
+            await server.publish([MarkRead(1, 8, 1)])
+        tree = server.statistics()
+        assert tree is not None
+        assert [child.name for child in tree.children] == ["users", "router", "engine", "listener"]
+
+
+async def test_two_servers_on_two_files_live_side_by_side(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with running(settings(tmp_path / "a")) as one, running(settings(tmp_path / "b")) as two:
+        assert (await send_request(one.url, "POST", "/api/events", token=service_token(), body=EVENT)).status == 201
+        token = make_token(tenant_id=1, user_id=7)
+        assert (await send_request(two.url, "GET", "/api/notifications", token=token)).json["items"] == []
+
+
+async def test_a_server_that_was_stopped_or_cancelled_can_be_followed_by_another(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    for _ in range(2):
+        async with running(configured) as server:
+            server.request_stop()
+            server.request_stop()
+            await server.wait_stopped()
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(Server(configured, telemetry=Telemetry(make_logger("json", "critical"))).run)
+                nursery.cancel_scope.cancel()
+
+
+async def test_a_start_that_fails_raises_what_is_documented(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(ServerFailed, match=f"cannot listen on 127.0.0.1:{port}: Address already")
+        ):
+            await start(settings(tmp_path, port=port))
+    async with running(settings(tmp_path)):
+        with pytest.RaisesGroup(pytest.RaisesExc(DatabaseLocked, match="is in use by process")):
+            await start(settings(tmp_path))
+    (tmp_path / "text.db").write_text("Dear diary, " * 1000)
+    with pytest.RaisesGroup(MigrationError):
+        await start(settings(tmp_path, database=str(tmp_path / "text.db")))
+    with pytest.RaisesGroup(FileNotFoundError):
+        await start(settings(tmp_path, database=str(tmp_path / "missing" / "x.db")))
+    async with running(settings(tmp_path)) as server:
+        assert (await send_request(server.url, "GET", "/healthz")).status == 200, "nothing was left behind"
+
+
+async def test_nobody_waits_for_ever_for_a_server_that_did_not_start(tmp_path: Path) -> None:
+    server = Server(settings(tmp_path, database=str(tmp_path / "missing" / "x.db")))
+    with pytest.raises(FileNotFoundError):
+        await server.run()
+    with trio.fail_after(PATIENCE):
+        await server.wait_stopped()
+
+
+@pytest.mark.parametrize("wrong", [{"jwt_secret": ""}, {"jwt_secret": "short"}, {"jwt_public_key_file": "/none.pem"}])
+def test_a_server_without_a_key_is_not_made(tmp_path: Path, wrong: dict[str, str]) -> None:
+    with pytest.raises(SettingError):
+        Server(settings(tmp_path, **wrong))
+
+
+async def test_a_fault_of_ours_is_500_without_details_and_the_server_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(self: Routes, request: Any, found: Any) -> Any:
+        held = request.header("authorization")
+        raise RuntimeError(f"/secret/path {len(held or '')}")
+
+    monkeypatch.setattr(Routes, "_unread_count", fail)
+    log = io.StringIO()
+    token = make_token(tenant_id=1, user_id=7)
+    async with running(settings(tmp_path), log) as server:
+        for _ in range(3):
+            answer = await send_request(server.url, "GET", "/api/notifications/unread-count", token=token)
+            assert answer.status == 500
+            assert answer.json["error"]["code"] == "internal"
+            assert b"secret" not in answer.body
+        assert (await send_request(server.url, "GET", "/api/notifications", token=token)).status == 200
+    entries = [msgspec.json.decode(line) for line in log.getvalue().splitlines()]
+    failures = [entry for entry in entries if entry["level"] == "error"]
+    assert len(failures) == 3, "it is logged once each"
+    assert "RuntimeError" in str(failures[0])
+    assert token not in log.getvalue()
+
+
+async def test_a_server_that_gives_up_says_why(tmp_path: Path) -> None:
+    server = Server(settings(tmp_path), telemetry=Telemetry(make_logger("json", "critical", io.StringIO())))
+    with pytest.RaisesGroup(pytest.RaisesExc(ServerFailed, match="the database failed")), trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            (tmp_path / "inbox.db").unlink()
+            answer = await send_request(server.url, "POST", "/api/events", token=service_token(), body=EVENT)
+            assert answer.status == 503
