@@ -355,7 +355,7 @@ async def test_metrics_tell_of_sockets_and_events(tmp_path: Path) -> None:
         text = (await server.request("GET", "/metrics")).body.decode()
         assert 'djactors_domain_events_total{outcome="recorded",type="job.assigned"} 1.0' in text
         assert 'djactors_connections{transport="websocket"} 1.0' in text
-        assert "djactors_commit_seconds_count 1.0" in text
+        assert re.search(r"djactors_commit_seconds_count [1-9]", text), "the clock commits as well"
         assert 'djactors_mailbox_depth{actor="router"} 0.0' in text
         assert stream is not None
         await stream.aclose()
