@@ -138,7 +138,7 @@ def _numbering(event: events.JobCreated) -> str:
 
 
 def _numbered_here(unit: UnitOfWork, tenant_id: int) -> bool:
-    """Whether all of a tenant's jobs come from here: one that is unknown is then a typing error, not one from before."""
+    """Whether all of a tenant's jobs come from here: an unknown one is then a typing error, not one from before."""
     tenant = unit.tenant(tenant_id)
     return tenant is not None and tenant.job_numbering == "djactors"
 

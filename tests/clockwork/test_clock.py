@@ -161,3 +161,5 @@ async def test_it_stops_at_once_in_the_middle_of_much_work(path: Path, autojump_
     async with running(path, now, limits=Limits(daily_limit=10_000)):
         await wait_all_tasks_blocked()
     assert len(alerts(path)) == 1000
+
+

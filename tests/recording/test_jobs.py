@@ -308,7 +308,9 @@ def test_an_unknown_job_is_a_typing_error_where_djactors_numbers(desk: Desk, eve
 
 
 @pytest.mark.parametrize("decided", [True, False])
-@pytest.mark.parametrize(("event", "status"), zip(OF_UNKNOWN, STATES, strict=True), ids=lambda value: str(value)[:12])
+@pytest.mark.parametrize(
+    ("event", "status"), list(zip(OF_UNKNOWN, STATES, strict=True)), ids=lambda value: str(value)[:12]
+)
 def test_elsewhere_it_is_recorded_from_what_the_event_says(desk: Desk, event: DomainEvent, status: str, decided: bool):
     if decided:
         desk.publish(created(job_id=77))
