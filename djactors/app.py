@@ -41,6 +41,7 @@ from djactors.actors.users import Users
 from djactors.config import Settings, check_keys
 from djactors.domain.commands import Command, Outcome
 from djactors.domain.limits import Limits
+from djactors.edge.api import Api
 from djactors.edge.application import Application
 from djactors.edge.auth import authenticator
 from djactors.edge.engine import EngineServer, EngineSettings
@@ -48,7 +49,7 @@ from djactors.edge.gateway import Gateway, Services
 from djactors.edge.listener import Listener, ListenerLimits
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.origins import OriginPolicy
-from djactors.edge.routes import Api, Routes
+from djactors.edge.routes import Routes
 from djactors.kernel import (
     ActorRef,
     ChildCrashed,

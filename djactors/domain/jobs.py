@@ -101,29 +101,29 @@ def dj_id(year: int, number: int) -> str:
 def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | None, now: str) -> Job:
     """The job that a `job.created` brings, under the id and the DJ number that the store settled.
 
-    `earlier` is what was heard of it by its bare id before; its state and assignee stay unless the event names one.
+    `earlier` is what was heard of it by its bare id before: its state and whatever the event does not name stay.
     """
-    status: Status = "open" if event.assignee_id is None else "assigned"
-    assignee_id = event.assignee_id
-    if earlier is not None and assignee_id is None:
-        status, assignee_id = earlier.status, earlier.assignee_id
+    if earlier is None:
+        earlier = first_heard_of(event.tenant_id, job_id, now)
+    named = event.assignee_id is not None
     return Job(
         tenant_id=event.tenant_id,
         id=job_id,
         dj_id=number,
         title=event.title,
-        status=status,
+        status="assigned" if named else earlier.status,
         project_id=event.project_id,
         job_type_id=event.job_type_id,
         requester_id=event.requester_id,
-        assignee_id=assignee_id,
-        approver_id=event.approver_id,
+        assignee_id=event.assignee_id if named else earlier.assignee_id,
+        approver_id=earlier.approver_id if event.approver_id is None else event.approver_id,
         manager_id=event.manager_id,
-        deadline=_text(event.deadline),
-        created_at=now if earlier is None else earlier.created_at,
+        deadline=earlier.deadline if event.deadline is None else _text(event.deadline),
+        created_at=earlier.created_at,
         updated_at=now,
-        alerted_24h=None if earlier is None else earlier.alerted_24h,
-        alerted_overdue=None if earlier is None else earlier.alerted_overdue,
+        next_alert_at=earlier.next_alert_at,
+        alerted_24h=earlier.alerted_24h,
+        alerted_overdue=earlier.alerted_overdue,
     )
 
 
@@ -211,6 +211,8 @@ def check_move(job: Job, event: JobEvent) -> None:
     Raises:
         Refused: `conflict`, with a message that says what is allowed.
     """
+    if job.status == "open" and job.requester_id is None:
+        return  # a state that nobody told: see `first_heard_of`
     move = _MOVE_OF.get(type(event))
     if move is not None and job.status not in MOVES[move]:
         allowed = [name for name, states in MOVES.items() if job.status in states]

@@ -24,7 +24,6 @@ STATUS: Mapping[Code, int] = {
     Code.KEY_REUSED: 422,
     Code.TOO_MANY_REQUESTS: 429,
     Code.INTERNAL: 500,
-    Code.NOT_IMPLEMENTED: 501,
     Code.UNAVAILABLE: 503,
 }
 """The one table from a code to its status."""

@@ -9,12 +9,14 @@ from functools import partial
 import msgspec
 
 from djactors.domain.commands import Change, Command, Recorded
+from djactors.domain.jobs import JobView, Status
 from djactors.domain.limits import Limits
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.store import inbox, log, retention
+from djactors.store import inbox, job_lists, log, retention
 from djactors.store.database import Database
 from djactors.store.errors import StoreError
 from djactors.store.inbox import Snapshot, StoredNotification
+from djactors.store.job_lists import JobPage, SuppressionPage
 from djactors.store.recorder import Recorder
 
 
@@ -102,6 +104,31 @@ class Store:
         if self._database.statistics().writes_queued:
             return await self._database.read(partial(retention.reclaimable, keep=FREE_PAGES_KEPT))
         return await self._database.write(partial(retention.reclaim, pages=RECLAIMED_PAGES, keep=FREE_PAGES_KEPT))
+
+    async def job(self, tenant_id: int, job_id: int) -> JobView | None:
+        """One job of the tenant, or None."""
+        return await self._database.read(partial(job_lists.job, tenant_id=tenant_id, job_id=job_id))
+
+    async def jobs(
+        self, tenant_id: int, *, assignee_id: int | None, status: Status | None, before: int | None, limit: int
+    ) -> JobPage:
+        """The `limit` newest jobs with an id below `before`, of one assignee or all, in one state or all."""
+        return await self._database.read(
+            partial(
+                job_lists.page,
+                tenant_id=tenant_id,
+                assignee_id=assignee_id,
+                status=status,
+                before=before,
+                limit=limit,
+            )
+        )
+
+    async def suppressions(self, tenant_id: int, user_id: int, *, before: int | None, limit: int) -> SuppressionPage:
+        """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
+        return await self._database.read(
+            partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
+        )
 
     async def meta(self) -> inbox.Meta:
         """What marks this database."""

@@ -137,6 +137,12 @@ def _numbering(event: events.JobCreated) -> str:
     return "djactors" if event.job_id is None else "backend"
 
 
+def _numbered_here(unit: UnitOfWork, tenant_id: int) -> bool:
+    """Whether all of a tenant's jobs come from here: an unknown one is then a typing error, not one from before."""
+    tenant = unit.tenant(tenant_id)
+    return tenant is not None and tenant.job_numbering == "djactors"
+
+
 def _check_numbering(unit: UnitOfWork, event: events.JobCreated) -> Job | None:
     """Refuse ids that cannot be; return what was heard of the job by its bare id before."""
     known = unit.tenant(event.tenant_id)
@@ -168,9 +174,9 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         ("actorId", event.actor_id),
     ]
     before = unit.jobs.get(tenant_id, event.job_id)
+    if before is None and (person is not None or _numbered_here(unit, tenant_id)):
+        raise not_found()
     if person is not None:
-        if before is None:
-            raise not_found()
         permissions.check(person, event, before)
     unit.check_users(tenant_id, people)
     if before is not None:

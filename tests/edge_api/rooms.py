@@ -18,10 +18,11 @@ from djactors.actors.users import Users
 from djactors.config import Settings
 from djactors.domain.commands import Command
 from djactors.domain.limits import Limits
+from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Services
 from djactors.edge.http_messages import Request, Response
-from djactors.edge.routes import Api, Routes
+from djactors.edge.routes import Routes
 from djactors.kernel import ActorRef, ChildSpec, Supervisor
 from djactors.operations.tokens import sign
 from djactors.store import migrate
