@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -111,3 +113,20 @@ async def test_where_they_are_off_they_are_unknown_events(tmp_path: Path, kind: 
             assert answer == refusal("invalid", f"unknown event {name!r}")
         listed = await server.request("GET", "/api/jobs", token=make_token(tenant_id=TENANT, user_id=ALICE))
         assert listed.json["items"] == []
+
+
+async def test_the_demo_has_them_on_and_a_deadline_that_is_near(tmp_path: Path) -> None:
+    demo = (sys.executable, "-m", "djactors.cli", "demo")
+    async with serving(tmp_path, command=demo, environment={"TMPDIR": str(tmp_path)}) as server:
+        links = re.findall(r"^  (\w+).* \(\w+\): \S+#token=(\S+)$", "\n".join(server.output), re.MULTILINE)
+        tokens = dict(links)
+        async with stock_client("js") as clients:
+            mali = await clients.connect(server.url, auth={"token": tokens["Mali"]})
+            [created] = await mali.emit("test:create-job", CREATE, ack=True)
+            assert created["ok"]
+            # For her job, and for its deadline.
+            anna = await clients.connect(server.url, auth={"token": tokens["Anna"]})
+            while (await anna.expect("event", name="notification:unread-count")).args[0] != {"count": 2}:
+                pass
+        page = await server.request("GET", "/api/notifications", token=tokens["Anna"])
+        assert [item["type"] for item in page.json["items"]] == ["sla_alert_24h", "job_assigned"]
