@@ -23,12 +23,12 @@ import trio
 from djactors.actors.packets import AUTH_EXPIRING, unlogged
 from djactors.actors.users import Users
 from djactors.config import Settings
-from djactors.domain.commands import Command, Counted
+from djactors.domain.commands import Command
 from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.edge.auth import Authenticator, Member, Unauthorized
-from djactors.edge.commands import REFRESH, Refresh, command_of, payload_of
+from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
 from djactors.edge.errors import EXPECTED, error_of
 from djactors.edge.rate_limit import MAX_REFUSALS, TokenBucket, TooManyRequests
 from djactors.edge.session import Session
@@ -244,7 +244,7 @@ class Gateway:
                 self._acknowledge(socket, event, self._refresh(payload_of(Refresh, event.args), member))
                 return
             self._check_may_ask(member)
-            command = command_of(event.name, event.args, member.tenant_id, member.user_id)
+            command = command_of(event.name, event.args, member, test_events=self._services.settings.test_events)
             self._services.router.request_nowait(
                 command, lambda outcome, error: self._answered(socket, event, outcome, error)
             )
@@ -267,13 +267,12 @@ class Gateway:
         self._warned = False
         return {"expiresAt": _moment(member.expires_at)}
 
-    def _answered(self, socket: UserSocket, event: EventReceived, outcome: object, error: Exception | None) -> None:
+    def _answered(self, socket: UserSocket, event: EventReceived, outcome: Any, error: Exception | None) -> None:
         self._pending -= 1
         if error is not None:
             self._fail(socket, event, error)
         else:
-            assert isinstance(outcome, Counted)
-            self._acknowledge(socket, event, {"count": outcome.count})
+            self._acknowledge(socket, event, answer_of(event.name, outcome))
 
     def _acknowledge(self, socket: UserSocket, event: EventReceived, answer: dict[str, Any]) -> None:
         if event.ack_id is not None and socket.alive:

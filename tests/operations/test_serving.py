@@ -389,6 +389,10 @@ async def test_the_demo_prints_lines_that_work_as_printed(tmp_path: Path) -> Non
         assert msgspec.json.decode(done.stdout)["notifications"][0]["userId"] == 2
         after = (await send_request(server.url, "GET", "/api/notifications", token=somchai)).json
         assert after["unreadCount"] == before + 1
+        assert "Packaging - Spring Edition is due in 3 minutes" in text
+        anna = tokens["Anna Designer"]
+        jobs = (await send_request(server.url, "GET", "/api/jobs?assignee=me", token=anna)).json["items"]
+        assert [(job["title"], job["deadline"] is None) for job in jobs] == [("Packaging - Spring Edition", False)]
         assert await server.stop() == 0
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("djactors-demo-")], "nothing is left behind"
 
