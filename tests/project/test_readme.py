@@ -74,6 +74,13 @@ def test_every_route_is_documented() -> None:
         assert re.search(rf"{method} {path}\b", README), f"{method} {path}"
 
 
+def test_every_job_route_is_documented() -> None:
+    moves = re.findall(r'^    "(\w+)": \(_', (ROOT / "djactors/edge/job_routes.py").read_text(), re.MULTILINE)
+    assert len(moves) > 5
+    for move in moves:
+        assert f"`POST /api/jobs/{{id}}/{move}`" in README
+
+
 def test_ci_runs_the_test_command() -> None:
     assert ".venv/bin/python -m tests" in INSTALL_AND_TEST
     assert "$python -m tests" in (ROOT / ".ci/run").read_text()

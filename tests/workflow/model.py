@@ -14,6 +14,10 @@ HOME = {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2, 7: 2}
 ROLE = {1: "user", 2: "user", 3: "user", 4: "admin", 5: "user", 6: "user", 7: "manager"}
 
 
+MANAGER = {1: 3, 2: 3, 3: 2, 4: 3, 5: 6, 6: 7, 7: 6}
+"""Whom each user names as the manager of a job; never themselves, so that the parts are told apart."""
+
+
 @dataclass
 class ModelJob:
     requester: int
@@ -43,8 +47,7 @@ class Model:
             self._know(who, other)
             self.last[tenant] += 1
             id_ = self.last[tenant]
-            # The creator asks for it and manages it; `other` gets it, and approves it too.
-            self.jobs[tenant, id_] = ModelJob(who, other, other, who, "assigned" if other else "open", set())
+            self.jobs[tenant, id_] = ModelJob(who, other, other, MANAGER[who], "assigned" if other else "open", set())
             self._tell("job_assigned", id_, who, [other])
             return 201
         if not trusted and move in ("watch", "unwatch") and other not in (None, who) and ROLE[who] == "user":

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.edge_api.rooms import Answer, Rooms, rooms
 from tests.edge_api.sockets import Client, settle
-from tests.workflow.model import HOME, ROLE, Model
+from tests.workflow.model import HOME, MANAGER, ROLE, Model
 
 MOVES = ["create", "assign", "submit", "approve", "reject", "complete", "comments", "watch", "unwatch"]
 STEP = st.tuples(
@@ -44,7 +44,7 @@ def body_of(move: str, who: int, other: int | None) -> dict[str, Any]:
     match move:
         case "create":
             named = {} if other is None else {"assigneeId": other, "approverId": other}
-            return {"title": "x", "managerId": who, **named}
+            return {"title": "x", "managerId": MANAGER[who], **named}
         case "assign":
             return {"assigneeId": other}
         case "submit":
@@ -70,7 +70,7 @@ async def ask(house: Rooms, who: int, move: str, job_id: int, other: int | None,
 
 
 async def play(house: Rooms, model: Model, steps: list[Step]) -> Counter[str]:
-    """Make each step both ways; what came of them, by name and status."""
+    """Make the steps; what came of them, by name and status."""
     for user, tenant in HOME.items():
         await house.publish(
             {"type": "user.upserted", "tenantId": tenant, "userId": user, "name": f"U{user}", "role": ROLE[user]}
