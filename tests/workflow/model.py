@@ -1,7 +1,7 @@
 """A second, small opinion on the workflow: what events by people do to jobs, inboxes and counts.
 
-Written from the contract and the seed's table, not from the code. Jobs are numbered by djactors; people act through
-the job routes, so that roles and parts matter.
+Written from the contract and the seed's table, not from the code. Jobs are numbered by djactors. People act through
+the job routes, where roles and parts matter; of the same people a trusted service tells as well, and there they do not.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ HOME = {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2, 7: 2}
 """Users and their tenants."""
 
 ROLE = {1: "user", 2: "user", 3: "user", 4: "admin", 5: "user", 6: "user", 7: "manager"}
+
+
+MANAGER = {1: 3, 2: 3, 3: 2, 4: 3, 5: 6, 6: 7, 7: 6}
+"""Whom each user names as the manager of a job; never themselves, so that the parts are told apart."""
 
 
 @dataclass
@@ -34,8 +38,8 @@ class Model:
     known: set[int] = field(default_factory=set)
     last: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
 
-    def do(self, who: int, move: str, job_id: int, other: int | None) -> int:
-        """One request; returns the status that it must get."""
+    def do(self, who: int, move: str, job_id: int, other: int | None, *, trusted: bool = False) -> int:
+        """One request, of the person or of a trusted service; returns the status that it must get."""
         tenant = HOME[who]
         if move == "create":
             if other is not None and self._foreign(tenant, other):
@@ -43,16 +47,15 @@ class Model:
             self._know(who, other)
             self.last[tenant] += 1
             id_ = self.last[tenant]
-            # The creator asks for it and manages it; `other` gets it, and approves it too.
-            self.jobs[tenant, id_] = ModelJob(who, other, other, who, "assigned" if other else "open", set())
+            self.jobs[tenant, id_] = ModelJob(who, other, other, MANAGER[who], "assigned" if other else "open", set())
             self._tell("job_assigned", id_, who, [other])
             return 201
-        if move in ("watch", "unwatch") and other not in (None, who) and ROLE[who] == "user":
+        if not trusted and move in ("watch", "unwatch") and other not in (None, who) and ROLE[who] == "user":
             return 403
         job = self.jobs.get((tenant, job_id))
         if job is None:
             return 404
-        if not self._may(who, move, job):
+        if not trusted and not self._may(who, move, job):
             return 403
         if other is not None and move in ("assign", "submit", "watch", "unwatch") and self._foreign(tenant, other):
             return 409
@@ -88,7 +91,7 @@ class Model:
             job.watchers.add(other or who)
         elif move == "unwatch":
             job.watchers.discard(other or who)
-        return 201 if move == "comments" else 200
+        return 201 if trusted or move == "comments" else 200
 
     def _foreign(self, tenant: int, user: int) -> bool:
         return user in self.known and HOME[user] != tenant
