@@ -49,6 +49,10 @@ NAMESPACE = "/"
 MAX_PENDING = 64
 """Commands of one socket that may be under way: more than a person clicks, far less than the router's mailbox holds."""
 
+MAX_REFUSALS_LOGGED = 20
+"""Refusals of one connection that are logged. All are counted; a client that does nothing but err would otherwise fill
+the disk, and writing the entries was most of what a POST full of bad events cost."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -96,6 +100,7 @@ class Gateway:
 
     __slots__ = (
         "_bucket",
+        "_logged",
         "_member",
         "_pending",
         "_protocol",
@@ -113,6 +118,7 @@ class Gateway:
         self._socket: UserSocket | None = None
         self._member: Member | None = None
         self._pending = 0
+        self._logged = 0
         self._warned = False
         # Made with the first packet that counts: most sockets only listen.
         self._bucket: TokenBucket | None = None
@@ -199,7 +205,7 @@ class Gateway:
             member = self._identify(auth)
         except Unauthorized as refusal:
             self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
-            self._services.telemetry.log.info("connect refused", code=refusal.code, peer=self.session.peer)
+            self._log_refusal("connect refused", code=refusal.code, peer=self.session.peer)
             self.session.send([self._protocol.refuse(namespace, "Unauthorized", {"code": refusal.code})])
             return
         self._member = member
@@ -282,9 +288,9 @@ class Gateway:
         code, message = error_of(error)
         self._services.telemetry.metrics.refusals.labels(f"emit_{code}").inc()
         member = self._member
-        log = self._services.telemetry.log
-        (log.info if isinstance(error, EXPECTED) else log.error)(
+        self._log_refusal(
             "emit refused",
+            ours=not isinstance(error, EXPECTED),
             name=event.name[:50],
             code=code,
             tenant_id=None if member is None else member.tenant_id,
@@ -293,6 +299,15 @@ class Gateway:
         if event.ack_id is not None and socket.alive:
             answer = {"ok": False, "error": {"code": code, "message": message}}
             socket.send([self._protocol.ack(NAMESPACE, event.ack_id, answer)])
+
+    def _log_refusal(self, what: str, *, ours: bool = False, **more: Any) -> None:
+        """Log a refusal within `MAX_REFUSALS_LOGGED`; a fault of ours always, as an error."""
+        log = self._services.telemetry.log
+        if ours:
+            log.error(what, **more)
+        elif self._logged < MAX_REFUSALS_LOGGED:
+            self._logged += 1
+            log.info(what, last_logged=self._logged == MAX_REFUSALS_LOGGED, **more)
 
 
 def _moment(unix: float) -> str:

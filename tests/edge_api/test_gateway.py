@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from djactors.edge.gateway import MAX_PENDING
+from djactors.edge.gateway import MAX_PENDING, MAX_REFUSALS_LOGGED
 from djactors.kernel import MailboxFull
 from djactors.store.errors import StoreUnavailable
 from tests.edge_api.rooms import Rooms, rooms
@@ -399,3 +400,31 @@ async def test_what_a_client_acknowledges_unasked_is_ignored(client: Client) -> 
     await client.send('30[{"ok":true}]')
     assert client.take() == []
     assert client.session.reason is None
+
+
+async def test_a_client_that_goes_on_being_refused_is_counted_but_does_not_fill_the_log(house: Rooms) -> None:
+    client = Client(house)
+    for _ in range(MAX_REFUSALS_LOGGED):
+        await client.connect(token="garbage")
+    await client.connect(token=house.token(1, 7))
+    for _ in range(MAX_REFUSALS_LOGGED):
+        await client.emit("nonsense", ack=False)
+    refused = [entry for entry in house.entries if entry["event"] in ("connect refused", "emit refused")]
+    assert [entry["last_logged"] for entry in refused] == [False] * (MAX_REFUSALS_LOGGED - 1) + [True]
+    counted = house.telemetry.metrics.exposition().decode()
+    assert f'djactors_refusals_total{{reason="token_invalid"}} {float(MAX_REFUSALS_LOGGED)}' in counted
+    assert f'djactors_refusals_total{{reason="emit_invalid"}} {float(MAX_REFUSALS_LOGGED)}' in counted
+
+
+async def test_a_fault_of_ours_is_logged_however_much_was_refused_before(house: Rooms) -> None:
+    class Faulty:
+        def request_nowait(self, _: object, reply: Callable[[object, Exception], None]) -> None:
+            reply(None, RuntimeError("a fault"))
+
+    services = dataclasses.replace(house.services, router=Faulty())  # type: ignore[arg-type]
+    client = Client(house, services)
+    await client.connect(token=house.token(1, 7))
+    for _ in range(MAX_REFUSALS_LOGGED + 1):
+        await client.emit("nonsense")
+    await client.emit("notification:read-all")
+    assert [entry["event"] for entry in house.entries if entry["level"] == "error"] == ["emit refused"]
