@@ -12,7 +12,7 @@ from djactors.domain.events import CommentAdded, JobWatched, TenantUpserted
 from djactors.domain.limits import Limits, day_of, next_summary
 from djactors.domain.times import utc_text
 from djactors.store import notices
-from tests.clockwork.desk import DAY, HOUR, MINUTE, MORNING, T, Desk, assigned, job, note
+from tests.clockwork.desk import DAY, HOUR, MINUTE, MORNING, Desk, T, assigned, job, note
 
 SECOND = timedelta(seconds=1)
 
