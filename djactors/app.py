@@ -279,6 +279,7 @@ class Server:
                 outbox_packets=settings.outbox_packets,
                 outbox_bytes=settings.outbox_bytes,
                 max_sessions=settings.max_connections,
+                max_sessions_per_address=settings.max_connections_per_address,
                 admit_rate=settings.admit_rate,
                 admit_burst=settings.admit_burst,
             ),

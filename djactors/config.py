@@ -72,7 +72,7 @@ class Settings:
     )
     max_connections_per_address: int = _setting(
         10_000,
-        "sockets of one address; offices stand behind one, so lower it only without a proxy",
+        "sockets of one address, and sessions; offices stand behind one, so lower it only without a proxy",
         low=1,
         high=1_000_000,
     )

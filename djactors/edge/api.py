@@ -10,9 +10,9 @@ import trio
 from djactors.config import Settings
 from djactors.domain.commands import Command, Publish, Published
 from djactors.domain.errors import Code, Refused
+from djactors.edge.addresses import host_of
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
 from djactors.edge.http_messages import Request, Response
-from djactors.edge.listener import host_of
 from djactors.edge.rate_limit import AddressLimit
 from djactors.kernel import ActorRef
 from djactors.store.store import Store

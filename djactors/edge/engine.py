@@ -22,6 +22,7 @@ from typing import Protocol
 
 import trio
 
+from djactors.edge.addresses import AddressCounts
 from djactors.edge.admission import Admission
 from djactors.edge.heartbeat import Heartbeat, settle
 from djactors.edge.http_messages import Request, Response
@@ -81,7 +82,7 @@ class EngineTelemetry(Protocol):
         """A session ended; `transport` is what carried it at the end."""
 
     def refused(self, reason: str) -> None:
-        """A request was refused before any session: `origin`, `draining`, `sessions` or `rate`."""
+        """A request was refused before any session: `origin`, `draining`, `address`, `sessions` or `rate`."""
 
     def failed(self, error: BaseException, peer: str) -> None:
         """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
@@ -121,6 +122,7 @@ class EngineServer:
         )
         self._heartbeat = Heartbeat(lambda error: telemetry.failed(error, ""))
         self._sessions: dict[str, Session] = {}
+        self._per_address = AddressCounts()
         # Ended sessions whose last packets wait for one more GET, for a bounded time.
         self._leaving: dict[str, Session] = {}
         # Ended sessions whose handlers have not been told.
@@ -201,7 +203,7 @@ class EngineServer:
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():
-                reason = self._admission.refusal(len(self._sessions), trio.current_time())
+                reason = self._reason_to_refuse(request)
                 if reason is not None:
                     return self._refuse(reason, BUSY, cors)
                 session = self._open(Transport.WEBSOCKET, request)
@@ -263,12 +265,19 @@ class EngineServer:
         self._telemetry.refused(reason)
         return error_response(error, cors)
 
+    def _reason_to_refuse(self, request: Request) -> str | None:
+        # Before the rate, so that one address over its cap does not use up the others' turns.
+        if self._per_address[request.peer] >= self._settings.max_sessions_per_address:
+            return "address"
+        return self._admission.refusal(len(self._sessions), trio.current_time())
+
     def _open(self, transport: Transport, request: Request) -> Session:
         now = trio.current_time()
         engine = EngineSession(self._random_token(), transport, self._protocol_settings, now)
         session = Session(engine, self._settings, self, peer=request.peer, now=now)
         session.handler = self._make_handler(session)
         self._sessions[session.sid] = session
+        self._per_address.add(session.peer)
         self._heartbeat.schedule(session)
         self._telemetry.session_opened(transport)
         return session
@@ -276,7 +285,7 @@ class EngineServer:
     # Polling
 
     def _open_by_polling(self, request: Request, cors: Headers) -> Response:
-        reason = self._admission.refusal(len(self._sessions), trio.current_time())
+        reason = self._reason_to_refuse(request)
         if reason is not None:
             return self._refuse(reason, BUSY, cors)
         session = self._open(Transport.POLLING, request)
@@ -336,7 +345,8 @@ class EngineServer:
 
     def ended(self, session: Session, *, has_last_words: bool) -> None:
         """See `SessionOwner`."""
-        self._sessions.pop(session.sid, None)
+        if self._sessions.pop(session.sid, None) is not None:
+            self._per_address.remove(session.peer)
         self._heartbeat.cancel(session)
         if has_last_words:
             self._leaving[session.sid] = session

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import trio
 
+from djactors.edge.addresses import AddressCounts
 from djactors.edge.http import HttpConnection
 from djactors.edge.http_messages import Application, Limits
 from djactors.edge.stream import DEFAULT_MAX_BUFFERED, SocketStream
@@ -123,7 +124,7 @@ class Listener:
         self._socket: socket.socket | None = None
         self._open: set[_Connection] = set()
         self._overflowing: set[_Connection] = set()
-        self._per_address: dict[str, int] = {}
+        self._per_address = AddressCounts()
         self._draining = False
         self._all_closed = trio.Event()
         self.address: tuple[str, int] | None = None
@@ -240,7 +241,7 @@ class Listener:
         # Counted here and not in the task, which runs only after the whole batch has been admitted.
         if excess is None:
             self._open.add(connection)
-            self._per_address[host_of(peer)] = self._per_address.get(host_of(peer), 0) + 1
+            self._per_address.add(peer)
             self._telemetry.connection_opened()
         else:
             self._overflowing.add(connection)
@@ -249,7 +250,7 @@ class Listener:
     def _excess(self, peer: str) -> str | None:
         if len(self._open) >= self._max_connections:
             return "total"
-        if self._per_address.get(host_of(peer), 0) >= self._listener_limits.max_connections_per_address:
+        if self._per_address[peer] >= self._listener_limits.max_connections_per_address:
             return "address"
         return None
 
@@ -281,10 +282,7 @@ class Listener:
     def _forget(self, connection: _Connection, peer: str) -> None:
         if connection in self._open:
             self._open.remove(connection)
-            host = host_of(peer)
-            self._per_address[host] -= 1
-            if not self._per_address[host]:
-                del self._per_address[host]
+            self._per_address.remove(peer)
             self._telemetry.connection_closed()
         self._overflowing.discard(connection)
         if not (self._open or self._overflowing):
@@ -302,13 +300,3 @@ def _descriptors_to_spare() -> int:
         return 2**31
     in_use = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else _RESERVED_DESCRIPTORS
     return max(1, soft - in_use - _RESERVED_DESCRIPTORS - _OVERFLOW_CONNECTIONS)
-
-
-def host_of(peer: str) -> str:
-    """Return what counts as one address: an IPv6 host owns a whole /64 (RFC 6177)."""
-    if ":" not in peer:
-        return peer
-    packed = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
-    if packed.startswith(b"\0" * 10 + b"\xff\xff"):
-        return socket.inet_ntoa(packed[12:])
-    return packed[:8].hex()

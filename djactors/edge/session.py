@@ -85,6 +85,8 @@ class EngineSettings:
     outbox_bytes: int = 4 * 1024 * 1024
     # Above what the listener's cap on connections lets through; polling sessions have no connection between polls.
     max_sessions: int = 20_000
+    # A single connection can open them all, by handshakes that it never follows up.
+    max_sessions_per_address: int = 20_000
     # Newcomers a second: each costs most of a millisecond, with its handshake, token check and snapshot, so this is a
     # third of a core. The burst lets an office in at once; 5,000 clients are back within 10 s.
     admit_rate: float = 400.0

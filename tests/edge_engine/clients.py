@@ -19,6 +19,7 @@ from tests.fakes.memory_stream import MemoryPeer, MemoryStream
 
 ENGINE = "/engine.io/"
 SOCKET = "/socket.io/"
+ADDRESS = "192.0.2.1"
 
 # Heartbeats that stay out of the way of tests that are about something else.
 CALM = replace(SUITE_SETTINGS, ping_interval=25.0, ping_timeout=20.0, connect_timeout=45.0)
@@ -127,11 +128,11 @@ class Served:
     def log(self) -> Any:
         return self.application.log
 
-    def connect(self, *, window: int = 64 * 1024) -> MemoryPeer:
+    def connect(self, *, window: int = 64 * 1024, address: str = ADDRESS) -> MemoryPeer:
         """Open a connection."""
         stream = MemoryStream(self.nursery, window=window)
         self.streams.append(stream)
-        self.nursery.start_soon(self._serve, stream)
+        self.nursery.start_soon(self._serve, stream, address)
         return stream.peer
 
     def start(
@@ -143,10 +144,11 @@ class Served:
         headers: Iterable[tuple[str, str]] = (),
         peer: MemoryPeer | None = None,
         window: int = 64 * 1024,
+        address: str = ADDRESS,
         **query: str,
     ) -> MemoryPeer:
         """Send a polling request, on a connection of its own if none is given, and do not wait."""
-        peer = self.connect(window=window) if peer is None else peer
+        peer = self.connect(window=window, address=address) if peer is None else peer
         body = body.encode() if isinstance(body, str) else body
         head = self._head(method, {"EIO": "4", "transport": "polling", **query}, sid, headers)
         peer.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body)
@@ -226,8 +228,8 @@ class Served:
         lines += [f"{name}: {value}" for name, value in named.items()]
         return "\r\n".join(lines) + "\r\n"
 
-    async def _serve(self, stream: MemoryStream) -> None:
-        connection = HttpConnection(stream, self.application, Limits(), peer="192.0.2.1")
+    async def _serve(self, stream: MemoryStream, address: str) -> None:
+        connection = HttpConnection(stream, self.application, Limits(), peer=address)
         try:
             await connection.run()
         except Exception as error:

@@ -61,6 +61,32 @@ async def test_sessions_are_bounded_and_an_end_makes_room(autojump_clock, serve:
     assert (await served.get()).status == 200
 
 
+async def test_one_address_cannot_take_every_session(autojump_clock, serve: Serve):
+    served = await serve(replace(CALM, max_sessions_per_address=2, admit_rate=1.0, admit_burst=3))
+    connection = served.start()
+    await receive_answer(connection)
+    await receive_answer(served.start(peer=connection))
+    over = await receive_answer(served.start(peer=connection))
+    assert over.status == 503
+    assert int(over.headers["retry-after"]) > 0
+    assert (await served.try_websocket())[0].status == 503
+    assert served.log.refusals == ["address", "address"]
+    answer = await served.get(address="192.0.2.99")
+    assert answer.status == 200, "another address still has room, and its turn"
+
+
+async def test_an_address_has_room_again_when_its_sessions_end(autojump_clock, serve: Serve):
+    served = await serve(replace(CALM, max_sessions_per_address=1))
+    for _ in range(3):
+        sid = await served.open_session()
+        assert (await served.get()).status == 503
+        await served.post(sid, "1")
+        websocket = await served.websocket_session()
+        assert (await served.get()).status == 503
+        websocket.close()
+        await wait_all_tasks_blocked()
+
+
 async def test_a_server_that_drains_admits_nobody_and_serves_the_others(autojump_clock, calm: Served):
     sid = await calm.open_session()
     calm.application.engine.stop_admitting()
