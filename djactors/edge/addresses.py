@@ -34,6 +34,7 @@ class AddressCounts:
 
 
 def host_of(peer: str) -> str:
+    """What counts as one address: an IPv6 host owns a whole /64 (RFC 6177)."""
     if ":" not in peer:
         return peer
     packed = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
