@@ -16,7 +16,8 @@ class Batch:
         self._router = router
         self._results: list[bytes | None] = []
         self._open = 0
-        self._done = trio.Event()
+        # Made once somebody waits: before that, the items sent so far may all be done while others are still to come.
+        self._done: trio.Event | None = None
 
     def add(self, command: Command) -> None:
         """Send the next item to the router. If that has no room, the item fails."""
@@ -30,7 +31,7 @@ class Batch:
                 assert isinstance(outcome, Published)
                 self._results[place] = outcome.answer
             self._open -= 1
-            if not self._open:
+            if not self._open and self._done is not None:
                 self._done.set()
 
         try:
@@ -51,6 +52,7 @@ class Batch:
             AskTimeout: not all were carried out within `timeout` seconds; what was, stays: a retry by id repeats it.
         """
         if self._open:
+            self._done = trio.Event()
             with trio.move_on_after(timeout):
                 await self._done.wait()
             if self._open:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import trio
 
 from djactors.actors.packets import offset
 from djactors.domain import events
@@ -27,6 +28,9 @@ from djactors.edge.http_messages import Request, Response
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.requests import flag, header_key, number, page_size, path_id, query_of
 from djactors.store.store import Page
+
+ITEMS_PER_TURN = 32
+"""Events of a batch that are decoded in one go. The largest take 0.1 ms each: a thousand held up the loop for 130."""
 
 
 class Routes:
@@ -90,7 +94,9 @@ class Routes:
         items = events.decode_batch(request.body)
         self._api.check_pace(request, max(1, len(items)))
         batch = Batch(self._api.router)
-        for item in items:
+        for place, item in enumerate(items, start=1):
+            if place % ITEMS_PER_TURN == 0:
+                await trio.lowlevel.checkpoint()
             try:
                 batch.add(_publish_command(item, publisher, None))
             except Refused as error:

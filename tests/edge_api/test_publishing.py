@@ -6,7 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
+import trio.testing
 
+from djactors.domain.commands import Publish
+from djactors.domain.events import decode_event
+from djactors.edge.batch import Batch
 from tests.edge_api.rooms import Rooms, notification
 
 EVENT = {"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 7}
@@ -239,6 +244,35 @@ async def test_a_batch_that_is_too_long_or_none_is_refused_whole(house: Rooms) -
 async def test_an_empty_batch_has_no_results(house: Rooms) -> None:
     answer = await house.request("POST", "/api/events/batch", token=house.service(), body=[])
     assert (answer.status, answer.json) == (200, {"results": []})
+
+
+async def test_others_get_their_turn_while_a_long_batch_is_decoded(house: Rooms) -> None:
+    answers: list[Any] = []
+
+    async def publish_batch() -> None:
+        items = [EVENT] * 1000
+        answers.append(await house.request("POST", "/api/events/batch", token=house.service(), body=items))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish_batch)
+        # After the first of these the batch may or may not have begun, after the second it has.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        other = await house.publish(EVENT)
+    ids = [result["eventId"] for result in answers[0].json["results"]]
+    assert ids == sorted(ids)
+    assert len(ids) == 1000
+    assert other.json["eventId"] < ids[-1]
+
+
+async def test_a_batch_whose_first_items_are_done_before_its_last_are_sent_is_answered_whole(house: Rooms) -> None:
+    batch = Batch(house.router)
+    event = decode_event(msgspec.json.encode(EVENT))
+    for _ in range(2):
+        batch.add(Publish(event, None))
+        await trio.testing.wait_all_tasks_blocked()
+    batch.add(Publish(event, None))
+    assert len(msgspec.json.decode(await batch.results(1.0))["results"]) == 3
 
 
 async def test_in_a_batch_only_the_ids_count(house: Rooms) -> None:
