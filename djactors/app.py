@@ -4,6 +4,8 @@
     root supervisor, in start order:
         users      a supervisor; an actor for each connected user
         router     every command, one commit a batch
+        clock      SLA alerts and daily summaries when they are due
+        retention  expiry, purging, the file's space
         engine     Engine.IO sessions and their heartbeat
         listener   the port
 
@@ -29,11 +31,17 @@ from datetime import UTC, datetime
 
 import trio
 
+from djactors.actors import retention, sla
 from djactors.actors.pid import PidIssuer
+from djactors.actors.retention import Keeping, Retention
 from djactors.actors.router import Router
+from djactors.actors.sla import Alarm, SlaClock
+from djactors.actors.slices import Asking
 from djactors.actors.users import Users
 from djactors.config import Settings, check_keys
 from djactors.domain.commands import Command, Outcome
+from djactors.domain.limits import Limits
+from djactors.edge.api import Api
 from djactors.edge.application import Application
 from djactors.edge.auth import authenticator
 from djactors.edge.engine import EngineServer, EngineSettings
@@ -41,7 +49,7 @@ from djactors.edge.gateway import Gateway, Services
 from djactors.edge.listener import Listener, ListenerLimits
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.origins import OriginPolicy
-from djactors.edge.routes import Api, Routes
+from djactors.edge.routes import Routes
 from djactors.kernel import (
     ActorRef,
     ChildCrashed,
@@ -49,6 +57,7 @@ from djactors.kernel import (
     ChildSpec,
     ChildStartFailed,
     ChildStatistics,
+    Exhausted,
     RestartIntensityExceeded,
     Supervisor,
     SupervisorEscalated,
@@ -167,7 +176,7 @@ class Server:
                 on_broken=self._broke,
             )
             try:
-                await self._serve(Store(database, self._now), task_status)
+                await self._serve(Store(database, self._now, self._limits()), task_status)
             finally:
                 await database.close(STORE_CLOSE_SECONDS)
 
@@ -178,7 +187,7 @@ class Server:
         )
         router_spec = ChildSpec(
             "router",
-            lambda: Router(store, users, self.telemetry, self.settings.commit_batch),
+            lambda: Router(store, users, self.telemetry, self.settings.commit_batch, alarm.bring_forward),
             mailbox_capacity=self.settings.router_mailbox,
         )
         # The engine and the listener stay the same objects when they are restarted; they reach the router through root.
@@ -187,12 +196,26 @@ class Server:
             [
                 ChildSpec("users", users.supervisor),
                 router_spec,
+                # One that keeps crashing is set aside alone: deadlines and purging can wait, people cannot.
+                ChildSpec(
+                    "clock",
+                    lambda: SlaClock(alarm, Asking(router, self.telemetry), self._now),
+                    mailbox_capacity=sla.MAILBOX,
+                    when_exhausted=Exhausted.QUARANTINE,
+                ),
+                ChildSpec(
+                    "retention",
+                    lambda: Retention(Asking(router, self.telemetry), store.reclaim_space, self._keeping(), self._now),
+                    mailbox_capacity=retention.MAILBOX,
+                    when_exhausted=Exhausted.QUARANTINE,
+                ),
                 ChildSpec("engine", lambda: engine),
                 ChildSpec("listener", lambda: listener),
             ],
             on_event=self._observe,
         )
         router: ActorRef[Command] = root.ref("router")
+        alarm = Alarm(root.ref("clock"))
         engine = self._engine(users, router, meta.epoch)
         listener = self._listen(engine, store, router, meta.epoch)
         self._root, self._listener = root, listener
@@ -212,6 +235,14 @@ class Server:
             await listener.drain(self.settings.drain_timeout)
             root.request_stop()
         self.telemetry.log.info("stopped")
+
+    def _limits(self) -> Limits:
+        settings = self.settings
+        return Limits(settings.daily_limit, settings.critical_beyond_limit, settings.collapse_bursts)
+
+    def _keeping(self) -> Keeping:
+        settings = self.settings
+        return Keeping(settings.history_days, settings.event_days, settings.suppression_days)
 
     async def _supervise(self, root: Supervisor, *, task_status: trio.TaskStatus[None]) -> None:
         try:

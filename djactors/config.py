@@ -55,7 +55,7 @@ class Settings:
     metrics_addresses: tuple[str, ...] = _setting(
         ("127.0.0.0/8", "::1/128"), "networks that may read /metrics; comma-separated; 0.0.0.0/0 opens it"
     )
-    test_events: bool = _setting(False, "accept the test: events on sockets; they are not built yet")
+    test_events: bool = _setting(False, "accept the test: events on sockets")
 
     ping_interval: float = _setting(25.0, "seconds between heartbeats (Socket.IO's own default)", low=0.1, high=300)
     ping_timeout: float = _setting(20.0, "seconds a client has to answer one", low=0.1, high=300)
@@ -100,6 +100,29 @@ class Settings:
     )
     command_timeout: float = _setting(15.0, "seconds a request waits for its commit; then 503", low=0.1, high=300)
     drain_timeout: float = _setting(10.0, "seconds that SIGTERM leaves for finishing", low=0, high=600)
+    daily_limit: int = _setting(100, "notifications for one user in one day (seed)", low=1, high=1_000_000_000)
+    critical_beyond_limit: bool = _setting(True, "CRITICAL ones pass beyond daily_limit; false holds them back, too")
+    collapse_bursts: bool = _setting(
+        False, "a notification replaces the unread one of the same type and job before it, and counts"
+    )
+    history_days: int = _setting(
+        7, "days that changes, and what has left an inbox, are kept for clients that come back", low=1, high=3650
+    )
+    event_days: int = _setting(
+        30, "days that domain events are kept; idempotency keys, which are theirs, need 30", low=30, high=3650
+    )
+    suppression_days: int = _setting(30, "days that is kept why somebody was not notified", low=1, high=3650)
+    emit_rate: float = _setting(
+        20.0, "events a second from one socket: more than a person clicks", low=0.1, high=1_000_000
+    )
+    emit_burst: int = _setting(
+        60, "events at once from one socket: what a page does when it comes back", low=1, high=1_000_000
+    )
+    post_rate: float = _setting(
+        10_000.0, "events posted a second from one address: all that one core commits", low=0.1, high=1_000_000
+    )
+    post_burst: int = _setting(20_000, "events posted at once from one address: twenty full batches", low=1, high=10**9)
+
     replay_limit: int = _setting(
         1000, "missed changes up to which a client is resumed; that is not built yet", low=1, high=100_000
     )

@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -32,11 +32,31 @@ class Store(Protocol):
         """Carry out commands in one commit. Raises StoreError when nothing was recorded."""
 
 
-class Router(Actor[Command]):
-    """See the module for the rules."""
+def _ignore(_: str) -> None:
+    """Nobody keeps time."""
 
-    def __init__(self, store: Store, users: Users, telemetry: Telemetry, batch_limit: int) -> None:
+
+class Router(Actor[Command]):
+    """See the module for the rules.
+
+    Args:
+        store: what commits.
+        users: who is connected.
+        telemetry: counts and logs.
+        batch_limit: commands in one commit.
+        on_alert: is told the moment of an SLA alert or a summary that a commit made the earliest; must not wait.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        users: Users,
+        telemetry: Telemetry,
+        batch_limit: int,
+        on_alert: Callable[[str], None] = _ignore,
+    ) -> None:
         self._store = store
+        self._on_alert = on_alert
         self._users = users
         self._telemetry = telemetry
         self.batch_limit = batch_limit
@@ -53,6 +73,8 @@ class Router(Actor[Command]):
                 envelope.fail(error)
             return
         self._users.deliver(recorded, trio.current_time())
+        if recorded.next_alert is not None:
+            self._on_alert(recorded.next_alert)
         for envelope, outcome in zip(batch, recorded.outcomes, strict=True):
             if isinstance(outcome, Exception):
                 self._failed(envelope, outcome)
@@ -94,5 +116,6 @@ class Router(Actor[Command]):
             self._telemetry.metrics.commands.labels(type(command).__name__, outcome).inc()
 
 
-def _tenant_of(command: Command) -> int:
-    return command.event.tenant_id if isinstance(command, Publish) else command.tenant_id
+def _tenant_of(command: Command) -> int | None:
+    """Whose command it was; None for those of the clock and of retention, which are the whole installation's."""
+    return command.event.tenant_id if isinstance(command, Publish) else getattr(command, "tenant_id", None)

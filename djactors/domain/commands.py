@@ -5,18 +5,25 @@ Plain values: the edge makes commands, the store carries them out, the actors pa
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from datetime import timedelta
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from djactors.domain.events import DomainEvent
+from djactors.domain.permissions import Person
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """Record a domain event and notify whom it concerns. Under a `key` a retry gets the first answer."""
+    """Record a domain event and notify whom it concerns. Under a `key` a retry gets the first answer.
+
+    `person` is who acts, where it is not a trusted service; `with_job` asks for the job as the answer.
+    """
 
     event: DomainEvent
     key: str | None = None
+    person: Person | None = None
+    with_job: bool = False
 
 
 class MarkRead(msgspec.Struct, frozen=True):
@@ -42,7 +49,38 @@ class Delete(msgspec.Struct, frozen=True):
     notification_id: int
 
 
-Command: TypeAlias = Publish | MarkRead | MarkAllRead | Delete
+class RaiseAlerts(msgspec.Struct, frozen=True):
+    """Send the SLA alerts that are due, for at most `limit` jobs."""
+
+    limit: int
+
+
+class SendSummaries(msgspec.Struct, frozen=True):
+    """Send the daily summaries that are due, to at most `limit` users."""
+
+    limit: int
+
+
+class ExpireSlice(msgspec.Struct, frozen=True):
+    """Take what has expired out of the inboxes, at most `limit` notifications."""
+
+    limit: int
+
+
+Purged: TypeAlias = Literal["changes", "notifications", "domain_events", "suppressions", "user_days"]
+"""What is kept for a time and then purged, by its table."""
+
+
+class PurgeSlice(msgspec.Struct, frozen=True):
+    """Delete what is older than `keep`, at most `limit` rows. `after` is the answer's of the slice before."""
+
+    table: Purged
+    keep: timedelta
+    limit: int
+    after: int = 0
+
+
+Command: TypeAlias = Publish | MarkRead | MarkAllRead | Delete | RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -61,7 +99,23 @@ class Counted(msgspec.Struct, frozen=True):
     count: int
 
 
-Outcome: TypeAlias = Published | Counted
+class Sliced(msgspec.Struct, frozen=True):
+    """A slice of the clock's or of retention's work is durable.
+
+    Attributes:
+        rows: how many rows it dealt with.
+        more: whether another slice is due at once.
+        next_due: the moment at which there will be something to do, as far as is known now.
+        after: what the next `PurgeSlice` of the table is to be given.
+    """
+
+    rows: int
+    more: bool
+    next_due: str | None = None
+    after: int = 0
+
+
+Outcome: TypeAlias = Published | Counted | Sliced
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -81,8 +135,10 @@ class Recorded(msgspec.Struct, frozen=True):
         outcomes: one for each command, in order; an exception where that command was refused or failed.
         changes: by tenant, in the order of their sequence numbers.
         unread: the unread count of every user whose count the commit touched, after it.
+        next_alert: the earliest moment that it gave the clock to wake at, an alert's or a summary's; None if none.
     """
 
     outcomes: list[Outcome | Exception]
     changes: dict[int, list[Change]]
     unread: dict[tuple[int, int], int]
+    next_alert: str | None = None

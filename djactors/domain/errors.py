@@ -17,7 +17,6 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     KEY_REUSED = "idempotency_key_reused"
-    NOT_IMPLEMENTED = "not_implemented"
     TOO_MANY_REQUESTS = "too_many_requests"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"

@@ -198,11 +198,20 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
     # First, because the other checks spell out the path to each value: long keys over many items would take for ever.
     if isinstance(event, NotificationRequested) and event.data is not None:
         _check_data(event.data)
+    check_values(event, body)
+    return event
+
+
+def check_values(value: msgspec.Struct, body: bytes | msgspec.Raw) -> None:
+    """Refuse what a struct's types let through: NUL in any text, times that leave the calendar in UTC.
+
+    Raises:
+        Refused: `invalid`, naming the field.
+    """
     # A NUL can only come as an escape: without one there is nothing to look for.
     if b"\\u" in bytes(body):
-        _check_texts(msgspec.structs.asdict(event), "")
-    _check_times(event)
-    return event
+        _check_texts(msgspec.structs.asdict(value), "")
+    _check_times(value)
 
 
 def decode_batch(body: bytes) -> list[msgspec.Raw]:
@@ -265,7 +274,7 @@ def _check_texts(value: object, field: str) -> None:
             _check_texts(item, f"{field}[{index}]")
 
 
-def _check_times(event: DomainEvent) -> None:
+def _check_times(event: msgspec.Struct) -> None:
     for field in ("occurred_at", "deadline"):
         moment = getattr(event, field, None)
         if moment is not None:

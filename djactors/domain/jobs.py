@@ -10,16 +10,44 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import JobAssigned, JobCreated
+from djactors.domain.events import (
+    CommentAdded,
+    JobApproved,
+    JobAssigned,
+    JobCompleted,
+    JobCreated,
+    JobDeadlineChanged,
+    JobRejected,
+    JobSubmitted,
+    JobUnwatched,
+    JobWatched,
+)
 from djactors.domain.times import utc_text
+
+JobEvent: TypeAlias = (
+    JobAssigned
+    | JobSubmitted
+    | JobApproved
+    | JobRejected
+    | JobCompleted
+    | JobDeadlineChanged
+    | CommentAdded
+    | JobWatched
+    | JobUnwatched
+)
+"""Events of a job that exists, or that is first heard of by one of them."""
 
 Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", "rejected", "completed"]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job of one tenant. `dj_id` is None for a job that was first heard of by its bare id. Times are UTC texts."""
+    """One job of one tenant. `dj_id` is None for a job that was first heard of by its bare id. Times are UTC texts.
+
+    The last three fields are the SLA clock's; see `sla`.
+    """
 
     tenant_id: int
     id: int
@@ -35,6 +63,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     approver_id: int | None = None
     manager_id: int | None = None
     deadline: str | None = None
+    next_alert_at: str | None = None
+    alerted_24h: str | None = None
+    alerted_overdue: str | None = None
 
     @property
     def label(self) -> str:
@@ -70,27 +101,29 @@ def dj_id(year: int, number: int) -> str:
 def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | None, now: str) -> Job:
     """The job that a `job.created` brings, under the id and the DJ number that the store settled.
 
-    `earlier` is what was heard of it by its bare id before; its state and assignee stay unless the event names one.
+    `earlier` is what was heard of it by its bare id before: its state and whatever the event does not name stay.
     """
-    status: Status = "open" if event.assignee_id is None else "assigned"
-    assignee_id = event.assignee_id
-    if earlier is not None and assignee_id is None:
-        status, assignee_id = earlier.status, earlier.assignee_id
+    if earlier is None:
+        earlier = first_heard_of(event.tenant_id, job_id, now)
+    named = event.assignee_id is not None
     return Job(
         tenant_id=event.tenant_id,
         id=job_id,
         dj_id=number,
         title=event.title,
-        status=status,
+        status="assigned" if named else earlier.status,
         project_id=event.project_id,
         job_type_id=event.job_type_id,
         requester_id=event.requester_id,
-        assignee_id=assignee_id,
-        approver_id=event.approver_id,
+        assignee_id=event.assignee_id if named else earlier.assignee_id,
+        approver_id=earlier.approver_id if event.approver_id is None else event.approver_id,
         manager_id=event.manager_id,
-        deadline=_text(event.deadline),
-        created_at=now if earlier is None else earlier.created_at,
+        deadline=earlier.deadline if event.deadline is None else _text(event.deadline),
+        created_at=earlier.created_at,
         updated_at=now,
+        next_alert_at=earlier.next_alert_at,
+        alerted_24h=earlier.alerted_24h,
+        alerted_overdue=earlier.alerted_overdue,
     )
 
 
@@ -107,9 +140,24 @@ def first_heard_of(tenant_id: int, job_id: int, now: str) -> Job:
     )
 
 
-def assigned(job: Job, event: JobAssigned, now: str) -> Job:
-    """The job after it was given to somebody."""
-    return msgspec.structs.replace(job, assignee_id=event.assignee_id, status="assigned", updated_at=now)
+def after(job: Job, event: JobEvent, now: str) -> Job:
+    """The job after an event; comments and watchers leave it as it is."""
+    match event:
+        case JobAssigned(assignee_id=assignee_id):
+            return replace(job, assignee_id=assignee_id, status="assigned", updated_at=now)
+        case JobSubmitted(approver_id=approver_id):
+            approver_id = job.approver_id if approver_id is None else approver_id
+            return replace(job, approver_id=approver_id, status="pending_approval", updated_at=now)
+        case JobApproved():
+            return replace(job, status="approved", updated_at=now)
+        case JobRejected():
+            return replace(job, status="rejected", updated_at=now)
+        case JobCompleted():
+            return replace(job, status="completed", updated_at=now)
+        case JobDeadlineChanged(deadline=deadline):
+            return replace(job, deadline=_text(deadline), updated_at=now)
+        case _:
+            return job
 
 
 def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> JobView:
@@ -147,13 +195,26 @@ MOVES: Mapping[str, tuple[Status, ...]] = {
 """From which states each move is allowed: the whole state machine, as the contract draws it."""
 
 
-def check_move(job: Job, move: str) -> None:
+_MOVE_OF: Mapping[type, str] = {
+    JobAssigned: "assign",
+    JobSubmitted: "submit",
+    JobApproved: "approve",
+    JobRejected: "reject",
+    JobCompleted: "complete",
+}
+"""Which event is which move; the others are none."""
+
+
+def check_move(job: Job, event: JobEvent) -> None:
     """Refuse a move that the job's state does not allow.
 
     Raises:
         Refused: `conflict`, with a message that says what is allowed.
     """
-    if job.status not in MOVES[move]:
+    if job.status == "open" and job.requester_id is None:
+        return  # a state that nobody told: see `first_heard_of`
+    move = _MOVE_OF.get(type(event))
+    if move is not None and job.status not in MOVES[move]:
         allowed = [name for name, states in MOVES.items() if job.status in states]
         raise Refused(
             Code.CONFLICT,

@@ -47,7 +47,7 @@ RULES: Mapping[NotificationType, Rule] = {
         Rule("approval_needed", "CRITICAL", (_A.APPROVER,), "{job} needs your approval"),
         Rule("approval_approved", "MEDIUM", (_A.REQUESTER,), "{job} approved"),
         Rule("approval_rejected", "HIGH", (_A.REQUESTER, _A.ASSIGNEE), "{job} rejected", "{words}"),
-        Rule("sla_alert_24h", "HIGH", (_A.ASSIGNEE,), "{job} is due in 24 hours"),
+        Rule("sla_alert_24h", "HIGH", (_A.ASSIGNEE,), "{job} is due within 24 hours"),
         Rule("sla_alert_overdue", "CRITICAL", (_A.ASSIGNEE, _A.MANAGER), "{job} is overdue"),
         Rule("comment_added", "MEDIUM", (_A.WATCHERS,), "{actor} commented on {job}", "{words}"),
         Rule("job_completed", "LOW", (_A.REQUESTER,), "{job} completed"),

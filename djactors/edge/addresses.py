@@ -18,22 +18,23 @@ class AddressCounts:
         self._counts: dict[str, int] = {}
 
     def __getitem__(self, peer: str) -> int:
-        return self._counts.get(_host_of(peer), 0)
+        return self._counts.get(host_of(peer), 0)
 
     def add(self, peer: str) -> None:
         """Count one more."""
-        host = _host_of(peer)
+        host = host_of(peer)
         self._counts[host] = self._counts.get(host, 0) + 1
 
     def remove(self, peer: str) -> None:
         """Count one that was added no longer."""
-        host = _host_of(peer)
+        host = host_of(peer)
         self._counts[host] -= 1
         if not self._counts[host]:
             del self._counts[host]
 
 
-def _host_of(peer: str) -> str:
+def host_of(peer: str) -> str:
+    """What counts as one address: an IPv6 host owns a whole /64 (RFC 6177)."""
     if ":" not in peer:
         return peer
     packed = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])

@@ -47,6 +47,7 @@ class Member(msgspec.Struct, frozen=True):
 
     tenant_id: int
     user_id: int
+    role: Role
     expires_at: int
 
 
@@ -67,7 +68,7 @@ class Identity(msgspec.Struct, frozen=True):
         """
         if self.user_id is None or self.tenant_id is None:
             raise Unauthorized("token_without_user", "the token names no user")
-        return Member(self.tenant_id, self.user_id, self.expires_at)
+        return Member(self.tenant_id, self.user_id, self.role, self.expires_at)
 
 
 LAST_MOMENT = 253_402_300_799

@@ -1,18 +1,21 @@
 """What clients emit: each Socket.IO event with its payload's shape and what becomes of it. The table of the contract.
 
-A payload is checked like an HTTP body: unknown fields are refused, ids are in range.
+A payload is checked like an HTTP body: unknown fields are refused, ids are in range. The `test:` events exist only
+where the server was started with them; a person makes and assigns jobs with them, under the same rules as over HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from djactors.domain.commands import Command, Delete, MarkAllRead, MarkRead
+from djactors.domain.commands import Command, Counted, Delete, MarkAllRead, MarkRead, Outcome, Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import Id
+from djactors.domain.events import Id, JobAssigned, JobCreated, Title, check_text
+from djactors.domain.permissions import Person
+from djactors.edge.auth import Member
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -33,42 +36,111 @@ class Refresh(_Payload, frozen=True):
     token: str
 
 
-def _read(payload: _One, tenant_id: int, user_id: int) -> Command:
-    return MarkRead(tenant_id, user_id, payload.notification_id)
+class _CreateJob(_Payload, frozen=True):
+    project_id: Id
+    job_type_id: Id
+    title: Title = "Test job"
+    assignee_id: Id | None = None
 
 
-def _read_all(payload: _All, tenant_id: int, user_id: int) -> Command:
-    if payload.user_id not in (None, user_id):
+class _AssignJob(_Payload, frozen=True):
+    job_id: Id
+    assignee_id: Id
+
+
+class _JobNumbers(msgspec.Struct, frozen=True, rename="camel"):
+    """What an ack takes from the job."""
+
+    id: int
+    dj_id: str | None
+
+
+_job_decoder = msgspec.json.Decoder(_JobNumbers)
+
+
+def _read(payload: _One, member: Member) -> Command:
+    return MarkRead(member.tenant_id, member.user_id, payload.notification_id)
+
+
+def _read_all(payload: _All, member: Member) -> Command:
+    if payload.user_id not in (None, member.user_id):
         raise not_found()
-    return MarkAllRead(tenant_id, user_id)
+    return MarkAllRead(member.tenant_id, member.user_id)
 
 
-def _delete(payload: _One, tenant_id: int, user_id: int) -> Command:
-    return Delete(tenant_id, user_id, payload.notification_id)
+def _delete(payload: _One, member: Member) -> Command:
+    return Delete(member.tenant_id, member.user_id, payload.notification_id)
 
 
-COMMANDS: Mapping[str, tuple[type[_Payload], Callable[[Any, int, int], Command]]] = {
+def _create_job(payload: _CreateJob, member: Member) -> Command:
+    check_text(payload.title, "title")
+    event = JobCreated(
+        tenant_id=member.tenant_id,
+        actor_id=member.user_id,
+        title=payload.title,
+        requester_id=member.user_id,
+        project_id=payload.project_id,
+        job_type_id=payload.job_type_id,
+        assignee_id=payload.assignee_id,
+    )
+    return Publish(event, person=Person(member.user_id, member.role), with_job=True)
+
+
+def _assign_job(payload: _AssignJob, member: Member) -> Command:
+    event = JobAssigned(
+        tenant_id=member.tenant_id,
+        actor_id=member.user_id,
+        job_id=payload.job_id,
+        assignee_id=payload.assignee_id,
+    )
+    return Publish(event, person=Person(member.user_id, member.role), with_job=True)
+
+
+_Row: TypeAlias = tuple[type[_Payload], Callable[[Any, Member], Command]]
+
+COMMANDS: Mapping[str, _Row] = {
     "notification:read": (_One, _read),
     "notification:read-all": (_All, _read_all),
     "notification:delete": (_One, _delete),
 }
 """Events that are a command to the inbox."""
 
+TEST_CREATE = "test:create-job"
+TEST_COMMANDS: Mapping[str, _Row] = {
+    TEST_CREATE: (_CreateJob, _create_job),
+    "test:assign-job": (_AssignJob, _assign_job),
+}
+"""Events that are there for trying things out, where the setting `test_events` is on."""
+
 REFRESH = "auth:refresh"
 """The event with which a client hands in a fresh token."""
 
 
-def command_of(name: str, args: Sequence[Any], tenant_id: int, user_id: int) -> Command:
+def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: bool = False) -> Command:
     """The command that an emitted event is.
 
     Raises:
         Refused: `invalid`, for an unknown event or a payload of the wrong shape; `not_found`, for somebody else's id.
     """
     found = COMMANDS.get(name)
+    if found is None and test_events:
+        found = TEST_COMMANDS.get(name)
     if found is None:
         raise Refused(Code.INVALID, f"unknown event {name[:50]!r}")
     shape, make = found
-    return make(payload_of(shape, args), tenant_id, user_id)
+    return make(payload_of(shape, args), member)
+
+
+def answer_of(name: str, outcome: Outcome) -> dict[str, Any]:
+    """What the ack of an event adds to `ok`, once its command is durable."""
+    match outcome:
+        case Counted(count=count):
+            return {"count": count}
+        case Published(answer=answer) if name == TEST_CREATE:
+            job = _job_decoder.decode(answer)
+            return {"jobId": job.id, "djId": job.dj_id}
+        case _:
+            return {}
 
 
 def payload_of(shape: type[Any], args: Sequence[Any]) -> Any:

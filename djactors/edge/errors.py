@@ -11,6 +11,7 @@ from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
 from djactors.edge.auth import Unauthorized
 from djactors.edge.http_messages import Response
+from djactors.edge.rate_limit import TooManyRequests
 from djactors.kernel import KernelError
 from djactors.store.errors import StoreError
 
@@ -23,7 +24,6 @@ STATUS: Mapping[Code, int] = {
     Code.KEY_REUSED: 422,
     Code.TOO_MANY_REQUESTS: 429,
     Code.INTERNAL: 500,
-    Code.NOT_IMPLEMENTED: 501,
     Code.UNAVAILABLE: 503,
 }
 """The one table from a code to its status."""
@@ -61,5 +61,6 @@ def error_response(error: Exception) -> Response:
     if status == 401:
         headers = (("www-authenticate", "Bearer"),)
     elif status in (429, 503):
-        headers = (("retry-after", str(RETRY_AFTER)),)
+        seconds = error.retry_after if isinstance(error, TooManyRequests) else RETRY_AFTER
+        headers = (("retry-after", str(seconds)),)
     return Response(status, error_body(code, message), headers=headers)

@@ -3,6 +3,7 @@
 Rules:
   * CONNECT is always answered: with `connect_error` where a retry cannot help, by closing the transport where it can.
   * Nothing here waits. Commands go to the router, which answers later; a socket has at most `MAX_PENDING` under way.
+  * A socket that goes too fast is refused event by event (token bucket); one that goes on all the same is closed.
   * An engine session belongs to the first user who connected on it: another user's token is refused there.
   * A token that runs out while connected is warned of, can be replaced in place, and else ends the connection after a
     grace.
@@ -17,16 +18,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import trio
+
 from djactors.actors.packets import AUTH_EXPIRING, unlogged
 from djactors.actors.users import Users
 from djactors.config import Settings
-from djactors.domain.commands import Command, Counted
+from djactors.domain.commands import Command
 from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.edge.auth import Authenticator, Member, Unauthorized
-from djactors.edge.commands import REFRESH, Refresh, command_of, payload_of
+from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
 from djactors.edge.errors import EXPECTED, error_of
+from djactors.edge.rate_limit import MAX_REFUSALS, TokenBucket, TooManyRequests
 from djactors.edge.session import Session
 from djactors.kernel import ActorRef, KernelError
 from djactors.protocol.encoded import EncodedPacket
@@ -94,7 +98,18 @@ class UserSocket:
 class Gateway:
     """The handler of one Engine.IO session. See the module for the rules."""
 
-    __slots__ = ("_logged", "_member", "_pending", "_protocol", "_services", "_socket", "_warned", "session")
+    __slots__ = (
+        "_bucket",
+        "_logged",
+        "_member",
+        "_pending",
+        "_protocol",
+        "_refused_in_a_row",
+        "_services",
+        "_socket",
+        "_warned",
+        "session",
+    )
 
     def __init__(self, session: Session, services: Services) -> None:
         self.session = session
@@ -105,6 +120,9 @@ class Gateway:
         self._pending = 0
         self._logged = 0
         self._warned = False
+        # Made with the first packet that counts: most sockets only listen.
+        self._bucket: TokenBucket | None = None
+        self._refused_in_a_row = 0
 
     # What the session calls
 
@@ -160,9 +178,28 @@ class Gateway:
 
     # The rest is ours
 
+    def _check_pace(self) -> None:
+        now = trio.current_time()
+        if self._bucket is None:
+            settings = self._services.settings
+            self._bucket = TokenBucket(settings.emit_rate, settings.emit_burst, now)
+        wait = self._bucket.take(now)
+        if wait > 0:
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row >= MAX_REFUSALS:
+                self.session.close("too_many_requests")
+            raise TooManyRequests(wait)
+        self._refused_in_a_row = 0
+
     def _connect(self, namespace: str, auth: dict[str, Any]) -> None:
         if namespace != NAMESPACE:
             self.session.send([self._protocol.refuse(namespace, "Invalid namespace")])
+            return
+        try:
+            self._check_pace()
+        except TooManyRequests:
+            # Only a loop connects and leaves so often.
+            self.session.close("too_many_requests")
             return
         try:
             member = self._identify(auth)
@@ -208,11 +245,12 @@ class Gateway:
         assert socket is not None
         assert member is not None
         try:
+            self._check_pace()
             if event.name == REFRESH:
                 self._acknowledge(socket, event, self._refresh(payload_of(Refresh, event.args), member))
                 return
             self._check_may_ask(member)
-            command = command_of(event.name, event.args, member.tenant_id, member.user_id)
+            command = command_of(event.name, event.args, member, test_events=self._services.settings.test_events)
             self._services.router.request_nowait(
                 command, lambda outcome, error: self._answered(socket, event, outcome, error)
             )
@@ -235,13 +273,12 @@ class Gateway:
         self._warned = False
         return {"expiresAt": _moment(member.expires_at)}
 
-    def _answered(self, socket: UserSocket, event: EventReceived, outcome: object, error: Exception | None) -> None:
+    def _answered(self, socket: UserSocket, event: EventReceived, outcome: Any, error: Exception | None) -> None:
         self._pending -= 1
         if error is not None:
             self._fail(socket, event, error)
         else:
-            assert isinstance(outcome, Counted)
-            self._acknowledge(socket, event, {"count": outcome.count})
+            self._acknowledge(socket, event, answer_of(event.name, outcome))
 
     def _acknowledge(self, socket: UserSocket, event: EventReceived, answer: dict[str, Any]) -> None:
         if event.ack_id is not None and socket.alive:

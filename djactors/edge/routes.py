@@ -8,58 +8,29 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import trio
 
 from djactors.actors.packets import offset
-from djactors.config import Settings
 from djactors.domain import events
-from djactors.domain.commands import Command, Counted, Delete, MarkAllRead, MarkRead, Publish, Published
+from djactors.domain.commands import Counted, Delete, MarkAllRead, MarkRead, Publish
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import MAX_ID, DomainEvent
+from djactors.domain.events import DomainEvent
 from djactors.domain.notifications import encode
-from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
+from djactors.edge.api import Api, Handler, Table
+from djactors.edge.auth import Identity
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response
 from djactors.edge.http_messages import Request, Response
-from djactors.kernel import ActorRef
-from djactors.store.store import Page, Store
-from djactors.telemetry import Telemetry
-
-PAGE = 20
-"""Notifications in a page (seed: "20 per page")."""
-
-MAX_PAGE = 100
-"""The most that one page may hold (contract)."""
+from djactors.edge.job_routes import JobRoutes
+from djactors.edge.requests import flag, header_key, number, page_size, path_id, query_of
+from djactors.store.store import Page
 
 ITEMS_PER_TURN = 32
 """Events of a batch that are decoded in one go. The largest take 0.1 ms each: a thousand held up the loop for 130."""
-
-MAX_KEY = 255
-"""Characters of an idempotency key (contract)."""
-
-Handler = Callable[[Request, dict[str, str]], Awaitable[Response]]
-
-
-@dataclass(frozen=True)
-class Api:
-    """What the handlers need.
-
-    `ready` says why the server is not ready, or None; `measure` brings the gauges up to date before they are read.
-    """
-
-    authenticator: Authenticator
-    router: ActorRef[Command]
-    store: Store
-    settings: Settings
-    telemetry: Telemetry
-    epoch: str
-    ready: Callable[[], str | None]
-    measure: Callable[[], None]
 
 
 class Routes:
@@ -69,21 +40,21 @@ class Routes:
         self._api = api
         self._networks = [ipaddress.ip_network(text) for text in api.settings.metrics_addresses]
         notification = r"/api/notifications/(?P<id>[0-9]{1,16})"
-        self._table: list[tuple[re.Pattern[str], Mapping[str, Handler]]] = [
-            (re.compile(pattern), handlers)
-            for pattern, handlers in (
-                ("/api/events", {"POST": self._publish}),
-                ("/api/events/batch", {"POST": self._publish_batch}),
-                ("/api/notifications", {"GET": self._list}),
-                ("/api/notifications/unread-count", {"GET": self._unread_count}),
-                ("/api/notifications/read-all", {"POST": self._read_all}),
-                (notification, {"DELETE": self._delete}),
-                (f"{notification}/read", {"POST": self._read}),
-                ("/healthz", {"GET": self._health}),
-                ("/readyz", {"GET": self._readiness}),
-                ("/metrics", {"GET": self._metrics}),
-            )
-        ]
+        rows: Table = (
+            ("/api/events", {"POST": self._publish}),
+            ("/api/events/batch", {"POST": self._publish_batch}),
+            ("/api/notifications", {"GET": self._list}),
+            ("/api/notifications/unread-count", {"GET": self._unread_count}),
+            ("/api/notifications/read-all", {"POST": self._read_all}),
+            (notification, {"DELETE": self._delete}),
+            (f"{notification}/read", {"POST": self._read}),
+            ("/healthz", {"GET": self._health}),
+            ("/readyz", {"GET": self._readiness}),
+            ("/metrics", {"GET": self._metrics}),
+            ("/api/admin/suppressions", {"GET": self._suppressions}),
+            *JobRoutes(api).table,
+        )
+        self._table = [(re.compile(pattern), handlers) for pattern, handlers in rows]
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, whatever it asks for."""
@@ -107,37 +78,23 @@ class Routes:
         )
         return response
 
-    # Who asks
-
-    def _identity(self, request: Request) -> Identity:
-        scheme, _, token = (request.header("authorization") or "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
-        return self._api.authenticator.identify(token.strip())
-
-    def _member(self, request: Request) -> Member:
-        return self._identity(request).member()
-
-    def _publisher(self, request: Request) -> Identity:
-        identity = self._identity(request)
-        if identity.role != "service":
-            raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
-        return identity
-
     # Publishing
 
     async def _publish(self, request: Request, _: dict[str, str]) -> Response:
-        publisher = self._publisher(request)
-        _query(request)
-        command = _publish_command(request.body, publisher, _header_key(request))
-        published = await self._ask(command)
+        publisher = self._api.publisher(request)
+        query_of(request)
+        self._api.check_pace(request)
+        command = _publish_command(request.body, publisher, header_key(request))
+        published = await self._api.publish(command)
         return Response(200 if published.repeated else 201, published.answer)
 
     async def _publish_batch(self, request: Request, _: dict[str, str]) -> Response:
-        publisher = self._publisher(request)
-        _query(request)
+        publisher = self._api.publisher(request)
+        query_of(request)
+        items = events.decode_batch(request.body)
+        self._api.check_pace(request, max(1, len(items)))
         batch = Batch(self._api.router)
-        for place, item in enumerate(events.decode_batch(request.body), start=1):
+        for place, item in enumerate(items, start=1):
             if place % ITEMS_PER_TURN == 0:
                 await trio.lowlevel.checkpoint()
             try:
@@ -149,12 +106,11 @@ class Routes:
     # The inbox
 
     async def _list(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._member(request)
-        query = _query(request, "limit", "before", "unread")
-        limit = _number(query, "limit", PAGE, MAX_PAGE)
-        before = _number(query, "before", None, MAX_ID)
-        unread_only = _flag(query, "unread")
-        assert limit is not None
+        member = self._api.member(request)
+        query = query_of(request, "limit", "before", "unread")
+        limit = page_size(query)
+        before = number(query, "before")
+        unread_only = flag(query, "unread")
         page = await self._api.store.page(
             member.tenant_id, member.user_id, limit=limit, before=before, unread_only=unread_only
         )
@@ -169,35 +125,42 @@ class Routes:
         }
 
     async def _unread_count(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._member(request)
-        _query(request)
+        member = self._api.member(request)
+        query_of(request)
         state = await self._api.store.snapshot(member.tenant_id, member.user_id)
         return Response(200, encode({"count": state.unread, "offset": offset(self._api.epoch, state.seq)}))
 
     async def _read(self, request: Request, found: dict[str, str]) -> Response:
-        member = self._member(request)
-        _query(request)
-        return await self._count(MarkRead(member.tenant_id, member.user_id, _id(found)))
+        member = self._api.member(request)
+        query_of(request)
+        return await self._count(MarkRead(member.tenant_id, member.user_id, path_id(found)))
 
     async def _read_all(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._member(request)
-        _query(request)
+        member = self._api.member(request)
+        query_of(request)
         return await self._count(MarkAllRead(member.tenant_id, member.user_id))
 
     async def _delete(self, request: Request, found: dict[str, str]) -> Response:
-        member = self._member(request)
-        _query(request)
-        return await self._count(Delete(member.tenant_id, member.user_id, _id(found)))
+        member = self._api.member(request)
+        query_of(request)
+        return await self._count(Delete(member.tenant_id, member.user_id, path_id(found)))
 
     async def _count(self, command: MarkRead | MarkAllRead | Delete) -> Response:
         counted: Counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
         return Response(200, encode({"ok": True, "count": counted.count}))
 
-    async def _ask(self, command: Publish) -> Published:
-        published: Published = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
-        return published
-
     # The operator
+
+    async def _suppressions(self, request: Request, _: dict[str, str]) -> Response:
+        admin = self._api.admin(request)
+        query = query_of(request, "userId", "limit", "before")
+        user_id = number(query, "userId")
+        if user_id is None:
+            raise Refused(Code.INVALID, "userId: is missing: whose suppressions?")
+        page = await self._api.store.suppressions(
+            admin.tenant_id, user_id, before=number(query, "before"), limit=page_size(query)
+        )
+        return Response(200, encode(page))
 
     async def _health(self, request: Request, _: dict[str, str]) -> Response:
         return Response(200, b'{"status":"ok"}')
@@ -228,46 +191,6 @@ def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key:
     if header_key is not None and event.id not in (None, header_key):
         raise Refused(Code.INVALID, "id: differs from the Idempotency-Key header: send one of them, or both alike")
     return Publish(event, header_key or event.id)
-
-
-def _header_key(request: Request) -> str | None:
-    key = request.header("idempotency-key")
-    if key is None:
-        return None
-    if not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
-        raise Refused(Code.INVALID, f"Idempotency-Key: must be 1 to {MAX_KEY} printable ASCII characters")
-    return key
-
-
-def _query(request: Request, *known: str) -> dict[str, str]:
-    for name in request.query:
-        if name not in known:
-            allowed = ", ".join(known) or "none"
-            raise Refused(Code.INVALID, f"unknown query parameter {name[:50]!r}; allowed: {allowed}")
-    return request.query
-
-
-def _number(query: dict[str, str], name: str, default: int | None, high: int) -> int | None:
-    text = query.get(name)
-    if text is None:
-        return default
-    if re.fullmatch(r"[0-9]{1,16}", text) is None or not 1 <= int(text) <= high:
-        raise Refused(Code.INVALID, f"{name}: must be a whole number from 1 to {high}")
-    return int(text)
-
-
-def _flag(query: dict[str, str], name: str) -> bool:
-    text = query.get(name, "false")
-    if text not in ("true", "false"):
-        raise Refused(Code.INVALID, f"{name}: must be true or false")
-    return text == "true"
-
-
-def _id(found: dict[str, str]) -> int:
-    number = int(found["id"])
-    if not 1 <= number <= MAX_ID:
-        raise not_found()
-    return number
 
 
 def _wrong_method(handlers: Mapping[str, Handler]) -> Response:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from djactors.app import Server
 from djactors.config import Settings
 from djactors.domain.commands import Publish
-from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, Role, UserUpserted
+from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, Role, TenantUpserted, UserUpserted
 from djactors.operations.tokens import sign
 
 TENANT = 1
@@ -24,10 +25,13 @@ PEOPLE: tuple[tuple[int, str, Role], ...] = (
     (4, "Nok Approver", "manager"),
     (5, "Admin", "admin"),
 )
-JOBS = (
-    ("Banner Design - Q1 Campaign", 2),
-    ("Packaging - Spring Edition", 3),
-    ("Landing Page - Summer Sale", None),
+DUE_IN = timedelta(minutes=3)
+"""Until the one deadline of the demo: time to start watching, and not long to wait."""
+
+JOBS: tuple[tuple[str, int | None, timedelta | None], ...] = (
+    ("Banner Design - Q1 Campaign", 2, None),
+    ("Packaging - Spring Edition", 3, DUE_IN),
+    ("Landing Page - Summer Sale", None, None),
 )
 
 WATCHER = (
@@ -43,14 +47,15 @@ WATCHER = (
 
 async def prepare(server: Server) -> list[str]:
     """Seed the tenant through the same door that backends use; return the lines to print."""
-    for event in _events():
+    for event in _events(datetime.now(UTC)):
         await server.publish([Publish(event)])
     return list(_lines(server.url, server.settings))
 
 
-def _events() -> Sequence[DomainEvent]:
+def _events(now: datetime) -> Sequence[DomainEvent]:
     requester, approver = PEOPLE[0][0], PEOPLE[3][0]
     return [
+        TenantUpserted(tenant_id=TENANT, name="Demo Studio", time_zone="Asia/Bangkok"),
         *(UserUpserted(tenant_id=TENANT, user_id=user_id, name=name, role=role) for user_id, name, role in PEOPLE),
         *(
             JobCreated(
@@ -61,8 +66,9 @@ def _events() -> Sequence[DomainEvent]:
                 assignee_id=assignee,
                 approver_id=approver,
                 manager_id=approver,
+                deadline=None if due_in is None else now + due_in,
             )
-            for title, assignee in JOBS
+            for title, assignee, due_in in JOBS
         ),
     ]
 
@@ -78,7 +84,9 @@ def _lines(url: str, settings: Settings) -> Sequence[str]:
         lines.append(f"  {name}: {watch_line(url, token)}")
     service = sign(settings, tenant_id=TENANT, role="service", ttl=TOKEN_SECONDS)
     body = msgspec.json.encode(JobAssigned(tenant_id=TENANT, actor_id=1, job_id=1, assignee_id=2)).decode()
-    lines += ["", f"Assign a job to {PEOPLE[1][1]}:", f"  {curl_line(url, service, body)}", ""]
+    minutes = DUE_IN // timedelta(minutes=1)
+    due = f"{JOBS[1][0]} is due in {minutes} minutes: {PEOPLE[2][1]} and {PEOPLE[3][1]} are told when it is overdue."
+    lines += ["", f"Assign a job to {PEOPLE[1][1]}:", f"  {curl_line(url, service, body)}", "", due, ""]
     return lines
 
 

@@ -24,6 +24,8 @@ _UPSERT_NUMBER = """INSERT INTO job_numbers (tenant_id, year, last_number) VALUE
 _INSERT_WATCHER = """INSERT INTO job_watchers (tenant_id, job_id, user_id, created_at) VALUES (?, ?, ?, ?)
     ON CONFLICT (tenant_id, job_id, user_id) DO NOTHING"""
 
+_DELETE_WATCHER = "DELETE FROM job_watchers WHERE tenant_id = ? AND job_id = ? AND user_id = ?"
+
 
 class JobRows:
     """The jobs that one transaction has read or changed."""
@@ -37,6 +39,7 @@ class JobRows:
         self._dirty: dict[tuple[int, int], Job] = {}
         self._dirty_numbers: set[tuple[int, int]] = set()
         self._new_watchers: list[tuple[int, int, int]] = []
+        self._gone_watchers: list[tuple[int, int, int]] = []
 
     def get(self, tenant_id: int, job_id: int) -> Job | None:
         """The job as it stands in this transaction."""
@@ -85,6 +88,15 @@ class JobRows:
         self._new_watchers.extend((tenant_id, job_id, user_id) for user_id in new)
         self._watchers[tenant_id, job_id] = tuple(sorted(now.union(new)))
 
+    def unwatch(self, tenant_id: int, job_id: int, user_id: int) -> None:
+        """Stage a watcher's leaving."""
+        left = tuple(watcher for watcher in self.watchers(tenant_id, job_id) if watcher != user_id)
+        self._watchers[tenant_id, job_id] = left
+        row = (tenant_id, job_id, user_id)
+        if row in self._new_watchers:
+            self._new_watchers.remove(row)
+        self._gone_watchers.append(row)
+
     def flush(self, now: str) -> None:
         """Write what is staged."""
         run = self._connection.executemany
@@ -94,6 +106,9 @@ class JobRows:
         if self._dirty_numbers:
             run(_UPSERT_NUMBER, [(*key, self._numbers[key]) for key in sorted(self._dirty_numbers)])
             self._dirty_numbers.clear()
+        if self._gone_watchers:
+            run(_DELETE_WATCHER, self._gone_watchers)
+            self._gone_watchers.clear()
         if self._new_watchers:
             run(_INSERT_WATCHER, [(*row, now) for row in self._new_watchers])
             self._new_watchers.clear()

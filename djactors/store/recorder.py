@@ -23,20 +23,26 @@ from djactors.domain import events
 from djactors.domain.commands import (
     Command,
     Delete,
+    ExpireSlice,
     MarkAllRead,
     MarkRead,
     Outcome,
     Publish,
     Published,
+    PurgeSlice,
+    RaiseAlerts,
     Recorded,
+    SendSummaries,
 )
 from djactors.domain.errors import Code, Refused
-from djactors.domain.notifications import HISTORY, NULL, Draft, Notification, encode
+from djactors.domain.limits import Limits
+from djactors.domain.notifications import encode
 from djactors.domain.rules import TRIGGERS
 from djactors.domain.times import utc_text
-from djactors.store import marks, workflow
+from djactors.store import alerts, marks, notices, retention, workflow
 from djactors.store.errors import storage_failure
-from djactors.store.unit import Tenant, UnitOfWork
+from djactors.store.notices import Entry, Suppressed
+from djactors.store.unit import UnitOfWork
 
 SELECT_KEY = "SELECT id, fingerprint, answer FROM domain_events WHERE tenant_id = ? AND idempotency_key = ?"
 
@@ -45,31 +51,26 @@ class _LateRefusalError(Exception):
     """A command was refused after it had staged something: the batch must be taken apart."""
 
 
-class _Entry(msgspec.Struct, frozen=True, rename="camel"):
-    id: int
-    user_id: int
-    type: str
-
-
-class _Suppressed(msgspec.Struct, frozen=True, rename="camel"):
-    user_id: int
-    reason: str
-
-
 class _Answer(msgspec.Struct, frozen=True, rename="camel"):
     """The body of a 201: contract, `POST /api/events`."""
 
     event_id: int
     seq: int
-    notifications: list[_Entry]
-    suppressed: list[_Suppressed]
+    notifications: list[Entry]
+    suppressed: list[Suppressed]
 
 
 class Recorder:
-    """Carries out commands on a connection that is inside a transaction. `now` gives the wall clock's aware time."""
+    """Carries out commands on a connection that is inside a transaction.
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    Args:
+        now: the wall clock's aware time.
+        limits: how much a user is told.
+    """
+
+    def __init__(self, now: Callable[[], datetime], limits: Limits | None = None) -> None:
         self._now = now
+        self._limits = Limits() if limits is None else limits
 
     def record(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch as one unit of work, without savepoints.
@@ -87,17 +88,20 @@ class Recorder:
                 if unit.writes != before:
                     raise _LateRefusalError from refused
                 outcomes.append(refused)
+        notices.settle_summaries(unit)
         unit.flush()
-        return Recorded(outcomes, unit.changes, unit.unread)
+        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch with a savepoint around each command; one that fails has its exception as its outcome."""
         whole = Recorded([], {}, {})
+        next_alerts: list[str] = []
         for command in commands:
             connection.execute("SAVEPOINT command")
             unit = self._unit(connection)
             try:
                 outcome: Outcome | Exception = self._carry_out(unit, command)
+                notices.settle_summaries(unit)
                 unit.flush()
             except Exception as error:  # the savepoint supervises: whatever a command does wrong is its own
                 if not connection.in_transaction or _is_storage_failure(error):
@@ -108,13 +112,14 @@ class Recorder:
                 for tenant_id, changes in unit.changes.items():
                     whole.changes.setdefault(tenant_id, []).extend(changes)
                 whole.unread.update(unit.unread)
+                if unit.next_alert is not None:
+                    next_alerts.append(unit.next_alert)
             connection.execute("RELEASE command")
             whole.outcomes.append(outcome)
-        return whole
+        return msgspec.structs.replace(whole, next_alert=min(next_alerts, default=None))
 
     def _unit(self, connection: sqlite3.Connection) -> UnitOfWork:
-        now = self._now()
-        return UnitOfWork(connection, utc_text(now), utc_text(now + HISTORY))
+        return UnitOfWork(connection, self._now(), self._limits)
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome:
         match command:
@@ -126,6 +131,14 @@ class Recorder:
                 return marks.mark_all_read(unit, command)
             case Delete():
                 return marks.delete(unit, command)
+            case RaiseAlerts():
+                return alerts.raise_alerts(unit, command)
+            case SendSummaries():
+                return alerts.send_summaries(unit, command)
+            case ExpireSlice():
+                return retention.expire_slice(unit, command)
+            case PurgeSlice():
+                return retention.purge_slice(unit, command)
 
 
 def _is_storage_failure(error: Exception) -> bool:
@@ -144,17 +157,19 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
                     Code.KEY_REUSED, f"the key {key!r} was used for another event: send each event under its own key"
                 )
             return Published(earlier[0], earlier[2], repeated=True)
-    told, job_id, announce = workflow.apply(unit, event)
+    come = workflow.apply(unit, event, command.person)
+    told, job_id = come.told, None if come.job is None else come.job.id
     tenant = unit.ensure_tenant(event.tenant_id)
     event_id = unit.next_id("domain_events")
     kind = events.event_type(event)
-    entries = [_notify(unit, tenant, event_id, draft) for draft in told.drafts]
-    announce(tenant)
-    for user_id, reason in told.suppressed:
-        row = (unit.next_id("suppressions"), tenant.id, user_id, event_id, TRIGGERS.get(kind, kind), reason, unit.now)
-        unit.add_suppression(row)
-    suppressed = [_Suppressed(user_id, reason) for user_id, reason in told.suppressed]
-    answer = encode(_Answer(event_id, tenant.last_seq, entries, suppressed))
+    entries, held = notices.tell(unit, tenant, event_id, told.drafts, job_id)
+    come.announce(tenant)
+    left_out = TRIGGERS.get(kind, kind)
+    suppressed = [notices.suppress(unit, tenant, user, event_id, left_out, why) for user, why in told.suppressed] + held
+    if command.with_job and come.job is not None:
+        answer = encode(workflow.view(unit, come.job))
+    else:
+        answer = encode(_Answer(event_id, tenant.last_seq, entries, suppressed))
     occurred = unit.now if event.occurred_at is None else utc_text(event.occurred_at)
     stored = None if key is None else answer.decode()
     unit.add_event(
@@ -168,29 +183,3 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
 def _stored_answer(unit: UnitOfWork, tenant_id: int, key: str) -> tuple[int, str, bytes] | None:
     row = unit.connection.execute(SELECT_KEY, (tenant_id, key)).fetchone()
     return None if row is None else (row[0], row[1], row[2].encode())
-
-
-def _notify(unit: UnitOfWork, tenant: Tenant, event_id: int, draft: Draft) -> _Entry:
-    notification_id = unit.next_id("notifications")
-    user = unit.ensure_user(tenant.id, draft.user_id)
-    data = NULL if draft.data is None else msgspec.Raw(draft.data)
-    body = Notification(notification_id, draft.type, draft.priority, draft.title, draft.message, data, unit.now)
-    seq = unit.log(tenant, user.id, "new", encode(body), notification_id)
-    unit.count_unread(user, +1)
-    unit.add_notification(
-        (
-            notification_id,
-            tenant.id,
-            user.id,
-            event_id,
-            draft.type,
-            draft.priority,
-            draft.title,
-            draft.message,
-            None if draft.data is None else draft.data.decode(),
-            unit.now,
-            unit.expires,
-            seq,
-        )
-    )
-    return _Entry(notification_id, user.id, draft.type)

@@ -9,11 +9,14 @@ from functools import partial
 import msgspec
 
 from djactors.domain.commands import Change, Command, Recorded
+from djactors.domain.jobs import JobView, Status
+from djactors.domain.limits import Limits
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.store import inbox, log
+from djactors.store import inbox, job_lists, log, retention
 from djactors.store.database import Database
 from djactors.store.errors import StoreError
 from djactors.store.inbox import Snapshot, StoredNotification
+from djactors.store.job_lists import JobPage, SuppressionPage
 from djactors.store.recorder import Recorder
 
 
@@ -26,6 +29,13 @@ class Page(msgspec.Struct, frozen=True):
     seq: int
 
 
+RECLAIMED_PAGES = 128
+"""Pages given back in one commit: half a MiB, a few milliseconds of the writer."""
+
+FREE_PAGES_KEPT = 256
+"""Free pages left in the file, 1 MiB: the next notifications would only make it grow again."""
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -36,11 +46,12 @@ class Store:
     Args:
         database: open, migrated.
         now: the wall clock, as an aware time.
+        limits: how much a user is told.
     """
 
-    def __init__(self, database: Database, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, database: Database, now: Callable[[], datetime] = _now, limits: Limits | None = None) -> None:
         self._database = database
-        self._recorder = Recorder(now)
+        self._recorder = Recorder(now, limits)
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
         """Carry out commands in one commit; durable when this returns.
@@ -82,6 +93,41 @@ class Store:
         """What the user may see of what came after the sequence number `since`, in order, at most `limit`."""
         return await self._database.read(
             partial(log.changes_since, tenant_id=tenant_id, user_id=user_id, since=since, limit=limit)
+        )
+
+    async def reclaim_space(self) -> int:
+        """Give some of the file's free pages back to the file system, while nobody waits; how many are left to give.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        if self._database.statistics().writes_queued:
+            return await self._database.read(partial(retention.reclaimable, keep=FREE_PAGES_KEPT))
+        return await self._database.write(partial(retention.reclaim, pages=RECLAIMED_PAGES, keep=FREE_PAGES_KEPT))
+
+    async def job(self, tenant_id: int, job_id: int) -> JobView | None:
+        """One job of the tenant, or None."""
+        return await self._database.read(partial(job_lists.job, tenant_id=tenant_id, job_id=job_id))
+
+    async def jobs(
+        self, tenant_id: int, *, assignee_id: int | None, status: Status | None, before: int | None, limit: int
+    ) -> JobPage:
+        """The `limit` newest jobs with an id below `before`, of one assignee or all, in one state or all."""
+        return await self._database.read(
+            partial(
+                job_lists.page,
+                tenant_id=tenant_id,
+                assignee_id=assignee_id,
+                status=status,
+                before=before,
+                limit=limit,
+            )
+        )
+
+    async def suppressions(self, tenant_id: int, user_id: int, *, before: int | None, limit: int) -> SuppressionPage:
+        """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
+        return await self._database.read(
+            partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
         )
 
     async def meta(self) -> inbox.Meta:

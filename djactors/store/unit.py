@@ -14,10 +14,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import datetime
 
+from djactors.domain import sla
 from djactors.domain.commands import Change
 from djactors.domain.errors import Code, Refused
 from djactors.domain.jobs import Job
+from djactors.domain.limits import Limits, day_of
+from djactors.domain.notifications import HISTORY
+from djactors.domain.times import utc_text
+from djactors.store.days import DayRows, UserDay
 from djactors.store.jobs import JobRows
 
 SELECT_TENANT = "SELECT name, time_zone, job_numbering, last_job_id, last_seq FROM tenants WHERE id = ?"
@@ -32,10 +38,12 @@ _INSERT_USER = """INSERT INTO users (id, tenant_id, name, role, unread_count, cr
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_USER = "UPDATE users SET name = ?, role = ?, unread_count = ?, updated_at = ? WHERE id = ?"
 _UPDATE_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
+_INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
+    VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, idempotency_key, fingerprint,
     answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
-    data, created_at, expires_at, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    data, created_at, expires_at, seq, job_id, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_SUPPRESSION = """INSERT INTO suppressions (id, tenant_id, user_id, event_id, type, reason, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, created_at)
@@ -88,15 +96,23 @@ class User:
 class UnitOfWork:
     """What one transaction on one connection reads, stages and writes.
 
-    `now` is the time text of all its rows, `expires` the one at which its notifications leave the inbox.
+    `moment` is the time of all its rows and `now` its text, `expires` the one at which its notifications leave the
+    inbox. `next_alert` is the earliest moment that it gave the clock, `wanted_summaries` the days of users from whom
+    something was held back.
     """
 
-    def __init__(self, connection: sqlite3.Connection, now: str, expires: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits) -> None:
         self.connection = connection
-        self.now = now
-        self.expires = expires
+        self.moment = moment
+        self.now = utc_text(moment)
+        self.expires = utc_text(moment + HISTORY)
+        self.limits = limits
         self.writes = 0
+        self.next_alert: str | None = None
+        self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self.jobs = JobRows(connection)
+        self.days = DayRows(connection)
+        self._dates: dict[str, str] = {}
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, str], tuple[int, str, bytes]] = {}
@@ -104,6 +120,7 @@ class UnitOfWork:
         self._users: dict[int, User | None] = {}
         self._counters: dict[str, int] = {}
         self._dirty_counters: set[str] = set()
+        self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[object, ...]] = []
         self._suppressions: list[tuple[object, ...]] = []
@@ -160,6 +177,13 @@ class UnitOfWork:
         row.dirty = True
         self.writes += 1
 
+    def today(self, tenant: Tenant, user_id: int) -> UserDay:
+        """What a user was told on this day of the tenant's. Whoever changes it puts it back into `days`."""
+        date = self._dates.get(tenant.time_zone)
+        if date is None:
+            date = self._dates[tenant.time_zone] = day_of(tenant.time_zone, self.moment)
+        return self.days.get(tenant.id, user_id, date)
+
     def count_unread(self, user: User, difference: int) -> None:
         """Change a user's unread count."""
         user.unread += difference
@@ -207,10 +231,25 @@ class UnitOfWork:
         self._suppressions.append(row)
         self.writes += 1
 
+    def add_comment(self, tenant_id: int, job_id: int, author_id: int | None, text: str) -> int:
+        """Stage a comment; return its id."""
+        comment_id = self.next_id("job_comments")
+        self._comments.append((comment_id, tenant_id, job_id, author_id, text, self.now))
+        return comment_id
+
     def save_job(self, job: Job) -> None:
-        """Stage a job's new state."""
+        """Stage a job's new state, and tell the clock when to look at it."""
+        before = job.next_alert_at
+        job = sla.scheduled(job)
+        if job.next_alert_at != before:
+            self.wake_clock(job.next_alert_at)
         self.jobs.put(job)
         self.writes += 1
+
+    def wake_clock(self, moment: str | None) -> None:
+        """Have the clock look at what is due no later than at this moment."""
+        if moment is not None and (self.next_alert is None or moment < self.next_alert):
+            self.next_alert = moment
 
     def flush(self) -> None:
         """Write everything that is staged, parents before children."""
@@ -221,7 +260,9 @@ class UnitOfWork:
             run(_UPDATE_COUNTER, [(self._counters[name], name) for name in sorted(self._dirty_counters)])
             self._dirty_counters.clear()
         self.jobs.flush(self.now)
+        self.days.flush()
         for statement, rows in (
+            (_INSERT_COMMENT, self._comments),
             (_INSERT_EVENT, self._events),
             (_INSERT_NOTIFICATION, self._notifications),
             (_INSERT_SUPPRESSION, self._suppressions),

@@ -16,6 +16,7 @@ from djactors.actors.users import Users
 from djactors.config import Settings
 from djactors.domain.commands import Change, Command, Publish, Recorded
 from djactors.domain.events import JobCreated, NotificationRequested
+from djactors.domain.limits import Limits
 from djactors.kernel import ActorRef, ChildSpec, Supervisor
 from djactors.protocol.encoded import EncodedPacket
 from djactors.store.database import Database
@@ -178,7 +179,8 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
     settings = Settings(**options)
     telemetry = Telemetry(make_logger("json", "critical"))
     async with await Database.open(path, threads=InlineRunner) as database:
-        store = GatedStore(Store(database, lambda: datetime(2026, 1, 27, 10, 30, tzinfo=UTC)))
+        now = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
+        store = GatedStore(Store(database, lambda: now, Limits(daily_limit=settings.daily_limit)))
         pids = PidIssuer(EPOCH, b"k" * 32, lambda size: b"n" * size)
         users = Users(store, EPOCH, pids, settings, telemetry)
         router = ChildSpec(

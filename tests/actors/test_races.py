@@ -105,7 +105,7 @@ def _deliver(house: House, recorded: list[Recorded]) -> None:
 
 
 async def test_an_overflow_is_counted_once_and_the_log_is_read_in_slices(path: Path, autojump_clock):
-    async with running(path, user_mailbox=1) as house:
+    async with running(path, user_mailbox=1, daily_limit=1000) as house:
         socket = await house.connected(11)
         recorded = [await house.store.store.record([note(11), job()] * 60) for _ in range(10)]
         recorded += [await house.store.store.record([MarkRead(1, 11, 1)])]

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from djactors.domain import jobs
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import JobAssigned, JobCreated
+from djactors.domain.events import (
+    CommentAdded,
+    JobApproved,
+    JobAssigned,
+    JobCompleted,
+    JobCreated,
+    JobDeadlineChanged,
+    JobRejected,
+    JobSubmitted,
+    JobUnwatched,
+    JobWatched,
+)
 from djactors.domain.jobs import Job
 from djactors.domain.times import TIME_WIDTH, from_text, utc_text
 
@@ -21,7 +32,7 @@ EVENT = JobCreated(tenant_id=1, title="Banner Design", requester_id=2)
 
 def job(status: jobs.Status = "open", **changes: object) -> Job:
     return msgspec.structs.replace(
-        jobs.first_heard_of(1, 5, THEN), **{"status": status, "dj_id": "DJ-2026-0005", **changes}
+        jobs.first_heard_of(1, 5, THEN), **{"status": status, "dj_id": "DJ-2026-0005", "requester_id": 2, **changes}
     )
 
 
@@ -36,15 +47,42 @@ ALLOWED = {
 """The contract: open → assigned → pending_approval → approved | rejected → completed; a rejected job may be reassigned
 or submitted again; completion from any state but pending_approval."""
 
+MOVES: dict[str, jobs.JobEvent] = {
+    "assign": JobAssigned(tenant_id=1, job_id=5, assignee_id=4),
+    "submit": JobSubmitted(tenant_id=1, job_id=5, approver_id=4),
+    "approve": JobApproved(tenant_id=1, job_id=5),
+    "reject": JobRejected(tenant_id=1, job_id=5, reason="Too dark"),
+    "complete": JobCompleted(tenant_id=1, job_id=5),
+}
+OTHERS: list[jobs.JobEvent] = [
+    JobDeadlineChanged(tenant_id=1, job_id=5, deadline=None),
+    CommentAdded(tenant_id=1, job_id=5, text="x"),
+    JobWatched(tenant_id=1, job_id=5, user_id=4),
+    JobUnwatched(tenant_id=1, job_id=5, user_id=4),
+]
+
 
 @pytest.mark.parametrize("status", ALLOWED)
-@pytest.mark.parametrize("move", ["assign", "submit", "approve", "reject", "complete"])
+@pytest.mark.parametrize("event", OTHERS, ids=lambda event: type(event).__name__)
+def test_what_is_no_move_is_allowed_in_every_state_and_keeps_it(status: jobs.Status, event: jobs.JobEvent):
+    jobs.check_move(job(status), event)
+    assert jobs.after(job(status), event, NOW).status == status
+
+
+def test_a_state_that_nobody_told_forbids_nothing():
+    """A job that was first heard of by a comment is open for want of anything better."""
+    for event in MOVES.values():
+        jobs.check_move(job("open", requester_id=None), event)
+
+
+@pytest.mark.parametrize("status", ALLOWED)
+@pytest.mark.parametrize("move", MOVES)
 def test_the_state_decides_which_moves_are_allowed(status: jobs.Status, move: str):
     if move in ALLOWED[status]:
-        jobs.check_move(job(status), move)
+        jobs.check_move(job(status), MOVES[move])
         return
     with pytest.raises(Refused) as caught:
-        jobs.check_move(job(status), move)
+        jobs.check_move(job(status), MOVES[move])
     assert caught.value.code is Code.CONFLICT
     head, _, allowed = caught.value.message.partition("; allowed: ")
     assert head == f"DJ-2026-0005 is {status}: {move} is not allowed"
@@ -80,7 +118,7 @@ def test_the_deadline_is_kept_as_utc_text():
 
 def test_an_assignment_changes_the_assignee_the_state_and_the_time_alone():
     before = job("rejected", requester_id=2, assignee_id=3)
-    after = jobs.assigned(before, JobAssigned(tenant_id=1, job_id=5, assignee_id=4), NOW)
+    after = jobs.after(before, JobAssigned(tenant_id=1, job_id=5, assignee_id=4), NOW)
     assert after == msgspec.structs.replace(before, status="assigned", assignee_id=4, updated_at=NOW)
 
 

@@ -47,7 +47,7 @@ def job(**changes: int | str | None) -> Job:
         ("approval_needed", "CRITICAL", [APPROVER], "DJ-2026-0005 needs your approval", "Banner Design"),
         ("approval_approved", "MEDIUM", [REQUESTER], "DJ-2026-0005 approved", "Banner Design"),
         ("approval_rejected", "HIGH", [REQUESTER, ASSIGNEE], "DJ-2026-0005 rejected", WORDS),
-        ("sla_alert_24h", "HIGH", [ASSIGNEE], "DJ-2026-0005 is due in 24 hours", "Banner Design"),
+        ("sla_alert_24h", "HIGH", [ASSIGNEE], "DJ-2026-0005 is due within 24 hours", "Banner Design"),
         ("sla_alert_overdue", "CRITICAL", [ASSIGNEE, MANAGER], "DJ-2026-0005 is overdue", "Banner Design"),
         ("comment_added", "MEDIUM", [WATCHER_1, WATCHER_2], "Mary commented on DJ-2026-0005", WORDS),
         ("job_completed", "LOW", [REQUESTER], "DJ-2026-0005 completed", "Banner Design"),

@@ -13,7 +13,8 @@ from tests.edge_api.sockets import Client
 
 @pytest.fixture
 async def house(tmp_path: Path, autojump_clock: object) -> AsyncIterator[Rooms]:
-    async with rooms(tmp_path) as opened:
+    # As fast as a test likes: how fast a socket may be is tested with the limits.
+    async with rooms(tmp_path, emit_burst=10_000) as opened:
         yield opened
 
 

@@ -17,10 +17,12 @@ from djactors.actors.router import Router
 from djactors.actors.users import Users
 from djactors.config import Settings
 from djactors.domain.commands import Command
+from djactors.domain.limits import Limits
+from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Services
 from djactors.edge.http_messages import Request, Response
-from djactors.edge.routes import Api, Routes
+from djactors.edge.routes import Routes
 from djactors.kernel import ActorRef, ChildSpec, Supervisor
 from djactors.operations.tokens import sign
 from djactors.store import migrate
@@ -198,13 +200,14 @@ class Broken:
 
 @asynccontextmanager
 async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
-    """Open them on a new database in `folder`; settings as keywords."""
-    configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **settings)
+    """Open them on a new database in `folder`; settings as keywords. Nobody is too fast or told too much here."""
+    generous = {"emit_burst": 100_000, "daily_limit": 100_000}
+    configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
     clock = Clock()
     path = folder / "inbox.db"
     migrate.apply(path, now=clock.now)
     async with await Database.open(path, threads=InlineRunner) as database:
-        store = Broken(Store(database, clock.now))
+        store = Broken(Store(database, clock.now, Limits(daily_limit=configured.daily_limit)))
         users = Users(store, "epochepochep", PidIssuer("epochepochep", b"k" * 32, bytes), configured, Telemetry())
         root = Supervisor(
             "test",

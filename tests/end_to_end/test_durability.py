@@ -14,6 +14,8 @@ from tests.serving import Answer, ServedProcess, make_token, service_token, serv
 TENANT, USER = 1, 7
 PRODUCERS = 8
 ACKNOWLEDGED_BEFORE_THE_KILL = 60
+# All go to one user, who is to get every one.
+ENVIRONMENT = {"DJACTORS_DAILY_LIMIT": "1000"}
 
 
 def event(number: int) -> dict[str, Any]:
@@ -66,13 +68,13 @@ async def test_a_killed_server_keeps_what_it_acknowledged_once(tmp_path: Path, r
             if len(acknowledged) >= ACKNOWLEDGED_BEFORE_THE_KILL + 20 * round_:
                 enough.set()
 
-    async with serving(tmp_path) as server, trio.open_nursery() as nursery:
+    async with serving(tmp_path, environment=ENVIRONMENT) as server, trio.open_nursery() as nursery:
         for _ in range(PRODUCERS):
             nursery.start_soon(produce, server)
         await enough.wait()
         server.kill()
 
-    async with serving(tmp_path) as server:
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
         stored = await inbox(server)
         titles = [item["title"] for item in stored]
         assert len(titles) == len(set(titles))

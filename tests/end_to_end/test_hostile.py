@@ -145,7 +145,7 @@ BAD_BODIES: dict[str, tuple[bytes, int]] = {
     "invalid-utf8": (b'{"type":"job.created","tenantId":1,"title":"\xff","requesterId":1}', 400),
     "empty": (b"", 400),
     "not-json": (b"hello", 400),
-    "not-yet": (b'{"type":"job.completed","tenantId":1,"jobId":1}', 501),
+    "no-approver": (b'{"type":"job.submitted","tenantId":1,"jobId":1}', 400),
 }
 
 
@@ -166,7 +166,7 @@ async def test_bad_input_gets_a_clear_error_and_stores_nothing(server: ServedPro
 
 async def test_one_bad_item_does_not_sink_a_batch(server: ServedProcess) -> None:
     batch: list[object] = [
-        {"type": "job.assigned", "tenantId": 1, "jobId": number + 1, "assigneeId": 1} for number in range(1000)
+        {"type": "job.assigned", "tenantId": 1, "jobId": number + 1, "assigneeId": number + 1} for number in range(1000)
     ]
     batch[400] = {"type": "job.assigned", "tenantId": 1, "jobId": 401, "assigneeId": "nobody"}
     answer = await server.request("POST", "/api/events/batch", token=service_token(), body=batch)
@@ -175,5 +175,7 @@ async def test_one_bad_item_does_not_sink_a_batch(server: ServedProcess) -> None
     assert len(results) == 1000
     assert [place for place, result in enumerate(results) if "error" in result] == [400]
     assert "assigneeId" in results[400]["error"]["message"]
-    counted = await server.request("GET", "/api/notifications/unread-count", token=make_token(tenant_id=1, user_id=1))
-    assert counted.json["count"] == 999
+    told = [result["notifications"][0]["userId"] for result in results if "error" not in result]
+    assert told == [number for number in range(1, 1001) if number != 401]
+    counted = await server.request("GET", "/api/notifications/unread-count", token=make_token(tenant_id=1, user_id=999))
+    assert counted.json["count"] == 1

@@ -19,6 +19,7 @@ from djactors.config import Settings
 from djactors.edge.auth import authenticator
 from djactors.store import migrate
 from djactors.store.lock import DatabaseLock
+from djactors.store.migrate import read_migrations
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 
@@ -142,14 +143,15 @@ def test_no_token_is_made_that_a_server_with_a_public_key_would_refuse() -> None
 
 def test_migrate_makes_a_database_and_then_has_nothing_to_do() -> None:
     first = run("migrate", "--database", "new.db", secret=None)
-    assert first.stdout == "applied 0001_initial.sql\nnew.db is up to date\n"
+    applied = "".join(f"applied {migration.name}\n" for migration in read_migrations())
+    assert first.stdout == f"{applied}new.db is up to date\n"
     assert run("migrate", "--database", "new.db", secret=None).stdout == "new.db is up to date\n"
     assert run("migrate", "--database", "new.db", "--check", secret=None).stdout == "new.db is up to date\n"
 
 
 def test_migrate_check_of_what_is_behind_says_so_and_makes_nothing() -> None:
     result = run("migrate", "--database", "new.db", "--check", secret=None)
-    assert result.stdout == "pending 0001_initial.sql\n"
+    assert result.stdout == "".join(f"pending {migration.name}\n" for migration in read_migrations())
     assert "djactors migrate --database new.db" in complaint(result)
     assert list(Path().iterdir()) == []
 

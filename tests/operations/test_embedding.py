@@ -64,7 +64,14 @@ async def test_commands_can_be_given_from_inside(tmp_path: Path) -> None:
             await server.publish([MarkRead(1, 8, 1)])
         tree = server.statistics()
         assert tree is not None
-        assert [child.name for child in tree.children] == ["users", "router", "engine", "listener"]
+        assert [child.name for child in tree.children] == [
+            "users",
+            "router",
+            "clock",
+            "retention",
+            "engine",
+            "listener",
+        ]
 
 
 async def test_two_servers_on_two_files_live_side_by_side(tmp_path: Path) -> None:

@@ -11,14 +11,19 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast, get_args
 
 import click
+import msgspec
 import pytest
 import trio
 
 from djactors.cli import main
 from djactors.config import Settings, environment_name
-from djactors.edge.commands import COMMANDS, REFRESH
+from djactors.domain.events import Common, DomainEvent
+from djactors.domain.rules import RULES, Rule
+from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS
+from djactors.edge.job_routes import JobRoutes
 from djactors.store.unit import NAMES
 from tests.clients.driver import HERE as CLIENTS
 from tests.serving import make_token, serving
@@ -61,7 +66,7 @@ def test_every_command_and_option_is_documented(command: click.Command) -> None:
         assert f"[{parameter.opts[0]}" in row
 
 
-@pytest.mark.parametrize("event", [*COMMANDS, REFRESH, *NAMES.values()])
+@pytest.mark.parametrize("event", [*COMMANDS, *TEST_COMMANDS, REFRESH, *NAMES.values()])
 def test_every_socket_event_is_documented(event: str) -> None:
     assert f"`{event}`" in README
 
@@ -72,6 +77,30 @@ def test_every_route_is_documented() -> None:
     assert len(routes) > 5
     for path, method in routes:
         assert re.search(rf"{method} {path}\b", README), f"{method} {path}"
+
+
+def test_every_job_route_is_documented() -> None:
+    # A table of routes needs nothing of what its handlers will use.
+    rows = JobRoutes(cast(Any, None)).table
+    assert len(rows) > 5
+    for pattern, handlers in rows:
+        path = re.sub(r"\(\?P<id>[^)]*\)", "{id}", pattern)
+        for method in handlers:
+            assert re.search(rf"`{method} {re.escape(path)}[`?]", README), f"{method} {path}"
+
+
+@pytest.mark.parametrize("kind", get_args(DomainEvent), ids=lambda kind: kind.__name__)
+def test_every_domain_event_is_documented_with_its_fields(kind: type[msgspec.Struct]) -> None:
+    config = kind.__struct_config__
+    [row] = [line for line in README.splitlines() if line.startswith(f"| `{config.tag}` |")]
+    for field in msgspec.structs.fields(kind):
+        if field.name not in Common.__struct_fields__:
+            assert f"`{field.encode_name}{'' if field.required else '?'}`" in row
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.type)
+def test_every_notification_type_is_documented_with_its_priority(rule: Rule) -> None:
+    assert f"| `{rule.type}` | {rule.priority} |" in README
 
 
 def test_ci_runs_the_test_command() -> None:

@@ -287,20 +287,60 @@ def test_a_user_who_came_with_an_earlier_command_of_the_batch_belongs_to_that_te
     assert desk.fell_back == 0
 
 
+OF_UNKNOWN = [
+    JobAssigned(tenant_id=T, job_id=5, assignee_id=11),
+    JobSubmitted(tenant_id=T, job_id=5, approver_id=12),
+    JobApproved(tenant_id=T, job_id=5),
+    JobRejected(tenant_id=T, job_id=5),
+    JobCompleted(tenant_id=T, job_id=5),
+    JobDeadlineChanged(tenant_id=T, job_id=5, deadline=None),
+    CommentAdded(tenant_id=T, job_id=5, text="x"),
+    JobWatched(tenant_id=T, job_id=5, user_id=11),
+    JobUnwatched(tenant_id=T, job_id=5, user_id=11),
+]
+STATES = ["assigned", "pending_approval", "approved", "rejected", "completed", "open", "open", "open", "open"]
+
+
+@pytest.mark.parametrize("event", OF_UNKNOWN, ids=lambda event: type(event).__name__)
+def test_an_unknown_job_is_a_typing_error_where_djactors_numbers(desk: Desk, event: DomainEvent):
+    desk.publish(created())
+    assert desk.refusal(event).code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("decided", [True, False])
 @pytest.mark.parametrize(
-    "event",
-    [
-        JobSubmitted(tenant_id=T, job_id=5),
-        JobApproved(tenant_id=T, job_id=5),
-        JobRejected(tenant_id=T, job_id=5),
-        JobCompleted(tenant_id=T, job_id=5),
-        JobDeadlineChanged(tenant_id=T, job_id=5, deadline=None),
-        CommentAdded(tenant_id=T, job_id=5, text="x"),
-        JobWatched(tenant_id=T, job_id=5, user_id=11),
-        JobUnwatched(tenant_id=T, job_id=5, user_id=11),
-        TenantUpserted(tenant_id=T, name="Acme"),
-    ],
-    ids=lambda event: type(event).__name__,
+    ("event", "status"), list(zip(OF_UNKNOWN, STATES, strict=True)), ids=lambda value: str(value)[:12]
 )
-def test_what_is_not_implemented_yet_says_so_and_leaves_nothing(desk: Desk, event: DomainEvent):
-    assert desk.refusal(event).code is Code.NOT_IMPLEMENTED
+def test_elsewhere_it_is_recorded_from_what_the_event_says(desk: Desk, event: DomainEvent, status: str, decided: bool):
+    if decided:
+        desk.publish(created(job_id=77))
+    desk.publish(event)
+    assert job(desk, 5)[:4] == (None, "Job 5", status, None)
+    # What a comment or a watcher tells of its state is nothing, and that forbids nothing.
+    if status == "open":
+        desk.publish(JobApproved(tenant_id=T, job_id=5))
+        assert job(desk, 5)[2] == "approved"
+
+
+def test_what_was_heard_of_a_job_stays_when_it_is_created(desk: Desk):
+    deadline = datetime(2026, 3, 1, tzinfo=UTC)
+    desk.publish(JobDeadlineChanged(tenant_id=T, job_id=5, deadline=deadline))
+    desk.publish(JobSubmitted(tenant_id=T, job_id=5, approver_id=12))
+    desk.publish(created(job_id=5))
+    assert desk.rows("SELECT status, approver_id, deadline FROM jobs") == [
+        ("pending_approval", 12, "2026-03-01T00:00:00.000000Z")
+    ]
+    assert desk.publish(JobApproved(tenant_id=T, job_id=5))["notifications"]
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "..", "/etc/passwd", "Asia", "Asia/Bangkok ", ""])
+def test_a_time_zone_that_is_none_is_refused(desk: Desk, name: str):
+    refused = desk.refusal(TenantUpserted(tenant_id=T, name="Acme", time_zone=name))
+    assert refused.code is Code.INVALID
+    assert refused.message.startswith("timeZone")
+
+
+def test_a_tenant_keeps_its_time_zone_when_an_upsert_names_none(desk: Desk):
+    desk.publish(TenantUpserted(tenant_id=T, name="Acme", time_zone="Asia/Bangkok"))
+    desk.publish(TenantUpserted(tenant_id=T, name="Acme & Sons"))
+    assert desk.rows("SELECT name, time_zone FROM tenants") == [("Acme & Sons", "Asia/Bangkok")]

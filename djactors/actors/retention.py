@@ -1,0 +1,140 @@
+"""Retention: takes what has expired out of the inboxes, purges what is kept no longer, and gives the file's space back.
+
+A round is a sequence of slices, each a commit of bounded size with a pause behind it, so that others get their turn:
+
+    expire ── purge changes, notifications, domain events, suppressions, days ── reclaim space ── sleep
+
+It sleeps until the next notification expires, but at least `SHORTEST_SLEEP`: what expires meanwhile leaves together.
+Asked to stop, it stops after the slice in hand; the next start goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import trio
+
+from djactors.actors.slices import Asking, Unavailable
+from djactors.domain.commands import ExpireSlice, Purged, PurgeSlice
+from djactors.domain.times import from_text
+from djactors.kernel import Actor
+from djactors.store.errors import StoreError
+
+SLICE = 500
+"""Rows in one commit: some 10 ms of the writer, in which others wait."""
+
+PAUSE = 0.05
+"""Seconds between slices: a fifth of the writer's time at most, and still some 8,000 rows a second."""
+
+SHORTEST_SLEEP = 60.0
+"""Seconds. Nobody minds that a notification of 30 days stays a minute longer; a commit for each would be many."""
+
+FIRST_ROUND = 10.0
+"""Seconds after a start: whoever comes back goes first."""
+
+LONGEST_SLEEP = 3600.0
+"""Seconds. What is purged has no moment of its own, and a machine that was suspended notices within an hour."""
+
+MAILBOX = 1
+"""A round says all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long things are kept, in days; the settings of the same names."""
+
+    history_days: float = 7
+    event_days: float = 30
+    suppression_days: float = 30
+
+    def plan(self) -> tuple[tuple[Purged, timedelta], ...]:
+        """What is purged, in this order: the log before the notifications that it points at."""
+        history = timedelta(days=self.history_days)
+        return (
+            ("changes", history),
+            ("notifications", history),
+            ("domain_events", timedelta(days=self.event_days)),
+            ("suppressions", timedelta(days=self.suppression_days)),
+            ("user_days", history),
+        )
+
+
+class Round:
+    """Time for the next round."""
+
+
+ROUND = Round()
+
+
+class Retention(Actor[Round]):
+    """See the module for how it works.
+
+    Args:
+        ask: how to have commands recorded.
+        reclaim_space: gives some free pages back; how many are left to give. May raise `StoreError`.
+        keeping: how long things are kept.
+        now: the wall clock, as an aware time.
+    """
+
+    def __init__(
+        self,
+        ask: Asking,
+        reclaim_space: Callable[[], Awaitable[int]],
+        keeping: Keeping,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._ask = ask
+        self._reclaim_space = reclaim_space
+        self._keeping = keeping
+        self._now = now
+
+    async def on_start(self) -> None:
+        """Begin when the rush of a start is over."""
+        self.idle_after = FIRST_ROUND
+
+    def on_idle(self) -> bool:
+        """The sleep is over."""
+        self.ref.tell_nowait(ROUND)
+        return False
+
+    async def on_message(self, message: Round) -> None:
+        """One round."""
+        try:
+            next_expiry = await self._expire()
+            for table, keep in self._keeping.plan():
+                await self._purge(table, keep)
+            await self._reclaim()
+        except Unavailable as error:
+            self.idle_after = error.pause
+        else:
+            self.idle_after = self._sleep_until(next_expiry)
+
+    async def _expire(self) -> str | None:
+        sliced = await self._ask(ExpireSlice(SLICE))
+        while sliced.more and self.ref.alive:
+            await trio.sleep(PAUSE)
+            sliced = await self._ask(ExpireSlice(SLICE))
+        return sliced.next_due
+
+    async def _purge(self, table: Purged, keep: timedelta) -> None:
+        sliced = await self._ask(PurgeSlice(table, keep, SLICE))
+        while sliced.more and self.ref.alive:
+            await trio.sleep(PAUSE)
+            sliced = await self._ask(PurgeSlice(table, keep, SLICE, sliced.after))
+
+    async def _reclaim(self) -> None:
+        try:
+            left = await self._reclaim_space()
+            while left and self.ref.alive:
+                await trio.sleep(PAUSE)
+                left = await self._reclaim_space()
+        except StoreError as error:
+            raise self._ask.failed("reclaim_space", error) from error
+
+    def _sleep_until(self, moment: str | None) -> float:
+        if moment is None:
+            return LONGEST_SLEEP
+        left = (from_text(moment) - self._now()).total_seconds()
+        return min(max(left, SHORTEST_SLEEP), LONGEST_SLEEP)

@@ -1,0 +1,86 @@
+"""What the handlers of all routes share: who asks, how fast, and the way to the router and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+import trio
+
+from djactors.config import Settings
+from djactors.domain.commands import Command, Publish, Published
+from djactors.domain.errors import Code, Refused
+from djactors.edge.addresses import host_of
+from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
+from djactors.edge.http_messages import Request, Response
+from djactors.edge.rate_limit import AddressLimit
+from djactors.kernel import ActorRef
+from djactors.store.store import Store
+from djactors.telemetry import Telemetry
+
+Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
+Table: TypeAlias = tuple[tuple[str, Mapping[str, Handler]], ...]
+"""Rows of a pattern for the whole path, and a handler for each method."""
+
+
+class Api:
+    """What the handlers need.
+
+    `ready` says why the server is not ready, or None; `measure` brings the gauges up to date before they are read.
+    """
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        router: ActorRef[Command],
+        store: Store,
+        settings: Settings,
+        telemetry: Telemetry,
+        epoch: str,
+        ready: Callable[[], str | None],
+        measure: Callable[[], None],
+    ) -> None:
+        self.router = router
+        self.store = store
+        self.settings = settings
+        self.telemetry = telemetry
+        self.epoch = epoch
+        self.ready = ready
+        self.measure = measure
+        self._authenticator = authenticator
+        self._post_limit = AddressLimit(settings.post_rate, settings.post_burst)
+
+    def identity(self, request: Request) -> Identity:
+        """Who the request's token speaks for. Raises Unauthorized."""
+        scheme, _, token = (request.header("authorization") or "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
+        return self._authenticator.identify(token.strip())
+
+    def member(self, request: Request) -> Member:
+        """The person whom the request's token names. Raises Unauthorized."""
+        return self.identity(request).member()
+
+    def publisher(self, request: Request) -> Identity:
+        """The service whose token it is. Raises Unauthorized, or Refused: `forbidden`."""
+        identity = self.identity(request)
+        if identity.role != "service":
+            raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
+        return identity
+
+    def admin(self, request: Request) -> Member:
+        """The admin whose token it is. Raises Unauthorized, or Refused: `forbidden`."""
+        identity = self.identity(request)
+        if identity.role != "admin":
+            raise Refused(Code.FORBIDDEN, "only an admin may see this: use a token with the role admin")
+        return identity.member()
+
+    def check_pace(self, request: Request, count: int = 1) -> None:
+        """Refuse an address that publishes too fast: after who it is, before what it costs."""
+        self._post_limit.check(host_of(request.peer), trio.current_time(), count)
+
+    async def publish(self, command: Publish) -> Published:
+        """Have the router record an event. Raises Refused, KernelError or StoreError."""
+        published: Published = await self.router.ask_nowait(command, self.settings.command_timeout)
+        return published

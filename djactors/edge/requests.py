@@ -1,0 +1,79 @@
+"""What routes read from a request beside its body: query parameters, ids in the path, the idempotency key.
+
+Each raises `Refused` with a message that names the parameter and what it must be.
+"""
+
+from __future__ import annotations
+
+import re
+
+from djactors.domain.errors import Code, Refused, not_found
+from djactors.domain.events import MAX_ID
+from djactors.edge.http_messages import Request
+
+PAGE = 20
+"""Items in a page (seed: "20 per page")."""
+
+MAX_PAGE = 100
+"""The most that one page may hold (contract)."""
+
+MAX_KEY = 255
+"""Characters of an idempotency key (contract)."""
+
+
+def header_key(request: Request) -> str | None:
+    """The `Idempotency-Key` header."""
+    key = request.header("idempotency-key")
+    if key is None:
+        return None
+    if not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        raise Refused(Code.INVALID, f"Idempotency-Key: must be 1 to {MAX_KEY} printable ASCII characters")
+    return key
+
+
+def query_of(request: Request, *known: str) -> dict[str, str]:
+    """The query parameters; one that the route does not know is refused like an unknown field."""
+    for name in request.query:
+        if name not in known:
+            allowed = ", ".join(known) or "none"
+            raise Refused(Code.INVALID, f"unknown query parameter {name[:50]!r}; allowed: {allowed}")
+    return request.query
+
+
+def number(query: dict[str, str], name: str, high: int = MAX_ID) -> int | None:
+    """A whole number from 1 to `high`, or None where the parameter is missing."""
+    text = query.get(name)
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,16}", text) is None or not 1 <= int(text) <= high:
+        raise Refused(Code.INVALID, f"{name}: must be a whole number from 1 to {high}")
+    return int(text)
+
+
+def page_size(query: dict[str, str]) -> int:
+    """The parameter `limit`."""
+    return number(query, "limit", MAX_PAGE) or PAGE
+
+
+def flag(query: dict[str, str], name: str) -> bool:
+    """A parameter that is true or false; false where it is missing."""
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise Refused(Code.INVALID, f"{name}: must be true or false")
+    return text == "true"
+
+
+def choice(query: dict[str, str], name: str, choices: tuple[str, ...]) -> str | None:
+    """One of a few words, or None where the parameter is missing."""
+    text = query.get(name)
+    if text is not None and text not in choices:
+        raise Refused(Code.INVALID, f"{name}: must be one of {', '.join(choices)}")
+    return text
+
+
+def path_id(found: dict[str, str]) -> int:
+    """The id in the path; one that nothing can have is answered like a missing one."""
+    value = int(found["id"])
+    if not 1 <= value <= MAX_ID:
+        raise not_found()
+    return value

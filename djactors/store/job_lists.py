@@ -1,0 +1,138 @@
+"""Jobs as people read them, and why somebody was not notified: plain functions of a connection, for `Database.read`.
+
+A list and its sequence number are of one snapshot.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from djactors.domain.jobs import JobView, Status
+
+_COLUMNS = """j.id, j.dj_id, j.title, j.project_id, j.job_type_id, j.status, j.requester_id, j.assignee_id, u.name,
+    j.approver_id, j.manager_id, j.deadline, j.created_at, j.updated_at"""
+_FROM = f"SELECT {_COLUMNS} FROM jobs j LEFT JOIN users u ON u.id = j.assignee_id WHERE j.tenant_id = :tenant"
+_NEWEST = "AND j.id < :before ORDER BY j.id DESC LIMIT :limit"
+
+# The primary key of jobs.
+SELECT_JOB = f"{_FROM} AND j.id = :id"
+SELECT_ALL = f"{_FROM} {_NEWEST}"
+# idx_jobs_status, idx_jobs_assignee, idx_jobs_assignee_status; each read backwards: no sorting.
+SELECT_BY_STATUS = f"{_FROM} AND j.status = :status {_NEWEST}"
+SELECT_BY_ASSIGNEE = f"{_FROM} AND j.assignee_id = :assignee {_NEWEST}"
+SELECT_BY_ASSIGNEE_AND_STATUS = f"{_FROM} AND j.assignee_id = :assignee AND j.status = :status {_NEWEST}"
+# The primary key of job_watchers.
+SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_id = ? ORDER BY user_id"
+SELECT_SEQ = "SELECT last_seq FROM tenants WHERE id = ?"
+# idx_suppressions_user, read backwards.
+SELECT_SUPPRESSIONS = """SELECT id, user_id, event_id, type, reason, created_at FROM suppressions
+    WHERE tenant_id = ? AND user_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""
+
+HOT_QUERIES: Mapping[str, str] = MappingProxyType(
+    {
+        "job": SELECT_JOB,
+        "jobs": SELECT_ALL,
+        "jobs_by_status": SELECT_BY_STATUS,
+        "jobs_by_assignee": SELECT_BY_ASSIGNEE,
+        "jobs_by_assignee_and_status": SELECT_BY_ASSIGNEE_AND_STATUS,
+        "watchers": SELECT_WATCHERS,
+    }
+)
+"""What a request may run, by name: each is served by the index named above it."""
+
+_ABOVE_ALL_IDS = 2**63 - 1
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """A page of jobs, newest first, from one snapshot."""
+
+    items: list[JobView]
+    next_before: int | None
+    seq: int
+
+
+class Suppression(msgspec.Struct, frozen=True, rename="camel"):
+    """Why one user was not notified of one event."""
+
+    id: int
+    user_id: int
+    event_id: int
+    type: str
+    reason: str
+    created_at: str
+
+
+class SuppressionPage(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of suppressions, newest first."""
+
+    items: list[Suppression]
+    next_before: int | None
+
+
+def job(connection: sqlite3.Connection, *, tenant_id: int, job_id: int) -> JobView | None:
+    """One job of the tenant, or None."""
+    row = connection.execute(SELECT_JOB, {"tenant": tenant_id, "id": job_id}).fetchone()
+    return None if row is None else _view(connection, tenant_id, row)
+
+
+def page(
+    connection: sqlite3.Connection,
+    *,
+    tenant_id: int,
+    assignee_id: int | None,
+    status: Status | None,
+    before: int | None,
+    limit: int,
+) -> JobPage:
+    """The `limit` newest jobs with an id below `before`, of one assignee or all, in one state or all."""
+    if assignee_id is None:
+        query = SELECT_ALL if status is None else SELECT_BY_STATUS
+    else:
+        query = SELECT_BY_ASSIGNEE if status is None else SELECT_BY_ASSIGNEE_AND_STATUS
+    wanted = {
+        "tenant": tenant_id,
+        "assignee": assignee_id,
+        "status": status,
+        "before": _ABOVE_ALL_IDS if before is None else before,
+        "limit": limit + 1,
+    }
+    rows = connection.execute(query, wanted).fetchall()
+    items = [_view(connection, tenant_id, row) for row in rows[:limit]]
+    found = connection.execute(SELECT_SEQ, (tenant_id,)).fetchone()
+    return JobPage(items, items[-1].id if len(rows) > limit else None, 0 if found is None else found[0])
+
+
+def suppressions(
+    connection: sqlite3.Connection, *, tenant_id: int, user_id: int, before: int | None, limit: int
+) -> SuppressionPage:
+    """The `limit` newest suppressions of a user with an id below `before`."""
+    above = _ABOVE_ALL_IDS if before is None else before
+    rows = connection.execute(SELECT_SUPPRESSIONS, (tenant_id, user_id, above, limit + 1)).fetchall()
+    items = [Suppression(*row) for row in rows[:limit]]
+    return SuppressionPage(items, items[-1].id if len(rows) > limit else None)
+
+
+def _view(connection: sqlite3.Connection, tenant_id: int, row: tuple[Any, ...]) -> JobView:
+    names = (
+        "id",
+        "dj_id",
+        "title",
+        "project_id",
+        "job_type_id",
+        "status",
+        "requester_id",
+        "assignee_id",
+        "assignee_name",
+        "approver_id",
+        "manager_id",
+        "deadline",
+        "created_at",
+        "updated_at",
+    )
+    watchers = tuple(found[0] for found in connection.execute(SELECT_WATCHERS, (tenant_id, row[0])))
+    return JobView(**dict(zip(names, row, strict=True)), watcher_ids=watchers)

@@ -1,0 +1,1 @@
+"""What happens by itself: alerts, limits, retention, and how fast anybody may go."""

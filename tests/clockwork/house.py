@@ -1,0 +1,138 @@
+"""A router with a store behind it, a clock and retention beside it, under a virtual clock: as `app` builds them."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from djactors.actors import retention, sla
+from djactors.actors.pid import PidIssuer
+from djactors.actors.retention import Keeping, Retention
+from djactors.actors.router import Router
+from djactors.actors.sla import Alarm, SlaClock
+from djactors.actors.slices import Asking
+from djactors.actors.users import Users
+from djactors.config import Settings
+from djactors.domain.commands import Command, Publish, Recorded
+from djactors.domain.events import DomainEvent
+from djactors.domain.limits import Limits
+from djactors.kernel import ActorRef, ChildSpec, Exhausted, Supervisor
+from djactors.store.database import Database
+from djactors.store.errors import StoreUnavailable
+from djactors.store.store import Store
+from djactors.store.threads import InlineRunner
+from djactors.telemetry import Telemetry, make_logger
+from tests.clockwork.desk import MORNING
+
+
+class WallClock:
+    """The wall clock of a test: it goes as the virtual one does, and can be set."""
+
+    def __init__(self) -> None:
+        self.start = MORNING
+        self._began = trio.current_time()
+
+    def __call__(self) -> datetime:
+        return self.start + timedelta(seconds=trio.current_time() - self._began)
+
+    def jump(self, distance: timedelta) -> None:
+        self.start += distance
+
+    async def sleep_until(self, moment: datetime) -> None:
+        await trio.sleep((moment - self()).total_seconds())
+
+
+class Ledger:
+    """The store as the router sees it: notes each commit, and fails while it is told to."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self.store = store
+        self.now = now
+        self.failing = False
+        self.commits: list[tuple[datetime, tuple[str, ...]]] = []
+
+    async def record(self, commands: Sequence[Command]) -> Recorded:
+        self.commits.append((self.now(), tuple(type(command).__name__ for command in commands)))
+        if self.failing:
+            raise StoreUnavailable("the disk is full")
+        return await self.store.record(commands)
+
+    def asked(self, name: str) -> list[datetime]:
+        """When a command of this kind was in a commit."""
+        return [moment for moment, names in self.commits if name in names]
+
+
+class House:
+    def __init__(self, ledger: Ledger, router: ActorRef[Command], root: Supervisor, now: WallClock) -> None:
+        self.ledger = ledger
+        self.router = router
+        self.root = root
+        self.now = now
+
+    async def publish(self, *events: DomainEvent) -> None:
+        """Publish events, in one commit if there are few, and wait until everybody has dealt with them."""
+        outcomes: list[Any] = []
+        for event in events:
+            self.router.request_nowait(
+                Publish(event), lambda answer, error: outcomes.append(answer if error is None else error)
+            )
+        await wait_all_tasks_blocked()
+        assert len(outcomes) == len(events)
+        assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+
+
+@asynccontextmanager
+async def running(
+    path: Path,
+    now: WallClock,
+    *,
+    limits: Limits | None = None,
+    longest_sleep: float = sla.LONGEST_SLEEP,
+    keeping: Keeping | None = None,
+    has_looked: bool = True,
+) -> AsyncIterator[House]:
+    """The house, stopped in good order at the end of the block.
+
+    With `keeping` it has retention. `has_looked`: the clock has had its first look when the block begins.
+    """
+    settings = Settings()
+    telemetry = Telemetry(make_logger("json", "critical"))
+    async with await Database.open(path, threads=InlineRunner) as database:
+        store = Store(database, now, limits)
+        ledger = Ledger(store, now)
+        users = Users(store, "epoch", PidIssuer("epoch", b"k" * 32, bytes), settings, telemetry)
+        children = [
+            ChildSpec("users", users.supervisor),
+            ChildSpec(
+                "router",
+                lambda: Router(ledger, users, telemetry, settings.commit_batch, alarm.bring_forward),
+                mailbox_capacity=settings.router_mailbox,
+            ),
+            ChildSpec(
+                "clock",
+                lambda: SlaClock(alarm, Asking(router, telemetry), now, longest_sleep),
+                mailbox_capacity=sla.MAILBOX,
+                when_exhausted=Exhausted.QUARANTINE,
+            ),
+        ]
+        if keeping is not None:
+            children.append(
+                ChildSpec(
+                    "retention",
+                    lambda: Retention(Asking(router, telemetry), store.reclaim_space, keeping, now),
+                    mailbox_capacity=retention.MAILBOX,
+                )
+            )
+        root = Supervisor("root", children)
+        router: ActorRef[Command] = root.ref("router")
+        alarm = Alarm(root.ref("clock"))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(root.run)
+            if has_looked:
+                await trio.sleep(sla.FIRST_LOOK + 0.001)
+            yield House(ledger, router, root, now)
+            root.request_stop()

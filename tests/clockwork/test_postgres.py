@@ -1,0 +1,54 @@
+"""What the clock and retention ask of the database, PostgreSQL understands as well."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from djactors.store import alerts, days, migrate, notices, retention
+
+T = "2026-01-27T10:30:00.000000Z"
+QUERIES: dict[str, tuple[Any, ...]] = {
+    alerts.SELECT_DUE: (T, 10),
+    alerts.SELECT_NEXT: (),
+    days.SELECT_DAY: (1, 1, "2026-01-27"),
+    days.SELECT_DUE: (T, 10),
+    days.SELECT_NEXT_DUE: (),
+    notices.SELECT_UNREAD: (1, 1, 10),
+    notices.SELECT_STATE: (1,),
+    notices.UPDATE_REPLACED: (1, T, 1),
+    retention.SELECT_EXPIRED: (T, 10),
+    retention.SELECT_NEXT_EXPIRY: (),
+    retention.UPDATE_EXPIRED: (1, T, 1),
+    retention.SELECT_TENANTS: (1, 10),
+    retention.SELECT_CHANGES: (1, 1, 10),
+    retention.DELETE_CHANGES: (1, 1, 2),
+    retention.UPDATE_OLDEST: (1, 1),
+    retention.SELECT_REMOVED: (T, 10),
+    retention.DELETE_NOTIFICATION: (1,),
+    retention.SELECT_EVENTS: (0, 10),
+    retention.DELETE_EVENTS: (1,),
+    retention.SELECT_SUPPRESSIONS: (0, 10),
+    retention.DELETE_SUPPRESSIONS: (1,),
+    retention.SELECT_DAYS: ("2026-01-27", 10),
+    retention.DELETE_DAY: (1, 1, "2026-01-27"),
+}
+
+
+@pytest.fixture
+def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
+    """A connection whose schema of its own has every migration."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS clockwork CASCADE")
+        connection.execute("CREATE SCHEMA clockwork")
+        connection.execute("SET search_path TO clockwork")
+        for migration in migrate.read_migrations():
+            connection.execute(migration.sql.encode())
+        yield connection
+        connection.execute("DROP SCHEMA clockwork CASCADE")
+
+
+def test_every_statement_runs_on_postgres(postgres: psycopg.Connection):
+    for query, parameters in QUERIES.items():
+        postgres.execute(query.replace("?", "%s").encode(), parameters)

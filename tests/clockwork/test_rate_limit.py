@@ -1,0 +1,266 @@
+"""How fast anybody may go: the buckets, and what a socket and an address are told that go too fast."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from djactors.config import Settings
+from djactors.edge.auth import authenticator
+from djactors.edge.gateway import Gateway, Services
+from djactors.edge.http_messages import Request
+from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TokenBucket, TooManyRequests
+from djactors.edge.routes import Api, Routes
+from djactors.kernel import ActorRef
+from djactors.operations.tokens import sign
+from djactors.protocol.encoded import EncodedPacket
+from djactors.telemetry import Telemetry, make_logger
+
+SECRET = "a-secret-for-tests-only-0123456789abcdef"
+
+
+def test_a_burst_passes_and_then_the_rate():
+    bucket = TokenBucket(10, 3, now=100.0)
+    assert [bucket.take(100.0) for _ in range(4)] == [0, 0, 0, pytest.approx(0.1)]
+    assert bucket.take(100.05) == pytest.approx(0.05)
+    assert bucket.take(100.1) == 0
+    assert [bucket.take(1000.0) for _ in range(4)] == [0, 0, 0, pytest.approx(0.1)]
+
+
+def test_what_is_larger_than_the_bucket_passes_when_it_is_full_and_is_paid_for_later():
+    bucket = TokenBucket(10, 20, now=0)
+    assert bucket.take(0, 50) == 0
+    assert bucket.take(1, 1) == pytest.approx(2.1)
+    assert bucket.take(5, 50) == 0
+
+
+@given(
+    rate=st.integers(1, 100),
+    burst=st.integers(1, 50),
+    gaps=st.lists(st.sampled_from([0, 0, 0, 0.001, 0.01, 0.1, 1, 10]), max_size=100),
+)
+def test_never_more_than_the_burst_and_the_rate_pass_and_a_wait_that_was_told_is_enough(
+    rate: int, burst: int, gaps: Sequence[float]
+):
+    now, granted = 0.0, 0
+    bucket = TokenBucket(rate, burst, now)
+    for gap in gaps:
+        now += gap
+        wait = bucket.take(now)
+        granted += wait == 0
+        if wait:
+            now += wait + 1e-9
+            assert bucket.take(now) == 0
+            granted += 1
+    assert granted <= burst + rate * now + 1e-6
+
+
+def test_each_address_has_a_bucket_of_its_own_and_hears_when_to_come_back():
+    limit = AddressLimit(1, 2)
+    for address in ("10.0.0.1", "10.0.0.2"):
+        limit.check(address, 0)
+        limit.check(address, 0)
+        with pytest.raises(TooManyRequests) as refusal:
+            limit.check(address, 0)
+        assert refusal.value.retry_after == 1
+    with pytest.raises(TooManyRequests) as refusal:
+        limit.check("10.0.0.1", 0, tokens=2)
+    assert refusal.value.retry_after == 2
+
+
+def test_the_table_of_addresses_is_bounded_and_forgets_who_was_quiet_the_longest():
+    limit = AddressLimit(1, 1, max_addresses=3)
+    for address in "abc":
+        limit.check(address, 0)
+    with pytest.raises(TooManyRequests):
+        limit.check("a", 0)
+    limit.check("d", 0)
+    assert len(limit) == 3
+    with pytest.raises(TooManyRequests):
+        limit.check("a", 0)
+    limit.check("b", 0)
+
+
+# A socket
+
+
+class FakeSession:
+    """A session that notes what it is sent."""
+
+    def __init__(self) -> None:
+        self.peer = "127.0.0.1"
+        self.transport = "websocket"
+        self.owner: tuple[int, int] | None = None
+        self.sent: list[str] = []
+        self.closed: list[str] = []
+
+    def send(self, packets: Sequence[EncodedPacket]) -> None:
+        self.sent += [packet.payload.decode() for packet in packets]
+
+    def close(self, reason: str) -> None:
+        self.closed.append(reason)
+
+
+class FakeUsers:
+    """Lets everybody in at once."""
+
+    def attach(self, tenant_id: int, user_id: int, socket: Any, *, returning: bool) -> None:
+        socket.accept(None, [])
+
+    def detach(self, tenant_id: int, user_id: int, socket: Any) -> None:
+        pass
+
+
+class Line:
+    """A gateway and the client at its other end."""
+
+    def __init__(self, **options: Any) -> None:
+        settings = Settings(jwt_secret=SECRET, **options)
+        services = Services(
+            authenticator=authenticator(settings, lambda: 1.0),
+            users=FakeUsers(),  # type: ignore[arg-type]
+            router=ActorRef("router", 10_000),
+            settings=settings,
+            telemetry=Telemetry(make_logger("json", "critical")),
+            epoch="epoch",
+            random_token=lambda: "sid",
+            now=lambda: 1.0,
+        )
+        self.session = FakeSession()
+        self.router = services.router
+        self.gateway = Gateway(self.session, services)  # type: ignore[arg-type]
+        self.token = sign(settings, tenant_id=1, user_id=2)
+
+    def connect(self) -> None:
+        self.gateway.on_message("0" + msgspec.json.encode({"token": self.token}).decode())
+
+    def emit(self, ack: int) -> None:
+        self.gateway.on_message(f'2{ack}["notification:read-all"]')
+
+    def refusals(self) -> list[Any]:
+        return [msgspec.json.decode(packet[packet.index("[") :])[0] for packet in self.session.sent if "ok" in packet]
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line(emit_rate=20, emit_burst=61)
+
+
+async def test_a_socket_that_goes_too_fast_is_told_so_in_its_ack(line: Line, autojump_clock):
+    line.connect()
+    for number in range(60):
+        line.emit(number)
+    assert line.router.statistics().depth == 60
+    line.emit(60)
+    assert line.router.statistics().depth == 60
+    [refusal] = line.refusals()
+    assert refusal == {
+        "ok": False,
+        "error": {"code": "too_many_requests", "message": "too many requests: try again in 1 s"},
+    }
+    await trio.sleep(0.05)
+    line.emit(61)
+    assert line.router.statistics().depth == 61
+    assert line.session.closed == []
+
+
+async def test_a_socket_that_keeps_on_is_closed(line: Line, autojump_clock):
+    line.connect()
+    for number in range(60 + MAX_REFUSALS - 1):
+        line.emit(number)
+    assert line.session.closed == []
+    line.emit(999)
+    assert line.session.closed == ["too_many_requests"]
+
+
+async def test_a_socket_that_stops_at_a_refusal_now_and_then_stays(autojump_clock):
+    line = Line(emit_rate=20, emit_burst=1)
+    line.connect()
+    for number in range(3 * MAX_REFUSALS):
+        await trio.sleep(0.05)
+        line.emit(2 * number)
+        line.emit(2 * number + 1)
+        line.gateway._pending = 0  # the router's answers
+    assert line.session.closed == []
+    assert len(line.refusals()) == 3 * MAX_REFUSALS
+
+
+async def test_connecting_and_leaving_in_a_loop_ends_the_session(line: Line, autojump_clock):
+    for _ in range(61):
+        line.connect()
+        line.gateway.on_message("1")
+    assert line.session.closed == []
+    line.connect()
+    assert line.session.closed == ["too_many_requests"]
+
+
+# An address
+
+
+class Desk:
+    """The routes, and a router that nobody reads from."""
+
+    def __init__(self, **options: Any) -> None:
+        settings = Settings(jwt_secret=SECRET, command_timeout=0.1, **options)
+        self.token = sign(settings, role="service")
+        self.user_token = sign(settings, tenant_id=1, user_id=2)
+        self.routes = Routes(
+            Api(
+                authenticator=authenticator(settings, lambda: 1.0),
+                router=ActorRef("router", 10_000),
+                store=None,  # type: ignore[arg-type]
+                settings=settings,
+                telemetry=Telemetry(make_logger("json", "critical")),
+                epoch="epoch",
+                ready=lambda: None,
+                measure=lambda: None,
+            )
+        )
+
+    async def post(self, path: str, body: Any, peer: str = "10.0.0.1", token: str | None = None) -> tuple[int, str]:
+        """Status and Retry-After; 503 is what an event gets that nobody commits."""
+        request = Request(
+            "POST",
+            path,
+            headers={"authorization": f"Bearer {token or self.token}"},
+            body=msgspec.json.encode(body),
+            peer=peer,
+        )
+        response = await self.routes.handle(request)
+        return response.status, dict(response.headers).get("retry-after", "")
+
+
+EVENT = {"type": "user.upserted", "tenantId": 1, "userId": 3, "name": "Jo", "role": "user"}
+
+
+async def test_an_address_that_posts_too_fast_is_told_when_to_come_back(autojump_clock):
+    desk = Desk(post_rate=0.2, post_burst=2)
+    assert [(await desk.post("/api/events", EVENT))[0] for _ in range(2)] == [503, 503]
+    status, retry_after = await desk.post("/api/events", EVENT)
+    assert (status, retry_after) == (429, "5")
+    assert (await desk.post("/api/events", EVENT, peer="10.0.0.2"))[0] == 503
+    await trio.sleep(5)
+    assert (await desk.post("/api/events", EVENT))[0] == 503
+
+
+async def test_a_batch_counts_for_as_many_as_it_holds(autojump_clock):
+    desk = Desk(post_rate=1, post_burst=10)
+    assert (await desk.post("/api/events/batch", [EVENT] * 8))[0] == 503
+    assert (await desk.post("/api/events/batch", [EVENT] * 8)) == (429, "6")
+    assert (await desk.post("/api/events", EVENT))[0] == 503
+
+
+async def test_the_hosts_of_one_network_share_its_pace(autojump_clock):
+    desk = Desk(post_rate=1, post_burst=1)
+    assert (await desk.post("/api/events", EVENT, peer="2001:db8::1"))[0] == 503
+    assert (await desk.post("/api/events", EVENT, peer="2001:db8::2"))[0] == 429
+
+
+async def test_who_may_not_publish_takes_nothing_from_those_who_may(autojump_clock):
+    desk = Desk(post_rate=1, post_burst=1)
+    assert (await desk.post("/api/events", EVENT, token=desk.user_token))[0] == 403
+    assert (await desk.post("/api/events", EVENT))[0] == 503

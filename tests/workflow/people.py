@@ -1,0 +1,67 @@
+"""The people around a job, each with one part in it, and the events of its life."""
+
+from __future__ import annotations
+
+import msgspec
+
+from djactors.domain import events
+from djactors.domain.events import DomainEvent, JobCreated, UserUpserted
+from tests.recording.desk import Desk
+
+T, OTHER = 1, 2
+REQUESTER, ASSIGNEE, APPROVER, MANAGER, WATCHER, FAN, STRANGER, ACTOR = 10, 11, 12, 13, 14, 15, 16, 17
+PARTS = {
+    "Requester": REQUESTER,
+    "Assignee": ASSIGNEE,
+    "Approver": APPROVER,
+    "Manager": MANAGER,
+    "Watcher": WATCHER,
+    "Fan": FAN,
+    "Stranger": STRANGER,
+}
+NAMES = {**{id_: name for name, id_ in PARTS.items()}, ACTOR: "Actor"}
+
+CREATED = JobCreated(
+    tenant_id=T,
+    title="Banner Design",
+    requester_id=REQUESTER,
+    approver_id=APPROVER,
+    manager_id=MANAGER,
+    watcher_ids=(WATCHER, FAN),
+)
+ASSIGNED = events.JobAssigned(tenant_id=T, job_id=1, assignee_id=ASSIGNEE)
+SUBMITTED = events.JobSubmitted(tenant_id=T, job_id=1)
+APPROVED = events.JobApproved(tenant_id=T, job_id=1)
+REJECTED = events.JobRejected(tenant_id=T, job_id=1, reason="Too dark")
+COMPLETED = events.JobCompleted(tenant_id=T, job_id=1)
+COMMENTED = events.CommentAdded(tenant_id=T, job_id=1, text="Which font?")
+MOVED = events.JobDeadlineChanged(tenant_id=T, job_id=1, deadline=None)
+WATCHED = events.JobWatched(tenant_id=T, job_id=1, user_id=STRANGER)
+UNWATCHED = events.JobUnwatched(tenant_id=T, job_id=1, user_id=WATCHER)
+
+LIVES: dict[str, list[DomainEvent]] = {
+    "open": [],
+    "assigned": [ASSIGNED],
+    "pending_approval": [ASSIGNED, SUBMITTED],
+    "approved": [ASSIGNED, SUBMITTED, APPROVED],
+    "rejected": [ASSIGNED, SUBMITTED, REJECTED],
+    "completed": [ASSIGNED, COMPLETED],
+}
+"""How a job comes to each of its states."""
+
+
+def by(event: DomainEvent, actor_id: int | None) -> DomainEvent:
+    """The same event, done by somebody."""
+    changed: DomainEvent = msgspec.structs.replace(event, actor_id=actor_id)
+    return changed
+
+
+def live(desk: Desk, status: str, **changes: object) -> None:
+    """Make a job of a state, done by nobody, around people with names; forget what was announced."""
+    for id_, name in NAMES.items():
+        desk.publish(UserUpserted(tenant_id=T, user_id=id_, name=name, role="user"))
+    desk.publish(msgspec.structs.replace(CREATED, **changes))
+    for event in LIVES[status]:
+        desk.publish(event)
+    assert desk.one("SELECT status FROM jobs") == status
+    desk.announced.clear()

@@ -1,0 +1,162 @@
+"""Random workflow events by random people over two tenants: states, recipients and counts are the model's."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import trio
+import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.edge_api.rooms import Answer, Rooms, rooms
+from tests.edge_api.sockets import Client, settle
+from tests.workflow.model import HOME, MANAGER, ROLE, Model
+
+MOVES = ["create", "assign", "submit", "approve", "reject", "complete", "comments", "watch", "unwatch"]
+STEP = st.tuples(
+    st.sampled_from(sorted(HOME)),
+    st.sampled_from(MOVES),
+    st.integers(1, 3),
+    st.none() | st.sampled_from(sorted(HOME)),
+    st.booleans(),
+)
+Step = tuple[int, str, int, int | None, bool]
+"""Who does what to which job, whom it names, and whether a trusted service says so."""
+
+TYPES = {
+    "create": "job.created",
+    "assign": "job.assigned",
+    "submit": "job.submitted",
+    "approve": "job.approved",
+    "reject": "job.rejected",
+    "complete": "job.completed",
+    "comments": "comment.added",
+    "watch": "job.watched",
+    "unwatch": "job.unwatched",
+}
+
+
+def body_of(move: str, who: int, other: int | None) -> dict[str, Any]:
+    match move:
+        case "create":
+            named = {} if other is None else {"assigneeId": other, "approverId": other}
+            return {"title": "x", "managerId": MANAGER[who], **named}
+        case "assign":
+            return {"assigneeId": other}
+        case "submit":
+            return {} if other is None else {"approverId": other}
+        case "comments":
+            return {"text": "x"}
+        case "watch" | "unwatch":
+            return {} if other is None else {"userId": other}
+        case _:
+            return {}
+
+
+async def ask(house: Rooms, who: int, move: str, job_id: int, other: int | None, *, trusted: bool) -> Answer:
+    body = body_of(move, who, other)
+    if trusted:
+        event = {"type": TYPES[move], "tenantId": HOME[who], "actorId": who, **body}
+        event |= {"requesterId": who} if move == "create" else {"jobId": job_id}
+        if move in ("watch", "unwatch"):
+            event["userId"] = other or who
+        return await house.publish(event)
+    path = "/api/jobs" if move == "create" else f"/api/jobs/{job_id}/{move}"
+    return await house.request("POST", path, token=house.token(HOME[who], who, role=ROLE[who]), body=body)
+
+
+async def play(house: Rooms, model: Model, steps: list[Step]) -> Counter[str]:
+    """Make the steps; what came of them, by name and status."""
+    for user, tenant in HOME.items():
+        await house.publish(
+            {"type": "user.upserted", "tenantId": tenant, "userId": user, "name": f"U{user}", "role": ROLE[user]}
+        )
+        model.known.add(user)
+    sockets = {user: Client(house) for user in HOME}
+    for user, client in sockets.items():
+        await client.connect(token=house.token(HOME[user], user, role=ROLE[user]))
+    seen: Counter[str] = Counter()
+    states: dict[int, list[tuple[int, str]]] = {1: [], 2: []}
+    for who, move, job_id, other, trusted in steps:
+        if move == "assign" and other is None:
+            other = who
+        expected = model.do(who, move, job_id, other, trusted=trusted)
+        answer = await ask(house, who, move, job_id, other, trusted=trusted)
+        assert answer.status == expected, (who, move, job_id, other, answer.body)
+        seen[f"{move} {expected}"] += 1
+        if expected < 300:
+            tenant = HOME[who]
+            id_ = model.last[tenant] if move == "create" else job_id
+            states[tenant].append((id_, model.jobs[tenant, id_].status))
+            if not trusted:
+                assert (answer.json["id"], answer.json["status"]) == states[tenant][-1]
+    await settle()
+    await agree(house, model)
+    for user, client in sockets.items():
+        events = [packet for packet in client.take() if packet[0] == "event"]
+        new = [(body["type"], body["data"]["jobId"]) for _, name, body, *_ in events if name == "notification:new"]
+        assert new == model.inbox[user]
+        updates = [body["job"] for _, name, body, *_ in events if name == "job:updated"]
+        assert [(job["id"], job["status"]) for job in updates] == states[HOME[user]]
+        counts = [body["count"] for _, name, body, *_ in events if name == "notification:unread-count"]
+        assert (counts or [0])[-1] == len(model.inbox[user])
+    return seen
+
+
+async def agree(house: Rooms, model: Model) -> None:
+    """The store and HTTP say what the model says."""
+    for user, tenant in HOME.items():
+        inbox = await house.inbox(tenant, user)
+        assert [(item["type"], item["data"]["jobId"]) for item in inbox["items"]][::-1] == model.inbox[user]
+        stored = await house.store.snapshot(tenant, user)
+        assert inbox["unreadCount"] == stored.unread == len(model.inbox[user])
+        admin = house.token(tenant, user, role="admin")
+        kept = (await house.request("GET", f"/api/admin/suppressions?userId={user}&limit=100", token=admin)).json
+        assert [item["type"] for item in kept["items"]][::-1] == [type_ for who, type_ in model.sup if who == user]
+        listed = (await house.request("GET", "/api/jobs?limit=100", token=admin)).json["items"]
+        mine = {id_: job for (home, id_), job in model.jobs.items() if home == tenant}
+        assert [job["id"] for job in listed] == sorted(mine, reverse=True)
+        for job in listed:
+            expected = mine[job["id"]]
+            assert (job["status"], set(job["watcherIds"])) == (expected.status, expected.watchers)
+            parts = (expected.requester, expected.assignee, expected.approver, expected.manager)
+            assert (job["requesterId"], job["assigneeId"], job["approverId"], job["managerId"]) == parts
+        queue = (await house.request("GET", "/api/jobs?assignee=me&limit=100", token=admin)).json["items"]
+        assert [job["id"] for job in queue] == sorted(
+            (id_ for id_, job in mine.items() if job.assignee == user), reverse=True
+        )
+
+
+def run(steps: list[Step]) -> Counter[str]:
+    async def main() -> Counter[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            async with rooms(Path(folder)) as house:
+                return await play(house, Model(), steps)
+
+    seen: Counter[str] = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    return seen
+
+
+@given(st.lists(STEP, max_size=40))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_states_recipients_and_counts_are_the_models_in_the_store_over_http_and_at_the_sockets(steps: list[Step]):
+    create = [(1, "create", 1, 2, False), (5, "create", 1, 6, True), (3, "create", 2, None, False)]
+    run(create + steps)
+
+
+def test_the_model_reaches_every_outcome_that_it_knows():
+    life: list[tuple[int, str, int, int | None]] = [
+        *[(1, "create", 1, 2), (1, "create", 1, None), (5, "create", 1, 1)],
+        *[(2, "watch", 1, None), (2, "watch", 1, 3), (4, "watch", 1, 3), (1, "comments", 1, None)],
+        *[(3, "submit", 1, None), (2, "submit", 1, None), (1, "submit", 2, None), (1, "assign", 2, 3)],
+        *[(3, "submit", 2, None), (2, "reject", 1, None), (1, "assign", 1, 3), (3, "submit", 1, None)],
+        *[(4, "approve", 1, None), (1, "complete", 1, None), (1, "complete", 1, None), (1, "assign", 2, 5)],
+        *[(7, "complete", 1, None), (4, "unwatch", 1, 3), (4, "unwatch", 1, 7)],
+    ]
+    seen = run([(*step, False) for step in life])
+    assert {name.split()[1] for name in seen} == {"200", "201", "400", "403", "404", "409"}
+    assert {name.split()[0] for name in seen if name[-3] == "2"} == set(MOVES)

@@ -1,0 +1,84 @@
+"""The lists of jobs are read from an index, without scanning and without sorting: empty, full, and with statistics."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from djactors.store import inbox, job_lists
+
+JOBS = 100_000
+NOW = "2026-01-27T10:30:00.000000Z"
+QUERIES = {**job_lists.HOT_QUERIES, "suppressions": job_lists.SELECT_SUPPRESSIONS, **inbox.HOT_QUERIES}
+INDEXES = {
+    "job": "sqlite_autoindex_jobs_1 (tenant_id=? AND id=?)",
+    "jobs": "sqlite_autoindex_jobs_1 (tenant_id=? AND id<?)",
+    "jobs_by_status": "idx_jobs_status (tenant_id=? AND status=? AND id<?)",
+    "jobs_by_assignee": "idx_jobs_assignee (tenant_id=? AND assignee_id=? AND id<?)",
+    "jobs_by_assignee_and_status": "idx_jobs_assignee_status (tenant_id=? AND assignee_id=? AND status=? AND id<?)",
+    "watchers": "(tenant_id=? AND job_id=?)",
+    "suppressions": "idx_suppressions_user (tenant_id=? AND user_id=? AND id<?)",
+}
+
+
+def steps(connection: sqlite3.Connection, sql: str) -> str:
+    parameters: object = [None] * sql.count("?")
+    if ":" in sql:
+        parameters = dict.fromkeys(("tenant", "id", "before", "limit", "status", "assignee"))
+    return " | ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """Most jobs in one tenant and with one person: what misleads statistics most."""
+    connection.execute("BEGIN")
+    for tenant_id in (1, 2):
+        connection.execute(
+            "INSERT INTO tenants (id, name, created_at, updated_at) VALUES (?, 'T', ?, ?)", (tenant_id, NOW, NOW)
+        )
+    connection.executemany(
+        "INSERT INTO users (id, tenant_id, name, created_at, updated_at) VALUES (?, ?, 'U', ?, ?)",
+        [(id_, 1 if id_ < 100 else 2, NOW, NOW) for id_ in range(10, 110)],
+    )
+    states = ("open", "assigned", "pending_approval", "approved", "rejected", "completed")
+    connection.executemany(
+        "INSERT INTO jobs (tenant_id, id, title, status, assignee_id, created_at, updated_at) "
+        "VALUES (?, ?, 'x', ?, ?, ?, ?)",
+        [
+            (1, id_, states[-1 if id_ % 9 else id_ % 5], 10 if id_ % 3 else 10 + id_ % 90, NOW, NOW)
+            for id_ in range(1, JOBS)
+        ],
+    )
+    connection.executemany(
+        "INSERT INTO job_watchers (tenant_id, job_id, user_id, created_at) VALUES (1, ?, 11, ?)",
+        [(id_, NOW) for id_ in range(1, JOBS, 10)],
+    )
+    connection.execute("COMMIT")
+
+
+@pytest.fixture(scope="module")
+def plans(migrated: Path) -> Iterator[Mapping[str, list[str]]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        with closing(sqlite3.connect(migrated)) as source:
+            source.backup(connection)
+        found = [{name: steps(connection, sql) for name, sql in QUERIES.items()}]
+        fill(connection)
+        found.append({name: steps(connection, sql) for name, sql in QUERIES.items()})
+        connection.execute("ANALYZE")
+        found.append({name: steps(connection, sql) for name, sql in QUERIES.items()})
+        yield {name: [plan[name] for plan in found] for name in QUERIES}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_list_is_read_from_an_index_without_scan_or_sort(plans: Mapping[str, list[str]], name: str):
+    for plan in plans[name]:
+        assert "SEARCH" in plan
+        for evil in ("SCAN", "TEMP B-TREE", "AUTOMATIC"):
+            assert evil not in plan, plan
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_the_index_serves_the_whole_condition(plans: Mapping[str, list[str]], name: str):
+    for plan in plans[name]:
+        assert INDEXES[name] in plan
