@@ -1,4 +1,4 @@
-"""The lists of jobs are read from an index, without scanning and without sorting: empty, full, and with statistics."""
+"""Queues and inboxes are read from an index, without scan or sort: empty, at a million rows, and with statistics."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ import pytest
 
 from djactors.store import inbox, job_lists
 
-JOBS = 100_000
+ROWS = 1_000_000
 NOW = "2026-01-27T10:30:00.000000Z"
 QUERIES = {**job_lists.HOT_QUERIES, "suppressions": job_lists.SELECT_SUPPRESSIONS, **inbox.HOT_QUERIES}
 INDEXES = {
@@ -41,18 +41,23 @@ def fill(connection: sqlite3.Connection) -> None:
         "INSERT INTO users (id, tenant_id, name, created_at, updated_at) VALUES (?, ?, 'U', ?, ?)",
         [(id_, 1 if id_ < 100 else 2, NOW, NOW) for id_ in range(10, 110)],
     )
-    states = ("open", "assigned", "pending_approval", "approved", "rejected", "completed")
-    connection.executemany(
-        "INSERT INTO jobs (tenant_id, id, title, status, assignee_id, created_at, updated_at) "
-        "VALUES (?, ?, 'x', ?, ?, ?, ?)",
-        [
-            (1, id_, states[-1 if id_ % 9 else id_ % 5], 10 if id_ % 3 else 10 + id_ % 90, NOW, NOW)
-            for id_ in range(1, JOBS)
-        ],
+    numbers = f"WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < {ROWS})"
+    connection.execute(
+        f"""{numbers} INSERT INTO jobs (tenant_id, id, title, status, assignee_id, created_at, updated_at)
+        SELECT 1, id, 'x', CASE WHEN id % 9 THEN 'completed' WHEN id % 5 THEN 'assigned' ELSE 'open' END,
+        CASE WHEN id % 3 THEN 10 ELSE 10 + id % 90 END, ?, ? FROM n""",
+        (NOW, NOW),
     )
-    connection.executemany(
-        "INSERT INTO job_watchers (tenant_id, job_id, user_id, created_at) VALUES (1, ?, 11, ?)",
-        [(id_, NOW) for id_ in range(1, JOBS, 10)],
+    connection.execute(
+        f"""{numbers} INSERT INTO job_watchers (tenant_id, job_id, user_id, created_at)
+        SELECT 1, id, 11, ? FROM n WHERE id % 10 = 0""",
+        (NOW,),
+    )
+    connection.execute(
+        f"""{numbers} INSERT INTO notifications (id, tenant_id, user_id, type, priority, title, is_read, created_at,
+        expires_at, seq)
+        SELECT id, 1, CASE WHEN id % 3 THEN 10 ELSE 10 + id % 90 END, 'x', 'LOW', 'x', id % 4 = 0, ?, ?, id FROM n""",
+        (NOW, NOW),
     )
     connection.execute("COMMIT")
 
