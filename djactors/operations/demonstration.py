@@ -74,7 +74,7 @@ def _events(now: datetime) -> Sequence[DomainEvent]:
 
 
 def _lines(url: str, settings: Settings) -> Sequence[str]:
-    lines = ["Sign in as:"]
+    lines = ["Sign in as (the web page is not built yet; until then watch from a terminal, as below):"]
     for user_id, name, role in PEOPLE:
         token = sign(settings, tenant_id=TENANT, user_id=user_id, role=role, name=name, ttl=TOKEN_SECONDS)
         lines.append(f"  {name} ({role}): {url}/#token={token}")
