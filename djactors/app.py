@@ -115,6 +115,7 @@ class Server:
         self._starting = True
         self._listener: Listener | None = None
         self._root: Supervisor | None = None
+        self._users: Users | None = None
 
     @property
     def url(self) -> str:
@@ -218,7 +219,7 @@ class Server:
         alarm = Alarm(root.ref("clock"))
         engine = self._engine(users, router, meta.epoch)
         listener = self._listen(engine, store, router, meta.epoch)
-        self._root, self._listener = root, listener
+        self._root, self._users, self._listener = root, users, listener
         async with trio.open_nursery() as nursery:
             try:
                 await nursery.start(self._supervise, root)
@@ -352,6 +353,9 @@ class Server:
                 pass  # it ends the start, which says so in one line
             case ChildCrashed(child=child, error=error, dropped=dropped):
                 self.telemetry.metrics.restarts.labels(child).inc()
+                if child == "router" and self._users is not None:
+                    # It may have crashed between a commit and its telling.
+                    self._users.reread()
                 self.telemetry.log.error("child crashed", child=child, dropped=len(dropped), exc_info=error)
             case ChildQuarantined(child=child):
                 self.telemetry.metrics.quarantines.labels(child).inc()

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import trio
+
 from djactors.actors.packets import ChangePackets
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Deliver, Presence, Socket, UserMessage
@@ -115,6 +117,13 @@ class Users:
                 for user_id, presence in list(present.items()):
                     if user_id not in own:
                         self._tell(presence, delivery)
+
+    def reread(self) -> None:
+        """Have every actor read the log: a commit may have happened of which nobody was told."""
+        for presence in self.presences():
+            presence.stale = True
+            # What says nothing new is enough to make the actor look.
+            self._tell(presence, Deliver((), None, trio.current_time()))
 
     def observe(self, event: SupervisorEvent) -> None:
         """Look after the sockets of an actor that has crashed or was set aside; log and count it."""

@@ -13,14 +13,17 @@ import msgspec
 import pytest
 import trio
 
+from djactors.actors.users import Users
 from djactors.app import Server, ServerFailed
 from djactors.config import SettingError, Settings
-from djactors.domain.commands import MarkRead, Publish, Published
+from djactors.domain.commands import MarkRead, Publish, Published, Recorded
 from djactors.domain.errors import Refused
 from djactors.domain.events import JobAssigned
 from djactors.edge.routes import Routes
+from djactors.kernel import ActorCrashed
 from djactors.store.errors import DatabaseLocked, MigrationError
 from djactors.telemetry import Telemetry, make_logger
+from tests.clients.driver import stock_client
 from tests.serving import SECRET, make_token, send_request, service_token
 
 PATIENCE = 30
@@ -163,3 +166,27 @@ async def test_a_server_that_gives_up_says_why(tmp_path: Path) -> None:
             (tmp_path / "inbox.db").unlink()
             answer = await send_request(server.url, "POST", "/api/events", token=service_token(), body=EVENT)
             assert answer.status == 503
+
+
+async def test_who_is_connected_hears_of_a_commit_that_the_router_crashed_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver = Users.deliver
+    crashed: list[int] = []
+
+    def crash_once(users: Users, recorded: Recorded, committed_at: float) -> None:
+        if not crashed:
+            crashed.append(1)
+            raise RuntimeError("between the commit and its telling")
+        deliver(users, recorded, committed_at)
+
+    monkeypatch.setattr(Users, "deliver", crash_once)
+    async with running(settings(tmp_path)) as server, stock_client("js") as clients:
+        token = make_token(tenant_id=1, user_id=7)
+        socket_ = await clients.connect(server.url, auth={"token": token}, transports=["websocket"])
+        await socket_.expect("event", name="notification:unread-count")
+        with pytest.raises(ActorCrashed):
+            await server.publish([Publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=7))])
+        await socket_.expect("event", name="notification:new")
+        counted = await socket_.expect("event", name="notification:unread-count")
+        assert counted.args[0] == {"count": 1}
