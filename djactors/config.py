@@ -59,7 +59,13 @@ class Settings:
 
     ping_interval: float = _setting(25.0, "seconds between heartbeats (Socket.IO's own default)", low=0.1, high=300)
     ping_timeout: float = _setting(20.0, "seconds a client has to answer one", low=0.1, high=300)
-    connect_timeout: float = _setting(45.0, "seconds from the handshake to a CONNECT", low=0.1, high=300)
+    connect_timeout: float = _setting(
+        20.0,
+        "seconds from the handshake to a CONNECT, which stock clients send at once; times admit_rate it must stay "
+        "below max_connections, or clients that never connect could hold every session",
+        low=0.1,
+        high=300,
+    )
     upgrade_timeout: float = _setting(10.0, "seconds for the upgrade to WebSocket", low=0.1, high=300)
     expiry_warning: float = _setting(
         60.0, "seconds before its end at which a token's holder is warned", low=0, high=86400
