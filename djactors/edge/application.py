@@ -33,10 +33,10 @@ class Application:
         self._settings = settings
 
     def body_limit(self, request: Request) -> int:
-        """How much body a request may bring, by where it goes."""
+        """How much body a request may bring, by where it goes and, for much, by who sends it."""
         if request.path == ENGINE_PATH:
             return self._settings.max_payload
-        return self._settings.max_body if request.path == "/api/events/batch" else MAX_SMALL_BODY
+        return self._settings.max_body if self._routes.takes_batch(request) else MAX_SMALL_BODY
 
     async def handle(self, request: Request) -> Response:
         """Answer a request."""

@@ -164,6 +164,14 @@ async def test_bad_input_gets_a_clear_error_and_stores_nothing(server: ServedPro
     assert (inbox.json["items"], inbox.json["offset"].split(".")[1]) == ([], "0")
 
 
+async def test_megabytes_are_taken_from_services_only(server: ServedProcess) -> None:
+    body = b"[" + b" " * 1_000_000 + b"]"
+    for token in (None, "nonsense", make_token(tenant_id=1, user_id=1)):
+        assert (await server.request("POST", "/api/events/batch", token=token, body=body)).status == 413
+    answer = await server.request("POST", "/api/events/batch", token=service_token(), body=body)
+    assert (answer.status, answer.json) == (200, {"results": []})
+
+
 async def test_one_bad_item_does_not_sink_a_batch(server: ServedProcess) -> None:
     batch: list[object] = [
         {"type": "job.assigned", "tenantId": 1, "jobId": number + 1, "assigneeId": number + 1} for number in range(1000)
