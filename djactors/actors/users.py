@@ -69,6 +69,7 @@ class Users:
             presence.disconnect("users_restarted")
         self._tenants.clear()
         self._by_name.clear()
+        self._telemetry.metrics.users.set(0)
         self._supervisor = Supervisor("users", on_event=self.observe, max_children=self._settings.max_connections)
         return self._supervisor
 
