@@ -101,22 +101,25 @@ def dj_id(year: int, number: int) -> str:
 def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | None, now: str) -> Job:
     """The job that a `job.created` brings, under the id and the DJ number that the store settled.
 
-    `earlier` is what was heard of it by its bare id before: its state and whatever the event does not name stay.
+    `earlier` is what was heard of it by its bare id before: whatever the event does not name stays. Once it was
+    submitted, approved or completed, the creation is late news: it fills in what is missing, but neither reopens the
+    job nor takes it from the people who are at it.
     """
     if earlier is None:
         earlier = first_heard_of(event.tenant_id, job_id, now)
-    named = event.assignee_id is not None
+    late = earlier.status not in MOVES["assign"]
+    assigned = event.assignee_id is not None and not late
     return Job(
         tenant_id=event.tenant_id,
         id=job_id,
         dj_id=number,
         title=event.title,
-        status="assigned" if named else earlier.status,
+        status="assigned" if assigned else earlier.status,
         project_id=event.project_id,
         job_type_id=event.job_type_id,
         requester_id=event.requester_id,
-        assignee_id=event.assignee_id if named else earlier.assignee_id,
-        approver_id=earlier.approver_id if event.approver_id is None else event.approver_id,
+        assignee_id=_settled(event.assignee_id, earlier.assignee_id, late),
+        approver_id=_settled(event.approver_id, earlier.approver_id, late),
         manager_id=event.manager_id,
         deadline=earlier.deadline if event.deadline is None else _text(event.deadline),
         created_at=earlier.created_at,
@@ -125,6 +128,12 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
         alerted_24h=earlier.alerted_24h,
         alerted_overdue=earlier.alerted_overdue,
     )
+
+
+def _settled(named: int | None, heard: int | None, late: bool) -> int | None:
+    """Who has a part: whom the creation names before who was heard of, or the other way round where it is late."""
+    first, second = (heard, named) if late else (named, heard)
+    return second if first is None else first
 
 
 def first_heard_of(tenant_id: int, job_id: int, now: str) -> Job:

@@ -114,7 +114,7 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
     if person is not None:
         permissions.check(person, event, None)
     unit.check_users(tenant_id, people)
-    earlier = _check_numbering(unit, event)
+    earlier = _check_numbering(unit, event, person)
 
     _ensure(unit, tenant_id, people)
     tenant = unit.ensure_tenant(tenant_id)
@@ -128,7 +128,7 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
     job = jobs.created(event, job_id, number, earlier, unit.now)
     unit.save_job(job)
     unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
-    if event.assignee_id is None:
+    if event.assignee_id is None or job.status != "assigned":
         return Consequences(job=job, announce=_announcement(unit, event, job))
     return Consequences(_told(unit, event, job), job, _announcement(unit, event, job))
 
@@ -143,10 +143,12 @@ def _numbered_here(unit: UnitOfWork, tenant_id: int) -> bool:
     return tenant is not None and tenant.job_numbering == "djactors"
 
 
-def _check_numbering(unit: UnitOfWork, event: events.JobCreated) -> Job | None:
+def _check_numbering(unit: UnitOfWork, event: events.JobCreated, person: Person | None) -> Job | None:
     """Refuse ids that cannot be; return what was heard of the job by its bare id before."""
     known = unit.tenant(event.tenant_id)
     if known is not None and known.job_numbering not in (None, _numbering(event)):
+        if person is not None:
+            raise Refused(Code.CONFLICT, "this tenant's jobs are numbered by its backend: create the job there")
         mend = "leave it out" if event.job_id is not None else "send it"
         raise Refused(Code.CONFLICT, f"jobId: this tenant's jobs are numbered by {known.job_numbering}: {mend}")
     if event.dj_id is not None:
@@ -264,7 +266,8 @@ def _announcement(unit: UnitOfWork, event: events.JobCreated | JobEvent, job: Jo
 
     def announce(tenant: Tenant) -> None:
         head = {"jobId": job.id, "djId": job.dj_id}
-        if isinstance(event, (events.JobCreated, events.JobAssigned)) and event.assignee_id is not None:
+        given = isinstance(event, (events.JobCreated, events.JobAssigned)) and event.assignee_id is not None
+        if given and job.status == "assigned":
             body = {**head, "assigneeId": job.assignee_id, "assigneeName": _name(unit, job.assignee_id)}
             unit.log(tenant, None, "job_assigned", encode(body))
         status = _APPROVALS.get(type(event))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
-from tests.edge_api.rooms import Answer, Rooms
+from tests.edge_api.rooms import Answer, Rooms, rooms
 
 REQUESTER, ASSIGNEE, APPROVER, MANAGER, STRANGER, FOREIGN = 10, 11, 12, 13, 16, 20
 FIELDS = [
@@ -257,6 +260,25 @@ async def test_the_same_key_in_another_tenant_is_another_key(house: Rooms) -> No
     key = {"idempotency-key": "k"}
     assert (await post(house, "", body={"title": "x"}, headers=key)).status == 201
     assert (await post(house, "", FOREIGN, {"title": "x"}, tenant=2, headers=key)).status == 201
+
+
+async def test_an_address_works_on_jobs_no_faster_than_it_may_post(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with rooms(tmp_path, post_rate=1, post_burst=2) as house:
+        answers = [await post(house, "", body={"title": "x"}) for _ in range(3)]
+        assert [answer.status for answer in answers] == [201, 201, 429]
+        assert (answers[-1].error, answers[-1].headers["retry-after"]) == ("too_many_requests", "1")
+        assert (await post(house, "/1/complete")).status == 429
+        assert [job["id"] for job in (await get(house, "/api/jobs")).json["items"]] == [2, 1]
+        await trio.sleep(1)
+        assert (await post(house, "/1/complete")).status == 200
+
+
+async def test_where_a_backend_numbers_a_person_is_sent_there(house: Rooms) -> None:
+    await house.publish({"type": "job.created", "tenantId": 1, "title": "x", "requesterId": REQUESTER, "jobId": 5})
+    answer = await post(house, "", body={"title": "y"})
+    assert (answer.status, answer.error) == (409, "conflict")
+    assert answer.json["error"]["message"] == "this tenant's jobs are numbered by its backend: create the job there"
+    assert [job["id"] for job in (await get(house, "/api/jobs")).json["items"]] == [5]
 
 
 async def test_a_bad_key_or_parameter_is_refused(house: Rooms) -> None:
