@@ -18,6 +18,11 @@ MANAGER = {1: 3, 2: 3, 3: 2, 4: 3, 5: 6, 6: 7, 7: 6}
 """Whom each user names as the manager of a job; never themselves, so that the parts are told apart."""
 
 
+def deadline(other: int | None) -> str | None:
+    """A day in March for each person, or none."""
+    return None if other is None else f"2026-03-{other:02}T00:00:00.000000Z"
+
+
 @dataclass
 class ModelJob:
     requester: int
@@ -26,6 +31,7 @@ class ModelJob:
     manager: int | None
     status: str
     watchers: set[int]
+    deadline: str | None = None
 
 
 @dataclass
@@ -91,6 +97,8 @@ class Model:
             job.watchers.add(other or who)
         elif move == "unwatch":
             job.watchers.discard(other or who)
+        elif move == "deadline":
+            job.deadline = deadline(other)
         return 201 if trusted or move == "comments" else 200
 
     def _foreign(self, tenant: int, user: int) -> bool:
@@ -113,6 +121,7 @@ class Model:
                 "approve": (job.approver,),
                 "reject": (job.approver,),
                 "complete": (job.assignee, job.requester, job.manager),
+                "deadline": (job.requester, job.manager),
             }[move]
         )
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.edge_api.rooms import Answer, Rooms, rooms
 from tests.edge_api.sockets import Client, settle
-from tests.workflow.model import HOME, MANAGER, ROLE, Model
+from tests.workflow.model import HOME, MANAGER, ROLE, Model, deadline
 
-MOVES = ["create", "assign", "submit", "approve", "reject", "complete", "comments", "watch", "unwatch"]
+MOVES = ["create", "assign", "submit", "approve", "reject", "complete", "comments", "watch", "unwatch", "deadline"]
 STEP = st.tuples(
     st.sampled_from(sorted(HOME)),
     st.sampled_from(MOVES),
@@ -37,6 +37,7 @@ TYPES = {
     "comments": "comment.added",
     "watch": "job.watched",
     "unwatch": "job.unwatched",
+    "deadline": "job.deadline_changed",
 }
 
 
@@ -53,6 +54,8 @@ def body_of(move: str, who: int, other: int | None) -> dict[str, Any]:
             return {"text": "x"}
         case "watch" | "unwatch":
             return {} if other is None else {"userId": other}
+        case "deadline":
+            return {"deadline": deadline(other)}
         case _:
             return {}
 
@@ -123,6 +126,7 @@ async def agree(house: Rooms, model: Model) -> None:
         for job in listed:
             expected = mine[job["id"]]
             assert (job["status"], set(job["watcherIds"])) == (expected.status, expected.watchers)
+            assert job["deadline"] == expected.deadline
             parts = (expected.requester, expected.assignee, expected.approver, expected.manager)
             assert (job["requesterId"], job["assigneeId"], job["approverId"], job["managerId"]) == parts
         queue = (await house.request("GET", "/api/jobs?assignee=me&limit=100", token=admin)).json["items"]
@@ -156,6 +160,7 @@ def test_the_model_reaches_every_outcome_that_it_knows():
         *[(3, "submit", 2, None), (2, "reject", 1, None), (1, "assign", 1, 3), (3, "submit", 1, None)],
         *[(4, "approve", 1, None), (1, "complete", 1, None), (1, "complete", 1, None), (1, "assign", 2, 5)],
         *[(7, "complete", 1, None), (4, "unwatch", 1, 3), (4, "unwatch", 1, 7)],
+        *[(1, "deadline", 1, 3), (3, "deadline", 2, None), (2, "deadline", 2, 5)],
     ]
     seen = run([(*step, False) for step in life])
     assert {name.split()[1] for name in seen} == {"200", "201", "400", "403", "404", "409"}

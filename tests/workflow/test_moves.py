@@ -76,7 +76,8 @@ MAY = {
     "unwatch": "everybody",
 }
 """Parts in the job begin with a capital, roles do not."""
-STATUS_FOR = {"assign": "open", "submit": "assigned", "approve": "pending_approval", "reject": "pending_approval"}
+STATUS_FOR = {"approve": "pending_approval", "reject": "pending_approval"}
+"""Elsewhere it is `assigned`: every part is somebody's then."""
 ROLES: tuple[Role, ...] = ("user", "manager", "admin")
 
 
