@@ -6,7 +6,14 @@ from types import FrameType
 
 import click
 
+from bench.compare import compare
+from bench.connections import connections
+from bench.fanout import fanout
+from bench.idle import idle
 from bench.latency import latency
+from bench.profile import profile
+from bench.recovery import recovery
+from bench.scale import scale
 from bench.store import store
 from bench.throughput import throughput
 
@@ -22,7 +29,7 @@ def _leave(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-for command in (latency, throughput, store):
+for command in (latency, throughput, fanout, connections, recovery, scale, store, idle, compare, profile):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import click
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+LOOPBACK = "127.0.0.1"
 READY = "listening on http://"
 
 
@@ -23,9 +25,11 @@ class DidNotStartError(click.ClickException):
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], log: Path, environment: Mapping[str, str], folder: Path | None = None
+    command: Sequence[str | Path], log: Path, environment: Mapping[str, str], port: int | None = None
 ) -> Iterator[tuple[int, str, int]]:
     """Run a server until the block ends; its pid, and the host and port from its line ``listening on http://…``.
+
+    One that says no such line is given a `port`, and is up once that answers.
 
     It has a session of its own, so that a Ctrl-C comes to the benchmark alone, which then ends it.
 
@@ -40,15 +44,19 @@ def running(
             stdout=subprocess.PIPE,
             stderr=complaints,
             env=os.environ | dict(environment),
-            cwd=folder,
             start_new_session=True,
         ) as process,
     ):
         try:
-            host, port = _address(process, log)
-            yield process.pid, host, port
+            yield process.pid, *(_address(process, log) if port is None else _answering(process, port, log))
         finally:
             stop(process)
+
+
+def free_port() -> int:
+    """A port of the loopback that was free a moment ago, for servers that cannot pick one."""
+    with socket.create_server((LOOPBACK, 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -79,3 +87,15 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int]:
                 host, _, port = line.strip().removeprefix(READY).rpartition(":")
                 return host, int(port)
     raise DidNotStartError(f"it did not start; it said:\n{said.decode(errors='replace')}\n{log.read_text()[-4000:]}")
+
+
+def _answering(process: subprocess.Popen[bytes], port: int, log: Path) -> tuple[str, int]:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection((LOOPBACK, port), 1.0).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return LOOPBACK, port
+    raise DidNotStartError(f"it did not start: {log.read_text()[-4000:]}")

@@ -13,6 +13,7 @@ from bench.distribution import Distribution
 from bench.driver import load_on
 from bench.floor import floor_server
 from bench.load.commands import Connect, Connected, Done, Flood, Know, Phase
+from bench.peers import express_server, python_socketio_server
 from bench.plot import bar_plot
 from bench.report import Report, cpu_us, out_option, workplace
 from bench.server import djactors_server
@@ -21,11 +22,18 @@ WARMUP_SECONDS = 1.0
 UNDER_WAY = 4000
 """Events that all producers together have posted and not yet been answered. djactors refuses what is beyond its
 router's mailbox of 4,096, and a producer would have to come back; so many producers post smaller batches."""
-SERVERS = {"djactors": djactors_server, "floor": floor_server}
+SERVERS = {
+    "djactors": djactors_server,
+    "floor": floor_server,
+    "express": express_server,
+    "python-socketio": python_socketio_server,
+}
 
 
 @click.command()
-@click.option("--server", type=click.Choice([*SERVERS]), default="djactors", help="The floor is the bare loop.")
+@click.option(
+    "--server", type=click.Choice([*SERVERS]), default="djactors", help="The floor, a bare loop, and the peers, too."
+)
 @click.option("--users", type=click.IntRange(1), default=100, help="Connected users, all in one tenant.")
 @click.option("--producers", type=click.IntRange(1), multiple=True, default=(1, 16, 64), help="Repeatable.")
 @click.option("--batch", "batches", type=click.IntRange(1, 1000), multiple=True, default=(1, 100), help="Repeatable.")

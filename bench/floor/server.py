@@ -90,7 +90,7 @@ class Writer:
         self._path = path
         self._sockets = sockets
         self._id = 0
-        self._unread: dict[int, int] = defaultdict(int)
+        self.unread: dict[int, int] = defaultdict(int)
         threading.Thread(target=self._run, daemon=True).start()
 
     async def insert(self, notices: list[Notice]) -> list[int]:
@@ -112,12 +112,12 @@ class Writer:
                 ids = []
                 for n in notices:
                     self._id += 1
-                    self._unread[n.user_id] += 1
+                    self.unread[n.user_id] += 1
                     data = bytes(n.data).decode()
                     rows.append(
                         (self._id, n.tenant_id, n.user_id, n.notification_type, n.priority, n.title, n.message, data)
                     )
-                    packets.append((n.user_id, _packets(self._id, n, self._unread[n.user_id])))
+                    packets.append((n.user_id, _packets(self._id, n, self.unread[n.user_id])))
                     ids.append(self._id)
                 answers.append((task, ids))
             connection.execute("BEGIN IMMEDIATE")
@@ -221,7 +221,10 @@ class Floor:
         auth: dict[str, Any] = json.loads(connect[connect.index(b"40{") + 2 :])
         user = jwt.decode(auth["token"], self._secret, algorithms=["HS256"])["userId"]
         self._sockets[user] = Socket(stream, self._nursery)
-        self._sockets[user].write(_frame(b'40{"sid":"floor"}') + _frame(b'42["notification:unread-count",{"count":0}]'))
+        self._sockets[user].write(
+            _frame(b'40{"sid":"floor"}')
+            + _frame(b'42["notification:unread-count",{"count":%d}]' % self._writer.unread[user])
+        )
         while await stream.receive_some(65536):
             pass
         self._sockets.pop(user, None)

@@ -139,7 +139,12 @@ class User(asyncio.Protocol):
 
     def _take(self, opcode: int, payload: bytes, now: float) -> None:
         self.frames += 1
-        if payload.startswith(NOTIFICATION):
+        if opcode != TEXT:  # first, since what a ping carries may look like anything
+            if opcode == PING:
+                self._send(PONG, payload)
+            elif opcode == CLOSE:
+                self._refused(payload)
+        elif payload.startswith(NOTIFICATION):
             self.last_event = payload
             match = CORRELATION.search(payload)
             if match is not None:
@@ -164,9 +169,7 @@ class User(asyncio.Protocol):
                 self.connected.set_result(now)
         elif payload.startswith(RESET):
             self.resets += 1
-        elif opcode == PING:
-            self._send(PONG, payload)
-        elif opcode == CLOSE or payload.startswith(b"44"):
+        elif payload.startswith(b"44"):
             self._refused(payload)
         elif payload.startswith(b"42["):
             self.last_event = payload
