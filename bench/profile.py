@@ -1,7 +1,8 @@
 """Where the server's CPU goes under load, by layer: a statistical sampler (py-spy) looks some hundred times a second.
 
-A sample belongs to the layer of the innermost Python function that was running, unless native code of note was running
-on its behalf: SQLite, or the kernel (sending, receiving, waiting for the disk). Threads that wait are not counted.
+A sample belongs to the layer of the innermost Python function that was running, unless native code of note ran on its
+behalf: SQLite, the kernel (sending, receiving), an fsync (waiting rather than work), or Python's garbage collection.
+Threads that wait for something to do, or for the interpreter, are not counted.
 py-spy must be allowed to trace the server: as root, or where ``kernel.yama.ptrace_scope`` is 0.
 """
 
@@ -26,31 +27,42 @@ PACKAGES = (
 )  # fmt: skip
 SQLITE = re.compile(r"sqlite", re.IGNORECASE)
 SYSTEM_CALLS = re.compile(
-    r"^(__)?(libc_)?(send|sendto|sendmsg|recv|recvfrom|read|write|pwrite64|pread64|writev|fsync|fdatasync|"
-    r"epoll_wait|epoll_ctl|accept4?|close|stat64|fstat64|futex|clock_nanosleep|sched_yield)(64)?\b"
+    r"^(__)?(libc_)?(send|sendto|sendmsg|recv|recvfrom|read|write|pwrite64|pread64|writev|epoll_wait|epoll_ctl|accept4?|"
+    r"close|stat64|fstat64)(64)?\b"
 )
+FSYNC = re.compile(r"^(fsync|fdatasync)\b")
+WAITS = re.compile(r"^(PyThread_acquire_lock|take_gil|pthread_cond_(timed)?wait|sem_(timed|clock)?wait)")
+"""A thread in one of these waits for a lock; the sampler cannot always tell that from work."""
+COLLECTION = re.compile(r"^gc_collect")
 FRAME = re.compile(r"^(?P<function>.*) \((?P<file>.*?)(?::\d+)?\)$")
 SHOWN = 25
 PHASES = ("single", "batch", "fanout", "connect")
 
 
-def layer_of(stack: str) -> tuple[str, str]:
-    """The layer of a collapsed stack (outermost first, by semicolons), and the function that stands for it."""
+def layer_of(stack: str) -> tuple[str, str] | None:
+    """The layer of a collapsed stack (outermost first, by semicolons), and the function that stands for it.
+
+    None where the thread only waits for a lock.
+    """
     native = ""
     for frame in reversed(stack.split(";")):
         match = FRAME.match(frame)
         if match is None:
             continue
         function, file = match["function"], match["file"]
-        if not file.endswith(".py"):
-            if SYSTEM_CALLS.match(function):
-                native = native or "system calls"
-            elif SQLITE.search(file):
-                native = "sqlite"
-            continue
-        where = _python_layer(file)
-        return (native or where), f"{function} ({_short(file)})"
+        if file.endswith(".py"):
+            return (native or _python_layer(file)), f"{function} ({_short(file)})"
+        if WAITS.match(function):
+            return None
+        native = native or _native_layer(function, file)
     return (native or "interpreter"), "no Python"
+
+
+def _native_layer(function: str, file: str) -> str:
+    for layer, pattern in (("fsync", FSYNC), ("system calls", SYSTEM_CALLS), ("garbage collection", COLLECTION)):
+        if pattern.match(function):
+            return layer
+    return "sqlite" if SQLITE.search(file) else ""
 
 
 def _python_layer(file: str) -> str:
@@ -128,7 +140,10 @@ def count(samples: str) -> tuple[Counter[str], Counter[tuple[str, str]]]:
     functions: Counter[tuple[str, str]] = Counter()
     for line in samples.splitlines():
         stack, _, times = line.rpartition(" ")
-        layer, function = layer_of(stack)
+        found = layer_of(stack)
+        if found is None:
+            continue
+        layer, function = found
         layers[layer] += int(times)
         functions[layer, function] += int(times)
     return layers, functions

@@ -1,13 +1,18 @@
 """Each benchmark runs on the server as it is, in a tiny size, and reports what was asked for. No figure is asserted."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
-RUN_SECONDS = 120
+from bench.usage import tree
+
+RUN_SECONDS = 400
+"""A peer may have to be installed first."""
 
 
 def run(out: Path, name: str, options: str) -> dict[str, Any]:
@@ -62,3 +67,60 @@ def test_the_store_and_the_bare_loop_write_the_same(tmp_path: Path) -> None:
     figures = run(tmp_path, "store", "--batch 4 --batches 2 --turns 2 --users 3")["figures"]
     assert figures["store"]["events"] == figures["bare executemany"]["events"] == 16
     assert figures["rows"]["insert notifications"] == 16
+
+
+def test_fan_out_tells_every_socket_of_every_assignment(tmp_path: Path) -> None:
+    figures = run(tmp_path, "fanout", "--sockets 3 --sockets 7 --assignments 2 --bursts 2 --burst 3")["figures"]
+    # Everybody hears of it, and its assignee is notified.
+    assert {label: phase["messages"] for label, phase in figures.items()} == {
+        "3 sockets, one at a time": 2 * (3 + 1),
+        "3 sockets, bursts of 3": 6 * (3 + 1),
+        "7 sockets, one at a time": 2 * (7 + 1),
+        "7 sockets, bursts of 3": 6 * (7 + 1),
+    }
+
+
+def test_connections_are_counted_in_steps(tmp_path: Path) -> None:
+    figures = run(tmp_path, "connections", "--users 10 --steps 3 --at-once 2")["figures"]
+    assert figures["users"] == 10
+    assert [step["up_to"] for step in figures["steps"]] == ["up to 3", "up to 6", "up to 9", "up to 10"]
+
+
+def test_idle_users_are_still_there_at_the_end(tmp_path: Path) -> None:
+    assert run(tmp_path, "idle", "--users 5 --seconds 0.2")["figures"]["users"] == 5
+
+
+def test_scale_makes_its_inboxes_and_serves_them(tmp_path: Path) -> None:
+    figures = run(tmp_path, "scale", "--users 2 5 --rows 50 30000 --rounds 1 --seconds 0.1 --requests 3")["figures"]
+    for label in ("2 users", "5 users", "50 rows", "30,000 rows"):
+        assert all(phase["messages"] == phase["posted"] > 0 for phase in figures[label])
+    assert figures["users_ratio"] > 0
+    assert figures["rows_ratio"] > 0
+
+
+def test_all_do_the_same_work_side_by_side(tmp_path: Path) -> None:
+    names = ("djactors", "Express", "python-socketio", "floor")
+    plan = "--rounds 1 --seconds 0.1 --sockets 4 --crowd 6 --rate 50 --assignments 2"
+    chosen = " ".join(f"--with {name}" for name in names)
+    figures = run(tmp_path, "compare", f"{plan} {chosen}")["figures"]
+    for name in names:
+        phases = figures["servers"][name]["phases"]
+        for phase in ("single", "batch", "paced"):
+            assert all(each["messages"] == each["posted"] > 0 for each in phases[phase])
+        told = [each["messages"] for phase in ("fan-out", "burst") for each in phases[phase]]
+        assert told == ([] if name == "floor" else [2 * (4 + 1), 100 * (4 + 1)])
+    assert {"cpu_vs_floor", "batch_vs_single"} <= figures["ratios"].keys()
+
+
+@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_benchmark_leaves_nothing_behind(tmp_path: Path, request_to_end: signal.Signals) -> None:
+    command = [sys.executable, "-u", "-m", "bench", "idle", "--users", "2", "--seconds", "600", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as bench:
+        # The benchmark itself, its server and its load.
+        while len(started := list(tree(bench.pid))) < 3:
+            assert bench.poll() is None
+        bench.send_signal(request_to_end)
+        bench.wait(RUN_SECONDS)
+    assert bench.returncode != 0
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert not list(tmp_path.iterdir())
