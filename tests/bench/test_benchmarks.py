@@ -1,5 +1,7 @@
 """Each benchmark runs on the server as it is, in a tiny size, and reports what was asked for. No figure is asserted."""
 
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from bench.usage import tree
 
 RUN_SECONDS = 400
 """A peer may have to be installed first."""
+
+END_SECONDS = 30
 
 
 def run(out: Path, name: str, options: str) -> dict[str, Any]:
@@ -119,8 +123,12 @@ def test_an_interrupted_benchmark_leaves_nothing_behind(tmp_path: Path, request_
         # The benchmark itself, its server and its load.
         while len(started := list(tree(bench.pid))) < 3:
             assert bench.poll() is None
+        descriptors = [os.pidfd_open(pid) for pid in started]
         bench.send_signal(request_to_end)
         bench.wait(RUN_SECONDS)
     assert bench.returncode != 0
-    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    for descriptor in descriptors:
+        # Readable once its process has ended (pidfd_open(2)). A load that was just being started sees its stdin end.
+        assert select.select([descriptor], [], [], END_SECONDS)[0]
+        os.close(descriptor)
     assert not list(tmp_path.iterdir())
