@@ -121,10 +121,10 @@ def cpu_us(phase: Phase) -> float:
     return phase.use.total * 1e6 / max(phase.posted, 1)
 
 
-def latest(out: Path, name: str) -> dict[str, Any] | None:
-    """The newest sound result of a benchmark in `out`, None if there is none."""
-    for path in sorted(out.glob(f"{name}-*.json"), reverse=True):
+def latest(out: Path, name: str, settings: Mapping[str, object]) -> dict[str, Any] | None:
+    """The newest sound result in `out` of a benchmark that was run with these settings, None if there is none."""
+    for path in sorted(out.glob(f"{name}-[0-9]*.json"), reverse=True):
         document: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-        if not document.get("faults"):
+        if not document["faults"] and settings.items() <= document["settings"].items():
             return document
     return None

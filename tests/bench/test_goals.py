@@ -20,7 +20,12 @@ def test_a_figure_is_met_at_its_bound_and_not_beyond() -> None:
 
 
 def test_figures_of_other_runs_are_taken_from_the_newest_sound_one(tmp_path: Path) -> None:
-    for stamp, ratio, faults in (("1", 0.5, {}), ("2", 0.7, {}), ("3", 0.9, {"lost": 1})):
-        report = {"at": f"day {stamp}", "figures": {"ratio": ratio}, "faults": faults}
+    for stamp, ratio, faults, batch in (
+        ("1", 0.5, {}, 100),
+        ("2", 0.7, {}, 100),
+        ("3", 0.9, {"lost": 1}, 100),
+        ("4", 0.8, {}, 7),  # the goal speaks of batches of 100
+    ):
+        report = {"at": f"day {stamp}", "figures": {"ratio": ratio}, "faults": faults, "settings": {"batch": batch}}
         (tmp_path / f"store-{stamp}.json").write_text(json.dumps(report))
     assert from_other_runs(tmp_path) == {"store_ratio": Measured(0.7, source=" (store, day 2)")}
