@@ -15,6 +15,7 @@ from bench.load.commands import Done, Know, Return, Returned
 from bench.plot import percentile_plot
 from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
+from djactors.config import Settings
 
 
 @click.command()
@@ -29,7 +30,12 @@ def recovery(users: int, missed: int, others: int, rate: float, seconds: float, 
     settings = dict(click.get_current_context().params)
     with workplace(out, "recovery") as directory:
         report = Report("recovery", directory, settings)
-        with djactors_server(directory) as target, load_on(target) as load:
+        # A rush is what admission is for: at its default, with room for all who return, since none tries twice.
+        admission = {
+            "DJACTORS_ADMIT_RATE": str(Settings.admit_rate),
+            "DJACTORS_ADMIT_BURST": str(max(Settings.admit_burst, users + others)),
+        }
+        with djactors_server(directory, settings=admission) as target, load_on(target) as load:
             load.ask(Know(users + others), Done)
             plan = Return(users=users, missed=missed, others=others, rate=rate, seconds=seconds)
             result = load.ask(plan, Returned)
