@@ -186,8 +186,8 @@ slower."""
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """When the collector of cycles looks: at the young after 50,000 more objects were made than freed, at all after a
-thousand times that. Little here is in cycles, yet at Python's (700, 10, 10) every connect and every broadcast walked all
-the actors and sessions there are: a third of what connecting cost."""
+thousand times that. Little here is in cycles, yet at Python's (700, 10, 10) every connect and every broadcast walked
+all the actors and sessions there are: a third of what connecting cost."""
 
 
 def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
