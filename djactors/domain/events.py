@@ -248,9 +248,12 @@ def decode_json(decoder: msgspec.json.Decoder[Any], body: bytes | msgspec.Raw) -
         raise Refused(Code.INVALID, "the JSON holds a number that is out of range") from None
 
 
-def fingerprint(event: DomainEvent) -> str:
-    """SHA-256 of what the event says, whatever its spacing and order of keys: tells a retry from another body."""
-    return sha256(_encoder.encode(event)).hexdigest()
+def fingerprint(event: DomainEvent, *, with_job: bool = False) -> str:
+    """SHA-256 of what the event says, whatever its spacing and order of keys: tells a retry from another body.
+
+    `with_job` is part of it because a retry gets the first answer: whoever asked for the job would get another shape.
+    """
+    return sha256(_encoder.encode(event) + (b"\nwith job" if with_job else b"")).hexdigest()
 
 
 def check_text(text: str, field: str) -> None:

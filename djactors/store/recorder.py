@@ -162,12 +162,13 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     event, key = command.event, command.key
     mark = None
     if key is not None:
-        mark = events.fingerprint(event)
+        mark = events.fingerprint(event, with_job=command.with_job)
         earlier = unit.keys.get((event.tenant_id, key)) or _stored_answer(unit, event.tenant_id, key)
         if earlier is not None:
             if earlier[1] != mark:
                 raise Refused(
-                    Code.KEY_REUSED, f"the key {key!r} was used for another event: send each event under its own key"
+                    Code.KEY_REUSED,
+                    f"the key {key!r} was used for another event or route: send each event under its own key",
                 )
             return Published(earlier[0], earlier[2], repeated=True)
     come = workflow.apply(unit, event, command.person)

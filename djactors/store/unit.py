@@ -20,9 +20,11 @@ from datetime import datetime
 from djactors.domain import sla
 from djactors.domain.commands import Change
 from djactors.domain.errors import Code, Refused
+from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of
 from djactors.domain.notifications import HISTORY
+from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.store.days import DayRows, UserDay
 from djactors.store.jobs import JobRows
@@ -60,6 +62,9 @@ NAMES = {
     "job_updated": "job:updated",
 }
 """The kinds of change in the log, and the Socket.IO event that each of them is to a client."""
+
+NOT_A_MEMBER = "this token's user is not one of its tenant's: get a token of the user's own tenant"
+"""What a person is told whose own id the database knows in another tenant: not in which."""
 
 
 class Tenant:
@@ -147,17 +152,31 @@ class UnitOfWork:
                 user = self._users[user_id] = User(user_id, *row)
         return user
 
-    def check_users(self, tenant_id: int, people: Iterable[tuple[str, int | None]]) -> None:
-        """Refuse ids that belong to another tenant; `people` are (field, id) pairs. Creates nothing.
+    def check_users(
+        self, tenant_id: int, people: Iterable[tuple[str, int | None]], person: Person | None = None
+    ) -> None:
+        """Refuse ids that cannot be named; `people` are (field, id) pairs. Creates nothing.
+
+        A service may name whoever belongs to no other tenant. A person may name whom the tenant knows: naming would
+        otherwise claim the id, and an answer that told another tenant's from a missing one would leak. Their own id the
+        token proves.
 
         Raises:
-            Refused: `conflict`, naming the field.
+            Refused: `conflict` to a service, `not_found` to a person, each naming the field; `forbidden` where the
+                person's own id is another tenant's.
         """
         for field, user_id in people:
-            if user_id is not None:
-                user = self.user(user_id)
+            if user_id is None:
+                continue
+            user = self.user(user_id)
+            if person is None:
                 if user is not None and user.tenant_id != tenant_id:
                     raise Refused(Code.CONFLICT, f"{field}: user {user_id} belongs to another tenant")
+            elif user_id == person.user_id:
+                if user is not None and user.tenant_id != tenant_id:
+                    raise Refused(Code.FORBIDDEN, NOT_A_MEMBER)
+            elif user is None or user.tenant_id != tenant_id:
+                raise Refused(Code.NOT_FOUND, f"{field}: no such user")
 
     def ensure_tenant(self, tenant_id: int) -> Tenant:
         """The tenant, created if it was not known."""
@@ -169,11 +188,11 @@ class UnitOfWork:
             self.touch(tenant)
         return tenant
 
-    def ensure_user(self, tenant_id: int, user_id: int) -> User:
+    def ensure_user(self, tenant_id: int, user_id: int, name: str | None = None, role: Role = "user") -> User:
         """The user, created if it was not known. Whose tenant it is must have been checked before."""
         user = self.user(user_id)
         if user is None:
-            user = User(user_id, tenant_id, f"User {user_id}", "user", 0)
+            user = User(user_id, tenant_id, name or f"User {user_id}", role, 0)
             user.new = True
             self._users[user_id] = user
             self.touch(user)
