@@ -157,6 +157,26 @@ def check(database: str | None, config: str | None) -> None:
         _fail(f"{findings} finding{'s' if findings > 1 else ''}")
 
 
+@main.command()
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--at", "seq", metavar="SEQ", type=click.IntRange(0, 2**53 - 1), help="As it was after this change.")
+@_database
+@_config
+def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, config: str | None) -> None:
+    """Print a user's inbox and unread count, now or as it was."""
+    from djactors.operations import inbox as past
+    from djactors.store.errors import MigrationError, StoreBroken
+    from djactors.store.history import OutOfReachError
+
+    try:
+        found = past.read(_settings(config, database=database).database, tenant_id, user_id, seq)
+    except (OutOfReachError, MigrationError, StoreBroken, OSError) as error:
+        _fail(_line(error))
+    for line in past.lines(found):
+        click.echo(line)
+
+
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter once another wants it. At Python's 5 ms a loop that is busy computing made
 one commit's thread wait for seconds; at 0.5 ms the worst of a hundred took 15 ms, and a loop full of socket calls is no

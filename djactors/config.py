@@ -130,7 +130,10 @@ class Settings:
     post_burst: int = _setting(20_000, "events posted at once from one address: twenty full batches", low=1, high=10**9)
 
     replay_limit: int = _setting(
-        1000, "missed changes up to which a client is resumed; that is not built yet", low=1, high=100_000
+        1000,
+        "missed changes up to which a socket is resumed; beyond it: reload",
+        low=1,
+        high=100_000,
     )
     busy_timeout: float = _setting(
         5.0, "seconds to wait for a database that another process has locked", low=0, high=300

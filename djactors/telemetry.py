@@ -57,6 +57,13 @@ class Metrics:
         self.quarantines = Counter(
             "djactors_actor_quarantines", "Actors set aside by kind", ["actor"], registry=self.registry
         )
+        self.resumed = Counter(
+            "djactors_resumed",
+            "Returning clients: resumed by pid, by since, or reset",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.replayed = Counter("djactors_replayed_changes", "Changes sent from the log", registry=self.registry)
         self.refusals = Counter("djactors_refusals", "What was refused, by reason", ["reason"], registry=self.registry)
 
     def exposition(self) -> bytes:

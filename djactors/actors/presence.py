@@ -7,13 +7,14 @@ on one thread, and neither awaits while it looks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
 
 from djactors.actors.packets import ChangePackets
-from djactors.kernel import ActorRef
+from djactors.actors.resume import Resume
+from djactors.kernel import ActorRef, ActorStopped, MailboxFull
 from djactors.protocol.encoded import EncodedPacket
 
 
@@ -29,6 +30,12 @@ class Socket(Protocol):
 
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         """Put packets into the outbox, in one write. A socket whose outbox is full closes itself."""
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back once when what was sent is on its way and there is room for more; maybe before this returns.
+
+        One callback at a time; a socket that closes first drops it.
+        """
 
     def disconnect(self, reason: str) -> None:
         """Close the transport: the client reconnects and resumes. `reason` is a word for the log and the metrics."""
@@ -48,28 +55,55 @@ class Deliver:
 class Attach:
     """A socket of the user's has proved who it is and waits for the answer to its CONNECT.
 
-    `returning` says that the client named a point (`pid` or `since`) from which it wants to go on.
+    `resume` is the point from which the client wants to go on, None where it begins anew.
     """
 
-    __slots__ = ("returning", "socket")
+    __slots__ = ("resume", "socket")
 
-    def __init__(self, socket: Socket, *, returning: bool) -> None:
+    def __init__(self, socket: Socket, resume: Resume | None) -> None:
         self.socket = socket
-        self.returning = returning
+        self.resume = resume
 
 
-UserMessage = Deliver | Attach
+class Continue:
+    """A socket has room for the next slice of what it missed."""
+
+    __slots__ = ("socket",)
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+
+
+UserMessage = Deliver | Attach | Continue
+
+
+class Seat:
+    """What is known of a socket that the actor has answered.
+
+    Attributes:
+        pid: what its client will prove to be the same with; None where it wants no offsets.
+        position: up to which sequence number it was given what it missed; None once it has caught up.
+        draining: it has a slice under way, and asks for the next one when there is room.
+    """
+
+    __slots__ = ("draining", "pid", "position")
+
+    def __init__(self, pid: str | None, position: int | None) -> None:
+        self.pid = pid
+        self.position = position
+        self.draining = False
 
 
 class Presence:
     """One user's sockets and the address of the user's actor.
 
     Attributes:
-        attaching: sockets whose `Attach` is on its way to the actor. One that closes first is taken out again.
+        attaching: sockets whose `Attach` is on its way to the actor, with their pid if they are recovering. One that
+            closes first is taken out again.
         sockets: those that the actor has answered and writes to.
         stale: the actor was not told of some change; it must look into the store before it goes on.
         left_at: when the last socket went, in Trio's time.
-        seq: the last sequence number that the sockets were given or that their count includes.
+        seq: the last sequence number that the sockets which have caught up were given, or that their count includes.
     """
 
     __slots__ = ("attaching", "left_at", "ref", "seq", "sockets", "stale", "tenant_id", "user_id")
@@ -77,8 +111,8 @@ class Presence:
     def __init__(self, tenant_id: int, user_id: int) -> None:
         self.tenant_id = tenant_id
         self.user_id = user_id
-        self.attaching: set[Socket] = set()
-        self.sockets: dict[Socket, None] = {}
+        self.attaching: dict[Socket, str | None] = {}
+        self.sockets: dict[Socket, Seat] = {}
         self.left_at = trio.current_time()
         self.stale = False
         self.seq = 0
@@ -94,9 +128,37 @@ class Presence:
         """Sockets that are there or about to be."""
         return len(self.sockets) + len(self.attaching)
 
+    def seq_of(self, socket: Socket) -> int:
+        """The last sequence number that this socket was given: what its unlogged packets carry."""
+        seat = self.sockets.get(socket)
+        return self.seq if seat is None or seat.position is None else seat.position
+
+    def go_on(self, socket: Socket) -> None:
+        """Have the actor give a socket its next slice."""
+        seat = self.sockets.get(socket)
+        if seat is None:
+            return
+        seat.draining = False
+        try:
+            self.ref.tell_nowait(Continue(socket))
+        except MailboxFull:
+            # Whoever is stale gives every socket its next slice.
+            self.stale = True
+        except ActorStopped:
+            pass  # Its sockets are or will be disconnected.
+
+    def find(self, pid: str | None) -> Socket | None:
+        """The socket that has this pid, or is about to get it again."""
+        if pid is None:
+            return None
+        for socket, seat in self.sockets.items():
+            if seat.pid == pid:
+                return socket
+        return next((socket for socket, other in self.attaching.items() if other == pid), None)
+
     def discard(self, socket: Socket) -> None:
         """Forget a socket, if it is known."""
-        self.attaching.discard(socket)
+        self.attaching.pop(socket, None)
         if socket in self.sockets:
             del self.sockets[socket]
             self.left_at = trio.current_time()

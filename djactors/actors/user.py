@@ -6,8 +6,10 @@ Rules:
   * It takes everything that is in its mailbox and writes to each socket once: the changes in order, then one unread
     count.
   * It never waits for a socket. A socket that cannot keep up closes itself and resumes.
-  * When a delivery did not fit into its mailbox, or came while nobody was connected, it is marked stale; it then reads
-    from the store what it missed.
+  * A socket that missed something is behind: it is given the log in slices, the next one when the last is on its way,
+    and hears of nothing else until it has caught up. Those beside it are written to meanwhile.
+  * When a delivery did not fit into its mailbox, or came while nobody was connected, it is marked stale; all its
+    sockets are then behind.
   * After a crash the new instance closes the sockets it finds: they come back and are brought up to date.
   * It asks nobody who is connected; sockets attach to it. When the last one has been gone for a while, it stops.
 """
@@ -21,15 +23,15 @@ import trio
 
 from djactors.actors.packets import CHANGES_RESET, ChangePackets, offset, unlogged, unread_count
 from djactors.actors.pid import PidIssuer
-from djactors.actors.presence import Attach, Deliver, Presence, Socket, UserMessage
+from djactors.actors.presence import Attach, Deliver, Presence, Seat, Socket, UserMessage
 from djactors.domain.commands import Change
 from djactors.domain.notifications import encode
 from djactors.kernel import Actor, Envelope
 from djactors.protocol.encoded import EncodedPacket
 from djactors.telemetry import Telemetry
 
-CATCH_UP_SLICE = 200
-"""Changes read at a time when a stale actor catches up: a few milliseconds of a reader that others wait for, too."""
+REPLAY_SLICE = 100
+"""Changes read and sent at a time: about a millisecond of a reader, and of the loop, that others wait for, too."""
 
 
 class InboxState(Protocol):
@@ -44,14 +46,28 @@ class InboxState(Protocol):
         """The tenant's newest change in the same snapshot."""
 
 
+class ReplayState(Protocol):
+    """A slice of the log."""
+
+    @property
+    def changes(self) -> list[Change]:
+        """What the user sees, in order."""
+
+    @property
+    def position(self) -> int:
+        """The sequence number up to which nothing is missing after them."""
+
+
 class Inbox(Protocol):
     """What the actor asks of the store."""
 
     async def snapshot(self, tenant_id: int, user_id: int) -> InboxState:
         """The unread count and the sequence number that it belongs to, from one snapshot."""
 
-    async def changes_since(self, tenant_id: int, user_id: int, since: int, limit: int) -> list[Change]:
-        """What the user may see of what came after `since`, in order."""
+    async def replay(
+        self, tenant_id: int, user_id: int, since: int, *, until: int, limit: int, at_most: int | None = None
+    ) -> ReplayState | None:
+        """What the user may see of what came after `since`, up to `until`; None where the log does not lead there."""
 
 
 class UserActor(Actor[UserMessage]):
@@ -68,6 +84,8 @@ class UserActor(Actor[UserMessage]):
         epoch: str,
         pids: PidIssuer,
         telemetry: Telemetry,
+        turns: trio.Semaphore,
+        replay_limit: int,
         idle_after: float,
         forget: Callable[[Presence], None],
     ) -> None:
@@ -76,6 +94,8 @@ class UserActor(Actor[UserMessage]):
         self._epoch = epoch
         self._pids = pids
         self._telemetry = telemetry
+        self._turns = turns
+        self._replay_limit = replay_limit
         self._forget = forget
         self.idle_after = idle_after
         self._unread = 0
@@ -96,7 +116,8 @@ class UserActor(Actor[UserMessage]):
 
     async def on_batch(self, batch: Sequence[Envelope[UserMessage]]) -> None:
         """Take in what happened, write each socket once."""
-        if self._presence.stale:
+        presence = self._presence
+        if presence.stale:
             await self._catch_up()
         news: list[ChangePackets] = []
         unread = self._unread
@@ -104,45 +125,117 @@ class UserActor(Actor[UserMessage]):
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Deliver):
-                news.extend(change for change in message.changes if change.seq > self._presence.seq)
-                if message.changes and message.changes[-1].seq > self._presence.seq:
-                    self._presence.seq = message.changes[-1].seq
+                news.extend(change for change in message.changes if change.seq > presence.seq)
+                if message.changes and message.changes[-1].seq > presence.seq:
+                    presence.seq = message.changes[-1].seq
                     unread = unread if message.unread is None else message.unread
                     committed_at = message.committed_at if committed_at is None else committed_at
             else:
                 # Those who were here hear of what came before; the newcomer's count is already after it.
                 self._write(news, unread)
                 news = []
-                self._attach(message)
+                if isinstance(message, Attach):
+                    await self._attach(message)
+                else:
+                    await self._advance(message.socket)
+                # Catching up on the way may have brought another one.
+                unread = self._unread
             envelope.answer(None)
         self._write(news, unread)
-        if committed_at is not None and self._presence.sockets:
+        if committed_at is not None and presence.sockets:
             self._telemetry.metrics.delivery.observe(trio.current_time() - committed_at)
 
-    def _attach(self, attach: Attach) -> None:
-        socket, presence = attach.socket, self._presence
+    async def _attach(self, attach: Attach) -> None:
+        """Answer a CONNECT: with the old pid and what the client missed, or with a new one."""
+        socket, presence, resume = attach.socket, self._presence, attach.resume
+        replay: ReplayState | None = None
+        since = None if resume is None else resume.since
+        if since is not None:
+            if since > presence.seq:
+                # It read a list that is newer than what has been delivered here.
+                await self._catch_up()
+            replay = await self._read(since, self._replay_limit) if since <= presence.seq else None
         if socket not in presence.attaching:
             return  # It closed while its message was on the way: nobody would ever take it out again.
-        presence.attaching.remove(socket)
-        presence.sockets[socket] = None
-        epoch = self._epoch if socket.recovery else None
-        packets: list[EncodedPacket] = []
-        if attach.returning:
+        del presence.attaching[socket]
+        pid, packets, epoch = None, [], self._epoch if socket.recovery else None
+        position = presence.seq
+        if resume is not None and replay is None:
             body = encode({"offset": offset(self._epoch, presence.seq)})
             packets.append(unlogged(CHANGES_RESET, body, epoch, presence.seq))
-        packets.append(unread_count(self._unread, epoch, presence.seq))
-        pid = self._pids.issue(presence.tenant_id, presence.user_id, self._presence.seq) if socket.recovery else None
+            self._telemetry.metrics.resumed.labels("reset").inc()
+        elif resume is not None and replay is not None:
+            assert resume.since is not None
+            pid, position = resume.pid, resume.since
+            self._telemetry.metrics.resumed.labels("since" if pid is None else "pid").inc()
+        if pid is None and socket.recovery:
+            pid = self._pids.issue(presence.tenant_id, presence.user_id, position)
+        seat = presence.sockets[socket] = Seat(pid, position)
+        packets += self._slice(socket, seat, replay)
         socket.accept(pid, packets)
+        self._go_on(socket, seat)
+
+    async def _advance(self, socket: Socket) -> None:
+        """Give a socket that is behind the next slice of what it missed."""
+        presence = self._presence
+        seat = presence.sockets.get(socket)
+        if seat is None or seat.position is None:
+            return
+        replay = await self._read(seat.position)
+        if presence.sockets.get(socket) is not seat:
+            return
+        if replay is None:
+            # It took so long that the beginning of the log was purged meanwhile.
+            presence.discard(socket)
+            socket.disconnect("history_gone")
+            return
+        socket.send(self._slice(socket, seat, replay))
+        self._go_on(socket, seat)
+
+    async def _read(self, since: int, at_most: int | None = None) -> ReplayState | None:
+        """A slice of the log behind `since`, in turn with those of other users."""
+        presence = self._presence
+        async with self._turns:
+            return await self._inbox.replay(
+                presence.tenant_id,
+                presence.user_id,
+                since,
+                until=presence.seq,
+                limit=REPLAY_SLICE,
+                at_most=at_most,
+            )
+
+    def _slice(self, socket: Socket, seat: Seat, replay: ReplayState | None) -> list[EncodedPacket]:
+        """The packets of a slice; behind the last one the count, and the socket has caught up."""
+        epoch = self._epoch if socket.recovery else None
+        packets: list[EncodedPacket] = []
+        if replay is not None:
+            packets = [ChangePackets(change).packet(epoch) for change in replay.changes]
+            self._telemetry.metrics.replayed.inc(len(packets))
+            if replay.position < self._presence.seq:
+                seat.position = replay.position
+                return packets
+        seat.position = None
+        packets.append(unread_count(self._unread, epoch, self._presence.seq))
+        return packets
+
+    def _go_on(self, socket: Socket, seat: Seat) -> None:
+        """Have a socket that is still behind continue when it has room."""
+        if seat.position is not None and socket in self._presence.sockets:
+            seat.draining = True
+            socket.when_drained(lambda: self._presence.go_on(socket))
 
     def _write(self, news: Sequence[ChangePackets], unread: int) -> None:
-        """Send changes and, if it is another one, the unread count to every socket."""
+        """Send changes and, if it is another one, the unread count to every socket that has caught up."""
         counted = unread != self._unread
         self._unread = unread
         if not news and not counted:
             return
         forms: dict[bool, list[EncodedPacket]] = {}
         # A socket that is found to be too slow leaves the dictionary while it is walked.
-        for socket in list(self._presence.sockets):
+        for socket, seat in list(self._presence.sockets.items()):
+            if seat.position is not None:
+                continue
             packets = forms.get(socket.recovery)
             if packets is None:
                 packets = forms[socket.recovery] = self._encode(news, counted, socket)
@@ -156,18 +249,16 @@ class UserActor(Actor[UserMessage]):
         return packets
 
     async def _catch_up(self) -> None:
-        """Read from the log what was not delivered; without sockets only where the inbox stands."""
+        """Go to where the inbox stands; whoever is connected is behind from then on."""
         presence = self._presence
         presence.stale = False
         state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
-        while presence.sockets and presence.seq < state.seq:
-            changes = await self._inbox.changes_since(
-                presence.tenant_id, presence.user_id, presence.seq, CATCH_UP_SLICE
-            )
-            changes = [change for change in changes if change.seq <= state.seq]
-            if not changes:
-                break
-            presence.seq = changes[-1].seq
-            self._write([ChangePackets(change) for change in changes], self._unread)
-        presence.seq = state.seq
-        self._write((), state.unread)
+        if state.seq > presence.seq:
+            for seat in presence.sockets.values():
+                if seat.position is None:
+                    seat.position = presence.seq
+            self._unread, presence.seq = state.unread, state.seq
+        # The word that one of them has room may be what did not fit into the mailbox.
+        for socket, seat in list(presence.sockets.items()):
+            if not seat.draining:
+                await self._advance(socket)

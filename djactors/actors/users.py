@@ -11,13 +11,15 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import trio
 
 from djactors.actors.packets import ChangePackets
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Deliver, Presence, Socket, UserMessage
+from djactors.actors.resume import resume_of
 from djactors.actors.user import Inbox, UserActor
 from djactors.config import Settings
 from djactors.domain.commands import Recorded
@@ -41,6 +43,10 @@ from djactors.telemetry import Telemetry
 USER_INTENSITY = Intensity(max_restarts=3, period=60.0)
 """A user whose data crashes the actor is set aside after three tries; the clients' own backoff brings the next one."""
 
+MAX_REPLAYS = 4
+"""Slices of the log that are read at once: enough to keep the readers busy, and as many as a page of somebody's inbox
+has to wait for when a thousand clients return together."""
+
 
 class Users:
     """All connected users of one server.
@@ -61,6 +67,7 @@ class Users:
         self._telemetry = telemetry
         self._tenants: dict[int, dict[int, Presence]] = {}
         self._by_name: dict[str, Presence] = {}
+        self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
 
     def supervisor(self) -> Supervisor:
@@ -77,18 +84,26 @@ class Users:
         """Everybody who is connected or was a moment ago."""
         return list(self._by_name.values())
 
-    def attach(self, tenant_id: int, user_id: int, socket: Socket, *, returning: bool) -> None:
+    def attach(self, tenant_id: int, user_id: int, socket: Socket, auth: Mapping[str, Any]) -> None:
         """Give a socket that has proved who it is to its user's actor, which will answer its CONNECT.
 
-        A socket that cannot be taken now is disconnected: its client tries again.
+        `auth` may name the point from which the client wants to go on. An older socket of the same pid is superseded:
+        its connection is one that only its client knows to be dead. A socket that cannot be taken now is disconnected:
+        its client tries again.
         """
+        resume = resume_of(auth, tenant_id, user_id, recovery=socket.recovery, epoch=self._epoch, pids=self._pids)
+        pid = None if resume is None else resume.pid
         try:
             presence = self._presence(tenant_id, user_id)
+            older = presence.find(pid)
+            if older is not None:
+                presence.discard(older)
+                older.disconnect("superseded")
             if presence.socket_count >= self._settings.max_sockets_per_user:
                 self._refuse(tenant_id, user_id, socket, "too_many_sockets")
             else:
-                presence.ref.tell_nowait(Attach(socket, returning=returning))
-                presence.attaching.add(socket)
+                presence.ref.tell_nowait(Attach(socket, resume))
+                presence.attaching[socket] = pid
         except (ActorStopped, MailboxFull, TooManyChildren, SupervisorNotRunning) as error:
             self._refuse(tenant_id, user_id, socket, type(error).__name__)
 
@@ -98,10 +113,10 @@ class Users:
         if presence is not None:
             presence.discard(socket)
 
-    def seq(self, tenant_id: int, user_id: int) -> int:
-        """The last sequence number that a connected user's sockets were given; 0 for somebody who is not there."""
+    def seq(self, tenant_id: int, user_id: int, socket: Socket) -> int:
+        """The last sequence number that a connected user's socket was given; 0 for somebody who is not there."""
         presence = self._tenants.get(tenant_id, {}).get(user_id)
-        return 0 if presence is None else presence.seq
+        return 0 if presence is None else presence.seq_of(socket)
 
     def deliver(self, recorded: Recorded, committed_at: float) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log."""
@@ -172,6 +187,8 @@ class Users:
                 epoch=self._epoch,
                 pids=self._pids,
                 telemetry=self._telemetry,
+                turns=self._turns,
+                replay_limit=self._settings.replay_limit,
                 idle_after=max(self._settings.passivate_after, MIN_IDLE),
                 forget=self._forget,
             )

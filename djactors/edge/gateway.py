@@ -89,6 +89,11 @@ class UserSocket:
         if self.alive:
             self._gateway.session.send(packets)
 
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back when there is room for more."""
+        if self.alive:
+            self._gateway.session.when_drained(callback)
+
     def disconnect(self, reason: str) -> None:
         """Close the transport, so that the client reconnects."""
         if self.alive:
@@ -165,7 +170,7 @@ class Gateway:
             self._warned = True
             epoch = self._services.epoch if socket.recovery else None
             body = encode({"expiresAt": _moment(member.expires_at)})
-            seq = self._services.users.seq(member.tenant_id, member.user_id)
+            seq = self._services.users.seq(member.tenant_id, member.user_id, socket)
             socket.send([unlogged(AUTH_EXPIRING, body, epoch, seq)])
 
     # What the user's actor calls, through UserSocket
@@ -212,8 +217,7 @@ class Gateway:
         self._warned = False
         self.session.owner = (member.tenant_id, member.user_id)
         self._socket = UserSocket(self, self._services.random_token(), recovery=auth.get("recovery") is not False)
-        returning = "pid" in auth or auth.get("since") is not None
-        self._services.users.attach(member.tenant_id, member.user_id, self._socket, returning=returning)
+        self._services.users.attach(member.tenant_id, member.user_id, self._socket, auth)
 
     def _identify(self, auth: dict[str, Any]) -> Member:
         member = self._services.authenticator.identify(auth.get("token")).member()

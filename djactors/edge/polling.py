@@ -13,7 +13,7 @@ Source: the Engine.IO protocol document, revision 4, "HTTP long-polling"; header
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final
@@ -47,12 +47,14 @@ _RETRY_AFTER: Final = (("retry-after", str(RETRY_AFTER_SECONDS)),)
 class Outbox:
     """What waits for a session's next GET, within `max_packets` and `max_bytes`; and the GET that waits for it."""
 
-    __slots__ = ("_max_bytes", "_max_packets", "_wake", "packets", "size")
+    __slots__ = ("_max_bytes", "_max_packets", "_wake", "on_empty", "packets", "size")
 
     def __init__(self, max_packets: int, max_bytes: int) -> None:
         self._max_packets = max_packets
         self._max_bytes = max_bytes
         self._wake: trio.Event | None = None
+        # Called once, when the last packet has been taken.
+        self.on_empty: Callable[[], None] | None = None
         self.packets: deque[EncodedPacket] = deque()
         # Bytes of the packets as they are counted by `EncodedPacket.size`.
         self.size = 0
@@ -76,6 +78,9 @@ class Outbox:
         before = len(self.packets)
         payload = take_payload(self.packets)
         self.size -= sum(sizes[: before - len(self.packets)])
+        if not self.packets and self.on_empty is not None:
+            callback, self.on_empty = self.on_empty, None
+            callback()
         return payload
 
     def clear(self) -> None:

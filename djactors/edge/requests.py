@@ -50,9 +50,9 @@ def number(query: dict[str, str], name: str, high: int = MAX_ID) -> int | None:
     return int(text)
 
 
-def page_size(query: dict[str, str]) -> int:
+def page_size(query: dict[str, str], default: int = PAGE) -> int:
     """The parameter `limit`."""
-    return number(query, "limit", MAX_PAGE) or PAGE
+    return number(query, "limit", MAX_PAGE) or default
 
 
 def flag(query: dict[str, str], name: str) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from djactors.actors.packets import offset
+from djactors.actors.resume import seq_of
 from djactors.domain import events
 from djactors.domain.commands import Counted, Delete, MarkAllRead, MarkRead, Publish
 from djactors.domain.errors import Code, Refused, not_found
@@ -26,7 +27,7 @@ from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response
 from djactors.edge.http_messages import Request, Response
 from djactors.edge.job_routes import JobRoutes
-from djactors.edge.requests import flag, header_key, number, page_size, path_id, query_of
+from djactors.edge.requests import MAX_PAGE, flag, header_key, number, page_size, path_id, query_of
 from djactors.store.store import Page
 
 BATCH = "/api/events/batch"
@@ -44,6 +45,7 @@ class Routes:
         self._networks = [ipaddress.ip_network(text) for text in api.settings.metrics_addresses]
         notification = r"/api/notifications/(?P<id>[0-9]{1,16})"
         rows: Table = (
+            ("/api/changes", {"GET": self._changes}),
             ("/api/events", {"POST": self._publish}),
             (BATCH, {"POST": self._publish_batch}),
             ("/api/notifications", {"GET": self._list}),
@@ -164,6 +166,28 @@ class Routes:
     async def _count(self, command: MarkRead | MarkAllRead | Delete) -> Response:
         counted: Counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
         return Response(200, encode({"ok": True, "count": counted.count}))
+
+    async def _changes(self, request: Request, _: dict[str, str]) -> Response:
+        member = self._api.member(request)
+        query = query_of(request, "since", "limit")
+        limit = page_size(query, MAX_PAGE)
+        since = query.get("since")
+        if since is None:
+            raise Refused(Code.INVALID, "since: is missing: send the offset of a list, or of the page before")
+        seq = seq_of(since, self._api.epoch)
+        page = None
+        if seq is not None:
+            page = await self._api.store.replay(member.tenant_id, member.user_id, seq, limit=limit)
+        if page is None:
+            state = await self._api.store.snapshot(member.tenant_id, member.user_id)
+            answer = {"items": [], "offset": offset(self._api.epoch, state.seq), "reset": True}
+        else:
+            items = [
+                {"offset": offset(self._api.epoch, c.seq), "event": c.name, "data": msgspec.Raw(c.body)}
+                for c in page.changes
+            ]
+            answer = {"items": items, "offset": offset(self._api.epoch, page.position), "reset": False}
+        return Response(200, encode(answer))
 
     # The operator
 

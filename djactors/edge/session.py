@@ -19,7 +19,7 @@ The sid is the secret that stands for the session: stock clients prove nothing e
 logged, and is not the Socket.IO sid, which others may learn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
@@ -215,6 +215,19 @@ class Session:
         elif self.outbox is not None and self.reason is None and not self.outbox.put(packets):
             self._end(SLOW_CONSUMER)
 
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back once when all that was sent is on its way; at once if it is, and never if the session ends before.
+
+        One callback at a time: a second one takes the place of the first while the session polls.
+        """
+        if self._carrier is not None:
+            self._carrier.when_drained(callback)
+        elif self.outbox is not None and self.reason is None:
+            if self.outbox.packets:
+                self.outbox.on_empty = callback
+            else:
+                callback()
+
     def close(self, reason: str, *, say_goodbye: bool = True) -> None:
         """End the session; the client reconnects. `reason` is a word for logs and metrics, from a fixed set.
 
@@ -367,6 +380,8 @@ class Session:
         self._server.upgraded(self)
         if waiting:
             self._write(websocket, waiting)
+        if outbox.on_empty is not None:
+            self.when_drained(outbox.on_empty)
 
     def _write(self, websocket: WebSocket, frames: bytes) -> None:
         try:

@@ -247,6 +247,18 @@ class WebSocket:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._over() from None
 
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back once when all that was written is out, at once if it is; never if the WebSocket ends before."""
+        if self._stream.buffered:
+            self._stream.nursery.start_soon(self._drain, callback)
+        else:
+            callback()
+
+    async def _drain(self, callback: Callable[[], None]) -> None:
+        with suppress(WebSocketClosed):
+            await self.drain()
+            callback()
+
     async def close(self, code: int = _NORMAL_CLOSURE, reason: str = "") -> None:
         """Send a close frame, wait `CLOSE_TIMEOUT` seconds at most for the peer's, and let go of the connection.
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from djactors.domain.commands import Change, Command, Recorded
+from djactors.domain.commands import Command, Recorded
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.limits import Limits
 from djactors.domain.notifications import NULL, InboxItem
@@ -17,6 +17,7 @@ from djactors.store.database import Database
 from djactors.store.errors import StoreError
 from djactors.store.inbox import Snapshot, StoredNotification
 from djactors.store.job_lists import JobPage, SuppressionPage
+from djactors.store.log import Replay
 from djactors.store.recorder import Recorder
 
 
@@ -89,10 +90,27 @@ class Store:
         )
         return Page([_item(row) for row in page.items], page.next_before, page.unread, page.seq)
 
-    async def changes_since(self, tenant_id: int, user_id: int, since: int, limit: int) -> list[Change]:
-        """What the user may see of what came after the sequence number `since`, in order, at most `limit`."""
+    async def replay(
+        self,
+        tenant_id: int,
+        user_id: int,
+        since: int,
+        *,
+        until: int | None = None,
+        limit: int,
+        at_most: int | None = None,
+    ) -> Replay | None:
+        """A part of the log as the user sees it, or None where it does not lead from `since` to now: `log.replay`."""
         return await self._database.read(
-            partial(log.changes_since, tenant_id=tenant_id, user_id=user_id, since=since, limit=limit)
+            partial(
+                log.replay,
+                tenant_id=tenant_id,
+                user_id=user_id,
+                since=since,
+                until=until,
+                limit=limit,
+                at_most=at_most,
+            )
         )
 
     async def reclaim_space(self) -> int:

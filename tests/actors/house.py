@@ -21,6 +21,7 @@ from djactors.kernel import ActorRef, ChildSpec, Supervisor
 from djactors.protocol.encoded import EncodedPacket
 from djactors.store.database import Database
 from djactors.store.inbox import Snapshot
+from djactors.store.log import Replay
 from djactors.store.store import Store
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
@@ -41,8 +42,11 @@ class Packet(NamedTuple):
 class FakeSocket:
     """Writes down what it is sent, one list for each write."""
 
-    def __init__(self, *, recovery: bool = True) -> None:
+    def __init__(self, *, recovery: bool = True, roomy: bool = True) -> None:
         self.recovery = recovery
+        # One that is not roomy sends nothing on before `drain`.
+        self.roomy = roomy
+        self._on_drained: Callable[[], None] | None = None
         self.pid: str | None = None
         self.accepted = False
         self.closed: str | None = None
@@ -58,6 +62,23 @@ class FakeSocket:
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         assert self.accepted
         self._write(packets)
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        if self.roomy:
+            callback()
+        else:
+            self._on_drained = callback
+
+    def drain(self) -> None:
+        """What was sent is on its way."""
+        callback, self._on_drained = self._on_drained, None
+        if callback is not None:
+            callback()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is more to come once it has room."""
+        return self._on_drained is not None
 
     def disconnect(self, reason: str) -> None:
         """As a session does: once it is closed, whoever attached it is told."""
@@ -119,9 +140,9 @@ class GatedStore:
         await self.after_snapshot()
         return snapshot
 
-    async def changes_since(self, tenant_id: int, user_id: int, since: int, limit: int) -> list[Change]:
+    async def replay(self, tenant_id: int, user_id: int, since: int, **options: Any) -> Replay | None:
         await self.before_changes()
-        return await self.store.changes_since(tenant_id, user_id, since, limit)
+        return await self.store.replay(tenant_id, user_id, since, **options)
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
         self.batches.append(len(commands))
@@ -139,15 +160,15 @@ class House:
         self.telemetry = telemetry
 
     def connect(
-        self, user_id: int, tenant_id: int = 1, *, recovery: bool = True, returning: bool = False
+        self, user_id: int, tenant_id: int = 1, *, recovery: bool = True, roomy: bool = True, **auth: Any
     ) -> FakeSocket:
-        """Attach a socket; its CONNECT is answered when the actor has run."""
-        socket = FakeSocket(recovery=recovery)
+        """Attach a socket; its CONNECT, with this `auth`, is answered when the actor has run."""
+        socket = FakeSocket(recovery=recovery, roomy=roomy)
         socket.on_close = lambda: self.users.detach(tenant_id, user_id, socket)
-        self.users.attach(tenant_id, user_id, socket, returning=returning)
+        self.users.attach(tenant_id, user_id, socket, auth)
         return socket
 
-    async def connected(self, user_id: int, tenant_id: int = 1, **options: bool) -> FakeSocket:
+    async def connected(self, user_id: int, tenant_id: int = 1, **options: Any) -> FakeSocket:
         socket = self.connect(user_id, tenant_id, **options)
         await wait_all_tasks_blocked()
         assert socket.accepted
@@ -168,6 +189,12 @@ class House:
         await wait_all_tasks_blocked()
         assert len(outcomes) == len(commands)
         return outcomes
+
+    async def log(self, user_id: int, since: int, tenant_id: int = 1) -> list[Change]:
+        """What the user may see of the log behind this sequence number."""
+        replay = await self.store.store.replay(tenant_id, user_id, since, limit=100_000)
+        assert replay is not None
+        return replay.changes
 
     def metric(self, name: str, /, **labels: str) -> float:
         return self.telemetry.metrics.registry.get_sample_value(name, labels) or 0.0

@@ -27,7 +27,7 @@ async def test_a_connect_is_answered_with_a_pid_and_the_count_in_one_write(path:
 async def test_a_returning_client_is_told_to_reload_before_it_gets_the_count(path: Path, autojump_clock):
     async with running(path) as house:
         await house.do(note(11))
-        socket = await house.connected(11, returning=True)
+        socket = await house.connected(11, since="epoch.7")
         assert socket.writes == [
             [
                 Packet("changes:reset", {"offset": "epoch.1"}, "epoch.1"),

@@ -213,7 +213,7 @@ async def test_under_any_order_of_events_every_client_has_what_the_inbox_has(
             assert socket.accepted
             assert socket.counts[-1] == state.unread
             start = int(str(socket.offsets[0]).removeprefix("epoch."))
-            log = await house.store.store.changes_since(1, user_id, start, 1000)
+            log = await house.log(user_id, start)
             told = [packet for packet in socket.packets if packet.name != COUNT]
             assert [packet.offset for packet in told] == [f"epoch.{change.seq}" for change in log]
             assert len(socket.new) == sum(change.name == NEW for change in log)

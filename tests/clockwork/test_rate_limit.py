@@ -108,7 +108,7 @@ class FakeSession:
 class FakeUsers:
     """Lets everybody in at once."""
 
-    def attach(self, tenant_id: int, user_id: int, socket: Any, *, returning: bool) -> None:
+    def attach(self, tenant_id: int, user_id: int, socket: Any, auth: Any) -> None:
         socket.accept(None, [])
 
     def detach(self, tenant_id: int, user_id: int, socket: Any) -> None:

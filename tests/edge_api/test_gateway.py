@@ -136,7 +136,7 @@ async def test_a_second_connect_on_a_namespace_ends_the_connection(house: Rooms)
 
 
 @pytest.mark.parametrize(
-    "point", [{"pid": "x"}, {"since": "x.5"}, {"pid": None}, {"pid": 5, "offset": {}}, {"since": 0}]
+    "point", [{"pid": "x"}, {"since": "x.5"}, {"since": ""}, {"pid": 5, "offset": {}}, {"since": 0}]
 )
 async def test_a_client_that_names_a_point_is_told_to_reload(house: Rooms, point: dict[str, Any]) -> None:
     await house.notify()
@@ -147,7 +147,7 @@ async def test_a_client_that_names_a_point_is_told_to_reload(house: Rooms, point
 
 
 async def test_a_client_without_a_point_is_not_told_to_reload(house: Rooms) -> None:
-    for auth in ({}, {"since": None}, {"offset": "x"}):
+    for auth in ({}, {"since": None}, {"pid": None}, {"offset": "x"}):
         packets = await Client(house).connect(token=house.token(1, 7), **auth)
         assert [packet[:2] for packet in packets[1:]] == [("event", "notification:unread-count")]
 

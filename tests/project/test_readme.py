@@ -63,7 +63,7 @@ def test_every_setting_is_documented(name: str) -> None:
 def test_every_command_and_option_is_documented(command: click.Command) -> None:
     [row] = [line for line in README.splitlines() if line.startswith(f"| `djactors {command.name}")]
     for parameter in command.params:
-        assert f"[{parameter.opts[0]}" in row
+        assert f"{'' if parameter.required else '['}{parameter.opts[0]}" in row
 
 
 @pytest.mark.parametrize("event", [*COMMANDS, *TEST_COMMANDS, REFRESH, *NAMES.values()])

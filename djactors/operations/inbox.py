@@ -1,0 +1,53 @@
+"""What `djactors inbox` prints: somebody's inbox and count, now or as it was, for whoever answers their questions.
+
+Reads only; a running server is not disturbed. Titles come from outside: nothing in them reaches the terminal raw.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from djactors.store import migrate
+from djactors.store.errors import StoreBroken
+from djactors.store.history import PastInbox, inbox_at
+
+
+def read(path: str, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
+    """The inbox at that sequence number.
+
+    Raises:
+        OutOfReachError: there is no such inbox, or the log does not reach that far.
+        MigrationError, StoreBroken: the file is not a database that this program can read.
+    """
+    behind = migrate.inspect(path)
+    if behind:
+        missing = not Path(path).exists()
+        state = "does not exist" if missing else f"is behind by {', '.join(behind)}"
+        mend = "name the file that the server uses" if missing else f"run `djactors migrate --database {path}`"
+        raise StoreBroken(f"--database: {path} {state}: {mend}")
+    try:
+        with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.isolation_level = None
+            connection.execute("BEGIN")
+            return inbox_at(connection, tenant_id, user_id, seq)
+    except sqlite3.Error as error:
+        raise StoreBroken(f"--database: {path} cannot be read ({error}): run `djactors check`") from None
+
+
+def lines(inbox: PastInbox) -> Iterator[str]:
+    """The inbox as text, newest first, one notification a line."""
+    place = "now" if inbox.seq == inbox.newest else f"newest {inbox.newest}"
+    yield (
+        f"{_shown(inbox.user_name)} in {_shown(inbox.tenant_name)} at {inbox.seq} ({place}): "
+        f"{inbox.unread} unread of {len(inbox.items)}"
+    )
+    for item in inbox.items:
+        state = "unread" if item.read_at is None else f"read {item.read_at}"
+        yield f"{item.id}  {item.created_at}  {item.priority}  {item.type}  {_shown(item.title)}  ({state})"
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else repr(text)

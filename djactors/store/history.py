@@ -1,0 +1,106 @@
+"""The inbox as it was at any sequence number that the log still reaches: time travel for support.
+
+Rules:
+  * Rows carry the numbers of the changes that brought, read and took them; what has left the inbox since is found by
+    walking the user's log forward from the moment asked for. No index is needed beside the log's own.
+  * A row is purged only when the log no longer reaches back to its leaving: within the log's reach nothing is missing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import msgspec
+
+SELECT_TENANT = "SELECT name, last_seq, oldest_seq FROM tenants WHERE id = ?"
+SELECT_USER = "SELECT name FROM users WHERE tenant_id = ? AND id = ?"
+_COLUMNS = "id, type, priority, title, created_at, read_at, seq, read_seq"
+# idx_notifications_inbox
+SELECT_PRESENT = f"""SELECT {_COLUMNS} FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND removed_seq IS NULL ORDER BY id DESC"""
+# idx_changes_user, then the primary key
+SELECT_DELETIONS = """SELECT data FROM changes
+    WHERE tenant_id = ? AND user_id = ? AND seq > ? AND kind = 'deleted' ORDER BY seq"""
+SELECT_GONE = f"SELECT {_COLUMNS} FROM notifications WHERE id = ?"
+
+
+class OutOfReachError(Exception):
+    """There is no such inbox, or the log does not reach that far. The message says which, and what does exist."""
+
+
+class PastItem(msgspec.Struct, frozen=True):
+    """A notification as it stood at that moment. `read_at` is None while it was unread."""
+
+    id: int
+    type: str
+    priority: str
+    title: str
+    created_at: str
+    read_at: str | None
+
+
+class PastInbox(msgspec.Struct, frozen=True):
+    """An inbox at the sequence number `seq`, newest notification first; `newest` is the tenant's last number now."""
+
+    tenant_name: str
+    user_name: str
+    seq: int
+    newest: int
+    items: list[PastItem]
+
+    @property
+    def unread(self) -> int:
+        """The unread count at that moment."""
+        return sum(item.read_at is None for item in self.items)
+
+
+class _Deleted(msgspec.Struct, rename="camel"):
+    notification_ids: list[int]
+
+
+_decoder = msgspec.json.Decoder(_Deleted)
+
+
+def inbox_at(connection: sqlite3.Connection, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
+    """A user's inbox as it was right after the change `seq`; as it is now where that is None. Within one snapshot.
+
+    Raises:
+        OutOfReachError: no such tenant or user, or `seq` is not within the log.
+    """
+    tenant = connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
+    if tenant is None:
+        raise OutOfReachError(f"--tenant: there is no tenant {tenant_id}")
+    tenant_name, newest, oldest = tenant
+    user = connection.execute(SELECT_USER, (tenant_id, user_id)).fetchone()
+    if user is None:
+        raise OutOfReachError(f"--user: tenant {tenant_id} has no user {user_id}")
+    moment = newest if seq is None else seq
+    if moment < oldest:
+        raise OutOfReachError(f"--at: {moment} is older than the log reaches: the oldest is {oldest}")
+    if moment > newest:
+        raise OutOfReachError(f"--at: {moment} has not happened yet: the newest is {newest}")
+    items = [_item(row, moment) for row in _rows(connection, tenant_id, user_id, moment)]
+    items.sort(key=lambda item: item.id, reverse=True)
+    return PastInbox(tenant_name, user[0], moment, newest, items)
+
+
+_Row = tuple[int, str, str, str, str, str | None, int, int | None]
+
+
+def _rows(connection: sqlite3.Connection, tenant_id: int, user_id: int, moment: int) -> Iterator[_Row]:
+    """What is in the inbox and was then, and what has left it since."""
+    for row in connection.execute(SELECT_PRESENT, (tenant_id, user_id)):
+        if row[6] <= moment:
+            yield row
+    for (data,) in connection.execute(SELECT_DELETIONS, (tenant_id, user_id, moment)):
+        for id_ in _decoder.decode(data).notification_ids:
+            row = connection.execute(SELECT_GONE, (id_,)).fetchone()
+            if row is not None and row[6] <= moment:
+                yield row
+
+
+def _item(row: _Row, moment: int) -> PastItem:
+    id_, kind, priority, title, created_at, read_at, _, read_seq = row
+    was_read = read_seq is not None and read_seq <= moment
+    return PastItem(id_, kind, priority, title, created_at, read_at if was_read else None)
