@@ -1,9 +1,9 @@
 """Judges one device: walks what it received along the log as its user sees it.
 
-Two points move. `_written` is how far the session has come: the last number that was written to it, which a stock client
-presents when it resumes; `_began` is where that chain of packets began. `_applied` is how far the application has come;
-None while it knows that it must reload. What comes while it reloads is kept, and what the list does not hold is applied
-behind it; what the list holds already still comes over the socket, and is dropped by its number.
+Two points move. `_written` is how far the session has come: the last number written to it, which a stock client
+presents when it resumes; `_began` is where that chain of packets began. `_applied` is how far the application has
+come; None while it knows that it must reload. What comes while it reloads is kept, and what the list does not hold is
+applied behind it; what the list holds already still comes over the socket, and is dropped by its number.
 """
 
 from __future__ import annotations

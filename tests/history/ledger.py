@@ -1,4 +1,4 @@
-"""What a server's database holds after a run: the log, the inbox and the stored answers, and a model made of the log alone.
+"""What a server's database holds after a run: the log, inboxes, stored answers, and a model made of the log alone.
 
 Reads the tables by SQL of its own and stays clear of the server's code.
 """

@@ -1,0 +1,84 @@
+"""A server that is killed and started again on the same port and the same file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import trio
+
+from tests.serving import ServedProcess, serving
+
+SETTINGS: Mapping[str, str] = {
+    # Half-open connections are to be found within a few seconds; below that, a busy machine looks like one.
+    "DJACTORS_PING_INTERVAL": "2",
+    "DJACTORS_PING_TIMEOUT": "3",
+    "DJACTORS_CONNECT_TIMEOUT": "8",
+    "DJACTORS_UPGRADE_TIMEOUT": "4",
+    # Actors come and go while their users are away.
+    "DJACTORS_PASSIVATE_AFTER": "1",
+    # Small enough that noisy users reach it and a long absence is reset.
+    "DJACTORS_DAILY_LIMIT": "40",
+    "DJACTORS_REPLAY_LIMIT": "150",
+    "DJACTORS_COLLAPSE_BURSTS": "true",
+    # Everybody comes from one address.
+    "DJACTORS_MAX_SOCKETS_PER_USER": "200",
+}
+
+
+class KillableServer:
+    """The server of a run. `database` is its file; `told` is called with each new address, and with None at its end."""
+
+    def __init__(self, folder: Path, told: Callable[[str | None], None]) -> None:
+        self.database = folder / "inbox.db"
+        self.kills = 0
+        self._folder = folder
+        self._told = told
+        self._process: ServedProcess | None = None
+        self._up = trio.Event()
+        self._again_after = 0.0
+        self._stopping = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve, as often as it is killed, until `stop`.
+
+        Raises:
+            AssertionError: it did not start, or ended by itself.
+        """
+        port = "0"
+        while not self._stopping:
+            async with serving(self._folder, environment={**SETTINGS, "SOCKET_PORT": port}) as server:
+                port = server.url.rsplit(":", 1)[1]
+                self._process = server
+                self._told(server.url)
+                self._up.set()
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                expected = self.kills
+                code = await server.process.wait()
+                if self.kills == expected and not self._stopping:
+                    raise AssertionError(f"the server ended by itself with {code}: {server.errors.read_text()[-2000:]}")
+            await trio.sleep(self._again_after)
+
+    async def kill(self, again_after: float) -> None:
+        """kill -9; it starts again so many seconds later."""
+        await self._up.wait()
+        assert self._process is not None
+        self._up = trio.Event()
+        self._again_after = again_after
+        self.kills += 1
+        self._told(None)
+        self._process.kill()
+
+    async def up(self) -> str:
+        """Its address, once it is up."""
+        await self._up.wait()
+        assert self._process is not None
+        return self._process.url
+
+    async def stop(self) -> None:
+        """Let it end in its own time."""
+        await self._up.wait()
+        assert self._process is not None
+        self._stopping = True
+        await self._process.stop()
