@@ -37,9 +37,10 @@ RECONNECT = {"reconnectionDelay": 100, "reconnectionDelayMax": 1000, "randomizat
 
 POLL_SECONDS = 0.5
 
-NUDGE_SECONDS = 6.0
-"""python-socketio does not try again by itself when its first connect fails, nor when a reconnect is lost in the moment
-in which it succeeds: an application that is away for so long connects once more."""
+SILENCE_SECONDS = 6.0
+"""python-socketio (5.18) does not try again when its first connect fails; and one that is cut off in the moment in
+which its reconnect succeeds takes itself for connected for ever. So an application that has heard nothing for so long
+asks something, and makes a new client if there is no answer."""
 
 
 class Device:
@@ -172,7 +173,8 @@ class SocketDevice(Device):
         pass
 
     async def _by_socket(self, order: Order, target: int | None) -> dict[str, Any] | None:
-        assert self._socket is not None
+        if self._socket is None:
+            return None
         payload = {} if target is None else {"notificationId": target}
         try:
             [answer] = await self._socket.emit(f"notification:{order.verb}", payload, ack=True, timeout=ACK_SECONDS)
@@ -213,17 +215,43 @@ class SinceDevice(SocketDevice):
         super().__init__(plan, lane, history, nursery, clients)
         self._reset_seq = -1
         self._newest_counted = -1
-        self._away_since: float | None = 0.0
+        self._heard_at = 0.0
+        self._client = 0
 
     async def start(self) -> None:
         """Load the list, then connect behind it."""
         await self.reload()
+        await self._connect()
+        while True:
+            await trio.sleep(SILENCE_SECONDS / 4)
+            if trio.current_time() - self._heard_at > SILENCE_SECONDS and not await self._is_answered():
+                assert self._socket is not None
+                await self._socket.disconnect()
+                self._history.add(Lost(self.plan.name))
+                await self._connect()
+
+    async def _connect(self) -> None:
+        """With a new client; whatever an earlier one may still say is not listened to."""
+
+        self._client = mine = self._client + 1
+
+        def hear(occurrence: Occurrence) -> None:
+            if self._client == mine:
+                self._heard_at = trio.current_time()
+                self._hear(occurrence)
+
+        self._heard_at = trio.current_time()
         options: dict[str, Any] = {"auth": self._auth(), "transports": self.plan.transports, **RECONNECT}
-        self._socket = await self._clients.open(
-            self.lane.url, heard=self._hear, ordered=True, connect_timeout=5, **options
-        )
-        self._away_since = trio.current_time()
-        self._nursery.start_soon(self._nudge)
+        self._socket = await self._clients.open(self.lane.url, heard=hear, ordered=True, connect_timeout=5, **options)
+
+    async def _is_answered(self) -> bool:
+        assert self._socket is not None
+        try:
+            await self._socket.emit("auth:refresh", {"token": self._token}, ack=True, timeout=ACK_SECONDS)
+        except Unmet:
+            return False
+        self._heard_at = trio.current_time()
+        return True
 
     def has_shown(self, notification_id: int, seq: int) -> bool:
         """As for all; a count has no number of its own here, but lies behind what came before it."""
@@ -233,20 +261,10 @@ class SinceDevice(SocketDevice):
     def _auth(self) -> dict[str, Any]:
         return {"token": self._token, "tenantId": self.plan.tenant_id, "recovery": False, "since": self.offset}
 
-    async def _nudge(self) -> None:
-        assert self._socket is not None
-        while True:
-            await trio.sleep(NUDGE_SECONDS / 4)
-            now = trio.current_time()
-            if self._away_since is not None and now - self._away_since > NUDGE_SECONDS:
-                self._away_since = now
-                await self._socket.connect()
-
     def _connected(self, recovered: bool) -> None:
-        self._away_since = None
+        pass
 
     def _lost(self) -> None:
-        self._away_since = trio.current_time()
         # Some load the list anew while they are away, some rely on what they will be given.
         if self._random.random() < 0.4:
             self._nursery.start_soon(self._reload_and_remember)
