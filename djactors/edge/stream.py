@@ -85,6 +85,10 @@ class ByteStream(trio.abc.Stream):
     def abort(self) -> None:
         """Close at once with a reset and drop what is unsent. Idempotent; whoever waits on the stream is woken."""
 
+    @abstractmethod
+    def hang_up(self) -> None:
+        """Close at once in good order: for a connection on which nothing is owed. Whoever reads is woken."""
+
     def mark(self) -> None:
         """Start counting received bytes anew."""
         self.received_since_mark = 0
@@ -197,6 +201,10 @@ class SocketStream(ByteStream):
     def abort(self) -> None:
         """See `ByteStream.abort`."""
         self._close(reset=True)
+
+    def hang_up(self) -> None:
+        """See `ByteStream.hang_up`."""
+        self._close(reset=bool(self._outgoing))
 
     @property
     def _closed(self) -> bool:

@@ -12,6 +12,7 @@ async with trio.open_nursery() as nursery:
 """
 
 from djactors.kernel.actor import Actor, Service, StoppableService
+from djactors.kernel.alarms import Alarms
 from djactors.kernel.envelope import Envelope
 from djactors.kernel.errors import (
     ActorCrashed,
@@ -50,6 +51,7 @@ __all__ = [
     "ActorQuarantined",
     "ActorRef",
     "ActorStopped",
+    "Alarms",
     "AskTimeout",
     "AskUnanswered",
     "Backoff",

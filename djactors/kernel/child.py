@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import trio
 
 from djactors.kernel.actor import Actor, Service, StoppableService, Tree
+from djactors.kernel.alarms import Alarms
 from djactors.kernel.crash import described, unwrapped
 from djactors.kernel.envelope import Envelope
 from djactors.kernel.errors import AskUnanswered, MailboxClosed
@@ -47,6 +48,10 @@ class Parent(Protocol):
 
     def report(self, event: SupervisorEvent) -> None:
         """Pass an event on; never raises."""
+
+    @property
+    def alarms(self) -> Alarms:
+        """The deadlines of the children and of those who ask them."""
 
     def escalate(self, child: "Child", error: Exception | None) -> None:
         """Give up everything: this child is exhausted."""
@@ -92,7 +97,7 @@ class Child:
         self.spec = spec
         self.dynamic = dynamic
         self.must_start = must_start
-        self.ref: ActorRef[Any] = ActorRef(spec.name, spec.mailbox_capacity)
+        self.ref: ActorRef[Any] = ActorRef(spec.name, spec.mailbox_capacity, parent.alarms)
         self.state = State.STARTING
         # Whether there is a task for it.
         self.launched = False
@@ -276,19 +281,25 @@ class Child:
                 await mailbox.wait_for_item()
                 return True
             while True:
-                with trio.move_on_after(actor.idle_after):
+                bucket = self._parent.alarms.set(self, actor.idle_after)
+                try:
                     await mailbox.wait_for_item()
-                    return True
-                # Between the deadline and now a message may have come or the actor may have been asked to stop. From
-                # here to the return there is no checkpoint, so neither can happen any more.
+                finally:
+                    bucket.pop(self, None)
+                # Between the alarm and now a message may have come or the actor may have been asked to stop. From here
+                # to the return there is no checkpoint, so neither can happen any more.
                 if mailbox:
                     return True
-                if not mailbox.closed and actor.on_idle():
+                if actor.on_idle():
                     self._begin_stop()
                     self._parent.forget(self)
                     return False
         except MailboxClosed:
             return False
+
+    def expire(self) -> None:
+        """No message has come for a while."""
+        self.ref.mailbox.nudge()
 
     def _fail_unanswered(self, batch: Sequence[Envelope[Any]]) -> None:
         for envelope in batch:
