@@ -198,7 +198,7 @@ def _jobs(random: Random, seconds: float, tenant_id: int, people: list[int]) -> 
     """Jobs that go through the workflow, a step at a time; the tenant's backend numbers them."""
     lives: list[Iterator[tuple[str, dict[str, Any]]]] = []
     born = 0
-    for at in _moments(random, seconds, rate=max(1.0, len(people) / 12)):
+    for at in _moments(random, seconds, rate=max(1.0, len(people) / 6)):
         step = None
         if lives and random.random() < 0.7:
             life = random.choice(lives)

@@ -142,18 +142,19 @@ class Relay:
 
     async def run(self, host: str, port: int) -> None:
         """Relay until one side ends it, or a fault does."""
-        with self._scope:
-            try:
+        try:
+            with self._scope:
                 with trio.fail_after(CONNECT_SECONDS):
                     self._server = await trio.open_tcp_stream(host, port)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._pump, "up", self._client, self._server)
                     nursery.start_soon(self._pump, "down", self._server, self._client)
-            except (OSError, trio.TooSlowError):
-                pass  # the server was killed a moment ago
-        for stream in (self._client, self._server):
-            if stream is not None:
-                await trio.aclose_forcefully(stream)
+        except (OSError, trio.TooSlowError):
+            pass  # the server was killed a moment ago
+        finally:
+            self._client.socket.close()
+            if self._server is not None:
+                self._server.socket.close()
 
     async def _pump(self, way: Direction, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         while True:
@@ -215,13 +216,7 @@ class Proxy:
         lane = Lane(self, name, listener.socket.getsockname()[1])
         self._lanes.append(lane)
 
-        async def serve(client: trio.SocketStream) -> None:
-            try:
-                await lane.serve(client)
-            finally:
-                await trio.aclose_forcefully(client)
-
-        self._nursery.start_soon(trio.serve_listeners, serve, [listener])
+        self._nursery.start_soon(trio.serve_listeners, lane.serve, [listener])
         return lane
 
     def heal(self) -> None:

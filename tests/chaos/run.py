@@ -33,10 +33,16 @@ LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: nothing is wrong if there are no findings. `history` is where its file is."""
+    """What came of a run: nothing is wrong if there are no findings. `history` is where its file is.
+
+    `recovered` and `kills` tell how much there was to be found: connects by which a stock client was recovered, and the
+    server's ends.
+    """
 
     findings: list[Finding]
     history: Path
+    recovered: int
+    kills: int
     summary: str
 
 
@@ -54,13 +60,15 @@ async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line
         chaos.history.save(path)
     ledger = Ledger.read(chaos.server.database)
     findings = judge(chaos.history, ledger)
+    findings += [Finding("applied once", name, "never showed the last notification by itself") for name in chaos.late]
     findings += [Finding("isolation", "a client", f"was refused: {trouble}") for trouble in chaos.troubles()]
-    return Outcome(findings, path, chaos.summary(ledger))
+    return Outcome(findings, path, chaos.recovered, chaos.server.kills, chaos.summary(ledger))
 
 
 class _Run:
     def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
         self.history = History()
+        self.late: list[str] = []
         self.server = KillableServer(folder, self._told)
         self._plan = plan
         self._say = say
@@ -144,12 +152,17 @@ class _Run:
         with trio.move_on_after(REST_SECONDS):
             while any(not device.has_shown(id_, seq) for device, id_, seq in waiting):
                 await trio.sleep(LOOK_SECONDS)
-        late = [device.plan.name for device, id_, seq in waiting if not device.has_shown(id_, seq)]
-        self._note(f"everybody is at rest, but for {late}" if late else "everybody is at rest")
+        self.late = [device.plan.name for device, id_, seq in waiting if not device.has_shown(id_, seq)]
+        self._note(f"everybody is at rest, but for {self.late}" if self.late else "everybody is at rest")
         with trio.move_on_after(REST_SECONDS):
             async with trio.open_nursery() as lists:
                 for device in self._devices.values():
                     lists.start_soon(device.reload)
+
+    @property
+    def recovered(self) -> int:
+        """Connects by which a stock client was recovered."""
+        return sum(isinstance(record, Connected) and record.recovered for record in self.history)
 
     def troubles(self) -> list[str]:
         """What no fault explains."""
@@ -165,7 +178,7 @@ class _Run:
         struck = ", ".join(f"{count} {what}" for what, count in sorted(self._proxy.struck.items()))
         return (
             f"{len(ledger.entries)} changes, {len(received)} events received, {len(connects)} connects of which "
-            f"{sum(record.recovered for record in connects)} recovered, {resets} resets, {self.server.kills} kills; "
+            f"{self.recovered} recovered, {resets} resets, {self.server.kills} kills; "
             f"faults: {struck}"
         )
 

@@ -17,9 +17,9 @@ SETTINGS: Mapping[str, str] = {
     "DJACTORS_UPGRADE_TIMEOUT": "4",
     # Actors come and go while their users are away.
     "DJACTORS_PASSIVATE_AFTER": "1",
-    # Small enough that noisy users reach it and a long absence is reset.
+    # Small enough that noisy users reach them and long absences are reset; a replay may still take several slices.
     "DJACTORS_DAILY_LIMIT": "40",
-    "DJACTORS_REPLAY_LIMIT": "150",
+    "DJACTORS_REPLAY_LIMIT": "250",
     "DJACTORS_COLLAPSE_BURSTS": "true",
     # Everybody comes from one address.
     "DJACTORS_MAX_SOCKETS_PER_USER": "200",
