@@ -57,9 +57,13 @@ class Fault(msgspec.Struct, frozen=True, tag="fault"):
 
 
 class Kill(msgspec.Struct, frozen=True, tag="kill"):
-    """The server is killed and started again `seconds` later."""
+    """The server is killed and started again `seconds` later.
+
+    Until then the time of the `expiring` oldest notifications is up.
+    """
 
     seconds: float
+    expiring: int
 
 
 class Publish(msgspec.Struct, frozen=True, tag="publish"):
@@ -146,7 +150,7 @@ def _kills(random: Random, seconds: float, kills: int) -> Iterator[Step]:
     every = (seconds - FIRST_SECONDS) / max(1, kills)
     for number in range(kills):
         at = FIRST_SECONDS + (number + random.uniform(0.1, 0.6)) * every
-        yield Step(round(at, 3), Kill(round(random.choice((0.0, 0.2, 0.8)), 3)))
+        yield Step(round(at, 3), Kill(random.choice((0.0, 0.2, 0.8)), random.choice((0, 0, 5, 20))))
 
 
 def _faults(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:

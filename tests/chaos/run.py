@@ -121,7 +121,7 @@ class _Run:
                 self._lanes[action.device].strike(action)
             case Kill():
                 self._note("kill -9")
-                clients.start_soon(self.server.kill, action.seconds)
+                clients.start_soon(self.server.kill, action.seconds, action.expiring)
             case Publish():
                 self._publishers[action.publisher].give(action)
             case Order():

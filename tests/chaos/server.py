@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import trio
@@ -26,6 +28,11 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
+LONG_AGO = "2020-01-01T00:00:00.000000Z"
+EXPIRE = """UPDATE notifications SET expires_at = ? WHERE id IN
+    (SELECT id FROM notifications WHERE removed_seq IS NULL ORDER BY id LIMIT ?)"""
+
+
 class KillableServer:
     """The server of a run. `database` is its file; `told` is called with each new address, and with None at its end."""
 
@@ -37,6 +44,7 @@ class KillableServer:
         self._process: ServedProcess | None = None
         self._up = trio.Event()
         self._again_after = 0.0
+        self._expiring = 0
         self._stopping = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -58,14 +66,16 @@ class KillableServer:
                 code = await server.process.wait()
                 if self.kills == expected and not self._stopping:
                     raise AssertionError(f"the server ended by itself with {code}: {server.errors.read_text()[-2000:]}")
+            await trio.to_thread.run_sync(_expire, self.database, self._expiring)
+            self._expiring = 0
             await trio.sleep(self._again_after)
 
-    async def kill(self, again_after: float) -> None:
-        """kill -9; it starts again so many seconds later."""
+    async def kill(self, again_after: float, expiring: int) -> None:
+        """kill -9; it starts again so many seconds later, and finds so many notifications expired."""
         await self._up.wait()
         assert self._process is not None
         self._up = trio.Event()
-        self._again_after = again_after
+        self._again_after, self._expiring = again_after, expiring
         self.kills += 1
         self._told(None)
         self._process.kill()
@@ -82,3 +92,10 @@ class KillableServer:
         assert self._process is not None
         self._stopping = True
         await self._process.stop()
+
+
+def _expire(database: Path, count: int) -> None:
+    """Thirty days pass for some: the server's own clock cannot be set from here."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(EXPIRE, (LONG_AGO, count))
+        connection.commit()
