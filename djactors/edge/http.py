@@ -26,7 +26,7 @@ from djactors.edge.http_parser import (
 )
 from djactors.edge.stream import ByteStream, SlowConsumer
 from djactors.edge.websocket import WebSocketClosed, asks_for_websocket, check_handshake
-from djactors.kernel import Alarms
+from djactors.kernel import Alarms, Reminder
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # An answer up to this size goes to the kernel in one call and needs no waiting; a larger one is waited for.
@@ -45,11 +45,11 @@ class HttpConnection:
     """
 
     __slots__ = (
-        "_alarms",
         "_answerable",
         "_application",
         "_buffer",
         "_draining",
+        "_idle_end",
         "_is_idle",
         "_limits",
         "_peer",
@@ -72,7 +72,7 @@ class HttpConnection:
         self._application = application
         self._limits = limits
         self._peer = peer
-        self._alarms = alarms
+        self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
         # What has been received and not yet been read as part of a request.
         self._buffer = b""
@@ -92,14 +92,15 @@ class HttpConnection:
             await self._refuse(refused)
         except _PeerLeftError:
             pass  # nobody is left to answer
+        finally:
+            self._idle_end.close()
 
     def drain(self) -> None:
         """Finish the request in hand, if any, and then close. An idle connection closes at once."""
         self._draining = True
-        self.expire()
+        self._close_if_idle()
 
-    def expire(self) -> None:
-        """Close a connection that is idle."""
+    def _close_if_idle(self) -> None:
         if self._is_idle:
             self._stream.hang_up()
 
@@ -170,14 +171,14 @@ class HttpConnection:
             return False
         patience = self._limits.idle_timeout if self._served_one else self._limits.header_timeout
         self._is_idle = True
-        bucket = self._alarms.set(self, patience)
+        self._idle_end.start(patience)
         try:
             while not self._buffer.lstrip(b"\r\n"):
                 self._buffer = await self._receive()
                 if not self._buffer:
                     return False
         finally:
-            bucket.pop(self, None)
+            self._idle_end.stop()
             self._is_idle = False
         return True
 

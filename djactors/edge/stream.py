@@ -108,7 +108,17 @@ class SocketStream(ByteStream):
     One task may read at a time; any number may write. `max_buffered` is in bytes, `send_timeout` in seconds.
     """
 
-    __slots__ = ("_broken", "_flushing", "_max_buffered", "_outgoing", "_progress", "_send_timeout", "_sent", "_socket")
+    __slots__ = (
+        "_broken",
+        "_drained",
+        "_flushing",
+        "_max_buffered",
+        "_outgoing",
+        "_progress",
+        "_send_timeout",
+        "_sent",
+        "_socket",
+    )
 
     def __init__(
         self,
@@ -128,6 +138,8 @@ class SocketStream(ByteStream):
         self._progress: trio.Event | None = None
         self._flushing = False
         self._broken = False
+        # The last read got less than it asked for: there is nothing more for now, and asking again would only fail.
+        self._drained = False
 
     @property
     def buffered(self) -> int:
@@ -273,25 +285,29 @@ class SocketStream(ByteStream):
 
     async def _receive(self, max_bytes: int) -> bytes:
         self._require_open()
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._drained:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            data = self._receive_now(max_bytes)
+            if data is not None:
+                # A peer that always has more to say must still let the others have their turn.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            data = self._receive_now(max_bytes)
+            if data is not None:
+                return data
+
+    def _receive_now(self, max_bytes: int) -> bytes | None:
+        """What has arrived; None if nothing has."""
         try:
             data = self._socket.recv(max_bytes)
         except BlockingIOError:
-            pass
+            return None
         except OSError as error:
             raise self._lost() from error
-        else:
-            # A peer that always has more to say must still let the others have their turn.
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return data
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._socket.recv(max_bytes)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._lost() from error
+        self._drained = len(data) < max_bytes
+        return data
 
     def _lost(self) -> trio.BrokenResourceError:
         self._give_up()

@@ -9,8 +9,9 @@ Rules:
   * `expire` is called in the middle of the task: it must neither block nor raise.
 """
 
+from collections.abc import Callable
 from heapq import heappop, heappush
-from math import ceil
+from math import ceil, inf
 from typing import Protocol, TypeAlias
 
 import trio
@@ -59,9 +60,62 @@ class Alarms:
         """Meet the deadlines, until cancelled."""
         while True:
             self._sooner = trio.Event()
-            with trio.move_on_at(self._moments[0] if self._moments else float("inf")):
+            with trio.move_on_at(self._moments[0] if self._moments else inf):
                 await self._sooner.wait()
             now = trio.current_time()
             while self._moments and self._moments[0] <= now:
                 for waiter in list(self._buckets.pop(heappop(self._moments))):
                     waiter.expire()
+
+
+class Reminder:
+    """A deadline that is moved on again and again, such as the end of an idle time, and calls when it is met.
+
+    Moving it on costs a look at the clock: its alarm stays where it is, and is set anew when it goes off too early.
+
+    Args:
+        alarms: who keeps time.
+        call: what to do then; must neither block nor raise.
+    """
+
+    __slots__ = ("_alarms", "_bucket", "_call", "_due", "_set_for")
+
+    def __init__(self, alarms: Alarms, call: Callable[[], None]) -> None:
+        self._alarms = alarms
+        self._call = call
+        self._due = inf
+        self._set_for = inf
+        self._bucket: Bucket | None = None
+
+    def start(self, seconds: float) -> None:
+        """Call in so many seconds, whatever was said before."""
+        self._due = trio.current_time() + seconds
+        if self._due < self._set_for:
+            self._set(seconds)
+
+    def stop(self) -> None:
+        """Do not call, until the next `start`."""
+        self._due = inf
+
+    def close(self) -> None:
+        """Do not call, and let go of the alarm, which would be kept until it goes off."""
+        self._due = self._set_for = inf
+        if self._bucket is not None:
+            self._bucket.pop(self, None)
+            self._bucket = None
+
+    def expire(self) -> None:
+        """The alarm that was set a while ago."""
+        self._set_for, self._bucket = inf, None
+        left = self._due - trio.current_time()
+        if left <= 0:
+            self._due = inf
+            self._call()
+        elif left < inf:
+            self._set(left)
+
+    def _set(self, seconds: float) -> None:
+        if self._bucket is not None:
+            self._bucket.pop(self, None)
+        self._set_for = trio.current_time() + seconds
+        self._bucket = self._alarms.set(self, seconds)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import trio
 
 from djactors.kernel.actor import Actor, Service, StoppableService, Tree
-from djactors.kernel.alarms import Alarms
+from djactors.kernel.alarms import Alarms, Reminder
 from djactors.kernel.crash import described, unwrapped
 from djactors.kernel.envelope import Envelope
 from djactors.kernel.errors import AskUnanswered, MailboxClosed
@@ -72,6 +72,7 @@ class Child:
 
     __slots__ = (
         "_earlier_restarts",
+        "_idle",
         "_in_hand",
         "_instance",
         "_kind",
@@ -120,6 +121,7 @@ class Child:
         self._on_probation = False
         self._tally = Tally()
         self._last_error: str | None = None
+        self._idle = Reminder(parent.alarms, self.ref.mailbox.nudge)
 
     # For the supervisor
 
@@ -281,11 +283,9 @@ class Child:
                 await mailbox.wait_for_item()
                 return True
             while True:
-                bucket = self._parent.alarms.set(self, actor.idle_after)
-                try:
-                    await mailbox.wait_for_item()
-                finally:
-                    bucket.pop(self, None)
+                self._idle.start(actor.idle_after)
+                await mailbox.wait_for_item()
+                self._idle.stop()
                 # Between the alarm and now a message may have come or the actor may have been asked to stop. From here
                 # to the return there is no checkpoint, so neither can happen any more.
                 if mailbox:
@@ -296,10 +296,6 @@ class Child:
                     return False
         except MailboxClosed:
             return False
-
-    def expire(self) -> None:
-        """No message has come for a while."""
-        self.ref.mailbox.nudge()
 
     def _fail_unanswered(self, batch: Sequence[Envelope[Any]]) -> None:
         for envelope in batch:
@@ -374,6 +370,7 @@ class Child:
         return seconds
 
     def _retire_instance(self) -> None:
+        self._idle.close()
         if isinstance(self._instance, Tree):
             # What happened below must not vanish from the sums with the instance.
             self._tally += self._instance.statistics().total()

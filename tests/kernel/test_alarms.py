@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from djactors.kernel.alarms import RESOLUTION, SHARE, Alarms, Bucket
+from djactors.kernel.alarms import RESOLUTION, SHARE, Alarms, Bucket, Reminder
 
 
 class Sleeper:
@@ -101,3 +101,46 @@ async def test_what_was_set_before_anybody_kept_time_is_met(autojump_clock):
         await trio.sleep(2)
         nursery.cancel_scope.cancel()
     assert sleeper.expired_at == 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_reminder_calls_when_nobody_has_moved_it_on_for_long_enough(autojump_clock, seed: int):
+    dice = random.Random(seed)
+    async with running() as alarms:
+        calls: list[float] = []
+        reminder = Reminder(alarms, lambda: calls.append(trio.current_time()))
+        due = float("inf")
+        expected = 0
+        for _ in range(300):
+            match dice.randrange(5):
+                case 0 | 1:
+                    seconds = dice.choice([0.5, 2.0, 10.0])
+                    reminder.start(seconds)
+                    due = trio.current_time() + seconds
+                case 2:
+                    reminder.stop()
+                    due = float("inf")
+                case 3 if dice.random() < 0.2:
+                    reminder.close()
+                    due = float("inf")
+                case _:
+                    pass
+            await trio.sleep(dice.choice([0.1, 0.9, 3.0]))
+            # A little late is allowed; early, twice, or after it was stopped is not.
+            if trio.current_time() >= due + RESOLUTION:
+                expected += 1
+                due = float("inf")
+            elif len(calls) > expected:
+                assert calls[-1] >= due
+                expected += 1
+                due = float("inf")
+            assert len(calls) == expected
+        assert expected > 20
+
+
+async def test_a_reminder_that_is_closed_keeps_nobody_alive(autojump_clock):
+    async with running() as alarms:
+        reminder = Reminder(alarms, lambda: None)
+        reminder.start(1000)
+        reminder.close()
+        assert not any(alarms._buckets.values())
