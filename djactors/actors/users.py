@@ -43,9 +43,9 @@ from djactors.telemetry import Telemetry
 USER_INTENSITY = Intensity(max_restarts=3, period=60.0)
 """A user whose data crashes the actor is set aside after three tries; the clients' own backoff brings the next one."""
 
-MAX_REPLAYS = 4
-"""Slices of the log that are read at once: enough to keep the readers busy, and as many as a page of somebody's inbox
-has to wait for when a thousand clients return together."""
+MAX_REPLAYS = 1
+"""Slices of the log that are read at once. One keeps the loop busy; with two the threads fought over the interpreter:
+when a thousand clients returned together it took longer, and the others waited twenty times as long."""
 
 
 class Users:

@@ -183,7 +183,7 @@ class EngineServer:
                 return poll_response(outbox.take(), cors)
         match self._judge(request, session, wants_websocket=False):
             case OpenSession():
-                return self._open_by_polling(request, cors)
+                return await self._open_by_polling(request, cors)
             case Poll():
                 assert session is not None
                 return await self._poll(session, request, cors)
@@ -203,7 +203,7 @@ class EngineServer:
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():
-                reason = self._reason_to_refuse(request)
+                reason = await self._admit(request)
                 if reason is not None:
                     return self._refuse(reason, BUSY, cors)
                 session = self._open(Transport.WEBSOCKET, request)
@@ -265,11 +265,22 @@ class EngineServer:
         self._telemetry.refused(reason)
         return error_response(error, cors)
 
-    def _reason_to_refuse(self, request: Request) -> str | None:
+    async def _admit(self, request: Request) -> str | None:
+        """Let a newcomer in when it is their turn, or say why not."""
         # Before the rate, so that one address over its cap does not use up the others' turns.
+        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), trio.current_time())
+        if reason is None and (wait := self._admission.turn(trio.current_time())) > 0:
+            await trio.sleep(wait)
+            # Those whose turn was before may have taken the room.
+            reason = self._no_room(request)
+        return reason
+
+    def _no_room(self, request: Request) -> str | None:
         if self._per_address[request.peer] >= self._settings.max_sessions_per_address:
             return "address"
-        return self._admission.refusal(len(self._sessions), trio.current_time())
+        if len(self._sessions) >= self._settings.max_sessions:
+            return "sessions"
+        return None if self._admission.open else "draining"
 
     def _open(self, transport: Transport, request: Request) -> Session:
         now = trio.current_time()
@@ -284,8 +295,8 @@ class EngineServer:
 
     # Polling
 
-    def _open_by_polling(self, request: Request, cors: Headers) -> Response:
-        reason = self._reason_to_refuse(request)
+    async def _open_by_polling(self, request: Request, cors: Headers) -> Response:
+        reason = await self._admit(request)
         if reason is not None:
             return self._refuse(reason, BUSY, cors)
         session = self._open(Transport.POLLING, request)

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.edge.admission import Admission
+from djactors.edge.admission import AT_ONCE, PACE, Admission
 from djactors.edge.engine import DRAIN_RATE
 from tests.edge_engine.clients import CALM, Served, receive_answer
 from tests.edge_engine.conftest import Serve
@@ -26,6 +26,29 @@ class TestAdmission:
         admission = Admission(max_sessions=3, rate=10.0, burst=1)
         assert [admission.refusal(3, 1.0) for _ in range(5)] == ["sessions"] * 5
         assert admission.refusal(2, 1.0) is None
+
+    def test_many_at_once_take_turns_and_a_few_need_not(self):
+        admission = Admission(max_sessions=1000, rate=10.0, burst=1000)
+        turns = [admission.turn(50.0) for _ in range(AT_ONCE + 80)]
+        assert turns[: AT_ONCE + 1] == [0.0] * (AT_ONCE + 1)
+        assert turns[-1] == pytest.approx(79 / PACE)
+        assert turns == sorted(turns)
+        assert admission.turn(60.0) == 0.0
+
+
+async def test_a_crowd_is_let_in_one_after_the_other_and_the_cap_holds(autojump_clock, serve: Serve):
+    served = await serve(replace(CALM, max_sessions=100))
+    answers: list[int] = []
+
+    async def come() -> None:
+        answers.append((await served.get()).status)
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(150):
+            nursery.start_soon(come)
+    assert sorted(answers) == [200] * 100 + [503] * 50
+    assert trio.current_time() - began == pytest.approx((150 - AT_ONCE - 1) / PACE)
 
 
 async def test_more_newcomers_than_the_rate_are_told_to_come_again(autojump_clock, serve: Serve):
