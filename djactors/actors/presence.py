@@ -55,14 +55,16 @@ class Deliver:
 class Attach:
     """A socket of the user's has proved who it is and waits for the answer to its CONNECT.
 
-    `resume` is the point from which the client wants to go on, None where it begins anew.
+    `resume` is the point from which the client wants to go on, None where it begins anew. Of everything up to the
+    sequence number `told` the actor was told before this.
     """
 
-    __slots__ = ("resume", "socket")
+    __slots__ = ("resume", "socket", "told")
 
-    def __init__(self, socket: Socket, resume: Resume | None) -> None:
+    def __init__(self, socket: Socket, resume: Resume | None, told: int) -> None:
         self.socket = socket
         self.resume = resume
+        self.told = told
 
 
 class Continue:

@@ -148,15 +148,20 @@ class UserActor(Actor[UserMessage]):
     async def _attach(self, attach: Attach) -> None:
         """Answer a CONNECT: with the old pid and what the client missed, or with a new one."""
         socket, presence, resume = attach.socket, self._presence, attach.resume
+        if socket not in presence.attaching:
+            return  # It closed while its message was on the way: nobody would ever take it out again.
+        # Others' changes move the tenant's number without a word to this actor. A list that the client has just read is
+        # at that number, and history may be purged up to it.
+        presence.seq = max(presence.seq, attach.told)
         replay: ReplayState | None = None
         since = None if resume is None else resume.since
         if since is not None:
             if since > presence.seq:
-                # It read a list that is newer than what has been delivered here.
+                # It read a list that is newer than what has been delivered here so far.
                 await self._catch_up()
             replay = await self._read(since, self._replay_limit) if since <= presence.seq else None
         if socket not in presence.attaching:
-            return  # It closed while its message was on the way: nobody would ever take it out again.
+            return  # It closed meanwhile.
         del presence.attaching[socket]
         pid, packets, epoch = None, [], self._epoch if socket.recovery else None
         position = presence.seq

@@ -67,6 +67,8 @@ class Users:
         self._telemetry = telemetry
         self._tenants: dict[int, dict[int, Presence]] = {}
         self._by_name: dict[str, Presence] = {}
+        # By tenant: up to which sequence number everybody there was told what concerns them, or marked stale.
+        self._told: dict[int, int] = {}
         self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
 
@@ -75,6 +77,7 @@ class Users:
         for presence in self.presences():
             presence.disconnect("users_restarted")
         self._tenants.clear()
+        self._told.clear()
         self._by_name.clear()
         self._telemetry.metrics.users.set(0)
         self._supervisor = Supervisor("users", on_event=self.observe, max_children=self._settings.max_connections)
@@ -102,7 +105,7 @@ class Users:
             if presence.socket_count >= self._settings.max_sockets_per_user:
                 self._refuse(tenant_id, user_id, socket, "too_many_sockets")
             else:
-                presence.ref.tell_nowait(Attach(socket, resume))
+                presence.ref.tell_nowait(Attach(socket, resume, self._told.get(tenant_id, 0)))
                 presence.attaching[socket] = pid
         except (ActorStopped, MailboxFull, TooManyChildren, SupervisorNotRunning) as error:
             self._refuse(tenant_id, user_id, socket, type(error).__name__)
@@ -133,6 +136,7 @@ class Users:
                 for user_id, presence in list(present.items()):
                     if user_id not in own:
                         self._tell(presence, delivery)
+            self._told[tenant_id] = changes[-1].seq
 
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""
@@ -210,6 +214,7 @@ class Users:
         del present[presence.user_id]
         if not present:
             del self._tenants[presence.tenant_id]
+            self._told.pop(presence.tenant_id, None)
         self._telemetry.metrics.users.dec()
 
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
