@@ -181,10 +181,11 @@ class UserActor(Actor[UserMessage]):
         self._go_on(socket, seat)
 
     async def _advance(self, socket: Socket) -> None:
-        """Give a socket that is behind the next slice of what it missed."""
+        """Give a socket that is behind the next slice of what it missed, unless one is under way."""
         presence = self._presence
         seat = presence.sockets.get(socket)
-        if seat is None or seat.position is None:
+        # Catching up may have overtaken the word that there is room.
+        if seat is None or seat.position is None or seat.draining:
             return
         replay = await self._read(seat.position)
         if presence.sockets.get(socket) is not seat:
@@ -264,6 +265,5 @@ class UserActor(Actor[UserMessage]):
                     seat.position = presence.seq
             self._unread, presence.seq = state.unread, state.seq
         # The word that one of them has room may be what did not fit into the mailbox.
-        for socket, seat in list(presence.sockets.items()):
-            if not seat.draining:
-                await self._advance(socket)
+        for socket in list(presence.sockets):
+            await self._advance(socket)

@@ -116,10 +116,13 @@ class Users:
         if presence is not None:
             presence.discard(socket)
 
-    def seq(self, tenant_id: int, user_id: int, socket: Socket) -> int:
-        """The last sequence number that a connected user's socket was given; 0 for somebody who is not there."""
+    def seq(self, tenant_id: int, user_id: int, socket: Socket) -> int | None:
+        """The last sequence number that a socket was given: what its unlogged packets carry.
+
+        None for a socket that still waits for the answer to its CONNECT, or is gone: it can be sent nothing.
+        """
         presence = self._tenants.get(tenant_id, {}).get(user_id)
-        return 0 if presence is None else presence.seq_of(socket)
+        return None if presence is None else presence.seq_of(socket)
 
     def deliver(self, recorded: Recorded, committed_at: float) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log."""
