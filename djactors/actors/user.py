@@ -164,8 +164,8 @@ class UserActor(Actor[UserMessage]):
             return  # It closed meanwhile.
         del presence.attaching[socket]
         pid, packets, epoch = None, [], self._epoch if socket.recovery else None
-        position = presence.seq
-        if resume is not None and replay is None:
+        position, reload = presence.seq, resume is not None and replay is None
+        if reload:
             body = encode({"offset": offset(self._epoch, presence.seq)})
             packets.append(unlogged(CHANGES_RESET, body, epoch, presence.seq))
             self._telemetry.metrics.resumed.labels("reset").inc()
@@ -174,7 +174,7 @@ class UserActor(Actor[UserMessage]):
             pid, position = resume.pid, resume.since
             self._telemetry.metrics.resumed.labels("since" if pid is None else "pid").inc()
         if pid is None and socket.recovery:
-            pid = self._pids.issue(presence.tenant_id, presence.user_id, position)
+            pid = self._pids.issue(presence.tenant_id, presence.user_id, position, reload=reload)
         seat = presence.sockets[socket] = Seat(pid, position)
         packets += self._slice(socket, seat, replay)
         socket.accept(pid, packets)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.actors.pid import PidIssuer
+from djactors.actors.pid import Issue, PidIssuer
 from djactors.actors.resume import resume_of
 from djactors.domain.commands import MarkAllRead, PurgeSlice
 from tests.actors.house import (
@@ -138,6 +138,23 @@ class TestByPid:
             again = await returned(house, pid=socket.pid, offset=at(3))
             assert names(again.packets) == [COUNT]
 
+    async def test_one_that_was_cut_off_before_it_heard_that_it_must_reload_is_told_again(
+        self, path: Path, autojump_clock
+    ):
+        """It has a new pid and no offset, or one from before; what it missed is not what came since that pid."""
+        async with running(path) as house:
+            pid = await left(house)
+            await house.do(note(11), note(12))
+            await house.do(PurgeSlice("changes", NOTHING_KEPT, 100))
+            for offset in (None, at(0), None):
+                socket = await returned(house, pid=pid, offset=offset)
+                assert names(socket.packets) == RESET_THEN_COUNT
+                assert socket.pid not in (None, pid)
+                assert socket.pid is not None
+                pid = socket.pid
+                socket.leave()
+            assert names((await returned(house, pid=pid, offset=at(2))).packets) == [COUNT]
+
     async def test_a_client_that_reloaded_is_not_told_to_again(self, path: Path, autojump_clock):
         """What it is told to reload from must lie within history, even where its user has seen nothing for long."""
         async with running(path) as house:
@@ -187,12 +204,15 @@ class TestWhosePid:
     def test_a_pid_in_which_one_character_is_another_proves_nothing(self):
         pids = PidIssuer(EPOCH, PID_KEY, lambda size: bytes(range(size)))
         pid = pids.issue(1, 11, 57)
-        assert pids.verify(pid, 1, 11) == 57
+        assert pids.verify(pid, 1, 11) == Issue(57, reload=False)
         for place, character in enumerate(pid):
             for other in {*string.ascii_letters, *string.digits, *"-_=.+/ \n\0é٣"} - {character}:
                 assert pids.verify(pid[:place] + other + pid[place + 1 :], 1, 11) is None
             assert pids.verify(pid[:place] + pid[place + 1 :], 1, 11) is None
-            assert pids.verify(pid[:place] + character + pid[place:], 1, 11) in (None, 57 if pid == "" else None)
+            assert pids.verify(pid[:place] + character + pid[place:], 1, 11) is None
+        told_to_reload = pids.issue(1, 11, 57, reload=True)
+        claim, _, proof = told_to_reload.rpartition(".")
+        assert pids.verify(f"{claim.removesuffix('r')}.{proof}", 1, 11) is None
 
     @given(
         st.one_of(
