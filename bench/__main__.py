@@ -1,16 +1,36 @@
 """``python -m bench NAME [OPTIONS]``; ``--help`` lists the names, ``NAME --help`` the options."""
 
+import signal
+import sys
+from types import FrameType
+
 import click
 
+from bench.compare import compare
+from bench.connections import connections
+from bench.fanout import fanout
+from bench.idle import idle
 from bench.latency import latency
+from bench.profile import profile
+from bench.recovery import recovery
+from bench.scale import scale
+from bench.store import store
+from bench.throughput import throughput
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 def main() -> None:
     """Measure djactors. Every run prints a table and writes JSON and a plot to bench/out."""
+    # As Ctrl-C does, so that whatever was started is ended in either case.
+    signal.signal(signal.SIGTERM, _leave)
 
 
-main.add_command(latency)
+def _leave(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+for command in (latency, throughput, fanout, connections, recovery, scale, store, idle, compare, profile):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="python -m bench")

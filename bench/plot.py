@@ -1,6 +1,7 @@
-"""Latency by percentile as an SVG file, drawn by hand: no dependency, and a text that a diff can show.
+"""Plots as SVG files, drawn by hand: no dependency, and a text that a diff can show.
 
-The axis of percentiles is logarithmic in the distance from 100 %, so that the tail, which matters, has room.
+Latency by percentile, and bars in groups. The axis of percentiles is logarithmic in the distance from 100 %, so that
+the tail, which matters, has room.
 """
 
 import math
@@ -12,6 +13,8 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 20, 50, 70
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 MARKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
 TICKS = 5
+NAMES, VALUES, BAR, GAP = 230, 170, 20, 10
+"""Of bars: room for the groups' names and for the values, the height of one and the gap between groups."""
 
 Curve = Sequence[tuple[float, float]]
 
@@ -46,6 +49,27 @@ def percentile_plot(title: str, caption: str, curves: Mapping[str, Curve]) -> st
     return _document(body)
 
 
+def bar_plot(title: str, caption: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> str:
+    """The SVG text of these bars: a row for each group, a bar in it for each of its labels, the value at its end."""
+    labels = list(dict.fromkeys(label for bars in groups.values() for label in bars))
+    top = max((value for bars in groups.values() for value in bars.values()), default=0.0) or 1.0
+    height = TOP + sum(BAR * len(bars) + GAP for bars in groups.values()) + BOTTOM
+    width = WIDTH - NAMES - VALUES
+    body = [*_frame(title, caption, height)]
+    y = TOP
+    for name, bars in groups.items():
+        body.append(_text(NAMES - 8, y + BAR * len(bars) / 2 + 4, name, "end"))
+        for label, value in bars.items():
+            colour = COLOURS[labels.index(label) % len(COLOURS)]
+            length = max(value, 0) / top * width
+            body.append(f'<rect x="{NAMES}" y="{y}" width="{length:.1f}" height="{BAR - 3}" fill="{colour}"/>')
+            shown = f"{value:.4g} {unit}" + (f"  {label}" if len(labels) > 1 else "")
+            body.append(_text(NAMES + length + 6, y + BAR - 7, shown))
+            y += BAR
+        y += GAP
+    return _document(body, height)
+
+
 def _depth(percentile: float) -> float:
     return -math.log10(max(1 - percentile / 100, 1e-9))
 
@@ -56,10 +80,10 @@ def _round_up(value: float) -> float:
     return next(step * power for step in (1, 2, 5, 10) if value <= step * power)
 
 
-def _frame(title: str, caption: str) -> Iterable[str]:
-    yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
-    yield _text(LEFT, 28, title, size=16)
-    yield _text(LEFT, HEIGHT - 14, caption, size=10)
+def _frame(title: str, caption: str, height: int = HEIGHT) -> Iterable[str]:
+    yield f'<rect width="{WIDTH}" height="{height}" fill="white"/>'
+    yield _text(20, 28, title, size=16)
+    yield _text(20, height - 14, caption, size=10)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: int = 1) -> str:
@@ -70,6 +94,6 @@ def _text(x: float, y: float, text: str, anchor: str = "start", size: int = 12) 
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'
 
 
-def _document(body: Iterable[str]) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">'
+def _document(body: Iterable[str], height: int = HEIGHT) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">'
     return "\n".join([head, *body, "</svg>", ""])

@@ -84,7 +84,7 @@ def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> st
             structlog.processors.JSONRenderer(),
         ]
     )
-    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+    logger = structlog.wrap_logger(
         _Lines(stream),
         processors=[
             structlog.processors.add_log_level,
@@ -94,7 +94,9 @@ def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> st
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,
     )
-    return logger
+    # Bound here, once: the lazy logger would put itself together anew for every entry, also for those it then drops.
+    bound: structlog.typing.FilteringBoundLogger = logger.bind()
+    return bound
 
 
 def _printable(_: object, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -106,6 +106,13 @@ class ServedProcess:
         options.setdefault("token", service_token())
         return await self.request("POST", "/api/events", body=event, **options)
 
+    async def introduce(self, tenant_id: int, *user_ids: int) -> None:
+        """Have a service make people known: a person may name nobody else."""
+        for user_id in user_ids:
+            event = {"tenantId": tenant_id, "userId": user_id, "name": f"Known {user_id}", "role": "user"}
+            answer = await self.publish({"type": "user.upserted", **event})
+            assert answer.status == 201, answer.body
+
     def kill(self) -> None:
         """kill -9."""
         self.process.send_signal(signal.SIGKILL)

@@ -1,103 +1,180 @@
-"""The load process: a `Plan` on stdin, a `Result` on stdout."""
+"""The load process: a `Target` on the first line of stdin, then commands; an answer on stdout for each.
+
+It ends with its stdin, so that none is left behind whatever becomes of who started it.
+"""
 
 import asyncio
 import gc
+import os
 import resource
 import sys
-from time import perf_counter, process_time, time
+from time import perf_counter
+from typing import Any
 
-import jwt
 import msgspec
+import uvloop
 
-from bench.load.phase import BACKEND, TENANT, run_phase
-from bench.load.plan import Plan, Result
-from bench.load.publisher import Publisher
-from bench.load.user import Deliver, User
-from bench.server import cpu_seconds, resident_mib
-
-CONNECT_SECONDS = 60.0
-TOKEN_SECONDS = 3600
-
-
-async def run(plan: Plan) -> Result:
-    """Carry out the plan. Raises ConnectionError or RuntimeError when the server does not play along."""
-    publisher = Publisher(plan.host, plan.port, _token(plan, role="service"))
-    await publisher.open(plan.publishers)
-    known = [*range(1, max(plan.users, plan.connecting_users) + 1), BACKEND]
-    await publisher.publish_all(
-        [
-            {"type": "user.upserted", "tenantId": TENANT, "userId": user, "name": f"User {user}", "role": "user"}
-            for user in known
-        ]
-    )
-    result = Result(server_mib_idle=resident_mib(plan.server_pid))
-
-    cpu = cpu_seconds(plan.server_pid)
-    began = perf_counter()
-    crowd = await _connect(plan, plan.connecting_users, lambda number, at: None)
-    arrived = [user.connected.result() for user in crowd if user.connected.exception() is None]
-    result.connected = [at - began for at in arrived]
-    result.connect_failures = len(crowd) - len(arrived)
-    result.connect_server_cpu_seconds = cpu_seconds(plan.server_pid) - cpu
-    result.server_mib_connected = resident_mib(plan.server_pid)
-    for user in crowd:
-        user.close()
-
-    arrivals: dict[int, float] = {}
-    users = await _connect(plan, plan.users, arrivals.setdefault)
-    for user in users:
-        user.connected.result()
-    # The load's own pauses would be taken for the server's.
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    for event in plan.events:
-        arrivals.clear()
-        result.phases.append(await run_phase(plan, event, publisher, users, arrivals))
-    result.server_mib_end = resident_mib(plan.server_pid)
-    for user in users:
-        user.close()
-    publisher.close()
-    return result
+from bench.load import events
+from bench.load.commands import (
+    Answered,
+    Ask,
+    Command,
+    Connect,
+    Connected,
+    Done,
+    Failed,
+    Flood,
+    Know,
+    Leave,
+    Pace,
+    Phase,
+    Rest,
+    Rested,
+    Result,
+    Return,
+    Returned,
+    Target,
+)
+from bench.load.crowd import BACKEND, Crowd, token
+from bench.load.phase import Flooding, Meter, Numbers, Pacing, slices
+from bench.load.publisher import BATCH, Publisher
+from bench.load.recovery import PRODUCERS, return_at_once
+from bench.usage import memory
 
 
-async def _connect(plan: Plan, count: int, deliver: Deliver) -> list[User]:
-    """Users 1 to `count`, all at once; each one's future says when it was connected, or why not."""
-    loop = asyncio.get_running_loop()
-    tokens = [_token(plan, role="user", userId=number) for number in range(1, count + 1)]
-    auth = [msgspec.json.encode({"token": token, "tenantId": TENANT, "recovery": plan.recovery}) for token in tokens]
-    users = [User(f"{plan.host}:{plan.port}", each, deliver) for each in auth]
+class Load:
+    """The state between commands: who is connected, which numbers are taken."""
 
-    async def connect(user: User) -> None:
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._crowd = Crowd(target)
+        self._numbers = Numbers()
+
+    async def do(self, command: Command) -> Result:
+        """Carry out one command. Raises OSError or RuntimeError when the server does not play along."""
+        match command:
+            case Know():
+                return await self._know(command)
+            case Connect():
+                return await self._connect(command)
+            case Leave():
+                self._crowd.leave()
+                return Done()
+            case Pace():
+                return await self._pace(command)
+            case Flood():
+                publisher = await self._publisher(command.producers)
+                try:
+                    return await Flooding(self._target, publisher, self._crowd, self._numbers, command).run()
+                finally:
+                    publisher.close()
+            case Return():
+                return await self._return(command)
+            case Rest():
+                meter = Meter(self._target)
+                await asyncio.sleep(command.seconds)
+                alive = sum(1 for user in self._crowd.users.values() if not user.gone)
+                return Rested(meter.read(), alive)
+            case Ask():
+                return await self._ask(command)
+
+    async def _publisher(self, connections: int) -> Publisher:
+        publisher = Publisher(self._target.host, self._target.port, token(self._target, role="service"))
+        await publisher.open(connections)
+        return publisher
+
+    async def _know(self, command: Know) -> Result:
+        publisher = await self._publisher(1)
         try:
-            await loop.create_connection(lambda: user, plan.host, plan.port)
-        except OSError as refusal:
-            user.connected.set_exception(ConnectionError(str(refusal)))
+            for numbers in slices(command.users, BATCH):
+                await publisher.publish_all([events.known_user(number) for number in numbers])
+            await publisher.publish_all([events.known_user(BACKEND)])
+            known = self._numbers.jobs_known
+            for numbers in slices(command.jobs, BATCH):
+                await publisher.publish_all([events.job(known + number) for number in numbers])
+            self._numbers.jobs_known += command.jobs
+        finally:
+            publisher.close()
+        return Done()
 
-    tasks = [loop.create_task(connect(user)) for user in users]
-    if users:
-        await asyncio.wait(tasks)
-        await asyncio.wait([user.connected for user in users], timeout=CONNECT_SECONDS)
-    for user in users:
-        if not user.connected.done():
-            user.connected.set_exception(ConnectionError(f"no CONNECT reply within {CONNECT_SECONDS} s"))
-    return users
+    async def _connect(self, command: Connect) -> Connected:
+        numbers = range(command.first, command.first + command.count)
+        self._crowd.make_tokens(numbers)
+        before = {name: memory(pid) for name, pid in self._target.processes.items()}
+        meter = Meter(self._target)
+        seconds, failures = await self._crowd.connect(numbers, at_once=command.at_once, recovery=command.recovery)
+        use = meter.read()
+        await asyncio.sleep(command.settle_seconds)
+        after = {name: memory(pid) for name, pid in self._target.processes.items()}
+        # The load's own pauses would be taken for the server's.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        return Connected(seconds=seconds, failures=dict(failures), use=use, before=before, after=after)
+
+    async def _pace(self, command: Pace) -> Phase:
+        publisher = await self._publisher(command.producers)
+        try:
+            if command.warmup_seconds:
+                warmup = msgspec.structs.replace(command, seconds=command.warmup_seconds)
+                await Pacing(self._target, publisher, self._crowd, self._numbers, warmup).run()
+            return await Pacing(self._target, publisher, self._crowd, self._numbers, command).run()
+        finally:
+            publisher.close()
+
+    async def _return(self, command: Return) -> Returned:
+        publisher = await self._publisher(PRODUCERS)
+        try:
+            first = command.users + 1
+            others = range(first, first + command.others)
+            self._crowd.make_tokens(others)
+            await self._crowd.connect(others, at_once=command.others, recovery=True)
+            return await return_at_once(self._target, publisher, self._crowd, self._numbers, command)
+        finally:
+            publisher.close()
+
+    async def _ask(self, command: Ask) -> Answered:
+        who = token(self._target, role="user", userId=command.user)
+        publisher = Publisher(self._target.host, self._target.port, who)
+        await publisher.open(1)
+        try:
+            await publisher.get(command.path)
+            meter = Meter(self._target)
+            seconds = []
+            for _ in range(command.times):
+                began = perf_counter()
+                status, body = await publisher.get(command.path)
+                seconds.append(perf_counter() - began)
+                if status != 200:
+                    raise RuntimeError(f"GET {command.path}: {status} {body[:200]!r}")
+            return Answered(seconds, meter.read())
+        finally:
+            publisher.close()
 
 
-def _token(plan: Plan, **claims: object) -> str:
-    claims = {"tenantId": TENANT, "userId": BACKEND, "exp": int(time()) + TOKEN_SECONDS} | claims
-    return jwt.encode(claims, plan.secret, algorithm="HS256")
-
-
-def main() -> None:
-    """Read the plan, run it, write the result."""
+async def serve() -> None:
+    """Answer commands until stdin ends."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
-    result = asyncio.run(run(plan))
-    result.load_cpu_seconds = process_time()
-    sys.stdout.buffer.write(msgspec.json.encode(result))
+    reader = asyncio.StreamReader(limit=2**24)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    asyncio.get_running_loop().set_exception_handler(_fail)
+    load = Load(msgspec.json.decode(await reader.readline(), type=Target))
+    decode = msgspec.json.Decoder(Command).decode
+    while line := await reader.readline():
+        try:
+            result: Result = await load.do(decode(line))
+        except (OSError, RuntimeError) as error:
+            result = Failed(f"{type(error).__name__}: {error}")
+        sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _fail(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An error in a callback is the load's own: without an answer to wait for, it must not go on."""
+    loop.default_exception_handler(context)
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    uvloop.run(serve())

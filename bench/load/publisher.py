@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import cast
 
 import msgspec
 
@@ -30,8 +31,8 @@ class _Connection(asyncio.Protocol):
         self.done: Done | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._publisher.has_idle(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -94,7 +95,16 @@ class Publisher:
 
     def post(self, path: str, body: bytes, done: Done) -> None:
         """Post as soon as a connection is free; then call `done`."""
-        request = f"POST {path} {self._head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        self._send(f"POST {path} {self._head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body, done)
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Get and wait for the status and body of the answer."""
+        answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        request = f"GET {path} {self._head}\r\n\r\n".encode()
+        self._send(request, lambda status, text, _: answer.set_result((status, text)))
+        return await answer
+
+    def _send(self, request: bytes, done: Done) -> None:
         if self._idle:
             self._idle.pop().send(request, done)
         elif self._connections:

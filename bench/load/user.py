@@ -1,101 +1,178 @@
-"""One Socket.IO user over WebSocket: connects, answers pings, and reports which notifications have come.
+"""One user over WebSocket: connects, answers pings, and reports which notifications have come.
 
 Sources: RFC 6455 section 5.2 (frames), Engine.IO protocol 4, Socket.IO protocol 5.
 """
 
 import asyncio
 import re
-from collections.abc import Callable
 from time import perf_counter
+from typing import cast
+
+from bench.load.arrivals import Arrivals
 
 UPGRADE = (
-    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"
+    "GET {path} HTTP/1.1\r\n"
     "Host: {host}\r\n"
     "Connection: Upgrade\r\n"
     "Upgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
+SOCKET_IO = "/socket.io/?EIO=4&transport=websocket"
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 NOTIFICATION = b'42["notification:new"'
+UNREAD = b'42["notification:unread-count"'
+ASSIGNED = b'42["job:assigned"'
+RESET = b'42["changes:reset"'
 CORRELATION = re.compile(rb'"(?:n|jobId)":([0-9]+)')
 """The number by which a notification is known again: a requested one carries its own, an assignment the job's."""
-
-Deliver = Callable[[int, float], object]
+COUNT = re.compile(rb'"count":([0-9]+)')
+PID = re.compile(rb'"pid":"([^"]+)"')
+OFFSET = re.compile(rb',"([^",]+)"\]$')
 
 
 class User(asyncio.Protocol):
     """One connection. `connected` ends with the time of the CONNECT reply, or with ConnectionError.
 
-    `deliver` is called with the correlation and the time of receipt of each notification.
+    `auth` is the JSON of the handshake; None makes it a plain subscriber, who is connected with the upgrade.
     """
 
-    __slots__ = ("_buffer", "_connect", "_deliver", "_head", "_host", "_transport", "connected", "frames")
+    __slots__ = (
+        "_auth", "_head", "_host", "_path", "_rest", "_transport", "arrivals", "assigned", "closing", "connected",
+        "frames", "last_event", "notified", "pid", "resets", "unread_packet",
+    )  # fmt: skip
 
-    def __init__(self, host: str, auth: bytes, deliver: Deliver) -> None:
+    def __init__(self, host: str, auth: bytes | None, arrivals: Arrivals, path: str = SOCKET_IO) -> None:
         self.connected: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.frames = 0
+        self.notified = 0
+        self.assigned = 0
+        self.resets = 0
+        self.closing = False
+        self.pid: bytes | None = None
+        self.last_event = b""
+        self.unread_packet: bytes | None = None
         self._host = host
-        self._connect = b"40" + auth
-        self._deliver = deliver
-        self._buffer = bytearray()
+        self._path = path
+        self._auth = auth
+        self.arrivals = arrivals
+        self._rest = b""
         self._head = False
         self._transport: asyncio.Transport | None = None
 
+    @property
+    def gone(self) -> bool:
+        """Whether the connection has ended."""
+        return self._transport is None or self._transport.is_closing()
+
+    @property
+    def unread(self) -> int | None:
+        """The badge: the last unread count that came."""
+        match = None if self.unread_packet is None else COUNT.search(self.unread_packet)
+        return None if match is None else int(match[1])
+
+    @property
+    def offset(self) -> bytes | None:
+        """The last argument of the last server event, if it was a string; stock clients send it back."""
+        match = OFFSET.search(self.last_event)
+        return None if match is None else match[1]
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(UPGRADE.format(host=self._host).encode())
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(UPGRADE.format(host=self._host, path=self._path).encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.connected.done():
-            self.connected.set_exception(ConnectionError(f"closed before CONNECT: {bytes(self._buffer[:200])!r}"))
+            self.connected.set_exception(ConnectionError(f"closed before CONNECT: {self._rest[:200]!r}"))
+        elif not self.closing:
+            self.arrivals.fault("a user's connection was closed")
 
     def close(self) -> None:
         """End the connection without ceremony."""
+        self.closing = True
         if self._transport is not None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         now = perf_counter()
-        buffer = self._buffer
-        buffer += data
-        if not self._head and not self._pass_head():
-            return
-        position = 0
-        while (frame := _frame(buffer, position)) is not None:
-            opcode, start, position = frame
-            self._take(opcode, bytes(memoryview(buffer)[start:position]), now)
-        del buffer[:position]
+        if self._rest:
+            data = self._rest + data
+        position, end = 0, len(data)
+        if not self._head:
+            position = self._pass_head(data, now)
+            if not self._head:
+                self._rest = data
+                return
+        while end - position >= 2:
+            size, start = data[position + 1], position + 2
+            if size >= 126:
+                start += 2 if size == 126 else 8
+                if start > end:
+                    break
+                size = int.from_bytes(data[position + 2 : start], "big")
+            stop = start + size
+            if stop > end:
+                break
+            self._take(data[position] & 0x0F, data[start:stop], now)
+            position = stop
+        self._rest = data[position:]
 
-    def _pass_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
+    def _pass_head(self, data: bytes, now: float) -> int:
+        """Where the frames start, once the head is whole and accepts."""
+        end = data.find(b"\r\n\r\n")
         if end < 0:
-            return False
-        if not self._buffer.startswith(b"HTTP/1.1 101"):
-            self.close()
-            return False
+            return 0
+        if not data.startswith(b"HTTP/1.1 101"):
+            self._refused(data)
+            return 0
         self._head = True
-        del self._buffer[: end + 4]
-        return True
+        if self._auth is None and not self.connected.done():
+            self.connected.set_result(now)
+        return end + 4
+
+    def _refused(self, said: bytes) -> None:
+        if not self.connected.done():
+            self.connected.set_exception(ConnectionError(f"refused: {said[:200]!r}"))
+        if self._transport is not None:
+            self._transport.abort()
 
     def _take(self, opcode: int, payload: bytes, now: float) -> None:
         self.frames += 1
-        if payload.startswith(NOTIFICATION):
+        if opcode != TEXT:  # first, since what a ping carries may look like anything
+            if opcode == PING:
+                self._send(PONG, payload)
+            elif opcode == CLOSE:
+                self._refused(payload)
+        elif payload.startswith(NOTIFICATION):
+            self.last_event = payload
             match = CORRELATION.search(payload)
             if match is not None:
-                self._deliver(int(match[1]), now)
+                self.notified += 1
+                self.arrivals.notified(int(match[1]), now)
+        elif payload.startswith(UNREAD):
+            self.last_event = self.unread_packet = payload
+        elif payload.startswith(ASSIGNED):
+            self.last_event = payload
+            match = CORRELATION.search(payload)
+            if match is not None:
+                self.assigned += 1
+                self.arrivals.assigned(int(match[1]), now)
         elif payload == b"2":
             self._send(TEXT, b"3")
-        elif payload.startswith(b"0"):
-            self._send(TEXT, self._connect)
+        elif payload.startswith(b"0") and self._auth is not None:
+            self._send(TEXT, b"40" + self._auth)
         elif payload.startswith(b"40"):
+            pid = PID.search(payload)
+            self.pid = None if pid is None else pid[1]
             if not self.connected.done():
                 self.connected.set_result(now)
-        elif opcode == PING:
-            self._send(PONG, payload)
-        elif opcode == CLOSE or payload.startswith(b"44"):
-            self.close()
+        elif payload.startswith(RESET):
+            self.resets += 1
+        elif payload.startswith(b"44"):
+            self._refused(payload)
+        elif payload.startswith(b"42["):
+            self.last_event = payload
 
     def _send(self, opcode: int, payload: bytes) -> None:
         # A mask of zeros leaves the payload as it is; RFC 6455 wants masks, and this load no protection from proxies.
@@ -103,19 +180,3 @@ class User(asyncio.Protocol):
         length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
         assert self._transport is not None
         self._transport.write(bytes([0x80 | opcode]) + length + b"\0\0\0\0" + payload)
-
-
-def _frame(buffer: bytearray, position: int) -> tuple[int, int, int] | None:
-    """The opcode, and where the payload of the frame at `position` starts and ends; None while it is incomplete."""
-    available = len(buffer) - position
-    if available < 2:
-        return None
-    first, size = buffer[position], buffer[position + 1]
-    start = position + 2
-    if size >= 126:
-        start += 2 if size == 126 else 8
-        if len(buffer) < start:
-            return None
-        size = int.from_bytes(buffer[position + 2 : start], "big")
-    end = start + size
-    return (first & 0x0F, start, end) if len(buffer) >= end else None

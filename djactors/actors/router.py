@@ -11,8 +11,9 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -30,6 +31,10 @@ class Store(Protocol):
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
         """Carry out commands in one commit. Raises StoreError when nothing was recorded."""
+
+
+Kind: TypeAlias = tuple[type, str]
+"""What a command is counted as: its class, and the name of its event or of itself."""
 
 
 def _ignore(_: str) -> None:
@@ -69,38 +74,42 @@ class Router(Actor[Command]):
         except StoreError as error:
             self._telemetry.log.warning("commit failed", commands=len(commands), error=str(error))
             for envelope in batch:
-                self._count(envelope.message, "unavailable")
+                self._count(_kind_of(envelope.message), "unavailable")
                 envelope.fail(error)
             return
         self._users.deliver(recorded, trio.current_time())
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)
+        # Counted together: a batch is mostly of one kind.
+        counts: Counter[tuple[Kind, str]] = Counter()
         for envelope, outcome in zip(batch, recorded.outcomes, strict=True):
             if isinstance(outcome, Exception):
                 self._failed(envelope, outcome)
-            else:
-                self._recorded(envelope.message, outcome)
-                envelope.answer(outcome)
+                continue
+            command = envelope.message
+            repeated = isinstance(outcome, Published) and outcome.repeated
+            counts[_kind_of(command), "repeated" if repeated else "recorded"] += 1
+            self._recorded(command, outcome)
+            envelope.answer(outcome)
+        for (kind, what), count in counts.items():
+            self._count(kind, what, count)
 
     def _recorded(self, command: Command, outcome: Outcome) -> None:
-        if not isinstance(outcome, Published):
-            self._count(command, "recorded")
-            return
-        self._count(command, "repeated" if outcome.repeated else "recorded")
-        self._telemetry.log.debug(
-            "event recorded",
-            tenant_id=_tenant_of(command),
-            event_id=outcome.event_id,
-            repeated=outcome.repeated,
-            notified=outcome.notified,
-            suppressed=outcome.suppressed,
-        )
+        if isinstance(outcome, Published):
+            self._telemetry.log.debug(
+                "event recorded",
+                tenant_id=_tenant_of(command),
+                event_id=outcome.event_id,
+                repeated=outcome.repeated,
+                notified=outcome.notified,
+                suppressed=outcome.suppressed,
+            )
 
     def _failed(self, envelope: Envelope[Command], error: Exception) -> None:
         if isinstance(error, Refused):
-            self._count(envelope.message, "refused")
+            self._count(_kind_of(envelope.message), "refused")
         else:
-            self._count(envelope.message, "failed")
+            self._count(_kind_of(envelope.message), "failed")
             self._telemetry.log.error(
                 "command failed",
                 command=type(envelope.message).__name__,
@@ -109,11 +118,17 @@ class Router(Actor[Command]):
             )
         envelope.fail(error)
 
-    def _count(self, command: Command, outcome: str) -> None:
-        if isinstance(command, Publish):
-            self._telemetry.metrics.events.labels(event_type(command.event), outcome).inc()
-        else:
-            self._telemetry.metrics.commands.labels(type(command).__name__, outcome).inc()
+    def _count(self, kind: Kind, outcome: str, count: int = 1) -> None:
+        metrics = self._telemetry.metrics
+        (metrics.events if kind[0] is Publish else metrics.commands).labels(kind[1], outcome).inc(count)
+
+
+def _kind_of(command: Command) -> Kind:
+    return (
+        (Publish, event_type(command.event))
+        if isinstance(command, Publish)
+        else (type(command), type(command).__name__)
+    )
 
 
 def _tenant_of(command: Command) -> int | None:

@@ -103,7 +103,8 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
 
     `earlier` is what was heard of it by its bare id before: whatever the event does not name stays. Once it was
     submitted, approved or completed, the creation is late news: it fills in what is missing, but neither reopens the
-    job nor takes it from the people who are at it.
+    job nor takes it from the people who are at it. A deadline that was heard of before is always the newer one: only a
+    move of the deadline can have told it.
     """
     if earlier is None:
         earlier = first_heard_of(event.tenant_id, job_id, now)
@@ -121,7 +122,7 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
         assignee_id=_settled(event.assignee_id, earlier.assignee_id, late),
         approver_id=_settled(event.approver_id, earlier.approver_id, late),
         manager_id=event.manager_id,
-        deadline=earlier.deadline if event.deadline is None else _text(event.deadline),
+        deadline=earlier.deadline or _text(event.deadline),
         created_at=earlier.created_at,
         updated_at=now,
         next_alert_at=earlier.next_alert_at,

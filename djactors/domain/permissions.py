@@ -1,4 +1,7 @@
-"""Who may do what to a job: by the role and by the part that a person has in it. One table.
+"""Who may do what to a job: by the role and by the part that a person has in it. One table, and two rules beside it.
+
+  * Nobody decides on their own work: only an admin makes one person a job's assignee and approver, or decides as both.
+  * An approver is replaced by the job's manager and the roles manager and admin alone; an assignee names the first one.
 
 A service is trusted: what it publishes happened. These rules are for people, who act through the job routes.
 """
@@ -16,10 +19,11 @@ from djactors.domain.jobs import Job
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Who acts, as a token proves it."""
+    """Who acts, as a token proves it. `name` is what somebody is called of whom the tenant has not heard before."""
 
     user_id: int
     role: Role
+    name: str | None = None
 
 
 ANYONE = "anyone"
@@ -47,10 +51,47 @@ def check(person: Person, event: object, job: Job | None) -> None:
         Refused: `forbidden`, with a message that says who may.
     """
     verb, parts, roles = PERMISSIONS[type(event)]
-    if ANYONE in parts or person.role in roles:
-        return
-    if job is not None and person.user_id in (getattr(job, f"{part}_id") for part in parts):
-        return
-    label = "a job" if job is None else job.label
-    people = ", ".join((*(f"its {part}" for part in parts), *(f"the role {role}" for role in roles)))
-    raise Refused(Code.FORBIDDEN, f"you may not {verb} {label}; who may: {people}")
+    if not (ANYONE in parts or person.role in roles or _has_part(person, job, parts)):
+        label = "a job" if job is None else job.label
+        people = ", ".join((*(f"its {part}" for part in parts), *(f"the role {role}" for role in roles)))
+        raise Refused(Code.FORBIDDEN, f"you may not {verb} {label}; who may: {people}")
+    if person.role != "admin":
+        _check_own_work(person, event, job)
+
+
+def _has_part(person: Person, job: Job | None, parts: tuple[str, ...]) -> bool:
+    return job is not None and person.user_id in (getattr(job, f"{part}_id") for part in parts)
+
+
+def _check_own_work(person: Person, event: object, job: Job | None) -> None:
+    """The two rules beside the table, for whoever is no admin."""
+    match event:
+        case events.JobCreated(assignee_id=int(assignee_id), approver_id=approver_id) if assignee_id == approver_id:
+            raise _one_person("approverId", assignee_id, "assignee")
+        case events.JobAssigned(assignee_id=assignee_id) if job is not None and assignee_id == job.approver_id:
+            raise _one_person("assigneeId", assignee_id, "approver")
+        case events.JobSubmitted(approver_id=int(approver_id)) if job is not None:
+            if approver_id == job.assignee_id:
+                raise _one_person("approverId", approver_id, "assignee")
+            replaced = job.approver_id not in (None, approver_id)
+            if replaced and person.role != "manager" and not _has_part(person, job, ("manager",)):
+                raise Refused(
+                    Code.FORBIDDEN,
+                    f"approverId: {job.label} has an approver, whom only its manager and the roles manager and admin "
+                    "may replace: leave it out",
+                )
+        case events.JobApproved() | events.JobRejected() if job is not None and job.assignee_id == person.user_id:
+            verb = PERMISSIONS[type(event)][0]
+            raise Refused(
+                Code.FORBIDDEN, f"you may not {verb} {job.label}: you are its assignee, and {_OWN}: ask an admin"
+            )
+        case _:
+            pass
+
+
+_OWN = "nobody decides on their own work"
+
+
+def _one_person(field: str, user_id: int, part: str) -> Refused:
+    message = f"{field}: user {user_id} is the {part}, and {_OWN}: name somebody else, or ask an admin"
+    return Refused(Code.FORBIDDEN, message)

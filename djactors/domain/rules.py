@@ -69,6 +69,9 @@ TRIGGERS: Mapping[str, NotificationType] = {
 ACTOR = "actor"
 """Why the person who did it is not told: the reason that is recorded."""
 
+LATE = "late"
+"""Why an assignee is not told whom a creation names that came after the job was submitted, approved or completed."""
+
 
 class Told(msgspec.Struct, frozen=True):
     """What comes of a rule: a draft for each person who is told, and who was left out and why."""
@@ -103,6 +106,11 @@ def apply(
         ),
         suppressed=tuple((user_id, ACTOR) for user_id in people if user_id == actor_id),
     )
+
+
+def too_late(assignee_id: int, actor_id: int | None) -> Told:
+    """Nobody is told, because the creation assigns nothing any more: see `jobs.created`."""
+    return Told((), ((assignee_id, ACTOR if assignee_id == actor_id else LATE),))
 
 
 def recipients(rule: Rule, job: Job, watchers: Callable[[], Iterable[int]]) -> tuple[int, ...]:

@@ -23,7 +23,9 @@ from jwt.algorithms import HMACAlgorithm
 from msgspec import Meta
 
 from djactors.config import SettingError, Settings
-from djactors.domain.events import Id, Name, Role
+from djactors.domain.errors import Refused
+from djactors.domain.events import Id, Name, Role, check_text
+from djactors.domain.permissions import Person
 
 MAX_TOKEN = 8192
 """Characters of a token: beyond what fits into a request's header there is nothing to verify."""
@@ -49,6 +51,11 @@ class Member(msgspec.Struct, frozen=True):
     user_id: int
     role: Role
     expires_at: int
+    name: str | None = None
+
+    def person(self) -> Person:
+        """The person as the one who acts on a job."""
+        return Person(self.user_id, self.role, self.name)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -68,7 +75,7 @@ class Identity(msgspec.Struct, frozen=True):
         """
         if self.user_id is None or self.tenant_id is None:
             raise Unauthorized("token_without_user", "the token names no user")
-        return Member(self.tenant_id, self.user_id, self.role, self.expires_at)
+        return Member(self.tenant_id, self.user_id, self.role, self.expires_at, self.name)
 
 
 LAST_MOMENT = 253_402_300_799
@@ -143,7 +150,8 @@ class Authenticator:
             expires_at = int(claims.exp)
             # Half of a surrogate pair could be neither stored nor sent.
             (claims.name or "").encode()
-        except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError):
+            check_text(claims.name or "", "name")
+        except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError, Refused):
             raise Unauthorized("token_invalid", "the token is not valid") from None
         self._check_not_before(payload)
         if claims.role != "service" and (claims.user_id is None or claims.tenant_id is None):

@@ -14,7 +14,6 @@ import msgspec
 from djactors.domain.commands import Command, Counted, Delete, MarkAllRead, MarkRead, Outcome, Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import Id, JobAssigned, JobCreated, Title, check_text
-from djactors.domain.permissions import Person
 from djactors.edge.auth import Member
 
 
@@ -83,7 +82,7 @@ def _create_job(payload: _CreateJob, member: Member) -> Command:
         job_type_id=payload.job_type_id,
         assignee_id=payload.assignee_id,
     )
-    return Publish(event, person=Person(member.user_id, member.role), with_job=True)
+    return Publish(event, person=member.person(), with_job=True)
 
 
 def _assign_job(payload: _AssignJob, member: Member) -> Command:
@@ -93,7 +92,7 @@ def _assign_job(payload: _AssignJob, member: Member) -> Command:
         job_id=payload.job_id,
         assignee_id=payload.assignee_id,
     )
-    return Publish(event, person=Person(member.user_id, member.role), with_job=True)
+    return Publish(event, person=member.person(), with_job=True)
 
 
 _Row: TypeAlias = tuple[type[_Payload], Callable[[Any, Member], Command]]

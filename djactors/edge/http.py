@@ -26,6 +26,7 @@ from djactors.edge.http_parser import (
 )
 from djactors.edge.stream import ByteStream, SlowConsumer
 from djactors.edge.websocket import WebSocketClosed, asks_for_websocket, check_handshake
+from djactors.kernel import Alarms, Reminder
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # An answer up to this size goes to the kernel in one call and needs no waiting; a larger one is waited for.
@@ -48,7 +49,8 @@ class HttpConnection:
         "_application",
         "_buffer",
         "_draining",
-        "_idle",
+        "_idle_end",
+        "_is_idle",
         "_limits",
         "_peer",
         "_served_one",
@@ -63,16 +65,19 @@ class HttpConnection:
         limits: Limits,
         *,
         peer: str,
+        alarms: Alarms,
         vital_paths: frozenset[str] | None = None,
     ) -> None:
         self._stream = stream
         self._application = application
         self._limits = limits
         self._peer = peer
+        self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
         # What has been received and not yet been read as part of a request.
         self._buffer = b""
-        self._idle: trio.CancelScope | None = None
+        # True while it waits for a request to begin.
+        self._is_idle = False
         self._served_one = False
         self._draining = False
         # True while a request is owed an answer of which nothing has been written.
@@ -87,12 +92,17 @@ class HttpConnection:
             await self._refuse(refused)
         except _PeerLeftError:
             pass  # nobody is left to answer
+        finally:
+            self._idle_end.close()
 
     def drain(self) -> None:
         """Finish the request in hand, if any, and then close. An idle connection closes at once."""
         self._draining = True
-        if self._idle is not None:
-            self._idle.cancel()
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if self._is_idle:
+            self._stream.hang_up()
 
     async def fail(self) -> None:
         """Answer the request in hand with 500, where an answer is still possible."""
@@ -160,13 +170,17 @@ class HttpConnection:
         if self._draining:
             return False
         patience = self._limits.idle_timeout if self._served_one else self._limits.header_timeout
-        with trio.move_on_after(patience) as self._idle:
+        self._is_idle = True
+        self._idle_end.start(patience)
+        try:
             while not self._buffer.lstrip(b"\r\n"):
                 self._buffer = await self._receive()
                 if not self._buffer:
-                    break
-        self._idle = None
-        return bool(self._buffer)
+                    return False
+        finally:
+            self._idle_end.stop()
+            self._is_idle = False
+        return True
 
     async def _await_end_of_head(self) -> int:
         with trio.move_on_after(self._limits.header_timeout):

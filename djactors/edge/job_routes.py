@@ -18,11 +18,10 @@ from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import MAX_WATCHERS, DomainEvent, Id, Moment, Text, Title
 from djactors.domain.jobs import Status
 from djactors.domain.notifications import encode
-from djactors.domain.permissions import Person
 from djactors.edge.api import Api, Handler, Table
 from djactors.edge.auth import Identity
 from djactors.edge.http_messages import Request, Response
-from djactors.edge.requests import choice, header_key, number, page_size, path_id, query_of
+from djactors.edge.requests import ID, choice, header_key, number, page_size, path_id, query_of
 
 ANYBODYS = ("manager", "admin")
 """Roles that may act in another's name: create for another requester, add or remove another watcher."""
@@ -100,7 +99,7 @@ class JobRoutes:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        job = r"/api/jobs/(?P<id>[0-9]{1,16})"
+        job = f"/api/jobs/{ID}"
         self.table: Table = (
             ("/api/jobs", {"GET": self._list, "POST": self._create}),
             (job, {"GET": self._show}),
@@ -179,8 +178,8 @@ class JobRoutes:
     async def _publish(self, request: Request, identity: Identity, event: DomainEvent, status: int) -> Response:
         query_of(request)
         self._api.check_pace(request)
-        person = Person(identity.member().user_id, identity.role)
-        published = await self._api.publish(Publish(event, header_key(request), person, with_job=True))
+        command = Publish(event, header_key(request), identity.member().person(), with_job=True)
+        published = await self._api.publish(command)
         return Response(200 if published.repeated else status, published.answer)
 
 

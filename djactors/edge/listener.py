@@ -20,6 +20,7 @@ from djactors.edge.addresses import AddressCounts
 from djactors.edge.http import HttpConnection
 from djactors.edge.http_messages import Application, Limits
 from djactors.edge.stream import DEFAULT_MAX_BUFFERED, SocketStream
+from djactors.kernel import Alarms
 
 # A burst of reconnects is accepted in slices, so that those who are connected keep their turn.
 _ACCEPT_BATCH: Final = 64
@@ -127,6 +128,7 @@ class Listener:
         self._per_address = AddressCounts()
         self._draining = False
         self._all_closed = trio.Event()
+        self._alarms = Alarms()
         self.address: tuple[str, int] | None = None
 
     @property
@@ -150,8 +152,12 @@ class Listener:
         self._draining = False
         try:
             async with trio.open_nursery() as nursery:
+                timekeeping = trio.CancelScope()
+                nursery.start_soon(self._keep_time, timekeeping)
                 task_status.started()
                 await self._accept_forever(listening, nursery)
+                await self._until_all_closed()
+                timekeeping.cancel()
         finally:
             self._stop_accepting()
 
@@ -190,6 +196,10 @@ class Listener:
         host, self._port = listening.getsockname()[:2]
         self.address = (host, self._port)
         return listening
+
+    async def _keep_time(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._alarms.run()
 
     def _stop_accepting(self) -> None:
         if self._socket is not None:
@@ -237,7 +247,10 @@ class Listener:
             sock, nursery, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
         )
         vital_paths = None if excess is None else self._listener_limits.vital_paths
-        connection = _Connection(HttpConnection(stream, self._application, limits, peer=peer, vital_paths=vital_paths))
+        http = HttpConnection(
+            stream, self._application, limits, peer=peer, alarms=self._alarms, vital_paths=vital_paths
+        )
+        connection = _Connection(http)
         # Counted here and not in the task, which runs only after the whole batch has been admitted.
         if excess is None:
             self._open.add(connection)

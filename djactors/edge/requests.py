@@ -17,6 +17,9 @@ PAGE = 20
 MAX_PAGE = 100
 """The most that one page may hold (contract)."""
 
+ID = r"(?P<id>[0-9]+)"
+"""An id in a path, of any length: one that is too long to be any is missing, and its route is not."""
+
 MAX_KEY = 255
 """Characters of an idempotency key (contract)."""
 
@@ -73,7 +76,8 @@ def choice(query: dict[str, str], name: str, choices: tuple[str, ...]) -> str | 
 
 def path_id(found: dict[str, str]) -> int:
     """The id in the path; one that nothing can have is answered like a missing one."""
-    value = int(found["id"])
-    if not 1 <= value <= MAX_ID:
+    text = found["id"]
+    # The length first: Python refuses to read a number of thousands of digits.
+    if len(text) > len(str(MAX_ID)) or not 1 <= int(text) <= MAX_ID:
         raise not_found()
-    return value
+    return int(text)

@@ -27,7 +27,7 @@ from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response
 from djactors.edge.http_messages import Request, Response
 from djactors.edge.job_routes import JobRoutes
-from djactors.edge.requests import MAX_PAGE, flag, header_key, number, page_size, path_id, query_of
+from djactors.edge.requests import ID, MAX_PAGE, flag, header_key, number, page_size, path_id, query_of
 from djactors.store.store import Page
 
 BATCH = "/api/events/batch"
@@ -43,7 +43,7 @@ class Routes:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._networks = [ipaddress.ip_network(text) for text in api.settings.metrics_addresses]
-        notification = r"/api/notifications/(?P<id>[0-9]{1,16})"
+        notification = f"/api/notifications/{ID}"
         rows: Table = (
             ("/api/changes", {"GET": self._changes}),
             ("/api/events", {"POST": self._publish}),

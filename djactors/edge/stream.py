@@ -85,6 +85,10 @@ class ByteStream(trio.abc.Stream):
     def abort(self) -> None:
         """Close at once with a reset and drop what is unsent. Idempotent; whoever waits on the stream is woken."""
 
+    @abstractmethod
+    def hang_up(self) -> None:
+        """Close at once in good order: for a connection on which nothing is owed. Whoever reads is woken."""
+
     def mark(self) -> None:
         """Start counting received bytes anew."""
         self.received_since_mark = 0
@@ -104,7 +108,17 @@ class SocketStream(ByteStream):
     One task may read at a time; any number may write. `max_buffered` is in bytes, `send_timeout` in seconds.
     """
 
-    __slots__ = ("_broken", "_flushing", "_max_buffered", "_outgoing", "_progress", "_send_timeout", "_sent", "_socket")
+    __slots__ = (
+        "_broken",
+        "_drained",
+        "_flushing",
+        "_max_buffered",
+        "_outgoing",
+        "_progress",
+        "_send_timeout",
+        "_sent",
+        "_socket",
+    )
 
     def __init__(
         self,
@@ -124,6 +138,8 @@ class SocketStream(ByteStream):
         self._progress: trio.Event | None = None
         self._flushing = False
         self._broken = False
+        # The last read got less than it asked for: there is nothing more for now, and asking again would only fail.
+        self._drained = False
 
     @property
     def buffered(self) -> int:
@@ -198,6 +214,10 @@ class SocketStream(ByteStream):
         """See `ByteStream.abort`."""
         self._close(reset=True)
 
+    def hang_up(self) -> None:
+        """See `ByteStream.hang_up`."""
+        self._close(reset=bool(self._outgoing))
+
     @property
     def _closed(self) -> bool:
         return self._socket.fileno() == -1
@@ -265,25 +285,29 @@ class SocketStream(ByteStream):
 
     async def _receive(self, max_bytes: int) -> bytes:
         self._require_open()
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._drained:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            data = self._receive_now(max_bytes)
+            if data is not None:
+                # A peer that always has more to say must still let the others have their turn.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            data = self._receive_now(max_bytes)
+            if data is not None:
+                return data
+
+    def _receive_now(self, max_bytes: int) -> bytes | None:
+        """What has arrived; None if nothing has."""
         try:
             data = self._socket.recv(max_bytes)
         except BlockingIOError:
-            pass
+            return None
         except OSError as error:
             raise self._lost() from error
-        else:
-            # A peer that always has more to say must still let the others have their turn.
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return data
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._socket.recv(max_bytes)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._lost() from error
+        self._drained = len(data) < max_bytes
+        return data
 
     def _lost(self) -> trio.BrokenResourceError:
         self._give_up()

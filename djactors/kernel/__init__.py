@@ -12,6 +12,7 @@ async with trio.open_nursery() as nursery:
 """
 
 from djactors.kernel.actor import Actor, Service, StoppableService
+from djactors.kernel.alarms import Alarms, Reminder
 from djactors.kernel.envelope import Envelope
 from djactors.kernel.errors import (
     ActorCrashed,
@@ -50,6 +51,7 @@ __all__ = [
     "ActorQuarantined",
     "ActorRef",
     "ActorStopped",
+    "Alarms",
     "AskTimeout",
     "AskUnanswered",
     "Backoff",
@@ -72,6 +74,7 @@ __all__ = [
     "MailboxFull",
     "MailboxStatistics",
     "NoSuchChild",
+    "Reminder",
     "Restart",
     "RestartIntensityExceeded",
     "Service",

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import trio
 
 from djactors.kernel.actor import Actor, Service, StoppableService, Tree
+from djactors.kernel.alarms import Alarms, Reminder
 from djactors.kernel.crash import described, unwrapped
 from djactors.kernel.envelope import Envelope
 from djactors.kernel.errors import AskUnanswered, MailboxClosed
@@ -48,6 +49,10 @@ class Parent(Protocol):
     def report(self, event: SupervisorEvent) -> None:
         """Pass an event on; never raises."""
 
+    @property
+    def alarms(self) -> Alarms:
+        """The deadlines of the children and of those who ask them."""
+
     def escalate(self, child: "Child", error: Exception | None) -> None:
         """Give up everything: this child is exhausted."""
 
@@ -67,6 +72,7 @@ class Child:
 
     __slots__ = (
         "_earlier_restarts",
+        "_idle",
         "_in_hand",
         "_instance",
         "_kind",
@@ -92,7 +98,7 @@ class Child:
         self.spec = spec
         self.dynamic = dynamic
         self.must_start = must_start
-        self.ref: ActorRef[Any] = ActorRef(spec.name, spec.mailbox_capacity)
+        self.ref: ActorRef[Any] = ActorRef(spec.name, spec.mailbox_capacity, parent.alarms)
         self.state = State.STARTING
         # Whether there is a task for it.
         self.launched = False
@@ -115,6 +121,7 @@ class Child:
         self._on_probation = False
         self._tally = Tally()
         self._last_error: str | None = None
+        self._idle = Reminder(parent.alarms, self.ref.mailbox.nudge)
 
     # For the supervisor
 
@@ -276,14 +283,14 @@ class Child:
                 await mailbox.wait_for_item()
                 return True
             while True:
-                with trio.move_on_after(actor.idle_after):
-                    await mailbox.wait_for_item()
-                    return True
-                # Between the deadline and now a message may have come or the actor may have been asked to stop. From
-                # here to the return there is no checkpoint, so neither can happen any more.
+                self._idle.start(actor.idle_after)
+                await mailbox.wait_for_item()
+                self._idle.stop()
+                # Between the alarm and now a message may have come or the actor may have been asked to stop. From here
+                # to the return there is no checkpoint, so neither can happen any more.
                 if mailbox:
                     return True
-                if not mailbox.closed and actor.on_idle():
+                if actor.on_idle():
                     self._begin_stop()
                     self._parent.forget(self)
                     return False
@@ -363,6 +370,7 @@ class Child:
         return seconds
 
     def _retire_instance(self) -> None:
+        self._idle.close()
         if isinstance(self._instance, Tree):
             # What happened below must not vanish from the sums with the instance.
             self._tally += self._instance.statistics().total()

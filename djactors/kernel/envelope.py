@@ -14,6 +14,10 @@ from trio.lowlevel import Abort, RaiseCancelT, Task
 M = TypeVar("M")
 
 
+class Expired(Exception):  # noqa: N818 - never leaves the kernel
+    """The deadline of an ask has come."""
+
+
 class Envelope(Generic[M]):
     """One message in a mailbox.
 
@@ -112,6 +116,10 @@ class Question(Envelope[M]):
         if self._error is not None:
             raise self._error
         return self._value
+
+    def expire(self) -> None:
+        """Nobody has answered in time."""
+        self.fail(Expired())
 
     def _settle(self) -> None:
         self.answered = True

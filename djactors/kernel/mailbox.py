@@ -151,7 +151,8 @@ class Mailbox(Generic[T]):
             batch = self.receive_batch_nowait(limit)
             await trio.lowlevel.cancel_shielded_checkpoint()
             return batch
-        await self.wait_for_item()
+        while not self._items:
+            await self.wait_for_item()
         return self.receive_batch_nowait(limit)
 
     def receive_batch_nowait(self, limit: int) -> list[T]:
@@ -170,7 +171,7 @@ class Mailbox(Generic[T]):
         return batch
 
     async def wait_for_item(self) -> None:
-        """Wait until there is something to read; return at once, without a checkpoint, if there is.
+        """Wait until there is something to read, or a nudge; return at once, without a checkpoint, if there is.
 
         Raises:
             MailboxClosed: the mailbox is closed and empty.
@@ -189,10 +190,15 @@ class Mailbox(Generic[T]):
             return Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-        if not self._items:
+        if not self._items and self._closed:
             raise MailboxClosed
 
     # Whoever owns the mailbox
+
+    def nudge(self) -> None:
+        """Have the reader look up, though there may be nothing to read."""
+        if self._reader is not None:
+            self._wake_reader()
 
     def close(self) -> None:
         """Take nothing more. Senders who wait get `MailboxClosed`, and so does the reader once it is empty."""

@@ -5,12 +5,14 @@ It is safe to pass around and to keep: when the actor is gone for good, the ref 
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, Generic, TypeVar
 
 import trio
 
+from djactors.kernel.alarms import Alarms
 from djactors.kernel.crash import described
-from djactors.kernel.envelope import Call, Envelope, Question
+from djactors.kernel.envelope import Call, Envelope, Expired, Question
 from djactors.kernel.errors import ActorCrashed, ActorQuarantined, ActorStopped, AskTimeout, MailboxClosed, MailboxFull
 from djactors.kernel.events import logger
 from djactors.kernel.latch import Latch
@@ -28,10 +30,11 @@ class ActorRef(Generic[M_contra]):
     `MailboxFull`, and the sender decides what that means.
     """
 
-    __slots__ = ("_ended", "_mailbox", "_quarantined", "name")
+    __slots__ = ("_alarms", "_ended", "_mailbox", "_quarantined", "name")
 
-    def __init__(self, name: str, capacity: int) -> None:
+    def __init__(self, name: str, capacity: int, alarms: Alarms) -> None:
         self.name = name
+        self._alarms = alarms
         self._mailbox: Mailbox[Envelope[Any]] = Mailbox(capacity)
         self._quarantined = False
         self._ended = Latch()
@@ -85,7 +88,8 @@ class ActorRef(Generic[M_contra]):
 
         Args:
             message: what to ask.
-            timeout: seconds for everything: waiting for room, waiting in the mailbox, and being handled.
+            timeout: seconds for everything: waiting for room, waiting in the mailbox, and being handled. It ends a
+                little late rather than early; see `alarms`.
 
         Raises:
             AskTimeout: no answer in time.
@@ -126,18 +130,27 @@ class ActorRef(Generic[M_contra]):
     async def _ask(self, message: M_contra, timeout: float, *, waits: bool) -> Any:
         await trio.lowlevel.checkpoint_if_cancelled()
         question = Question(message)
-        with trio.move_on_after(timeout):
-            try:
-                if not waits:
-                    self._mailbox.put_nowait(question)
-                elif not self._mailbox.offer(question):
+        deadline = trio.current_time() + timeout
+        try:
+            if not waits:
+                self._mailbox.put_nowait(question)
+            elif not self._mailbox.offer(question):
+                with trio.move_on_at(deadline) as waiting:
                     await self._mailbox.put(question)
-            except MailboxClosed:
-                raise self._refusal() from None
-            except MailboxFull:
-                raise MailboxFull(f"the mailbox of {self.name} is full") from None
+                if waiting.cancelled_caught:
+                    raise AskTimeout(f"{self.name} had no room within {timeout} s")
+        except MailboxClosed:
+            raise self._refusal() from None
+        except MailboxFull:
+            raise MailboxFull(f"the mailbox of {self.name} is full") from None
+        bucket = self._alarms.set(question, deadline - trio.current_time()) if timeout != inf else None
+        try:
             return await question.wait()
-        raise AskTimeout(f"{self.name} did not answer within {timeout} s")
+        except Expired:
+            raise AskTimeout(f"{self.name} did not answer within {timeout} s") from None
+        finally:
+            if bucket is not None:
+                bucket.pop(question, None)
 
     # For the kernel, which alone knows when an actor opens and closes
 

@@ -23,6 +23,7 @@ from typing import Any
 import trio
 
 from djactors.kernel.actor import Tree
+from djactors.kernel.alarms import Alarms
 from djactors.kernel.child import Child
 from djactors.kernel.crash import described
 from djactors.kernel.errors import (
@@ -64,6 +65,8 @@ class Supervisor(Tree):
         rng: random.Random | None = None,
     ) -> None:
         self.name = name
+        self.alarms = Alarms()
+        self._timekeeping = trio.CancelScope()
         self.rng = rng if rng is not None else random.Random()  # noqa: S311 - spreads pauses, guards no secret
         self._max_children = max_children
         self._on_event = on_event
@@ -149,6 +152,7 @@ class Supervisor(Tree):
         self._state = State.STARTING
         try:
             async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._keep_time)
                 await self._start_children()
                 if not self._ending.is_set():
                     self._state = State.RUNNING
@@ -156,6 +160,7 @@ class Supervisor(Tree):
                     await self._ending.wait()
                 self._state = State.STOPPING
                 await self._stop_children()
+                self._timekeeping.cancel()
         finally:
             self._state = State.STOPPED
             # Those that were never launched: somebody may have told or asked them all the same.
@@ -177,6 +182,10 @@ class Supervisor(Tree):
             tally=self._forgotten,
             children=tuple(child.statistics() for child in self._children.values()),
         )
+
+    async def _keep_time(self) -> None:
+        with self._timekeeping:
+            await self.alarms.run()
 
     async def _start_children(self) -> None:
         for child in list(self._children.values()):

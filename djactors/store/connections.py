@@ -104,6 +104,10 @@ class _Connection:
         return None
 
 
+def _ignore() -> None:
+    """Nobody remembers what was written."""
+
+
 class Writer(_Connection):
     """The one connection that writes and checkpoints."""
 
@@ -112,6 +116,8 @@ class Writer(_Connection):
         self._timer = timer
         self._identity: tuple[tuple[int, int], ...]
         self._latched: StoreBroken | None = None
+        # Told, on the writer's thread, of everything that is undone.
+        self.on_rollback: Callable[[], None] = _ignore
 
     def open(self) -> None:
         """Connect, and prove that the file can be written."""
@@ -207,6 +213,7 @@ class Writer(_Connection):
                 if not connection.in_transaction:
                     raise StoreUnavailable(f"SQLite gave the whole batch up: {error}") from error
                 connection.execute("ROLLBACK TO call")
+                self.on_rollback()
             if not connection.in_transaction:
                 raise StoreError("a piece of work ended the transaction it ran in")
             connection.execute("RELEASE call")
@@ -230,6 +237,7 @@ class Writer(_Connection):
             raise error
 
     def _roll_back(self) -> None:
+        self.on_rollback()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 

@@ -108,9 +108,10 @@ class Database:
         self._items = 0
         self._failed = 0
         self._last_error: StoreError | None = None
+        self._connection = Writer(path, busy_timeout, timer)
         self._writer = threads(
             "djactors-writer",
-            [Writer(path, busy_timeout, timer)],
+            [self._connection],
             queue_limit=write_queue,
             batch_limit=write_batch,
             on_report=self._note_commit,
@@ -228,6 +229,13 @@ class Database:
             await self._readers.close(timeout)
         finally:
             await self._writer.close(timeout)
+
+    def when_rolled_back(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, on the writer's thread, whenever something that was written is undone.
+
+        For a writer that remembers what it wrote. To be set before the first write.
+        """
+        self._connection.on_rollback = callback
 
     def statistics(self) -> Statistics:
         """What was done and what waits."""

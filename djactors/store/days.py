@@ -45,9 +45,9 @@ class UserDay:
 class DayRows:
     """The days that one transaction has read or changed."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, known: dict[tuple[int, int, str], UserDay]) -> None:
         self._connection = connection
-        self._days: dict[tuple[int, int, str], UserDay] = {}
+        self._days = known
         self._dirty: dict[tuple[int, int, str], UserDay] = {}
 
     def get(self, tenant_id: int, user_id: int, day: str) -> UserDay:

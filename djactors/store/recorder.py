@@ -41,6 +41,7 @@ from djactors.domain.rules import TRIGGERS
 from djactors.domain.times import utc_text
 from djactors.store import alerts, marks, notices, retention, workflow
 from djactors.store.errors import storage_failure
+from djactors.store.known import Known
 from djactors.store.notices import Entry, Suppressed
 from djactors.store.unit import UnitOfWork
 
@@ -71,6 +72,11 @@ class Recorder:
     def __init__(self, now: Callable[[], datetime], limits: Limits | None = None) -> None:
         self._now = now
         self._limits = Limits() if limits is None else limits
+        self._known = Known()
+
+    def forget(self) -> None:
+        """What was recorded since the last commit was rolled back."""
+        self._known.forget()
 
     def record(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch as one unit of work, without savepoints.
@@ -78,24 +84,30 @@ class Recorder:
         Raises:
             Exception: whatever went wrong; the transaction must be rolled back; `record_each` tells who is to blame.
         """
+        self._known.trim()
         unit = self._unit(connection)
         outcomes: list[Outcome | Exception] = []
-        for command in commands:
-            before = unit.writes
-            try:
-                outcomes.append(self._carry_out(unit, command))
-            except Refused as refused:
-                if unit.writes != before:
-                    raise _LateRefusalError from refused
-                outcomes.append(refused)
-        notices.settle_summaries(unit)
-        unit.flush()
+        try:
+            for command in commands:
+                before = unit.writes
+                try:
+                    outcomes.append(self._carry_out(unit, command))
+                except Refused as refused:
+                    if unit.writes != before:
+                        raise _LateRefusalError from refused
+                    outcomes.append(refused)
+            notices.settle_summaries(unit)
+            unit.flush()
+        except BaseException:
+            self.forget()
+            raise
         return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch with a savepoint around each command; one that fails has its exception as its outcome."""
         whole = Recorded([], {}, {})
         next_alerts: list[str] = []
+        self.forget()
         for command in commands:
             connection.execute("SAVEPOINT command")
             unit = self._unit(connection)
@@ -104,6 +116,7 @@ class Recorder:
                 notices.settle_summaries(unit)
                 unit.flush()
             except Exception as error:  # the savepoint supervises: whatever a command does wrong is its own
+                self.forget()
                 if not connection.in_transaction or _is_storage_failure(error):
                     raise  # the database itself gave up (disk full, I/O error): no command is to blame
                 connection.execute("ROLLBACK TO command")
@@ -119,7 +132,7 @@ class Recorder:
         return msgspec.structs.replace(whole, next_alert=min(next_alerts, default=None))
 
     def _unit(self, connection: sqlite3.Connection) -> UnitOfWork:
-        return UnitOfWork(connection, self._now(), self._limits)
+        return UnitOfWork(connection, self._now(), self._limits, self._known)
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome:
         match command:
@@ -149,12 +162,13 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     event, key = command.event, command.key
     mark = None
     if key is not None:
-        mark = events.fingerprint(event)
+        mark = events.fingerprint(event, with_job=command.with_job)
         earlier = unit.keys.get((event.tenant_id, key)) or _stored_answer(unit, event.tenant_id, key)
         if earlier is not None:
             if earlier[1] != mark:
                 raise Refused(
-                    Code.KEY_REUSED, f"the key {key!r} was used for another event: send each event under its own key"
+                    Code.KEY_REUSED,
+                    f"the key {key!r} was used for another event or route: send each event under its own key",
                 )
             return Published(earlier[0], earlier[2], repeated=True)
     come = workflow.apply(unit, event, command.person)

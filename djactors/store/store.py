@@ -53,6 +53,7 @@ class Store:
     def __init__(self, database: Database, now: Callable[[], datetime] = _now, limits: Limits | None = None) -> None:
         self._database = database
         self._recorder = Recorder(now, limits)
+        database.when_rolled_back(self._recorder.forget)
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
         """Carry out commands in one commit; durable when this returns.

@@ -1,7 +1,8 @@
 """The unit of work: everything that one transaction is about to write, gathered first and written in bulk.
 
 Rules:
-  * Rows are read once and kept for the length of the transaction; there is one writer, so nothing changes under them.
+  * Rows are read once and kept: jobs for the length of the transaction, what is in `Known` for longer. There is one
+    writer, so nothing changes under them.
   * `flush` writes what is staged, each table with one `executemany`, parents before children. Whatever must see the
     rows in SQL calls it first.
   * Sequence numbers and ids are taken from counters that are written back in the same transaction: a rollback gives
@@ -13,18 +14,21 @@ Rules:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from djactors.domain import sla
 from djactors.domain.commands import Change
 from djactors.domain.errors import Code, Refused
+from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of
 from djactors.domain.notifications import HISTORY
+from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.store.days import DayRows, UserDay
 from djactors.store.jobs import JobRows
+from djactors.store.known import Known
 
 SELECT_TENANT = "SELECT name, time_zone, job_numbering, last_job_id, last_seq FROM tenants WHERE id = ?"
 SELECT_USER = "SELECT tenant_id, name, role, unread_count FROM users WHERE id = ?"
@@ -58,6 +62,9 @@ NAMES = {
     "job_updated": "job:updated",
 }
 """The kinds of change in the log, and the Socket.IO event that each of them is to a client."""
+
+NOT_A_MEMBER = "this token's user is not one of its tenant's: get a token of the user's own tenant"
+"""What a person is told whose own id the database knows in another tenant: not in which."""
 
 
 class Tenant:
@@ -101,7 +108,7 @@ class UnitOfWork:
     something was held back.
     """
 
-    def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits) -> None:
+    def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits, known: Known) -> None:
         self.connection = connection
         self.moment = moment
         self.now = utc_text(moment)
@@ -111,14 +118,15 @@ class UnitOfWork:
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self.jobs = JobRows(connection)
-        self.days = DayRows(connection)
+        self.days = DayRows(connection, known.days)
         self._dates: dict[str, str] = {}
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, str], tuple[int, str, bytes]] = {}
-        self._tenants: dict[int, Tenant | None] = {}
-        self._users: dict[int, User | None] = {}
-        self._counters: dict[str, int] = {}
+        self._tenants = known.tenants
+        self._users = known.users
+        self._counters = known.counters
+        self._dirty: list[Tenant | User] = []
         self._dirty_counters: set[str] = set()
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
@@ -128,29 +136,47 @@ class UnitOfWork:
 
     def tenant(self, tenant_id: int) -> Tenant | None:
         """The tenant, or None where it is not known yet."""
-        if tenant_id not in self._tenants:
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
             row = self.connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
-            self._tenants[tenant_id] = None if row is None else Tenant(tenant_id, *row)
-        return self._tenants[tenant_id]
+            if row is not None:
+                tenant = self._tenants[tenant_id] = Tenant(tenant_id, *row)
+        return tenant
 
     def user(self, user_id: int) -> User | None:
         """The user, or None where it is not known yet."""
-        if user_id not in self._users:
+        user = self._users.get(user_id)
+        if user is None:
             row = self.connection.execute(SELECT_USER, (user_id,)).fetchone()
-            self._users[user_id] = None if row is None else User(user_id, *row)
-        return self._users[user_id]
+            if row is not None:
+                user = self._users[user_id] = User(user_id, *row)
+        return user
 
-    def check_users(self, tenant_id: int, people: Iterable[tuple[str, int | None]]) -> None:
-        """Refuse ids that belong to another tenant; `people` are (field, id) pairs. Creates nothing.
+    def check_users(
+        self, tenant_id: int, people: Iterable[tuple[str, int | None]], person: Person | None = None
+    ) -> None:
+        """Refuse ids that cannot be named; `people` are (field, id) pairs. Creates nothing.
+
+        A service may name whoever belongs to no other tenant. A person may name whom the tenant knows: naming would
+        otherwise claim the id, and an answer that told another tenant's from a missing one would leak. Their own id the
+        token proves.
 
         Raises:
-            Refused: `conflict`, naming the field.
+            Refused: `conflict` to a service, `not_found` to a person, each naming the field; `forbidden` where the
+                person's own id is another tenant's.
         """
         for field, user_id in people:
-            if user_id is not None:
-                user = self.user(user_id)
+            if user_id is None:
+                continue
+            user = self.user(user_id)
+            if person is None:
                 if user is not None and user.tenant_id != tenant_id:
                     raise Refused(Code.CONFLICT, f"{field}: user {user_id} belongs to another tenant")
+            elif user_id == person.user_id:
+                if user is not None and user.tenant_id != tenant_id:
+                    raise Refused(Code.FORBIDDEN, NOT_A_MEMBER)
+            elif user is None or user.tenant_id != tenant_id:
+                raise Refused(Code.NOT_FOUND, f"{field}: no such user")
 
     def ensure_tenant(self, tenant_id: int) -> Tenant:
         """The tenant, created if it was not known."""
@@ -162,11 +188,11 @@ class UnitOfWork:
             self.touch(tenant)
         return tenant
 
-    def ensure_user(self, tenant_id: int, user_id: int) -> User:
+    def ensure_user(self, tenant_id: int, user_id: int, name: str | None = None, role: Role = "user") -> User:
         """The user, created if it was not known. Whose tenant it is must have been checked before."""
         user = self.user(user_id)
         if user is None:
-            user = User(user_id, tenant_id, f"User {user_id}", "user", 0)
+            user = User(user_id, tenant_id, name or f"User {user_id}", role, 0)
             user.new = True
             self._users[user_id] = user
             self.touch(user)
@@ -174,7 +200,9 @@ class UnitOfWork:
 
     def touch(self, row: Tenant | User) -> None:
         """Note that a row was changed and must be written."""
-        row.dirty = True
+        if not row.dirty:
+            row.dirty = True
+            self._dirty.append(row)
         self.writes += 1
 
     def today(self, tenant: Tenant, user_id: int) -> UserDay:
@@ -253,8 +281,9 @@ class UnitOfWork:
 
     def flush(self) -> None:
         """Write everything that is staged, parents before children."""
-        self._flush_tenants()
-        self._flush_users()
+        dirty, self._dirty = self._dirty, []
+        self._flush_tenants([row for row in dirty if isinstance(row, Tenant)])
+        self._flush_users([row for row in dirty if isinstance(row, User)])
         run = self.connection.executemany
         if self._dirty_counters:
             run(_UPDATE_COUNTER, [(self._counters[name], name) for name in sorted(self._dirty_counters)])
@@ -272,8 +301,7 @@ class UnitOfWork:
                 run(statement, rows)
                 rows.clear()
 
-    def _flush_tenants(self) -> None:
-        dirty = [tenant for tenant in self._tenants.values() if tenant is not None and tenant.dirty]
+    def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:
         now = self.now
         self.connection.executemany(
             _INSERT_TENANT,
@@ -286,8 +314,7 @@ class UnitOfWork:
         for tenant in dirty:
             tenant.new = tenant.dirty = False
 
-    def _flush_users(self) -> None:
-        dirty = [user for user in self._users.values() if user is not None and user.dirty]
+    def _flush_users(self, dirty: Sequence[User]) -> None:
         now = self.now
         self.connection.executemany(
             _INSERT_USER, [(u.id, u.tenant_id, u.name, u.role, u.unread, now, now) for u in dirty if u.new]

@@ -5,7 +5,7 @@ Rule: every refusal comes before the first staging, so that a refused event leav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -113,10 +113,10 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
     ]
     if person is not None:
         permissions.check(person, event, None)
-    unit.check_users(tenant_id, people)
+    unit.check_users(tenant_id, people, person)
     earlier = _check_numbering(unit, event, person)
 
-    _ensure(unit, tenant_id, people)
+    _ensure(unit, tenant_id, people, person)
     tenant = unit.ensure_tenant(tenant_id)
     job_id, number = event.job_id, event.dj_id
     if job_id is None:
@@ -128,9 +128,12 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
     job = jobs.created(event, job_id, number, earlier, unit.now)
     unit.save_job(job)
     unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
-    if event.assignee_id is None or job.status != "assigned":
-        return Consequences(job=job, announce=_announcement(unit, event, job))
-    return Consequences(_told(unit, event, job), job, _announcement(unit, event, job))
+    told = Told((), ())
+    if event.assignee_id is not None:
+        told = (
+            _told(unit, event, job) if job.status == "assigned" else rules.too_late(event.assignee_id, event.actor_id)
+        )
+    return Consequences(told, job, _announcement(unit, event, job))
 
 
 def _numbering(event: events.JobCreated) -> str:
@@ -180,7 +183,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         raise not_found()
     if person is not None:
         permissions.check(person, event, before)
-    unit.check_users(tenant_id, people)
+    unit.check_users(tenant_id, people, person)
     if before is not None:
         jobs.check_move(before, event)
     job = before or jobs.first_heard_of(tenant_id, event.job_id, unit.now)
@@ -188,7 +191,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
     if isinstance(event, events.JobSubmitted) and job.approver_id is None:
         raise Refused(Code.INVALID, f"approverId: {job.label} has no approver yet: name one")
 
-    _ensure(unit, tenant_id, people)
+    _ensure(unit, tenant_id, people, person)
     tenant = unit.ensure_tenant(tenant_id)
     if before is None:
         tenant.last_job_id = max(tenant.last_job_id, job.id)
@@ -218,8 +221,12 @@ def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[st
     return None, {}
 
 
-def _ensure(unit: UnitOfWork, tenant_id: int, people: Iterable[tuple[str, int | None]]) -> None:
+def _ensure(unit: UnitOfWork, tenant_id: int, people: People, person: Person | None = None) -> None:
+    """Make known whom an event names: everybody where a service does, a person only themselves, as the token says."""
     unit.ensure_tenant(tenant_id)
+    if person is not None:
+        unit.ensure_user(tenant_id, person.user_id, person.name, person.role)
+        return
     for _, user_id in people:
         if user_id is not None:
             unit.ensure_user(tenant_id, user_id)

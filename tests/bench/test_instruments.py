@@ -2,14 +2,18 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 
 import pytest
 
 from bench.distribution import Distribution, table
+from bench.load.arrivals import Arrivals
 from bench.load.user import User
-from bench.plot import percentile_plot
+from bench.plot import bar_plot, percentile_plot
+from bench.report import table as markdown
+from bench.usage import cpu_seconds, memory, tree
 
 
 def test_percentiles_are_exact_to_three_digits() -> None:
@@ -45,46 +49,85 @@ def test_a_plot_without_values_is_still_a_plot() -> None:
 
 NOTIFICATION = b'42["notification:new",{"id":9,"title":"' + b"t" * 200 + b'","data":{"n":7}},"E.1"]'
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+
+def _frame(payload: bytes) -> bytes:
+    size = len(payload)
+    return b"\x81" + (bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")) + payload
+
+
 STREAM = (
     HEAD
     + b'\x81\x100{"sid":"abcde"}'
-    + b'\x81\x0d40{"sid":"x"}'
+    + _frame(b'40{"sid":"x","pid":"P"}')
     + b"\x81\x012"
-    + b"\x81\x7e"
-    + len(NOTIFICATION).to_bytes(2, "big")
-    + NOTIFICATION
+    + _frame(b'42["notification:unread-count",{"count":3},"E.1"]')
+    + _frame(NOTIFICATION)
 )
 
 
 @pytest.mark.parametrize("size", [1, 3, 64, 10_000])
 def test_a_load_user_reads_its_stream_however_it_is_cut(size: int) -> None:
-    numbers: list[int] = []
-    sent = _converse([STREAM[at : at + size] for at in range(0, len(STREAM), size)], numbers)
-    assert numbers == [7]
+    user, sent = _converse([STREAM[at : at + size] for at in range(0, len(STREAM), size)])
+    assert list(user.arrivals.at) == [7]
+    assert (user.pid, user.offset, user.unread) == (b"P", b"E.1", 3)
     assert sent.endswith(b'\x81\x89\0\0\0\x0040{"t":1}' + b"\x81\x81\0\0\0\x003")
 
 
 def test_a_load_user_that_is_refused_says_what_it_was_told() -> None:
     with pytest.raises(ConnectionError, match="503"):
-        _converse([b"HTTP/1.1 503 Service Unavailable\r\n\r\n"], [])
+        _converse([b"HTTP/1.1 503 Service Unavailable\r\n\r\n"])
 
 
-def _converse(chunks: list[bytes], numbers: list[int]) -> bytes:
-    """Play a server that sends these chunks, and give what the user sent once it was connected."""
+def test_a_notification_that_comes_twice_is_a_fault() -> None:
+    arrivals = Arrivals()
+    arrivals.notified(1, 0.0)
+    arrivals.notified(2, 0.0)
+    arrivals.notified(1, 0.0)
+    assert arrivals.faults == {"a notification came twice": 1}
 
-    async def play() -> bytes:
+
+def _converse(chunks: list[bytes]) -> tuple[User, bytes]:
+    """Play a server that sends these chunks; the user, and what it sent once it was connected."""
+
+    async def play() -> tuple[User, bytes]:
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)
             loop = asyncio.get_running_loop()
-            deliver: Callable[[int, float], object] = lambda number, at: numbers.append(number)  # noqa: E731
-            _, user = await loop.create_connection(lambda: User("h", b'{"t":1}', deliver), sock=theirs)
+            _, user = await loop.create_connection(lambda: User("h", b'{"t":1}', Arrivals()), sock=theirs)
             for chunk in chunks:
                 user.data_received(chunk)
             async with asyncio.timeout(10):
                 await user.connected
             sent = await loop.sock_recv(ours, 1 << 16)
             user.close()
-            return sent
+            return user, sent
 
     return asyncio.run(play())
+
+
+def test_bars_are_well_formed_xml_with_a_bar_for_each_value() -> None:
+    root = ET.fromstring(bar_plot("t", "<c>", {"a & b": {"x": 1.0, "y": 2.0}, "c": {"x": 0.0}}, "µs"))
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}rect"))) == 1 + 3
+
+
+def test_a_table_is_markdown_with_its_columns_in_line() -> None:
+    lines = markdown(["", "events/s"], [["djactors", 1234.5], ["a longer name", None]]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert [cell.strip() for cell in lines[2].split("|")] == ["", "djactors", "1234", ""]
+    assert lines[1].endswith("-: |")
+
+
+def test_the_use_of_a_process_includes_its_children_and_those_that_ended() -> None:
+    busy = "import sys, time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
+    parent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {busy!r}])\n"
+    living = "child = subprocess.Popen(['sleep', '60'])\nprint('up', flush=True)\nsys.stdin.read()\nchild.kill()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent + living], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert len(list(tree(process.pid))) == 2
+        assert cpu_seconds(process.pid) >= 0.29
+        assert memory(process.pid).resident >= memory(process.pid).proportional > 0

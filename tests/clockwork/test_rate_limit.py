@@ -16,6 +16,7 @@ from djactors.edge.http_messages import Request
 from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TokenBucket, TooManyRequests
 from djactors.edge.routes import Api, Routes
 from djactors.kernel import ActorRef
+from djactors.kernel.alarms import Alarms
 from djactors.operations.tokens import sign
 from djactors.protocol.encoded import EncodedPacket
 from djactors.telemetry import Telemetry, make_logger
@@ -123,7 +124,7 @@ class Line:
         services = Services(
             authenticator=authenticator(settings, lambda: 1.0),
             users=FakeUsers(),  # type: ignore[arg-type]
-            router=ActorRef("router", 10_000),
+            router=ActorRef("router", 10_000, Alarms()),
             settings=settings,
             telemetry=Telemetry(make_logger("json", "critical")),
             epoch="epoch",
@@ -208,10 +209,11 @@ class Desk:
         settings = Settings(jwt_secret=SECRET, command_timeout=0.1, **options)
         self.token = sign(settings, role="service")
         self.user_token = sign(settings, tenant_id=1, user_id=2)
+        self._alarms = Alarms()
         self.routes = Routes(
             Api(
                 authenticator=authenticator(settings, lambda: 1.0),
-                router=ActorRef("router", 10_000),
+                router=ActorRef("router", 10_000, self._alarms),
                 store=None,  # type: ignore[arg-type]
                 settings=settings,
                 telemetry=Telemetry(make_logger("json", "critical")),
@@ -230,7 +232,10 @@ class Desk:
             body=msgspec.json.encode(body),
             peer=peer,
         )
-        response = await self.routes.handle(request)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._alarms.run)
+            response = await self.routes.handle(request)
+            nursery.cancel_scope.cancel()
         return response.status, dict(response.headers).get("retry-after", "")
 
 

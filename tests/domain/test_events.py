@@ -363,6 +363,11 @@ def test_fingerprints_of_different_events_differ():
     assert len(marks) == len(bodies)
 
 
+def test_the_fingerprint_tells_who_wants_the_job_as_the_answer():
+    event = decode_event(encoded(body("job.approved")))
+    assert events.fingerprint(event, with_job=True) != events.fingerprint(event)
+
+
 def test_a_batch_is_an_array_of_up_to_a_thousand_items_that_are_decoded_one_by_one():
     items = decode_batch(encoded([body("job.approved"), {"type": "nonsense"}] * 500))
     assert len(items) == 1000

@@ -99,6 +99,7 @@ BAD: dict[str, object] = {
     "non-ASCII": "é" * 30,
     "100 kB": "a" * 100_000,
     "a signed token of 100 kB": token(name="x", padding="y" * 100_000),
+    "a name with NUL": token(name="a\0b"),
     "another secret": raw_token(json.dumps(CLAIMS).encode(), key=b"x" * 40),
     "no signature": token().rsplit(".", 1)[0] + ".",
     "alg none": unsigned("none"),

@@ -13,6 +13,7 @@ import trio
 
 from djactors.edge.http import HttpConnection
 from djactors.edge.http_messages import Limits
+from djactors.kernel import Alarms
 from tests.echo.application import SUITE_SETTINGS, EchoApplication
 from tests.edge_http.applications import KEY, masked
 from tests.fakes.memory_stream import MemoryPeer, MemoryStream
@@ -123,6 +124,8 @@ class Served:
         self.path = path
         self.errors: list[BaseException] = []
         self.streams: list[MemoryStream] = []
+        self.alarms = Alarms()
+        nursery.start_soon(self.alarms.run)
 
     @property
     def log(self) -> Any:
@@ -229,7 +232,7 @@ class Served:
         return "\r\n".join(lines) + "\r\n"
 
     async def _serve(self, stream: MemoryStream, address: str) -> None:
-        connection = HttpConnection(stream, self.application, Limits(), peer=address)
+        connection = HttpConnection(stream, self.application, Limits(), peer=address, alarms=self.alarms)
         try:
             await connection.run()
         except Exception as error:

@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.edge.http import HttpConnection
 from djactors.edge.http_messages import Limits, Request, Response
+from djactors.kernel import Alarms
 from tests.edge_http.applications import GOOD, KEY, UPGRADE, Echo
 from tests.fakes.memory_stream import MemoryPeer, MemoryStream
 
@@ -18,7 +19,11 @@ class Served:
     def __init__(self, nursery: trio.Nursery, *, limits: Limits | None = None, window: int = 64 * 1024) -> None:
         self.application = Echo()
         self.stream = MemoryStream(nursery, window=window)
-        self.connection = HttpConnection(self.stream, self.application, limits or Limits(), peer="192.0.2.1")
+        alarms = Alarms()
+        nursery.start_soon(alarms.run)
+        self.connection = HttpConnection(
+            self.stream, self.application, limits or Limits(), peer="192.0.2.1", alarms=alarms
+        )
         self.ended = trio.Event()
         nursery.start_soon(self._run)
 

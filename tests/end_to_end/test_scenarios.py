@@ -57,7 +57,7 @@ async def connect(clients: StockClients, server: ServedProcess, user_id: int, **
 
 
 async def introduce(server: ServedProcess) -> None:
-    """Tell the server the people's names."""
+    """Tell the server the people's names: without that nobody may name them."""
     for user_id, (name, role) in PEOPLE.items():
         event = {"type": "user.upserted", "tenantId": TENANT, "userId": user_id, "name": name, "role": role}
         assert (await server.publish(event)).status == 201
@@ -228,6 +228,7 @@ def from_now(**span: float) -> str:
 async def test_sla_a_job_that_is_due_within_a_day_alerts_its_assignee_and_leads_to_the_job(
     server: ServedProcess, clients: StockClients
 ) -> None:
+    await introduce(server)
     alice, bob = await connect(clients, server, ALICE), await connect(clients, server, BOB)
     job = await act(server, ALICE, "", title=BANNER, assigneeId=BOB, managerId=NOK, deadline=from_now(hours=23))
     assert (await told(bob))["type"] == "job_assigned"
@@ -249,6 +250,7 @@ async def test_sla_a_job_that_is_due_within_a_day_alerts_its_assignee_and_leads_
 async def test_sla_a_deadline_that_passes_reaches_assignee_and_manager_once(
     server: ServedProcess, clients: StockClients
 ) -> None:
+    await introduce(server)
     bob, nok = await connect(clients, server, BOB), await connect(clients, server, NOK)
     job = await act(server, ALICE, "", title=BANNER, assigneeId=BOB, managerId=NOK, deadline=from_now(milliseconds=600))
     for socket in (bob, nok):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.environment.postgres import running_postgres
+from bench.postgres import running_postgres
 
 
 @pytest.fixture(scope="session")

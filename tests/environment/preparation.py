@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.environment.postgres import OLDEST_MAJOR, find_postgres
+from bench.postgres import OLDEST_MAJOR, find_postgres
 
 CLIENTS = Path(__file__).parent.parent / "clients"
 INSTALLED_LOCK = CLIENTS / "node_modules" / ".installed-lock"

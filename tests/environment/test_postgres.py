@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.environment import postgres
-from tests.environment.postgres import OLDEST_MAJOR, PostgresMissing, running_postgres
+from bench import postgres
+from bench.postgres import OLDEST_MAJOR, PostgresMissing, running_postgres
 
 
 def test_the_session_has_a_real_server_of_a_supported_version(postgres_dsn: str) -> None:
@@ -34,7 +34,7 @@ def test_leaving_the_context_ends_the_server_and_removes_its_directory() -> None
 
 
 def test_a_server_that_cannot_start_shows_its_own_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "_SERVER_SETTINGS", ["-c", "no_such_setting=1"])
+    monkeypatch.setattr(postgres, "QUICK", ["no_such_setting=1"])
     with pytest.raises(RuntimeError, match="no_such_setting"), running_postgres():
         pass
 

@@ -102,6 +102,9 @@ class MemoryStream(ByteStream):
     def abort(self) -> None:
         self._close(reset=True)
 
+    def hang_up(self) -> None:
+        self._close(reset=bool(self._outgoing))
+
     async def _receive(self, max_bytes: int) -> bytes:
         self._require_open()
         await trio.lowlevel.checkpoint()

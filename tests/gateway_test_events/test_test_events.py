@@ -21,6 +21,7 @@ every_kind = pytest.mark.parametrize("kind", ["js", "python"])
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServedProcess]:
     async with serving(tmp_path, environment={"DJACTORS_TEST_EVENTS": "true"}) as process:
+        await process.introduce(TENANT, ALICE, BOB, CAROL)
         yield process
 
 
@@ -79,6 +80,8 @@ async def test_the_rules_are_those_of_the_job_routes(server: ServedProcess) -> N
         assert await manager.emit("test:assign-job", assignment, ack=True) == [{"ok": True}]
         missing = await manager.emit("test:assign-job", {"jobId": 99, "assigneeId": BOB}, ack=True)
         assert missing == refusal("not_found", "not found")
+        stranger = await manager.emit("test:assign-job", {"jobId": 1, "assigneeId": 99}, ack=True)
+        assert stranger == refusal("not_found", "assigneeId: no such user")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,14 @@ ROLE = {1: "user", 2: "user", 3: "user", 4: "admin", 5: "user", 6: "user", 7: "m
 MANAGER = {1: 3, 2: 3, 3: 2, 4: 3, 5: 6, 6: 7, 7: 6}
 """Whom each user names as the manager of a job; never themselves, so that the parts are told apart."""
 
+APPROVER = {1: 4, 2: 4, 3: 4, 4: 2, 5: 7, 6: 5, 7: 5}
+"""Whom each user names as the approver of a job that they give to somebody."""
+
+STRANGERS = (8, 9)
+"""Users of tenant 3, of whom no service has told yet; one that names them in another tenant makes them known there."""
+
+ELSEWHERE = 3
+
 
 def deadline(other: int | None) -> str | None:
     """A day in March for each person, or none."""
@@ -36,24 +44,32 @@ class ModelJob:
 
 @dataclass
 class Model:
-    """`jobs` by tenant and id; `inbox` is the types in each user's inbox, oldest first; `sup` why whom not."""
+    """`jobs` by tenant and id; `inbox` is the types in each user's inbox, oldest first; `sup` why whom not.
+
+    `known` is who is known, and in which tenant.
+    """
 
     jobs: dict[tuple[int, int], ModelJob] = field(default_factory=dict)
-    inbox: dict[int, list[tuple[str, int]]] = field(default_factory=lambda: {user: [] for user in HOME})
+    inbox: dict[int, list[tuple[str, int]]] = field(default_factory=lambda: {user: [] for user in (*HOME, *STRANGERS)})
     sup: list[tuple[int, str]] = field(default_factory=list)
-    known: set[int] = field(default_factory=set)
+    known: dict[int, int] = field(default_factory=dict)
     last: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
 
     def do(self, who: int, move: str, job_id: int, other: int | None, *, trusted: bool = False) -> int:
         """One request, of the person or of a trusted service; returns the status that it must get."""
         tenant = HOME[who]
         if move == "create":
-            if other is not None and self._foreign(tenant, other):
-                return 409
-            self._know(who, other)
+            if not trusted and ROLE[who] != "admin" and other == APPROVER[who]:
+                return 403
+            refused = self._unknown(tenant, other, trusted)
+            if refused:
+                return refused
+            self._know(tenant, other)
             self.last[tenant] += 1
             id_ = self.last[tenant]
-            self.jobs[tenant, id_] = ModelJob(who, other, other, MANAGER[who], "assigned" if other else "open", set())
+            self.jobs[tenant, id_] = ModelJob(
+                who, other, APPROVER[who] if other else None, MANAGER[who], "assigned" if other else "open", set()
+            )
             self._tell("job_assigned", id_, who, [other])
             return 201
         if not trusted and move in ("watch", "unwatch") and other not in (None, who) and ROLE[who] == "user":
@@ -61,10 +77,12 @@ class Model:
         job = self.jobs.get((tenant, job_id))
         if job is None:
             return 404
-        if not trusted and not self._may(who, move, job):
+        if not trusted and not (self._may(who, move, job) and self._keeps_apart(who, move, job, other)):
             return 403
-        if other is not None and move in ("assign", "submit", "watch", "unwatch") and self._foreign(tenant, other):
-            return 409
+        named = other if move in ("assign", "submit", "watch", "unwatch") else None
+        refused = self._unknown(tenant, named, trusted)
+        if refused:
+            return refused
         if job.status not in {
             "assign": ("open", "assigned", "rejected"),
             "submit": ("assigned", "rejected"),
@@ -75,7 +93,7 @@ class Model:
             return 409
         if move == "submit" and job.approver is None and other is None:
             return 400
-        self._know(who, other if move in ("assign", "submit", "watch", "unwatch") else None)
+        self._know(tenant, named)
         if move == "assign":
             job.assignee, job.status = other, "assigned"
             self._tell("job_assigned", job_id, who, [other])
@@ -101,11 +119,28 @@ class Model:
             job.deadline = deadline(other)
         return 201 if trusted or move == "comments" else 200
 
-    def _foreign(self, tenant: int, user: int) -> bool:
-        return user in self.known and HOME[user] != tenant
+    def _unknown(self, tenant: int, user: int | None, trusted: bool) -> int:
+        """The status with which a name is refused, or 0: a service names whom it likes but another tenant's."""
+        if user is None or self.known.get(user) == tenant:
+            return 0
+        if trusted:
+            return 409 if user in self.known else 0
+        return 404
 
-    def _know(self, *users: int | None) -> None:
-        self.known.update(user for user in users if user is not None)
+    def _know(self, tenant: int, user: int | None) -> None:
+        if user is not None:
+            self.known.setdefault(user, tenant)
+
+    def _keeps_apart(self, who: int, move: str, job: ModelJob, other: int | None) -> bool:
+        """Whether nobody would decide on their own work, or choose who does."""
+        if ROLE[who] == "admin":
+            return True
+        if move == "assign":
+            return other != job.approver
+        if move == "submit" and other is not None:
+            above = ROLE[who] == "manager" or who == job.manager
+            return other != job.assignee and (above or job.approver in (None, other))
+        return move not in ("approve", "reject") or who != job.assignee
 
     def _may(self, who: int, move: str, job: ModelJob) -> bool:
         role = ROLE[who]

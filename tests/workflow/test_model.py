@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from tests.edge_api.rooms import Answer, Rooms, rooms
 from tests.edge_api.sockets import Client, settle
-from tests.workflow.model import HOME, MANAGER, ROLE, Model, deadline
+from tests.workflow.model import APPROVER, ELSEWHERE, HOME, MANAGER, ROLE, STRANGERS, Model, deadline
 
 MOVES = ["create", "assign", "submit", "approve", "reject", "complete", "comments", "watch", "unwatch", "deadline"]
 STEP = st.tuples(
     st.sampled_from(sorted(HOME)),
     st.sampled_from(MOVES),
     st.integers(1, 3),
-    st.none() | st.sampled_from(sorted(HOME)),
+    st.none() | st.sampled_from(sorted([*HOME, *STRANGERS])),
     st.booleans(),
 )
 Step = tuple[int, str, int, int | None, bool]
@@ -44,7 +44,7 @@ TYPES = {
 def body_of(move: str, who: int, other: int | None) -> dict[str, Any]:
     match move:
         case "create":
-            named = {} if other is None else {"assigneeId": other, "approverId": other}
+            named = {} if other is None else {"assigneeId": other, "approverId": APPROVER[who]}
             return {"title": "x", "managerId": MANAGER[who], **named}
         case "assign":
             return {"assigneeId": other}
@@ -75,10 +75,8 @@ async def ask(house: Rooms, who: int, move: str, job_id: int, other: int | None,
 async def play(house: Rooms, model: Model, steps: list[Step]) -> Counter[str]:
     """Make the steps; what came of them, by name and status."""
     for user, tenant in HOME.items():
-        await house.publish(
-            {"type": "user.upserted", "tenantId": tenant, "userId": user, "name": f"U{user}", "role": ROLE[user]}
-        )
-        model.known.add(user)
+        await house.introduce(tenant, user, role=ROLE[user])
+        model.known[user] = tenant
     sockets = {user: Client(house) for user in HOME}
     for user, client in sockets.items():
         await client.connect(token=house.token(HOME[user], user, role=ROLE[user]))
@@ -99,6 +97,11 @@ async def play(house: Rooms, model: Model, steps: list[Step]) -> Counter[str]:
                 assert (answer.json["id"], answer.json["status"]) == states[tenant][-1]
     await settle()
     await agree(house, model)
+    for user in STRANGERS:
+        # Whoever was not made known by a service is still free for the tenant that the id is of.
+        taken = user in model.known
+        assert (await house.introduce(ELSEWHERE, user)).status == (409 if taken else 201)
+        seen[f"stranger {'taken' if taken else 'free'}"] += 1
     for user, client in sockets.items():
         events = [packet for packet in client.take() if packet[0] == "event"]
         new = [(body["type"], body["data"]["jobId"]) for _, name, body, *_ in events if name == "notification:new"]
@@ -112,7 +115,7 @@ async def play(house: Rooms, model: Model, steps: list[Step]) -> Counter[str]:
 
 async def agree(house: Rooms, model: Model) -> None:
     """The store and HTTP say what the model says."""
-    for user, tenant in HOME.items():
+    for user, tenant in model.known.items():
         inbox = await house.inbox(tenant, user)
         assert [(item["type"], item["data"]["jobId"]) for item in inbox["items"]][::-1] == model.inbox[user]
         stored = await house.store.snapshot(tenant, user)
@@ -157,11 +160,13 @@ def test_the_model_reaches_every_outcome_that_it_knows():
         *[(1, "create", 1, 2), (1, "create", 1, None), (5, "create", 1, 1)],
         *[(2, "watch", 1, None), (2, "watch", 1, 3), (4, "watch", 1, 3), (1, "comments", 1, None)],
         *[(3, "submit", 1, None), (2, "submit", 1, None), (1, "submit", 2, None), (1, "assign", 2, 3)],
-        *[(3, "submit", 2, None), (2, "reject", 1, None), (1, "assign", 1, 3), (3, "submit", 1, None)],
+        *[(3, "submit", 2, None), (4, "reject", 1, None), (1, "assign", 1, 3), (3, "submit", 1, None)],
         *[(4, "approve", 1, None), (1, "complete", 1, None), (1, "complete", 1, None), (1, "assign", 2, 5)],
         *[(7, "complete", 1, None), (4, "unwatch", 1, 3), (4, "unwatch", 1, 7)],
         *[(1, "deadline", 1, 3), (3, "deadline", 2, None), (2, "deadline", 2, 5)],
+        *[(1, "create", 1, 4), (1, "create", 1, 8), (4, "watch", 2, 8), (1, "assign", 2, 5)],
     ]
-    seen = run([(*step, False) for step in life])
-    assert {name.split()[1] for name in seen} == {"200", "201", "400", "403", "404", "409"}
+    seen = run([(*step, False) for step in life] + [(1, "watch", 2, 9, True), (5, "create", 1, 9, True)])
+    assert {name.split()[1] for name in seen} == {"200", "201", "400", "403", "404", "409", "taken", "free"}
     assert {name.split()[0] for name in seen if name[-3] == "2"} == set(MOVES)
+    assert {"create 403", "create 404", "watch 404", "assign 404", "create 409"} <= set(seen)

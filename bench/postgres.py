@@ -1,9 +1,9 @@
-"""A throw-away PostgreSQL server: the real one, for as long as a test session.
+"""A throw-away PostgreSQL server: the real one, for as long as a test session or a benchmark.
 
-Rules: it never touches a cluster of the machine; it has its own directory under ``/tmp``, listens on a Unix socket
-inside it and nowhere else (so no port can collide), and writes nothing through to disk (``fsync=off``). It refuses to
-run as root, so root runs it as the package's user ``postgres``. It ends with the context manager, and with the
-thread that started it should that be killed.
+Rules: it never touches a cluster of the machine; it has its own directory, listens on a Unix socket inside it and
+nowhere else (so no port can collide). For tests it writes nothing through to disk (`QUICK`); for benchmarks it has its
+defaults (`DURABLE`). It refuses to run as root, so root runs it as the package's user ``postgres``. It ends with the
+context manager, and with the thread that started it should that be killed.
 """
 
 import os
@@ -14,8 +14,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -31,23 +32,25 @@ STOP_SECONDS = 10.0
 INITDB_SECONDS = 120.0
 SERVER_USER = "postgres"
 
-_SERVER_SETTINGS = [
-    argument
-    for setting in (
-        "listen_addresses=",
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
-        "shared_buffers=16MB",
-        "max_connections=20",
-        # Containers are often given a /dev/shm of 64 MB or none.
-        "dynamic_shared_memory_type=mmap",
-    )
-    for argument in ("-c", setting)
-]
+_COMMON = (
+    "listen_addresses=",
+    # Containers are often given a /dev/shm of 64 MB or none.
+    "dynamic_shared_memory_type=mmap",
+)
+QUICK = (
+    *_COMMON,
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "shared_buffers=16MB",
+    "max_connections=20",
+)
+"""For tests: nothing is kept beyond them."""
+DURABLE = _COMMON
+"""For benchmarks: as PostgreSQL comes, which is an fsync before a commit is answered."""
 
 
-class PostgresMissing(RuntimeError):
+class PostgresMissing(RuntimeError):  # noqa: N818 - named in tests and instructions
     """No server of a supported version is installed."""
 
 
@@ -59,9 +62,30 @@ def find_postgres() -> Path | None:
     return next((found for found in candidates if _major_version(found) >= OLDEST_MAJOR), None)
 
 
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running server: its DSN, the directory of its socket, and the pid of its first process."""
+
+    dsn: str
+    directory: Path
+    pid: int
+
+
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """Run a fresh server and give a psycopg DSN of its empty database, owned by a superuser.
+    """Run a fresh server for tests and give a psycopg DSN of its empty database; see `postgres_server`."""
+    # Not tempfile's default: TMPDIR may be closed to the server's user, or too long for a socket's path (107 bytes).
+    with postgres_server("/tmp", QUICK) as server:
+        yield server.dsn
+
+
+@contextmanager
+def postgres_server(parent: str, settings: Sequence[str]) -> Iterator[PostgresServer]:
+    """Run a fresh server with an empty database ``postgres``, owned by a superuser of that name.
+
+    Args:
+        parent: where its directory is made; short, and open to the server's user.
+        settings: ``name=value`` each.
 
     Start it from a thread that outlives it (the kernel ends the server when that thread ends).
     Raises `PostgresMissing`, or RuntimeError with the server's log when it does not come up.
@@ -69,14 +93,14 @@ def running_postgres() -> Iterator[str]:
     binaries = find_postgres()
     if binaries is None:
         raise PostgresMissing(f"no PostgreSQL server >= {OLDEST_MAJOR}: run `python -m tests --prepare`")
-    # Not tempfile's default: TMPDIR may be closed to the server's user, or too long for a socket's path (107 bytes).
-    directory = Path(tempfile.mkdtemp(prefix="djactors-pg-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="djactors-pg-", dir=parent))
     try:
         privileges = _own_user(directory)
         cluster = _create_cluster(binaries, directory, privileges)
+        options = [argument for setting in settings for argument in ("-c", setting)]
         with (directory / "log").open("wb") as log:
             server = subprocess.Popen(
-                [*privileges, binaries / "postgres", "-D", cluster, "-k", directory, *_SERVER_SETTINGS],
+                [*privileges, binaries / "postgres", "-D", cluster, "-k", directory, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -85,7 +109,7 @@ def running_postgres() -> Iterator[str]:
         try:
             dsn = f"host={directory} user={SERVER_USER} dbname=postgres"
             _await_ready(server, dsn, directory / "log")
-            yield dsn
+            yield PostgresServer(dsn, directory, server.pid)
         finally:
             _stop(server)
     finally:

@@ -1,0 +1,186 @@
+"""What the load process is told on stdin, and what it answers on stdout: a JSON document a line, one answer a command.
+
+Times are seconds. A latency in a `Phase` counts from when its post was due: in a paced phase by the clock, in a flood
+from when its producer was free, so what the server stalls is never left out.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from bench.usage import Memory
+
+Event = Literal["notification.requested", "job.assigned"]
+Dialect = Literal["socket.io", "plain"]
+"""How users speak: Socket.IO, or as mere WebSocket subscribers at ``/sub/USER`` (nchan)."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A server under test. `processes` names the roots of the process trees whose use is reported."""
+
+    name: str
+    host: str
+    port: int
+    secret: str
+    processes: dict[str, int]
+    dialect: Dialect = "socket.io"
+
+
+class Know(msgspec.Struct, frozen=True, tag=True):
+    """Publish users 1 to `users`, and so many more jobs for `job.assigned`. Answered by `Done`."""
+
+    users: int
+    jobs: int = 0
+
+
+class Connect(msgspec.Struct, frozen=True, tag=True):
+    """Connect these users, so many at once. They stay. Answered by `Connected`."""
+
+    first: int
+    count: int
+    at_once: int
+    recovery: bool = True
+    settle_seconds: float = 0.0
+    """Before the memory is looked at."""
+
+
+class Leave(msgspec.Struct, frozen=True, tag=True):
+    """Close every user's connection. Answered by `Done`."""
+
+
+class Pace(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Open loop: post at fixed times whatever the server does, to the connected users in turn. Answered by `Phase`."""
+
+    event: Event
+    rate: float
+    seconds: float
+    warmup_seconds: float
+    producers: int
+
+
+class Flood(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Closed loop: each producer posts again once it is answered, until the time is up. Answered by `Phase`.
+
+    `batch` 1 posts single events; `count` ends it early, after so many events.
+    """
+
+    event: Event
+    producers: int
+    batch: int
+    seconds: float
+    count: int | None = None
+
+
+class Return(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Users connect, leave, miss changes and come back at once, while others are being notified.
+
+    Users 1 to `users` return; as many as `others` after them stay connected and are notified at `rate`. Answered by
+    `Returned`.
+    """
+
+    users: int
+    missed: int
+    others: int
+    rate: float
+    seconds: float
+
+
+class Rest(msgspec.Struct, frozen=True, tag=True):
+    """Do nothing but answer pings for so long. Answered by `Rested`."""
+
+    seconds: float
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """GET a path as one user, one request after the other, `times` times. Answered by `Answered`."""
+
+    path: str
+    user: int
+    times: int
+
+
+Command = Know | Connect | Leave | Pace | Flood | Return | Rest | Ask
+
+
+class Use(msgspec.Struct, frozen=True):
+    """CPU seconds between two moments: of each process tree of the target, and of the load itself."""
+
+    seconds: float
+    cpu: dict[str, float]
+    load: float
+
+    @property
+    def total(self) -> float:
+        """Of the whole target."""
+        return sum(self.cpu.values())
+
+
+class Done(msgspec.Struct, tag=True):
+    """It is done."""
+
+
+class Failed(msgspec.Struct, tag=True):
+    """The server did not play along; what it did instead."""
+
+    reason: str
+
+
+class Connected(msgspec.Struct, tag=True, kw_only=True):
+    """`seconds` from each one's start to its CONNECT reply; `memory` by process, before and after."""
+
+    seconds: list[float]
+    failures: dict[str, int]
+    use: Use
+    before: dict[str, Memory]
+    after: dict[str, Memory]
+
+
+class Phase(msgspec.Struct, tag=True, kw_only=True):
+    """What came of posting. `posted` counts events, `posts` requests; an acknowledgement is a request's.
+
+    `delivered` has a time for each event: when its notification was at the user and, where it is told to everybody, at
+    the last of them. `faults` says what was lost, doubled, refused or wrong; a sound server has none.
+    """
+
+    event: Event
+    posted: int
+    posts: int
+    sockets: int
+    sent_late: list[float]
+    acknowledged: list[float]
+    delivered: list[float]
+    faults: dict[str, int]
+    messages: int
+    use: Use
+
+
+class Returned(msgspec.Struct, tag=True, kw_only=True):
+    """`caught_up`: seconds from the common start until a client had all that it missed.
+
+    `recovered` were given their pid back. `calm` and `rush`: how others were served before, and meanwhile.
+    """
+
+    caught_up: list[float]
+    recovered: int
+    replayed: int
+    faults: dict[str, int]
+    use: Use
+    calm: Phase
+    rush: Phase
+
+
+class Rested(msgspec.Struct, tag=True):
+    """What doing nothing cost."""
+
+    use: Use
+    users: int
+
+
+class Answered(msgspec.Struct, tag=True):
+    """Seconds of each request, and what they cost."""
+
+    seconds: list[float]
+    use: Use
+
+
+Result = Done | Failed | Connected | Phase | Returned | Rested | Answered

@@ -1,0 +1,108 @@
+"""Peers: the same work as a competent team would do it with the usual tools, for `python -m bench compare`.
+
+Each is a small server in a directory of its own that speaks the same HTTP and Socket.IO: it checks the producer's
+token, stores the notification and the unread count durably before it answers, and tells the user. Their versions are
+locked; what they need is installed on first use, and again when a lock changes.
+"""
+
+import hashlib
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import psycopg
+
+from bench.load.commands import Target
+from bench.peers.nchan import find_nchan, nchan_server
+from bench.postgres import DURABLE, PostgresMissing, postgres_server
+from bench.process import running
+
+__all__ = ["express_server", "find_nchan", "nchan_server", "python_socketio_server"]
+
+EXPRESS = Path(__file__).parent / "express_socketio"
+PYTHON = Path(__file__).parent / "python_socketio"
+VENV = PYTHON / ".venv"
+INSTALL_SECONDS = 300.0
+DISK = "/var/tmp"
+"""Where PostgreSQL's data goes: a disk, unlike /tmp on some machines, and open to the server's own user."""
+
+
+class PeerMissingError(click.ClickException):
+    """A peer cannot run here; the message says what it needs."""
+
+
+@contextmanager
+def express_server(directory: Path) -> Iterator[Target]:
+    """The seed's stack: Express, Socket.IO and a PostgreSQL of its own.
+
+    Raises PeerMissingError, DidNotStartError.
+    """
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
+        raise PeerMissingError("the Express peer needs Node with npm: run `python -m tests --prepare`")
+    lock = EXPRESS / "package-lock.json"
+    _install(lock, EXPRESS / "node_modules", [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+    directory.mkdir(parents=True, exist_ok=True)
+    secret = secrets.token_hex(32)
+    try:
+        with postgres_server(DISK, DURABLE) as database:
+            with psycopg.connect(database.dsn) as connection:
+                connection.execute((EXPRESS / "schema.sql").read_bytes())
+            environment = {
+                "JWT_SECRET": secret,
+                "NODE_ENV": "production",
+                "PGHOST": str(database.directory),
+                "PGUSER": "postgres",
+                "PGDATABASE": "postgres",
+            }
+            command: list[str | Path] = [node, EXPRESS / "server.mjs"]
+            with running(command, directory / "express.log", environment) as (pid, host, port):
+                processes = {"server": pid, "database": database.pid}
+                yield Target(name="Express", host=host, port=port, secret=secret, processes=processes)
+    except PostgresMissing as missing:
+        raise PeerMissingError(str(missing)) from missing
+
+
+@contextmanager
+def python_socketio_server(directory: Path) -> Iterator[Target]:
+    """python-socketio on uvicorn and uvloop, with SQLite, in a virtual environment of its own.
+
+    Raises PeerMissingError, DidNotStartError.
+    """
+    python = VENV / "bin" / "python"
+    lock = PYTHON / "requirements.txt"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True, timeout=INSTALL_SECONDS)
+    _install(lock, VENV, [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", lock])
+    directory.mkdir(parents=True, exist_ok=True)
+    secret = secrets.token_hex(32)
+    command: list[str | Path] = [python, PYTHON / "server.py", directory / "peer.db"]
+    # Ours are other versions.
+    environment = {"JWT_SECRET": secret, "PYTHONPATH": ""}
+    with running(command, directory / "python.log", environment) as (pid, host, port):
+        yield Target(name="python-socketio", host=host, port=port, secret=secret, processes={"server": pid})
+
+
+def _install(lock: Path, into: Path, command: Sequence[str | Path]) -> None:
+    """Run the installation unless it was done for this lock already."""
+    mark = into / ".installed-lock"
+    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if mark.is_file() and mark.read_text() == wanted:
+        return
+    click.echo(f"installing what {lock.parent.name} needs", err=True)
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=lock.parent,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        check=False,
+        timeout=INSTALL_SECONDS,
+    )
+    if done.returncode:
+        raise PeerMissingError(f"{lock.parent.name} could not be installed; it needs a package registry")
+    mark.write_text(wanted)

@@ -1,0 +1,65 @@
+"""What the kernel says that a process and its descendants used.
+
+A database server is a tree: PostgreSQL has a process for each connection, and ended ones must count as well.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """MiB of a tree. `resident` counts what processes share once for each, `proportional` once in all."""
+
+    resident: float
+    proportional: float
+
+
+def tree(pid: int) -> Iterator[int]:
+    """The process and its living descendants."""
+    yield pid
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return
+    for thread in threads:
+        try:
+            children = (thread / "children").read_text().split()
+        except OSError:  # the thread ended meanwhile
+            continue
+        for child in children:
+            yield from tree(int(child))
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of the tree: all threads, and the children that were waited for.
+
+    Fields 14 to 17 of ``stat`` (proc(5)); their grain is a tick, usually 10 ms.
+    """
+    ticks = 0
+    for each in tree(pid):
+        try:
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended; whoever waits for it has its time
+            continue
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / _TICKS
+
+
+def memory(pid: int) -> Memory:
+    """What the tree occupies now."""
+    resident = proportional = 0.0
+    for each in tree(pid):
+        try:
+            resident += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * _PAGE / 2**20
+            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    proportional += int(line.split()[1]) / 1024
+        except OSError:
+            continue
+    return Memory(resident, proportional)

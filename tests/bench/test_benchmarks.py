@@ -1,0 +1,134 @@
+"""Each benchmark runs on the server as it is, in a tiny size, and reports what was asked for. No figure is asserted."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench.usage import tree
+
+RUN_SECONDS = 400
+"""A peer may have to be installed first."""
+
+END_SECONDS = 30
+
+
+def run(out: Path, name: str, options: str) -> dict[str, Any]:
+    """Run a benchmark to its good end; its report."""
+    command = [sys.executable, "-m", "bench", name, *options.split(), "--out", str(out)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.suffix for path in sorted(out.iterdir())] == [".json", ".svg"]
+    (path,) = out.glob("*.json")
+    report: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    assert not report["faults"]
+    assert report["machine"]["cores"] > 0
+    return report
+
+
+def test_latency_delivers_everything_and_reports_it(tmp_path: Path) -> None:
+    plan = "--users 3 --rate 40 --seconds 0.5 --warmup 0.1 --connecting-users 5 --publishers 2"
+    report = run(tmp_path, "latency", plan)
+    counts = {label: row["count"] for label, row in report["figures"]["latencies"].items()}
+    assert counts == {
+        "connect": 5,
+        "notification.requested → 201": 20,
+        "notification.requested → client": 20,
+        "notification.requested, sent late": 20,
+        "job.assigned → 201": 20,
+        "job.assigned → client": 20,
+        "job.assigned, sent late": 20,
+    }
+
+
+def test_throughput_delivers_what_every_producer_posts(tmp_path: Path) -> None:
+    plan = "--users 3 --producers 1 --producers 4 --batch 1 --batch 5 --seconds 0.1"
+    figures = run(tmp_path, "throughput", plan)["figures"]
+    assert list(figures) == [
+        "1 producers, single",
+        "4 producers, single",
+        "1 producers, batches of 5",
+        "4 producers, batches of 5",
+    ]
+    for phase in figures.values():
+        assert phase["messages"] == phase["posted"] == phase["delivered"]["count"] > 0
+
+
+def test_the_floor_delivers_as_well(tmp_path: Path) -> None:
+    figures = run(tmp_path, "throughput", "--server floor --users 3 --producers 4 --seconds 0.1")["figures"]
+    assert all(phase["messages"] == phase["posted"] > 0 for phase in figures.values())
+
+
+def test_the_store_and_the_bare_loop_write_the_same(tmp_path: Path) -> None:
+    figures = run(tmp_path, "store", "--batch 4 --batches 2 --turns 2 --users 3")["figures"]
+    assert figures["store"]["events"] == figures["bare executemany"]["events"] == 16
+    assert figures["rows"]["insert notifications"] == 16
+
+
+def test_fan_out_tells_every_socket_of_every_assignment(tmp_path: Path) -> None:
+    figures = run(tmp_path, "fanout", "--sockets 3 --sockets 7 --assignments 2 --bursts 2 --burst 3")["figures"]
+    # Everybody hears of it, and its assignee is notified.
+    assert {label: phase["messages"] for label, phase in figures.items()} == {
+        "3 sockets, one at a time": 2 * (3 + 1),
+        "3 sockets, bursts of 3": 6 * (3 + 1),
+        "7 sockets, one at a time": 2 * (7 + 1),
+        "7 sockets, bursts of 3": 6 * (7 + 1),
+    }
+
+
+def test_connections_are_counted_in_steps(tmp_path: Path) -> None:
+    figures = run(tmp_path, "connections", "--users 10 --steps 3 --at-once 2")["figures"]
+    assert figures["users"] == 10
+    assert [step["up_to"] for step in figures["steps"]] == ["up to 3", "up to 6", "up to 9", "up to 10"]
+
+
+def test_idle_users_are_still_there_at_the_end(tmp_path: Path) -> None:
+    assert run(tmp_path, "idle", "--users 5 --seconds 0.2")["figures"]["users"] == 5
+
+
+def test_scale_makes_its_inboxes_and_serves_them(tmp_path: Path) -> None:
+    figures = run(tmp_path, "scale", "--users 2 5 --rows 50 30000 --rounds 1 --seconds 0.1 --requests 3")["figures"]
+    for label in ("2 users", "5 users", "50 rows", "30,000 rows"):
+        assert all(phase["messages"] == phase["posted"] > 0 for phase in figures[label])
+    assert figures["users_ratio"] > 0
+    assert figures["rows_ratio"] > 0
+
+
+def test_all_do_the_same_work_side_by_side(tmp_path: Path) -> None:
+    names = ("djactors", "Express", "python-socketio", "floor")
+    plan = "--rounds 1 --seconds 0.1 --sockets 4 --crowd 6 --rate 50 --assignments 2"
+    chosen = " ".join(f"--with {name}" for name in names)
+    figures = run(tmp_path, "compare", f"{plan} {chosen}")["figures"]
+    for name in names:
+        phases = figures["servers"][name]["phases"]
+        for phase in ("single", "batch", "paced"):
+            assert all(each["messages"] == each["posted"] > 0 for each in phases[phase])
+        told = [each["messages"] for phase in ("fan-out", "burst") for each in phases[phase]]
+        assert told == ([] if name == "floor" else [2 * (4 + 1), 100 * (4 + 1)])
+    assert {"cpu_vs_floor", "batch_vs_single"} <= figures["ratios"].keys()
+
+
+@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_benchmark_leaves_nothing_behind(tmp_path: Path, request_to_end: signal.Signals) -> None:
+    command = [sys.executable, "-u", "-m", "bench", "idle", "--users", "2", "--seconds", "600", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as bench:
+        # The benchmark itself, its server and its load.
+        while len(started := list(tree(bench.pid))) < 3:
+            assert bench.poll() is None
+        descriptors = [os.pidfd_open(pid) for pid in started]
+        bench.send_signal(request_to_end)
+        bench.wait(RUN_SECONDS)
+    assert bench.returncode != 0
+    for descriptor in descriptors:
+        # Readable once its process has ended (pidfd_open(2)). A load that was just being started sees its stdin end.
+        assert select.select([descriptor], [], [], END_SECONDS)[0]
+        os.close(descriptor)
+    assert not list(tmp_path.iterdir())
