@@ -14,7 +14,7 @@ import base64
 import json
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +38,9 @@ STDERR_LINES = 50
 """How much of the child's own complaints a failure shows."""
 
 RECEIVE_SIZE = 1 << 16
+
+ANSWERS = frozenset({"ack", "state"})
+"""Occurrences that answer a command of ours, and are awaited there."""
 
 
 class Unmet(AssertionError):
@@ -72,12 +75,13 @@ class Occurrence:
 class StockSocket:
     """One client's socket. Made by `StockClients.open` and `StockClients.connect`."""
 
-    __slots__ = ("_acks", "_clients", "_news", "_untaken", "name", "received")
+    __slots__ = ("_acks", "_clients", "_heard", "_news", "_untaken", "name", "received")
 
-    def __init__(self, clients: "StockClients", name: str) -> None:
+    def __init__(self, clients: "StockClients", name: str, heard: Callable[[Occurrence], None] | None = None) -> None:
         self.name = name
         self.received: list[Occurrence] = []
-        """All that has occurred, oldest first."""
+        """All that has occurred, oldest first; with a listener only the answers to commands."""
+        self._heard = heard
         self._clients = clients
         self._untaken: list[Occurrence] = []
         self._news = trio.Event()
@@ -156,6 +160,9 @@ class StockSocket:
         await self._clients._send({"do": command, "socket": self.name, **fields})
 
     def _receive(self, occurrence: Occurrence) -> None:
+        if self._heard is not None and occurrence.what not in ANSWERS:
+            self._heard(occurrence)
+            return
         self.received.append(occurrence)
         self._untaken.append(occurrence)
         self._wake()
@@ -182,13 +189,16 @@ class StockClients:
     ended: bool = False
     _sending: trio.Lock = field(default_factory=trio.Lock)
 
-    async def open(self, url: str, **options: Any) -> StockSocket:
+    async def open(self, url: str, *, heard: Callable[[Occurrence], None] | None = None, **options: Any) -> StockSocket:
         """A new client that is connecting to `url`.
+
+        `heard` is told of everything that occurs, at once, and then nothing is kept for `expect`: for runs that are too
+        long to remember.
 
         Options are the JS client's (``auth``, ``transports``, ``path``, ``reconnection``, ``reconnectionDelay`` in ms,
         ``extraHeaders``, ``autoConnect`` …) under its names; the Python client understands those and refuses the rest.
         """
-        socket = StockSocket(self, f"{self.kind}-{len(self.sockets) + 1}")
+        socket = StockSocket(self, f"{self.kind}-{len(self.sockets) + 1}", heard)
         self.sockets[socket.name] = socket
         await socket._do("open", url=url, options={name: value for name, value in options.items() if value is not None})
         return socket

@@ -2,8 +2,9 @@
 
 One command a line on stdin, one occurrence a line on stdout; `client.mjs` lists them, and takes the same. Differences:
 the library starts a thread for each packet it receives, so events that were sent together may be reported in another
-order; there is no ``stall``; ``kill_transport`` ``reset`` ends TCP with FIN instead of RST; and ``connect_timeout``
-(seconds) is an option, as the library's own second is too short for a busy machine.
+order, unless the option ``ordered`` has the reading thread take them itself; there is no ``stall``; ``kill_transport``
+``reset`` ends TCP with FIN instead of RST; ``connect`` also has the ``since`` that was presented, if any; and
+``connect_timeout`` (seconds) is an option, as the library's own second is too short for a busy machine.
 """
 
 import base64
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import engineio
 import requests
 import socketio
 from requests.adapters import HTTPAdapter
@@ -64,14 +66,31 @@ class RememberedConnections(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": remembering}
 
 
+class OrderedEngine(engineio.Client):  # type: ignore[misc]
+    """Takes each packet in the thread that read it: none overtakes another."""
+
+    def _trigger_event(self, event: str, *arguments: Any, **options: Any) -> Any:
+        if event == "message":
+            options["run_async"] = False
+        return super()._trigger_event(event, *arguments, **options)
+
+
 class ReportingClient(socketio.Client):  # type: ignore[misc]
     """Tells of the upgrade, for which the library has no event: it happens inside `connect`."""
 
     upgraded: Callable[[str], None]
+    connect_timeout = CONNECT_SECONDS
 
     def connect(self, *arguments: Any, **options: Any) -> None:
+        # A reconnect gives no deadline of its own.
+        options.setdefault("wait_timeout", self.connect_timeout)
         super().connect(*arguments, **options)
         self.upgraded(self.transport())
+
+
+class OrderedClient(ReportingClient):
+    def _engineio_client_class(self) -> type[OrderedEngine]:
+        return OrderedEngine
 
 
 class Client:
@@ -86,6 +105,8 @@ class Client:
         self.headers = options.pop("extraHeaders", {})
         self.connect_timeout = options.pop("connect_timeout", CONNECT_SECONDS)
         self.auto_connect = options.pop("autoConnect", True)
+        kind = OrderedClient if options.pop("ordered", False) else ReportingClient
+        self.presented: Fields = {}
         settings = {
             "reconnection": options.pop("reconnection", True),
             "reconnection_attempts": options.pop("reconnectionAttempts", 0),
@@ -98,7 +119,8 @@ class Client:
         self.polling = RememberedConnections()
         session = requests.Session()
         session.mount("http://", self.polling)
-        self.client = ReportingClient(http_session=session, handle_sigint=False, **settings)
+        self.client = kind(http_session=session, handle_sigint=False, **settings)
+        self.client.connect_timeout = self.connect_timeout
         self.client.upgraded = self.report_upgrade
         self.client.on("connect", self.report_connect)
         self.client.on("connect_error", self.report_error)
@@ -128,15 +150,18 @@ class Client:
             self.client.connect(
                 self.url,
                 headers=self.headers,
-                auth=lambda: self.auth,
+                auth=self.present,
                 transports=self.transports,
                 namespaces="/",
                 socketio_path=self.path,
-                wait_timeout=self.connect_timeout,
             )
         except socketio.exceptions.ConnectionError as failure:
             if not self.refused:
                 self.report_error(str(failure))
+
+    def present(self) -> Any:
+        self.presented = self.auth if isinstance(self.auth, dict) else {}
+        return self.auth
 
     def do_disconnect(self, _: Fields) -> None:
         self.client.disconnect()
@@ -192,7 +217,8 @@ class Client:
     def report_connect(self) -> None:
         self.away = False
         # It has no recovery; the key is there so that one test can read both clients.
-        report(self.name, "connect", id=self.client.get_sid(), recovered=False, transport=self.client.transport())
+        what = {"id": self.client.get_sid(), "recovered": False, "transport": self.client.transport()}
+        report(self.name, "connect", **what, since=self.presented.get("since"))
 
     def report_disconnect(self, reason: str) -> None:
         self.away = True

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.clients.driver import Kind, StockClients, StockSocket, Unmet, stock_client
+from tests.clients.driver import Kind, Occurrence, StockClients, StockSocket, Unmet, stock_client
 from tests.clients.reference import reference_server
 
 BOTH = pytest.mark.parametrize("kind", ["js", "python"])
@@ -67,6 +67,21 @@ async def test_an_event_carries_all_its_arguments(kind: Kind, url: str) -> None:
         await socket.emit("say-back", {"n": 1}, "two", b"\x03")
         await socket.expect("event", name="said", args=[{"n": 1}, "two", b"\x03"])
         assert socket.events("said") == [[{"n": 1}, "two", b"\x03"]]
+
+
+@BOTH
+async def test_a_listener_hears_everything_at_once_and_in_order(kind: Kind, url: str) -> None:
+    heard: list[Occurrence] = []
+    ordered = {"ordered": True} if kind == "python" else {}
+    async with stock_client(kind) as clients:
+        socket = await clients.open(url, heard=heard.append, transports=["websocket"], **ordered)
+        assert await socket.emit("answer", ack=True) == []
+        for number in range(50):
+            await socket.emit("say-back", number)
+        assert await socket.emit("answer", ack=True) == []
+        said = [occurrence.args for occurrence in heard if occurrence.matches("event", {"name": "said"})]
+        assert said == [[number] for number in range(50)]
+        assert "connect" in {occurrence.what for occurrence in heard}
 
 
 @BOTH

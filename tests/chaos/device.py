@@ -1,0 +1,331 @@
+"""What an application does with a client: shows a list and a count, resumes, reloads where it must, gives commands.
+
+Three kinds. A stock JS client with offsets on its events, which resumes by itself. A python-socketio client without
+them, which tells `since` when it connects: the offset of the list that it last loaded. A program that has no socket
+and asks for changes. All of them record what they see; none of them judges.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import trio
+
+from tests.chaos.plan import DevicePlan, Order
+from tests.chaos.proxy import Lane
+from tests.chaos.requests import BETWEEN_TRIES, ask
+from tests.clients.driver import Occurrence, StockClients, StockSocket, Unmet
+from tests.history.records import (
+    Commanded,
+    Connected,
+    History,
+    Lost,
+    Opened,
+    Paged,
+    Received,
+    Reloaded,
+)
+from tests.serving import make_token
+
+ACK_SECONDS = 3.0
+PAGE = 100
+"""Items of a list or changes of a page: the most that a request may ask for."""
+
+RECONNECT = {"reconnectionDelay": 100, "reconnectionDelayMax": 1000, "randomizationFactor": 0}
+"""A run has no time for the stock backoff of five seconds, and takes no chance from outside its seed."""
+
+POLL_SECONDS = 0.5
+
+SILENCE_SECONDS = 6.0
+"""python-socketio (5.18) does not try again when its first connect fails; and one that is cut off in the moment in
+which its reconnect succeeds takes itself for connected for ever. So an application that has heard nothing for so long
+asks something, and makes a new client if there is no answer."""
+
+
+class Device:
+    """One client with its place in the log. Subclasses are the kinds."""
+
+    def __init__(self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery) -> None:
+        self.plan = plan
+        self.lane = lane
+        self.offset: str | None = None
+        """The newest offset that it knows of."""
+        self.inbox: dict[int, bool] = {}
+        self.troubles: list[str] = []
+        """What no fault explains."""
+        self._history = history
+        self._nursery = nursery
+        self._random = Random(plan.seed)
+        self._token = make_token(tenant_id=plan.tenant_id, user_id=plan.user_id, ttl=86_400)
+        self._generation = 0
+        self._seen: set[int] = set()
+        self._count_seq = -1
+        history.add(Opened(plan.name, plan.tenant_id, plan.user_id, plan.kind))
+
+    async def start(self) -> None:
+        """Begin."""
+        raise NotImplementedError
+
+    def has_shown(self, notification_id: int, seq: int) -> bool:
+        """Whether it has this notification, which came with the change of this number, and a count behind it."""
+        return notification_id in self._seen and self._count_seq >= seq
+
+    async def obey(self, order: Order) -> None:
+        """Give a command for a notification that it shows, and record the answer if there is one."""
+        target = None
+        if order.verb != "read-all":
+            if not self.inbox:
+                return
+            ids = sorted(self.inbox)
+            target = ids[int(order.pick * len(ids))]
+        after = self.offset
+        answer = await (self._by_http(order, target) if order.via == "http" else self._by_socket(order, target))
+        if answer is not None:
+            code = None if answer.get("ok") else answer["error"]["code"]
+            if code in (None, "not_found"):
+                record = Commanded(self.plan.name, order.verb, target, answer.get("count"), code, after)
+                self._history.add(record)
+
+    async def reload(self) -> None:
+        """Load the list until that succeeds, or until another reload has been begun."""
+        self._generation += 1
+        generation = self._generation
+        while generation == self._generation:
+            answer = await ask(self.lane.url, "GET", f"/api/notifications?limit={PAGE}", token=self._token)
+            # What was asked for before the newest reason to ask may be too old.
+            if answer is not None and answer.status == 200 and generation == self._generation:
+                self._show(answer.json)
+                return
+            await trio.sleep(BETWEEN_TRIES)
+
+    def _show(self, page: dict[str, Any]) -> None:
+        items = [(item["id"], item["isRead"]) for item in page["items"]]
+        complete = page["nextBefore"] is None
+        self._history.add(Reloaded(self.plan.name, page["offset"], page["unreadCount"], items, complete))
+        self.inbox = dict(items)
+        self._seen.update(self.inbox)
+        self._know(page["offset"])
+
+    def _know(self, offset: str) -> None:
+        self.offset = offset
+
+    def _apply(self, event: str, data: Any) -> None:
+        """Take an event into the list. Each is applied as often as it comes: the list is only for picking from."""
+        if event == "notification:new":
+            self.inbox[data["id"]] = False
+            self._seen.add(data["id"])
+        elif event == "notification:read":
+            for id_ in list(self.inbox) if data.get("all") else data["notificationIds"]:
+                if id_ in self.inbox:
+                    self.inbox[id_] = True
+        elif event == "notification:deleted":
+            for id_ in data["notificationIds"]:
+                self.inbox.pop(id_, None)
+
+    async def _by_http(self, order: Order, target: int | None) -> dict[str, Any] | None:
+        method, path = {
+            "read": ("POST", f"/api/notifications/{target}/read"),
+            "delete": ("DELETE", f"/api/notifications/{target}"),
+            "read-all": ("POST", "/api/notifications/read-all"),
+        }[order.verb]
+        answer = await ask(self.lane.url, method, path, token=self._token)
+        return None if answer is None else answer.json
+
+    async def _by_socket(self, order: Order, target: int | None) -> dict[str, Any] | None:
+        raise NotImplementedError
+
+
+class SocketDevice(Device):
+    """What both kinds with a socket share."""
+
+    def __init__(
+        self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, clients: StockClients
+    ) -> None:
+        super().__init__(plan, lane, history, nursery)
+        self._clients = clients
+        self._socket: StockSocket | None = None
+
+    def _hear(self, occurrence: Occurrence) -> None:
+        name = self.plan.name
+        match occurrence.what:
+            case "connect":
+                recovered, since = occurrence["recovered"], occurrence.fields.get("since")
+                self._history.add(Connected(name, recovered, since))
+                self._connected(recovered)
+            case "event":
+                event, args = occurrence["name"], occurrence.args
+                self._history.add(Received(name, event, args[0], args[1] if len(args) > 1 else None))
+                self._heard(event, args)
+            case "disconnect":
+                self._history.add(Lost(name))
+                self._lost()
+            case "connect_error" if occurrence["message"] == "Unauthorized":
+                self.troubles.append(f"{name}: {occurrence}")
+
+    def _connected(self, recovered: bool) -> None:
+        raise NotImplementedError
+
+    def _heard(self, event: str, args: list[Any]) -> None:
+        raise NotImplementedError
+
+    def _lost(self) -> None:
+        pass
+
+    async def _by_socket(self, order: Order, target: int | None) -> dict[str, Any] | None:
+        if self._socket is None:
+            return None
+        payload = {} if target is None else {"notificationId": target}
+        try:
+            [answer] = await self._socket.emit(f"notification:{order.verb}", payload, ack=True, timeout=ACK_SECONDS)
+        except Unmet:
+            return None
+        return dict(answer)
+
+
+class StockDevice(SocketDevice):
+    """A stock JS client: it resumes by itself, and reloads where it was not recovered."""
+
+    async def start(self) -> None:
+        """Connect."""
+        auth = {"token": self._token, "tenantId": self.plan.tenant_id}
+        options: dict[str, Any] = {"auth": auth, "transports": self.plan.transports, **RECONNECT}
+        self._socket = await self._clients.open(self.lane.url, heard=self._hear, **options)
+
+    def _connected(self, recovered: bool) -> None:
+        if not recovered:
+            self._nursery.start_soon(self.reload)
+
+    def _heard(self, event: str, args: list[Any]) -> None:
+        if len(args) > 1:
+            self._know(args[1])
+        if event == "changes:reset":
+            self._nursery.start_soon(self.reload)
+        elif event == "notification:unread-count" and len(args) > 1:
+            self._count_seq = _seq(args[1])
+        self._apply(event, args[0])
+
+
+class SinceDevice(SocketDevice):
+    """A python-socketio client that declines offsets: it presents the offset of the list that it last loaded."""
+
+    def __init__(
+        self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, clients: StockClients
+    ) -> None:
+        super().__init__(plan, lane, history, nursery, clients)
+        self._reset_seq = -1
+        self._newest_counted = -1
+        self._heard_at = 0.0
+        self._client = 0
+
+    async def start(self) -> None:
+        """Load the list, then connect behind it."""
+        await self.reload()
+        await self._connect()
+        while True:
+            await trio.sleep(SILENCE_SECONDS / 4)
+            if trio.current_time() - self._heard_at > SILENCE_SECONDS and not await self._is_answered():
+                assert self._socket is not None
+                await self._socket.disconnect()
+                self._history.add(Lost(self.plan.name))
+                await self._connect()
+
+    async def _connect(self) -> None:
+        """With a new client; whatever an earlier one may still say is not listened to."""
+
+        self._client = mine = self._client + 1
+
+        def hear(occurrence: Occurrence) -> None:
+            if self._client == mine:
+                self._heard_at = trio.current_time()
+                self._hear(occurrence)
+
+        self._heard_at = trio.current_time()
+        options: dict[str, Any] = {"auth": self._auth(), "transports": self.plan.transports, **RECONNECT}
+        self._socket = await self._clients.open(self.lane.url, heard=hear, ordered=True, connect_timeout=5, **options)
+
+    async def _is_answered(self) -> bool:
+        assert self._socket is not None
+        try:
+            await self._socket.emit("auth:refresh", {"token": self._token}, ack=True, timeout=ACK_SECONDS)
+        except Unmet:
+            return False
+        self._heard_at = trio.current_time()
+        return True
+
+    def has_shown(self, notification_id: int, seq: int) -> bool:
+        """As for all; a count has no number of its own here, but lies behind what came before it."""
+        counted = self._newest_counted >= notification_id or self._count_seq >= seq
+        return notification_id in self._seen and counted
+
+    def _auth(self) -> dict[str, Any]:
+        return {"token": self._token, "tenantId": self.plan.tenant_id, "recovery": False, "since": self.offset}
+
+    def _connected(self, recovered: bool) -> None:
+        pass
+
+    def _lost(self) -> None:
+        # Some load the list anew while they are away, some rely on what they will be given.
+        if self._random.random() < 0.4:
+            self._nursery.start_soon(self._reload_and_remember)
+
+    def _heard(self, event: str, args: list[Any]) -> None:
+        self._apply(event, args[0])
+        if event == "changes:reset":
+            self._reset_seq = _seq(args[0]["offset"])
+            self._nursery.start_soon(self._reload_and_remember)
+        elif event == "notification:unread-count":
+            self._newest_counted = max(self._seen, default=-1)
+            self._count_seq = self._reset_seq
+
+    async def _reload_and_remember(self) -> None:
+        await self.reload()
+        if self._socket is not None:
+            await self._socket.set_auth(self._auth())
+
+
+class PollingDevice(Device):
+    """A program without a socket: it asks for its changes every now and then."""
+
+    async def start(self) -> None:
+        """Load the list, then ask for ever."""
+        await self.reload()
+        self._nursery.start_soon(self._poll)
+
+    async def _poll(self) -> None:
+        while True:
+            await trio.sleep(POLL_SECONDS)
+            since = self.offset
+            path = f"/api/changes?since={since}&limit={PAGE}"
+            answer = await ask(self.lane.url, "GET", path, token=self._token)
+            # A list that was loaded meanwhile is ahead of this page.
+            if answer is None or answer.status != 200 or since is None or since != self.offset:
+                continue
+            page = answer.json
+            self._history.add(Paged(self.plan.name, since, page["items"], page["offset"], page["reset"]))
+            if page["reset"]:
+                await self.reload()
+                continue
+            for item in page["items"]:
+                self._apply(item["event"], item["data"])
+            self._know(page["offset"])
+
+    def _know(self, offset: str) -> None:
+        super()._know(offset)
+        self._count_seq = _seq(offset)
+
+
+def make(
+    plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, js: StockClients, python: StockClients
+) -> Device:
+    """The device that a plan asks for; its client lives in one of the two processes."""
+    if plan.kind == "recovery":
+        return StockDevice(plan, lane, history, nursery, js)
+    if plan.kind == "since":
+        return SinceDevice(plan, lane, history, nursery, python)
+    return PollingDevice(plan, lane, history, nursery)
+
+
+def _seq(offset: str) -> int:
+    """An offset is opaque to clients; a test may look, to know when to stop."""
+    return int(offset.rpartition(".")[2])

@@ -1,0 +1,241 @@
+"""What a run will do and when, all of it drawn from the seed before it begins.
+
+The plan is the same for the same arguments; how far the clients have come when a step is due is not, for they run in
+real time. A step names a device and a fraction where it cannot name a notification: the fraction is of the list that
+the device then shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from tests.history.records import Kind, Verb
+
+FaultKind = Literal["cut", "reset", "stall", "half-up", "half-down", "orphan", "dark"]
+"""What happens to a connection.
+
+cut: closed on both sides, with FIN. reset: closed on both sides, with RST. stall: nothing passes for a while. half-up
+and half-down: what comes from the client, or from the server, is swallowed from now on, the end of the connection too.
+orphan: the client's side is closed and the server is not told. dark: all of the device's connections are cut, and it
+reaches nothing for a while.
+"""
+
+Phase = Literal["now", "polling", "upgrade", "websocket"]
+"""When it happens: at once, to every connection of the device; else to the next one that gets there."""
+
+BURST = 8
+"""Events that a publisher may post at once."""
+
+FIRST_SECONDS = 3.0
+"""Time at the beginning without faults, for everybody to arrive."""
+
+
+class DevicePlan(msgspec.Struct, frozen=True):
+    """One client. `seed` is for what it decides by itself."""
+
+    name: str
+    tenant_id: int
+    user_id: int
+    kind: Kind
+    transports: list[str] | None
+    seed: int
+
+
+class Fault(msgspec.Struct, frozen=True, tag="fault"):
+    """A connection breaks, `chunks` pieces of data after the device's connections have come to the phase."""
+
+    device: str
+    kind: FaultKind
+    phase: Phase
+    chunks: int
+    seconds: float
+
+
+class Kill(msgspec.Struct, frozen=True, tag="kill"):
+    """The server is killed and started again `seconds` later.
+
+    Until then the time of the `expiring` oldest notifications is up.
+    """
+
+    seconds: float
+    expiring: int
+
+
+class Publish(msgspec.Struct, frozen=True, tag="publish"):
+    """A backend posts events, one after the other; with `again`, once more after each answer."""
+
+    publisher: str
+    events: list[tuple[str, dict[str, Any]]]
+    again: bool = False
+
+
+class Order(msgspec.Struct, frozen=True, tag="order"):
+    """Somebody reads or deletes."""
+
+    device: str
+    verb: Verb
+    via: Literal["socket", "http"]
+    pick: float
+
+
+Action: TypeAlias = Fault | Kill | Publish | Order
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An action and the second at which it is due."""
+
+    at: float
+    action: Action
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run. `publishers` name their tenant."""
+
+    seed: int
+    seconds: float
+    devices: list[DevicePlan]
+    publishers: dict[str, int]
+    steps: list[Step]
+
+    def __str__(self) -> str:
+        """One line a device, one line a step."""
+        lines = [
+            f"plan of seed {self.seed}: {len(self.devices)} devices, {len(self.steps)} steps, {self.seconds:.0f} s"
+        ]
+        lines += [f"  {msgspec.json.encode(device).decode()}" for device in self.devices]
+        lines += [f"  {step.at:8.3f} {msgspec.json.encode(step.action).decode()}" for step in self.steps]
+        return "\n".join(lines)
+
+
+def draw(seed: int, *, seconds: float, users: int = 50, tenants: int = 2, kills: int = 10) -> Plan:
+    """Draw a plan: `users` in all, spread over the tenants; the kills are spread over the whole time."""
+    random = Random(seed)
+    people = [(1 + number % tenants, 101 + number) for number in range(users)]
+    devices = list(_devices(random, people))
+    publishers = {f"{what}-{tenant_id}": tenant_id for tenant_id in range(1, tenants + 1) for what in ("news", "jobs")}
+    steps = [
+        *_kills(random, seconds, kills),
+        *_faults(random, seconds, devices),
+        *_orders(random, seconds, devices),
+        *_news(random, seconds, people),
+    ]
+    for tenant_id in range(1, tenants + 1):
+        steps += _jobs(random, seconds, tenant_id, [user_id for its, user_id in people if its == tenant_id])
+    return Plan(seed, seconds, devices, publishers, sorted(steps, key=lambda step: step.at))
+
+
+def _devices(random: Random, people: list[tuple[int, int]]) -> Iterator[DevicePlan]:
+    for tenant_id, user_id in people:
+        for number in range(random.choices((1, 2, 3), (5, 4, 1))[0]):
+            kind: Kind = random.choices(("recovery", "since", "polling"), (6, 3, 1))[0]
+            transports = random.choices((None, ["polling"], ["websocket"]), (3, 1, 1))[0]
+            name = f"{kind}-{user_id}-{number + 1}"
+            yield DevicePlan(name, tenant_id, user_id, kind, transports, random.getrandbits(32))
+
+
+def _moments(random: Random, seconds: float, rate: float, first: float = 0.0) -> Iterator[float]:
+    """Arrivals at a rate, as independent people make them."""
+    at = first
+    while (at := at + random.expovariate(rate)) < seconds:
+        yield round(at, 3)
+
+
+def _kills(random: Random, seconds: float, kills: int) -> Iterator[Step]:
+    every = (seconds - FIRST_SECONDS) / max(1, kills)
+    for number in range(kills):
+        at = FIRST_SECONDS + (number + random.uniform(0.1, 0.6)) * every
+        yield Step(round(at, 3), Kill(random.choice((0.0, 0.2, 0.8)), random.choice((0, 0, 5, 20))))
+
+
+def _faults(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
+    kinds: tuple[FaultKind, ...] = ("cut", "reset", "stall", "half-up", "half-down", "orphan", "dark")
+    for at in _moments(random, seconds, rate=len(devices) / 12, first=FIRST_SECONDS):
+        device = random.choice(devices)
+        kind: FaultKind = random.choices(kinds, (4, 4, 3, 3, 3, 4, 1))[0]
+        phase: Phase = "now"
+        if device.kind != "polling" and kind != "dark":
+            choices: dict[Phase, int] = {"now": 4}
+            if device.transports != ["websocket"]:
+                choices["polling"] = 3
+            if device.transports != ["polling"]:
+                choices |= {"upgrade": 3, "websocket": 1}
+            phase = random.choices(list(choices), list(choices.values()))[0]
+        held = random.uniform(0.2, 6.0) if kind in ("stall", "dark") else 0.0
+        yield Step(at, Fault(device.name, kind, phase, random.randrange(6), round(held, 3)))
+
+
+def _orders(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
+    verbs: tuple[Verb, ...] = ("read", "delete", "read-all")
+    for at in _moments(random, seconds, rate=len(devices) / 6):
+        device = random.choice(devices)
+        verb = random.choices(verbs, (6, 3, 1))[0]
+        via: Literal["socket", "http"] = "http" if device.kind == "polling" or random.random() < 0.3 else "socket"
+        yield Step(at, Order(device.name, verb, via, random.random()))
+
+
+def _news(random: Random, seconds: float, people: list[tuple[int, int]]) -> Iterator[Step]:
+    noisy = random.sample(people, max(1, len(people) // 10))
+    for number, at in enumerate(_moments(random, seconds, rate=len(people) / 12)):
+        tenant_id, user_id = random.choice(noisy if random.random() < 0.3 else people)
+        events: list[tuple[str, dict[str, Any]]] = []
+        for place in range(random.randint(1, BURST) if random.random() < 0.2 else 1):
+            event = {
+                "type": "notification.requested",
+                "tenantId": tenant_id,
+                "userId": user_id,
+                "notificationType": "news",
+                "priority": random.choice(("LOW", "MEDIUM", "HIGH", "CRITICAL")),
+                "title": f"news {number}.{place}",
+                "data": {"number": number},
+            }
+            events.append((f"news-{number}.{place}", event))
+        yield Step(at, Publish(f"news-{tenant_id}", events, again=random.random() < 0.2))
+
+
+def _jobs(random: Random, seconds: float, tenant_id: int, people: list[int]) -> Iterator[Step]:
+    """Jobs that go through the workflow, a step at a time; the tenant's backend numbers them."""
+    lives: list[Iterator[tuple[str, dict[str, Any]]]] = []
+    born = 0
+    for at in _moments(random, seconds, rate=max(1.0, len(people) / 6)):
+        step = None
+        if lives and random.random() < 0.7:
+            life = random.choice(lives)
+            step = next(life, None)
+            if step is None:
+                lives.remove(life)
+        if step is None:
+            born += 1
+            lives.append(_life(random, tenant_id, born, people))
+            step = next(lives[-1])
+        yield Step(at, Publish(f"jobs-{tenant_id}", [step], again=random.random() < 0.2))
+
+
+def _life(random: Random, tenant_id: int, job_id: int, people: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    place = 0
+
+    def event(kind: str, **fields: Any) -> tuple[str, dict[str, Any]]:
+        nonlocal place
+        place += 1
+        return f"job-{job_id}.{place}", {"type": kind, "tenantId": tenant_id, "jobId": job_id, **fields}
+
+    requester, approver = random.choice(people), random.choice(people)
+    watchers = random.sample(people, min(2, len(people)))
+    yield event("job.created", title=f"job {job_id}", requesterId=requester, approverId=approver, watcherIds=watchers)
+    assignee = random.choice(people)
+    yield event("job.assigned", assigneeId=assignee)
+    for round_ in range(random.randint(1, 3)):
+        yield event("comment.added", text=f"round {round_}", actorId=random.choice(people))
+        yield event("job.submitted", actorId=assignee)
+        if random.random() < 0.5:
+            yield event("job.approved", actorId=approver)
+            break
+        yield event("job.rejected", reason="again", actorId=approver)
+        assignee = random.choice(people)
+        yield event("job.assigned", assigneeId=assignee)
+    yield event("job.completed", actorId=assignee)

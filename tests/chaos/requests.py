@@ -1,0 +1,34 @@
+"""HTTP of a run's clients and publishers: what gets no answer in time is given up, and tried again by whoever asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h11
+import trio
+
+from tests.serving import Answer, send_request
+
+ANSWER_SECONDS = 4.0
+"""A request that a fault has swallowed is given up after this."""
+
+BETWEEN_TRIES = 0.25
+
+
+async def ask(url: str, method: str, path: str, **options: Any) -> Answer | None:
+    """One request; None where a fault came between."""
+    with trio.move_on_after(ANSWER_SECONDS):
+        try:
+            return await send_request(url, method, path, **options)
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError):
+            pass
+    return None
+
+
+async def insist(url: str, method: str, path: str, **options: Any) -> Answer:
+    """Ask until there is an answer that promises something: not 503, not 429."""
+    while True:
+        answer = await ask(url, method, path, **options)
+        if answer is not None and answer.status not in (429, 500, 503):
+            return answer
+        await trio.sleep(BETWEEN_TRIES)

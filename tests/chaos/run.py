@@ -1,0 +1,193 @@
+"""A run: carries a plan out, lets everybody come to rest, and has the checker judge what was seen.
+
+Faults stop first; then the publishers finish what they retry, a last notification is sent to each user, and every
+device is waited for until it shows that one and a count behind it. What is still missing then is the checker's to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from tests.chaos import device as devices
+from tests.chaos.device import Device
+from tests.chaos.plan import Action, Fault, Kill, Order, Plan, Publish
+from tests.chaos.proxy import Lane, Proxy
+from tests.chaos.publisher import Publisher
+from tests.chaos.server import KillableServer
+from tests.clients.driver import stock_client
+from tests.history import Finding, History, Ledger, judge
+from tests.history.records import Connected, Marked, Note, Paged, Received
+
+DRAIN_SECONDS = 60
+"""For the publishers to have everything acknowledged once the faults have stopped."""
+
+REST_SECONDS = 60
+"""For all devices to come back and show the end; they need one reconnect at most, on a busy machine."""
+
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: nothing is wrong if there are no findings. `history` is where its file is.
+
+    `recovered` and `kills` tell how much there was to be found: connects by which a stock client was recovered, and the
+    server's ends.
+    """
+
+    findings: list[Finding]
+    history: Path
+    recovered: int
+    kills: int
+    summary: str
+
+
+async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None) -> Outcome:
+    """Carry a plan out in `folder`.
+
+    Raises:
+        AssertionError: the run itself failed: a server did not start, or the publishers were never answered.
+    """
+    chaos = _Run(plan, folder, say)
+    path = folder / "history.jsonl"
+    try:
+        await chaos.live()
+    finally:
+        chaos.history.save(path)
+    ledger = Ledger.read(chaos.server.database)
+    findings = judge(chaos.history, ledger)
+    findings += [Finding("applied once", name, "never showed the last notification by itself") for name in chaos.late]
+    findings += [Finding("isolation", "a client", f"was refused: {trouble}") for trouble in chaos.troubles()]
+    return Outcome(findings, path, chaos.recovered, chaos.server.kills, chaos.summary(ledger))
+
+
+class _Run:
+    def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
+        self.history = History()
+        self.late: list[str] = []
+        self.server = KillableServer(folder, self._told)
+        self._plan = plan
+        self._say = say
+        self._began = 0.0
+        self._devices: dict[str, Device] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._publishers: dict[str, Publisher] = {}
+        self._proxy: Proxy | None = None
+
+    async def live(self) -> None:
+        """The run from its beginning to the server's end."""
+        async with trio.open_nursery() as house:
+            self._proxy = Proxy(house)
+            await house.start(self.server.run)
+            self._began = trio.current_time()
+            async with stock_client("js") as js, stock_client("python") as python, trio.open_nursery() as clients:
+                async with trio.open_nursery() as backends:
+                    for name, tenant_id in self._plan.publishers.items():
+                        self._lanes[name] = await self._proxy.open(name)
+                        self._publishers[name] = Publisher(tenant_id, self._lanes[name], self.history)
+                        backends.start_soon(self._publishers[name].run)
+                    for plan in self._plan.devices:
+                        lane = self._lanes[plan.name] = await self._proxy.open(plan.name)
+                        device = devices.make(plan, lane, self.history, clients, js, python)
+                        self._devices[plan.name] = device
+                        clients.start_soon(device.start)
+                    await self._carry_out(clients)
+                    await self.server.up()
+                    self._proxy.heal()
+                    self._note("the faults have stopped")
+                    for publisher in self._publishers.values():
+                        publisher.close()
+                    backends.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS
+                assert not backends.cancel_scope.cancelled_caught, "the publishers were not answered in time"
+                await self._come_to_rest()
+                clients.cancel_scope.cancel()
+            await self.server.stop()
+            house.cancel_scope.cancel()
+
+    async def _carry_out(self, clients: trio.Nursery) -> None:
+        for step in self._plan.steps:
+            await trio.sleep_until(self._began + step.at)
+            self._act(step.action, clients)
+        await trio.sleep_until(self._began + self._plan.seconds)
+
+    def _act(self, action: Action, clients: trio.Nursery) -> None:
+        match action:
+            case Fault():
+                self._note(f"{action.kind} {action.phase} {action.device}")
+                self._lanes[action.device].strike(action)
+            case Kill():
+                self._note("kill -9")
+                clients.start_soon(self.server.kill, action.seconds, action.expiring)
+            case Publish():
+                self._publishers[action.publisher].give(action)
+            case Order():
+                clients.start_soon(self._devices[action.device].obey, action)
+
+    async def _come_to_rest(self) -> None:
+        """Send each user a last notification and wait until every device shows it."""
+        waiting: list[tuple[Device, int, int]] = []
+        for tenant_id, user_id in sorted({(plan.tenant_id, plan.user_id) for plan in self._plan.devices}):
+            event = {
+                "type": "notification.requested",
+                "tenantId": tenant_id,
+                "userId": user_id,
+                "notificationType": "marker",
+                "priority": "CRITICAL",
+                "title": "the last one",
+            }
+            publisher = Publisher(tenant_id, self._lanes[f"news-{tenant_id}"], self.history)
+            answer = await publisher.post(f"marker-{user_id}", event)
+            [entry] = answer["notifications"]
+            self.history.add(Marked(tenant_id, user_id, entry["id"]))
+            waiting += [
+                (device, entry["id"], answer["seq"])
+                for device in self._devices.values()
+                if device.plan.user_id == user_id
+            ]
+        self._note("the last notifications are sent")
+        with trio.move_on_after(REST_SECONDS):
+            while any(not device.has_shown(id_, seq) for device, id_, seq in waiting):
+                await trio.sleep(LOOK_SECONDS)
+        self.late = [device.plan.name for device, id_, seq in waiting if not device.has_shown(id_, seq)]
+        self._note(f"everybody is at rest, but for {self.late}" if self.late else "everybody is at rest")
+        with trio.move_on_after(REST_SECONDS):
+            async with trio.open_nursery() as lists:
+                for device in self._devices.values():
+                    lists.start_soon(device.reload)
+
+    @property
+    def recovered(self) -> int:
+        """Connects by which a stock client was recovered."""
+        return sum(isinstance(record, Connected) and record.recovered for record in self.history)
+
+    def troubles(self) -> list[str]:
+        """What no fault explains."""
+        return [trouble for device in self._devices.values() for trouble in device.troubles]
+
+    def summary(self, ledger: Ledger) -> str:
+        """How much happened, so that a run in which nothing did is not taken for a good one."""
+        assert self._proxy is not None
+        connects = [record for record in self.history if isinstance(record, Connected)]
+        received = [record for record in self.history if isinstance(record, Received)]
+        resets = sum(record.event == "changes:reset" for record in received)
+        resets += sum(record.reset for record in self.history if isinstance(record, Paged))
+        struck = ", ".join(f"{count} {what}" for what, count in sorted(self._proxy.struck.items()))
+        return (
+            f"{len(ledger.entries)} changes, {len(received)} events received, {len(connects)} connects of which "
+            f"{self.recovered} recovered, {resets} resets, {self.server.kills} kills; "
+            f"faults: {struck}"
+        )
+
+    def _told(self, url: str | None) -> None:
+        assert self._proxy is not None
+        self._proxy.upstream = None if url is None else ("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        self._note("the server is down" if url is None else f"the server is up at {url}")
+
+    def _note(self, text: str) -> None:
+        at = round(trio.current_time() - self._began, 3) if self._began else 0.0
+        self.history.add(Note(at, text))
+        self._say(f"{at:8.3f} {text}")

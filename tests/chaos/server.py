@@ -1,0 +1,101 @@
+"""A server that is killed and started again on the same port and the same file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import trio
+
+from tests.serving import ServedProcess, serving
+
+SETTINGS: Mapping[str, str] = {
+    # Half-open connections are to be found within a few seconds; below that, a busy machine looks like one.
+    "DJACTORS_PING_INTERVAL": "2",
+    "DJACTORS_PING_TIMEOUT": "3",
+    "DJACTORS_CONNECT_TIMEOUT": "8",
+    "DJACTORS_UPGRADE_TIMEOUT": "4",
+    # Actors come and go while their users are away.
+    "DJACTORS_PASSIVATE_AFTER": "1",
+    # Small enough that noisy users reach them and long absences are reset; a replay may still take several slices.
+    "DJACTORS_DAILY_LIMIT": "40",
+    "DJACTORS_REPLAY_LIMIT": "250",
+    "DJACTORS_COLLAPSE_BURSTS": "true",
+    # Everybody comes from one address.
+    "DJACTORS_MAX_SOCKETS_PER_USER": "200",
+}
+
+
+LONG_AGO = "2020-01-01T00:00:00.000000Z"
+EXPIRE = """UPDATE notifications SET expires_at = ? WHERE id IN
+    (SELECT id FROM notifications WHERE removed_seq IS NULL ORDER BY id LIMIT ?)"""
+
+
+class KillableServer:
+    """The server of a run. `database` is its file; `told` is called with each new address, and with None at its end."""
+
+    def __init__(self, folder: Path, told: Callable[[str | None], None]) -> None:
+        self.database = folder / "inbox.db"
+        self.kills = 0
+        self._folder = folder
+        self._told = told
+        self._process: ServedProcess | None = None
+        self._up = trio.Event()
+        self._again_after = 0.0
+        self._expiring = 0
+        self._stopping = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve, as often as it is killed, until `stop`.
+
+        Raises:
+            AssertionError: it did not start, or ended by itself.
+        """
+        port = "0"
+        while not self._stopping:
+            async with serving(self._folder, environment={**SETTINGS, "SOCKET_PORT": port}) as server:
+                port = server.url.rsplit(":", 1)[1]
+                self._process = server
+                self._told(server.url)
+                self._up.set()
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                expected = self.kills
+                code = await server.process.wait()
+                if self.kills == expected and not self._stopping:
+                    raise AssertionError(f"the server ended by itself with {code}: {server.errors.read_text()[-2000:]}")
+            await trio.to_thread.run_sync(_expire, self.database, self._expiring)
+            self._expiring = 0
+            await trio.sleep(self._again_after)
+
+    async def kill(self, again_after: float, expiring: int) -> None:
+        """kill -9; it starts again so many seconds later, and finds so many notifications expired."""
+        await self._up.wait()
+        assert self._process is not None
+        self._up = trio.Event()
+        self._again_after, self._expiring = again_after, expiring
+        self.kills += 1
+        self._told(None)
+        self._process.kill()
+
+    async def up(self) -> str:
+        """Its address, once it is up."""
+        await self._up.wait()
+        assert self._process is not None
+        return self._process.url
+
+    async def stop(self) -> None:
+        """Let it end in its own time."""
+        await self._up.wait()
+        assert self._process is not None
+        self._stopping = True
+        await self._process.stop()
+
+
+def _expire(database: Path, count: int) -> None:
+    """Thirty days pass for some: the server's own clock cannot be set from here."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(EXPIRE, (LONG_AGO, count))
+        connection.commit()

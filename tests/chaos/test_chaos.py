@@ -1,0 +1,37 @@
+"""A short run under faults with fifty users: the checker finds nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.chaos.plan import draw
+from tests.chaos.run import run
+from tests.history import report
+
+SEED = 20260127
+SECONDS = 40.0
+KILLS = 10
+
+
+async def test_nothing_is_lost_and_nothing_comes_twice_under_faults(tmp_path: Path) -> None:
+    plan = draw(SEED, seconds=SECONDS, kills=KILLS)
+    (tmp_path / "plan.txt").write_text(str(plan))
+    outcome = await run(plan, tmp_path)
+    advice = f"{report(outcome.findings)}\nplan and history: {tmp_path}; {outcome.summary}"
+    assert outcome.findings == [], advice
+    # A run in which nothing was broken, or nobody was recovered, would show nothing.
+    assert outcome.kills == KILLS
+    assert outcome.recovered > KILLS, advice
+
+
+def test_a_plan_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    assert str(draw(1, seconds=30)) == str(draw(1, seconds=30))
+    assert str(draw(1, seconds=30)) != str(draw(2, seconds=30))
+
+
+def test_a_plan_has_the_kills_users_and_tenants_that_were_asked_for() -> None:
+    plan = draw(1, seconds=30, users=7, tenants=3, kills=4)
+    assert {(device.tenant_id, device.user_id) for device in plan.devices} == {
+        (1 + number % 3, 101 + number) for number in range(7)
+    }
+    assert str(plan).count('"type":"kill"') == 4

@@ -1,0 +1,47 @@
+"""Puts the rules together: a history and a ledger in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.history.device import DeviceJudge
+from tests.history.findings import Finding, report
+from tests.history.ledger import Ledger
+from tests.history.records import Answered, History, Marked, Note, Opened, Sent
+from tests.history.stored import judge_log, judge_stored
+
+__all__ = ["Finding", "judge", "report"]
+
+
+def judge(history: History, ledger: Ledger) -> list[Finding]:
+    """Everything that is wrong, empty if nothing is.
+
+    Raises:
+        ValueError: the history itself is broken: a record of a device that was never opened.
+    """
+    return [*judge_log(ledger), *judge_stored(history, ledger), *_judge_devices(history, ledger)]
+
+
+def _judge_devices(history: History, ledger: Ledger) -> Iterator[Finding]:
+    judges: dict[str, tuple[Opened, DeviceJudge]] = {}
+    markers: dict[tuple[int, int], int] = {}
+    for record in history:
+        match record:
+            case Sent() | Answered() | Note():
+                pass
+            case Marked():
+                markers[record.tenant_id, record.user_id] = record.notification_id
+            case Opened():
+                judges[record.device] = record, DeviceJudge(record, ledger)
+            case _:
+                if record.device not in judges:
+                    raise ValueError(f"{record.device} was never opened")
+                yield from judges[record.device][1].take(record)
+    for opened, device in judges.values():
+        owner = (opened.tenant_id, opened.user_id)
+        marker = None
+        if owner in markers:
+            marker = ledger.view(*owner).brought.get(markers[owner])
+            if marker is None:
+                yield Finding("stored once", device.name, f"notification {markers[owner]} is not in the log")
+        yield from device.finish(marker)

@@ -1,0 +1,286 @@
+"""Judges one device: walks what it received along the log as its user sees it.
+
+Two points move. `_written` is how far the session has come: the last number written to it, which a stock client
+presents when it resumes; `_began` is where that chain of packets began. `_applied` is how far the application has
+come; None while it knows that it must reload. What comes while it reloads is kept, and what the list does not hold is
+applied behind it; what the list holds already still comes over the socket, and is dropped by its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.history.findings import Finding, Rule
+from tests.history.ledger import LOGGED, Entry, Ledger, View
+from tests.history.records import (
+    Commanded,
+    Connected,
+    DeviceRecord,
+    Lost,
+    Opened,
+    Paged,
+    Received,
+    Reloaded,
+)
+
+COUNT = "notification:unread-count"
+RESET = "changes:reset"
+
+
+class DeviceJudge:
+    """Walks along one device's records; each call yields what is wrong."""
+
+    def __init__(self, opened: Opened, ledger: Ledger) -> None:
+        self.name = opened.device
+        self._opened = opened
+        self._ledger = ledger
+        self._view: View = ledger.view(opened.tenant_id, opened.user_id)
+        self._began: int | None = None
+        self._written: int | None = None
+        self._applied: int | None = None
+        self._counted: int | None = None
+        self._kept: str | None = None
+
+    def take(self, record: DeviceRecord) -> Iterator[Finding]:
+        """Judge the next record."""
+        match record:
+            case Connected():
+                yield from self._connected(record)
+            case Received():
+                yield from self._received(record)
+            case Reloaded():
+                yield from self._reloaded(record)
+            case Paged():
+                yield from self._paged(record)
+            case Commanded():
+                yield from self._commanded(record)
+            case Lost() | Opened():
+                pass
+
+    def finish(self, marker: int | None) -> Iterator[Finding]:
+        """The run has ended; `marker` is the number of the user's last notification."""
+        if self._applied is None:
+            yield self._find("applied once", "never loaded its inbox after it had to start anew")
+        elif marker is not None and self._applied < marker:
+            missing = self._view.between(self._applied, marker)
+            yield self._find("applied once", f"ends at {self._applied}, without {_shown(missing)}")
+        if marker is not None and (self._counted is None or self._counted < marker):
+            yield self._find("counts", f"was shown no count at or behind {marker}, its last notification")
+
+    # What happened
+
+    def _connected(self, record: Connected) -> Iterator[Finding]:
+        if self._opened.kind == "recovery":
+            if record.recovered:
+                # Without an event since its pid the client presented no offset; what comes tells where it goes on.
+                self._written = None if self._kept is None else self._seq(self._kept)
+                self._began = None if self._written is None else self._began
+            else:
+                self._began = self._written = self._applied = self._kept = None
+        elif record.since is None:
+            yield self._find("applied once", "connected without `since`: nothing tells where its changes begin")
+        else:
+            yield from self._resume(record.since)
+
+    def _resume(self, since: str) -> Iterator[Finding]:
+        """The application itself said where to go on."""
+        self._began = self._written = self._seq(since)
+        if self._written is None:
+            yield from self._foreign(since)
+        elif self._applied is not None:
+            skipped = self._view.between(self._applied, self._written)
+            if skipped:
+                yield self._find("applied once", f"resumed at {self._written} without {_shown(skipped)}")
+
+    def _received(self, record: Received) -> Iterator[Finding]:
+        seq = None
+        if self._opened.kind == "recovery":
+            if record.offset is None:
+                yield self._find("offsets", f"{record.event} came without an offset")
+                return
+            self._kept = record.offset
+            seq = self._seq(record.offset)
+            if seq is None:
+                yield from self._foreign(record.offset)
+                return
+        elif record.offset is not None:
+            yield self._find("offsets", f"{record.event} came with an offset, which the client had declined")
+        if record.event == RESET:
+            yield from self._reset(record, seq)
+        elif record.event in LOGGED:
+            yield from self._logged(record.event, record.data, seq)
+        else:
+            yield from self._unlogged(record, seq)
+
+    def _reset(self, record: Received, seq: int | None) -> Iterator[Finding]:
+        said = self._seq(record.data["offset"])
+        if said is None:
+            yield from self._foreign(record.data["offset"])
+        elif seq is not None and said != seq:
+            yield self._find("offsets", f"{RESET} names {said} and carries {seq}")
+        self._began = self._written = said
+        self._applied = None
+
+    def _unlogged(self, record: Received, seq: int | None) -> Iterator[Finding]:
+        if seq is not None:
+            if self._written is not None and seq < self._written:
+                yield self._find("offsets", f"{record.event} carries {seq} behind {self._written}")
+            yield from self._check_nothing_skipped(seq, f"{record.event} at {seq}")
+        at = self._written
+        if record.event == COUNT and at is not None:
+            count, expected = record.data["count"], self._view.count_at(at)
+            if count != expected:
+                yield self._find("counts", f"was shown {count} at {at}, where {expected} are unread")
+            self._counted = at
+
+    def _logged(self, event: str, data: Any, seq: int | None) -> Iterator[Finding]:
+        if seq is None:
+            entry, findings = self._recognise(event, data)
+            yield from findings
+            if entry is None:
+                return
+            seq = entry.seq
+        else:
+            entry = self._view.at(seq)
+            if entry is None or (entry.event, entry.data) != (event, data):
+                yield self._stranger(event, data, f"at {seq}", entry)
+            if self._written is not None and seq <= self._written:
+                yield self._find("received once", f"{event} at {seq} came again, or late, behind {self._written}")
+                return
+        yield from self._check_nothing_skipped(seq - 1, f"{event} at {seq}")
+        self._written = seq
+        if self._applied is not None and seq > self._applied:
+            self._applied = seq
+
+    def _check_nothing_skipped(self, until: int, before: str) -> Iterator[Finding]:
+        """Everything up to `until` was written to the session and applied; both are there now."""
+        if self._written is not None:
+            skipped = self._view.between(self._written, until)
+            if skipped:
+                yield self._find("applied once", f"{before} skips {_shown(skipped)}, behind {self._written}")
+        if self._applied is not None:
+            lost = self._view.between(self._applied, until)
+            if lost and (self._written is None or self._applied < self._written):
+                yield self._find("applied once", f"{before} comes while {_shown(lost)} was never applied")
+            self._applied = max(self._applied, until)
+        if self._written is None:
+            self._began = self._written = until
+        else:
+            self._written = max(self._written, until)
+
+    def _recognise(self, event: str, data: Any) -> tuple[Entry | None, list[Finding]]:
+        """Find the change that came without its number: it is the next one, or something is wrong."""
+        if self._written is None:
+            return None, [self._find("applied once", f"{event} came before anything told where it belongs")]
+        following = self._view.after(self._written)
+        if following is not None and (following.event, following.data) == (event, data):
+            return following, []
+        alike = [entry for entry in self._view.entries if (entry.event, entry.data) == (event, data)]
+        later = next((entry for entry in alike if entry.seq > self._written), None)
+        if later is not None:
+            return later, []
+        if alike:
+            text = f"{event} at {alike[-1].seq} came again, or late, behind {self._written}"
+            return None, [self._find("received once", text)]
+        return None, [self._stranger(event, data, f"behind {self._written}", following)]
+
+    def _reloaded(self, record: Reloaded) -> Iterator[Finding]:
+        at = self._seq(record.offset)
+        if at is None:
+            yield from self._foreign(record.offset)
+            return
+        inbox = self._view.inbox_at(at)
+        expected = inbox if record.complete else inbox[: len(record.items)]
+        if [tuple(item) for item in record.items] != expected:
+            theirs = {id_ for id_, _ in record.items} - self._view.brought.keys()
+            if theirs:
+                yield self._find("isolation", f"its list has notifications of others: {sorted(theirs)}")
+            else:
+                odd = sorted(set(map(tuple, record.items)) ^ set(expected))
+                yield self._find("applied once", f"its list at {at} differs from the inbox then in {odd[:10]}")
+        if record.unread != self._view.count_at(at):
+            yield self._find("counts", f"its list said {record.unread} at {at}, not {self._view.count_at(at)}")
+        if self._opened.kind == "polling":
+            self._counted = at
+        if self._began is not None and self._written is not None:
+            between = self._view.between(at, self._began)
+            if between:
+                yield self._find("applied once", f"its list ends at {at}, without {_shown(between)}")
+            at = max(at, self._written)
+        self._applied = at if self._applied is None else max(at, self._applied)
+
+    def _paged(self, record: Paged) -> Iterator[Finding]:
+        until = self._seq(record.offset)
+        if until is None:
+            yield from self._foreign(record.offset)
+            return
+        if record.reset:
+            self._applied = None
+            return
+        yield from self._resume(record.since)
+        for item in record.items:
+            seq = self._seq(item["offset"])
+            if seq is None:
+                yield from self._foreign(item["offset"])
+            else:
+                yield from self._logged(item["event"], item["data"], seq)
+        if self._written is not None and until < self._written:
+            yield self._find("offsets", f"a page ends at {until}, behind its last change at {self._written}")
+        yield from self._check_nothing_skipped(until, f"a page's end at {until}")
+
+    def _commanded(self, record: Commanded) -> Iterator[Finding]:
+        what = record.verb if record.notification_id is None else f"{record.verb} {record.notification_id}"
+        row = None if record.notification_id is None else self._ledger.notifications.get(record.notification_id)
+        if row is not None and (row.tenant_id, row.user_id) != (self._opened.tenant_id, self._opened.user_id):
+            yield self._find("isolation", f"{what}: was answered for another user's notification")
+            return
+        if record.code is not None:
+            if record.code == "not_found" and row is not None and row.removed_seq is None:
+                yield self._find("commands", f"{what}: was not found, but is in the inbox")
+            return
+        if record.verb == "delete" and (row is None or row.removed_seq is None):
+            yield self._find("commands", f"{what}: was acknowledged, but it is still in the inbox")
+        if record.verb == "read" and (row is None or row.read_seq is None):
+            yield self._find("commands", f"{what}: was acknowledged, but it was never read")
+        after = None if record.after is None else self._seq(record.after)
+        if after is not None and record.count not in self._view.counts_from(after):
+            yield self._find("counts", f"{what}: was answered {record.count}, which no moment since {after} had")
+        if record.verb == "read-all" and record.count != 0:
+            yield self._find("counts", f"{what}: left {record.count} unread")
+
+    # Words
+
+    def _seq(self, offset: str) -> int | None:
+        epoch, _, number = offset.rpartition(".")
+        return int(number) if epoch == self._ledger.epoch and number.isdecimal() else None
+
+    def _foreign(self, offset: str) -> Iterator[Finding]:
+        yield self._find("offsets", f"was given {offset}, which is no offset of {self._ledger.epoch}")
+
+    def _stranger(self, event: str, data: Any, where: str, expected: Entry | None) -> Finding:
+        owners = self._ledger.with_content(event, data)
+        if owners and all(not self._is_mine(entry) for entry in owners):
+            return self._find("isolation", f"{event} {where} is of {_owner(owners[0])}: {data}")
+        if event == "notification:new" and data.get("id") not in self._view.brought:
+            row = self._ledger.notifications.get(data.get("id"))
+            if row is not None and row.user_id != self._opened.user_id:
+                return self._find("isolation", f"{event} {where} is of user {row.user_id}: {data}")
+        told = "nothing" if expected is None else f"{expected.event} {expected.data}"
+        return self._find("applied once", f"{event} {where} is {data}; the log has {told}")
+
+    def _is_mine(self, entry: Entry) -> bool:
+        return entry.tenant_id == self._opened.tenant_id and entry.user_id in (None, self._opened.user_id)
+
+    def _find(self, rule: Rule, text: str) -> Finding:
+        return Finding(rule, f"{self.name} (user {self._opened.user_id})", text)
+
+
+def _owner(entry: Entry) -> str:
+    return f"tenant {entry.tenant_id}" if entry.user_id is None else f"user {entry.user_id}"
+
+
+def _shown(entries: list[Entry]) -> str:
+    """Numbers of changes, the first few."""
+    shown = ", ".join(f"{entry.seq} {entry.event}" for entry in entries[:5])
+    return shown if len(entries) <= 5 else f"{shown} and {len(entries) - 5} more"

@@ -1,0 +1,239 @@
+"""What a server's database holds after a run: the log, inboxes, stored answers, and a model made of the log alone.
+
+Reads the tables by SQL of its own and stays clear of the server's code.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+EVENTS = {
+    "new": "notification:new",
+    "read": "notification:read",
+    "deleted": "notification:deleted",
+    "job_assigned": "job:assigned",
+    "approval_changed": "approval:status-changed",
+    "job_updated": "job:updated",
+}
+LOGGED = frozenset(EVENTS.values())
+"""The events that have sequence numbers of their own."""
+
+SELECT_LOG = """SELECT c.tenant_id, c.seq, c.user_id, c.kind, c.data, n.id, n.type, n.priority, n.title, n.message,
+    n.data, n.created_at, n.replaces FROM changes c LEFT JOIN notifications n ON n.id = c.notification_id
+    ORDER BY c.tenant_id, c.seq"""
+SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, event_id, type, title, seq, read_seq, removed_seq
+    FROM notifications"""
+SELECT_EVENTS = "SELECT id, tenant_id, idempotency_key, answer FROM domain_events"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One logged change; `user_id` None means everyone in the tenant."""
+
+    tenant_id: int
+    seq: int
+    user_id: int | None
+    event: str
+    data: Any
+
+
+class StoredNotification(msgspec.Struct, frozen=True):
+    """A row of an inbox and the changes that brought, read and took it."""
+
+    id: int
+    tenant_id: int
+    user_id: int
+    event_id: int | None
+    type: str
+    title: str
+    seq: int
+    read_seq: int | None = None
+    removed_seq: int | None = None
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """An accepted domain event, and the answer that was kept with it."""
+
+    id: int
+    tenant_id: int
+    key: str | None
+    answer: Any
+
+
+class View:
+    """The log as one user sees it, and the user's inbox at every sequence number."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = list(entries)
+        self._seqs = [entry.seq for entry in self.entries]
+        self._by_seq = {entry.seq: entry for entry in self.entries}
+
+    def at(self, seq: int) -> Entry | None:
+        """The change of this number, None if it is not the user's to see."""
+        return self._by_seq.get(seq)
+
+    def after(self, seq: int) -> Entry | None:
+        """The first change behind `seq`."""
+        place = bisect_right(self._seqs, seq)
+        return self.entries[place] if place < len(self.entries) else None
+
+    def between(self, after: int, until: int) -> list[Entry]:
+        """The changes behind `after` up to and with `until`."""
+        return self.entries[bisect_right(self._seqs, after) : bisect_right(self._seqs, until)]
+
+    @cached_property
+    def _counts(self) -> list[int]:
+        inbox: dict[int, bool] = {}
+        unread = 0
+        counts = [0]
+        for entry in self.entries:
+            unread += _apply(inbox, entry)
+            counts.append(unread)
+        return counts
+
+    def count_at(self, seq: int) -> int:
+        """Unread notifications right after the change of this number."""
+        return self._counts[bisect_right(self._seqs, seq)]
+
+    def counts_from(self, seq: int) -> set[int]:
+        """Every count that there was at `seq` or later."""
+        return set(self._counts[bisect_right(self._seqs, seq) :])
+
+    def inbox_at(self, seq: int) -> list[tuple[int, bool]]:
+        """The inbox right after the change of this number, newest first: ids, and whether each is read."""
+        inbox: dict[int, bool] = {}
+        for entry in self.between(-1, seq):
+            _apply(inbox, entry)
+        return sorted(inbox.items(), reverse=True)
+
+    @cached_property
+    def brought(self) -> dict[int, int]:
+        """Notification ids and the numbers of the changes that brought them."""
+        return {entry.data["id"]: entry.seq for entry in self.entries if entry.event == "notification:new"}
+
+
+def _apply(inbox: dict[int, bool], entry: Entry) -> int:
+    """Take a change into an inbox of id and read; by how much the unread count changes."""
+    data = entry.data
+    if entry.event == "notification:new":
+        inbox[data["id"]] = False
+        return 1
+    if entry.event == "notification:read":
+        ids = list(inbox) if data.get("all") else data["notificationIds"]
+        fresh = [id_ for id_ in ids if inbox.get(id_) is False]
+        inbox.update(dict.fromkeys(fresh, True))
+        return -len(fresh)
+    if entry.event == "notification:deleted":
+        return -sum(inbox.pop(id_, True) is False for id_ in data["notificationIds"])
+    return 0
+
+
+class Ledger:
+    """A database's content.
+
+    Args:
+        epoch: the database's mark, the first part of every offset.
+        entries: the log, in order within each tenant.
+        notifications: the inboxes' rows, removed ones too.
+        events: accepted domain events.
+        unread: the stored unread count of each (tenant, user).
+        last: each tenant's newest sequence number.
+        oldest: each tenant's number up to which the log was purged.
+    """
+
+    def __init__(
+        self,
+        epoch: str,
+        entries: Iterable[Entry],
+        notifications: Iterable[StoredNotification] = (),
+        events: Iterable[StoredEvent] = (),
+        unread: dict[tuple[int, int], int] | None = None,
+        last: dict[int, int] | None = None,
+        oldest: dict[int, int] | None = None,
+    ) -> None:
+        self.epoch = epoch
+        self.entries = list(entries)
+        self.notifications = {row.id: row for row in notifications}
+        self.events = list(events)
+        self.unread = unread or {}
+        self.last = last or {}
+        self.oldest = oldest or {}
+        self._views: dict[tuple[int, int], View] = {}
+
+    def view(self, tenant_id: int, user_id: int) -> View:
+        """The log as this user sees it."""
+        view = self._views.get((tenant_id, user_id))
+        if view is None:
+            view = View(entry for entry in self.by_tenant[tenant_id] if entry.user_id in (None, user_id))
+            self._views[tenant_id, user_id] = view
+        return view
+
+    @cached_property
+    def by_tenant(self) -> dict[int, list[Entry]]:
+        """The log of each tenant."""
+        logs: dict[int, list[Entry]] = defaultdict(list)
+        for entry in self.entries:
+            logs[entry.tenant_id].append(entry)
+        return logs
+
+    @cached_property
+    def _owners(self) -> dict[tuple[str, str], list[Entry]]:
+        owners: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+        for entry in self.entries:
+            owners[entry.event, _text(entry.data)].append(entry)
+        return owners
+
+    def with_content(self, event: str, data: Any) -> list[Entry]:
+        """Every change of any tenant and user that looks like this."""
+        return self._owners.get((event, _text(data)), [])
+
+    @classmethod
+    def read(cls, path: Path) -> Ledger:
+        """Read a database that no server is writing to."""
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA query_only = 1")
+            return cls(
+                epoch=connection.execute("SELECT epoch FROM meta").fetchone()[0],
+                entries=[_entry(row) for row in connection.execute(SELECT_LOG)],
+                notifications=[StoredNotification(*row) for row in connection.execute(SELECT_NOTIFICATIONS)],
+                events=[
+                    StoredEvent(id_, tenant_id, key, None if answer is None else json.loads(answer))
+                    for id_, tenant_id, key, answer in connection.execute(SELECT_EVENTS)
+                ],
+                unread={
+                    (tenant_id, user_id): count
+                    for tenant_id, user_id, count in connection.execute("SELECT tenant_id, id, unread_count FROM users")
+                },
+                last=dict(connection.execute("SELECT id, last_seq FROM tenants").fetchall()),
+                oldest=dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall()),
+            )
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    tenant_id, seq, user_id, kind, stored, id_, type_, priority, title, message, data, created_at, replaces = row
+    if kind != "new":
+        return Entry(tenant_id, seq, user_id, EVENTS[kind], json.loads(stored))
+    notification = {
+        "id": id_,
+        "type": type_,
+        "priority": priority,
+        "title": title,
+        "message": message,
+        "data": None if data is None else json.loads(data),
+        "createdAt": created_at,
+        **({} if replaces is None else {"replaces": replaces}),
+    }
+    return Entry(tenant_id, seq, user_id, EVENTS[kind], notification)
+
+
+def _text(data: Any) -> str:
+    return json.dumps(data, sort_keys=True)

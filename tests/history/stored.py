@@ -1,0 +1,136 @@
+"""Judges what is stored: every acknowledged event once, and a log that tells the same story as the rows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from tests.history.findings import Finding
+from tests.history.ledger import Ledger, StoredEvent
+from tests.history.records import Answered, History, Sent
+
+REPEATED, CREATED = 200, 201
+
+
+def judge_stored(history: History, ledger: Ledger) -> Iterator[Finding]:
+    """Rule "stored once": acknowledged is a subset of stored, once each, and nothing else is stored."""
+    stored: dict[tuple[int, str], list[StoredEvent]] = defaultdict(list)
+    for event in ledger.events:
+        if event.key is not None:
+            stored[event.tenant_id, event.key].append(event)
+    sent: dict[tuple[int, str], Sent] = {}
+    answers: dict[tuple[int, str], list[Answered]] = defaultdict(list)
+    for record in history:
+        if isinstance(record, Sent):
+            sent[record.tenant_id, record.key] = record
+        elif isinstance(record, Answered):
+            answers[record.tenant_id, record.key].append(record)
+    for key, given in answers.items():
+        yield from _judge_key(ledger, sent.get(key), given, stored[key])
+    for key, events in stored.items():
+        if key not in sent and events:
+            yield Finding("stored once", key[1], "is stored, but nobody sent it")
+        if len(events) > 1 and key not in answers:
+            yield Finding("stored once", key[1], f"is stored {len(events)} times")
+
+
+def _judge_key(
+    ledger: Ledger, sent: Sent | None, given: list[Answered], stored: list[StoredEvent]
+) -> Iterator[Finding]:
+    key = given[0].key
+    accepted = [answer for answer in given if answer.status in (CREATED, REPEATED)]
+    if not accepted:
+        # What was refused is not there; 5xx and 429 promise nothing either way.
+        refusals = sorted({answer.status for answer in given if 400 <= answer.status < 500 and answer.status != 429})
+        if refusals and stored:
+            yield Finding("stored once", key, f"was answered {refusals} and is stored all the same")
+        return
+    if len(stored) != 1:
+        yield Finding("stored once", key, f"was acknowledged and is stored {len(stored)} times")
+        return
+    if sum(answer.status == CREATED for answer in accepted) > 1:
+        yield Finding("stored once", key, "was answered 201 more than once")
+    for answer in accepted:
+        if answer.body != stored[0].answer:
+            yield Finding("stored once", key, f"was answered {answer.body}, stored with it is {stored[0].answer}")
+    yield from _judge_notifications(ledger, sent, accepted[0], stored[0])
+
+
+def _judge_notifications(ledger: Ledger, sent: Sent | None, answer: Answered, event: StoredEvent) -> Iterator[Finding]:
+    named = {entry["id"]: entry for entry in answer.body.get("notifications", [])}
+    rows = {row.id: row for row in ledger.notifications.values() if row.event_id == event.id}
+    if named.keys() != rows.keys():
+        yield Finding(
+            "stored once", answer.key, f"the answer names the notifications {sorted(named)}, stored are {sorted(rows)}"
+        )
+    for id_, entry in named.items():
+        row = rows.get(id_)
+        if row is None:
+            continue
+        said = (entry["userId"], entry["type"], answer.tenant_id)
+        if said != (row.user_id, row.type, row.tenant_id):
+            yield Finding("stored once", answer.key, f"notification {id_} was answered as {said}, stored is {row}")
+        if sent is not None and sent.event.get("type") == "notification.requested":
+            wanted = (sent.event["userId"], sent.event["notificationType"], sent.event["title"])
+            if wanted != (row.user_id, row.type, row.title):
+                yield Finding("stored once", answer.key, f"asked for {wanted}, stored is {row}")
+
+
+def judge_log(ledger: Ledger) -> Iterator[Finding]:
+    """Rule "log": numbers without a gap, each row's stamps as in the log, counts equal to the rows that are unread."""
+    for tenant_id, last in ledger.last.items():
+        who = f"tenant {tenant_id}"
+        numbers = [entry.seq for entry in ledger.by_tenant[tenant_id]]
+        expected = list(range(ledger.oldest.get(tenant_id, 0) + 1, last + 1))
+        if numbers != expected:
+            odd = sorted((Counter(numbers) - Counter(expected)) + (Counter(expected) - Counter(numbers)))
+            yield Finding("log", who, f"the log has gaps, repeats or strays at {odd[:10]}")
+    stamps = _stamps(ledger)
+    for row in ledger.notifications.values():
+        brought, read, removed = stamps.pop((row.tenant_id, row.user_id, row.id), (None, None, None))
+        if (row.seq, row.read_seq, row.removed_seq) != (brought, read, removed) and not _purged(ledger, row.tenant_id):
+            yield Finding(
+                "log",
+                f"notification {row.id}",
+                f"its row says {(row.seq, row.read_seq, row.removed_seq)}, the log {(brought, read, removed)}",
+            )
+    for tenant_id, user_id, id_ in stamps:
+        if not _purged(ledger, tenant_id):
+            yield Finding("log", f"notification {id_}", f"is in the log of user {user_id}, but has no row there")
+    for (tenant_id, user_id), unread in ledger.unread.items():
+        rows = sum(
+            row.read_seq is None and row.removed_seq is None
+            for row in ledger.notifications.values()
+            if (row.tenant_id, row.user_id) == (tenant_id, user_id)
+        )
+        if rows != unread:
+            yield Finding("counts", f"user {user_id}", f"the stored count is {unread}, unread rows are {rows}")
+
+
+def _purged(ledger: Ledger, tenant_id: int) -> bool:
+    return ledger.oldest.get(tenant_id, 0) > 0
+
+
+def _stamps(ledger: Ledger) -> dict[tuple[int, int, int], tuple[int | None, int | None, int | None]]:
+    """What the log says of each notification: the numbers that brought, read and took it."""
+    stamps: dict[tuple[int, int, int], tuple[int | None, int | None, int | None]] = {}
+    inboxes: dict[tuple[int, int], dict[int, None]] = defaultdict(dict)
+    for entry in ledger.entries:
+        if entry.user_id is None:
+            continue
+        owner = (entry.tenant_id, entry.user_id)
+        if entry.event == "notification:new":
+            id_ = entry.data["id"]
+            # A second one of the same id would show as a stamp that differs from the row's.
+            stamps[*owner, id_] = (entry.seq, None, None)
+            inboxes[owner][id_] = None
+        elif entry.event == "notification:read":
+            for id_ in list(inboxes[owner]) if entry.data.get("all") else entry.data["notificationIds"]:
+                brought, read, removed = stamps.get((*owner, id_), (None, None, None))
+                stamps[*owner, id_] = (brought, entry.seq if read is None else read, removed)
+        elif entry.event == "notification:deleted":
+            for id_ in entry.data["notificationIds"]:
+                brought, read, removed = stamps.get((*owner, id_), (None, None, None))
+                stamps[*owner, id_] = (brought, read, entry.seq if removed is None else removed)
+                inboxes[owner].pop(id_, None)
+    return stamps

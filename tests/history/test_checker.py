@@ -1,0 +1,399 @@
+"""The checker finds nothing in a good history, and each kind of fault in a bad one, under its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.history import History, judge, report
+from tests.history.ledger import Entry, StoredEvent
+from tests.history.records import Answered, Commanded, Connected, Opened, Paged, Received, Record, Reloaded, Sent
+from tests.history.story import (
+    ADA,
+    BOB,
+    CAROL,
+    COUNT,
+    ENTRIES,
+    EVENTS,
+    MARKER,
+    NEW,
+    READ,
+    RESET,
+    ROWS,
+    UPDATED,
+    answer,
+    at,
+    counted,
+    ledger,
+    new,
+    polling_device,
+    publishing,
+    received,
+    since_device,
+    stock_device,
+    story,
+)
+
+Change = Callable[[list[Record]], None]
+
+
+def findings(history: History, **stored: object) -> list[tuple[str, str]]:
+    return [(finding.rule, finding.text) for finding in judge(history, ledger(**stored))]  # type: ignore[arg-type]
+
+
+def assert_found(history: History, rule: str, text: str, **stored: object) -> None:
+    found = findings(history, **stored)
+    assert any(rule == its_rule and text in its_text for its_rule, its_text in found), found
+
+
+def changed(device: Callable[[], list[Record]], change: Change) -> History:
+    """The story of one device, told differently."""
+
+    def told() -> list[Record]:
+        records = device()
+        change(records)
+        return records
+
+    return story(told)
+
+
+def without(*places: int) -> Change:
+    def change(records: list[Record]) -> None:
+        for place in sorted(places, reverse=True):
+            del records[place]
+
+    return change
+
+
+def with_(place: int, *records_: Record) -> Change:
+    def change(records: list[Record]) -> None:
+        records[place:place] = records_
+
+    return change
+
+
+def instead(place: int, record: Record) -> Change:
+    def change(records: list[Record]) -> None:
+        records[place] = record
+
+    return change
+
+
+def test_a_good_history_has_no_findings() -> None:
+    assert findings(story()) == []
+
+
+def test_a_history_survives_its_file(tmp_path: Path) -> None:
+    story().save(tmp_path / "history.jsonl")
+    assert History.load(tmp_path / "history.jsonl").records == story().records
+
+
+def test_a_report_names_rule_and_device() -> None:
+    text = report(judge(changed(stock_device, without(8)), ledger()))
+    assert "[applied once] js (user 1): " in text
+
+
+def test_a_record_of_a_device_that_was_never_opened_is_a_broken_history() -> None:
+    with pytest.raises(ValueError, match="never opened"):
+        findings(changed(stock_device, without(0)))
+
+
+class TestStoredOnce:
+    def test_an_acknowledged_event_is_missing(self) -> None:
+        assert_found(story(), "stored once", "acknowledged and is stored 0 times", events=EVENTS[1:])
+
+    def test_an_acknowledged_event_is_stored_twice(self) -> None:
+        twice = [*EVENTS, msgspec.structs.replace(EVENTS[0], id=199)]
+        assert_found(story(), "stored once", "acknowledged and is stored 2 times", events=twice)
+
+    def test_an_event_that_nobody_heard_back_of_is_stored_twice(self) -> None:
+        history = story()
+        history.add(Sent(1, "key-x", {"type": "job.created"}))
+        lost = [StoredEvent(id_, 1, "key-x", {}) for id_ in (190, 191)]
+        assert findings(history, events=[*EVENTS, lost[0]]) == []
+        assert_found(history, "stored once", "is stored 2 times", events=[*EVENTS, *lost])
+
+    def test_an_event_is_stored_that_nobody_sent(self) -> None:
+        strange = [*EVENTS, StoredEvent(199, 1, "key-99", {})]
+        assert_found(story(), "stored once", "nobody sent it", events=strange)
+
+    def test_a_retry_gets_another_answer(self) -> None:
+        history = story()
+        history.add(Answered(1, "key-11", 200, EVENTS[0].answer))
+        assert findings(history) == []
+        history.add(Answered(1, "key-11", 200, answer(11, ADA, 999)))
+        assert_found(history, "stored once", "stored with it is")
+
+    def test_a_retry_is_taken_for_a_new_event(self) -> None:
+        history = story()
+        history.add(Answered(1, "key-11", 201, EVENTS[0].answer))
+        assert_found(history, "stored once", "201 more than once")
+
+    def test_a_refused_event_is_stored(self) -> None:
+        history = story()
+        history.add(Sent(1, "key-x", {}))
+        history.add(Answered(1, "key-x", 409, {"error": {}}))
+        assert findings(history) == []
+        assert_found(history, "stored once", "answered [409]", events=[*EVENTS, StoredEvent(190, 1, "key-x", {})])
+
+    def test_an_answer_names_a_notification_that_is_not_there(self) -> None:
+        assert_found(story(), "stored once", "names the notifications [11], stored are []", rows=ROWS[1:])
+
+    def test_a_notification_went_to_somebody_else(self) -> None:
+        rows = [msgspec.structs.replace(ROWS[0], user_id=BOB), *ROWS[1:]]
+        assert_found(story(), "stored once", "was answered as", rows=rows)
+
+    def test_a_notification_says_something_else_than_was_asked_for(self) -> None:
+        rows = [msgspec.structs.replace(ROWS[0], title="another"), *ROWS[1:]]
+        assert_found(story(), "stored once", "asked for", rows=rows)
+
+    def test_the_marker_was_never_stored(self) -> None:
+        entries = [*ENTRIES[:6], Entry(1, 7, ADA, NEW, new(99)), ENTRIES[7]]
+        assert_found(story(), "stored once", f"notification {MARKER} is not in the log", entries=entries)
+
+
+class TestLog:
+    def test_a_number_is_missing(self) -> None:
+        assert_found(story(), "log", "gaps, repeats or strays at [3]", entries=ENTRIES[:2] + ENTRIES[3:])
+
+    def test_a_number_is_there_twice(self) -> None:
+        assert_found(story(), "log", "gaps, repeats or strays at [3]", entries=[*ENTRIES[:3], *ENTRIES[2:]])
+
+    def test_a_row_tells_another_story_than_the_log(self) -> None:
+        rows = [msgspec.structs.replace(ROWS[0], read_seq=None), *ROWS[1:]]
+        assert_found(story(), "log", "its row says (1, None, None), the log (1, 5, None)", rows=rows)
+
+    def test_the_log_brings_a_notification_that_has_no_row(self) -> None:
+        assert_found(story(), "log", "has no row", rows=ROWS[1:])
+
+    def test_read_all_reads_what_is_in_the_inbox(self) -> None:
+        entries = [*ENTRIES[:4], Entry(1, 5, ADA, READ, {"all": True}), *ENTRIES[5:]]
+        rows = [ROWS[0], ROWS[1], msgspec.structs.replace(ROWS[2], read_seq=5), *ROWS[3:]]
+        assert findings(History(publishing()), entries=entries, rows=rows) == []
+        assert_found(History(publishing()), "log", "its row says", entries=entries)
+
+    def test_the_stored_count_is_not_that_of_the_rows(self) -> None:
+        unread = {(1, ADA): 2}
+        assert_found(story(), "counts", "the stored count is 2, unread rows are 1", unread=unread)
+
+
+class TestAppliedOnce:
+    @pytest.mark.parametrize("place", [4, 6, 8, 9], ids=["live", "before the cut", "recovered", "recovered later"])
+    def test_a_change_is_skipped(self, place: int) -> None:
+        assert_found(changed(stock_device, without(place)), "applied once", "skips")
+
+    def test_a_change_is_skipped_without_offsets(self) -> None:
+        assert_found(changed(since_device, without(8)), "applied once", "skips 4 notification:new")
+
+    def test_a_change_is_skipped_by_a_page(self) -> None:
+        def change(records: list[Record]) -> None:
+            page = records[3]
+            assert isinstance(page, Paged)
+            records[3] = msgspec.structs.replace(page, items=page.items[:1] + page.items[2:])
+
+        assert_found(changed(polling_device, change), "applied once", "skips 5 notification:read")
+
+    def test_a_page_ends_behind_what_it_left_out(self) -> None:
+        def change(records: list[Record]) -> None:
+            page = records[3]
+            assert isinstance(page, Paged)
+            records[3] = msgspec.structs.replace(page, items=page.items[:-1])
+
+        assert_found(changed(polling_device, change), "applied once", "a page's end at 7 skips 7")
+
+    def test_the_end_is_missing(self) -> None:
+        assert_found(changed(stock_device, without(13, 14)), "applied once", "ends at 6, without 7")
+
+    def test_a_tenants_change_did_not_reach_somebody(self) -> None:
+        assert_found(changed(stock_device, without(6)), "applied once", f"skips 3 {UPDATED}")
+
+    def test_a_change_says_something_else_than_the_log(self) -> None:
+        odd = Received("js", NEW, new(13) | {"title": "odd"}, at(4))
+        assert_found(changed(stock_device, instead(8, odd)), "applied once", "the log has")
+
+    def test_a_change_is_made_up(self) -> None:
+        made_up = Received("py", NEW, new(99))
+        assert_found(changed(since_device, with_(5, made_up)), "applied once", "the log has")
+
+    def test_an_unrecovered_client_never_reloads(self) -> None:
+        assert_found(changed(stock_device, instead(7, Connected("js"))), "applied once", "never loaded its inbox")
+
+    def test_a_client_that_was_reset_never_reloads(self) -> None:
+        reset = Received("js", RESET, {"offset": at(3)}, at(3))
+        assert_found(changed(stock_device, with_(8, reset)), "applied once", "never loaded its inbox")
+
+    def test_a_client_that_was_reset_and_reloads_is_fine(self) -> None:
+        reset = Received("js", RESET, {"offset": at(5)}, at(5))
+        reloaded = Reloaded("js", at(5), 1, [(13, False), (11, True)], True)
+
+        def change(records: list[Record]) -> None:
+            records[7:10] = [Connected("js"), reset, reloaded]
+
+        assert findings(changed(stock_device, change)) == []
+
+    def test_what_comes_while_the_list_is_loaded_is_applied_behind_it(self) -> None:
+        """The list is of an earlier moment than what has come meanwhile."""
+
+        def change(records: list[Record]) -> None:
+            records.append(records.pop(3))
+
+        assert findings(changed(stock_device, change)) == []
+
+    def test_a_list_ends_before_the_changes_begin(self) -> None:
+        def change(records: list[Record]) -> None:
+            records[7:10] = [Connected("js"), counted(1, 5), Reloaded("js", at(1), 1, [(11, False)], True)]
+
+        assert_found(changed(stock_device, change), "applied once", "its list ends at 1, without 3")
+
+    def test_a_list_differs_from_the_inbox_of_its_moment(self) -> None:
+        odd = Reloaded("http", at(7), 1, [(MARKER, False), (11, False)], True)
+        assert_found(changed(polling_device, instead(4, odd)), "applied once", "its list at 7 differs")
+
+    def test_a_page_of_a_longer_list_is_its_beginning(self) -> None:
+        page = Reloaded("http", at(7), 1, [(MARKER, False)], complete=False)
+        assert findings(changed(polling_device, instead(4, page))) == []
+        cut = msgspec.structs.replace(page, complete=True)
+        assert_found(changed(polling_device, instead(4, cut)), "applied once", "its list at 7 differs")
+
+    def test_a_client_without_offsets_connects_without_since(self) -> None:
+        history = changed(since_device, instead(2, Connected("py")))
+        assert_found(history, "applied once", "without `since`")
+
+    def test_a_client_resumes_behind_what_it_has(self) -> None:
+        assert_found(changed(since_device, instead(6, Connected("py", since=at(5)))), "applied once", "resumed at 5")
+
+    def test_a_client_that_recovers_with_its_pid_alone_goes_on_behind_its_list(self) -> None:
+        """It was cut off between the answer to its CONNECT and the first event."""
+
+        def told() -> list[Record]:
+            return [
+                Opened("js", 1, ADA, "recovery"),
+                Connected("js"),
+                Reloaded("js", at(1), 1, [(11, False)], True),
+                Connected("js", recovered=True),
+                *(received(seq) for seq in (3, 4, 5, 6, 7)),
+                counted(1, 7),
+            ]
+
+        assert findings(story(told)) == []
+        assert_found(changed(told, without(4)), "applied once", "was never applied")
+
+
+class TestReceivedOnce:
+    def test_a_recovered_client_is_given_what_it_has(self) -> None:
+        assert_found(changed(stock_device, with_(8, received(3))), "received once", "at 3 came again")
+
+    def test_a_change_comes_twice_on_one_connection(self) -> None:
+        assert_found(changed(stock_device, with_(9, received(4))), "received once", "at 4 came again")
+
+    def test_changes_come_out_of_order(self) -> None:
+        def change(records: list[Record]) -> None:
+            records[8], records[9] = records[9], records[8]
+
+        assert_found(changed(stock_device, change), "received once", "at 4 came again, or late, behind 5")
+
+    def test_a_change_comes_twice_without_offsets(self) -> None:
+        twice = received(3, device="py", numbered=False)
+        assert_found(changed(since_device, with_(5, twice)), "received once", "at 3 came again")
+
+    def test_what_a_client_resumes_behind_is_dropped_by_it(self) -> None:
+        """Its own point lies behind what it has had since; it is given that once more, and knows it."""
+        assert findings(story(since_device)) == []
+
+
+class TestOffsets:
+    def test_a_count_carries_an_offset_behind_the_last_one(self) -> None:
+        assert_found(changed(stock_device, with_(9, counted(1, 3))), "offsets", "carries 3 behind 4")
+
+    def test_a_count_carries_an_offset_that_skips_a_change(self) -> None:
+        """A client that lost its connection now would resume behind a change that it never had."""
+        assert_found(changed(stock_device, with_(8, counted(2, 4))), "applied once", "skips 4")
+
+    def test_an_event_has_no_offset(self) -> None:
+        assert_found(changed(stock_device, instead(5, counted(1, 1, numbered=False))), "offsets", "without an offset")
+
+    def test_a_client_that_declined_offsets_is_given_one(self) -> None:
+        assert_found(changed(since_device, instead(3, counted(1, 1, device="py"))), "offsets", "declined")
+
+    def test_an_offset_is_of_another_database(self) -> None:
+        foreign = Received("js", COUNT, {"count": 1}, at(1, "zzzzzzzzzzzz"))
+        assert_found(changed(stock_device, instead(5, foreign)), "offsets", "no offset of")
+
+    def test_a_reset_contradicts_itself(self) -> None:
+        reset = Received("js", RESET, {"offset": at(3)}, at(4))
+        assert_found(changed(stock_device, with_(8, reset)), "offsets", "names 3 and carries 4")
+
+
+class TestCounts:
+    def test_a_wrong_count_is_shown(self) -> None:
+        assert_found(
+            changed(stock_device, instead(10, counted(2, 5))), "counts", "was shown 2 at 5, where 1 are unread"
+        )
+
+    def test_a_wrong_count_is_shown_without_offsets(self) -> None:
+        wrong = counted(3, 7, device="py", numbered=False)
+        assert_found(changed(since_device, instead(12, wrong)), "counts", "was shown 3 at 7")
+
+    def test_the_last_count_is_missing(self) -> None:
+        assert_found(changed(stock_device, without(14)), "counts", "no count at or behind 7")
+
+    def test_a_list_says_a_wrong_count(self) -> None:
+        odd = Reloaded("http", at(7), 4, [(MARKER, False), (11, True)], True)
+        assert_found(changed(polling_device, instead(4, odd)), "counts", "its list said 4 at 7")
+
+    def test_an_expiry_lowers_the_count_once_for_all_that_went(self) -> None:
+        """It is one change of several notifications; those that were read do not count."""
+        entries = [*ENTRIES[:5], Entry(1, 6, ADA, "notification:deleted", {"notificationIds": [11, 13]}), *ENTRIES[6:]]
+        view = ledger(entries=entries).view(1, ADA)
+        assert [view.count_at(seq) for seq in range(8)] == [0, 1, 1, 1, 2, 1, 0, 1]
+
+    def test_an_answer_has_a_count_that_never_was(self) -> None:
+        good = Commanded("js", "read", 11, count=1, after=at(4))
+        assert findings(changed(stock_device, with_(9, good))) == []
+        bad = msgspec.structs.replace(good, count=2, after=at(5))
+        assert_found(changed(stock_device, with_(9, bad)), "counts", "was answered 2, which no moment")
+
+    def test_reading_all_leaves_something_unread(self) -> None:
+        assert_found(changed(stock_device, with_(9, Commanded("js", "read-all", count=1))), "counts", "left 1 unread")
+
+
+class TestIsolation:
+    def test_a_user_is_given_what_is_anothers(self) -> None:
+        bobs = Received("js", NEW, new(12), at(2))
+        assert_found(changed(stock_device, with_(6, bobs)), "isolation", "is of user 2")
+
+    def test_a_user_is_given_what_is_anothers_without_offsets(self) -> None:
+        carols = Received("py", NEW, new(21))
+        assert_found(changed(since_device, with_(5, carols)), "isolation", f"is of user {CAROL}")
+
+    def test_a_tenants_change_reaches_another_tenant(self) -> None:
+        entries = [*ENTRIES, Entry(2, 2, None, UPDATED, {"job": {"id": 9}})]
+        stray = Received("js", UPDATED, {"job": {"id": 9}}, at(2))
+        assert_found(changed(stock_device, with_(6, stray)), "isolation", "is of tenant 2", entries=entries)
+
+    def test_a_list_has_what_is_anothers(self) -> None:
+        odd = Reloaded("http", at(7), 1, [(MARKER, False), (12, False), (11, True)], True)
+        assert_found(changed(polling_device, instead(4, odd)), "isolation", "notifications of others: [12]")
+
+    def test_a_command_reaches_another_users_notification(self) -> None:
+        history = changed(stock_device, with_(9, Commanded("js", "read", 12, count=1)))
+        assert_found(history, "isolation", "read 12: was answered for another user's notification")
+
+
+class TestCommands:
+    def test_an_acknowledged_deletion_left_it_in_the_inbox(self) -> None:
+        history = changed(stock_device, with_(9, Commanded("js", "delete", 11, count=1)))
+        assert_found(history, "commands", "still in the inbox")
+
+    def test_an_acknowledged_read_left_it_unread(self) -> None:
+        history = changed(stock_device, with_(9, Commanded("js", "read", MARKER, count=1)))
+        assert_found(history, "commands", "never read")
+
+    def test_something_in_the_inbox_was_not_found(self) -> None:
+        gone = Commanded("js", "read", 13, code="not_found")
+        assert findings(changed(stock_device, with_(9, gone))) == []
+        history = changed(stock_device, with_(9, Commanded("js", "read", 11, code="not_found")))
+        assert_found(history, "commands", "was not found, but is in the inbox")
