@@ -96,10 +96,16 @@ class Settings:
         256, "batches that may wait for a user actor; beyond it the actor reloads", low=1, high=1_000_000
     )
     outbox_packets: int = _setting(
-        1200, "packets waiting for one socket; beyond it the socket is closed", low=20, high=1_000_000
+        1200,
+        "packets waiting for one socket; beyond it the socket is closed; two slices of a replay must fit",
+        low=200,
+        high=1_000_000,
     )
     outbox_bytes: int = _setting(
-        4 * 2**20, "bytes waiting for one socket; beyond it the socket is closed", low=10_000, high=2**30
+        4 * 2**20,
+        "bytes waiting for one socket; beyond it the socket is closed; two slices of a replay must fit",
+        low=2**20,
+        high=2**30,
     )
     passivate_after: float = _setting(
         30.0, "seconds a user actor outlives its last socket: covers a reload", low=0, high=86400

@@ -1,7 +1,8 @@
 """A pid proves whom it was given to: the tenant, the user, the database's epoch and the sequence number at its issue.
 
 It is signed with a key that lives in the database, so it needs no table, outlives restarts, and says nothing to a
-server with another database. A nonce makes it one socket's own. Source: the contract's section "Offsets and recovery".
+server with another database. A nonce makes it one socket's own. Whether its socket was told to reload is part of it:
+the client may have been cut off before it heard so. Source: the contract's section "Offsets and recovery".
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
+import msgspec
+
 NONCE_BYTES = 9
 MAC_BYTES = 18
 """144 bits: nobody guesses one."""
@@ -18,8 +21,20 @@ MAC_BYTES = 18
 
 _PID = re.compile(
     r"(?P<claim>[A-Za-z0-9_=-]{12}\.(?P<tenant>[0-9]{1,16})\.(?P<user>[0-9]{1,16})\.(?P<epoch>[A-Za-z0-9_-]{1,32})"
-    r"\.(?P<seq>[0-9]{1,16}))\.(?P<mac>[A-Za-z0-9_=-]{24})"
+    r"\.(?P<seq>[0-9]{1,16})(?P<reload>r?))\.(?P<mac>[A-Za-z0-9_=-]{24})"
 )
+
+
+class Issue(msgspec.Struct, frozen=True):
+    """What a pid says of the moment at which it was given out.
+
+    Attributes:
+        seq: the sequence number behind which its socket was told everything.
+        reload: the client was to reload, because it had not got everything before that.
+    """
+
+    seq: int
+    reload: bool
 
 
 class PidIssuer:
@@ -36,14 +51,14 @@ class PidIssuer:
         self._key = key
         self._random_bytes = random_bytes
 
-    def issue(self, tenant_id: int, user_id: int, seq: int) -> str:
-        """A new pid for a socket of this user, given out at this sequence number."""
+    def issue(self, tenant_id: int, user_id: int, seq: int, *, reload: bool = False) -> str:
+        """A new pid for a socket of this user, given out at this sequence number, with the word to reload or not."""
         nonce = urlsafe_b64encode(self._random_bytes(NONCE_BYTES)).decode()
-        claim = f"{nonce}.{tenant_id}.{user_id}.{self._epoch}.{seq}"
+        claim = f"{nonce}.{tenant_id}.{user_id}.{self._epoch}.{seq}{'r' if reload else ''}"
         return f"{claim}.{self._mac(claim)}"
 
-    def verify(self, pid: object, tenant_id: int, user_id: int) -> int | None:
-        """The sequence number at which a pid was given to a socket of this user; None if it never was.
+    def verify(self, pid: object, tenant_id: int, user_id: int) -> Issue | None:
+        """When a pid was given to a socket of this user; None if it never was.
 
         Whatever the client sent may be given: anything else than a pid of this database's and this user's is None.
         """
@@ -53,7 +68,7 @@ class PidIssuer:
             return None
         if (int(match["tenant"]), int(match["user"]), match["epoch"]) != (tenant_id, user_id, self._epoch):
             return None
-        return int(match["seq"])
+        return Issue(int(match["seq"]), match["reload"] != "")
 
     def _mac(self, claim: str) -> str:
         return urlsafe_b64encode(hmac.digest(self._key, claim.encode(), "sha256")[:MAC_BYTES]).decode()

@@ -55,14 +55,16 @@ class Deliver:
 class Attach:
     """A socket of the user's has proved who it is and waits for the answer to its CONNECT.
 
-    `resume` is the point from which the client wants to go on, None where it begins anew.
+    `resume` is the point from which the client wants to go on, None where it begins anew. Of everything up to the
+    sequence number `told` the actor was told before this.
     """
 
-    __slots__ = ("resume", "socket")
+    __slots__ = ("resume", "socket", "told")
 
-    def __init__(self, socket: Socket, resume: Resume | None) -> None:
+    def __init__(self, socket: Socket, resume: Resume | None, told: int) -> None:
         self.socket = socket
         self.resume = resume
+        self.told = told
 
 
 class Continue:
@@ -128,10 +130,12 @@ class Presence:
         """Sockets that are there or about to be."""
         return len(self.sockets) + len(self.attaching)
 
-    def seq_of(self, socket: Socket) -> int:
-        """The last sequence number that this socket was given: what its unlogged packets carry."""
+    def seq_of(self, socket: Socket) -> int | None:
+        """The last sequence number that this socket was given; None for one that was not answered, or has closed."""
         seat = self.sockets.get(socket)
-        return self.seq if seat is None or seat.position is None else seat.position
+        if seat is None:
+            return None
+        return self.seq if seat.position is None else seat.position
 
     def go_on(self, socket: Socket) -> None:
         """Have the actor give a socket its next slice."""

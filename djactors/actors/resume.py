@@ -45,10 +45,12 @@ def resume_of(
     if issued is None:
         return Resume(None)
     offset = auth.get("offset")
-    # A client that was cut off before its first event has its pid only.
-    seq = issued if offset is None else seq_of(offset, epoch)
+    if offset is None and not issued.reload:
+        # Cut off before its first event, it has its pid only.
+        return Resume(issued.seq, pid)
+    seq = seq_of(offset, epoch)
     # An older offset is one from before the pid: of an earlier connection, since when the client was told to reload.
-    return Resume(None if seq is None or seq < issued else seq, pid)
+    return Resume(None if seq is None or seq < issued.seq else seq, pid)
 
 
 def seq_of(offset: object, epoch: str) -> int | None:

@@ -148,19 +148,24 @@ class UserActor(Actor[UserMessage]):
     async def _attach(self, attach: Attach) -> None:
         """Answer a CONNECT: with the old pid and what the client missed, or with a new one."""
         socket, presence, resume = attach.socket, self._presence, attach.resume
+        if socket not in presence.attaching:
+            return  # It closed while its message was on the way: nobody would ever take it out again.
+        # Others' changes move the tenant's number without a word to this actor. A list that the client has just read is
+        # at that number, and history may be purged up to it.
+        presence.seq = max(presence.seq, attach.told)
         replay: ReplayState | None = None
         since = None if resume is None else resume.since
         if since is not None:
             if since > presence.seq:
-                # It read a list that is newer than what has been delivered here.
+                # It read a list that is newer than what has been delivered here so far.
                 await self._catch_up()
             replay = await self._read(since, self._replay_limit) if since <= presence.seq else None
         if socket not in presence.attaching:
-            return  # It closed while its message was on the way: nobody would ever take it out again.
+            return  # It closed meanwhile.
         del presence.attaching[socket]
         pid, packets, epoch = None, [], self._epoch if socket.recovery else None
-        position = presence.seq
-        if resume is not None and replay is None:
+        position, reload = presence.seq, resume is not None and replay is None
+        if reload:
             body = encode({"offset": offset(self._epoch, presence.seq)})
             packets.append(unlogged(CHANGES_RESET, body, epoch, presence.seq))
             self._telemetry.metrics.resumed.labels("reset").inc()
@@ -169,17 +174,18 @@ class UserActor(Actor[UserMessage]):
             pid, position = resume.pid, resume.since
             self._telemetry.metrics.resumed.labels("since" if pid is None else "pid").inc()
         if pid is None and socket.recovery:
-            pid = self._pids.issue(presence.tenant_id, presence.user_id, position)
+            pid = self._pids.issue(presence.tenant_id, presence.user_id, position, reload=reload)
         seat = presence.sockets[socket] = Seat(pid, position)
         packets += self._slice(socket, seat, replay)
         socket.accept(pid, packets)
         self._go_on(socket, seat)
 
     async def _advance(self, socket: Socket) -> None:
-        """Give a socket that is behind the next slice of what it missed."""
+        """Give a socket that is behind the next slice of what it missed, unless one is under way."""
         presence = self._presence
         seat = presence.sockets.get(socket)
-        if seat is None or seat.position is None:
+        # Catching up may have overtaken the word that there is room.
+        if seat is None or seat.position is None or seat.draining:
             return
         replay = await self._read(seat.position)
         if presence.sockets.get(socket) is not seat:
@@ -259,6 +265,5 @@ class UserActor(Actor[UserMessage]):
                     seat.position = presence.seq
             self._unread, presence.seq = state.unread, state.seq
         # The word that one of them has room may be what did not fit into the mailbox.
-        for socket, seat in list(presence.sockets.items()):
-            if not seat.draining:
-                await self._advance(socket)
+        for socket in list(presence.sockets):
+            await self._advance(socket)

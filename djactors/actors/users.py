@@ -67,6 +67,8 @@ class Users:
         self._telemetry = telemetry
         self._tenants: dict[int, dict[int, Presence]] = {}
         self._by_name: dict[str, Presence] = {}
+        # By tenant: up to which sequence number everybody there was told what concerns them, or marked stale.
+        self._told: dict[int, int] = {}
         self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
 
@@ -75,6 +77,7 @@ class Users:
         for presence in self.presences():
             presence.disconnect("users_restarted")
         self._tenants.clear()
+        self._told.clear()
         self._by_name.clear()
         self._telemetry.metrics.users.set(0)
         self._supervisor = Supervisor("users", on_event=self.observe, max_children=self._settings.max_connections)
@@ -102,7 +105,7 @@ class Users:
             if presence.socket_count >= self._settings.max_sockets_per_user:
                 self._refuse(tenant_id, user_id, socket, "too_many_sockets")
             else:
-                presence.ref.tell_nowait(Attach(socket, resume))
+                presence.ref.tell_nowait(Attach(socket, resume, self._told.get(tenant_id, 0)))
                 presence.attaching[socket] = pid
         except (ActorStopped, MailboxFull, TooManyChildren, SupervisorNotRunning) as error:
             self._refuse(tenant_id, user_id, socket, type(error).__name__)
@@ -113,10 +116,13 @@ class Users:
         if presence is not None:
             presence.discard(socket)
 
-    def seq(self, tenant_id: int, user_id: int, socket: Socket) -> int:
-        """The last sequence number that a connected user's socket was given; 0 for somebody who is not there."""
+    def seq(self, tenant_id: int, user_id: int, socket: Socket) -> int | None:
+        """The last sequence number that a socket was given: what its unlogged packets carry.
+
+        None for a socket that still waits for the answer to its CONNECT, or is gone: it can be sent nothing.
+        """
         presence = self._tenants.get(tenant_id, {}).get(user_id)
-        return 0 if presence is None else presence.seq_of(socket)
+        return None if presence is None else presence.seq_of(socket)
 
     def deliver(self, recorded: Recorded, committed_at: float) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log."""
@@ -133,6 +139,7 @@ class Users:
                 for user_id, presence in list(present.items()):
                     if user_id not in own:
                         self._tell(presence, delivery)
+            self._told[tenant_id] = changes[-1].seq
 
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""
@@ -210,6 +217,7 @@ class Users:
         del present[presence.user_id]
         if not present:
             del self._tenants[presence.tenant_id]
+            self._told.pop(presence.tenant_id, None)
         self._telemetry.metrics.users.dec()
 
     def _tell(self, presence: Presence, delivery: Deliver) -> None:

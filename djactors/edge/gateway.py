@@ -167,10 +167,12 @@ class Gateway:
             self._services.telemetry.metrics.refusals.labels("token_expired").inc()
             self.session.close("token_expired")
         elif left <= settings.expiry_warning + settings.ping_interval and not self._warned:
+            seq = self._services.users.seq(member.tenant_id, member.user_id, socket)
+            if seq is None:
+                return  # The CONNECT is not answered yet: nothing may come before that. The next tick will do.
             self._warned = True
             epoch = self._services.epoch if socket.recovery else None
             body = encode({"expiresAt": _moment(member.expires_at)})
-            seq = self._services.users.seq(member.tenant_id, member.user_id, socket)
             socket.send([unlogged(AUTH_EXPIRING, body, epoch, seq)])
 
     # What the user's actor calls, through UserSocket

@@ -221,7 +221,8 @@ class Session:
         One callback at a time: a second one takes the place of the first while the session polls.
         """
         if self._carrier is not None:
-            self._carrier.when_drained(callback)
+            # A WebSocket sends on for a while after its session has ended.
+            self._carrier.when_drained(lambda: callback() if self.reason is None else None)
         elif self.outbox is not None and self.reason is None:
             if self.outbox.packets:
                 self.outbox.on_empty = callback
@@ -412,6 +413,7 @@ class Session:
         outbox = self.outbox
         has_last_words = False
         if outbox is not None:
+            outbox.on_empty = None
             # Only a goodbye of ours leaves what was sent before it standing.
             if last_word is not CLOSE:
                 outbox.clear()

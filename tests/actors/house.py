@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,11 @@ from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
 
 EPOCH = "epoch"
+PID_KEY = b"k" * 32
 COUNT = "notification:unread-count"
 NEW = "notification:new"
+RESET = "changes:reset"
+UNLOGGED = (COUNT, RESET)
 
 
 class Packet(NamedTuple):
@@ -37,6 +41,11 @@ class Packet(NamedTuple):
     name: str
     body: Any
     offset: str | None
+
+    @property
+    def seq(self) -> int:
+        """The sequence number in the offset."""
+        return int(str(self.offset).removeprefix(f"{EPOCH}."))
 
 
 class FakeSocket:
@@ -64,6 +73,9 @@ class FakeSocket:
         self._write(packets)
 
     def when_drained(self, callback: Callable[[], None]) -> None:
+        if self.closed is not None:
+            return
+        assert self._on_drained is None, "a socket has one slice under way, not two"
         if self.roomy:
             callback()
         else:
@@ -84,6 +96,7 @@ class FakeSocket:
         """As a session does: once it is closed, whoever attached it is told."""
         if self.closed is None:
             self.closed = reason
+            self._on_drained = None
             self.on_close()
 
     def leave(self) -> None:
@@ -106,6 +119,11 @@ class FakeSocket:
     @property
     def offsets(self) -> list[str | None]:
         return [packet.offset for packet in self.packets]
+
+    @property
+    def logged(self) -> list[int]:
+        """The sequence numbers of the changes it was told of."""
+        return [packet.seq for packet in self.packets if packet.name not in UNLOGGED]
 
     def _write(self, packets: Sequence[EncodedPacket]) -> None:
         if self.closed is None:
@@ -208,7 +226,8 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
     async with await Database.open(path, threads=InlineRunner) as database:
         now = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
         store = GatedStore(Store(database, lambda: now, Limits(daily_limit=settings.daily_limit)))
-        pids = PidIssuer(EPOCH, b"k" * 32, lambda size: b"n" * size)
+        nonces = count()
+        pids = PidIssuer(EPOCH, PID_KEY, lambda size: next(nonces).to_bytes(size, "big"))
         users = Users(store, EPOCH, pids, settings, telemetry)
         router = ChildSpec(
             "router",

@@ -6,7 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.domain.commands import Change, Recorded
+from djactors.actors.packets import ChangePackets
+from djactors.actors.presence import Deliver
+from djactors.domain.commands import Change
 from djactors.store.errors import StoreUnavailable
 from tests.actors.house import FakeSocket, House, job, note, running
 from tests.actors.test_races import Gate
@@ -19,8 +21,9 @@ def names(house: House) -> list[str]:
 
 def poison(house: House, user_id: int = 11) -> None:
     """Deliver a change that crashes the actor when it is encoded."""
-    change = Change(1, 10**6, user_id, None, None)  # type: ignore[arg-type] # that is the point
-    house.users.deliver(Recorded([], {1: [change]}, {}), trio.current_time())
+    change = ChangePackets(Change(1, 10**6, user_id, None, None))  # type: ignore[arg-type] # that is the point
+    (presence,) = [each for each in house.users.presences() if each.user_id == user_id]
+    presence.ref.tell_nowait(Deliver([change], None, trio.current_time()))
 
 
 class Broken:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,9 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
     migrate.apply(path, now=clock.now)
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Broken(Store(database, clock.now, Limits(daily_limit=configured.daily_limit)))
-        users = Users(store, "epochepochep", PidIssuer("epochepochep", b"k" * 32, bytes), configured, Telemetry())
+        nonces = count()
+        pids = PidIssuer("epochepochep", b"k" * 32, lambda size: next(nonces).to_bytes(size, "big"))
+        users = Users(store, "epochepochep", pids, configured, Telemetry())
         root = Supervisor(
             "test",
             [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,10 @@ class FakeSession:
             for packet in packets:
                 assert packet.attachments == ()
                 self.sent.append(packet.text.decode())
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        if self.reason is None:
+            callback()
 
     def close(self, reason: str) -> None:
         if self.reason is None:
