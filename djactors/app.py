@@ -50,6 +50,7 @@ from djactors.edge.listener import Listener, ListenerLimits
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.origins import OriginPolicy
 from djactors.edge.routes import Routes
+from djactors.edge.survey import Survey
 from djactors.kernel import (
     ActorRef,
     ChildCrashed,
@@ -63,6 +64,7 @@ from djactors.kernel import (
     SupervisorEscalated,
     SupervisorEvent,
 )
+from djactors.loop_lag import LoopLag
 from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
@@ -114,6 +116,7 @@ class Server:
         self._failure: str | None = None
         self._starting = True
         self._listener: Listener | None = None
+        self._lag = LoopLag()
         self._root: Supervisor | None = None
         self._users: Users | None = None
 
@@ -156,9 +159,11 @@ class Server:
             DatabaseLocked, MigrationError, StoreError, OSError: the database cannot be served.
             ServerFailed: the port cannot be listened on, or it had to give up while running.
         """
+        trio.lowlevel.add_instrument(self._lag)
         try:
             await self._run(task_status)
         finally:
+            trio.lowlevel.remove_instrument(self._lag)
             self._stopped.set()
         if self._failure is not None:
             raise ServerFailed(self._failure)
@@ -177,11 +182,11 @@ class Server:
                 on_broken=self._broke,
             )
             try:
-                await self._serve(Store(database, self._now, self._limits()), task_status)
+                await self._serve(database, Store(database, self._now, self._limits()), task_status)
             finally:
                 await database.close(STORE_CLOSE_SECONDS)
 
-    async def _serve(self, store: Store, task_status: trio.TaskStatus[None]) -> None:
+    async def _serve(self, database: Database, store: Store, task_status: trio.TaskStatus[None]) -> None:
         meta = await store.meta()
         users = Users(
             store, meta.epoch, PidIssuer(meta.epoch, meta.pid_key, self._random_bytes), self.settings, self.telemetry
@@ -218,7 +223,8 @@ class Server:
         router: ActorRef[Command] = root.ref("router")
         alarm = Alarm(root.ref("clock"))
         engine = self._engine(users, router, meta.epoch)
-        listener = self._listen(engine, store, router, meta.epoch)
+        survey = Survey(root, users, database.statistics, self._lag, self.telemetry, self._now)
+        listener = self._listen(engine, store, router, survey, meta.epoch)
         self._root, self._users, self._listener = root, users, listener
         async with trio.open_nursery() as nursery:
             try:
@@ -290,7 +296,9 @@ class Server:
             telemetry=EdgeObserver(self.telemetry),
         )
 
-    def _listen(self, engine: EngineServer, store: Store, router: ActorRef[Command], epoch: str) -> Listener:
+    def _listen(
+        self, engine: EngineServer, store: Store, router: ActorRef[Command], survey: Survey, epoch: str
+    ) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         api = Api(
             authenticator=self._authenticator,
@@ -301,6 +309,7 @@ class Server:
             epoch=epoch,
             ready=self._readiness,
             measure=self._measure,
+            survey=survey,
         )
         return Listener(
             Application(engine, Routes(api), OriginPolicy(settings.allowed_origins), settings),
@@ -323,6 +332,7 @@ class Server:
 
     def _measure(self) -> None:
         """Bring the gauges that nobody keeps up to date: asked for when the metrics are read."""
+        self.telemetry.metrics.loop_lag.set(self._lag.worst())
         root = self.statistics()
         if root is None:
             return

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
+from math import inf
 from typing import TextIO
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.samples import Sample
 from structlog.tracebacks import ExceptionDictTransformer
 
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -37,6 +41,10 @@ class Metrics:
         )
         self.commands = Counter(
             "djactors_inbox_commands", "Inbox commands by name and outcome", ["name", "outcome"], registry=self.registry
+        )
+        self.notifications = Counter("djactors_notifications", "Notifications put into inboxes", registry=self.registry)
+        self.loop_lag = Gauge(
+            "djactors_loop_lag_seconds", "The longest turn of the event loop in the last minute", registry=self.registry
         )
         self.delivery = Histogram(
             "djactors_delivery_seconds", "From the commit to the write", buckets=FAST, registry=self.registry
@@ -69,6 +77,50 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class Distribution(msgspec.Struct):
+    """What a histogram holds.
+
+    `counts` has one entry for each of the `bounds`, for what lies at or below it and above the one before, and a last
+    one for the rest.
+    """
+
+    bounds: list[float]
+    counts: list[int]
+    sum: float
+    count: int
+
+
+def distribution(histogram: Histogram) -> Distribution:
+    """Read a histogram that has no labels."""
+    read = Distribution([], [], 0.0, 0)
+    for sample in _samples(histogram):
+        if sample.name.endswith("_bucket"):
+            bound = float(sample.labels["le"])
+            if bound != inf:
+                read.bounds.append(bound)
+            read.counts.append(int(sample.value) - read.count)
+            read.count = int(sample.value)
+        elif sample.name.endswith("_sum"):
+            read.sum = sample.value
+    return read
+
+
+def total(metric: Counter | Gauge, **labels: str) -> int:
+    """The sum of a counter or gauge over all that has these labels."""
+    return int(
+        sum(
+            sample.value
+            for sample in _samples(metric)
+            if not sample.name.endswith("_created") and labels.items() <= sample.labels.items()
+        )
+    )
+
+
+def _samples(metric: Counter | Gauge | Histogram) -> Iterator[Sample]:
+    for family in metric.collect():
+        yield from family.samples
 
 
 def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:

@@ -13,6 +13,7 @@ from djactors.domain.commands import Change
 from djactors.protocol.encoded import EncodedPacket
 from djactors.protocol.socketio import encode_event_json
 
+NEW = "notification:new"
 UNREAD_COUNT = "notification:unread-count"
 CHANGES_RESET = "changes:reset"
 AUTH_EXPIRING = "auth:expiring"

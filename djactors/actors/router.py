@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 
 import trio
 
+from djactors.actors.packets import NEW
 from djactors.actors.users import Users
 from djactors.domain.commands import Command, Outcome, Publish, Published, Recorded
 from djactors.domain.errors import Refused
@@ -78,6 +79,7 @@ class Router(Actor[Command]):
                 envelope.fail(error)
             return
         self._users.deliver(recorded, trio.current_time())
+        self._count_notifications(recorded)
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)
         # Counted together: a batch is mostly of one kind.
@@ -93,6 +95,11 @@ class Router(Actor[Command]):
             envelope.answer(outcome)
         for (kind, what), count in counts.items():
             self._count(kind, what, count)
+
+    def _count_notifications(self, recorded: Recorded) -> None:
+        new = sum(change.name == NEW for changes in recorded.changes.values() for change in changes)
+        if new:
+            self._telemetry.metrics.notifications.inc(new)
 
     def _recorded(self, command: Command, outcome: Outcome) -> None:
         if isinstance(outcome, Published):

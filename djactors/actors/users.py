@@ -28,6 +28,7 @@ from djactors.kernel import (
     ChildCrashed,
     ChildQuarantined,
     ChildSpec,
+    ChildStatistics,
     ChildStopped,
     Exhausted,
     Intensity,
@@ -86,6 +87,12 @@ class Users:
     def presences(self) -> list[Presence]:
         """Everybody who is connected or was a moment ago."""
         return list(self._by_name.values())
+
+    def actor(self, presence: Presence) -> ChildStatistics | None:
+        """How the user's actor is; None if it has gone."""
+        if self._supervisor is None or presence.name not in self._supervisor:
+            return None
+        return self._supervisor.child_statistics(presence.name)
 
     def attach(self, tenant_id: int, user_id: int, socket: Socket, auth: Mapping[str, Any]) -> None:
         """Give a socket that has proved who it is to its user's actor, which will answer its CONNECT.

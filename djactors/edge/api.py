@@ -14,6 +14,7 @@ from djactors.edge.addresses import host_of
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
 from djactors.edge.http_messages import Request, Response
 from djactors.edge.rate_limit import AddressLimit
+from djactors.edge.survey import Survey
 from djactors.kernel import ActorRef
 from djactors.store.store import Store
 from djactors.telemetry import Telemetry
@@ -26,7 +27,8 @@ Table: TypeAlias = tuple[tuple[str, Mapping[str, Handler]], ...]
 class Api:
     """What the handlers need.
 
-    `ready` says why the server is not ready, or None; `measure` brings the gauges up to date before they are read.
+    `ready` says why the server is not ready, or None; `measure` brings the gauges up to date before they are read;
+    `survey` tells an admin of a tenant how the installation is.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Api:
         epoch: str,
         ready: Callable[[], str | None],
         measure: Callable[[], None],
+        survey: Survey,
     ) -> None:
         self.router = router
         self.store = store
@@ -48,6 +51,7 @@ class Api:
         self.epoch = epoch
         self.ready = ready
         self.measure = measure
+        self.survey = survey
         self._authenticator = authenticator
         self._post_limit = AddressLimit(settings.post_rate, settings.post_burst)
 

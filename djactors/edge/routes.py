@@ -56,6 +56,7 @@ class Routes:
             ("/healthz", {"GET": self._health}),
             ("/readyz", {"GET": self._readiness}),
             ("/metrics", {"GET": self._metrics}),
+            ("/api/admin/actors", {"GET": self._actors}),
             ("/api/admin/suppressions", {"GET": self._suppressions}),
             *JobRoutes(api).table,
         )
@@ -190,6 +191,12 @@ class Routes:
         return Response(200, encode(answer))
 
     # The operator
+
+    async def _actors(self, request: Request, _: dict[str, str]) -> Response:
+        admin = self._api.admin(request)
+        query_of(request)
+        answer = await self._api.survey.take(admin.tenant_id)
+        return Response(200, answer, headers=(("cache-control", "no-store"),))
 
     async def _suppressions(self, request: Request, _: dict[str, str]) -> Response:
         admin = self._api.admin(request)

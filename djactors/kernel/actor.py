@@ -99,5 +99,5 @@ class Tree(ABC):
         """See `Service`."""
 
     @abstractmethod
-    def statistics(self) -> ChildStatistics:
-        """This node and all below it."""
+    def statistics(self, levels: int | None = None) -> ChildStatistics:
+        """This node and what is below it: so many levels of it, or all."""

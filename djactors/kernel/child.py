@@ -191,9 +191,9 @@ class Child:
         timed_out = self._scope.cancelled_caught and trio.current_time() >= self._scope.deadline
         self._parent.report(ChildStopped(self._parent.name, self.name, dropped, timed_out))
 
-    def statistics(self) -> ChildStatistics:
-        """A snapshot of the child and all below it."""
-        below = self._instance.statistics() if isinstance(self._instance, Tree) else None
+    def statistics(self, levels: int | None = None) -> ChildStatistics:
+        """A snapshot of the child and what is below it: so many levels of it, or all."""
+        below = self._instance.statistics(levels) if isinstance(self._instance, Tree) else None
         return ChildStatistics(
             name=self.name,
             kind=self._kind,

@@ -47,6 +47,11 @@ class ActorRef(Generic[M_contra]):
         """Whether the actor takes messages now: it has not been stopped and is not in quarantine."""
         return not self._mailbox.closed
 
+    @property
+    def quarantined(self) -> bool:
+        """Whether the actor kept crashing and is set aside for now."""
+        return self._quarantined
+
     def statistics(self) -> MailboxStatistics:
         """A snapshot of the mailbox."""
         return self._mailbox.statistics()

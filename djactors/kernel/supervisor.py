@@ -96,6 +96,14 @@ class Supervisor(Tree):
             raise NoSuchChild(f"{self.name}/{name} is no actor: it has no mailbox")
         return child.ref
 
+    def child_statistics(self, name: str) -> ChildStatistics:
+        """A snapshot of one child.
+
+        Raises:
+            NoSuchChild: there is no child of that name.
+        """
+        return self._child(name).statistics()
+
     # Dynamic children
 
     def spawn_child(self, spec: ChildSpec) -> ActorRef[Any]:
@@ -173,14 +181,18 @@ class Supervisor(Tree):
         """Make `run` stop the children in order and return. Does not wait."""
         self._ending.set()
 
-    def statistics(self) -> ChildStatistics:
-        """A snapshot of the tree. The tally of a supervisor is that of the children it has forgotten."""
+    def statistics(self, levels: int | None = None) -> ChildStatistics:
+        """A snapshot of the tree, or of so many levels below this node where there may be thousands of children.
+
+        The tally of a supervisor is that of the children it has forgotten.
+        """
+        below = None if levels is None else levels - 1
         return ChildStatistics(
             name=self.name,
             kind=Kind.SUPERVISOR,
             state=self._state,
             tally=self._forgotten,
-            children=tuple(child.statistics() for child in self._children.values()),
+            children=() if levels == 0 else tuple(child.statistics(below) for child in self._children.values()),
         )
 
     async def _keep_time(self) -> None:

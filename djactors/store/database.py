@@ -69,6 +69,8 @@ class Statistics:
         commits: batches that were committed.
         items: writes in them that succeeded.
         failed: writes and reads that raised, or that the storage failed.
+        write_capacity: writes that may wait.
+        read_capacity: reads that may wait.
         last_error: the newest failure of the storage, None if there was none.
         broken: whether it is latched.
     """
@@ -78,6 +80,8 @@ class Statistics:
     commits: int
     items: int
     failed: int
+    write_capacity: int
+    read_capacity: int
     last_error: StoreError | None
     broken: bool
 
@@ -100,6 +104,8 @@ class Database:
         timer: Callable[[], float],
     ) -> None:
         self.path = path
+        self._write_capacity = write_queue
+        self._read_capacity = read_queue
         self._on_commit = on_commit
         self._on_broken = on_broken
         self._broken: StoreBroken | None = None
@@ -245,6 +251,8 @@ class Database:
             commits=self._commits,
             items=self._items,
             failed=self._failed,
+            write_capacity=self._write_capacity,
+            read_capacity=self._read_capacity,
             last_error=self._last_error,
             broken=self._broken is not None,
         )

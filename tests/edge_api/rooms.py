@@ -25,7 +25,9 @@ from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Services
 from djactors.edge.http_messages import Request, Response
 from djactors.edge.routes import Routes
+from djactors.edge.survey import Survey
 from djactors.kernel import ActorRef, ChildSpec, Supervisor
+from djactors.loop_lag import LoopLag
 from djactors.operations.tokens import sign
 from djactors.store import migrate
 from djactors.store.database import Database
@@ -75,17 +77,26 @@ class Rooms:
     """What a test uses: `request` for HTTP, `services` for sockets."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, store: Any, router: ActorRef[Command], users: Users, path: Path
+        self,
+        settings: Settings,
+        clock: Clock,
+        database: Database,
+        store: Any,
+        root: Supervisor,
+        users: Users,
+        telemetry: Telemetry,
+        log: io.StringIO,
     ) -> None:
+        router: ActorRef[Command] = root.ref("router")
         self.settings = settings
         self.clock = clock
         self.store = store
         self.router = router
-        self.path = path
+        self.path = database.path
         self.not_ready: str | None = None
-        self.log = io.StringIO()
-        telemetry = Telemetry(make_logger("json", "debug", self.log))
+        self.log = log
         self.telemetry = telemetry
+        self.root = root
         self.users = users
         self._sids = 0
         door = authenticator(settings, clock.unix)
@@ -99,6 +110,7 @@ class Rooms:
                 epoch="epochepochep",
                 ready=lambda: self.not_ready,
                 measure=lambda: None,
+                survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
             )
         )
         self.services = Services(
@@ -225,20 +237,24 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
         store = Broken(Store(database, clock.now, Limits(daily_limit=configured.daily_limit)))
         nonces = count()
         pids = PidIssuer("epochepochep", b"k" * 32, lambda size: next(nonces).to_bytes(size, "big"))
-        users = Users(store, "epochepochep", pids, configured, Telemetry())
+        # What the edge logs can be read; all count in one place.
+        log = io.StringIO()
+        told = Telemetry(make_logger("json", "debug", log))
+        behind = Telemetry(metrics=told.metrics)
+        users = Users(store, "epochepochep", pids, configured, behind)
         root = Supervisor(
             "test",
             [
                 ChildSpec("users", users.supervisor),
                 ChildSpec(
                     "router",
-                    lambda: Router(store, users, Telemetry(), configured.commit_batch),
+                    lambda: Router(store, users, behind, configured.commit_batch),
                     mailbox_capacity=configured.router_mailbox,
                 ),
             ],
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)
-            yield Rooms(configured, clock, store, root.ref("router"), users, path)
+            yield Rooms(configured, clock, database, store, root, users, told, log)
             root.request_stop()
             nursery.cancel_scope.deadline = trio.current_time() + STOP_SECONDS

@@ -21,8 +21,9 @@ USER_ROUTES = [
     ("POST", "/api/notifications/read-all"),
     ("DELETE", "/api/notifications/1"),
 ]
+ADMIN_ROUTES = [("GET", "/api/admin/actors"), ("GET", "/api/admin/suppressions")]
 OPEN_ROUTES = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")]
-ROUTES = SERVICE_ROUTES + USER_ROUTES + OPEN_ROUTES
+ROUTES = SERVICE_ROUTES + USER_ROUTES + ADMIN_ROUTES + OPEN_ROUTES
 
 EVENT = {"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 7}
 

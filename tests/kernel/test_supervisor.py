@@ -753,3 +753,14 @@ async def test_statistics_show_the_whole_tree(autojump_clock):
     assert (deep.mailbox.capacity, deep.mailbox.received, deep.mailbox.depth) == (7, 1, 0)
     assert root.children[1].mailbox is None
     assert tree.statistics().state is State.STOPPED
+
+
+async def test_statistics_can_stop_short_of_thousands_of_children(autojump_clock):
+    inner = Supervisor("inner", [scribe("deep", [])])
+    async with running(ChildSpec("inner", lambda: inner)) as tree:
+        assert [node.name for node in tree.statistics(levels=0).walk()] == ["tree"]
+        assert [node.name for node in tree.statistics(levels=1).walk()] == ["tree", "inner"]
+        assert [node.name for node in tree.statistics(levels=2).walk()] == ["tree", "inner", "deep"]
+        assert tree.child_statistics("inner") == tree.statistics().children[0]
+        with pytest.raises(NoSuchChild):
+            tree.child_statistics("deep")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.clients.driver import stock_client
 from tests.serving import SECRET, make_token, send_request, service_token
 
 PATIENCE = 30
+HELD_UP = 0.05
 EVENT = {"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 7}
 
 
@@ -75,6 +77,27 @@ async def test_commands_can_be_given_from_inside(tmp_path: Path) -> None:
             "engine",
             "listener",
         ]
+
+
+async def test_an_admin_sees_the_whole_house_and_how_long_its_loop_was_held_up(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as server:
+        async with stock_client("js") as clients:
+            socket_ = await clients.connect(server.url, auth={"token": make_token(tenant_id=1, user_id=7)})
+            await socket_.expect("event", name="notification:unread-count")
+            time.sleep(HELD_UP)  # what must not happen, and is to be seen when it does
+            await trio.lowlevel.checkpoint()
+            admin = make_token(tenant_id=1, user_id=9, role="admin")
+            seen = (await send_request(server.url, "GET", "/api/admin/actors", token=admin)).json
+        parts = {node["name"]: node for node in seen["tree"]["children"]}
+        assert list(parts) == ["users", "router", "clock", "retention", "engine", "listener"]
+        assert {node["state"] for node in parts.values()} == {"running"}
+        assert [row["userId"] for row in seen["users"]["rows"]] == [7]
+        assert seen["sessions"]["polling"] + seen["sessions"]["websocket"] == 1
+        assert seen["store"]["state"] == "running"
+        assert seen["loop"]["worst"] >= HELD_UP
+        metrics = (await send_request(server.url, "GET", "/metrics")).body.decode().splitlines()
+        [lag] = [line for line in metrics if line.startswith("djactors_loop_lag_seconds ")]
+        assert float(lag.split()[1]) >= HELD_UP
 
 
 async def test_two_servers_on_two_files_live_side_by_side(tmp_path: Path) -> None:

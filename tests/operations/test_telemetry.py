@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from djactors.telemetry import Metrics, make_logger
+from djactors.telemetry import FAST, Metrics, distribution, make_logger, total
 
 SECRET = "a-token-that-nobody-may-see"
 NASTY = [
@@ -100,6 +100,28 @@ def test_a_server_outlives_its_log(error: Exception) -> None:
 def test_a_server_may_have_no_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     make_logger("auto", "debug").error("something")
+
+
+def test_a_histogram_is_read_back_as_what_lies_between_its_bounds() -> None:
+    metrics = Metrics()
+    empty = distribution(metrics.delivery)
+    assert (sum(empty.counts), empty.count, empty.sum) == (0, 0, 0)
+    for seconds in (0.0005, 0.0007, 0.0008, 100.0):
+        metrics.delivery.observe(seconds)
+    read = distribution(metrics.delivery)
+    assert read.bounds == list(FAST)
+    assert read.counts == [1, 2, *[0] * (len(FAST) - 2), 1]
+    assert (read.count, read.sum) == (4, pytest.approx(100.002))
+
+
+def test_a_counter_is_added_up_over_what_has_the_labels() -> None:
+    metrics = Metrics()
+    metrics.events.labels("job.created", "recorded").inc(3)
+    metrics.events.labels("job.assigned", "recorded").inc(4)
+    metrics.events.labels("job.assigned", "refused").inc(5)
+    assert total(metrics.events, outcome="recorded") == 7
+    assert total(metrics.events) == 12
+    assert total(metrics.notifications) == 0
 
 
 def test_two_servers_in_one_process_count_for_themselves() -> None:

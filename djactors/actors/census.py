@@ -1,0 +1,83 @@
+"""Who is connected and how their actors are: for the operator, who sees the whole as numbers and one tenant's users.
+
+Rules: another tenant's users are counted and nothing else is told of them. Thousands of actors are looked at a slice at
+a time, so that nobody waits for the count; what is added up belongs to a moment only as far as a walk can.
+"""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from typing import Final
+
+import msgspec
+import trio
+
+from djactors.actors.presence import Presence
+from djactors.actors.users import Users
+from djactors.kernel import ChildStatistics, State
+
+SLICE: Final = 100
+"""Actors looked at in one go: less than a millisecond."""
+
+MAX_ROWS: Final = 200
+"""Users that are told one by one: more than anybody reads, and some 50 KB."""
+
+
+class Population(msgspec.Struct, rename="camel"):
+    """How many user actors there are, their sockets, and how many of the actors are set aside."""
+
+    total: int = 0
+    sockets: int = 0
+    quarantined: int = 0
+
+    def add(self, presence: Presence) -> None:
+        """Count one user."""
+        self.total += 1
+        self.sockets += presence.socket_count
+        self.quarantined += presence.ref.quarantined
+
+
+class UserRow(msgspec.Struct, frozen=True):
+    """One user's actor. `stale`: it was not told of some change, and will read the log."""
+
+    user_id: int
+    sockets: int
+    stale: bool
+    actor: ChildStatistics
+
+    def trouble(self) -> tuple[bool, bool, int, int, int, int]:
+        """What to sort by so that those in trouble come first, and otherwise those with the most to do."""
+        mailbox = self.actor.mailbox
+        return (
+            self.actor.state is State.RUNNING,
+            not self.stale,
+            -self.actor.crashes,
+            0 if mailbox is None else -mailbox.depth,
+            -self.sockets,
+            self.user_id,
+        )
+
+
+class Census(msgspec.Struct, frozen=True):
+    """All users as numbers, the tenant's as numbers and, up to `MAX_ROWS`, one by one."""
+
+    everybody: Population
+    tenant: Population
+    rows: list[UserRow]
+
+
+async def take(users: Users, tenant_id: int) -> Census:
+    """Count the users, and look at the tenant's."""
+    everybody, tenant = Population(), Population()
+    rows: list[UserRow] = []
+    for place, presence in enumerate(users.presences(), start=1):
+        if place % SLICE == 0:
+            await trio.lowlevel.checkpoint()
+        actor = users.actor(presence)
+        if actor is None:
+            continue  # It went while the others were counted.
+        everybody.add(presence)
+        if presence.tenant_id == tenant_id:
+            tenant.add(presence)
+            rows.append(UserRow(presence.user_id, presence.socket_count, presence.stale, actor))
+    return Census(everybody, tenant, nsmallest(MAX_ROWS, rows, key=UserRow.trouble))

@@ -1,0 +1,282 @@
+"""How the installation is, in one answer: the actor tree, the users, the store, the event loop, what was done so far.
+
+Rules: what it says of the whole installation are numbers and the names of its own parts. Of users it names those of the
+tenant that asks and no other's, and of an error only its class: the text may hold somebody's data. Counters only rise
+while the process lives, so that whoever asks twice knows the rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+import msgspec
+import trio
+
+from djactors.actors import census
+from djactors.actors.census import Census, Population, UserRow
+from djactors.actors.users import Users
+from djactors.domain.notifications import encode
+from djactors.domain.times import utc_text
+from djactors.kernel import ChildStatistics, MailboxStatistics, Supervisor
+from djactors.loop_lag import RECENT, WINDOW, LoopLag
+from djactors.store.database import Statistics
+from djactors.telemetry import Distribution, Metrics, Telemetry, distribution, total
+
+FRESH: Final = 0.5
+"""Seconds for which an answer serves whoever else of the tenant asks: many open pages cost what one does."""
+
+
+class Mailbox(msgspec.Struct, rename="camel"):
+    """See `MailboxStatistics`."""
+
+    depth: int
+    capacity: int
+    high_water: int
+    received: int
+    refused: int
+
+
+class Node(msgspec.Struct, rename="camel"):
+    """One node of the tree of supervision. `last_error` is a class."""
+
+    name: str
+    kind: str
+    state: str
+    restarts: int
+    crashes: int
+    dropped: int
+    last_error: str | None
+    mailbox: Mailbox | None
+    children: list[Node]
+
+
+class User(msgspec.Struct, rename="camel"):
+    """One user's actor and sockets."""
+
+    user_id: int
+    state: str
+    sockets: int
+    stale: bool
+    restarts: int
+    crashes: int
+    last_error: str | None
+    mailbox: Mailbox | None
+
+
+class UserField(msgspec.Struct, rename="camel"):
+    """User actors: all as numbers, those of the tenant that asks as numbers and one by one, trouble first."""
+
+    total: int
+    sockets: int
+    quarantined: int
+    tenant: Population
+    rows: list[User]
+    left_out: int
+
+
+class StoreCondition(msgspec.Struct, rename="camel"):
+    """The store: what waits for it, and what it did."""
+
+    state: str
+    writes_queued: int
+    write_capacity: int
+    reads_queued: int
+    read_capacity: int
+    commits: int
+    commands: int
+    failed: int
+    last_error: str | None
+    commit: Distribution
+
+
+class Loop(msgspec.Struct, rename="camel"):
+    """The longest turns of the event loop, in seconds: just now, and in the last `window` seconds."""
+
+    lag: float
+    worst: float
+    window: int
+
+
+class Counters(msgspec.Struct, rename="camel"):
+    """What happened since the start."""
+
+    events: int
+    notifications: int
+    deliveries: int
+    refusals: int
+    crashes: int
+
+
+class Sessions(msgspec.Struct, rename="camel"):
+    """Open Engine.IO sessions by transport."""
+
+    polling: int
+    websocket: int
+
+
+class Condition(msgspec.Struct, rename="camel"):
+    """The whole answer. `uptime` in seconds."""
+
+    version: str
+    now: str
+    started_at: str
+    uptime: float
+    tree: Node
+    users: UserField
+    store: StoreCondition
+    loop: Loop
+    sessions: Sessions
+    connections: int
+    counters: Counters
+    delivery: Distribution
+
+
+class Survey:
+    """Takes stock, one at a time.
+
+    Args:
+        root: the actor tree.
+        users: who is connected.
+        store: what the store says of itself.
+        lag: the event loop's instrument.
+        telemetry: the metrics.
+        now: the wall clock, as an aware time.
+    """
+
+    def __init__(
+        self,
+        root: Supervisor,
+        users: Users,
+        store: Callable[[], Statistics],
+        lag: LoopLag,
+        telemetry: Telemetry,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._root = root
+        self._users = users
+        self._store = store
+        self._lag = lag
+        self._metrics = telemetry.metrics
+        self._now = now
+        self._started = trio.current_time()
+        self._started_at = utc_text(now())
+        self._version = _version()
+        self._turn = trio.Lock()
+        self._newest: tuple[int, float, bytes] | None = None
+
+    async def take(self, tenant_id: int) -> bytes:
+        """The `Condition` as an admin of the tenant may see it, as JSON; at most `FRESH` seconds old."""
+        async with self._turn:
+            newest = self._newest
+            if newest is not None and newest[0] == tenant_id and trio.current_time() - newest[1] < FRESH:
+                return newest[2]
+            answer = encode(self._condition(await census.take(self._users, tenant_id)))
+            self._newest = (tenant_id, trio.current_time(), answer)
+            return answer
+
+    def _condition(self, users: Census) -> Condition:
+        metrics = self._metrics
+        return Condition(
+            version=self._version,
+            now=utc_text(self._now()),
+            started_at=self._started_at,
+            uptime=trio.current_time() - self._started,
+            tree=self._tree(),
+            users=_user_field(users),
+            store=_store_condition(self._store(), metrics),
+            loop=Loop(self._lag.worst(RECENT), self._lag.worst(), WINDOW),
+            sessions=Sessions(
+                total(metrics.connections, transport="polling"), total(metrics.connections, transport="websocket")
+            ),
+            connections=total(metrics.tcp_connections),
+            counters=Counters(
+                events=total(metrics.events, outcome="recorded"),
+                notifications=total(metrics.notifications),
+                deliveries=distribution(metrics.delivery).count,
+                refusals=total(metrics.refusals),
+                crashes=total(metrics.restarts),
+            ),
+            delivery=distribution(metrics.delivery),
+        )
+
+    def _tree(self) -> Node:
+        root = _node(self._root.statistics(levels=1))
+        for node in root.children:
+            if node.name == "users":
+                # Its children are not walked for this; who has come to grief among them has been counted.
+                node.crashes = node.restarts = total(self._metrics.restarts, actor="user")
+        return root
+
+
+def _node(child: ChildStatistics) -> Node:
+    return Node(
+        name=child.name,
+        kind=str(child.kind),
+        state=str(child.state),
+        restarts=child.restarts,
+        crashes=child.crashes,
+        dropped=child.dropped,
+        last_error=_class_of(child.last_error),
+        mailbox=_mailbox(child.mailbox),
+        children=[_node(below) for below in child.children],
+    )
+
+
+def _user(row: UserRow) -> User:
+    actor = row.actor
+    return User(
+        user_id=row.user_id,
+        state=str(actor.state),
+        sockets=row.sockets,
+        stale=row.stale,
+        restarts=actor.restarts,
+        crashes=actor.crashes,
+        last_error=_class_of(actor.last_error),
+        mailbox=_mailbox(actor.mailbox),
+    )
+
+
+def _user_field(users: Census) -> UserField:
+    return UserField(
+        total=users.everybody.total,
+        sockets=users.everybody.sockets,
+        quarantined=users.everybody.quarantined,
+        tenant=users.tenant,
+        rows=[_user(row) for row in users.rows],
+        left_out=users.tenant.total - len(users.rows),
+    )
+
+
+def _store_condition(store: Statistics, metrics: Metrics) -> StoreCondition:
+    return StoreCondition(
+        state="broken" if store.broken else "running",
+        writes_queued=store.writes_queued,
+        write_capacity=store.write_capacity,
+        reads_queued=store.reads_queued,
+        read_capacity=store.read_capacity,
+        commits=store.commits,
+        commands=store.items,
+        failed=store.failed,
+        last_error=None if store.last_error is None else type(store.last_error).__name__,
+        commit=distribution(metrics.commit),
+    )
+
+
+def _mailbox(mailbox: MailboxStatistics | None) -> Mailbox | None:
+    if mailbox is None:
+        return None
+    return Mailbox(mailbox.depth, mailbox.capacity, mailbox.high_water, mailbox.received, mailbox.refused)
+
+
+def _class_of(error: str | None) -> str | None:
+    return None if error is None else error.partition(":")[0]
+
+
+def _version() -> str:
+    try:
+        return version("djactors")
+    except PackageNotFoundError:  # from a checkout that was not installed
+        return "unknown"

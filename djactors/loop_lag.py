@@ -1,0 +1,59 @@
+"""How long the event loop was held up: the longest of its turns, and so the longest that anybody waited for theirs.
+
+An instrument of Trio's, rather than a task that sleeps and looks how late it is: it sees every turn and not a sample,
+wakes nobody up, and costs two reads of the clock a turn. It tells nothing of a machine that does not run the process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+WINDOW: Final = 60
+"""Seconds that are remembered, each by its longest turn."""
+
+RECENT: Final = 2
+"""Seconds that count as now: an observer looks about once in them."""
+
+
+class LoopLag(trio.abc.Instrument):
+    """The longest turns of late. `timer` gives seconds of real time, whatever clock Trio runs under."""
+
+    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
+        self._timer = timer
+        self._began: float | None = None
+        # The second that is being filled, and the longest turn in it.
+        self._second = int(timer())
+        self._longest = 0.0
+        # Each full second's, at its number modulo the window.
+        self._seconds = [0] * WINDOW
+        self._worst = [0.0] * WINDOW
+
+    def after_io_wait(self, timeout: float) -> None:
+        """A turn begins: whoever is ready runs."""
+        self._began = self._timer()
+
+    def before_io_wait(self, timeout: float) -> None:
+        """The turn is over."""
+        if self._began is None:
+            return
+        now = self._timer()
+        if int(now) != self._second:
+            self._turn_page(int(now))
+        spent = now - self._began
+        if spent > self._longest:  # noqa: PLR1730 - a call would cost more than all the rest
+            self._longest = spent
+
+    def worst(self, seconds: int = WINDOW) -> float:
+        """The longest turn, in seconds, that ended in the last `seconds`, at most `WINDOW`; 0 where there was none."""
+        oldest = int(self._timer()) - seconds
+        kept = [worst for second, worst in zip(self._seconds, self._worst, strict=True) if second > oldest]
+        return max([*kept, self._longest if self._second > oldest else 0.0])
+
+    def _turn_page(self, second: int) -> None:
+        place = self._second % WINDOW
+        self._seconds[place], self._worst[place] = self._second, self._longest
+        self._second, self._longest = second, 0.0
