@@ -12,8 +12,8 @@ const BASE =
 
 export function Button({ weight = 'secondary', icon, busy = false, className = '', children, ...rest }) {
   return (
-    <button type="button" className={`${BASE} ${WEIGHTS[weight]} ${className}`} aria-busy={busy || undefined}
-      disabled={busy || rest.disabled} {...rest}>
+    <button type="button" {...rest} className={`${BASE} ${WEIGHTS[weight]} ${className}`} aria-busy={busy || undefined}
+      disabled={busy || rest.disabled}>
       {icon && <Icon name={icon} className="size-[18px]" />}
       {children}
     </button>
