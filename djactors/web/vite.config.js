@@ -17,7 +17,7 @@ export default defineConfig({
     // The page runs under `script-src 'self'; style-src 'self'; img-src 'self' data:`: nothing is inlined.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    manifest: 'manifest.json',
+    manifest: true,
     target: 'es2022',
   },
   test: {

@@ -10,7 +10,7 @@ import { gzipSync } from 'node:zlib'
 const BUDGET = 120 * 1024 // bytes of compressed JavaScript on first load
 const DIST = new URL('../dist/', import.meta.url)
 
-const manifest = JSON.parse(readFileSync(new URL('manifest.json', DIST), 'utf8'))
+const manifest = JSON.parse(readFileSync(new URL('.vite/manifest.json', DIST), 'utf8'))
 const size = (file) => gzipSync(readFileSync(new URL(file, DIST)), { level: 9 }).length
 const kilobytes = (bytes) => `${(bytes / 1024).toFixed(1)} KB`
 
