@@ -6,11 +6,16 @@ import { defineConfig } from 'vitest/config'
 const server = process.env.DJACTORS_URL ?? 'http://127.0.0.1:3000'
 const proxy = { '/api': server, '/socket.io': { target: server, ws: true } }
 
+// As the server sends it, so that a preview shows at once what it forbids.
+const csp =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; font-src 'self'; " +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; manifest-src 'self'; media-src 'self' data:"
+
 export default defineConfig({
   base: '/',
   plugins: [react(), tailwindcss()],
   server: { proxy },
-  preview: { proxy },
+  preview: { proxy, headers: { 'Content-Security-Policy': csp } },
   build: {
     outDir: 'dist',
     emptyOutDir: true,

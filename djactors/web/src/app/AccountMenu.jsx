@@ -87,8 +87,9 @@ export function AccountMenu() {
   const name = client.personName(client.me.userId)
   return (
     <div className="relative">
-      <button type="button" aria-label="Account and settings" aria-haspopup="dialog" aria-expanded={open} onClick={() => setOpen(!open)}
+      <button type="button" aria-haspopup="dialog" aria-expanded={open} onClick={() => setOpen(!open)}
         className="focus-ring grid size-10 place-items-center rounded-full">
+        <span className="sr-only">Account and settings</span>
         <Avatar id={client.me.userId} name={name} className="size-8 text-xs" />
       </button>
       {open && <Menu me={client.me} name={name} onClose={close} />}

@@ -57,7 +57,7 @@ export function SignIn({ reason }) {
   return (
     <main data-testid="sign-in" className="grid min-h-dvh place-items-center px-4 py-10">
       <div className="w-full max-w-[420px] animate-rise">
-        <Brand className="mb-8 justify-center [&_span]:not-sr-only" />
+        <Brand className="mb-8 justify-center" />
         <div className="rounded-2xl border border-line bg-surface p-6 shadow-card sm:p-8">
           <h1 className="text-xl font-semibold tracking-tight">Sign in</h1>
           <p className="mt-1.5 mb-6 text-sm text-ink-2">See what concerns you the moment it happens.</p>

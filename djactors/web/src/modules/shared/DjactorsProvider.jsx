@@ -9,11 +9,24 @@
  * the open connection; another person's, or another address, makes everything anew. `refreshToken` is asked for a fresh
  * token shortly before the old one ends, and `onToken` is told of it.
  */
-import { useEffect, useEffectEvent, useMemo, useRef } from 'react'
+import { useEffect, useMemo, useRef, useState } from 'react'
 
 import { DjactorsContext } from './DjactorsContext.js'
 import { readClaims } from './services/claims.js'
 import { createDjactors } from './services/client.js'
+
+/** The host's functions as they are now, behind functions that stay the same. */
+function hostCallbacks() {
+  let now = {}
+  return {
+    become(next) {
+      now = next
+    },
+    refreshToken: () => now.refreshToken(),
+    onToken: (token) => now.onToken?.(token),
+    onOpenJob: (id) => now.onOpenJob?.(id),
+  }
+}
 
 /**
  * @param {object} props
@@ -28,23 +41,13 @@ import { createDjactors } from './services/client.js'
 export function DjactorsProvider({ url = '', token, refreshToken, onToken, onOpenJob, people, create = createDjactors, children }) {
   const claims = readClaims(token)
   const person = claims && `${claims.tenantId}:${claims.userId}:${claims.role}`
-  const refresh = useRef(refreshToken)
-  const tell = useRef(onToken)
-  useEffect(() => {
-    refresh.current = refreshToken
-    tell.current = onToken
-  })
+  // What the host gives may be another function at every render; the client keeps to these.
+  const [host] = useState(hostCallbacks)
+  useEffect(() => host.become({ refreshToken, onToken, onOpenJob }))
   const canRefresh = refreshToken !== undefined
 
   const client = useMemo(
-    () =>
-      create({
-        url,
-        token,
-        people,
-        refreshToken: canRefresh ? () => refresh.current() : undefined,
-        onToken: (fresh) => tell.current?.(fresh),
-      }),
+    () => create({ url, token, people, refreshToken: canRefresh ? host.refreshToken : undefined, onToken: host.onToken }),
     // A fresh token of the same person is no reason to start over.
     // eslint-disable-next-line react-hooks/exhaustive-deps
     [url, person, canRefresh, people, create],
@@ -61,7 +64,6 @@ export function DjactorsProvider({ url = '', token, refreshToken, onToken, onOpe
     known.current = token
   }, [client, token])
 
-  const openJob = useEffectEvent((id) => onOpenJob?.(id))
-  const value = useMemo(() => ({ client, openJob: (id) => openJob(id) }), [client])
+  const value = useMemo(() => ({ client, openJob: host.onOpenJob }), [client, host])
   return <DjactorsContext value={value}>{children}</DjactorsContext>
 }

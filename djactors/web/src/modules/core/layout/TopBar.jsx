@@ -11,13 +11,13 @@ import { Icon } from '../../shared/components/Icon.jsx'
 import { NotificationBadge } from '../../shared/components/NotificationBadge.jsx'
 import { NotificationPanel } from '../../shared/components/NotificationPanel.jsx'
 
-export function Brand({ className = '' }) {
+export function Brand({ compact = false, className = '' }) {
   return (
     <span className={`flex items-center gap-2.5 ${className}`}>
       <span aria-hidden="true" className="grid size-8 place-items-center rounded-[10px] bg-accent text-on-accent">
         <Icon name="bell" className="size-[18px]" />
       </span>
-      <span className="text-[15px] font-bold tracking-tight max-sm:sr-only">djactors</span>
+      <span className={`text-[15px] font-bold tracking-tight ${compact ? 'max-sm:sr-only' : ''}`}>djactors</span>
     </span>
   )
 }
@@ -42,7 +42,7 @@ export function TopBar({ nav = [], inboxOpen, onInbox, children }) {
   return (
     <header className="sticky top-0 z-30 border-b border-line bg-surface/92 backdrop-blur">
       <div className="mx-auto flex h-16 max-w-6xl items-center gap-1.5 px-4 sm:gap-3 sm:px-6">
-        <Brand className="sm:mr-2" />
+        <Brand compact className="sm:mr-2" />
         <nav aria-label="Main" className="flex items-center gap-1">
           {nav.map((way) => (
             <Way key={way.label} {...way} />

@@ -153,9 +153,9 @@ export function NotificationToasts({ onOpenInbox }) {
           {hiddenToasts} more in the inbox
         </button>
       )}
-      {/* Only there with toasts in it: an empty list is noise to a screen reader. */}
+      {/* Only there with toasts in it: an empty list is noise to a screen reader. A phone shows the two newest. */}
       {some && (
-        <ol className="flex flex-col gap-2.5">
+        <ol className="flex flex-col gap-2.5 max-sm:[&>li:nth-last-child(n+3)]:hidden">
           {toasts.map((notification) => (
             <NotificationToast key={notification.id} notification={notification} paused={paused}
               onDismiss={() => dismiss(notification.id)} onOpen={() => open(notification)} />

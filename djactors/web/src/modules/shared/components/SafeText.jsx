@@ -2,7 +2,7 @@
  * Text that somebody else wrote, shown as text: markup stays markup to read, and its direction cannot spill over into
  * what stands beside it. With `links`, http and https addresses can be clicked; no other kind can.
  */
-const ADDRESS = /https?:\/\/[^\s<>"'`\u0000-\u001f]+/gi
+const ADDRESS = /https?:\/\/[^\s<>"'`\p{Cc}]+/giu
 
 /** @returns {(string | { href: string, text: string })[]} */
 export function splitLinks(text) {

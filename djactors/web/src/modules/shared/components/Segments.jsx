@@ -8,7 +8,7 @@ export function Segments({ label, options, value, onChange, className = '' }) {
       <legend className="sr-only">{label}</legend>
       {options.map(([key, text]) => (
         <label key={key}
-          className="relative cursor-pointer rounded-[7px] px-3 py-1.5 text-center text-sm font-medium whitespace-nowrap text-ink-2 transition-colors hover:text-ink has-checked:bg-surface has-checked:text-ink has-checked:shadow-card has-focus-visible:outline-2 has-focus-visible:outline-accent-text">
+          className="relative cursor-pointer rounded-[7px] px-3 py-1.5 text-center text-sm font-medium whitespace-nowrap text-ink-2 transition-colors hover:text-ink has-checked:bg-thumb has-checked:text-ink has-checked:shadow-card has-focus-visible:outline-2 has-focus-visible:outline-accent-text">
           <input type="radio" name={name} value={key} checked={value === key} onChange={() => onChange(key)}
             className="absolute inset-0 cursor-pointer opacity-0" />
           {text}

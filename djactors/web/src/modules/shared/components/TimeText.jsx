@@ -2,7 +2,6 @@
 import { useNow } from '../hooks/useNow.js'
 
 const STEPS = [
-  [60, 'second', 1],
   [3600, 'minute', 60],
   [86_400, 'hour', 3600],
   [7 * 86_400, 'day', 86_400],
@@ -17,7 +16,8 @@ const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short',
 export function relativeTime(then, now, short = false) {
   const seconds = Math.round((then - now) / 1000)
   // Clocks differ by a little, and "in 2 seconds" for what has just happened looks wrong.
-  if (Math.abs(seconds) < 10) return 'just now'
+  if (seconds > -60 && seconds < 5) return 'just now'
+  if (seconds > 0 && seconds < 60) return short ? '<1 min' : 'in less than a minute'
   for (const [below, unit, length] of STEPS) {
     if (Math.abs(seconds) < below) return (short ? narrow : relative).format(Math.trunc(seconds / length), unit)
   }

@@ -35,21 +35,17 @@ function Row({ job, point, mine, onOpen }) {
     <li data-testid="job" data-job-id={job.id} data-status={job.status}
       className="relative isolate border-b border-line transition-colors last:border-0 hover:bg-sunken">
       {point !== null && <span key={point} aria-hidden="true" className="pointer-events-none absolute inset-0 -z-10 animate-point" />}
-      <div className="grid grid-cols-[minmax(0,1fr)_auto] items-center gap-x-4 gap-y-2.5 px-5 py-4 md:grid-cols-[minmax(0,1fr)_180px_176px]">
+      <div className="grid grid-cols-[minmax(0,1fr)_auto] items-center gap-x-4 gap-y-2.5 px-5 py-4 md:grid-cols-[minmax(0,1fr)_230px_176px]">
         <div className="min-w-0 max-md:col-span-2">
           <button type="button" onClick={onOpen}
             className="focus-ring block max-w-full rounded-md text-left text-[15px] leading-snug font-semibold after:absolute after:inset-0">
             <SafeText className="line-clamp-2">{job.title}</SafeText>
           </button>
-          <p className="mt-1 flex flex-wrap items-center gap-x-2.5 gap-y-1 text-xs text-ink-2">
+          <p className="mt-1 flex flex-wrap items-center gap-x-4 gap-y-1 text-xs text-ink-2">
             <span className="tabular-nums">{labelOf(job)}</span>
-            <span aria-hidden="true">·</span>
             <span>changed <TimeText at={job.updatedAt} /></span>
             {job.deadline && job.status !== 'completed' && (
-              <>
-                <span aria-hidden="true">·</span>
-                <Deadline at={job.deadline} className="[&_svg]:size-3.5" />
-              </>
+              <Deadline at={job.deadline} className="[&_svg]:size-3.5" />
             )}
           </p>
         </div>
@@ -77,8 +73,8 @@ export function MyQueue() {
   const [title, words] = NOTHING[view]
   return (
     <main className="mx-auto max-w-6xl px-4 py-6 sm:px-6 sm:py-10" data-testid="queue">
-      <div className="flex flex-wrap items-end justify-between gap-4">
-        <div>
+      <div className="flex items-end justify-between gap-4">
+        <div className="min-w-0">
           <h1 className="text-2xl font-semibold tracking-tight sm:text-[28px]">My queue</h1>
           <p className="mt-1 text-sm text-ink-2">Changes show here as they happen.</p>
         </div>

@@ -8,7 +8,7 @@ export function JobSteps({ status }) {
   const reached = REACHED[status] ?? 0
   const rejected = status === 'rejected'
   return (
-    <ol aria-label="Progress" className="flex">
+    <ol aria-label="Progress" className="isolate flex">
       {STEPS.map((step, place) => {
         const here = place === reached
         const done = place < reached || status === 'completed'
@@ -19,7 +19,7 @@ export function JobSteps({ status }) {
             {place > 0 && (
               <span aria-hidden="true" className={`absolute top-3.5 right-1/2 h-0.5 w-full ${place <= reached ? 'bg-accent' : 'bg-line'}`} />
             )}
-            <span aria-hidden="true" className={`relative grid size-7 place-items-center rounded-full text-xs font-semibold transition-colors ${tone}`}>
+            <span aria-hidden="true" className={`relative z-10 grid size-7 place-items-center rounded-full text-xs font-semibold transition-colors ${tone}`}>
               {failed ? <Icon name="close" className="size-4" /> : done ? <Icon name="check" className="size-4" /> : place + 1}
             </span>
             <span className={`max-w-full text-[11px] sm:text-xs ${here ? 'font-semibold text-ink' : 'text-ink-2'}`}>
