@@ -7,8 +7,9 @@ const STEPS = [
   [7 * 86_400, 'day', 86_400],
   [31 * 86_400, 'week', 7 * 86_400],
 ]
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'long' })
-const narrow = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'narrow' })
+// The page speaks English; dates are written as the browser's owner writes them.
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'long' })
+const narrow = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'narrow' })
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' })
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' })
 

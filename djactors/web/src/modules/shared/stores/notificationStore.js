@@ -244,7 +244,7 @@ export function createNotificationStore({ api, socket }) {
         if (toasts.some(({ id }) => id === replaced)) {
           setState({ toasts: toasts.map((each) => (each.id === replaced ? data : each)) })
         }
-      } else if (live && replica.entries.has(data.id)) {
+      } else if (live && replica.entries.get(data.id)?.value.isRead === false) {
         toast(data)
         for (const hear of arrivals) hear(data)
       }
