@@ -4,7 +4,7 @@ import globals from 'globals'
 
 const jsx = { parserOptions: { ecmaFeatures: { jsx: true } } }
 // The core rules do not see that a name is used when it is only used as a tag.
-const unused = ['error', { varsIgnorePattern: '^[A-Z]', argsIgnorePattern: '^(_|[A-Z])' }]
+const unused = ['error', { varsIgnorePattern: '^[A-Z_]', argsIgnorePattern: '^(_|[A-Z])' }]
 
 export default [
   { ignores: ['dist/'] },

@@ -27,8 +27,8 @@ describe('what is wrong', () => {
   })
 
   test.each([
-    ['a node that was set aside', { tree: actor('root', { children: [actor('router', { state: 'quarantined' })] }) }, 'bad', 'root/router'],
-    ['a mailbox that fills up', { tree: actor('root', { children: [actor('router', { mailbox: mailbox(51) })] }) }, 'warn', 'root/router'],
+    ['a node that was set aside', { tree: actor('root', { children: [actor('router', { state: 'quarantined' })] }) }, 'bad', 'router'],
+    ['a mailbox that fills up', { tree: actor('root', { children: [actor('router', { mailbox: mailbox(51) })] }) }, 'warn', 'router'],
     ['a server that takes no requests', { notReady: 'draining' }, 'bad', 'server'],
     ['a loop that is late', { loopLagSeconds: 0.3 }, 'warn', 'loop'],
     ['users who are behind', { users: { total: 1, stale: 1 } }, 'warn', 'users'],
@@ -38,8 +38,8 @@ describe('what is wrong', () => {
   })
 
   test('the worst comes first; a restart and a slow delivery are told', () => {
-    const found = findings(answer({ notReady: 'draining' }), { recent: [{ path: 'root/router', count: 2, at: 0 }], points: [{ p99: 0.6 }] })
-    expect(found.map(({ where }) => where)).toEqual(['server', 'root/router', 'deliveries'])
+    const found = findings(answer({ notReady: 'draining' }), { recent: [{ path: 'router', count: 2, at: 0 }], points: [{ p99: 0.6 }] })
+    expect(found.map(({ where }) => where)).toEqual(['server', 'router', 'deliveries'])
   })
 })
 
@@ -54,7 +54,7 @@ describe('what happened since', () => {
 
   test('restarts are seen once', () => {
     const restarted = answer({ tree: actor('root', { children: [actor('router', { restarts: 1 })] }) })
-    expect(newRestarts(restarted, answer())).toEqual([{ path: 'root/router', count: 1 }])
+    expect(newRestarts(restarted, answer())).toEqual([{ path: 'router', count: 1 }])
     expect(newRestarts(restarted, restarted)).toEqual([])
   })
 

@@ -32,7 +32,9 @@ export function* walk(node, path = []) {
   for (const child of node.children ?? []) yield* walk(child, here)
 }
 
-const key = ({ path }) => path.join('/')
+/** What to call a node: its way below the root. */
+export const placeOf = (path) => path.slice(1).join('/') || path[0]
+const key = ({ path }) => placeOf(path)
 
 /**
  * The value below which a share of a histogram lies, in the histogram's unit; null where it holds nothing.
@@ -118,9 +120,9 @@ export function findings(answer, { recent = [], points = [] } = {}) {
   for (const [path, count] of restarted) add('warn', path, `was restarted ${count === 1 ? 'once' : `${count} times`} in the last minute`)
 
   const { quarantined = 0, backingOff = 0, stale = 0, items = [] } = answer.users ?? {}
-  if (quarantined > 0) add('bad', 'users', `${many(quarantined, 'user actor')} kept crashing and ${quarantined === 1 ? 'was' : 'were'} set aside`)
-  if (backingOff > 0) add('warn', 'users', `${many(backingOff, 'user actor')} crashed and will be restarted`)
-  if (stale > 0) add('warn', 'users', `${many(stale, 'user actor')} ${stale === 1 ? 'is' : 'are'} behind and catching up`)
+  if (quarantined > 0) add('bad', 'users', `${many(quarantined, 'actor')} kept crashing and ${quarantined === 1 ? 'was' : 'were'} set aside`)
+  if (backingOff > 0) add('warn', 'users', `${many(backingOff, 'actor')} crashed and will be restarted`)
+  if (stale > 0) add('warn', 'users', `${many(stale, 'actor')} ${stale === 1 ? 'is' : 'are'} behind and catching up`)
   const crowded = items.filter(({ mailbox }) => full(mailbox) > LIMITS.mailbox).length
   if (crowded > 0) add('warn', 'users', `${many(crowded, 'mailbox', 'mailboxes')} more than half full`)
 

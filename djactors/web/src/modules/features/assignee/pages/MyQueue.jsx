@@ -42,7 +42,7 @@ function Row({ job, point, mine, onOpen }) {
             <SafeText className="line-clamp-2">{job.title}</SafeText>
           </button>
           <p className="mt-1 flex flex-wrap items-center gap-x-4 gap-y-1 text-xs text-ink-2">
-            <span className="tabular-nums">{labelOf(job)}</span>
+            <span>{labelOf(job)}</span>
             <span>changed <TimeText at={job.updatedAt} /></span>
             {job.deadline && job.status !== 'completed' && (
               <Deadline at={job.deadline} className="[&_svg]:size-3.5" />

@@ -55,7 +55,7 @@ export function JobDetail({ jobId, onBack }) {
           <div className="min-w-0 space-y-6">
             <section className="rounded-2xl border border-line bg-surface p-5 shadow-card sm:p-7">
               <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
-                <span className="text-sm font-medium text-ink-2 tabular-nums">{labelOf(job)}</span>
+                <span className="text-sm font-medium text-ink-2">{labelOf(job)}</span>
                 <StatusPill status={job.status} />
                 <Deadline at={job.deadline} done={job.status === 'completed'} className="text-sm" />
               </div>

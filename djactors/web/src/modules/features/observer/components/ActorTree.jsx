@@ -3,7 +3,7 @@
  * how full its mailbox is, and how often it was restarted.
  */
 import { Icon } from '../../../shared/components/Icon.jsx'
-import { LIMITS } from '../model.js'
+import { LIMITS, placeOf } from '../model.js'
 import { UserField } from './UserField.jsx'
 
 /** Nodes drawn below one supervisor; the rest is a number. A tree without users is far smaller. */
@@ -99,7 +99,7 @@ function Room({ node, path, users, restarted }) {
       <Tally node={node} />
       {actors.length > 0 && (
         <ul className="grid gap-3 min-[480px]:grid-cols-2 lg:grid-cols-3 xl:grid-cols-4">
-          {actors.map((child) => <Actor key={child.name} node={child} recent={restarted.has([...here, child.name].join('/'))} />)}
+          {actors.map((child) => <Actor key={child.name} node={child} recent={restarted.has(placeOf([...here, child.name]))} />)}
         </ul>
       )}
       {isUsers && <UserField users={users} />}

@@ -6,7 +6,7 @@ import { memo } from 'react'
 import { trouble } from '../model.js'
 
 /** Tiles drawn, whatever the server sends: a browser redraws these once a second without effort. */
-const MAX_TILES = 160
+const MAX_TILES = 100
 
 const Tile = memo(function Tile({ userId, tenantId, name, state, stale, sockets, depth, restarts }) {
   const well = state === 'running' && !stale && restarts === 0

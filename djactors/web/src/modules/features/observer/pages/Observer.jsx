@@ -12,7 +12,7 @@ import { Chart } from '../components/Chart.jsx'
 import { findings } from '../model.js'
 import { useActors } from '../useActors.js'
 
-/** Findings that are spelt out; the rest is a number. */
+/** Findings that are spelt out, the worst as the headline; the rest is a number. */
 const MAX_FINDINGS = 6
 
 const rate = (value) => (value >= 100 ? Math.round(value).toLocaleString() : value.toFixed(value >= 10 || value === 0 ? 0 : 1))
@@ -32,7 +32,7 @@ function headline(found, lost) {
   if (found.length === 0) return ['well', 'All well', 'ok']
   const bad = found.filter(({ severity }) => severity === 'bad').length
   const [{ where, what }] = found
-  return ['troubled', found.length === 1 ? `${where} ${what}` : `${found.length} things need a look`, bad > 0 ? 'danger' : 'warn']
+  return ['troubled', `${where}: ${what}`, bad > 0 ? 'danger' : 'warn']
 }
 
 const TONES = {
@@ -66,8 +66,8 @@ function StateLine({ answer, found, lost }) {
       </div>
       {found.length > 1 && (
         <ul className="mt-4 space-y-1.5 pl-14 text-sm sm:pl-16">
-          {found.slice(0, MAX_FINDINGS).map(({ where, what }) => (
-            <li key={`${where} ${what}`}><strong className="font-semibold">{where}</strong> {what}</li>
+          {found.slice(1, MAX_FINDINGS).map(({ where, what }) => (
+            <li key={`${where} ${what}`}><strong className="font-semibold">{where}:</strong> {what}</li>
           ))}
           {found.length > MAX_FINDINGS && <li>and {found.length - MAX_FINDINGS} more</li>}
         </ul>
