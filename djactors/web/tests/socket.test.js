@@ -87,8 +87,8 @@ describe('connecting', () => {
   })
 
   test('a token that the list refuses is not tried on the connection', async () => {
-    server.intercept = () => ({ status: 401, body: { error: { code: 'token_expired', message: 'expired' } } })
-    make().start()
+    server.intercept = () => ({ status: 401, body: { error: { code: 'unauthorized', message: 'the token has expired' } } })
+    make({ token: tokenOf({ exp: 1 }) }).start()
     await settle()
     expect(socket()).toMatchObject({ status: 'unauthorized', refusal: 'token_expired' })
     expect(server.socket).toBeNull()

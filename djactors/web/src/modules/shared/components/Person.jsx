@@ -32,7 +32,7 @@ export function Person({ id, name, nobody = 'Nobody', className = '' }) {
   // Names come with the jobs.
   useStore(client.jobs, ({ jobs }) => jobs)
   if (id === null || id === undefined) return <span className={`text-ink-2 ${className}`}>{nobody}</span>
-  const shown = name ?? client.personName(id)
+  const shown = (id === client.me?.userId ? client.me.name : null) ?? name ?? client.personName(id)
   return (
     <span className={`flex min-w-0 items-center gap-2 ${className}`}>
       <Avatar id={id} name={shown} />

@@ -55,6 +55,8 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
     }
     const answer = await response.json().catch(() => null)
     if (response.ok && answer !== null) return answer
+    // A proxy speaks for a server that is not there.
+    if (answer?.error === undefined && response.status > 501) throw new ApiError('offline', 'The server cannot be reached.', response.status)
     const { code = 'internal', message = `The server answered ${response.status}.` } = answer?.error ?? {}
     const error = new ApiError(code, message, response.status)
     if (response.status === 401) onUnauthorized?.(error)

@@ -48,7 +48,9 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
     url,
     getToken,
     fetch,
-    onUnauthorized: ({ code }) => {
+    onUnauthorized: () => {
+      // HTTP says no more than 401; the clock says which of the two it is.
+      const code = (readClaims(current)?.expiresAt ?? 0) <= Date.now() ? 'token_expired' : 'token_invalid'
       // The connection says the same, and can mend it; only where it has not been made yet there is nobody else to say it.
       const mendable = code === 'token_expired' && refreshToken !== undefined
       if (socket.state.getState().status === 'idle' && !mendable) {
