@@ -147,6 +147,15 @@ describe('each change is applied once', () => {
     expect(toastIds()).toEqual([])
   })
 
+  test('what came and went before a list was read does not come back when it is heard late', async () => {
+    await begin()
+    server.seq = 20
+    await actions.load()
+    server.send('notification:new', notification(4), server.offset(15))
+    expect(ids()).toEqual([3, 2, 1])
+    expect(toastIds()).toEqual([])
+  })
+
   test('what was deleted does not come back by a replay', async () => {
     await begin()
     server.arrive({ id: 4 })
