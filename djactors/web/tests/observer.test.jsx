@@ -10,15 +10,16 @@ const mailbox = (depth = 0) => ({ depth, capacity: 100, highWater: depth, receiv
 const actor = (name, more = {}) => ({ name, kind: 'actor', state: 'running', restarts: 0, crashes: 0, dropped: 0, mailbox: mailbox(), lastError: null, children: [], ...more })
 const histogram = (...counts) => ({ bounds: [0.001, 0.01, 0.1, 1], counts, sum: 0 })
 const answer = (more = {}) => ({
-  notReady: null,
+  startedAt: '2026-01-27T10:00:00Z',
+  store: { state: 'running', writesQueued: 0, writeCapacity: 100, readsQueued: 0, readCapacity: 100, commits: 1, failed: 0, lastError: null },
   tree: actor('root', { kind: 'supervisor', mailbox: null, children: [actor('router'), actor('users', { kind: 'supervisor', mailbox: null })] }),
-  users: { total: 0, quarantined: 0, backingOff: 0, stale: 0, sockets: 0, items: [] },
-  loopLagSeconds: 0.001,
-  counters: { domainEvents: 10, deliveries: 20 },
+  users: { total: 0, sockets: 0, quarantined: 0, tenant: { total: 0 }, rows: [], leftOut: 0 },
+  loop: { lag: 0.001, worst: 0.002, window: 60 },
+  counters: { events: 10, deliveries: 20 },
   delivery: histogram(0, 0, 0, 0, 0),
   ...more,
 })
-const user = (userId, more = {}) => ({ tenantId: 1, userId, name: null, state: 'running', sockets: 1, stale: false, restarts: 0, mailbox: mailbox(), ...more })
+const user = (userId, more = {}) => ({ userId, state: 'running', sockets: 1, stale: false, restarts: 0, mailbox: mailbox(), ...more })
 
 describe('what is wrong', () => {
   test('nothing, where all is well, or where a server says less', () => {
@@ -29,27 +30,34 @@ describe('what is wrong', () => {
   test.each([
     ['a node that was set aside', { tree: actor('root', { children: [actor('router', { state: 'quarantined' })] }) }, 'bad', 'router'],
     ['a mailbox that fills up', { tree: actor('root', { children: [actor('router', { mailbox: mailbox(51) })] }) }, 'warn', 'router'],
-    ['a server that takes no requests', { notReady: 'draining' }, 'bad', 'server'],
-    ['a loop that is late', { loopLagSeconds: 0.3 }, 'warn', 'loop'],
-    ['users who are behind', { users: { total: 1, stale: 1 } }, 'warn', 'users'],
+    ['a store that writes nothing', { store: { state: 'broken', lastError: 'StoreUnavailable' } }, 'bad', 'store'],
+    ['a store that is behind', { store: { state: 'running', writesQueued: 60, writeCapacity: 100 } }, 'warn', 'store'],
+    ['a loop that was late', { loop: { lag: 0, worst: 0.3, window: 60 } }, 'warn', 'loop'],
+    ['users who are behind', { users: { total: 1, rows: [user(1, { stale: true })] } }, 'warn', 'users'],
     ['users who were set aside', { users: { total: 1, quarantined: 1 } }, 'bad', 'users'],
   ])('%s', (_, more, severity, where) => {
     expect(findings(answer(more))).toMatchObject([{ severity, where }])
   })
 
   test('the worst comes first; a restart and a slow delivery are told', () => {
-    const found = findings(answer({ notReady: 'draining' }), { recent: [{ path: 'router', count: 2, at: 0 }], points: [{ p99: 0.6 }] })
-    expect(found.map(({ where }) => where)).toEqual(['server', 'router', 'deliveries'])
+    const found = findings(answer({ store: { state: 'broken' } }), { recent: [{ path: 'router', count: 2, at: 0 }], points: [{ p99: 0.6 }] })
+    expect(found.map(({ where }) => where)).toEqual(['store', 'router', 'deliveries'])
   })
 })
 
 describe('what happened since', () => {
   test('rates and latencies are differences; a restarted server makes a gap', () => {
     const before = { at: 0, answer: answer({ delivery: histogram(5, 0, 0, 0, 0) }) }
-    const now = { at: 2000, answer: answer({ counters: { domainEvents: 30, deliveries: 60 }, delivery: histogram(5, 10, 0, 0, 0) }) }
+    const now = { at: 2000, answer: answer({ counters: { events: 30, deliveries: 60 }, delivery: histogram(5, 10, 0, 0, 0) }) }
     expect(point(now, before)).toMatchObject({ events: 10, deliveries: 20, p50: expect.closeTo(0.0055) })
     expect(point(before, now)).toMatchObject({ events: null, deliveries: null, p50: null })
     expect(point(now, null)).toMatchObject({ events: null, p99: null })
+  })
+
+  test('another start of the server is no restart of its actors, and begins anew', () => {
+    const again = answer({ startedAt: '2026-01-27T11:00:00Z', counters: { events: 1000, deliveries: 1000 }, tree: actor('root', { restarts: 5 }) })
+    expect(point({ at: 2000, answer: again }, { at: 0, answer: answer() })).toMatchObject({ events: null, p99: null })
+    expect(newRestarts(again, answer())).toEqual([])
   })
 
   test('restarts are seen once', () => {
@@ -76,7 +84,7 @@ describe('the view', () => {
   afterEach(() => vi.useRealTimers())
   const show = async () => {
     const actors = vi.fn(async () => answers())
-    render(<DjactorsContext value={{ client: { api: { actors } } }}><Observer /></DjactorsContext>)
+    render(<DjactorsContext value={{ client: { api: { actors }, personName: (id) => `User ${id}` } }}><Observer /></DjactorsContext>)
     await act(() => vi.advanceTimersByTimeAsync(10))
     return actors
   }
@@ -85,10 +93,10 @@ describe('the view', () => {
     answers = () => answer()
     await show()
     expect(screen.getByRole('heading', { level: 1 }).textContent).toBe('All well')
-    answers = () => answer({ notReady: 'the disk is full' })
+    answers = () => answer({ store: { state: 'broken', lastError: 'StoreUnavailable' } })
     await act(() => vi.advanceTimersByTimeAsync(1100))
     expect(screen.getByTestId('observer-state').dataset.state).toBe('troubled')
-    expect(screen.getByRole('heading', { level: 1 }).textContent).toContain('the disk is full')
+    expect(screen.getByRole('heading', { level: 1 }).textContent).toContain('StoreUnavailable')
   })
 
   test('says so when there is no answer any more', async () => {
@@ -100,14 +108,14 @@ describe('the view', () => {
   })
 
   test('draws a bounded number of thousands of users, those in trouble first', async () => {
-    const items = Array.from({ length: 5000 }, (_, place) => user(place + 1))
-    items[4321] = user(4322, { state: 'quarantined' })
-    answers = () => answer({ users: { total: 5000, quarantined: 1, items } })
+    const rows = Array.from({ length: 5000 }, (_, place) => user(place + 1))
+    rows[4321] = user(4322, { state: 'quarantined' })
+    answers = () => answer({ users: { total: 5000, sockets: 5000, quarantined: 1, tenant: { total: 5000 }, rows, leftOut: 7 } })
     await show()
     const tiles = screen.getAllByTestId('user-node')
     expect(tiles.length).toBeLessThan(500)
     expect(tiles[0].dataset.userId).toBe('4322')
-    expect(screen.getByTestId('users-rest').textContent).toContain(String(5000 - tiles.length))
+    expect(screen.getByTestId('users-rest').textContent).toContain((5007 - tiles.length).toLocaleString())
   })
 
   test('asks for nothing while nobody looks', async () => {

@@ -67,26 +67,26 @@ const difference = (now, before) =>
  * @param {{ at: number, answer: object }} now `at` in ms
  */
 export function point(now, before) {
+  // Another start counts from nothing.
+  if (before && before.answer.startedAt !== now.answer.startedAt) return point(now, null)
   const seconds = before ? (now.at - before.at) / 1000 : 0
   const rate = (name) => {
     const [to, from] = [now.answer.counters?.[name], before?.answer.counters?.[name]]
-    // A server that was restarted counts from nothing.
     return to === undefined || from === undefined || to < from || seconds <= 0 ? null : (to - from) / seconds
   }
   const delivery = difference(now.answer.delivery, before?.answer.delivery)
   return {
     at: now.at,
-    events: rate('domainEvents'),
+    events: rate('events'),
     deliveries: rate('deliveries'),
     p50: delivery && percentile(delivery, 0.5),
     p99: delivery && percentile(delivery, 0.99),
-    lag: now.answer.loopLagSeconds ?? null,
   }
 }
 
 /** Restarts that this answer has and the one before had not: `{ path, count }[]`. */
 export function newRestarts(answer, before) {
-  if (!before) return []
+  if (!before || before.startedAt !== answer.startedAt) return []
   const known = new Map([...walk(before.tree)].map((entry) => [key(entry), entry.node.restarts]))
   return [...walk(answer.tree)]
     .map((entry) => ({ path: key(entry), count: entry.node.restarts - (known.get(key(entry)) ?? entry.node.restarts) }))
@@ -107,7 +107,18 @@ const many = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : m
 export function findings(answer, { recent = [], points = [] } = {}) {
   const found = []
   const add = (severity, where, what) => found.push({ severity, where, what })
-  if (answer.notReady) add('bad', 'server', `takes no requests: ${answer.notReady}`)
+  const { store, loop } = answer
+  if (store && store.state !== 'running') {
+    add('bad', 'store', `is ${store.state}${store.lastError ? ` (${store.lastError})` : ''}: nothing can be written`)
+  }
+  for (const [what, depth, capacity] of store
+    ? [
+        ['writes', store.writesQueued, store.writeCapacity],
+        ['reads', store.readsQueued, store.readCapacity],
+      ]
+    : []) {
+    if (full({ depth, capacity }) > LIMITS.mailbox) add('warn', 'store', `has ${depth} of ${capacity} ${what} waiting`)
+  }
   for (const entry of walk(answer.tree)) {
     const { node } = entry
     if (STATES[node.state]) add(node.state === 'starting' ? 'warn' : 'bad', key(entry), STATES[node.state])
@@ -119,14 +130,17 @@ export function findings(answer, { recent = [], points = [] } = {}) {
   for (const { path, count } of recent) restarted.set(path, (restarted.get(path) ?? 0) + count)
   for (const [path, count] of restarted) add('warn', path, `was restarted ${count === 1 ? 'once' : `${count} times`} in the last minute`)
 
-  const { quarantined = 0, backingOff = 0, stale = 0, items = [] } = answer.users ?? {}
+  const { quarantined = 0, rows = [] } = answer.users ?? {}
+  const backingOff = rows.filter(({ state }) => state === 'backing_off').length
+  const stale = rows.filter((row) => row.stale).length
   if (quarantined > 0) add('bad', 'users', `${many(quarantined, 'actor')} kept crashing and ${quarantined === 1 ? 'was' : 'were'} set aside`)
   if (backingOff > 0) add('warn', 'users', `${many(backingOff, 'actor')} crashed and will be restarted`)
   if (stale > 0) add('warn', 'users', `${many(stale, 'actor')} ${stale === 1 ? 'is' : 'are'} behind and catching up`)
-  const crowded = items.filter(({ mailbox }) => full(mailbox) > LIMITS.mailbox).length
+  const crowded = rows.filter(({ mailbox }) => full(mailbox) > LIMITS.mailbox).length
   if (crowded > 0) add('warn', 'users', `${many(crowded, 'mailbox', 'mailboxes')} more than half full`)
 
-  if ((answer.loopLagSeconds ?? 0) > LIMITS.lag) add('warn', 'loop', `late by ${milliseconds(answer.loopLagSeconds)}`)
+  const late = Math.max(loop?.lag ?? 0, loop?.worst ?? 0)
+  if (late > LIMITS.lag) add('warn', 'loop', `was late by ${milliseconds(late)} in the last ${loop.window ?? 60} seconds`)
   const slow = points.slice(-5).find(({ p99 }) => (p99 ?? 0) > LIMITS.delivery)
   if (slow) add('warn', 'deliveries', `take ${milliseconds(slow.p99)} at the 99th percentile`)
   return found.sort((a, b) => Number(b.severity === 'bad') - Number(a.severity === 'bad'))

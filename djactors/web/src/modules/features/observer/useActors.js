@@ -1,7 +1,8 @@
 /**
  * The live actor tree: asked for once a second while somebody looks at the page, with the last two minutes of it.
  *
- * Rules: one request at a time; a tab that is hidden asks for nothing, and starts its charts anew when it is back.
+ * Rules: one request at a time; a tab that is hidden asks for nothing, and starts its charts anew when it is back, as after a
+ * restart of the server.
  */
 import { useEffect, useState } from 'react'
 
@@ -33,10 +34,11 @@ export function useActors() {
         const from = before
         before = now
         if (!stopped) {
+          const restarted = from !== null && from.answer.startedAt !== answer.startedAt
           setSeen(({ points, recent }) => ({
             answer,
-            points: [...points, point(now, from)].slice(-KEPT),
-            recent: [...recent, ...newRestarts(answer, from?.answer).map((each) => ({ ...each, at }))].filter(
+            points: [...(restarted ? [] : points), point(now, from)].slice(-KEPT),
+            recent: [...(restarted ? [] : recent), ...newRestarts(answer, from?.answer).map((each) => ({ ...each, at }))].filter(
               (each) => at - each.at < LIMITS.recent,
             ),
             error: null,

@@ -16,8 +16,9 @@ const TONES = {
   quarantined: ['bg-danger-fill', 'Set aside'],
   stopping: ['bg-warn', 'Stopping'],
   stopped: ['bg-danger-fill', 'Stopped'],
+  broken: ['bg-danger-fill', 'Broken'],
 }
-const ICONS = { router: 'activity', store: 'inbox', listener: 'screen', engine: 'spark', users: 'user', sla: 'clock', retention: 'trash' }
+const ICONS = { router: 'activity', store: 'inbox', listener: 'screen', engine: 'spark', users: 'user', clock: 'clock', retention: 'trash' }
 const iconOf = (name) => Object.entries(ICONS).find(([word]) => name.includes(word))?.[1] ?? 'spark'
 
 export function StateDot({ state }) {
@@ -30,16 +31,17 @@ export function StateDot({ state }) {
   )
 }
 
-export function Mailbox({ mailbox }) {
+/** How full something is: now, and at most so far. */
+function Gauge({ label, mailbox }) {
   if (!mailbox) return null
   const { depth, capacity, highWater, refused = 0 } = mailbox
   const share = capacity > 0 ? depth / capacity : 0
-  const most = capacity > 0 ? Math.min(1, highWater / capacity) : 0
+  const most = capacity > 0 && highWater !== undefined ? Math.min(1, highWater / capacity) : 0
   return (
     <div className="mt-3">
       <div className="flex justify-between gap-2 text-[11px] text-ink-2 tabular-nums">
-        <span>Mailbox {depth} of {capacity}</span>
-        <span>most {highWater}</span>
+        <span>{label} {depth} of {capacity}</span>
+        {highWater !== undefined && <span>most {highWater}</span>}
       </div>
       <div aria-hidden="true" className="relative mt-1 h-1.5 overflow-hidden rounded-full bg-line">
         <div className="absolute inset-y-0 left-0 rounded-full bg-line-strong/50" style={{ width: `${most * 100}%` }} />
@@ -76,15 +78,36 @@ function Actor({ node, recent }) {
           <StateDot state={node.state} />
         </div>
       </div>
-      <Mailbox mailbox={node.mailbox} />
+      <Gauge label="Mailbox" mailbox={node.mailbox} />
       <Tally node={node} />
     </li>
   )
 }
 
-function Room({ node, path, users, restarted }) {
+/** The store is no actor: its threads are asked by all of them. */
+function Store({ store }) {
+  return (
+    <li data-testid="actor-node" data-name="store" data-state={store.state}
+      className={`rounded-xl border bg-surface p-4 shadow-card ${store.state === 'running' ? 'border-line' : 'border-danger'}`}>
+      <div className="flex items-center gap-2.5">
+        <span className="grid size-8 shrink-0 place-items-center rounded-[10px] bg-info-soft text-info"><Icon name="inbox" className="size-[18px]" /></span>
+        <div className="min-w-0 leading-tight">
+          <p className="truncate text-sm font-semibold">store</p>
+          <StateDot state={store.state} />
+        </div>
+      </div>
+      <Gauge label="Writes" mailbox={{ depth: store.writesQueued, capacity: store.writeCapacity }} />
+      <Gauge label="Reads" mailbox={{ depth: store.readsQueued, capacity: store.readCapacity }} />
+      <p className="mt-2 text-[11px] text-ink-2 tabular-nums">
+        {store.commits?.toLocaleString()} commits{store.failed > 0 && `, ${store.failed.toLocaleString()} failed`}
+      </p>
+    </li>
+  )
+}
+
+function Room({ node, path, store, users, restarted }) {
   const shown = (node.children ?? []).slice(0, MAX_CHILDREN)
-  const hidden = (node.childCount ?? node.children?.length ?? 0) - shown.length
+  const hidden = (node.children?.length ?? 0) - shown.length
   const rooms = shown.filter((child) => child.kind === 'supervisor')
   const actors = shown.filter((child) => child.kind !== 'supervisor')
   const here = [...path, node.name]
@@ -97,9 +120,10 @@ function Room({ node, path, users, restarted }) {
         <span className="text-xs text-ink-2">supervisor</span>
       </div>
       <Tally node={node} />
-      {actors.length > 0 && (
+      {(actors.length > 0 || store) && (
         <ul className="grid gap-3 min-[480px]:grid-cols-2 lg:grid-cols-3 xl:grid-cols-4">
           {actors.map((child) => <Actor key={child.name} node={child} recent={restarted.has(placeOf([...here, child.name]))} />)}
+          {store && <Store store={store} />}
         </ul>
       )}
       {isUsers && <UserField users={users} />}
@@ -113,11 +137,11 @@ function Room({ node, path, users, restarted }) {
   )
 }
 
-export function ActorTree({ tree, users, recent }) {
+export function ActorTree({ tree, users, store, recent }) {
   const restarted = new Set(recent.map(({ path }) => path))
   return (
     <ul aria-label="Actor tree">
-      <Room node={tree} path={[]} users={users} restarted={restarted} />
+      <Room node={tree} path={[]} users={users} store={store} restarted={restarted} />
     </ul>
   )
 }

@@ -58,7 +58,7 @@ function StateLine({ answer, found, lost }) {
           <p className="mt-1 text-sm">
             {[
               answer.version && `djactors ${answer.version}`,
-              answer.uptimeSeconds !== undefined && `up for ${since(answer.uptimeSeconds)}`,
+              answer.uptime !== undefined && `up for ${since(answer.uptime)}`,
               'looked at once a second',
             ].filter(Boolean).join(' · ')}
           </p>
@@ -104,18 +104,18 @@ export default function Observer() {
     )
   }
   const found = findings(answer, { recent, points })
-  const { users = {}, connections = {}, tree } = answer
+  const { users = {}, sessions = {}, store, loop, tree } = answer
   const restarts = restartsIn(tree)
   return (
     <main className="mx-auto max-w-6xl space-y-5 px-4 py-6 sm:px-6 sm:py-8" data-testid="observer">
       <StateLine answer={answer} found={found} lost={lost} />
       <dl className="grid grid-cols-2 gap-3 sm:grid-cols-3 lg:grid-cols-6">
         <Figure label="Users" value={users.total?.toLocaleString()} />
-        <Figure label="WebSocket" value={connections.websocket?.toLocaleString()} />
-        <Figure label="Polling" value={connections.polling?.toLocaleString()} />
+        <Figure label="WebSocket" value={sessions.websocket?.toLocaleString()} />
+        <Figure label="Polling" value={sessions.polling?.toLocaleString()} />
         <Figure label="Restarts" value={restarts.toLocaleString()} warn={recent.length > 0} />
         <Figure label="Quarantined" value={users.quarantined?.toLocaleString()} warn={users.quarantined > 0} />
-        <Figure label="Loop lag" value={answer.loopLagSeconds === undefined || answer.loopLagSeconds === null ? undefined : latency(answer.loopLagSeconds)} />
+        <Figure label="Loop lag, worst" value={loop?.worst === undefined ? undefined : latency(loop.worst)} />
       </dl>
       <div className="grid gap-5 md:grid-cols-2">
         <Chart title="Throughput a second" data-testid="chart-throughput" points={points} format={rate} least={5}
@@ -131,7 +131,7 @@ export default function Observer() {
       </div>
       <section aria-labelledby="tree-heading">
         <h2 id="tree-heading" className="mb-3 px-1 text-sm font-semibold">Actors</h2>
-        <ActorTree tree={tree} users={users} recent={recent} />
+        <ActorTree tree={tree} users={users} store={store} recent={recent} />
       </section>
     </main>
   )
