@@ -93,7 +93,8 @@ export function newRestarts(answer, before) {
     .filter(({ count }) => count > 0)
 }
 
-const full = (mailbox) => (mailbox && mailbox.capacity > 0 ? mailbox.depth / mailbox.capacity : 0)
+/** The share of a mailbox that is full. */
+export const full = (mailbox) => (mailbox && mailbox.capacity > 0 ? mailbox.depth / mailbox.capacity : 0)
 const milliseconds = (seconds) => `${Math.round(seconds * 1000)} ms`
 const many = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : more}`
 

@@ -5,13 +5,13 @@
 import { memo } from 'react'
 
 import { useDjactors } from '../../../shared/DjactorsContext.js'
-import { trouble } from '../model.js'
+import { full, LIMITS, trouble } from '../model.js'
 
 /** Tiles drawn, whatever the server sends: a browser redraws these once a second without effort. */
 const MAX_TILES = 100
 
-const Tile = memo(function Tile({ userId, name, state, stale, sockets, depth, restarts }) {
-  const well = state === 'running' && !stale && restarts === 0
+const Tile = memo(function Tile({ userId, name, state, stale, sockets, depth, crowded, restarts }) {
+  const well = state === 'running' && !stale && !crowded && restarts === 0
   const tone =
     state === 'quarantined' ? 'border-danger bg-danger-soft text-danger' : well ? 'border-line bg-surface text-ink' : 'border-warn bg-warn-soft text-warn'
   const facts = [
@@ -56,7 +56,7 @@ export function UserField({ users }) {
         <ul aria-label="Connected users" className="grid grid-cols-2 gap-2 sm:grid-cols-3 lg:grid-cols-5">
           {tiles.map(({ userId, state, stale, sockets: open = 0, mailbox, restarts = 0 }) => (
             <Tile key={userId} userId={userId} name={client.personName(userId)} state={state} stale={stale} sockets={open}
-              depth={mailbox?.depth ?? 0} restarts={restarts} />
+              depth={mailbox?.depth ?? 0} crowded={full(mailbox) > LIMITS.mailbox} restarts={restarts} />
           ))}
         </ul>
       )}
