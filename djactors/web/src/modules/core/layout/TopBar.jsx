@@ -1,0 +1,60 @@
+/**
+ * The bar on top of every view: brand, ways to go, connection, bell, and a place for the host's account menu.
+ *
+ *     <TopBar nav={[{ label, icon, href, current, onClick }]} inboxOpen={open} onInbox={setOpen}>account menu</TopBar>
+ *
+ * Rules: the inbox is opened by the bell and closed by itself; whether it is open is the host's to keep, so that a toast
+ * can open it as well. Below 640 px the ways to go are icons with names for screen readers.
+ */
+import { ConnectionState } from '../../shared/components/ConnectionState.jsx'
+import { Icon } from '../../shared/components/Icon.jsx'
+import { NotificationBadge } from '../../shared/components/NotificationBadge.jsx'
+import { NotificationPanel } from '../../shared/components/NotificationPanel.jsx'
+
+export function Brand({ compact = false, className = '' }) {
+  return (
+    <span className={`flex items-center gap-2.5 ${className}`}>
+      <span aria-hidden="true" className="grid size-8 place-items-center rounded-[10px] bg-accent text-on-accent">
+        <Icon name="bell" className="size-[18px]" />
+      </span>
+      <span className={`text-[15px] font-bold tracking-tight ${compact ? 'max-sm:sr-only' : ''}`}>djactors</span>
+    </span>
+  )
+}
+
+function Way({ label, icon, href, current, onClick }) {
+  return (
+    <a href={href} aria-current={current ? 'page' : undefined} title={label}
+      onClick={(event) => {
+        // A click with a modifier is the browser's: a new tab, a new window.
+        if (onClick === undefined || event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return
+        event.preventDefault()
+        onClick()
+      }}
+      className={`focus-ring flex h-10 items-center gap-2 rounded-[10px] px-2.5 text-sm font-medium transition-colors sm:px-3 ${current ? 'bg-sunken text-ink' : 'text-ink-2 hover:bg-sunken hover:text-ink'}`}>
+      <Icon name={icon} className="size-[18px]" />
+      <span className="max-sm:sr-only">{label}</span>
+    </a>
+  )
+}
+
+export function TopBar({ nav = [], inboxOpen, onInbox, children }) {
+  return (
+    <header className="sticky top-0 z-30 border-b border-line bg-surface/92 backdrop-blur">
+      <div className="mx-auto flex h-16 max-w-6xl items-center gap-1.5 px-4 sm:gap-3 sm:px-6">
+        <Brand compact className="sm:mr-2" />
+        <nav aria-label="Main" className="flex items-center gap-1">
+          {nav.map((way) => (
+            <Way key={way.label} {...way} />
+          ))}
+        </nav>
+        <div className="ml-auto flex items-center gap-1 sm:gap-2">
+          <ConnectionState />
+          <NotificationBadge onClick={() => onInbox(true)} expanded={inboxOpen} />
+          {children}
+        </div>
+      </div>
+      {inboxOpen && <NotificationPanel onClose={() => onInbox(false)} />}
+    </header>
+  )
+}

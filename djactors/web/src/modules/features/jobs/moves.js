@@ -1,0 +1,34 @@
+/**
+ * Which moves to offer for a job: the server's table of states, parts and roles, once more.
+ *
+ * Rules: this only decides what is shown. The server decides what is allowed, and says so when it differs.
+ */
+const FROM = {
+  assign: ['open', 'assigned', 'rejected'],
+  submit: ['assigned', 'rejected'],
+  approve: ['pending_approval'],
+  reject: ['pending_approval'],
+  complete: ['open', 'assigned', 'approved', 'rejected'],
+}
+const WHO = {
+  assign: [['requester', 'manager'], ['manager', 'admin']],
+  submit: [['assignee', 'manager'], ['manager', 'admin']],
+  approve: [['approver'], ['admin']],
+  reject: [['approver'], ['admin']],
+  complete: [['assignee', 'requester', 'manager'], ['manager', 'admin']],
+  deadline: [['requester', 'manager'], ['manager', 'admin']],
+}
+
+/** @returns {Set<string>} of assign, submit, approve, reject, complete, deadline */
+export function movesFor(job, me) {
+  const offered = new Set()
+  if (!me) return offered
+  for (const [move, [parts, roles]] of Object.entries(WHO)) {
+    const may = roles.includes(me.role) || parts.some((part) => job[`${part}Id`] === me.userId)
+    if (may && (FROM[move]?.includes(job.status) ?? true)) offered.add(move)
+  }
+  return offered
+}
+
+/** What people call a job. */
+export const labelOf = (job) => job.djId ?? `Job ${job.id}`

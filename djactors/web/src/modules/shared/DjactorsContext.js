@@ -1,0 +1,11 @@
+/** The way from a component to its `DjactorsProvider`; see there. */
+import { createContext, useContext } from 'react'
+
+export const DjactorsContext = createContext(null)
+
+/** @returns {{ client: object, openJob: (id: number) => void }} */
+export function useDjactors() {
+  const value = useContext(DjactorsContext)
+  if (value === null) throw new Error('djactors components need a <DjactorsProvider> above them')
+  return value
+}

@@ -1,0 +1,29 @@
+/**
+ * The connection, for components: its state, and the way to emit and to hear.
+ *
+ *     const { status, emit } = useSocket()
+ *     useSocketEvent('job:assigned', ({ djId }) => …)
+ *
+ * Rules: `status` is idle, connecting, connected, reconnecting or unauthorized. `emit` resolves to the server's ack or
+ * throws an `ApiError`; it does not queue. A handler hears for as long as its component is mounted.
+ */
+import { useEffect, useEffectEvent } from 'react'
+import { useStore } from 'zustand'
+
+import { useDjactors } from '../DjactorsContext.js'
+
+/** @returns {{ status: string, connected: boolean, refusal: string|null, expiresAt: string|null, emit: Function,
+ *   retry: Function, setToken: (token: string) => Promise<void> }} */
+export function useSocket() {
+  const { client } = useDjactors()
+  const { status, refusal, expiresAt } = useStore(client.socket.state)
+  const { emit, retry } = client.socket
+  return { status, connected: status === 'connected', refusal, expiresAt, emit, retry, setToken: client.setToken }
+}
+
+/** Call `handler(data, { offset, live })` for each server event of this name. */
+export function useSocketEvent(name, handler) {
+  const { client } = useDjactors()
+  const hear = useEffectEvent(handler)
+  useEffect(() => client.socket.on(name, (data, meta) => hear(data, meta)), [client, name])
+}

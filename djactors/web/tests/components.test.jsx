@@ -1,0 +1,172 @@
+import { act, fireEvent, render, screen, within } from '@testing-library/react'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+
+import { Announcer, DjactorsProvider, NotificationBadge, NotificationPanel, NotificationToasts, useNotifications, useSocket } from '../src/modules/index.js'
+import { splitLinks } from '../src/modules/shared/components/SafeText.jsx'
+import { relativeTime } from '../src/modules/shared/components/TimeText.jsx'
+import { createDjactors } from '../src/modules/shared/services/client.js'
+import { createServer, notification, tokenOf } from './fakes.js'
+
+let server
+let opened
+
+const flush = () => act(() => vi.advanceTimersByTimeAsync(0))
+const pass = (ms) => act(() => vi.advanceTimersByTimeAsync(ms))
+
+async function show(children, { token = tokenOf() } = {}) {
+  const create = (options) => createDjactors({ ...options, io: server.io, fetch: server.fetch })
+  const view = (given) => (
+    <DjactorsProvider url="http://server" token={given} create={create} onOpenJob={(id) => opened.push(id)}>
+      <Announcer />
+      {children}
+    </DjactorsProvider>
+  )
+  // The same function at every render, or everything would be made anew.
+  const { rerender } = render(view(token))
+  await flush()
+  act(() => server.welcome())
+  return { rerender: (given) => rerender(view(given)) }
+}
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  server = createServer()
+  opened = []
+})
+afterEach(() => vi.useRealTimers())
+
+describe('the badge', () => {
+  test('says the whole count and shows at most 99+', async () => {
+    await show(<NotificationBadge onClick={() => {}} />)
+    expect(screen.getByRole('button', { name: 'Notifications, none unread' })).toBeTruthy()
+    act(() => server.count(120))
+    expect(screen.getByRole('button', { name: 'Notifications, 120 unread' }).textContent).toBe('99+')
+  })
+})
+
+describe('toasts', () => {
+  test('leave by themselves, but not while the pointer is on them', async () => {
+    await show(<NotificationToasts />)
+    act(() => server.arrive({ id: 1 }))
+    const region = screen.getByTestId('toasts')
+    fireEvent.pointerEnter(region)
+    await pass(60_000)
+    expect(screen.queryByTestId('toast')).not.toBeNull()
+    fireEvent.pointerLeave(region)
+    await pass(60_000)
+    expect(screen.queryByTestId('toast')).toBeNull()
+  })
+
+  test('wait for the keyboard, too', async () => {
+    await show(<NotificationToasts />)
+    act(() => server.arrive({ id: 1 }))
+    fireEvent.keyDown(document, { key: 'F8' })
+    expect(within(screen.getByTestId('toast')).getAllByRole('button')).toContain(document.activeElement)
+    await pass(60_000)
+    expect(screen.queryByTestId('toast')).not.toBeNull()
+    fireEvent.keyDown(document.activeElement, { key: 'Escape' })
+    expect(screen.queryByTestId('toast')).toBeNull()
+  })
+
+  test('a CRITICAL one stays until it is dismissed, and is said at once', async () => {
+    await show(<NotificationToasts />)
+    act(() => server.arrive({ id: 1, priority: 'CRITICAL', title: 'Overdue' }))
+    act(() => server.arrive({ id: 2, title: 'Assigned' }))
+    expect(screen.getByTestId('announce-assertive').textContent).toContain('Overdue')
+    expect(screen.getByTestId('announce-polite').textContent).toContain('Assigned')
+    await pass(600_000)
+    expect(screen.getAllByTestId('toast').map((toast) => toast.dataset.notificationId)).toEqual(['1'])
+    fireEvent.click(screen.getByRole('button', { name: 'Dismiss: Overdue' }))
+    expect(screen.queryByTestId('toast')).toBeNull()
+  })
+
+  test('lead to the job and read the notification', async () => {
+    await show(<NotificationToasts />)
+    act(() => server.arrive({ id: 1, data: { jobId: 7, djId: 'DJ-7' } }))
+    fireEvent.click(screen.getByRole('button', { name: 'Open job' }))
+    await flush()
+    expect(opened).toEqual([7])
+    expect(server.socket.emitted).toEqual([['notification:read', { notificationId: 1 }]])
+  })
+})
+
+describe('the inbox', () => {
+  test('shows hostile text as text, and makes only web addresses clickable', async () => {
+    const title = '<img src=x onerror=alert(1)><script>alert(2)</script>'
+    server.items = [notification(1, { title, message: 'javascript:alert(3) https://example.com/a. data:text/html,x' })]
+    await show(<NotificationPanel onClose={() => {}} />)
+    const item = screen.getByTestId('notification')
+    expect(item.textContent).toContain(title)
+    expect(item.querySelector('img, script')).toBeNull()
+    expect([...item.querySelectorAll('a')].map((link) => link.href)).toEqual(['https://example.com/a'])
+  })
+
+  test('a deleted one goes at once and is back when the server refuses', async () => {
+    server.items = [notification(1, { title: 'One' })]
+    await show(<NotificationPanel onClose={() => {}} />)
+    let refuse
+    server.answer.mockReturnValueOnce(new Promise((resolve) => (refuse = resolve)))
+    fireEvent.click(screen.getByRole('button', { name: 'Delete: One' }))
+    expect(screen.queryByTestId('notification')).toBeNull()
+    refuse({ ok: false, error: { code: 'unavailable', message: 'Busy.' } })
+    await flush()
+    expect(screen.queryByTestId('notification')).not.toBeNull()
+  })
+
+  test('closes with Escape', async () => {
+    const close = vi.fn()
+    await show(<NotificationPanel onClose={close} />)
+    fireEvent.keyDown(document, { key: 'Escape' })
+    expect(close).toHaveBeenCalledOnce()
+  })
+})
+
+describe('the hooks', () => {
+  function Probe() {
+    const { status } = useSocket()
+    const { notifications, unreadCount, markRead } = useNotifications()
+    return (
+      <button onClick={() => void markRead(notifications[0].id)}>
+        {status}, {unreadCount} of {notifications.length}
+      </button>
+    )
+  }
+
+  test('follow the connection and the inbox', async () => {
+    server.items = [notification(1), notification(2)]
+    await show(<Probe />)
+    expect(screen.getByRole('button').textContent).toBe('connected, 2 of 2')
+    fireEvent.click(screen.getByRole('button'))
+    expect(screen.getByRole('button').textContent).toBe('connected, 1 of 2')
+    act(() => server.drop())
+    expect(screen.getByRole('button').textContent).toContain('reconnecting')
+  })
+
+  test('need a provider', () => {
+    vi.spyOn(console, 'error').mockImplementation(() => {})
+    expect(() => render(<Probe />)).toThrow('<DjactorsProvider>')
+  })
+})
+
+describe('texts', () => {
+  test.each([
+    ['see https://a.example/x?y=1.', ['see ', 'https://a.example/x?y=1', '.']],
+    ['(http://a.example)', ['(', 'http://a.example', ')']],
+    ['javascript:alert(1)', ['javascript:alert(1)']],
+    ['https://', ['https://']],
+    ['', []],
+  ])('%j is split into links and the rest', (text, parts) => {
+    expect(splitLinks(text).map((part) => part.text ?? part)).toEqual(parts)
+  })
+
+  test.each([
+    [0, 'just now'],
+    [-59, 'just now'],
+    [-60, '1 minute ago'],
+    [-7200, '2 hours ago'],
+    [30, 'in less than a minute'],
+    [86_400, 'tomorrow'],
+  ])('%i seconds from now is %j', (seconds, words) => {
+    expect(relativeTime(1_000_000_000 + seconds * 1000, 1_000_000_000)).toBe(words)
+  })
+})
