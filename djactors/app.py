@@ -50,6 +50,7 @@ from djactors.edge.listener import Listener, ListenerLimits
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.origins import OriginPolicy
 from djactors.edge.routes import Routes
+from djactors.edge.site import Site
 from djactors.edge.survey import Survey
 from djactors.kernel import (
     ActorRef,
@@ -311,8 +312,11 @@ class Server:
             measure=self._measure,
             survey=survey,
         )
+        site = Site.load()
+        if site.problem is not None:
+            self.telemetry.log.warning("no web page", reason=site.problem)
         return Listener(
-            Application(engine, Routes(api), OriginPolicy(settings.allowed_origins), settings),
+            Application(engine, site, Routes(api), OriginPolicy(settings.allowed_origins), settings),
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(

@@ -1,4 +1,4 @@
-"""What one port serves: `/socket.io/` is Engine.IO's, everything else the routes'."""
+"""What one port serves: `/socket.io/` is Engine.IO's, the page's files are the site's, everything else the routes'."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from djactors.edge.errors import error_body
 from djactors.edge.http_messages import Request, Response
 from djactors.edge.origins import OriginPolicy
 from djactors.edge.routes import Routes
+from djactors.edge.site import Site
 from djactors.edge.stream import ByteStream
 
 ENGINE_PATH = "/socket.io/"
@@ -26,8 +27,11 @@ PREFLIGHT = (
 class Application:
     """Sends each request where it belongs. Implements the HTTP loop's `Application`."""
 
-    def __init__(self, engine: EngineServer, routes: Routes, origins: OriginPolicy, settings: Settings) -> None:
+    def __init__(
+        self, engine: EngineServer, site: Site, routes: Routes, origins: OriginPolicy, settings: Settings
+    ) -> None:
         self._engine = engine
+        self._site = site
         self._routes = routes
         self._origins = origins
         self._settings = settings
@@ -45,6 +49,10 @@ class Application:
         cors = self._origins.headers(request)
         if request.method == "OPTIONS":
             return Response(204, headers=(*cors, *(PREFLIGHT if self._origins.allows(request) else ())))
+        # Other origins have no use for the page, so it carries no permission for them.
+        page = self._site.answer(request)
+        if page is not None:
+            return page
         response = await self._routes.handle(request)
         response.headers = (*response.headers, *cors)
         return response

@@ -5,7 +5,7 @@ What went wrong inside is never told to a client; it is in the log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
@@ -64,3 +64,10 @@ def error_response(error: Exception) -> Response:
         seconds = error.retry_after if isinstance(error, TooManyRequests) else RETRY_AFTER
         headers = (("retry-after", str(seconds)),)
     return Response(status, error_body(code, message), headers=headers)
+
+
+def wrong_method(methods: Iterable[str]) -> Response:
+    """The HTTP answer where a path is known, but not with this method."""
+    allowed = ", ".join(sorted(methods))
+    body = error_body("method_not_allowed", f"this route takes {allowed}")
+    return Response(405, body, headers=(("allow", allowed),))

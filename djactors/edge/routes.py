@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -21,10 +20,10 @@ from djactors.domain.commands import Counted, Delete, MarkAllRead, MarkRead, Pub
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.notifications import encode
-from djactors.edge.api import Api, Handler, Table
+from djactors.edge.api import Api, Table
 from djactors.edge.auth import Identity, Unauthorized
 from djactors.edge.batch import Batch
-from djactors.edge.errors import EXPECTED, error_body, error_response
+from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_method
 from djactors.edge.http_messages import Request, Response
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.requests import ID, MAX_PAGE, flag, header_key, number, page_size, path_id, query_of
@@ -82,7 +81,7 @@ class Routes:
             if match is not None:
                 handler = handlers.get("GET" if request.method == "HEAD" else request.method)
                 if handler is None:
-                    return _wrong_method(handlers)
+                    return wrong_method(handlers)
                 try:
                     return await handler(request, match.groupdict())
                 except EXPECTED as error:
@@ -238,9 +237,3 @@ def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key:
     if header_key is not None and event.id not in (None, header_key):
         raise Refused(Code.INVALID, "id: differs from the Idempotency-Key header: send one of them, or both alike")
     return Publish(event, header_key or event.id)
-
-
-def _wrong_method(handlers: Mapping[str, Handler]) -> Response:
-    allowed = ", ".join(sorted(handlers))
-    body = error_body("method_not_allowed", f"this route takes {allowed}")
-    return Response(405, body, headers=(("allow", allowed),))
