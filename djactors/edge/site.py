@@ -1,9 +1,9 @@
 """The web page: the files that the build left in `djactors/web/dist`, read once at the start and served from memory.
 
 Rules: a path is looked up in a dict and never joined to a folder, so no path leads out of it. The page is for
-everybody; the data that it shows needs a token. What is under `assets/` has the hash of its content in its name and is kept by
-browsers for good; everything else is asked for again and mostly answered 304. Whatever is missing, the rest of the
-server serves.
+everybody; the data that it shows needs a token. What is under `assets/` has the hash of its content in its name and is
+kept by browsers for good; everything else is asked for again and mostly answered 304. Whatever is missing, the rest of
+the server serves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAGES = ("/", "/observer")
 """The addresses at which the page starts; it decides itself what it shows there."""
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Of all files together: ten times the page with its fonts. They stay in memory, which a mistaken build must not fill."""
+"""Of all files together: ten times the page with its fonts. They stay in memory; a mistaken build must not fill it."""
 
 TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",

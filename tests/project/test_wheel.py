@@ -1,10 +1,17 @@
-"""The wheel is complete: installed into a fresh virtual environment, outside the checkout, it migrates and serves."""
+"""The wheel is complete: built without Node and installed into a fresh virtual environment, outside the checkout, it
+migrates, serves, and shows the page."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -13,21 +20,60 @@ from tests.serving import make_token, serving
 ROOT = Path(__file__).parent.parent.parent
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+WEB = ROOT / "djactors/web"
+
+
+def run(*command: str | Path, cwd: Path, environment: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` folder of a virtual environment that holds nothing but the wheel and what it asks for."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by way of the sdist, from what git tracks, where the machine itself has no Node."""
     folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "dist", ROOT, cwd=folder)
-    [wheel] = (folder / "dist").glob("*.whl")
+    tracked = run("git", "ls-files", "-z", "djactors", "migrations", cwd=ROOT).split("\0")
+    for name in ("pyproject.toml", "README.md", ".gitignore", *filter(None, tracked)):
+        if (ROOT / name).exists():
+            (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / "checkout" / name)
+    (folder / "bin").mkdir()
+    shell = shutil.which("sh")
+    assert shell is not None
+    (folder / "bin/sh").symlink_to(shell)
+    without_node = {**os.environ, "PATH": str(folder / "bin")}
+    assert shutil.which("node", path=without_node["PATH"]) is None
+    checkout = folder / "checkout"
+    run(sys.executable, "-m", "build", "--outdir", folder / "out", checkout, cwd=folder, environment=without_node)
+    [built] = (folder / "out").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Path:
+    """The `bin` folder of a virtual environment that holds nothing but the wheel and what it asks for."""
+    folder = wheel.parent.parent
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     run(folder / "venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", wheel, cwd=folder)
     return folder / "venv/bin"
+
+
+def test_the_wheel_carries_the_page_and_nothing_that_only_builds_it(wheel: Path) -> None:
+    names = [name.removeprefix("djactors/web/") for name in ZipFile(wheel).namelist() if "djactors/web/" in name]
+    assert "dist/index.html" in names
+    assert any(re.fullmatch(r"dist/assets/index-[\w-]+\.js", name) for name in names)
+    assert any(name.startswith("src/modules/") for name in names)
+    assert {name.split("/")[0] for name in names} == {"dist", "src"}
+
+
+def test_the_lock_file_holds_all_that_the_page_asks_for() -> None:
+    asked = json.loads((WEB / "package.json").read_text())
+    locked = json.loads((WEB / "package-lock.json").read_text())["packages"][""]
+    for kind in ("dependencies", "devDependencies"):
+        assert asked[kind] == locked[kind]
 
 
 def test_the_wheel_carries_the_migrations(installed: Path, tmp_path: Path) -> None:
@@ -47,4 +93,10 @@ async def test_the_installed_server_serves(installed: Path, tmp_path: Path) -> N
         token = make_token(tenant_id=1, user_id=3)
         listed = await server.request("GET", "/api/notifications", token=token)
         assert [item["title"] for item in listed.json["items"]] == ["Job 5 assigned to you"]
+        index = await server.request("GET", "/")
+        assert (index.status, index.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assets = re.findall(r'(?:src|href)="(/[^"]+)"', index.body.decode())
+        assert any(path.startswith("/assets/") for path in assets)
+        for path in assets:
+            assert (await server.request("GET", path)).status == 200
         assert await server.stop() == 0
