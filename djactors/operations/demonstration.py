@@ -74,10 +74,11 @@ def _events(now: datetime) -> Sequence[DomainEvent]:
 
 
 def _lines(url: str, settings: Settings) -> Sequence[str]:
-    lines = ["Sign in as (the web page is not built yet; until then watch from a terminal, as below):"]
+    lines = ["Open a link to sign in; each tab of the browser is somebody of its own:"]
     for user_id, name, role in PEOPLE:
         token = sign(settings, tenant_id=TENANT, user_id=user_id, role=role, name=name, ttl=TOKEN_SECONDS)
         lines.append(f"  {name} ({role}): {url}/#token={token}")
+    lines += ["", f"As {PEOPLE[-1][1]}, see the actors at work at {url}/observer"]
     lines += ["", "Watch a user's notifications with the stock Socket.IO client (needs Node and npm):"]
     for user_id, name, role in PEOPLE:
         token = sign(settings, tenant_id=TENANT, user_id=user_id, role=role, name=name, ttl=TOKEN_SECONDS)
