@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast, get_args
+from urllib.request import urlopen
 
 import click
 import msgspec
@@ -134,6 +135,8 @@ def test_the_first_command_installs_and_runs_the_demo(tmp_path: Path) -> None:
                 break
         assert seen[-1].startswith("listening on "), "".join(seen)
         assert any("/#token=" in line for line in seen)
+        with urlopen(f"{seen[-1].split()[-1]}/", timeout=PATIENCE) as page:
+            assert b'<script type="module"' in page.read()
     finally:
         with suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGTERM)
