@@ -69,7 +69,9 @@ async def test_it_prints_where_it_listens_serves_there_and_stops_with_0(tmp_path
         assert (await server.request("GET", "/readyz")).status == 200
         assert (await server.publish(EVENT)).status == 201
         assert await server.stop() == 0
-        assert [entry["event"] for entry in log(server)] == ["migrated", "listening", "stopping", "stopped"]
+        # A checkout in which the page was never built says so.
+        told = [entry["event"] for entry in log(server) if entry["event"] != "no web page"]
+        assert told == ["migrated", "listening", "stopping", "stopped"]
 
 
 async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
