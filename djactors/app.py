@@ -190,7 +190,12 @@ class Server:
     async def _serve(self, database: Database, store: Store, task_status: trio.TaskStatus[None]) -> None:
         meta = await store.meta()
         users = Users(
-            store, meta.epoch, PidIssuer(meta.epoch, meta.pid_key, self._random_bytes), self.settings, self.telemetry
+            store,
+            meta.epoch,
+            PidIssuer(meta.epoch, meta.pid_key, self._random_bytes),
+            self.settings,
+            self.telemetry,
+            lambda: router,
         )
         router_spec = ChildSpec(
             "router",

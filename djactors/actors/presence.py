@@ -14,6 +14,7 @@ import trio
 
 from djactors.actors.packets import ChangePackets
 from djactors.actors.resume import Resume
+from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ActorStopped, MailboxFull
 from djactors.protocol.encoded import EncodedPacket
 
@@ -100,6 +101,7 @@ class Presence:
     """One user's sockets and the address of the user's actor.
 
     Attributes:
+        person: who it is, as the first socket's token says.
         attaching: sockets whose `Attach` is on its way to the actor, with their pid if they are recovering. One that
             closes first is taken out again.
         sockets: those that the actor has answered and writes to.
@@ -108,11 +110,12 @@ class Presence:
         seq: the last sequence number that the sockets which have caught up were given, or that their count includes.
     """
 
-    __slots__ = ("attaching", "left_at", "ref", "seq", "sockets", "stale", "tenant_id", "user_id")
+    __slots__ = ("attaching", "left_at", "person", "ref", "seq", "sockets", "stale", "tenant_id", "user_id")
 
-    def __init__(self, tenant_id: int, user_id: int) -> None:
+    def __init__(self, tenant_id: int, person: Person) -> None:
         self.tenant_id = tenant_id
-        self.user_id = user_id
+        self.user_id = person.user_id
+        self.person = person
         self.attaching: dict[Socket, str | None] = {}
         self.sockets: dict[Socket, Seat] = {}
         self.left_at = trio.current_time()

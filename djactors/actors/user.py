@@ -1,6 +1,7 @@
 """The actor of one connected user: the unread count, and what each of the user's sockets is sent.
 
 Rules:
+  * Whom the tenant does not know yet is introduced: the token that let them in proves who they are.
   * It starts from a snapshot of the inbox and drops what the snapshot already holds: a change whose sequence number is
     at or below its own. Its address is known to the router before the snapshot is read, so nothing falls in between.
   * It takes everything that is in its mailbox and writes to each socket once: the changes in order, then one unread
@@ -24,7 +25,7 @@ import trio
 from djactors.actors.packets import CHANGES_RESET, ChangePackets, offset, unlogged, unread_count
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Deliver, Presence, Seat, Socket, UserMessage
-from djactors.domain.commands import Change
+from djactors.domain.commands import Change, Introduce
 from djactors.domain.notifications import encode
 from djactors.kernel import Actor, Envelope
 from djactors.protocol.encoded import EncodedPacket
@@ -44,6 +45,10 @@ class InboxState(Protocol):
     @property
     def seq(self) -> int:
         """The tenant's newest change in the same snapshot."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the tenant knows the user."""
 
 
 class ReplayState(Protocol):
@@ -88,6 +93,7 @@ class UserActor(Actor[UserMessage]):
         replay_limit: int,
         idle_after: float,
         forget: Callable[[Presence], None],
+        introduce: Callable[[Introduce], None],
     ) -> None:
         self._presence = presence
         self._inbox = inbox
@@ -97,6 +103,7 @@ class UserActor(Actor[UserMessage]):
         self._turns = turns
         self._replay_limit = replay_limit
         self._forget = forget
+        self._introduce = introduce
         self.idle_after = idle_after
         self._unread = 0
 
@@ -106,6 +113,9 @@ class UserActor(Actor[UserMessage]):
         self._presence.stale = False
         state = await self._inbox.snapshot(self._presence.tenant_id, self._presence.user_id)
         self._unread, self._presence.seq = state.unread, state.seq
+        if not state.known:
+            # Told before the CONNECT is answered: whoever names this user from then on comes behind it.
+            self._introduce(Introduce(self._presence.tenant_id, self._presence.person))
 
     def on_idle(self) -> bool:
         """Stop once nobody has been connected for a while."""

@@ -11,7 +11,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -22,8 +23,10 @@ from djactors.actors.presence import Attach, Deliver, Presence, Socket, UserMess
 from djactors.actors.resume import resume_of
 from djactors.actors.user import Inbox, UserActor
 from djactors.config import Settings
-from djactors.domain.commands import Recorded
+from djactors.domain.commands import Command, Introduce, Recorded
+from djactors.domain.permissions import Person
 from djactors.kernel import (
+    ActorRef,
     ActorStopped,
     ChildCrashed,
     ChildQuarantined,
@@ -58,14 +61,24 @@ class Users:
         pids: gives each socket its pid.
         settings: mailbox size, idle time, sockets per user.
         telemetry: counts and logs.
+        router: is told of those who come for the first time.
     """
 
-    def __init__(self, inbox: Inbox, epoch: str, pids: PidIssuer, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        epoch: str,
+        pids: PidIssuer,
+        settings: Settings,
+        telemetry: Telemetry,
+        router: Callable[[], ActorRef[Command]],
+    ) -> None:
         self._inbox = inbox
         self._epoch = epoch
         self._pids = pids
         self._settings = settings
         self._telemetry = telemetry
+        self._router = router
         self._tenants: dict[int, dict[int, Presence]] = {}
         self._by_name: dict[str, Presence] = {}
         # By tenant: up to which sequence number everybody there was told what concerns them, or marked stale.
@@ -94,17 +107,18 @@ class Users:
             return None
         return self._supervisor.child_statistics(presence.name)
 
-    def attach(self, tenant_id: int, user_id: int, socket: Socket, auth: Mapping[str, Any]) -> None:
+    def attach(self, tenant_id: int, person: Person, socket: Socket, auth: Mapping[str, Any]) -> None:
         """Give a socket that has proved who it is to its user's actor, which will answer its CONNECT.
 
         `auth` may name the point from which the client wants to go on. An older socket of the same pid is superseded:
         its connection is one that only its client knows to be dead. A socket that cannot be taken now is disconnected:
         its client tries again.
         """
+        user_id = person.user_id
         resume = resume_of(auth, tenant_id, user_id, recovery=socket.recovery, epoch=self._epoch, pids=self._pids)
         pid = None if resume is None else resume.pid
         try:
-            presence = self._presence(tenant_id, user_id)
+            presence = self._presence(tenant_id, person)
             older = presence.find(pid)
             if older is not None:
                 presence.discard(older)
@@ -182,12 +196,13 @@ class Users:
         self._telemetry.log.warning("socket refused", tenant_id=tenant_id, user_id=user_id, reason=reason)
         socket.disconnect("user_unavailable")
 
-    def _presence(self, tenant_id: int, user_id: int) -> Presence:
+    def _presence(self, tenant_id: int, person: Person) -> Presence:
+        user_id = person.user_id
         presence = self._tenants.get(tenant_id, {}).get(user_id)
         if presence is None:
             if self._supervisor is None:
                 raise SupervisorNotRunning("users")
-            presence = Presence(tenant_id, user_id)
+            presence = Presence(tenant_id, person)
             presence.ref = self._supervisor.spawn_child(self._spec(presence))
             self._tenants.setdefault(tenant_id, {})[user_id] = self._by_name[presence.name] = presence
             self._telemetry.metrics.users.inc()
@@ -205,6 +220,7 @@ class Users:
                 replay_limit=self._settings.replay_limit,
                 idle_after=max(self._settings.passivate_after, MIN_IDLE),
                 forget=self._forget,
+                introduce=self._introduce,
             )
 
         return ChildSpec(
@@ -215,6 +231,11 @@ class Users:
             intensity=USER_INTENSITY,
             when_exhausted=Exhausted.QUARANTINE,
         )
+
+    def _introduce(self, command: Introduce) -> None:
+        # A router that is full or down has other worries; the user's next actor tries again.
+        with suppress(MailboxFull, ActorStopped):
+            self._router().tell_nowait(command)
 
     def _forget(self, presence: Presence) -> None:
         if self._by_name.get(presence.name) is not presence:

@@ -49,6 +49,13 @@ class Delete(msgspec.Struct, frozen=True):
     notification_id: int
 
 
+class Introduce(msgspec.Struct, frozen=True):
+    """A person whose token proves the tenant and the id is here: from now on others may name them."""
+
+    tenant_id: int
+    person: Person
+
+
 class RaiseAlerts(msgspec.Struct, frozen=True):
     """Send the SLA alerts that are due, for at most `limit` jobs."""
 
@@ -80,7 +87,9 @@ class PurgeSlice(msgspec.Struct, frozen=True):
     after: int = 0
 
 
-Command: TypeAlias = Publish | MarkRead | MarkAllRead | Delete | RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
+Command: TypeAlias = (
+    Publish | MarkRead | MarkAllRead | Delete | Introduce | RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
+)
 
 
 class Published(msgspec.Struct, frozen=True):

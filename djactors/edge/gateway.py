@@ -219,7 +219,7 @@ class Gateway:
         self._warned = False
         self.session.owner = (member.tenant_id, member.user_id)
         self._socket = UserSocket(self, self._services.random_token(), recovery=auth.get("recovery") is not False)
-        self._services.users.attach(member.tenant_id, member.user_id, self._socket, auth)
+        self._services.users.attach(member.tenant_id, member.person(), self._socket, auth)
 
     def _identify(self, auth: dict[str, Any]) -> Member:
         member = self._services.authenticator.identify(auth.get("token")).member()

@@ -15,7 +15,7 @@ __all__ = ["HOT_QUERIES", "InboxPage", "Meta", "Snapshot", "StoredNotification",
 
 # sqlite_autoindex_tenants_1 (the primary key), then idx_users_tenant.
 SNAPSHOT = """
-SELECT coalesce(users.unread_count, 0), tenants.last_seq
+SELECT coalesce(users.unread_count, 0), tenants.last_seq, users.id IS NOT NULL
 FROM tenants LEFT JOIN users ON users.tenant_id = tenants.id AND users.id = ?
 WHERE tenants.id = ?"""
 
@@ -46,10 +46,11 @@ _ABOVE_ALL_IDS = 2**63 - 1
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The badge and the tenant's newest sequence number, of one moment."""
+    """The badge and the tenant's newest sequence number, of one moment, and whether the tenant knows the user."""
 
     unread: int
     seq: int
+    known: bool = True
 
 
 class StoredNotification(msgspec.Struct, frozen=True, gc=False):
@@ -103,7 +104,7 @@ def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int) -> Sn
     not theirs to replay.
     """
     row = connection.execute(SNAPSHOT, (user_id, tenant_id)).fetchone()
-    return Snapshot(0, 0) if row is None else Snapshot(*row)
+    return Snapshot(0, 0, known=False) if row is None else Snapshot(row[0], row[1], row[2] == 1)
 
 
 def page(

@@ -24,6 +24,7 @@ from djactors.domain.commands import (
     Command,
     Delete,
     ExpireSlice,
+    Introduce,
     MarkAllRead,
     MarkRead,
     Outcome,
@@ -144,6 +145,8 @@ class Recorder:
                 return marks.mark_all_read(unit, command)
             case Delete():
                 return marks.delete(unit, command)
+            case Introduce():
+                return workflow.introduce(unit, command)
             case RaiseAlerts():
                 return alerts.raise_alerts(unit, command)
             case SendSummaries():

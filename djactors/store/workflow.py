@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from djactors.domain import events, jobs, permissions, rules
+from djactors.domain.commands import Counted, Introduce
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.jobs import Job, JobEvent, JobView
 from djactors.domain.notifications import Draft, encode
@@ -56,6 +57,16 @@ def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) ->
             return _notification_requested(unit, event)
         case _:
             return _job_event(unit, event, person)
+
+
+def introduce(unit: UnitOfWork, command: Introduce) -> Counted:
+    """Make somebody known who was not. Whoever is known, in this tenant or in another, stays as they are."""
+    tenant_id, person = command.tenant_id, command.person
+    user = unit.user(person.user_id)
+    if user is None:
+        unit.ensure_tenant(tenant_id)
+        user = unit.ensure_user(tenant_id, person.user_id, person.name, person.role)
+    return Counted(user.unread if user.tenant_id == tenant_id else 0)
 
 
 def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences:

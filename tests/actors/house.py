@@ -18,6 +18,7 @@ from djactors.config import Settings
 from djactors.domain.commands import Change, Command, Publish, Recorded
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.domain.limits import Limits
+from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ChildSpec, Supervisor
 from djactors.protocol.encoded import EncodedPacket
 from djactors.store.database import Database
@@ -183,7 +184,7 @@ class House:
         """Attach a socket; its CONNECT, with this `auth`, is answered when the actor has run."""
         socket = FakeSocket(recovery=recovery, roomy=roomy)
         socket.on_close = lambda: self.users.detach(tenant_id, user_id, socket)
-        self.users.attach(tenant_id, user_id, socket, auth)
+        self.users.attach(tenant_id, Person(user_id, "user", f"Person {user_id}"), socket, auth)
         return socket
 
     async def connected(self, user_id: int, tenant_id: int = 1, **options: Any) -> FakeSocket:
@@ -228,7 +229,7 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
         store = GatedStore(Store(database, lambda: now, Limits(daily_limit=settings.daily_limit)))
         nonces = count()
         pids = PidIssuer(EPOCH, PID_KEY, lambda size: next(nonces).to_bytes(size, "big"))
-        users = Users(store, EPOCH, pids, settings, telemetry)
+        users = Users(store, EPOCH, pids, settings, telemetry, lambda: root.ref("router"))
         router = ChildSpec(
             "router",
             lambda: Router(store, users, telemetry, settings.commit_batch),

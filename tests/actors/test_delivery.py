@@ -58,7 +58,7 @@ async def test_a_batch_of_many_is_one_write_with_one_count(path: Path, autojump_
     async with running(path) as house:
         socket = await house.connected(11)
         await house.do(*[note(11) for _ in range(50)])
-        assert house.store.batches == [50]
+        assert house.store.batches[-1] == 50
         _, write = socket.writes
         assert names(write) == [NEW] * 50 + [COUNT]
         assert write[-1] == Packet(COUNT, {"count": 50}, "epoch.50")

@@ -104,7 +104,7 @@ async def running(
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Store(database, now, limits)
         ledger = Ledger(store, now)
-        users = Users(store, "epoch", PidIssuer("epoch", b"k" * 32, bytes), settings, telemetry)
+        users = Users(store, "epoch", PidIssuer("epoch", b"k" * 32, bytes), settings, telemetry, lambda: router)
         children = [
             ChildSpec("users", users.supervisor),
             ChildSpec(

@@ -109,7 +109,7 @@ class FakeSession:
 class FakeUsers:
     """Lets everybody in at once."""
 
-    def attach(self, tenant_id: int, user_id: int, socket: Any, auth: Any) -> None:
+    def attach(self, tenant_id: int, person: Any, socket: Any, auth: Any) -> None:
         socket.accept(None, [])
 
     def detach(self, tenant_id: int, user_id: int, socket: Any) -> None:
@@ -220,6 +220,7 @@ class Desk:
                 epoch="epoch",
                 ready=lambda: None,
                 measure=lambda: None,
+                survey=None,  # type: ignore[arg-type]
             )
         )
 

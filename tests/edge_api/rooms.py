@@ -241,7 +241,7 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
         log = io.StringIO()
         told = Telemetry(make_logger("json", "debug", log))
         behind = Telemetry(metrics=told.metrics)
-        users = Users(store, "epochepochep", pids, configured, behind)
+        users = Users(store, "epochepochep", pids, configured, behind, lambda: root.ref("router"))
         root = Supervisor(
             "test",
             [

@@ -144,11 +144,11 @@ def test_a_limit_below_one_is_refused(connection: sqlite3.Connection, limit: int
 
 
 def test_the_badge_and_sequence_are_zero_where_nobody_was_heard_of(connection: sqlite3.Connection):
-    assert inbox.snapshot(connection, 1, 10) == Snapshot(0, 0)
+    assert inbox.snapshot(connection, 1, 10) == Snapshot(0, 0, known=False)
     add_user(connection, 1, 10, unread=3, seq=8)
     assert inbox.snapshot(connection, 1, 10) == Snapshot(3, 8)
-    assert inbox.snapshot(connection, 1, 11) == Snapshot(0, 8)
-    assert inbox.snapshot(connection, 2, 10) == Snapshot(0, 0)
+    assert inbox.snapshot(connection, 1, 11) == Snapshot(0, 8, known=False)
+    assert inbox.snapshot(connection, 2, 10) == Snapshot(0, 0, known=False)
 
 
 def test_the_mark_is_read_back_and_its_key_is_not_printed(tmp_path: Path):
