@@ -112,6 +112,7 @@ class Server:
         self._random_bytes = random_bytes
         self._threads = threads
         self._authenticator = authenticator(settings, lambda: now().timestamp())
+        self._site = Site.load()
         self._stopping = trio.Event()
         self._stopped = trio.Event()
         self._failure: str | None = None
@@ -240,7 +241,7 @@ class Server:
                 return
             self._starting = False
             task_status.started()
-            self.telemetry.log.info("listening", url=self.url)
+            self.telemetry.log.info("listening", url=self.url, page=self._site.problem or "served")
             await self._stopping.wait()
             self.telemetry.log.info("stopping", connections=listener.connections)
             engine.stop_admitting()
@@ -317,11 +318,8 @@ class Server:
             measure=self._measure,
             survey=survey,
         )
-        site = Site.load()
-        if site.problem is not None:
-            self.telemetry.log.warning("no web page", reason=site.problem)
         return Listener(
-            Application(engine, site, Routes(api), OriginPolicy(settings.allowed_origins), settings),
+            Application(engine, self._site, Routes(api), OriginPolicy(settings.allowed_origins), settings),
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(

@@ -120,7 +120,8 @@ def test_the_first_command_installs_and_runs_the_demo(tmp_path: Path) -> None:
     started = subprocess.Popen(
         ["bash", "-c", INSTALL_AND_RUN],
         cwd=checkout,
-        env=environment(SOCKET_PORT=str(free_port())),
+        # Only what is installed counts, not the checkout that the tests run from.
+        env=environment(SOCKET_PORT=str(free_port()), PYTHONPATH=""),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

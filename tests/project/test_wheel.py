@@ -21,11 +21,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 WEB = ROOT / "djactors/web"
+ONLY_WHAT_IS_INSTALLED = {"PYTHONPATH": ""}
+"""Else a checkout that the tests were told to use would stand in for the wheel."""
 
 
 def run(*command: str | Path, cwd: Path, environment: Mapping[str, str] | None = None) -> str:
+    variables = {**os.environ, **ONLY_WHAT_IS_INSTALLED, **(environment or {})}
     done = subprocess.run(
-        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, cwd=cwd, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
@@ -44,7 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shell = shutil.which("sh")
     assert shell is not None
     (folder / "bin/sh").symlink_to(shell)
-    without_node = {**os.environ, "PATH": str(folder / "bin")}
+    without_node = {"PATH": str(folder / "bin")}
     assert shutil.which("node", path=without_node["PATH"]) is None
     checkout = folder / "checkout"
     run(sys.executable, "-m", "build", "--outdir", folder / "out", checkout, cwd=folder, environment=without_node)
@@ -87,7 +90,8 @@ def test_the_wheel_carries_the_migrations(installed: Path, tmp_path: Path) -> No
 
 
 async def test_the_installed_server_serves(installed: Path, tmp_path: Path) -> None:
-    async with serving(tmp_path, command=(str(installed / "djactors"), "serve")) as server:
+    command = (str(installed / "djactors"), "serve")
+    async with serving(tmp_path, command=command, environment=ONLY_WHAT_IS_INSTALLED) as server:
         posted = await server.publish({"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 3})
         assert posted.status == 201
         token = make_token(tenant_id=1, user_id=3)
