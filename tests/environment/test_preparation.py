@@ -17,12 +17,18 @@ def test_whoever_is_not_root_is_told_which_packages_to_install(monkeypatch: pyte
 
 
 def test_a_machine_without_node_lacks_node_and_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "chromium").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert preparation.missing_packages() == ["ca-certificates", "nodejs", "npm"]
 
 
+def test_a_machine_without_a_browser_gets_one_and_a_font_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "find_chromium", lambda: None)
+    assert preparation.missing_packages() == ["chromium", "fonts-dejavu-core"]
+
+
 def test_a_machine_with_an_old_node_gets_a_newer_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, output in {"node": "v16.20.2", "npm": "8.19.4"}.items():
+    for name, output in {"node": "v16.20.2", "npm": "8.19.4", "chromium": "Chromium 150"}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\necho {output}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -48,6 +54,7 @@ def test_packages_are_installed_without_a_packaged_cluster(monkeypatch: pytest.M
     answers = iter([["postgresql"], []])
     monkeypatch.setattr(preparation, "missing_packages", lambda: next(answers))
     monkeypatch.setattr(preparation, "_install_clients", lambda say: None)
+    monkeypatch.setattr(preparation, "build_page", lambda say: None)
     said: list[str] = []
 
     prepare(said.append)

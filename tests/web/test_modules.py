@@ -1,0 +1,8 @@
+"""The page's own tests, of its stores, hooks and components, are part of the suite."""
+
+from tests.environment.page import npm
+
+
+def test_the_page_s_own_tests_pass() -> None:
+    done = npm("test", capture=True)
+    assert done.returncode == 0, done.stdout[-8000:]
