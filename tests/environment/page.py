@@ -1,7 +1,7 @@
 """Builds the page that the browser tests open, where it is missing or older than what it is made from.
 
-Rules: its tools run on the Node of the `test` extra, since Vite wants a newer one than Debian's. Dependencies are those of the
-lock file, installed when that has changed.
+Rules: its tools run on the Node of the `test` extra, since Vite wants a newer one than Debian's. Dependencies are those of
+the lock file, installed when that has changed.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _BINARIES = _WHEEL / "bin"
 _NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
-class PageNotBuilt(RuntimeError):  # noqa: N818 - what the message says
+class PageNotBuilt(RuntimeError):
     """The page could not be built; npm has said why."""
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import page
 from tests.environment.page import SOURCES, PageNotBuilt, build_page, is_built
 
 BUILD = "mkdir -p dist && cat src/main.js > dist/index.html"

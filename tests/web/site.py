@@ -1,7 +1,7 @@
 """A served process for browser tests, driven without a loop: Playwright's own is in the way of any other.
 
-Rules: one server serves many tests, each of which works in a tenant of its own (`Studio`), so that none sees another's jobs
-or people. A test that kills or configures a server has one of its own.
+Rules: one server serves many tests, each of which works in a tenant of its own (`Studio`), so that none sees the jobs
+or people of another. A test that kills or configures a server has one of its own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A person at the page: a browser context with the page open in it, and words for what is seen and clicked.
 
 Rules: nothing here sleeps; every sight is waited for. All that goes wrong in the browser is recorded (violations of the
-Content-Security-Policy, errors in the console, exceptions, requests to other servers), and `Visitor.leave` raises for it,
-except for what the test said it `expects`.
+Content-Security-Policy, errors in the console, exceptions, requests to other servers), and `Visitor.leave` raises for
+it, except for what the test said it `expects`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request,
 from tests.web.site import Site
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, Route
+    from playwright.sync_api import ConsoleMessage
 
 PATIENCE_MS = 15_000
 """How long a sight is waited for: far above what is slow on a busy machine."""
@@ -31,6 +31,10 @@ PHONE = (360, 740)
 REPORT_VIOLATIONS = """
 document.addEventListener('securitypolicyviolation', (event) =>
   reportTrouble(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`))
+"""
+
+SETTLED = """
+document.getAnimations().every((one) => one.playState !== 'running' || one.effect.getTiming().iterations === Infinity)
 """
 
 NO_WEBSOCKET = """
@@ -174,9 +178,7 @@ class Visitor:
     def expect_accessible(self) -> None:
         """axe-core finds nothing in what is shown now."""
         # Colours are judged as they stay, not while they fade in.
-        self.page.wait_for_function(
-            "document.getAnimations().every((one) => one.playState !== 'running' || one.effect.getTiming().iterations === Infinity)"
-        )
+        self.page.wait_for_function(SETTLED)
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
@@ -192,8 +194,9 @@ class Visitor:
         wide = self.page.evaluate(
             """() => {
               const width = document.documentElement.clientWidth
-              const scrolls = [...document.querySelectorAll('*')].filter((one) =>
-                one.scrollWidth > one.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(one).overflowX) && one.clientWidth > 0)
+              const scrolls = [...document.querySelectorAll('*')]
+                .filter((one) => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1)
+                .filter((one) => /auto|scroll/.test(getComputedStyle(one).overflowX))
               return {
                 page: document.documentElement.scrollWidth - width,
                 inside: scrolls.map((one) => one.outerHTML.slice(0, 200)),
@@ -223,29 +226,4 @@ def open_visitor(
     )
     if not websocket:
         context.add_init_script(NO_WEBSOCKET)
-    serve_page(context, site)
     return Visitor(context, site, name)
-
-
-DIST = Path(__file__).parents[2] / "djactors" / "web" / "dist"
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
-    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; manifest-src 'self'; media-src 'self' data:"
-)
-TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-
-
-def serve_page(context: BrowserContext, site: Site) -> None:
-    """Stands in for the server's own serving of the page."""
-
-    def answer(route: Route) -> None:
-        path = route.request.url.removeprefix(site.url).split("?")[0]
-        file = DIST / ("index.html" if path in ("/", "/observer") else path.lstrip("/"))
-        if not file.is_file():
-            route.fulfill(status=404)
-            return
-        kind = TYPES.get(file.suffix, "application/octet-stream")
-        route.fulfill(body=file.read_bytes(), headers={"content-type": kind, "content-security-policy": CSP})
-
-    pattern = re.compile(re.escape(site.url) + r"/(?!api/|socket\.io/)")
-    context.route(pattern, answer)
