@@ -1,7 +1,7 @@
 """Builds the page that the browser tests open, where it is missing or older than what it is made from.
 
-Rules: its tools run on the Node of the `test` extra, since Vite wants a newer one than Debian's. Dependencies are those of
-the lock file, installed when that has changed.
+Rules: its tools run on the Node of the `test` extra, since Vite wants a newer one than Debian's. Dependencies are those
+of the lock file, installed when that has changed.
 """
 
 import hashlib

@@ -175,10 +175,13 @@ class Visitor:
 
     # Judging
 
+    def settle(self) -> None:
+        """Wait until nothing moves: colours are judged as they stay, not while they fade in."""
+        self.page.wait_for_function(SETTLED)
+
     def expect_accessible(self) -> None:
         """axe-core finds nothing in what is shown now."""
-        # Colours are judged as they stay, not while they fade in.
-        self.page.wait_for_function(SETTLED)
+        self.settle()
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")

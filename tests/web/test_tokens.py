@@ -1,0 +1,94 @@
+"""A token that ends: said in time, replaced on the open connection, and refused with words when it is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.web.conftest import Visit
+from tests.web.site import BOB, CAROL, Site, Studio, running_site
+
+TTL = 5
+"""Seconds. Long enough for a browser to start on a busy machine, and the end is waited for."""
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    """A server that warns from the start and gives no grace."""
+    settings = {"DJACTORS_EXPIRY_WARNING": "3600", "DJACTORS_EXPIRY_GRACE": "0"}
+    with running_site(tmp_path, settings) as site:
+        yield site
+
+
+def test_an_ending_token_is_replaced_in_place_and_the_connection_outlives_it(visit: Visit, own_site: Site) -> None:
+    studio = Studio(own_site)
+    ends = time.time() + TTL + 1
+    bob = visit(studio, BOB, token=studio.token(BOB, ttl=TTL))
+    notice = bob.page.get_by_test_id("token-notice")
+    expect(notice).to_contain_text("Your sign-in ends")
+    connections = handshakes(bob.requests)
+
+    bob.click("Sign in again", within=notice)
+    form = bob.page.get_by_role("dialog", name="Sign in again")
+    form.get_by_role("textbox", name="Token or sign-in link").fill(studio.token(BOB, ttl=2 * 3600))
+    bob.click("Go on", within=form)
+    expect(form).to_have_count(0)
+    expect(notice).to_have_count(0)
+
+    # The old token's end is what must pass; nothing on the page tells of it.
+    bob.page.wait_for_function("ends => Date.now() > ends", arg=ends * 1000)
+    studio.notify(BOB, "after the old token's end")
+    expect(bob.toast("after the old token's end")).to_be_visible()
+    bob.expect_connected()
+    assert handshakes(bob.requests) == connections
+    assert len(bob.websockets) == 1
+    # What the tab keeps is the new one.
+    bob.page.reload()
+    bob.expect_connected()
+
+
+def handshakes(requests: list[str]) -> int:
+    return sum("/socket.io/" in url and "sid=" not in url for url in requests)
+
+
+def test_a_token_that_has_ended_leads_to_the_sign_in_with_the_reason(visit: Visit, own_site: Site) -> None:
+    studio = Studio(own_site)
+    bob = visit(studio, BOB, token=studio.token(BOB, ttl=TTL))
+    bob.expects(r"status of 401")
+    sign_in = bob.page.get_by_test_id("sign-in")
+    expect(sign_in.get_by_role("status")).to_contain_text("Your sign-in has ended")
+    sign_in.get_by_role("textbox", name="Token or sign-in link").fill(studio.token(BOB))
+    bob.click("Sign in", within=sign_in)
+    bob.expect_connected()
+
+
+def test_a_token_that_the_server_refuses_changes_nothing(visit: Visit, own_site: Site) -> None:
+    studio = Studio(own_site)
+    bob = visit(studio, BOB, token=studio.token(BOB, ttl=600))
+    bob.click("Sign in again")
+    form = bob.page.get_by_role("dialog", name="Sign in again")
+    form.get_by_role("textbox", name="Token or sign-in link").fill(studio.token(BOB)[:-4] + "AAAA")
+    bob.click("Go on", within=form)
+    expect(form.get_by_role("alert")).to_be_visible()
+    bob.expect_connected()
+    studio.notify(BOB, "still here")
+    bob.expect_badge(1)
+
+
+def test_signing_in_as_somebody_else_shows_nothing_of_the_first(visit: Visit, studio: Studio) -> None:
+    bob = visit(studio, BOB)
+    studio.notify(BOB, "for Bob alone")
+    bob.expect_badge(1)
+    bob.click("Account and settings")
+    bob.click("Sign out")
+    expect(bob.page.get_by_test_id("sign-in").get_by_role("status")).to_have_text("You are signed out.")
+    assert bob.page.evaluate("sessionStorage.length") == 0
+    bob.sign_in(studio.token(CAROL))
+    bob.expect_badge(0)
+    bob.open_inbox()
+    expect(bob.page.get_by_text("Nothing here yet")).to_be_visible()
+    expect(bob.page.get_by_test_id("toast")).to_have_count(0)

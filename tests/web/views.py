@@ -1,0 +1,147 @@
+"""Every view of the page by name: who looks at it, and the way there. For pictures, and for what holds of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from playwright.sync_api import expect
+
+from djactors.domain.times import utc_text
+from tests.web.site import ADA, ALICE, BOB, CAROL, NOK, Studio
+from tests.web.visitor import Visitor
+
+TITLES = (
+    "Banner Design - Q1 Campaign",
+    "Packaging - Spring Edition",
+    "Landing Page - Summer Sale",
+    "Business Cards for the Bangkok office",
+    "Annual Report, cover and twelve illustrations, in Thai and in English",
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A studio with some life in it."""
+
+    studio: Studio
+    jobs: list[dict[str, Any]]
+
+
+def furnish(studio: Studio) -> Scene:
+    """Jobs in every status, and an inbox with every kind of notification in it."""
+    soon, far = (utc_text(datetime.now(UTC) + span) for span in (timedelta(hours=20), timedelta(days=9)))
+    jobs = [
+        studio.act(ALICE, title=TITLES[0], assigneeId=BOB, approverId=NOK, managerId=NOK, deadline=soon),
+        studio.act(ALICE, title=TITLES[1], assigneeId=BOB, approverId=NOK, managerId=NOK, deadline=far),
+        studio.act(ALICE, title=TITLES[2]),
+        studio.act(ALICE, title=TITLES[3], assigneeId=CAROL, approverId=NOK),
+        studio.act(BOB, title=TITLES[4], assigneeId=BOB, approverId=NOK),
+    ]
+    first, second, _, fourth, fifth = (f"/{job['id']}" for job in jobs)
+    studio.act(BOB, f"{first}/watch")
+    studio.act(BOB, f"{first}/submit")
+    studio.act(BOB, f"{second}/submit")
+    studio.act(NOK, f"{second}/reject", reason="The logo is the old one.\nThe new one is at https://example.com/logo")
+    studio.act(CAROL, f"{fourth}/complete")
+    studio.act(BOB, f"{fifth}/submit")
+    studio.act(NOK, f"{fifth}/approve")
+    studio.act(ALICE, f"{first}/comments", text="The text has grown by two lines, see the brief.")
+    return Scene(studio, jobs)
+
+
+def _sign_in(visitor: Visitor, scene: Scene) -> None:
+    visitor.page.goto(visitor.site.url)
+    expect(visitor.page.get_by_test_id("sign-in")).to_be_visible()
+
+
+def _queue(visitor: Visitor, scene: Scene) -> None:
+    visitor.show_jobs("All jobs")
+    expect(visitor.page.get_by_test_id("job")).to_have_count(len(scene.jobs))
+
+
+def _empty_queue(visitor: Visitor, scene: Scene) -> None:
+    expect(visitor.page.get_by_text("Nothing on your desk")).to_be_visible()
+
+
+def _toasts(visitor: Visitor, scene: Scene) -> None:
+    scene.studio.notify(CAROL, "The studio closes at six", message="Take your things with you.")
+    scene.studio.notify(CAROL, "The server room is on fire", "CRITICAL")
+    expect(visitor.toast("The server room is on fire")).to_be_visible()
+
+
+def _job(visitor: Visitor, scene: Scene) -> None:
+    visitor.go_to_job(scene.jobs[0])
+
+
+def _inbox(visitor: Visitor, scene: Scene) -> None:
+    visitor.open_inbox()
+    expect(visitor.page.get_by_test_id("notification").first).to_be_visible()
+
+
+def _settings(visitor: Visitor, scene: Scene) -> None:
+    visitor.click("Account and settings")
+    expect(visitor.page.get_by_test_id("settings")).to_be_visible()
+
+
+def _new_job(visitor: Visitor, scene: Scene) -> None:
+    visitor.click("New job")
+    expect(visitor.page.get_by_test_id("create-job")).to_be_visible()
+
+
+def _job_dialog(button: str, dialog: str, number: int) -> Callable[[Visitor, Scene], None]:
+    def show(visitor: Visitor, scene: Scene) -> None:
+        visitor.go_to_job(scene.jobs[number])
+        visitor.click(button)
+        expect(visitor.page.get_by_test_id(dialog)).to_be_visible()
+
+    return show
+
+
+def _observer(visitor: Visitor, scene: Scene) -> None:
+    visitor.page.get_by_role("link", name="Observer").click()
+    expect(visitor.page.get_by_test_id("observer-state")).not_to_have_attribute("data-state", "unknown")
+    expect(visitor.page.get_by_test_id("actor-node").first).to_be_visible()
+
+
+def _offline(visitor: Visitor, scene: Scene) -> None:
+    visitor.expects_lost_connections()
+    visitor.context.set_offline(True)
+    expect(visitor.page.get_by_test_id("connection-state")).to_contain_text("Offline")
+
+
+@dataclass(frozen=True)
+class View:
+    """`user` None is somebody who is not signed in."""
+
+    user: int | None
+    show: Callable[[Visitor, Scene], None]
+
+
+VIEWS = {
+    "sign-in": View(None, _sign_in),
+    "queue": View(BOB, _queue),
+    "queue-empty": View(ADA, _empty_queue),
+    "toasts": View(CAROL, _toasts),
+    "job": View(NOK, _job),
+    "job-as-watcher": View(BOB, _job),
+    "inbox": View(BOB, _inbox),
+    "settings": View(BOB, _settings),
+    "new-job": View(ALICE, _new_job),
+    "assign": View(ALICE, _job_dialog("Assign", "assign-dialog", 2)),
+    "reject": View(NOK, _job_dialog("Reject", "reject-dialog", 0)),
+    "deadline": View(ALICE, _job_dialog("Move deadline", "deadline-dialog", 1)),
+    "observer": View(ADA, _observer),
+    "offline": View(BOB, _offline),
+}
+
+
+def go(visitor: Visitor, name: str, scene: Scene) -> None:
+    """Sign in where the view needs it, and go there."""
+    view = VIEWS[name]
+    if view.user is not None:
+        visitor.sign_in(scene.studio.token(view.user))
+    view.show(visitor, scene)
+    visitor.page.wait_for_function("document.fonts.ready.then(() => true)")
