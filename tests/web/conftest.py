@@ -60,6 +60,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    """A server that the test may kill."""
+    with running_site(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
 def studio(site: Site) -> Studio:
     """A tenant of this test's own."""
     return Studio(site)
@@ -68,6 +75,9 @@ def studio(site: Site) -> Studio:
 @pytest.fixture
 def visitors(request: pytest.FixtureRequest) -> Iterator[list[Visitor]]:
     """Everybody at the page. All leave at the end, and what went wrong in their browsers fails the test."""
+    # A server of the test's own outlives those who look at it: they would complain of its end.
+    if "own_site" in request.fixturenames:
+        request.getfixturevalue("own_site")
     there: list[Visitor] = []
     request.node.stash[VISITORS] = there
     yield there

@@ -1,6 +1,6 @@
-"""``python -m tests.web.screenshots [--out DIR]``: a picture of every view, in both themes, on a desktop and on a phone.
+"""``python -m tests.web.screenshots [--out DIR]``: a picture of every view, in both themes, on desktop and phone.
 
-They are for looking at: what is beautiful is judged by people. The pictures go to ``build/screenshots`` unless told otherwise.
+They are for looking at: what is beautiful is judged by people. The pictures go to ``build/screenshots`` by default.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ def _take(browser: Browser, scene: Scene, name: str, theme: str, size: str, out:
     visitor = open_visitor(browser, scene.studio.site, name, theme=theme, size=SIZES[size])
     try:
         go(visitor, name, scene)
-        visitor.settle()
         file = out / f"{name}-{size}-{theme}.png"
         visitor.page.screenshot(path=file)
     finally:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
 from tests.web.conftest import Visit
-from tests.web.site import ALICE, BOB, Site, Studio, running_site
+from tests.web.site import ALICE, BOB, Site, Studio
 from tests.web.visitor import Visitor
-
-
-@pytest.fixture
-def own_site(tmp_path: Path) -> Iterator[Site]:
-    """A server that the test may kill."""
-    with running_site(tmp_path) as site:
-        yield site
 
 
 def titles(visitor: Visitor, expected: list[str]) -> None:

@@ -18,8 +18,12 @@ TTL = 5
 
 @pytest.fixture
 def own_site(tmp_path: Path) -> Iterator[Site]:
-    """A server that warns from the start and gives no grace."""
-    settings = {"DJACTORS_EXPIRY_WARNING": "3600", "DJACTORS_EXPIRY_GRACE": "0"}
+    """A server that warns from the start, gives no grace, and looks at each token with its frequent heartbeats."""
+    settings = {
+        "DJACTORS_EXPIRY_WARNING": "3600",
+        "DJACTORS_EXPIRY_GRACE": "0",
+        "DJACTORS_PING_INTERVAL": "0.5",
+    }
     with running_site(tmp_path, settings) as site:
         yield site
 
@@ -40,7 +44,7 @@ def test_an_ending_token_is_replaced_in_place_and_the_connection_outlives_it(vis
     expect(notice).to_have_count(0)
 
     # The old token's end is what must pass; nothing on the page tells of it.
-    bob.page.wait_for_function("ends => Date.now() > ends", arg=ends * 1000)
+    bob.page.evaluate("ends => new Promise((passed) => setTimeout(passed, ends - Date.now()))", ends * 1000)
     studio.notify(BOB, "after the old token's end")
     expect(bob.toast("after the old token's end")).to_be_visible()
     bob.expect_connected()

@@ -1,4 +1,4 @@
-"""Every view of the page by name: who looks at it, and the way there. For pictures, and for what holds of all of them."""
+"""Every view of the page by name: who looks at it, and the way there. For pictures, and for what holds of all."""
 
 from __future__ import annotations
 
@@ -144,4 +144,4 @@ def go(visitor: Visitor, name: str, scene: Scene) -> None:
     if view.user is not None:
         visitor.sign_in(scene.studio.token(view.user))
     view.show(visitor, scene)
-    visitor.page.wait_for_function("document.fonts.ready.then(() => true)")
+    visitor.settle()

@@ -33,9 +33,11 @@ document.addEventListener('securitypolicyviolation', (event) =>
   reportTrouble(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`))
 """
 
-SETTLED = """
-document.getAnimations().every((one) => one.playState !== 'running' || one.effect.getTiming().iterations === Infinity)
-"""
+SETTLED = """async () => {
+  await document.fonts.ready
+  const ending = document.getAnimations().filter((one) => one.effect.getTiming().iterations !== Infinity)
+  await Promise.allSettled(ending.map((one) => one.finished))
+}"""
 
 NO_WEBSOCKET = """
 window.WebSocket = class extends EventTarget {
@@ -177,7 +179,7 @@ class Visitor:
 
     def settle(self) -> None:
         """Wait until nothing moves: colours are judged as they stay, not while they fade in."""
-        self.page.wait_for_function(SETTLED)
+        self.page.evaluate(SETTLED)
 
     def expect_accessible(self) -> None:
         """axe-core finds nothing in what is shown now."""
@@ -197,16 +199,19 @@ class Visitor:
         wide = self.page.evaluate(
             """() => {
               const width = document.documentElement.clientWidth
+              const beyond = [...document.querySelectorAll('#root *')]
+                .filter((one) => one.getBoundingClientRect().right > width + 1)
               const scrolls = [...document.querySelectorAll('*')]
                 .filter((one) => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1)
                 .filter((one) => /auto|scroll/.test(getComputedStyle(one).overflowX))
               return {
                 page: document.documentElement.scrollWidth - width,
+                beyond: document.documentElement.scrollWidth > width ? beyond.map((one) => one.outerHTML.slice(0, 200)) : [],
                 inside: scrolls.map((one) => one.outerHTML.slice(0, 200)),
               }
             }"""
         )
-        assert wide == {"page": 0, "inside": []}
+        assert wide == {"page": 0, "beyond": [], "inside": []}, wide
 
 
 def open_visitor(
