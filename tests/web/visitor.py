@@ -206,12 +206,12 @@ class Visitor:
                 .filter((one) => /auto|scroll/.test(getComputedStyle(one).overflowX))
               return {
                 page: document.documentElement.scrollWidth - width,
-                beyond: document.documentElement.scrollWidth > width ? beyond.map((one) => one.outerHTML.slice(0, 200)) : [],
+                beyond: beyond.slice(0, 3).map((one) => one.outerHTML.slice(0, 200)),
                 inside: scrolls.map((one) => one.outerHTML.slice(0, 200)),
               }
             }"""
         )
-        assert wide == {"page": 0, "beyond": [], "inside": []}, wide
+        assert (wide["page"], wide["inside"]) == (0, []), wide
 
 
 def open_visitor(
