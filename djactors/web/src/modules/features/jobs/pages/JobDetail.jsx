@@ -51,7 +51,7 @@ export function JobDetail({ jobId, onBack }) {
       )}
       {!there && status === 'error' && <Failed onRetry={load}>The job could not be loaded.</Failed>}
       {there && (
-        <div className="grid items-start gap-6 lg:grid-cols-[minmax(0,1fr)_340px]">
+        <div className="grid grid-cols-[minmax(0,1fr)] items-start gap-6 lg:grid-cols-[minmax(0,1fr)_340px]">
           <div className="min-w-0 space-y-6">
             <section className="rounded-2xl border border-line bg-surface p-5 shadow-card sm:p-7">
               <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
@@ -59,7 +59,7 @@ export function JobDetail({ jobId, onBack }) {
                 <StatusPill status={job.status} />
                 <Deadline at={job.deadline} done={job.status === 'completed'} className="text-sm" />
               </div>
-              <h1 ref={heading} tabIndex={-1} className="mt-2.5 text-2xl leading-tight font-semibold tracking-tight outline-none">
+              <h1 ref={heading} tabIndex={-1} className="mt-2.5 text-2xl leading-tight font-semibold tracking-tight overflow-x-clip outline-none">
                 <SafeText>{job.title}</SafeText>
               </h1>
               <div className="mt-7 mb-7"><JobSteps status={job.status} /></div>
