@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.postgres import OLDEST_MAJOR, find_postgres
-from tests.environment.page import PageNotBuilt, build_page
+from djactors.web.build import PageNotBuilt, build_page
 
 CLIENTS = Path(__file__).parent.parent / "clients"
 INSTALLED_LOCK = CLIENTS / "node_modules" / ".installed-lock"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment.page import SOURCES, PageNotBuilt, build_page, is_built
+from djactors.web.build import SOURCES, PageNotBuilt, build_page, is_built
 
 BUILD = "mkdir -p dist && cat src/main.js > dist/index.html"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.environment.page import build_page
+from djactors.web.build import build_page
 from tests.environment.preparation import find_chromium
 from tests.web.site import Studio, running_site
 from tests.web.views import VIEWS, Scene, furnish, go

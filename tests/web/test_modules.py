@@ -1,6 +1,6 @@
 """The page's own tests, of its stores, hooks and components, are part of the suite."""
 
-from tests.environment.page import npm
+from djactors.web.build import npm
 
 
 def test_the_page_s_own_tests_pass() -> None:
