@@ -13,7 +13,7 @@ from tests.web.visitor import DESKTOP, PHONE, Visitor, open_visitor
 
 @pytest.fixture(scope="module")
 def scene(site: Site) -> Scene:
-    """Looked at by all of these tests, changed by none."""
+    """Looked at by all of these tests; what one adds to an inbox no other counts."""
     return furnish(Studio(site))
 
 
