@@ -79,6 +79,12 @@ def test_the_lock_file_holds_all_that_the_page_asks_for() -> None:
         assert asked[kind] == locked[kind]
 
 
+def test_the_lock_file_proves_what_every_platform_installs() -> None:
+    packages = json.loads((WEB / "package-lock.json").read_text())["packages"]
+    unproved = [name for name, entry in packages.items() if name and not entry.get("inBundle", "integrity" in entry)]
+    assert unproved == []
+
+
 def test_the_wheel_carries_the_migrations(installed: Path, tmp_path: Path) -> None:
     where = run(
         installed / "python", "-c", "import djactors.store.migrate as m; print(m.migrations_directory())", cwd=tmp_path
