@@ -48,6 +48,7 @@ def test_what_is_done_without_a_connection_is_undone_with_words(visit: Visit, st
     item = bob.item("to be read later")
     item.get_by_role("button", name="Delete").click()
     expect(bob.page.get_by_test_id("notice")).to_be_visible()
+    bob.expect_accessible()
     expect(item).to_have_attribute("data-read", "false")
     bob.expect_badge(1)
     bob.context.set_offline(False)

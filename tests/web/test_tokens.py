@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.web.conftest import Visit
 from tests.web.site import BOB, CAROL, Site, Studio, running_site
+from tests.web.visitor import Visitor, open_visitor
 
 TTL = 5
 """Seconds. Long enough for a browser to start on a busy machine, and the end is waited for."""
@@ -38,6 +39,7 @@ def test_an_ending_token_is_replaced_in_place_and_the_connection_outlives_it(vis
 
     bob.click("Sign in again", within=notice)
     form = bob.page.get_by_role("dialog", name="Sign in again")
+    expect(form).to_be_visible()
     form.get_by_role("textbox", name="Token or sign-in link").fill(studio.token(BOB, ttl=2 * 3600))
     bob.click("Go on", within=form)
     expect(form).to_have_count(0)
@@ -69,6 +71,21 @@ def test_a_token_that_has_ended_leads_to_the_sign_in_with_the_reason(visit: Visi
     sign_in.get_by_role("textbox", name="Token or sign-in link").fill(studio.token(BOB))
     bob.click("Sign in", within=sign_in)
     bob.expect_connected()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_notice_of_an_ending_token_and_its_dialog_have_no_barrier(
+    browser: Browser, visitors: list[Visitor], own_site: Site, theme: str
+) -> None:
+    bob = open_visitor(browser, own_site, "Bob", theme=theme)
+    visitors.append(bob)
+    bob.sign_in(Studio(own_site).token(BOB, ttl=600))
+    notice = bob.page.get_by_test_id("token-notice")
+    expect(notice).to_be_visible()
+    bob.expect_accessible()
+    bob.click("Sign in again", within=notice)
+    expect(bob.page.get_by_role("dialog", name="Sign in again")).to_be_visible()
+    bob.expect_accessible()
 
 
 def test_a_token_that_the_server_refuses_changes_nothing(visit: Visit, own_site: Site) -> None:

@@ -19,6 +19,7 @@ TITLES = (
     "Landing Page - Summer Sale",
     "Business Cards for the Bangkok office",
     "Annual Report, cover and twelve illustrations, in Thai and in English",
+    "Signs for the car park",
 )
 
 
@@ -39,8 +40,9 @@ def furnish(studio: Studio) -> Scene:
         studio.act(ALICE, title=TITLES[2]),
         studio.act(ALICE, title=TITLES[3], assigneeId=CAROL, approverId=NOK),
         studio.act(BOB, title=TITLES[4], assigneeId=BOB, approverId=NOK),
+        studio.act(ALICE, title=TITLES[5], assigneeId=CAROL),
     ]
-    first, second, _, fourth, fifth = (f"/{job['id']}" for job in jobs)
+    first, second, _, fourth, fifth, _ = (f"/{job['id']}" for job in jobs)
     studio.act(BOB, f"{first}/watch")
     studio.act(BOB, f"{first}/submit")
     studio.act(BOB, f"{second}/submit")
@@ -79,6 +81,18 @@ def _job(visitor: Visitor, scene: Scene) -> None:
 def _inbox(visitor: Visitor, scene: Scene) -> None:
     visitor.open_inbox()
     expect(visitor.page.get_by_test_id("notification").first).to_be_visible()
+
+
+def _unread(visitor: Visitor, scene: Scene) -> None:
+    _inbox(visitor, scene)
+    # A radio is hidden behind its label.
+    visitor.page.get_by_test_id("inbox").get_by_text("Unread", exact=True).click()
+    expect(visitor.page.get_by_test_id("notification").first).to_have_attribute("data-read", "false")
+
+
+def _empty_inbox(visitor: Visitor, scene: Scene) -> None:
+    visitor.open_inbox()
+    expect(visitor.page.get_by_test_id("notification")).to_have_count(0)
 
 
 def _settings(visitor: Visitor, scene: Scene) -> None:
@@ -128,10 +142,13 @@ VIEWS = {
     "job": View(NOK, _job),
     "job-as-watcher": View(BOB, _job),
     "inbox": View(BOB, _inbox),
+    "inbox-unread": View(BOB, _unread),
+    "inbox-empty": View(ADA, _empty_inbox),
     "settings": View(BOB, _settings),
     "new-job": View(ALICE, _new_job),
     "assign": View(ALICE, _job_dialog("Assign", "assign-dialog", 2)),
     "reject": View(NOK, _job_dialog("Reject", "reject-dialog", 0)),
+    "submit": View(CAROL, _job_dialog("Submit for approval", "submit-dialog", 5)),
     "deadline": View(ALICE, _job_dialog("Move deadline", "deadline-dialog", 1)),
     "observer": View(ADA, _observer),
     "offline": View(BOB, _offline),

@@ -20,11 +20,11 @@ export function Notice() {
   }, [notice, dismissNotice])
   if (notice === null) return null
   return (
-    <div className="pointer-events-none fixed inset-x-3 top-20 z-50 flex justify-center" data-focus-layer="">
+    <section aria-label="Undone" className="pointer-events-none fixed inset-x-3 top-20 z-50 flex justify-center" data-focus-layer="">
       <div data-testid="notice" className="pointer-events-auto flex max-w-md animate-rise items-center gap-2 rounded-xl bg-ink py-1.5 pr-1.5 pl-4 text-sm text-canvas shadow-float">
         <span>{notice.text}</span>
         <IconButton label="Dismiss" icon="close" iconClass="size-4" onClick={dismissNotice} className="size-8! text-canvas! hover:bg-ink-2!" />
       </div>
-    </div>
+    </section>
   )
 }
