@@ -1,7 +1,7 @@
 import { act, fireEvent, render, screen, within } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-import { Announcer, DjactorsProvider, NotificationBadge, NotificationPanel, NotificationToasts, useNotifications, useSocket } from '../src/modules/index.js'
+import { Announcer, ConnectionState, DjactorsProvider, NotificationBadge, NotificationPanel, NotificationToasts, useNotifications, useSocket } from '../src/modules/index.js'
 import { splitLinks } from '../src/modules/shared/components/SafeText.jsx'
 import { relativeTime } from '../src/modules/shared/components/TimeText.jsx'
 import { createDjactors } from '../src/modules/shared/services/client.js'
@@ -13,7 +13,7 @@ let opened
 const flush = () => act(() => vi.advanceTimersByTimeAsync(0))
 const pass = (ms) => act(() => vi.advanceTimersByTimeAsync(ms))
 
-async function show(children, { token = tokenOf() } = {}) {
+async function show(children, { token = tokenOf(), welcome = true } = {}) {
   const create = (options) => createDjactors({ ...options, io: server.io, fetch: server.fetch })
   const view = (given) => (
     <DjactorsProvider url="http://server" token={given} create={create} onOpenJob={(id) => opened.push(id)}>
@@ -24,7 +24,7 @@ async function show(children, { token = tokenOf() } = {}) {
   // The same function at every render, or everything would be made anew.
   const { rerender } = render(view(token))
   await flush()
-  act(() => server.welcome())
+  if (welcome) act(() => server.welcome())
   return { rerender: (given) => rerender(view(given)) }
 }
 
@@ -87,6 +87,25 @@ describe('toasts', () => {
     await flush()
     expect(opened).toEqual([7])
     expect(server.socket.emitted).toEqual([['notification:read', { notificationId: 1 }]])
+  })
+})
+
+describe('the connection state', () => {
+  test('does not say Live before the first connection stands', async () => {
+    await show(<ConnectionState />, { welcome: false })
+    const state = screen.getByTestId('connection-state')
+    expect(state.textContent).toBe('Connecting…')
+    act(() => server.welcome())
+    expect(state.textContent).toBe('Live')
+  })
+
+  test('says nothing of a short break', async () => {
+    await show(<ConnectionState />)
+    act(() => server.drop())
+    const state = screen.getByTestId('connection-state')
+    expect(state.textContent).toBe('Live')
+    await pass(60_000)
+    expect(state.textContent).toBe('Reconnecting…')
   })
 })
 

@@ -24,12 +24,14 @@ function useOnline() {
   return online
 }
 
-/** live, waiting (not yet worth a word), reconnecting, offline. */
+/** live, connecting (for the first time), waiting (gone, but not yet worth a word), reconnecting, offline. */
 export function useCalmConnection() {
   const { status } = useSocket()
   const online = useOnline()
   const connected = status === 'connected'
   const [late, setLate] = useState(false)
+  const [stood, setStood] = useState(connected)
+  if (connected && !stood) setStood(true)
   useEffect(() => {
     if (connected) return undefined
     const timer = setTimeout(() => setLate(true), PATIENCE)
@@ -39,28 +41,31 @@ export function useCalmConnection() {
     }
   }, [connected])
   if (connected) return 'live'
-  if (!late) return 'waiting'
+  if (!late) return stood ? 'waiting' : 'connecting'
   return online ? 'reconnecting' : 'offline'
 }
 
 const WORDS = {
   live: ['Live', 'Connected: changes show as they happen'],
-  waiting: ['Live', 'Connecting'],
+  connecting: ['Connecting…', 'Connecting'],
+  waiting: ['Live', 'Connecting again'],
   reconnecting: ['Reconnecting…', 'Reconnecting; what you miss meanwhile will be there'],
   offline: ['Offline', 'You are offline; what you miss meanwhile will be there'],
 }
+
+const CALM = new Set(['live', 'connecting', 'waiting'])
 
 export function ConnectionState() {
   const state = useCalmConnection()
   const { status } = useSocket()
   const was = useRef('live')
   useEffect(() => {
-    if (state === 'waiting') return
+    if (state === 'waiting' || state === 'connecting') return
     if (state !== was.current) announce(state === 'live' ? 'Connected again.' : WORDS[state][1])
     was.current = state
   }, [state])
   const [text, title] = WORDS[state]
-  const calm = state === 'live' || state === 'waiting'
+  const calm = CALM.has(state)
   return (
     <span title={title} data-testid="connection-state" data-state={status}
       className={`inline-flex h-8 items-center gap-2 rounded-full px-2.5 text-xs font-medium transition-colors ${calm ? 'text-ink-2' : 'bg-warn-soft text-warn'}`}>
