@@ -16,7 +16,7 @@ from djactors.actors.packets import ChangePackets
 from djactors.actors.resume import Resume
 from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ActorStopped, MailboxFull
-from djactors.protocol.encoded import EncodedPacket
+from djactors.protocol.encoded import EncodedBatch, EncodedPacket
 
 
 class Socket(Protocol):
@@ -43,14 +43,25 @@ class Socket(Protocol):
 
 
 class Deliver:
-    """What one commit means to one user: changes in order, the unread count if it changed, when it was durable."""
+    """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
 
-    __slots__ = ("changes", "committed_at", "unread")
+    Where it means the same to many, all of them are told with the same object.
+    """
+
+    __slots__ = ("_batches", "changes", "committed_at", "unread")
 
     def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float) -> None:
         self.changes = changes
         self.unread = unread
         self.committed_at = committed_at
+        self._batches: dict[str | None, EncodedBatch] = {}
+
+    def packets(self, epoch: str | None) -> EncodedBatch:
+        """All changes, stamped with offsets of this epoch, or plain where it is None: put together once."""
+        batch = self._batches.get(epoch)
+        if batch is None:
+            batch = self._batches[epoch] = EncodedBatch([change.packet(epoch) for change in self.changes])
+        return batch
 
 
 class Attach:

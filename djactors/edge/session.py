@@ -31,6 +31,7 @@ from djactors.edge.polling import Outbox
 from djactors.edge.stream import SlowConsumer
 from djactors.edge.websocket import WebSocket, WebSocketClosed
 from djactors.protocol import engineio
+from djactors.protocol.encoded import frames_of
 from djactors.protocol.engineio import (
     CLOSE,
     NOOP,
@@ -209,9 +210,7 @@ class Session:
         """Send packets, in one write. Over the outbox's bounds the session closes itself; once closed it drops them."""
         websocket = self._carrier
         if websocket is not None:
-            self._write(
-                websocket, packets[0].frame if len(packets) == 1 else b"".join([packet.frame for packet in packets])
-            )
+            self._write(websocket, frames_of(packets))
         elif self.outbox is not None and self.reason is None and not self.outbox.put(packets):
             self._end(SLOW_CONSUMER)
 

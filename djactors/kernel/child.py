@@ -4,8 +4,8 @@
                   │                                       └──→ QUARANTINED ─→ STARTING …
                   └─ asked to stop, or idle ─→ STOPPING ─→ STOPPED
 
-The task of an idle actor rests in its mailbox and needs no other task and no timer: the pause before a restart and the
-bound on a stop are deadlines of scopes in this same task.
+The task of an idle actor rests in its mailbox (see `feed.py`) and needs no other task and no timer: the pause before a
+restart and the bound on a stop are deadlines of scopes in this same task.
 
 Only `Exception` is a crash. `Cancelled` and other `BaseException`s pass through, also out of a group that mixes both:
 hence `except*`.
@@ -18,10 +18,9 @@ from typing import Any, Protocol
 import trio
 
 from djactors.kernel.actor import Actor, Service, StoppableService, Tree
-from djactors.kernel.alarms import Alarms, Reminder
+from djactors.kernel.alarms import Alarms
 from djactors.kernel.crash import described, unwrapped
 from djactors.kernel.envelope import Envelope
-from djactors.kernel.errors import AskUnanswered, MailboxClosed
 from djactors.kernel.events import (
     ChildCrashed,
     ChildQuarantined,
@@ -30,14 +29,11 @@ from djactors.kernel.events import (
     ChildStopped,
     SupervisorEvent,
 )
+from djactors.kernel.feed import Fed, Feed
 from djactors.kernel.latch import Latch
 from djactors.kernel.ref import ActorRef
 from djactors.kernel.spec import ChildSpec, Exhausted, Restart
 from djactors.kernel.statistics import ChildStatistics, Kind, State, Tally
-
-MESSAGES_PER_TURN = 32
-"""An actor with a full mailbox lets other tasks run after so many messages: often enough that nobody notices, seldom
-enough that the scheduler (about 3 µs a turn) does not count."""
 
 
 class Parent(Protocol):
@@ -72,8 +68,7 @@ class Child:
 
     __slots__ = (
         "_earlier_restarts",
-        "_idle",
-        "_in_hand",
+        "_feed",
         "_instance",
         "_kind",
         "_last_error",
@@ -111,7 +106,7 @@ class Child:
         # Around the pause before a restart.
         self._pause: trio.CancelScope | None = None
         self._instance: Actor[Any] | Service | None = None
-        self._in_hand: Sequence[Envelope[Any]] = ()
+        self._feed: Feed | None = None
         self._kind = Kind.UNKNOWN
         self._running_since: float | None = None
         self._restart_times: list[float] = []
@@ -121,7 +116,6 @@ class Child:
         self._on_probation = False
         self._tally = Tally()
         self._last_error: str | None = None
-        self._idle = Reminder(parent.alarms, self.ref.mailbox.nudge)
 
     # For the supervisor
 
@@ -248,59 +242,12 @@ class Child:
         with trio.fail_after(self.spec.start_timeout):
             await actor.on_start()
         self._started()
-        await self._serve(actor)
+        self._feed = Feed(actor, self.ref, self._parent.alarms)
+        if await self._feed.run() is Fed.IDLE:
+            # Nothing can have come between the actor's word and this: there was no checkpoint.
+            self._begin_stop()
+            self._parent.forget(self)
         await actor.on_stop()
-
-    async def _serve(self, actor: Actor[Any]) -> None:
-        """Feed the actor from its mailbox until the mailbox is closed and empty, or the actor stops for idleness."""
-        mailbox = self.ref.mailbox
-        takes_batches = type(actor).on_batch is not Actor.on_batch
-        limit = actor.batch_limit if takes_batches else 1
-        this_turn = 0
-        while True:
-            if not mailbox:
-                if not await self._wait_for_message(actor):
-                    return
-                this_turn = 0
-            elif this_turn >= MESSAGES_PER_TURN:
-                await trio.lowlevel.checkpoint()
-                this_turn = 0
-            self._in_hand = batch = mailbox.receive_batch_nowait(limit)
-            this_turn += len(batch)
-            if takes_batches:
-                await actor.on_batch(batch)
-                self._fail_unanswered(batch)
-            else:
-                envelope = batch[0]
-                envelope.answer(await actor.on_message(envelope.message))
-            self._in_hand = ()
-
-    async def _wait_for_message(self, actor: Actor[Any]) -> bool:
-        """Wait until there is a message; False if there will be none: the mailbox is closed, or the actor goes."""
-        mailbox = self.ref.mailbox
-        try:
-            if actor.idle_after is None:
-                await mailbox.wait_for_item()
-                return True
-            while True:
-                self._idle.start(actor.idle_after)
-                await mailbox.wait_for_item()
-                self._idle.stop()
-                # Between the alarm and now a message may have come or the actor may have been asked to stop. From here
-                # to the return there is no checkpoint, so neither can happen any more.
-                if mailbox:
-                    return True
-                if actor.on_idle():
-                    self._begin_stop()
-                    self._parent.forget(self)
-                    return False
-        except MailboxClosed:
-            return False
-
-    def _fail_unanswered(self, batch: Sequence[Envelope[Any]]) -> None:
-        for envelope in batch:
-            if envelope.expects_answer and not envelope.answered:
-                envelope.fail(AskUnanswered(f"{self.name} handled the message without answering it"))
 
     async def _run_service(self, service: Service) -> None:
         self._kind = Kind.SUPERVISOR if isinstance(service, Tree) else Kind.SERVICE
@@ -370,24 +317,25 @@ class Child:
         return seconds
 
     def _retire_instance(self) -> None:
-        self._idle.close()
         if isinstance(self._instance, Tree):
             # What happened below must not vanish from the sums with the instance.
             self._tally += self._instance.statistics().total()
         self._instance = None
 
     def _note_crash(self, error: Exception) -> None:
-        dropped = self.ref.give_up(self._in_hand, crash=error)
-        self._in_hand = ()
+        dropped = self.ref.give_up(self._take_in_hand(), crash=error)
         self._last_error = described(error)
         self._tally += Tally(crashes=1, dropped=len(dropped))
         self._parent.report(ChildCrashed(self._parent.name, self.name, error, dropped))
 
     def _drop_in_hand(self) -> tuple[Any, ...]:
-        dropped = self.ref.give_up(self._in_hand)
-        self._in_hand = ()
+        dropped = self.ref.give_up(self._take_in_hand())
         self._tally += Tally(dropped=len(dropped))
         return dropped
+
+    def _take_in_hand(self) -> Sequence[Envelope[Any]]:
+        feed, self._feed = self._feed, None
+        return () if feed is None else feed.in_hand
 
     def _drop_queue(self) -> tuple[Any, ...]:
         dropped = self.ref.give_up(self.ref.mailbox.drain())

@@ -68,6 +68,11 @@ class Mailbox(Generic[T]):
             waiting_senders=len(self._senders) if self._senders else 0,
         )
 
+    @property
+    def awaited(self) -> bool:
+        """Whether it is empty and the reader waits."""
+        return self._reader is not None
+
     # Senders
 
     def offer(self, item: T) -> bool:
@@ -199,6 +204,10 @@ class Mailbox(Generic[T]):
         """Have the reader look up, though there may be nothing to read."""
         if self._reader is not None:
             self._wake_reader()
+
+    def count_passed_by(self) -> None:
+        """Count an item that its receiver took without the mailbox."""
+        self._received += 1
 
     def close(self) -> None:
         """Take nothing more. Senders who wait get `MailboxClosed`, and so does the reader once it is empty."""

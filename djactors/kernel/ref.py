@@ -30,13 +30,14 @@ class ActorRef(Generic[M_contra]):
     `MailboxFull`, and the sender decides what that means.
     """
 
-    __slots__ = ("_alarms", "_ended", "_mailbox", "_quarantined", "name")
+    __slots__ = ("_alarms", "_ended", "_mailbox", "_quarantined", "_taker", "name")
 
     def __init__(self, name: str, capacity: int, alarms: Alarms) -> None:
         self.name = name
         self._alarms = alarms
         self._mailbox: Mailbox[Envelope[Any]] = Mailbox(capacity)
         self._quarantined = False
+        self._taker: Callable[[Any], bool] | None = None
         self._ended = Latch()
 
     def __repr__(self) -> str:
@@ -72,12 +73,15 @@ class ActorRef(Generic[M_contra]):
             raise self._refusal() from None
 
     def tell_nowait(self, message: M_contra) -> None:
-        """Put a message into the mailbox now.
+        """Put a message into the mailbox now, or have an actor that rests take it at once (`Actor.on_tell_at_rest`).
 
         Raises:
             MailboxFull: there is no room.
             ActorStopped: the actor takes no message (`ActorQuarantined`: for now).
         """
+        taker = self._taker
+        if taker is not None and self._mailbox.awaited and taker(message):
+            return
         try:
             self._mailbox.put_nowait(Envelope(message))
         except MailboxClosed:
@@ -163,6 +167,10 @@ class ActorRef(Generic[M_contra]):
     def mailbox(self) -> Mailbox[Envelope[Any]]:
         """Where the messages wait. For the kernel only: others tell and ask."""
         return self._mailbox
+
+    def take_at_rest(self, taker: Callable[[Any], bool] | None) -> None:
+        """Offer tells to this function first while the mailbox is empty and awaited. For the kernel only."""
+        self._taker = taker
 
     def refuse(self) -> None:
         """Take no more messages, for good. For the kernel only."""

@@ -6,7 +6,8 @@ for. All forms are immutable bytes; one `EncodedPacket` may sit in thousands of 
 
 from base64 import b64encode
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from djactors.protocol.websocket_frames import binary_frame, text_frame
 
@@ -70,6 +71,22 @@ class EncodedPacket:
 
     def __repr__(self) -> str:
         return f"<EncodedPacket {self.size} bytes, {len(self.attachments)} attachments>"
+
+
+class EncodedBatch(tuple[EncodedPacket, ...]):
+    """Packets that many sessions are sent in one write: their frames are joined once for all of them."""
+
+    @cached_property
+    def frames(self) -> bytes:
+        """The WebSocket form of all, one behind the other."""
+        return b"".join([packet.frame for packet in self])
+
+
+def frames_of(packets: Sequence[EncodedPacket]) -> bytes:
+    """The WebSocket form of packets, one behind the other."""
+    if type(packets) is EncodedBatch:
+        return packets.frames
+    return packets[0].frame if len(packets) == 1 else b"".join([packet.frame for packet in packets])
 
 
 def join_payload(packets: Iterable[EncodedPacket]) -> bytes:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -12,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.actors.pid import PidIssuer
+from djactors.actors.presence import Continue
 from djactors.actors.router import Router
 from djactors.actors.users import Users
 from djactors.config import Settings
@@ -19,7 +20,7 @@ from djactors.domain.commands import Change, Command, Publish, Recorded
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.domain.limits import Limits
 from djactors.domain.permissions import Person
-from djactors.kernel import ActorRef, ChildSpec, Supervisor
+from djactors.kernel import ActorRef, ActorStopped, ChildSpec, MailboxFull, Supervisor
 from djactors.protocol.encoded import EncodedPacket
 from djactors.store.database import Database
 from djactors.store.inbox import Snapshot
@@ -192,6 +193,12 @@ class House:
         await wait_all_tasks_blocked()
         assert socket.accepted
         return socket
+
+    def rouse(self) -> None:
+        """Wake the actors that rest: what they are told until they run waits in their mailboxes, behind one message."""
+        for presence in self.users.presences():
+            with suppress(MailboxFull, ActorStopped):
+                presence.ref.tell_nowait(Continue(FakeSocket()))
 
     def send(self, *commands: Command) -> list[Any]:
         """Send the commands at once, in this order; what comes of them, errors too, is put into the list."""

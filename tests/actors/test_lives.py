@@ -236,6 +236,7 @@ async def test_what_came_while_an_actor_was_down_is_in_the_count(path: Path, aut
 async def test_a_connect_that_is_lost_in_a_crash_is_closed_and_not_left_without_an_answer(path: Path, autojump_clock):
     async with running(path) as house:
         await house.connected(11)
+        house.rouse()
         poison(house)
         lost = house.connect(11)
         await wait_all_tasks_blocked()
@@ -278,7 +279,9 @@ async def test_a_log_that_cannot_be_read_closes_the_sockets_to_come_again(path: 
     async with running(path, user_mailbox=1) as house:
         socket = await house.connected(11)
         house.store.before_changes = Broken(1)
-        for each in [await house.store.store.record([note(11)]) for _ in range(3)]:
+        recorded = [await house.store.store.record([note(11)]) for _ in range(3)]
+        house.rouse()
+        for each in recorded:
             house.users.deliver(each, trio.current_time())
         await wait_all_tasks_blocked()
         assert socket.closed == "actor_crashed"
@@ -290,6 +293,7 @@ async def test_a_log_that_cannot_be_read_closes_the_sockets_to_come_again(path: 
 async def test_after_a_crash_in_the_middle_of_a_rush_of_connects_the_cap_still_holds(path: Path, autojump_clock):
     async with running(path, max_sockets_per_user=3) as house:
         await house.connected(11)
+        house.rouse()
         poison(house)
         lost = [house.connect(11) for _ in range(2)]
         await trio.sleep(5)

@@ -99,7 +99,8 @@ async def test_a_mailbox_that_overflows_is_made_good_from_the_log(path: Path, au
 
 
 def _deliver(house: House, recorded: list[Recorded]) -> None:
-    """Tell the actors of commits that nobody has told them of, all in one step."""
+    """Tell actors that are at work of commits that nobody has told them of, all in one step."""
+    house.rouse()
     for each in recorded:
         house.users.deliver(each, trio.current_time())
 

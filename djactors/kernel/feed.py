@@ -1,0 +1,138 @@
+"""How an actor is fed from its mailbox: batch after batch, and at rest while there is none.
+
+Rules:
+  * What is being handled is in hand: after a crash it is what the actor crashed on.
+  * At rest, with an empty mailbox, an actor may take a tell in the middle of its sender (`Actor.on_tell_at_rest`). That
+    saves waking its task. It is a delivery like any other: in order, alone with the actor, and a crash is the actor's:
+    its task is woken to crash over it, and the sender goes on.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Any
+
+import trio
+
+from djactors.kernel.actor import Actor
+from djactors.kernel.alarms import Alarms, Reminder
+from djactors.kernel.envelope import Envelope
+from djactors.kernel.errors import AskUnanswered, MailboxClosed
+from djactors.kernel.ref import ActorRef
+
+MESSAGES_PER_TURN = 32
+"""An actor with a full mailbox lets other tasks run after so many messages: often enough that nobody notices, seldom
+enough that the scheduler (about 3 µs a turn) does not count."""
+
+
+class Fed(Enum):
+    """Why an actor gets no more messages."""
+
+    CLOSED = auto()
+    IDLE = auto()
+
+
+class Feed:
+    """Feeds one instance of an actor, for the length of its life.
+
+    Attributes:
+        in_hand: the envelopes that are being handled.
+    """
+
+    __slots__ = ("_actor", "_crash_at_rest", "_idle", "_ref", "_took_at_rest", "in_hand")
+
+    def __init__(self, actor: Actor[Any], ref: ActorRef[Any], alarms: Alarms) -> None:
+        self.in_hand: Sequence[Envelope[Any]] = ()
+        self._actor = actor
+        self._ref = ref
+        self._idle = Reminder(alarms, ref.mailbox.nudge)
+        # Whether a message was taken at rest since the idle time began, and what one crashed with.
+        self._took_at_rest = False
+        self._crash_at_rest: Exception | None = None
+
+    async def run(self) -> Fed:
+        """Feed the actor until the mailbox is closed and empty, or the actor stops for idleness.
+
+        Raises:
+            Exception: what the actor crashed with.
+        """
+        if type(self._actor).on_tell_at_rest is not Actor.on_tell_at_rest:
+            self._ref.take_at_rest(self._take_at_rest)
+        try:
+            return await self._serve()
+        finally:
+            self._ref.take_at_rest(None)
+            self._idle.close()
+
+    async def _serve(self) -> Fed:
+        actor, mailbox = self._actor, self._ref.mailbox
+        takes_batches = type(actor).on_batch is not Actor.on_batch
+        limit = actor.batch_limit if takes_batches else 1
+        this_turn = 0
+        while True:
+            if not mailbox:
+                end = await self._rest()
+                if end is not None:
+                    return end
+                this_turn = 0
+            elif this_turn >= MESSAGES_PER_TURN:
+                await trio.lowlevel.checkpoint()
+                this_turn = 0
+            self.in_hand = batch = mailbox.receive_batch_nowait(limit)
+            this_turn += len(batch)
+            if takes_batches:
+                await actor.on_batch(batch)
+                self._fail_unanswered(batch)
+            else:
+                envelope = batch[0]
+                envelope.answer(await actor.on_message(envelope.message))
+            self.in_hand = ()
+
+    async def _rest(self) -> Fed | None:
+        """Wait until there is a message, or there will be none."""
+        actor, mailbox = self._actor, self._ref.mailbox
+        while True:
+            if actor.idle_after is not None:
+                self._idle.start(actor.idle_after)
+            try:
+                await mailbox.wait_for_item()
+            except MailboxClosed:
+                self._raise_crash_at_rest()
+                return Fed.CLOSED
+            self._raise_crash_at_rest()
+            self._idle.stop()
+            # Between the alarm and now a message may have come or the actor may have been asked to stop. From here to
+            # the return there is no checkpoint, so neither can happen any more.
+            if mailbox:
+                return None
+            if self._took_at_rest:
+                self._took_at_rest = False
+            elif actor.on_idle():
+                return Fed.IDLE
+
+    def _take_at_rest(self, message: Any) -> bool:
+        """Have the actor, whose task waits for the mailbox, take a message in the middle of its sender."""
+        # What the actor tells itself meanwhile has to wait its turn.
+        self._ref.take_at_rest(None)
+        try:
+            taken = self._actor.on_tell_at_rest(message)
+        except Exception as error:  # noqa: BLE001 - supervision
+            self.in_hand = (Envelope(message),)
+            self._crash_at_rest = error
+            # It may have been woken on the way, by what the actor did.
+            self._ref.mailbox.nudge()
+            return True
+        self._ref.take_at_rest(self._take_at_rest)
+        if taken:
+            self._took_at_rest = True
+            self._ref.mailbox.count_passed_by()
+        return taken
+
+    def _raise_crash_at_rest(self) -> None:
+        if self._crash_at_rest is not None:
+            error, self._crash_at_rest = self._crash_at_rest, None
+            raise error
+
+    def _fail_unanswered(self, batch: Sequence[Envelope[Any]]) -> None:
+        for envelope in batch:
+            if envelope.expects_answer and not envelope.answered:
+                envelope.fail(AskUnanswered(f"{self._ref.name} handled the message without answering it"))
