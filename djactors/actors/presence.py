@@ -112,6 +112,7 @@ class Presence:
     """One user's sockets and the address of the user's actor.
 
     Attributes:
+        name: what the actor is called in the tree.
         person: who it is, as the first socket's token says.
         attaching: sockets whose `Attach` is on its way to the actor, with their pid if they are recovering. One that
             closes first is taken out again.
@@ -121,23 +122,19 @@ class Presence:
         seq: the last sequence number that the sockets which have caught up were given, or that their count includes.
     """
 
-    __slots__ = ("attaching", "left_at", "person", "ref", "seq", "sockets", "stale", "tenant_id", "user_id")
+    __slots__ = ("attaching", "left_at", "name", "person", "ref", "seq", "sockets", "stale", "tenant_id", "user_id")
 
     def __init__(self, tenant_id: int, person: Person) -> None:
         self.tenant_id = tenant_id
         self.user_id = person.user_id
         self.person = person
+        self.name = f"user:{tenant_id}:{person.user_id}"
         self.attaching: dict[Socket, str | None] = {}
         self.sockets: dict[Socket, Seat] = {}
         self.left_at = trio.current_time()
         self.stale = False
         self.seq = 0
         self.ref: ActorRef[UserMessage]
-
-    @property
-    def name(self) -> str:
-        """What the actor is called in the tree."""
-        return f"user:{self.tenant_id}:{self.user_id}"
 
     @property
     def socket_count(self) -> int:
@@ -174,9 +171,16 @@ class Presence:
                 return socket
         return next((socket for socket, other in self.attaching.items() if other == pid), None)
 
+    def attached(self, socket: Socket) -> None:
+        """A socket's `Attach` has arrived, or is of no use any more."""
+        self.attaching.pop(socket, None)
+        if not self.attaching:
+            # A dictionary never gives back what it grew by: 170 bytes a user.
+            self.attaching = {}
+
     def discard(self, socket: Socket) -> None:
         """Forget a socket, if it is known."""
-        self.attaching.pop(socket, None)
+        self.attached(socket)
         if socket in self.sockets:
             del self.sockets[socket]
             self.left_at = trio.current_time()

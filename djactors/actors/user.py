@@ -189,7 +189,7 @@ class UserActor(Actor[UserMessage]):
             replay = await self._read(since, self._replay_limit) if since <= presence.seq else None
         if socket not in presence.attaching:
             return  # It closed meanwhile.
-        del presence.attaching[socket]
+        presence.attached(socket)
         pid, packets, epoch = None, [], self._epoch if socket.recovery else None
         position, reload = presence.seq, resume is not None and replay is None
         if reload:

@@ -317,6 +317,8 @@ class Child:
         return seconds
 
     def _retire_instance(self) -> None:
+        if self._feed is not None:
+            self._feed.end()
         if isinstance(self._instance, Tree):
             # What happened below must not vanish from the sums with the instance.
             self._tally += self._instance.statistics().total()
@@ -334,8 +336,7 @@ class Child:
         return dropped
 
     def _take_in_hand(self) -> Sequence[Envelope[Any]]:
-        feed, self._feed = self._feed, None
-        return () if feed is None else feed.in_hand
+        return () if self._feed is None else self._feed.take_in_hand()
 
     def _drop_queue(self) -> tuple[Any, ...]:
         dropped = self.ref.give_up(self.ref.mailbox.drain())

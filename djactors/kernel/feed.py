@@ -32,16 +32,12 @@ class Fed(Enum):
 
 
 class Feed:
-    """Feeds one instance of an actor, for the length of its life.
+    """Feeds one instance of an actor, for the length of its life."""
 
-    Attributes:
-        in_hand: the envelopes that are being handled.
-    """
-
-    __slots__ = ("_actor", "_crash_at_rest", "_idle", "_ref", "_took_at_rest", "in_hand")
+    __slots__ = ("_actor", "_crash_at_rest", "_idle", "_in_hand", "_ref", "_took_at_rest")
 
     def __init__(self, actor: Actor[Any], ref: ActorRef[Any], alarms: Alarms) -> None:
-        self.in_hand: Sequence[Envelope[Any]] = ()
+        self._in_hand: Sequence[Envelope[Any]] = ()
         self._actor = actor
         self._ref = ref
         self._idle = Reminder(alarms, ref.mailbox.nudge)
@@ -55,16 +51,9 @@ class Feed:
         Raises:
             Exception: what the actor crashed with.
         """
-        if type(self._actor).on_tell_at_rest is not Actor.on_tell_at_rest:
-            self._ref.take_at_rest(self._take_at_rest)
-        try:
-            return await self._serve()
-        finally:
-            self._ref.take_at_rest(None)
-            self._idle.close()
-
-    async def _serve(self) -> Fed:
         actor, mailbox = self._actor, self._ref.mailbox
+        if type(actor).on_tell_at_rest is not Actor.on_tell_at_rest:
+            self._ref.take_at_rest(self._take_at_rest)
         takes_batches = type(actor).on_batch is not Actor.on_batch
         limit = actor.batch_limit if takes_batches else 1
         this_turn = 0
@@ -77,7 +66,7 @@ class Feed:
             elif this_turn >= MESSAGES_PER_TURN:
                 await trio.lowlevel.checkpoint()
                 this_turn = 0
-            self.in_hand = batch = mailbox.receive_batch_nowait(limit)
+            self._in_hand = batch = mailbox.receive_batch_nowait(limit)
             this_turn += len(batch)
             if takes_batches:
                 await actor.on_batch(batch)
@@ -85,7 +74,17 @@ class Feed:
             else:
                 envelope = batch[0]
                 envelope.answer(await actor.on_message(envelope.message))
-            self.in_hand = ()
+            self._in_hand = ()
+
+    def take_in_hand(self) -> Sequence[Envelope[Any]]:
+        """What was being handled when the life ended; nothing the second time."""
+        in_hand, self._in_hand = self._in_hand, ()
+        return in_hand
+
+    def end(self) -> None:
+        """The actor's life is over, however it ended."""
+        self._ref.take_at_rest(None)
+        self._idle.close()
 
     async def _rest(self) -> Fed | None:
         """Wait until there is a message, or there will be none."""
@@ -116,7 +115,7 @@ class Feed:
         try:
             taken = self._actor.on_tell_at_rest(message)
         except Exception as error:  # noqa: BLE001 - supervision
-            self.in_hand = (Envelope(message),)
+            self._in_hand = (Envelope(message),)
             self._crash_at_rest = error
             # It may have been woken on the way, by what the actor did.
             self._ref.mailbox.nudge()

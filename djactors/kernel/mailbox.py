@@ -10,11 +10,11 @@ Rules:
 - **Cancellation is exact.** A `put` that raises `Cancelled` has not put; a `receive` that raises it has taken nothing.
 - **Closing is one-sided.** A closed mailbox takes nothing more, but what is in it can still be read.
 
-Everything happens in the thread of one Trio run. An item rests in a deque and is taken by the reader when it runs,
+Everything happens in the thread of one Trio run. An item rests in a list and is taken by the reader when it runs,
 instead of being handed over with the wake-up: that is what lets a burst become one batch.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 import trio
@@ -40,7 +40,8 @@ class Mailbox(Generic[T]):
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self._capacity = capacity
-        self._items: deque[T] = deque()
+        # A deque would take 700 bytes even when empty, and there are as many mailboxes as users.
+        self._items: list[T] = []
         self._closed = False
         self._reader: Task | None = None
         # Tasks waiting for room, longest first, each with its item; made when the first one has to wait.
@@ -163,14 +164,11 @@ class Mailbox(Generic[T]):
     def receive_batch_nowait(self, limit: int) -> list[T]:
         """Take what is there, up to `limit`: possibly nothing."""
         items = self._items
-        # Most batches are the whole mailbox or a single item.
         if len(items) <= limit:
-            batch = list(items)
-            items.clear()
-        elif limit == 1:
-            batch = [items.popleft()]
+            batch, self._items = items, []
         else:
-            batch = [items.popleft() for _ in range(limit)]
+            batch = items[:limit]
+            del items[:limit]
         if self._senders:
             self._admit_senders()
         return batch
@@ -189,12 +187,7 @@ class Mailbox(Generic[T]):
         if self._reader is not None:
             raise trio.BusyResourceError("another task is reading this mailbox")
         self._reader = trio.lowlevel.current_task()
-
-        def abort(_: RaiseCancelT) -> Abort:
-            self._reader = None
-            return Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(self._leave)
         if not self._items and self._closed:
             raise MailboxClosed
 
@@ -228,6 +221,10 @@ class Mailbox(Generic[T]):
     def drain(self) -> list[T]:
         """Take out everything at once. Senders who wait move in, unless the mailbox was closed first."""
         return self.receive_batch_nowait(self._capacity)
+
+    def _leave(self, _: RaiseCancelT) -> Abort:
+        self._reader = None
+        return Abort.SUCCEEDED
 
     def _wake_reader(self) -> None:
         assert self._reader is not None

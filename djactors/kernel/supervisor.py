@@ -241,7 +241,7 @@ class Supervisor(Tree):
     def _launch(self, child: Child) -> None:
         assert self._nursery is not None
         child.launched = True
-        launch = partial(self._nursery.start_soon, child.run, name=f"{self.name}/{child.name}")
+        launch = partial(self._nursery.start_soon, child.run, name=child.name)
         self._context.run(launch)
 
     def _child(self, name: str) -> Child:
