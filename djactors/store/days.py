@@ -1,4 +1,7 @@
-"""How much each user was told on each day: all SQL on `user_days`, and the rows that one transaction has to do with."""
+"""How much each user was told on each day: all SQL on `user_days`, and the rows that one transaction has to do with.
+
+What a user was told today is in the user's own row (`UnitOfWork.today`).
+"""
 
 from __future__ import annotations
 

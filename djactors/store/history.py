@@ -16,9 +16,9 @@ import msgspec
 SELECT_TENANT = "SELECT name, last_seq, oldest_seq FROM tenants WHERE id = ?"
 SELECT_USER = "SELECT name FROM users WHERE tenant_id = ? AND id = ?"
 _COLUMNS = "id, type, priority, title, created_at, read_at, seq, read_seq"
-# idx_notifications_inbox
+# idx_notifications_user_unread; not in order, since what has left is sorted in anyway
 SELECT_PRESENT = f"""SELECT {_COLUMNS} FROM notifications
-    WHERE tenant_id = ? AND user_id = ? AND removed_seq IS NULL ORDER BY id DESC"""
+    WHERE tenant_id = ? AND user_id = ? AND removed_seq IS NULL"""
 # idx_changes_user, then the primary key
 SELECT_DELETIONS = """SELECT data FROM changes
     WHERE tenant_id = ? AND user_id = ? AND seq > ? AND kind = 'deleted' ORDER BY seq"""

@@ -21,13 +21,17 @@ WHERE tenants.id = ?"""
 
 _COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces"
 
-# idx_notifications_inbox, read backwards: no sorting.
+# idx_notifications_user_unread, twice: the unread and the read, each read backwards and merged row by row. No sorting,
+# and no more rows than asked for, however large the inbox.
 PAGE = f"""
 SELECT {_COLUMNS} FROM notifications
-WHERE tenant_id = ? AND user_id = ? AND removed_seq IS NULL AND id < ?
+WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND id < ?
+UNION ALL
+SELECT {_COLUMNS} FROM notifications
+WHERE tenant_id = ? AND user_id = ? AND is_read = true AND removed_seq IS NULL AND id < ?
 ORDER BY id DESC LIMIT ?"""
 
-# idx_notifications_user_unread, likewise. "= false", not "= 0": only that matches the index's predicate.
+# idx_notifications_user_unread, once. "= false", not "= 0": PostgreSQL would refuse that.
 UNREAD_PAGE = f"""
 SELECT {_COLUMNS} FROM notifications
 WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND id < ?
@@ -124,11 +128,10 @@ def page(
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
     badge = snapshot(connection, tenant_id, user_id)
-    rows = connection.execute(
-        UNREAD_PAGE if unread_only else PAGE,
-        # One more than asked for tells whether there is another page.
-        (tenant_id, user_id, _ABOVE_ALL_IDS if before is None else before, limit + 1),
-    ).fetchall()
+    part = tenant_id, user_id, _ABOVE_ALL_IDS if before is None else before
+    query, parts = (UNREAD_PAGE, part) if unread_only else (PAGE, part * 2)
+    # One more than asked for tells whether there is another page.
+    rows = connection.execute(query, (*parts, limit + 1)).fetchall()
     more = len(rows) > limit
     if more:
         rows.pop()

@@ -52,14 +52,16 @@ def tell(
     entries: list[Entry] = []
     held: list[Suppressed] = []
     for draft in drafts:
-        unit.ensure_user(tenant.id, draft.user_id)
-        day = unit.today(tenant, draft.user_id)
-        unit.days.put(day)
-        if unit.limits.admits(draft.priority, day.sent):
-            day.sent += 1
+        user = unit.ensure_user(tenant.id, draft.user_id)
+        date = unit.today(tenant, user)
+        if unit.limits.admits(draft.priority, user.sent):
+            user.sent += 1
             entries.append(_notify(unit, tenant, draft, event_id, job_id))
         else:
+            day = unit.days.get(tenant.id, user.id, date)
+            day.sent = user.sent
             day.held += 1
+            unit.days.put(day)
             unit.wanted_summaries[day.tenant_id, day.user_id, day.day] = day
             held.append(suppress(unit, tenant, draft.user_id, event_id, draft.type, DAILY_LIMIT))
     return entries, held

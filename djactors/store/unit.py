@@ -31,16 +31,17 @@ from djactors.store.jobs import JobRows
 from djactors.store.known import Known
 
 SELECT_TENANT = "SELECT name, time_zone, job_numbering, last_job_id, last_seq FROM tenants WHERE id = ?"
-SELECT_USER = "SELECT tenant_id, name, role, unread_count FROM users WHERE id = ?"
+SELECT_USER = "SELECT tenant_id, name, role, unread_count, sent_day, sent_count FROM users WHERE id = ?"
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 
 _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, last_seq, created_at,
     updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, last_seq = ?,
     updated_at = ? WHERE id = ?"""
-_INSERT_USER = """INSERT INTO users (id, tenant_id, name, role, unread_count, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_USER = "UPDATE users SET name = ?, role = ?, unread_count = ?, updated_at = ? WHERE id = ?"
+_INSERT_USER = """INSERT INTO users (id, tenant_id, name, role, unread_count, sent_day, sent_count, created_at,
+    updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, updated_at = ?
+    WHERE id = ?"""
 _UPDATE_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
@@ -86,16 +87,27 @@ class Tenant:
 
 
 class User:
-    """A user's row inside one transaction."""
+    """A user's row inside one transaction. `sent` is of `sent_day`, the day on which the user was told last."""
 
-    __slots__ = ("dirty", "id", "name", "new", "role", "tenant_id", "unread")
+    __slots__ = ("dirty", "id", "name", "new", "role", "sent", "sent_day", "tenant_id", "unread")
 
-    def __init__(self, user_id: int, tenant_id: int, name: str, role: str, unread: int) -> None:
+    def __init__(
+        self,
+        user_id: int,
+        tenant_id: int,
+        name: str,
+        role: str,
+        unread: int = 0,
+        sent_day: str | None = None,
+        sent: int = 0,
+    ) -> None:
         self.id = user_id
         self.tenant_id = tenant_id
         self.name = name
         self.role = role
         self.unread = unread
+        self.sent_day = sent_day
+        self.sent = sent
         self.new = False
         self.dirty = False
 
@@ -192,7 +204,7 @@ class UnitOfWork:
         """The user, created if it was not known. Whose tenant it is must have been checked before."""
         user = self.user(user_id)
         if user is None:
-            user = User(user_id, tenant_id, name or f"User {user_id}", role, 0)
+            user = User(user_id, tenant_id, name or f"User {user_id}", role)
             user.new = True
             self._users[user_id] = user
             self.touch(user)
@@ -205,12 +217,23 @@ class UnitOfWork:
             self._dirty.append(row)
         self.writes += 1
 
-    def today(self, tenant: Tenant, user_id: int) -> UserDay:
-        """What a user was told on this day of the tenant's. Whoever changes it puts it back into `days`."""
+    def today(self, tenant: Tenant, user: User) -> str:
+        """The tenant's day, with the user's `sent` being of it.
+
+        It is kept in the user's row, which a notification writes anyway; a row of `user_days` would be another page.
+        The count of a day that is over goes there: a clock or a time zone that is set back finds it again.
+        """
         date = self._dates.get(tenant.time_zone)
         if date is None:
             date = self._dates[tenant.time_zone] = day_of(tenant.time_zone, self.moment)
-        return self.days.get(tenant.id, user_id, date)
+        if user.sent_day != date:
+            if user.sent_day is not None:
+                over = self.days.get(tenant.id, user.id, user.sent_day)
+                over.sent = user.sent
+                self.days.put(over)
+            user.sent_day, user.sent = date, self.days.get(tenant.id, user.id, date).sent
+            self.touch(user)
+        return date
 
     def count_unread(self, user: User, difference: int) -> None:
         """Change a user's unread count."""
@@ -317,8 +340,11 @@ class UnitOfWork:
     def _flush_users(self, dirty: Sequence[User]) -> None:
         now = self.now
         self.connection.executemany(
-            _INSERT_USER, [(u.id, u.tenant_id, u.name, u.role, u.unread, now, now) for u in dirty if u.new]
+            _INSERT_USER,
+            [(u.id, u.tenant_id, u.name, u.role, u.unread, u.sent_day, u.sent, now, now) for u in dirty if u.new],
         )
-        self.connection.executemany(_UPDATE_USER, [(u.name, u.role, u.unread, now, u.id) for u in dirty if not u.new])
+        self.connection.executemany(
+            _UPDATE_USER, [(u.name, u.role, u.unread, u.sent_day, u.sent, now, u.id) for u in dirty if not u.new]
+        )
         for user in dirty:
             user.new = user.dirty = False

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -98,11 +98,12 @@ def test_a_read_notification_says_so_and_when(connection: sqlite3.Connection):
     assert item.read_at == NOW
 
 
+@pytest.mark.parametrize("read", [(), (1, 2, 6), (3, 4, 7), range(1, 8)], ids=["unread", "mixed", "other mix", "read"])
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 100])
-def test_the_pages_together_are_the_inbox_newest_first(connection: sqlite3.Connection, limit: int):
+def test_the_pages_together_are_the_inbox_newest_first(connection: sqlite3.Connection, limit: int, read: Sequence[int]):
     add_user(connection, 1, 10)
     for id_ in range(1, 8):
-        add_notification(connection, id_)
+        add_notification(connection, id_, is_read=id_ in read)
     collected: list[int] = []
     before: int | None = None
     while True:
@@ -164,7 +165,7 @@ def test_the_mark_is_read_back_and_its_key_is_not_printed(tmp_path: Path):
 
 INDEXES = {
     "snapshot": ["sqlite_autoindex_tenants_1", "idx_users_tenant"],
-    "page": ["idx_notifications_inbox"],
+    "page": ["idx_notifications_user_unread", "idx_notifications_user_unread"],
     "unread_page": ["idx_notifications_user_unread"],
     "meta": ["sqlite_autoindex_meta_1"],
 }
@@ -200,6 +201,8 @@ def test_every_query_is_served_by_its_index(connection: sqlite3.Connection, shap
     assert INDEXES.keys() == inbox.HOT_QUERIES.keys()
     for name, query in inbox.HOT_QUERIES.items():
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", [1] * query.count("?"))]
-        used = [step.partition(" INDEX ")[2].partition(" ")[0] for step in plan]
+        # Two halves of a merge are no search of their own.
+        searches = [step for step in plan if step not in ("MERGE (UNION ALL)", "LEFT", "RIGHT")]
+        used = [step.partition(" INDEX ")[2].partition(" ")[0] for step in searches]
         assert (name, used) == (name, INDEXES[name]), plan
-        assert all(step.startswith("SEARCH ") for step in plan), plan
+        assert all(step.startswith("SEARCH ") for step in searches), plan
