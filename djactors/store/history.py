@@ -21,7 +21,7 @@ SELECT_PRESENT = f"""SELECT {_COLUMNS} FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND removed_seq IS NULL"""
 # idx_changes_user, then the primary key
 SELECT_DELETIONS = """SELECT data FROM changes
-    WHERE tenant_id = ? AND user_id = ? AND seq > ? AND kind = 'deleted' ORDER BY seq"""
+    WHERE tenant_id = ? AND user_id = ? AND seq > ? AND kind = 'deleted' AND notification_id IS NULL ORDER BY seq"""
 SELECT_GONE = f"SELECT {_COLUMNS} FROM notifications WHERE id = ?"
 
 

@@ -1,6 +1,10 @@
 """The log of changes, as clients replay it: reading it back into the packets that were sent.
 
 All SQL on `changes` except for the writing, which is the unit of work's.
+
+A user's changes lie in three places, each in order, and are merged as they are read: new notifications are found by
+their own rows, unread and read, as an index over them in the log as well would cost a page at every event; whatever
+else happened to the user, and what the whole tenant hears of, by the log's index. Ids grow with sequence numbers.
 """
 
 from __future__ import annotations
@@ -19,14 +23,31 @@ from djactors.domain.notifications import NULL, Notification, encode
 from djactors.store.unit import NAMES
 
 SELECT_BOUNDS = "SELECT last_seq, oldest_seq FROM tenants WHERE id = ?"
-SELECT_OWN = """SELECT c.seq, c.kind, c.data, n.id, n.type, n.priority, n.title, n.message, n.data,
-    n.created_at, n.replaces FROM changes c LEFT JOIN notifications n ON n.id = c.notification_id
-    WHERE c.tenant_id = ? AND c.user_id = ? AND c.seq > ? ORDER BY c.seq LIMIT ?"""
+# The primary key, both: from the change that was asked for to the next notification of whomever, and to the one before.
+SELECT_NEXT_NEW = """SELECT notification_id FROM changes
+    WHERE tenant_id = ? AND seq > ? AND notification_id IS NOT NULL ORDER BY seq LIMIT 1"""
+SELECT_LAST_NEW = """SELECT notification_id FROM changes
+    WHERE tenant_id = ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq DESC LIMIT 1"""
+# idx_notifications_user_unread, its unread and its read half.
+_NEW_COLUMNS = "seq, id, type, priority, title, message, data, created_at, replaces"
+SELECT_NEW_UNREAD = f"""SELECT {_NEW_COLUMNS} FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = false AND id >= ? ORDER BY id LIMIT ?"""
+SELECT_NEW_READ = f"""SELECT {_NEW_COLUMNS} FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = true AND id >= ? ORDER BY id LIMIT ?"""
+# idx_changes_user, both.
+SELECT_OWN = """SELECT seq, kind, data FROM changes
+    WHERE tenant_id = ? AND user_id = ? AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
 SELECT_SHARED = """SELECT seq, kind, data FROM changes
-    WHERE tenant_id = ? AND user_id IS NULL AND seq > ? ORDER BY seq LIMIT ?"""
+    WHERE tenant_id = ? AND user_id IS NULL AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
 # Counted here and not by SQLite, which would go on to the end of a log of any length.
-SELECT_OWN_SEQS = "SELECT seq FROM changes WHERE tenant_id = ? AND user_id = ? AND seq > ? AND seq <= ? LIMIT ?"
-SELECT_SHARED_SEQS = "SELECT seq FROM changes WHERE tenant_id = ? AND user_id IS NULL AND seq > ? AND seq <= ? LIMIT ?"
+SELECT_NEW_UNREAD_IDS = """SELECT id FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = false AND id >= ? AND id <= ? LIMIT ?"""
+SELECT_NEW_READ_IDS = """SELECT id FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = true AND id >= ? AND id <= ? LIMIT ?"""
+SELECT_OWN_SEQS = """SELECT seq FROM changes
+    WHERE tenant_id = ? AND user_id = ? AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
+SELECT_SHARED_SEQS = """SELECT seq FROM changes
+    WHERE tenant_id = ? AND user_id IS NULL AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
 
 SLICE_BYTES = 256 * 1024
 """Bytes of payload after which a slice ends, whatever its number of changes: a few milliseconds of a reader that others
@@ -113,31 +134,45 @@ def changes_since(connection: sqlite3.Connection, tenant_id: int, user_id: int, 
 def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, limit: int) -> Iterator[Change]:
     """The user's own changes and the tenant's, in order, read as they are asked for; at most `limit` of each kind.
 
-    They are two walks along one index, merged: an OR of both would make SQLite sort.
+    They are walks along indexes, merged: an OR of them would make SQLite sort.
     """
     own = (
-        Change(tenant_id, row[0], user_id, NAMES[row[1]], _body(row))
-        for row in connection.execute(SELECT_OWN, (tenant_id, user_id, since, limit))
+        Change(tenant_id, seq, user_id, NAMES[kind], data.encode())
+        for seq, kind, data in connection.execute(SELECT_OWN, (tenant_id, user_id, since, limit))
     )
     shared = (
         Change(tenant_id, seq, None, NAMES[kind], data.encode())
         for seq, kind, data in connection.execute(SELECT_SHARED, (tenant_id, since, limit))
     )
-    return merge(own, shared, key=attrgetter("seq"))
+    first_new = connection.execute(SELECT_NEXT_NEW, (tenant_id, since)).fetchone()
+    if first_new is None:
+        return merge(own, shared, key=attrgetter("seq"))
+    unread, read = (
+        (
+            Change(tenant_id, row[0], user_id, NAMES["new"], _body(row))
+            for row in connection.execute(sql, (tenant_id, user_id, *first_new, limit))
+        )
+        for sql in (SELECT_NEW_UNREAD, SELECT_NEW_READ)
+    )
+    return merge(unread, read, own, shared, key=attrgetter("seq"))
 
 
 def _more_than(
     connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, until: int, at_most: int
 ) -> bool:
-    own = connection.execute(SELECT_OWN_SEQS, (tenant_id, user_id, since, until, at_most + 1)).fetchall()
-    shared = connection.execute(SELECT_SHARED_SEQS, (tenant_id, since, until, at_most + 1)).fetchall()
-    return len(own) + len(shared) > at_most
+    limit = at_most + 1
+    found = len(connection.execute(SELECT_OWN_SEQS, (tenant_id, user_id, since, until, limit)).fetchall())
+    found += len(connection.execute(SELECT_SHARED_SEQS, (tenant_id, since, until, limit)).fetchall())
+    first = connection.execute(SELECT_NEXT_NEW, (tenant_id, since)).fetchone()
+    last = connection.execute(SELECT_LAST_NEW, (tenant_id, until)).fetchone()
+    if first is not None and last is not None:
+        for sql in (SELECT_NEW_UNREAD_IDS, SELECT_NEW_READ_IDS):
+            found += len(connection.execute(sql, (tenant_id, user_id, *first, *last, limit)).fetchall())
+    return found > at_most
 
 
 def _body(row: tuple[Any, ...]) -> bytes:
-    _, _, stored, notification_id, kind, priority, title, message, data, created_at, replaces = row
-    if stored is not None:
-        return str(stored).encode()
+    _, notification_id, kind, priority, title, message, data, created_at, replaces = row
     return encode(
         Notification(
             id=notification_id,
