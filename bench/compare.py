@@ -26,6 +26,7 @@ from bench.peers import express_server, find_nchan, nchan_server, python_socketi
 from bench.plot import bar_plot
 from bench.report import Report, cpu_us, latest, out_option, workplace
 from bench.server import djactors_server
+from bench.throughput import UNDER_WAY
 
 Start = Callable[[Path], AbstractContextManager[Target]]
 SERVERS: dict[str, Start] = {
@@ -40,6 +41,8 @@ ASSIGNING = ("djactors", "Express", "python-socketio")
 
 PRODUCERS = 64
 BURST = 100
+BATCH = UNDER_WAY // PRODUCERS
+"""As many producers as post one by one: what a batch saves, and not what it saves to post side by side."""
 WARMUP_SECONDS = 1.0
 WARMUP_USERS = 50
 SETTLE_SECONDS = 1.0
@@ -178,7 +181,7 @@ def compare(
             comparison.connect(sockets)
             single = Flood(event=REQUESTED, producers=PRODUCERS, batch=1, seconds=seconds)
             comparison.do("single", single, chosen)
-            batches = Flood(event=REQUESTED, producers=1, batch=BURST, seconds=seconds)
+            batches = Flood(event=REQUESTED, producers=PRODUCERS, batch=BATCH, seconds=seconds)
             comparison.do("batch", batches, storing)
             pace = Pace(event=REQUESTED, rate=rate, seconds=seconds, warmup_seconds=0.5, producers=PRODUCERS)
             comparison.do("paced", pace, storing)
