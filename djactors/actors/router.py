@@ -11,9 +11,10 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import trio
 
@@ -21,7 +22,7 @@ from djactors.actors.packets import NEW
 from djactors.actors.users import Users
 from djactors.domain.commands import Command, Outcome, Publish, Published, Recorded
 from djactors.domain.errors import Refused
-from djactors.domain.events import event_type
+from djactors.domain.events import Common, event_type
 from djactors.kernel import Actor, Envelope
 from djactors.store.errors import StoreError
 from djactors.telemetry import Telemetry
@@ -32,10 +33,6 @@ class Store(Protocol):
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
         """Carry out commands in one commit. Raises StoreError when nothing was recorded."""
-
-
-Kind: TypeAlias = tuple[type, str]
-"""What a command is counted as: its class, and the name of its event or of itself."""
 
 
 def _ignore(_: str) -> None:
@@ -83,15 +80,18 @@ class Router(Actor[Command]):
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)
         # Counted together: a batch is mostly of one kind.
-        counts: Counter[tuple[Kind, str]] = Counter()
+        counts: Counter[tuple[type, str]] = Counter()
+        debugs = self._telemetry.log.is_enabled_for(logging.DEBUG)
         for envelope, outcome in zip(batch, recorded.outcomes, strict=True):
             if isinstance(outcome, Exception):
                 self._failed(envelope, outcome)
                 continue
             command = envelope.message
             repeated = isinstance(outcome, Published) and outcome.repeated
-            counts[_kind_of(command), "repeated" if repeated else "recorded"] += 1
-            self._recorded(command, outcome)
+            what = "repeated" if repeated else "recorded"
+            counts[type(command.event) if type(command) is Publish else type(command), what] += 1
+            if debugs:
+                self._log(command, outcome)
             envelope.answer(outcome)
         for (kind, what), count in counts.items():
             self._count(kind, what, count)
@@ -101,7 +101,7 @@ class Router(Actor[Command]):
         if new:
             self._telemetry.metrics.notifications.inc(new)
 
-    def _recorded(self, command: Command, outcome: Outcome) -> None:
+    def _log(self, command: Command, outcome: Outcome) -> None:
         if isinstance(outcome, Published):
             self._telemetry.log.debug(
                 "event recorded",
@@ -125,17 +125,17 @@ class Router(Actor[Command]):
             )
         envelope.fail(error)
 
-    def _count(self, kind: Kind, outcome: str, count: int = 1) -> None:
+    def _count(self, kind: type, outcome: str, count: int = 1) -> None:
         metrics = self._telemetry.metrics
-        (metrics.events if kind[0] is Publish else metrics.commands).labels(kind[1], outcome).inc(count)
+        if issubclass(kind, Common):
+            metrics.events.labels(event_type(kind), outcome).inc(count)
+        else:
+            metrics.commands.labels(kind.__name__, outcome).inc(count)
 
 
-def _kind_of(command: Command) -> Kind:
-    return (
-        (Publish, event_type(command.event))
-        if isinstance(command, Publish)
-        else (type(command), type(command).__name__)
-    )
+def _kind_of(command: Command) -> type:
+    """What a command is counted as: the class of its event, or its own."""
+    return type(command.event) if isinstance(command, Publish) else type(command)
 
 
 def _tenant_of(command: Command) -> int | None:

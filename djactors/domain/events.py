@@ -183,8 +183,8 @@ _batch_decoder: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(l
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def event_type(event: DomainEvent) -> str:
-    """The tag of an event, such as `job.assigned`."""
+def event_type(event: DomainEvent | type[Common]) -> str:
+    """The tag of an event or of its class, such as `job.assigned`."""
     return str(event.__struct_config__.tag)
 
 
