@@ -5,11 +5,16 @@ from __future__ import annotations
 from djactors.telemetry import Telemetry
 
 
+TRANSPORTS = ("polling", "websocket")
+
+
 class EdgeObserver:
     """Implements `ListenerTelemetry` and the Engine.IO server's."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        # Looked up once: there are thousands a second when a server comes back.
+        self._sessions = {transport: telemetry.metrics.connections.labels(transport) for transport in TRANSPORTS}
 
     def connection_opened(self) -> None:
         """A TCP connection was accepted."""
@@ -35,16 +40,16 @@ class EdgeObserver:
 
     def session_opened(self, transport: str) -> None:
         """An Engine.IO session began."""
-        self._telemetry.metrics.connections.labels(str(transport)).inc()
+        self._sessions[transport].inc()
 
     def session_upgraded(self) -> None:
         """A session went from polling to WebSocket."""
-        self._telemetry.metrics.connections.labels("polling").dec()
-        self._telemetry.metrics.connections.labels("websocket").inc()
+        self._sessions["polling"].dec()
+        self._sessions["websocket"].inc()
 
     def session_closed(self, transport: str, reason: str) -> None:
         """A session ended."""
-        self._telemetry.metrics.connections.labels(str(transport)).dec()
+        self._sessions[transport].dec()
         self._telemetry.metrics.session_ends.labels(str(reason)).inc()
 
     def refused(self, reason: str) -> None:

@@ -239,8 +239,10 @@ class Child:
 
     async def _run_actor(self, actor: Actor[Any]) -> None:
         actor.ref = self.ref
-        with trio.fail_after(self.spec.start_timeout):
+        with trio.CancelScope(deadline=trio.current_time() + self.spec.start_timeout) as scope:
             await actor.on_start()
+        if scope.cancelled_caught:
+            raise trio.TooSlowError(f"{self.name} had not started after {self.spec.start_timeout} s")
         self._started()
         self._feed = Feed(actor, self.ref, self._parent.alarms)
         if await self._feed.run() is Fed.IDLE:
