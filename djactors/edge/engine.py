@@ -36,9 +36,9 @@ from djactors.edge.polling import (
     preflight_response,
     push_response,
 )
-from djactors.edge.session import DRAINED, Attachment, EngineSettings, Session, SessionHandler
+from djactors.edge.session import DRAINED, EngineSettings, Session, SessionHandler
 from djactors.edge.stream import ByteStream
-from djactors.edge.websocket import open_websocket
+from djactors.edge.websocket import WebSocket, open_websocket
 from djactors.protocol.engineio import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -207,10 +207,11 @@ class EngineServer:
                 if reason is not None:
                     return self._refuse(reason, BUSY, cors)
                 session = self._open(Transport.WEBSOCKET, request)
-                attachment = session.expect_websocket()
+                greeting = session.open_packet().frame
             case AttachWebSocket():
                 assert session is not None
-                attachment = session.begin_upgrade(trio.current_time())
+                session.begin_upgrade(trio.current_time())
+                greeting = b""
             case RejectWebSocket():
                 async with open_websocket(request, stream, leftover, self._settings.max_payload):
                     return None
@@ -218,24 +219,23 @@ class EngineServer:
                 return error_response(error, cors)
             case Poll() | Push():  # never for a request that asks for a WebSocket
                 return error_response(BAD_REQUEST, cors)
-        try:
-            await self._converse(session, attachment, request, stream, leftover)
-        finally:
-            session.detach(attachment)
+        websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
+        await self._converse(session, websocket)
         return None
 
-    async def _converse(
-        self, session: Session, attachment: Attachment, request: Request, stream: ByteStream, leftover: bytes
-    ) -> None:
-        async with open_websocket(request, stream, leftover, self._settings.max_payload) as websocket:
-            try:
-                with attachment.scope:
-                    session.attach(attachment, websocket)
+    @staticmethod
+    async def _converse(session: Session, websocket: WebSocket) -> None:
+        session.attach(websocket)
+        try:
+            async with websocket:
+                try:
                     while True:
-                        session.receive(attachment, await websocket.receive())
-            finally:
-                # Before the closing handshake, which may take its time.
-                session.detach(attachment)
+                        session.receive(websocket, await websocket.receive())
+                finally:
+                    # Before the closing handshake, which may take its time.
+                    session.detach(websocket)
+        finally:
+            session.detach(websocket)
 
     async def _find(self, request: Request) -> Session | None:
         """Return the session that the request names, with its timers up to date."""
@@ -353,6 +353,10 @@ class EngineServer:
     def upgraded(self, session: Session) -> None:
         """See `SessionOwner`."""
         self._telemetry.session_upgraded()
+
+    def parting(self, websocket: WebSocket) -> None:
+        """See `SessionOwner`."""
+        self._heartbeat.schedule(websocket)
 
     def ended(self, session: Session, *, has_last_words: bool) -> None:
         """See `SessionOwner`."""
