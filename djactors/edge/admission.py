@@ -2,8 +2,9 @@
 
 Most clients of a server that was restarted come back in the same second, for stock backoff sends nearly all of them at
 5,000 ms. Each costs a token check and a look into the inbox. Those beyond the rate are answered 503 and try again,
-while those who are in keep their latency. Those within the burst are let in one after the other: a thousand at the same
-moment would be one long turn of the loop, which everybody waits for.
+while those who are in keep their latency. Those within the burst are let in a few at a time: a thousand at the same
+moment would be one long turn of the loop, which everybody waits for; and one by one each would wake the loop and the
+store's readers anew, which a few together do once.
 """
 
 from math import inf
@@ -12,17 +13,19 @@ from typing import Final
 # For clients and proxies that heed it; the stock clients keep to their own backoff.
 RETRY_AFTER_SECONDS: Final = 5
 
-PACE: Final = 800.0
+AT_ONCE: Final = 16
+"""Newcomers who are let in together: some five milliseconds of work."""
+
+PACE: Final = 1600.0
 """Newcomers a second while many wait for their turn: half of what one core can do, the rest is for those who are in."""
 
-AT_ONCE: Final = 16
-"""Newcomers who need not take turns: some ten milliseconds of work."""
+_SLICE_SECONDS: Final = AT_ONCE / PACE
 
 
 class Admission:
     """Lets in `rate` sessions a second, `burst` at once after a quiet time, and `max_sessions` in all."""
 
-    __slots__ = ("_burst", "_max_sessions", "_next_turn", "_rate", "_tokens", "_updated", "open")
+    __slots__ = ("_burst", "_max_sessions", "_rate", "_slice_at", "_slice_left", "_tokens", "_updated", "open")
 
     def __init__(self, *, max_sessions: int, rate: float, burst: int) -> None:
         self._max_sessions = max_sessions
@@ -30,7 +33,9 @@ class Admission:
         self._burst = burst
         self._tokens = float(burst)
         self._updated = 0.0
-        self._next_turn = -inf
+        # When those are let in whose turn is next, and how many more may join them.
+        self._slice_at = -inf
+        self._slice_left = 0
         self.open = True
 
     def refusal(self, sessions: int, now: float) -> str | None:
@@ -48,6 +53,9 @@ class Admission:
 
     def turn(self, now: float) -> float:
         """Take the next turn; how many seconds it is away. At most the burst, and what the rate adds, wait for one."""
-        turn = max(self._next_turn, now - AT_ONCE / PACE)
-        self._next_turn = turn + 1 / PACE
-        return max(0.0, turn - now)
+        if now >= self._slice_at + _SLICE_SECONDS:
+            self._slice_at, self._slice_left = now, AT_ONCE
+        elif not self._slice_left:
+            self._slice_at, self._slice_left = self._slice_at + _SLICE_SECONDS, AT_ONCE
+        self._slice_left -= 1
+        return max(0.0, self._slice_at - now)
