@@ -197,15 +197,14 @@ class EngineServer:
 
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Carry a WebSocket until it ends, or refuse it. See `Application.upgrade`."""
-        cors = self._origins.headers(request)
         if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, cors)
+            return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():
                 reason = await self._admit(request)
                 if reason is not None:
-                    return self._refuse(reason, BUSY, cors)
+                    return self._refuse(reason, BUSY, self._origins.headers(request))
                 session = self._open(Transport.WEBSOCKET, request)
                 greeting = session.open_packet().frame
             case AttachWebSocket():
@@ -216,9 +215,9 @@ class EngineServer:
                 async with open_websocket(request, stream, leftover, self._settings.max_payload):
                     return None
             case HttpError() as error:
-                return error_response(error, cors)
+                return error_response(error, self._origins.headers(request))
             case Poll() | Push():  # never for a request that asks for a WebSocket
-                return error_response(BAD_REQUEST, cors)
+                return error_response(BAD_REQUEST, self._origins.headers(request))
         websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
         await self._converse(session, websocket)
         return None
