@@ -197,33 +197,19 @@ class EngineServer:
 
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Carry a WebSocket until it ends, or refuse it. See `Application.upgrade`."""
-        if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
-        session = await self._find(request)
-        match self._judge(request, session, wants_websocket=True):
-            case OpenSession():
-                reason = await self._admit(request)
-                if reason is not None:
-                    return self._refuse(reason, BUSY, self._origins.headers(request))
-                session = self._open(Transport.WEBSOCKET, request)
-                greeting = session.open_packet().frame
-            case AttachWebSocket():
-                assert session is not None
-                session.begin_upgrade(trio.current_time())
-                greeting = b""
-            case RejectWebSocket():
-                async with open_websocket(request, stream, leftover, self._settings.max_payload):
-                    return None
-            case HttpError() as error:
-                return error_response(error, self._origins.headers(request))
-            case Poll() | Push():  # never for a request that asks for a WebSocket
-                return error_response(BAD_REQUEST, self._origins.headers(request))
+        judged = await self._judge_upgrade(request)
+        if isinstance(judged, Response):
+            return judged
+        session, greeting = judged
         websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
-        await self._converse(session, websocket)
-        return None
-
-    @staticmethod
-    async def _converse(session: Session, websocket: WebSocket) -> None:
+        # Nobody asks for these any more, and they would be kept for as long as the conversation lasts: 2 KiB of each
+        # connected user, with what browsers send.
+        request.headers.clear()
+        request.query.clear()
+        del judged, greeting
+        if session is None:
+            async with websocket:
+                return None
         session.attach(websocket)
         try:
             async with websocket:
@@ -235,6 +221,32 @@ class EngineServer:
                     session.detach(websocket)
         finally:
             session.detach(websocket)
+
+    async def _judge_upgrade(self, request: Request) -> Response | tuple[Session | None, bytes]:
+        """Return the session of a WebSocket that is let in and the frames to greet it with, or why it is not.
+
+        Without a session it is to be accepted and closed.
+        """
+        if not self._origins.allows(request):
+            return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
+        session = await self._find(request)
+        match self._judge(request, session, wants_websocket=True):
+            case OpenSession():
+                reason = await self._admit(request)
+                if reason is not None:
+                    return self._refuse(reason, BUSY, self._origins.headers(request))
+                session = self._open(Transport.WEBSOCKET, request)
+                return session, session.open_packet().frame
+            case AttachWebSocket():
+                assert session is not None
+                session.begin_upgrade(trio.current_time())
+                return session, b""
+            case RejectWebSocket():
+                return None, b""
+            case HttpError() as error:
+                return error_response(error, self._origins.headers(request))
+            case Poll() | Push():  # never for a request that asks for a WebSocket
+                return error_response(BAD_REQUEST, self._origins.headers(request))
 
     async def _find(self, request: Request) -> Session | None:
         """Return the session that the request names, with its timers up to date."""
