@@ -279,9 +279,11 @@ class EngineServer:
     async def _admit(self, request: Request) -> str | None:
         """Let a newcomer in when it is their turn, or say why not."""
         # Before the rate, so that one address over its cap does not use up the others' turns.
-        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), trio.current_time())
-        if reason is None and (wait := self._admission.turn(trio.current_time())) > 0:
-            await trio.sleep(wait)
+        now = trio.current_time()
+        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), now)
+        if reason is None and (turn := self._admission.turn(now)) is not None:
+            self._heartbeat.schedule(turn)
+            await turn.wait()
             # Those whose turn was before may have taken the room.
             reason = self._no_room(request)
         return reason

@@ -44,7 +44,7 @@ _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
 class ListenerLimits:
     """What all connections together may cost."""
 
-    # About 25 KiB each when idle: half a gigabyte.
+    # About 16 KiB each when idle, with its user's actor: a third of a gigabyte.
     max_connections: int = 20_000
     # An office or a mobile carrier behind one address, with several tabs each.
     max_connections_per_address: int = 1_000

@@ -88,8 +88,8 @@ class EngineSettings:
     max_sessions: int = 20_000
     # A single connection can open them all, by handshakes that it never follows up.
     max_sessions_per_address: int = 20_000
-    # Newcomers a second: each costs most of a millisecond, with its handshake, token check and snapshot, so this is a
-    # third of a core. The burst lets an office in at once; 5,000 clients are back within 10 s.
+    # Newcomers a second: each costs a quarter of a millisecond, with its handshake, token check and snapshot, and a
+    # replay may come on top. The burst lets an office in at once; 5,000 clients are back within 10 s.
     admit_rate: float = 400.0
     admit_burst: int = 1000
 

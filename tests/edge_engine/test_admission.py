@@ -12,6 +12,12 @@ from tests.edge_engine.clients import CALM, Served, receive_answer
 from tests.edge_engine.conftest import Serve
 
 
+def moment(admission: Admission, now: float) -> float:
+    """When the next newcomer's turn is."""
+    turn = admission.turn(now)
+    return now if turn is None else turn.moment
+
+
 class TestAdmission:
     def test_a_burst_is_admitted_and_then_the_rate(self):
         admission = Admission(max_sessions=1000, rate=10.0, burst=5)
@@ -29,13 +35,13 @@ class TestAdmission:
 
     def test_many_at_once_take_turns_a_few_together_and_a_few_need_not(self):
         admission = Admission(max_sessions=1000, rate=10.0, burst=1000)
-        turns = [admission.turn(50.0) for _ in range(AT_ONCE * 4)]
-        assert turns == pytest.approx([number // AT_ONCE * AT_ONCE / PACE for number in range(AT_ONCE * 4)])
-        assert admission.turn(60.0) == 0.0
+        turns = [moment(admission, 50.0) for _ in range(AT_ONCE * 4)]
+        assert turns == pytest.approx([50 + number // AT_ONCE * AT_ONCE / PACE for number in range(AT_ONCE * 4)])
+        assert admission.turn(60.0) is None
 
     def test_no_more_than_the_pace_get_their_turn_whenever_they_come(self):
         admission = Admission(max_sessions=1000, rate=10.0, burst=1000)
-        moments = sorted(now + admission.turn(now) for now in (50.0 + number / (PACE * 3) for number in range(900)))
+        moments = sorted(moment(admission, 50.0 + number / (PACE * 3)) for number in range(900))
         assert all(
             later - earlier >= AT_ONCE / PACE - 1e-6
             for earlier, later in zip(moments, moments[2 * AT_ONCE :], strict=False)
