@@ -277,7 +277,7 @@ def test_an_issuer_whose_clock_is_a_little_ahead_is_believed(door: Authenticator
 def test_few_verified_tokens_are_remembered_and_no_refused_one(
     door: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "VERIFIED_CACHE", 10)
+    monkeypatch.setattr(auth, "HASHED_CACHE", 10)
     for number in range(1, 40):
         assert door.identify(token(userId=number)).user_id == number
         refusal(door, f"garbage{number}")
