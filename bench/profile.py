@@ -23,7 +23,7 @@ from bench.server import djactors_server
 
 LAYERS = ("edge", "protocol", "actors", "kernel", "store", "domain", "operations")
 PACKAGES = (
-    "trio", "trio_websocket", "wsproto", "httptools", "msgspec", "jwt", "prometheus_client", "structlog", "outcome",
+    "trio", "httptools", "msgspec", "jwt", "prometheus_client", "structlog", "outcome",
 )  # fmt: skip
 SQLITE = re.compile(r"sqlite", re.IGNORECASE)
 SYSTEM_CALLS = re.compile(

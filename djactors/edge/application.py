@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from djactors.config import Settings
 from djactors.domain.errors import Code
 from djactors.edge.engine import EngineServer
@@ -57,10 +60,13 @@ class Application:
         response.headers = (*response.headers, *cors)
         return response
 
-    async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
+    def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:
         """Carry a WebSocket, where there is one to be had."""
-        if request.path == ENGINE_PATH:
-            return await self._engine.upgrade(request, stream, leftover)
+        # Passed on rather than awaited: a frame that waits here would be there for every connected user.
+        carrier = self._engine.upgrade if request.path == ENGINE_PATH else self._no_websocket
+        return carrier(request, stream, leftover)
+
+    async def _no_websocket(self, request: Request, stream: ByteStream, leftover: bytes) -> Response:
         return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/")
 
     def refusal(self, status: int, code: str, message: str) -> Response:

@@ -36,9 +36,9 @@ from djactors.edge.polling import (
     preflight_response,
     push_response,
 )
-from djactors.edge.session import DRAINED, Attachment, EngineSettings, Session, SessionHandler
+from djactors.edge.session import DRAINED, EngineSettings, Session, SessionHandler
 from djactors.edge.stream import ByteStream
-from djactors.edge.websocket import open_websocket
+from djactors.edge.websocket import WebSocket, open_websocket
 from djactors.protocol.engineio import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -197,45 +197,55 @@ class EngineServer:
 
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Carry a WebSocket until it ends, or refuse it. See `Application.upgrade`."""
-        cors = self._origins.headers(request)
+        judged = await self._judge_upgrade(request)
+        if isinstance(judged, Response):
+            return judged
+        session, greeting = judged
+        websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
+        # Nobody asks for these any more, and they would be kept for as long as the conversation lasts: 2 KiB of each
+        # connected user, with what browsers send. Let go rather than emptied: others may share them.
+        request.headers = request.query = {}
+        del judged, greeting
+        if session is None:
+            async with websocket:
+                return None
+        session.attach(websocket)
+        try:
+            async with websocket:
+                try:
+                    while True:
+                        session.receive(websocket, await websocket.receive())
+                finally:
+                    # Before the closing handshake, which may take its time.
+                    session.detach(websocket)
+        finally:
+            session.detach(websocket)
+
+    async def _judge_upgrade(self, request: Request) -> Response | tuple[Session | None, bytes]:
+        """Return the session of a WebSocket that is let in and the frames to greet it with, or why it is not.
+
+        Without a session it is to be accepted and closed.
+        """
         if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, cors)
+            return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():
                 reason = await self._admit(request)
                 if reason is not None:
-                    return self._refuse(reason, BUSY, cors)
+                    return self._refuse(reason, BUSY, self._origins.headers(request))
                 session = self._open(Transport.WEBSOCKET, request)
-                attachment = session.expect_websocket()
+                return session, session.open_packet().frame
             case AttachWebSocket():
                 assert session is not None
-                attachment = session.begin_upgrade(trio.current_time())
+                session.begin_upgrade(trio.current_time())
+                return session, b""
             case RejectWebSocket():
-                async with open_websocket(request, stream, leftover, self._settings.max_payload):
-                    return None
+                return None, b""
             case HttpError() as error:
-                return error_response(error, cors)
+                return error_response(error, self._origins.headers(request))
             case Poll() | Push():  # never for a request that asks for a WebSocket
-                return error_response(BAD_REQUEST, cors)
-        try:
-            await self._converse(session, attachment, request, stream, leftover)
-        finally:
-            session.detach(attachment)
-        return None
-
-    async def _converse(
-        self, session: Session, attachment: Attachment, request: Request, stream: ByteStream, leftover: bytes
-    ) -> None:
-        async with open_websocket(request, stream, leftover, self._settings.max_payload) as websocket:
-            try:
-                with attachment.scope:
-                    session.attach(attachment, websocket)
-                    while True:
-                        session.receive(attachment, await websocket.receive())
-            finally:
-                # Before the closing handshake, which may take its time.
-                session.detach(attachment)
+                return error_response(BAD_REQUEST, self._origins.headers(request))
 
     async def _find(self, request: Request) -> Session | None:
         """Return the session that the request names, with its timers up to date."""
@@ -268,9 +278,11 @@ class EngineServer:
     async def _admit(self, request: Request) -> str | None:
         """Let a newcomer in when it is their turn, or say why not."""
         # Before the rate, so that one address over its cap does not use up the others' turns.
-        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), trio.current_time())
-        if reason is None and (wait := self._admission.turn(trio.current_time())) > 0:
-            await trio.sleep(wait)
+        now = trio.current_time()
+        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), now)
+        if reason is None and (turn := self._admission.turn(now)) is not None:
+            self._heartbeat.schedule(turn)
+            await turn.wait()
             # Those whose turn was before may have taken the room.
             reason = self._no_room(request)
         return reason
@@ -353,6 +365,10 @@ class EngineServer:
     def upgraded(self, session: Session) -> None:
         """See `SessionOwner`."""
         self._telemetry.session_upgraded()
+
+    def parting(self, websocket: WebSocket) -> None:
+        """See `SessionOwner`."""
+        self._heartbeat.schedule(websocket)
 
     def ended(self, session: Session, *, has_last_words: bool) -> None:
         """See `SessionOwner`."""

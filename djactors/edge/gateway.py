@@ -105,6 +105,7 @@ class Gateway:
 
     __slots__ = (
         "_bucket",
+        "_came_at",
         "_logged",
         "_member",
         "_pending",
@@ -125,8 +126,9 @@ class Gateway:
         self._pending = 0
         self._logged = 0
         self._warned = False
-        # Made with the first packet that counts: most sockets only listen.
+        # Made for the second packet that counts: most sockets only connect and listen. The first one's time is kept.
         self._bucket: TokenBucket | None = None
+        self._came_at: float | None = None
         self._refused_in_a_row = 0
 
     # What the session calls
@@ -187,9 +189,13 @@ class Gateway:
 
     def _check_pace(self) -> None:
         now = trio.current_time()
+        if self._came_at is None:
+            self._came_at = now
+            return
         if self._bucket is None:
             settings = self._services.settings
-            self._bucket = TokenBucket(settings.emit_rate, settings.emit_burst, now)
+            self._bucket = TokenBucket(settings.emit_rate, settings.emit_burst, self._came_at)
+            self._bucket.take(self._came_at)
         wait = self._bucket.take(now)
         if wait > 0:
             self._refused_in_a_row += 1

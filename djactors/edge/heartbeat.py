@@ -1,4 +1,5 @@
-"""All timers of all sessions in one task and one heap: pings, pongs that are due, upgrades, the first CONNECT.
+"""All timers of all sessions in one task and one heap: pings, pongs that are due, upgrades, the first CONNECT. So are
+those of the few that are on their way out, waiting for a goodbye, or on their way in, waiting for their turn.
 
 A session has one entry in the heap. When its deadline moves later, the entry stays and is renewed when it comes up: a
 message costs nothing here, a heartbeat two heap operations. Only a deadline that moves earlier makes a new entry.

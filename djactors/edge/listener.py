@@ -36,6 +36,7 @@ _CLOSE_SECONDS: Final = 2.0
 # What Linux keeps of connections that wait to be accepted; it clips the number to its own maximum.
 _BACKLOG: Final = 1024
 
+_TASK_NAME: Final = "connection"
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -43,7 +44,7 @@ _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
 class ListenerLimits:
     """What all connections together may cost."""
 
-    # About 25 KiB each when idle: half a gigabyte.
+    # About 16 KiB each when idle, with its user's actor: a third of a gigabyte.
     max_connections: int = 20_000
     # An office or a mobile carrier behind one address, with several tabs each.
     max_connections_per_address: int = 1_000
@@ -85,16 +86,6 @@ class _Uncounted:
         pass
 
 
-class _Connection:
-    """One accepted connection, as the listener sees it."""
-
-    __slots__ = ("http", "scope")
-
-    def __init__(self, http: HttpConnection) -> None:
-        self.http = http
-        self.scope = trio.CancelScope()
-
-
 class Listener:
     """Serves `application` on one TCP address.
 
@@ -123,8 +114,11 @@ class Listener:
         self._on_error = on_error
         self._max_connections = self._listener_limits.max_connections
         self._socket: socket.socket | None = None
-        self._open: set[_Connection] = set()
-        self._overflowing: set[_Connection] = set()
+        # In which they run, so that those who do not end in time can be cancelled all together: a scope for each would
+        # be a twentieth of what a connected user takes.
+        self._nursery: trio.Nursery | None = None
+        self._open: set[HttpConnection] = set()
+        self._overflowing: set[HttpConnection] = set()
         self._per_address = AddressCounts()
         self._draining = False
         self._all_closed = trio.Event()
@@ -151,15 +145,17 @@ class Listener:
         self._socket = listening
         self._draining = False
         try:
+            # The outer one is for what connections have others do, such as to write out their last words.
             async with trio.open_nursery() as nursery:
                 timekeeping = trio.CancelScope()
                 nursery.start_soon(self._keep_time, timekeeping)
-                task_status.started()
-                await self._accept_forever(listening, nursery)
-                await self._until_all_closed()
+                async with trio.open_nursery() as self._nursery:
+                    task_status.started()
+                    await self._accept_forever(listening, self._nursery, nursery)
                 timekeeping.cancel()
         finally:
             self._stop_accepting()
+            self._nursery = None
 
     async def drain(self, seconds: float) -> None:
         """Stop accepting, close idle connections, give the others `seconds` to finish, then cancel them.
@@ -169,13 +165,12 @@ class Listener:
         """
         self._draining = True
         self._stop_accepting()
-        everyone = self._open | self._overflowing
-        for connection in everyone:
-            connection.http.drain()
+        for connection in self._open | self._overflowing:
+            connection.drain()
         with trio.move_on_after(seconds):
             await self._until_all_closed()
-        for connection in self._open | self._overflowing:
-            connection.scope.cancel()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
         await self._until_all_closed()
 
     async def _bind(self) -> socket.socket:
@@ -207,7 +202,7 @@ class Listener:
             self._socket.close()
             self._socket = None
 
-    async def _accept_forever(self, listening: socket.socket, nursery: trio.Nursery) -> None:
+    async def _accept_forever(self, listening: socket.socket, connections: trio.Nursery, helpers: trio.Nursery) -> None:
         while not self._draining:
             try:
                 await trio.lowlevel.wait_readable(listening)
@@ -225,10 +220,10 @@ class Listener:
                         break
                     # Anything else, such as ECONNABORTED, is about that one client, who is gone.
                     continue
-                self._admit(sock, str(address[0]), nursery)
+                self._admit(sock, str(address[0]), connections, helpers)
             await trio.lowlevel.checkpoint()
 
-    def _admit(self, sock: socket.socket, peer: str, nursery: trio.Nursery) -> None:
+    def _admit(self, sock: socket.socket, peer: str, connections: trio.Nursery, helpers: trio.Nursery) -> None:
         excess = self._excess(peer)
         if excess is not None:
             overflowed = len(self._overflowing) >= _OVERFLOW_CONNECTIONS
@@ -244,13 +239,12 @@ class Listener:
             sock.close()
             return
         stream = SocketStream(
-            sock, nursery, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
+            sock, helpers, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
         )
         vital_paths = None if excess is None else self._listener_limits.vital_paths
-        http = HttpConnection(
+        connection = HttpConnection(
             stream, self._application, limits, peer=peer, alarms=self._alarms, vital_paths=vital_paths
         )
-        connection = _Connection(http)
         # Counted here and not in the task, which runs only after the whole batch has been admitted.
         if excess is None:
             self._open.add(connection)
@@ -258,7 +252,8 @@ class Listener:
             self._telemetry.connection_opened()
         else:
             self._overflowing.add(connection)
-        nursery.start_soon(self._fence, connection, stream, peer)
+        # Named, because Trio would put together the same name anew for each.
+        connections.start_soon(self._fence, connection, stream, peer, name=_TASK_NAME)
 
     def _excess(self, peer: str) -> str | None:
         if len(self._open) >= self._max_connections:
@@ -267,15 +262,14 @@ class Listener:
             return "address"
         return None
 
-    async def _fence(self, connection: _Connection, stream: SocketStream, peer: str) -> None:
+    async def _fence(self, connection: HttpConnection, stream: SocketStream, peer: str) -> None:
         """Run one connection to its end; let nothing out but the cancellation of the whole listener."""
         try:
-            with connection.scope:
-                try:
-                    await connection.http.run()
-                except* Exception as failure:  # noqa: BLE001 - the supervisor of this connection
-                    self._report(failure, peer)
-                    await connection.http.fail()
+            try:
+                await connection.run()
+            except* Exception as failure:  # noqa: BLE001 - the supervisor of this connection
+                self._report(failure, peer)
+                await connection.fail()
         except* Exception as failure:  # noqa: BLE001 - the answer failed as well: the application words it
             self._report(failure, peer)
         finally:
@@ -292,7 +286,7 @@ class Listener:
         with suppress(Exception):  # a log that fails must not end the server
             self._on_error(lone, peer)
 
-    def _forget(self, connection: _Connection, peer: str) -> None:
+    def _forget(self, connection: HttpConnection, peer: str) -> None:
         if connection in self._open:
             self._open.remove(connection)
             self._per_address.remove(peer)

@@ -12,8 +12,8 @@ Theory of operation
   on the outbox, by WebSocket on what the kernel has not taken yet.
 - A session ends once, with one reason. Its handler hears of it from the engine's own task, right after, and never from
   inside a call that it made itself; nothing reaches it in between.
-- A WebSocket that is not (or no longer) the session's can do nothing to it: each has an `Attachment`, and only the
-  current one counts.
+- A WebSocket that is not (or no longer) the session's can do nothing to it: what it brings is dropped.
+- A WebSocket that the session lets go is told goodbye and heard out by its own task, for a bounded time.
 
 The sid is the secret that stands for the session: stock clients prove nothing else with a poll. It is random, never
 logged, and is not the Socket.IO sid, which others may learn.
@@ -88,8 +88,8 @@ class EngineSettings:
     max_sessions: int = 20_000
     # A single connection can open them all, by handshakes that it never follows up.
     max_sessions_per_address: int = 20_000
-    # Newcomers a second: each costs most of a millisecond, with its handshake, token check and snapshot, so this is a
-    # third of a core. The burst lets an office in at once; 5,000 clients are back within 10 s.
+    # Newcomers a second: each costs a quarter of a millisecond, with its handshake, token check and snapshot, and a
+    # replay may come on top. The burst lets an office in at once; 5,000 clients are back within 10 s.
     admit_rate: float = 400.0
     admit_burst: int = 1000
 
@@ -129,22 +129,14 @@ class SessionOwner(Protocol):
     def upgraded(self, session: "Session") -> None:
         """The session is carried by its WebSocket from now on."""
 
+    def parting(self, websocket: WebSocket) -> None:
+        """The WebSocket was told goodbye: see to it that this comes to an end."""
+
     def ended(self, session: "Session", *, has_last_words: bool) -> None:
         """The session has ended; with last words it is kept for one more GET."""
 
     def forget(self, session: "Session") -> None:
         """Nobody has come for the last words."""
-
-
-class Attachment:
-    """One WebSocket's tie to a session. `scope` encloses its conversation: cancelled, the WebSocket is closed."""
-
-    __slots__ = ("scope", "websocket")
-
-    def __init__(self) -> None:
-        self.scope = trio.CancelScope()
-        # None until its handshake is complete.
-        self.websocket: WebSocket | None = None
 
 
 class Session:
@@ -154,12 +146,12 @@ class Session:
     """
 
     __slots__ = (
-        "_attachment",
         "_carrier",
         "_connect_by",
         "_forget_at",
         "_server",
         "_settings",
+        "_websocket",
         "engine",
         "handler",
         "outbox",
@@ -183,7 +175,8 @@ class Session:
         self._server = server
         self._connect_by = now + settings.connect_timeout
         self._forget_at = inf
-        self._attachment: Attachment | None = None
+        # The one that is the session's, which may only be about to carry it.
+        self._websocket: WebSocket | None = None
         # The WebSocket once it carries the session. Before, packets go to the outbox.
         self._carrier: WebSocket | None = None
         polls = engine.transport is _POLLING
@@ -242,34 +235,25 @@ class Session:
         """Return the packet that opens the session."""
         return open_packet(self.engine.handshake())
 
-    def begin_upgrade(self, now: float) -> Attachment:
-        """A WebSocket is about to be attached. Raises `ProtocolError` unless polling carries the session alone."""
+    def begin_upgrade(self, now: float) -> None:
+        """A WebSocket is to be attached. Raises `ProtocolError` unless polling carries the session alone."""
         self.engine.begin_upgrade(now)
         self._server.schedule(self)
-        return self.expect_websocket()
 
-    def expect_websocket(self) -> Attachment:
-        """Return what ties the WebSocket to the session whose handshake is under way."""
-        self._attachment = Attachment()
-        return self._attachment
-
-    def attach(self, attachment: Attachment, websocket: WebSocket) -> None:
-        """The WebSocket is open. One that carries the session from the start gets the open packet."""
-        if self._attachment is not attachment:
-            return  # the session, or its upgrade, has ended meanwhile
-        attachment.websocket = websocket
+    def attach(self, websocket: WebSocket) -> None:
+        """The session has this WebSocket, which carries it if nothing else does."""
+        self._websocket = websocket
         if self.engine.transport is _WEBSOCKET:
             self._carrier = websocket
-            self._write(websocket, self.open_packet().frame)
 
-    def detach(self, attachment: Attachment) -> None:
+    def detach(self, websocket: WebSocket) -> None:
         """The WebSocket has ended, or never opened. Idempotent."""
-        if self._attachment is attachment:
+        if self._websocket is websocket:
             self.transport_lost(_WEBSOCKET)
 
-    def receive(self, attachment: Attachment, data: str | bytes) -> None:
+    def receive(self, websocket: WebSocket, data: str | bytes) -> None:
         """Take one message of the WebSocket."""
-        if self._attachment is not attachment:
+        if self._websocket is not websocket:
             return
         try:
             answer = self.engine.receive(decode_packet(data), _WEBSOCKET, trio.current_time())
@@ -349,9 +333,8 @@ class Session:
             case SendPing():
                 self.send((PING,))
             case SendProbeReply():
-                assert self._attachment is not None
-                assert self._attachment.websocket is not None
-                self._write(self._attachment.websocket, PROBE_REPLY.frame)
+                assert self._websocket is not None
+                self._write(self._websocket, PROBE_REPLY.frame)
                 if self.outbox is not None:
                     self.outbox.nudge()
             case Upgraded():
@@ -369,8 +352,7 @@ class Session:
 
     def _switch(self) -> None:
         """Let the WebSocket carry the session, beginning with what waits for a poll."""
-        assert self._attachment is not None
-        self._carrier = websocket = self._attachment.websocket
+        self._carrier = websocket = self._websocket
         assert websocket is not None
         outbox, self.outbox = self.outbox, None
         assert outbox is not None
@@ -395,12 +377,15 @@ class Session:
                 self._end(SLOW_CONSUMER)
 
     def _drop_websocket(self, *, abort: bool = False) -> None:
-        attachment, self._attachment = self._attachment, None
+        websocket, self._websocket = self._websocket, None
         self._carrier = None
-        if attachment is not None:
-            if abort and attachment.websocket is not None:
-                attachment.websocket.abort()
-            attachment.scope.cancel()
+        if websocket is None:
+            return
+        if abort:
+            websocket.abort()
+        else:
+            websocket.say_goodbye()
+            self._server.parting(websocket)
 
     def _end(self, reason: str, last_word: EncodedPacket | None = None) -> None:
         """End the session. `last_word` is for a client that polls; without one, a waiting GET alone gets a close."""

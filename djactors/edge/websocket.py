@@ -1,42 +1,47 @@
-"""Carries one WebSocket (RFC 6455) with trio-websocket, fenced so that nothing it does leaves this connection.
+"""Carries one WebSocket (RFC 6455) in the task of its connection, on a `ByteStream`.
 
-trio-websocket reads: it unmasks, joins fragments, checks UTF-8, answers pings. It is kept from everything else:
+    the client ──► stream ──► MessageReader ──► receive      in the one task that converses
+    write_frames ──► stream ──► the client                   from any task, without waiting
 
-- It never sees the client's head, parts of which would crash it, but a canonical one with the validated key.
-- Its reader runs inside a fence of this module; whatever it raises ends this WebSocket and nothing more.
-- Its stream is a stand-in: closing it marks the end but leaves the real stream to us, and once a close frame is out
-  nothing else follows it, neither a late pong nor a second close.
-- Data frames do not pass through it: `write_frames` hands prebuilt ones to the real stream without waiting.
-- What arrives between two complete messages is bounded in bytes, because it counts characters and not fragments.
+- A WebSocket costs no task, no scope and no buffer of its own: thousands of them wait at any time.
+- What arrives between two complete messages is bounded in bytes, fragments and pings included.
+- Once a close frame is out nothing else follows it: no data, no late pong, no second close.
+- A closing handshake never waits without a bound: see `close`, and `say_goodbye` for whoever cannot wait.
 """
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import Final, cast
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha1
+from math import inf
+from types import TracebackType
+from typing import Final, Self
 
 import trio
-import trio_websocket
 
+from djactors.edge.heartbeat import Timer
 from djactors.edge.http_messages import Request, RequestRefused
 from djactors.edge.stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
+from djactors.protocol.websocket_frames import close_frame, pong_frame
+from djactors.protocol.websocket_reader import TOO_BIG, FrameError, Goodbye, MessageReader, Ping
 
 # How long the peer may take to answer a close frame; after that it is not going to.
 CLOSE_TIMEOUT: Final = 3.0
 # Beyond the largest message, what may arrive before the next complete one: the headers of its fragments, pings, pongs.
 _OVERHEAD_BYTES: Final = 64 * 1024
-# The library handles all frames of one read before others get their turn: 700 of the tiniest, some 10 ms.
+# Most of what clients send is smaller; more at a time would only make a flood's turn longer.
 _RECEIVE_SIZE: Final = 4 * 1024
+# Of one read, so many messages are handed out before others get their turn: some 2 ms of a flood of the tiniest.
+_MESSAGES_PER_TURN: Final = 64
 
-_CLOSE_OPCODE: Final = 0x8
 _NORMAL_CLOSURE: Final = 1000
-_PROTOCOL_ERROR: Final = 1002
 _ABNORMAL_CLOSURE: Final = 1006
-_MESSAGE_TOO_BIG: Final = 1009
-# RFC 6455 section 7.4.1: codes that are never sent in a frame.
-_LOCAL_CODES: Final = frozenset({1005, 1006, 1015})
-_MAX_CLOSE_REASON: Final = 123
+# RFC 6455 section 1.3: what makes the answer to a client's key one that only a WebSocket server gives.
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_ACCEPTED: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+)
 
 
 class WebSocketClosed(Exception):  # noqa: N818 - the ordinary end of every WebSocket
@@ -78,125 +83,64 @@ def _bad_handshake(message: str) -> RequestRefused:
     return RequestRefused(400, "bad_request", message)
 
 
-def _close_frame(code: int, reason: str) -> bytes:
-    text = reason.encode("utf-8", "replace")[:_MAX_CLOSE_REASON].decode("utf-8", "ignore").encode()
-    return bytes((0x80 | _CLOSE_OPCODE, len(text) + 2)) + code.to_bytes(2, "big") + text
-
-
-class _FencedStream(trio.abc.Stream):
-    """What trio-websocket is given for a stream: the canonical head, then, once accepted, the real bytes."""
-
-    __slots__ = ("_accepted", "_ended", "_leftover", "_next", "_stream", "close_sent", "overrun")
-
-    def __init__(self, stream: ByteStream, head: bytes, leftover: bytes) -> None:
-        self._stream = stream
-        self._next = head
-        self._leftover = leftover
-        # wsproto drops what follows the head in one read, and buffers without bound before it is accepted.
-        self._accepted: trio.Event | None = trio.Event()
-        self._ended = False
-        self.close_sent = False
-        self.overrun = False
-
-    def accept(self) -> None:
-        """Let the client's frames through from now on."""
-        self._next, self._leftover = self._leftover, b""
-        if self._accepted is not None:
-            self._accepted.set()
-            self._accepted = None
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if not self._next and self._accepted is not None:
-            await self._accepted.wait()
-        if self._ended:
-            raise trio.ClosedResourceError
-        if self._next:
-            await trio.lowlevel.checkpoint()
-            data, self._next = self._next, b""
-            return data
-        try:
-            return bytes(await self._stream.receive_some(max_bytes))
-        except ReceiveLimitExceeded:
-            self.overrun = True
-            raise
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self.close_sent:
-            await trio.lowlevel.checkpoint()
-            return
-        if data[0] & 0x0F == _CLOSE_OPCODE and self._accepted is None:
-            self.close_sent = True
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.drain()
-
-    async def aclose(self) -> None:
-        self._ended = True
-        await trio.lowlevel.checkpoint()
-
-
-class _Fence:
-    """Stands in for the nursery that trio-websocket starts its reader in: runs it, and keeps its errors.
-
-    The reader really runs in the nursery of the connection's supervisor, so that a block that uses the WebSocket sees
-    its own errors unwrapped.
-    """
-
-    __slots__ = ("_nursery", "_scope", "ended", "failure")
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        self._scope = trio.CancelScope()
-        self.ended = trio.Event()
-        self.failure: Exception | None = None
-
-    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
-        self._nursery.start_soon(self._run, reader)
-
-    async def stop(self) -> None:
-        """Cancel the reader and wait until it is gone."""
-        self._scope.cancel()
-        with trio.CancelScope(shield=True):
-            await self.ended.wait()
-
-    async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
-        try:
-            with self._scope:
-                await reader()
-        except Exception as error:  # noqa: BLE001 - supervises a library whose errors are not its contract
-            self.failure = error
-        finally:
-            self.ended.set()
-
-
 class WebSocket:
-    """One open WebSocket. One task receives; any task writes or closes.
+    """One WebSocket, open for the length of an `async with` block. One task receives; any task writes or closes.
 
-    `failure` is what trio-websocket's reader died of, if it did: worth a line in the log, never more.
+    Entering the block answers the handshake and raises `WebSocketClosed` if the peer has left. On the way out the
+    stream is closed: with the closing handshake if the block ends of itself or with `WebSocketClosed`, at once if it is
+    cancelled or raises anything else. Errors of the block pass unwrapped.
     """
 
-    __slots__ = ("_closed", "_connection", "_fence", "_fenced", "_max_message_bytes", "_stream")
+    __slots__ = (
+        "_close_by",
+        "_close_sent",
+        "_closed",
+        "_opening",
+        "_over",
+        "_reader",
+        "_receiver_left",
+        "_receiving",
+        "_stream",
+        "_this_turn",
+        "timer",
+    )
 
-    def __init__(
-        self,
-        connection: trio_websocket.WebSocketConnection,
-        stream: ByteStream,
-        fenced: _FencedStream,
-        fence: _Fence,
-        max_message_bytes: int,
-    ) -> None:
-        self._connection = connection
+    def __init__(self, stream: ByteStream, reader: MessageReader, opening: bytes) -> None:
         self._stream = stream
-        self._fenced = fenced
-        self._fence = fence
-        self._max_message_bytes = max_message_bytes
+        self._reader = reader
+        # What goes out on entering: the answer to the handshake, with the first frames behind it.
+        self._opening = opening
+        # How it ended, as far as is known; the peer may still have to answer our goodbye.
         self._closed: WebSocketClosed | None = None
+        self._close_sent = False
+        # Whether nothing more can come from the peer.
+        self._over = False
+        # Messages and pings since others last had their turn.
+        self._this_turn = 0
+        self._receiving = False
+        # Made when another task waits for whoever receives to leave off.
+        self._receiver_left: trio.Event | None = None
+        # For the heartbeat: by when the peer must have answered our goodbye.
+        self.timer: Timer | None = None
+        self._close_by = inf
 
-    @property
-    def failure(self) -> Exception | None:
-        """See the class."""
-        return self._fence.failure
+    async def __aenter__(self) -> Self:
+        opening, self._opening = self._opening, b""
+        try:
+            self._stream.write(opening)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._stream.abort()
+            raise WebSocketClosed(_ABNORMAL_CLOSURE) from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None or isinstance(error, WebSocketClosed):
+                await self.close()
+        finally:
+            self.abort()
 
     @property
     def buffered(self) -> int:
@@ -207,23 +151,47 @@ class WebSocket:
         """Return the next complete message. Raises `WebSocketClosed` once there will be none.
 
         A message over the bound ends the WebSocket with 1009, text that is not UTF-8 with 1007, any other breach of
-        the protocol with 1002. While nobody receives, the peer is slowed down and its pings are not answered.
+        the protocol with 1002. While nobody receives, the peer is slowed down and its pings are not answered. After a
+        goodbye of ours, messages are dropped and only the peer's goodbye is still of interest.
         """
-        while True:
-            try:
-                message = await self._connection.get_message()
-            except trio_websocket.ConnectionClosed as closed:
-                if closed.reason is None:
-                    await self._fence.ended.wait()  # the reader is dying; only the fence knows of what
-                raise self._end(closed) from None
-            self._stream.mark()
-            if self._closed is not None:
-                continue  # we have said goodbye; only the peer's goodbye is still of interest
-            # The library counts characters, of which UTF-8 may need four bytes each.
-            if isinstance(message, str) and len(message) * 4 > self._max_message_bytes < len(message.encode()):
-                self._say_goodbye(_MESSAGE_TOO_BIG, "message too big")
-                raise self._end(None)
-            return message
+        self._receiving = True
+        try:
+            while not self._over:
+                if self._this_turn == _MESSAGES_PER_TURN:
+                    await trio.lowlevel.checkpoint()
+                    self._this_turn = 0
+                item = self._read()
+                if item is None:
+                    data = await self._stream.receive_some(_RECEIVE_SIZE)
+                    if not data:
+                        self._end_of_stream()
+                    self._reader.feed(bytes(data))
+                    self._this_turn = 0
+                    continue
+                self._this_turn += 1
+                if isinstance(item, Ping):
+                    if self._stream.buffered:
+                        # Who does not take our pongs is not heard before they are out.
+                        await self._stream.drain()
+                    if not self._close_sent:
+                        self._stream.write(pong_frame(item.data))
+                elif isinstance(item, Goodbye):
+                    self._answer_goodbye(item)
+                else:
+                    self._stream.mark()
+                    if self._closed is None:
+                        return item
+        except ReceiveLimitExceeded:
+            self._over = True
+            self.say_goodbye(TOO_BIG, "message too big")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end_of_stream()
+        finally:
+            self._receiving = False
+            if self._receiver_left is not None:
+                self._receiver_left.set()
+                self._receiver_left = None
+        raise self._ending()
 
     def write_frames(self, data: bytes) -> None:
         """Write whole unmasked frames (see `djactors.protocol.websocket_frames`) without waiting.
@@ -231,21 +199,21 @@ class WebSocket:
         Raises `WebSocketClosed` after the end, and `SlowConsumer` when it kills the connection because the peer has
         left too much unread.
         """
-        if self._fenced.close_sent:
-            raise self._over()
+        if self._close_sent:
+            raise self._ending()
         try:
             self._stream.write(data)
         except SlowConsumer:
             raise
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise self._over() from None
+            raise self._ending() from None
 
     async def drain(self) -> None:
         """Wait until all that was written is out. Raises `WebSocketClosed` if it never will be."""
         try:
             await self._stream.drain()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise self._over() from None
+            raise self._ending() from None
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Call back once when all that was written is out, at once if it is; never if the WebSocket ends before."""
@@ -265,96 +233,99 @@ class WebSocket:
         Idempotent. Messages that arrive meanwhile are dropped. Cancelling it aborts the connection.
         """
         try:
-            self._say_goodbye(code, reason)
+            self.say_goodbye(code, reason)
             with trio.move_on_after(CLOSE_TIMEOUT) as patience:
-                while not self._fence.ended.is_set():
-                    try:
-                        await self.receive()
-                    except WebSocketClosed:
-                        await self._fence.ended.wait()
-            if patience.cancelled_caught:
-                self._stream.abort()
-                return
-            await self._stream.linger()
+                while not self._over:
+                    await self._hear_out()
+            if not patience.cancelled_caught:
+                await self._stream.linger()
         finally:
             self._stream.abort()
+
+    async def _hear_out(self) -> None:
+        """Wait for the peer's goodbye, or for whoever receives to give up doing so."""
+        if not self._receiving:
+            with suppress(WebSocketClosed):
+                await self.receive()
+            return
+        if self._receiver_left is None:
+            self._receiver_left = trio.Event()
+        await self._receiver_left.wait()
+
+    def say_goodbye(self, code: int = _NORMAL_CLOSURE, reason: str = "") -> None:
+        """Send a close frame and no more after it. Whoever receives goes on until the peer has answered.
+
+        It is for the caller to see to it that this has a bound: `close` has one, and so has the heartbeat, to which a
+        WebSocket is something with a deadline from now on.
+        """
+        self._close_by = min(self._close_by, trio.current_time() + CLOSE_TIMEOUT)
+        self._part(code, reason, close_frame(code, reason))
 
     def abort(self) -> None:
         """Drop the connection at once, without a close frame."""
         self._note(_ABNORMAL_CLOSURE, "")
-        self._fenced.close_sent = True
+        self._close_sent = True
+        self._close_by = inf
         self._stream.abort()
 
-    def _over(self) -> WebSocketClosed:
-        """Return how the WebSocket ended, for someone else than the receiver; 1006 if that is not known yet."""
-        ending = self._closed
-        return WebSocketClosed(_ABNORMAL_CLOSURE) if ending is None else WebSocketClosed(ending.code, ending.reason)
+    # For the heartbeat
 
-    def _say_goodbye(self, code: int, reason: str) -> None:
+    @property
+    def next_deadline(self) -> float:
+        """When the peer's patience with our goodbye is at its end."""
+        return self._close_by
+
+    def tick(self, now: float) -> None:
+        """The peer has not answered in time."""
+        self.abort()
+
+    # The rest is ours
+
+    def _read(self) -> str | bytes | Ping | Goodbye | None:
+        try:
+            return self._reader.read()
+        except FrameError as error:
+            self._over = True
+            self.say_goodbye(error.code, str(error))
+            raise self._ending() from None
+
+    def _end_of_stream(self) -> None:
+        self._over = True
+        self._note(_ABNORMAL_CLOSURE, "")
+
+    def _answer_goodbye(self, goodbye: Goodbye) -> None:
+        """Say the same (section 5.5.1), unless the peer was only answering us."""
+        self._over = True
+        self._part(goodbye.code, goodbye.reason, close_frame(goodbye.code, goodbye.reason))
+
+    def _part(self, code: int, reason: str, frame: bytes) -> None:
         self._note(code, reason)
-        if self._fenced.close_sent:
+        if self._close_sent:
             return
-        self._fenced.close_sent = True
+        self._close_sent = True
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # the peer may be gone already
-            self._stream.write(_close_frame(_NORMAL_CLOSURE if code in _LOCAL_CODES else code, reason))
+            self._stream.write(frame)
 
     def _note(self, code: int, reason: str) -> None:
         if self._closed is None:
             self._closed = WebSocketClosed(code, reason)
 
-    def _end(self, closed: trio_websocket.ConnectionClosed | None) -> WebSocketClosed:
-        """Settle how the WebSocket ended, sending the close frame that trio-websocket leaves out on errors."""
-        if self._closed is None:
-            cause = None if closed is None else closed.reason
-            if self._fenced.overrun:
-                self._say_goodbye(_MESSAGE_TOO_BIG, "message too big")
-            elif self._fence.failure is not None:
-                self._say_goodbye(_PROTOCOL_ERROR, "protocol error")
-            elif cause is None or cause.code == _ABNORMAL_CLOSURE:
-                self._note(_ABNORMAL_CLOSURE, "")
-            else:
-                self._say_goodbye(int(cause.code), cause.reason or "")
-        return self._over()
+    def _ending(self) -> WebSocketClosed:
+        """Return how the WebSocket ended; 1006 if that is not known yet."""
+        ending = self._closed
+        return WebSocketClosed(_ABNORMAL_CLOSURE) if ending is None else WebSocketClosed(ending.code, ending.reason)
 
 
-@asynccontextmanager
-async def open_websocket(
-    request: Request, stream: ByteStream, leftover: bytes, max_message_bytes: int
-) -> AsyncIterator[WebSocket]:
-    """Accept the handshake that `check_handshake` has passed and carry the WebSocket for the length of the block.
+def open_websocket(
+    request: Request, stream: ByteStream, leftover: bytes, max_message_bytes: int, greeting: bytes = b""
+) -> WebSocket:
+    """Return the WebSocket of a handshake that `check_handshake` has passed, to be entered.
 
-    `stream` is closed on the way out: with the closing handshake if the block ends of itself or with `WebSocketClosed`,
-    at once if it is cancelled or raises anything else. Errors of the block pass unwrapped. Raises `WebSocketClosed` if
-    the peer leaves during the handshake.
+    `leftover` is what the client sent behind its handshake. `greeting` is frames to be sent with the answer to it, in
+    one write.
     """
-    head = (
-        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {request.headers['sec-websocket-key']}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    fenced = _FencedStream(stream, head.encode("ascii"), leftover)
-    fence = _Fence(stream.nursery)
     stream.mark()
     stream.receive_limit = max_message_bytes + _OVERHEAD_BYTES
-    try:
-        proposal = await trio_websocket.wrap_server_stream(
-            # All it does with a nursery is to start its reader there.
-            cast("trio.Nursery", fence),
-            fenced,
-            max_message_size=max_message_bytes,
-            receive_buffer_size=_RECEIVE_SIZE,
-        )
-        try:
-            connection = await proposal.accept()
-        except trio_websocket.ConnectionClosed:
-            raise WebSocketClosed(_ABNORMAL_CLOSURE) from None
-        fenced.accept()
-        websocket = WebSocket(connection, stream, fenced, fence, max_message_bytes)
-        try:
-            yield websocket
-        except WebSocketClosed:
-            await websocket.close()
-            raise
-        await websocket.close()
-    finally:
-        stream.abort()
-        await fence.stop()
+    proof = sha1(request.headers["sec-websocket-key"].encode("ascii") + _GUID, usedforsecurity=False).digest()
+    opening = _ACCEPTED % base64.b64encode(proof) + greeting
+    return WebSocket(stream, MessageReader(max_message_bytes, leftover), opening)

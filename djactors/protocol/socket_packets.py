@@ -326,6 +326,17 @@ def _find_placeholders(data: list[Any], count: int) -> list[tuple[Any, Any]]:
     return found
 
 
+class _Unfinished:
+    """A packet whose attachments are due: where they belong, in order, and those that have come."""
+
+    __slots__ = ("packet", "places", "received")
+
+    def __init__(self, packet: SocketPacket) -> None:
+        self.packet = packet
+        self.places = _find_placeholders(packet.data, packet.attachments)
+        self.received: list[bytes] = []
+
+
 class PacketDecoder:
     """Puts a peer's Engine.IO messages together into packets; works the same on both sides.
 
@@ -333,13 +344,11 @@ class PacketDecoder:
     `ProtocolError` it is of no more use: close the connection.
     """
 
-    __slots__ = ("_due", "_max_attachment_bytes", "_places", "_received")
+    __slots__ = ("_due", "_max_attachment_bytes")
 
     def __init__(self, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES) -> None:
         self._max_attachment_bytes = max_attachment_bytes
-        self._due: SocketPacket | None = None
-        self._places: list[tuple[Any, Any]] = []
-        self._received: list[bytes] = []
+        self._due: _Unfinished | None = None
 
     @property
     def awaits_attachments(self) -> bool:
@@ -355,21 +364,20 @@ class PacketDecoder:
         packet = decode_text(message)
         if not packet.attachments:
             return packet
-        self._places = _find_placeholders(packet.data, packet.attachments)
-        self._due = packet
+        self._due = _Unfinished(packet)
         return None
 
     def _receive_attachment(self, data: bytes) -> SocketPacket | None:
-        packet = self._due
-        if packet is None:
+        due = self._due
+        if due is None:
             raise ProtocolError("attachments", "a binary message that no packet announced")
-        received = self._received
+        packet, received = due.packet, due.received
         if sum(map(len, received)) + len(data) > self._max_attachment_bytes:
             raise ProtocolError("attachment_bytes", f"attachments are over {self._max_attachment_bytes} bytes")
         received.append(data)
         if len(received) < packet.attachments:
             return None
-        for (container, key), attachment in zip(self._places, received, strict=True):
+        for (container, key), attachment in zip(due.places, received, strict=True):
             container[key] = attachment
-        self._due, self._places, self._received = None, [], []
+        self._due = None
         return SocketPacket(_PLAIN_OF[packet.type], packet.namespace, packet.data, packet.ack_id)

@@ -11,7 +11,6 @@ returns to be sent is an `EncodedPacket` for an outbox that is not its own. Sour
 revision 5, "Exchange protocol".
 """
 
-from enum import Enum
 from typing import Any
 
 import msgspec
@@ -68,12 +67,6 @@ class NotJoinedError(LookupError):
     """The server wanted to use a namespace that is not, or no longer, in the state for it."""
 
 
-class _Membership(Enum):
-    PENDING = "pending"
-    JOINED = "joined"
-
-
-_JOINED = _Membership.JOINED
 _EVENT = SocketPacketType.EVENT
 _ACK = SocketPacketType.ACK
 
@@ -81,79 +74,94 @@ _ACK = SocketPacketType.ACK
 class SocketSession:
     """Namespaces of one client. See the module's table for what each call does to them."""
 
-    __slots__ = ("_decoder", "_max_namespaces", "_memberships")
+    __slots__ = ("_decoder", "_joined", "_max_namespaces", "_pending")
 
     def __init__(
         self, *, max_namespaces: int = MAX_NAMESPACES, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES
     ) -> None:
         self._decoder = PacketDecoder(max_attachment_bytes)
         self._max_namespaces = max_namespaces
-        self._memberships: dict[str, _Membership] = {}
+        # Tuples, of which an empty one costs nothing and one of one little: more are rare.
+        self._pending: tuple[str, ...] = ()
+        self._joined: tuple[str, ...] = ()
 
     def is_joined(self, namespace: str = "/") -> bool:
         """Whether the namespace was accepted and neither side has left it."""
-        return self._memberships.get(namespace) is _JOINED
+        return namespace in self._joined
 
     @property
     def is_idle(self) -> bool:
         """Whether no namespace is joined or pending: past the deadline for a first CONNECT, close such a session."""
-        return not self._memberships
+        return not (self._joined or self._pending)
 
     def receive(self, message: str | bytes) -> SocketEvent | None:
         """Take one Engine.IO message; return what it says, `None` while attachments are still due."""
         packet = self._decoder.receive(message)
         if packet is None:
             return None
-        membership = self._memberships.get(packet.namespace)
-        if membership is _JOINED:
+        namespace = packet.namespace
+        if namespace in self._joined:
+            standing = "joined"
             if packet.type is _EVENT:
                 name, *args = packet.data
-                return EventReceived(packet.namespace, name, args, packet.ack_id)
+                return EventReceived(namespace, name, args, packet.ack_id)
             if packet.type is _ACK and packet.ack_id is not None:
-                return AckReceived(packet.namespace, packet.ack_id, packet.data)
+                return AckReceived(namespace, packet.ack_id, packet.data)
             if packet.type is SocketPacketType.DISCONNECT:
-                del self._memberships[packet.namespace]
-                return DisconnectRequested(packet.namespace)
-        elif membership is None and packet.type is SocketPacketType.CONNECT:
-            if len(self._memberships) >= self._max_namespaces:
-                raise ProtocolError("namespaces", f"more than {self._max_namespaces} namespaces")
-            self._memberships[packet.namespace] = _Membership.PENDING
-            return ConnectRequested(packet.namespace, packet.data or {})
-        standing = "unknown" if membership is None else membership.value
+                self._joined = _without(self._joined, namespace)
+                return DisconnectRequested(namespace)
+        elif namespace in self._pending:
+            standing = "pending"
+        else:
+            standing = "unknown"
+            if packet.type is SocketPacketType.CONNECT:
+                if len(self._joined) + len(self._pending) >= self._max_namespaces:
+                    raise ProtocolError("namespaces", f"more than {self._max_namespaces} namespaces")
+                self._pending += (namespace,)
+                return ConnectRequested(namespace, packet.data or {})
         raise ProtocolError("unexpected_packet", f"a {packet.type.name} packet for a namespace that is {standing}")
 
     def accept(self, namespace: str, sid: str, extra: dict[str, Any] | None = None) -> EncodedPacket:
         """Let the pending client in. `sid` is public, so not the engine's; `extra` may carry `pid` for recovery."""
-        self._require(namespace, _Membership.PENDING)
+        self._require_pending(namespace)
         packet = encode_packet(SocketPacket(SocketPacketType.CONNECT, namespace, {"sid": sid, **(extra or {})}))
-        self._memberships[namespace] = _JOINED
+        self._pending = _without(self._pending, namespace)
+        self._joined += (namespace,)
         return packet
 
     def refuse(self, namespace: str, message: str, data: Any = None) -> EncodedPacket:
         """Turn the pending client away; it will not retry by itself. `data` reaches it as `error.data`."""
-        self._require(namespace, _Membership.PENDING)
+        self._require_pending(namespace)
         reply = {"message": message} if data is None else {"message": message, "data": data}
         packet = encode_packet(SocketPacket(SocketPacketType.CONNECT_ERROR, namespace, reply))
-        del self._memberships[namespace]
+        self._pending = _without(self._pending, namespace)
         return packet
 
     def disconnect(self, namespace: str = "/") -> EncodedPacket:
         """Put the client out of the namespace; it will not reconnect by itself. To make it, close the transport."""
-        self._require(namespace, _JOINED)
+        self._require_joined(namespace)
         packet = encode_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
-        del self._memberships[namespace]
+        self._joined = _without(self._joined, namespace)
         return packet
 
     def emit(self, name: str, *args: Any, namespace: str = "/", ack_id: int | None = None) -> EncodedPacket:
         """Encode an event for this client alone. What goes to many is encoded once by `encode_event`."""
-        self._require(namespace, _JOINED)
+        self._require_joined(namespace)
         return encode_event(name, *args, namespace=namespace, ack_id=ack_id)
 
     def ack(self, namespace: str, ack_id: int, *args: Any) -> EncodedPacket:
         """Acknowledge an event. Raises `NotJoinedError` if the client left while its event was handled."""
-        self._require(namespace, _JOINED)
+        self._require_joined(namespace)
         return encode_packet(SocketPacket(_ACK, namespace, list(args), ack_id))
 
-    def _require(self, namespace: str, membership: _Membership) -> None:
-        if self._memberships.get(namespace) is not membership:
-            raise NotJoinedError(f"namespace {namespace} is not {membership.value}")
+    def _require_pending(self, namespace: str) -> None:
+        if namespace not in self._pending:
+            raise NotJoinedError(f"namespace {namespace} is not pending")
+
+    def _require_joined(self, namespace: str) -> None:
+        if namespace not in self._joined:
+            raise NotJoinedError(f"namespace {namespace} is not joined")
+
+
+def _without(namespaces: tuple[str, ...], namespace: str) -> tuple[str, ...]:
+    return tuple(each for each in namespaces if each != namespace)

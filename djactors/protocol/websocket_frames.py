@@ -1,18 +1,25 @@
 """Unmasked WebSocket frames, complete and ready to write (RFC 6455 section 5.2).
 
 A server's frames are never masked and so are the same bytes for every peer: a broadcast builds one frame and writes it
-to thousands of sockets. Only unfragmented data frames are built; control frames belong to whoever owns the
-connection.
+to thousands of sockets. Only whole messages are built; control frames belong to whoever owns the connection.
 """
 
 from struct import Struct
 
 _FIN_TEXT = 0x81
 _FIN_BINARY = 0x82
+_FIN_CLOSE = 0x88
+_FIN_PONG = 0x8A
 
 # The second byte is the length itself up to 125; 126 and 127 announce a 16 or 64 bit length.
 _SHORT_LIMIT = 126
 _MEDIUM_LIMIT = 1 << 16
+_MAX_CONTROL_BYTES = 125
+# Section 7.4.1: no frame ever carries these. 1005 stands for one that carries none.
+_NO_CODE = 1005
+_LOCAL_CODES = frozenset({1006, 1015})
+_NORMAL_CLOSURE = 1000
+
 _pack_medium = Struct(">BBH").pack
 _pack_long = Struct(">BBQ").pack
 
@@ -34,3 +41,16 @@ def text_frame(payload: str | bytes) -> bytes:
 def binary_frame(payload: bytes) -> bytes:
     """Return a binary frame."""
     return _frame(_FIN_BINARY, payload)
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a ping with this payload, of at most 125 bytes."""
+    return _frame(_FIN_PONG, payload)
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Return a close frame, with as much of the reason as it takes. 1005 makes an empty one, 1006 and 1015 say 1000."""
+    if code == _NO_CODE:
+        return _frame(_FIN_CLOSE, b"")
+    text = reason.encode("utf-8", "replace")[: _MAX_CONTROL_BYTES - 2].decode("utf-8", "ignore").encode()
+    return _frame(_FIN_CLOSE, (_NORMAL_CLOSURE if code in _LOCAL_CODES else code).to_bytes(2, "big") + text)

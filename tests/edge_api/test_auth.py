@@ -13,6 +13,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from djactors.config import SettingError, Settings
 from djactors.edge import auth
@@ -176,6 +178,52 @@ def test_whatever_is_wrong_with_a_token_it_is_not_valid(door: Authenticator, giv
     assert refusal(door, given) == "token_invalid"
 
 
+@pytest.mark.parametrize("given", BAD.values(), ids=BAD.keys())
+def test_nor_is_it_behind_a_good_one_with_the_same_header(door: Authenticator, given: object) -> None:
+    door.identify(token())
+    assert refusal(door, given) == "token_invalid"
+
+
+claims = st.fixed_dictionaries(
+    {},
+    optional={
+        "userId": st.sampled_from([1, 7, 2**53 - 1, 0, 7.0, "7", None]),
+        "tenantId": st.sampled_from([3, True, None]),
+        "role": st.sampled_from(["user", "service", "admin", "root"]),
+        "exp": st.sampled_from([NOW + 60, NOW + 60.5, NOW - 1, 1e300, None]),
+        "iat": st.sampled_from([NOW, NOW + 3600, "x", None, False]),
+        "nbf": st.sampled_from([NOW - 0.5, NOW + 3600, [], None]),
+        "name": st.sampled_from(["Ada", "", "a\0b", "\ud800", "é", 5, None]),
+        "sub": st.sampled_from(["7", 7, None]),
+        "jti": st.sampled_from(["7", 7, None]),
+        "iss": st.just("somebody"),
+        "aud": st.just(["anybody"]),
+        "more": st.sampled_from([float("nan"), 2**80, {"deep": [[{}]]}, "\ud800"]),
+    },
+)
+
+
+@given(claims.map(lambda some: {**CLAIMS, **some}), st.sampled_from(["", "A", "=", ".", "x"]), st.booleans())
+@settings(deadline=None, max_examples=300)
+def test_a_door_that_has_seen_a_good_token_judges_the_next_like_one_that_has_not(
+    said: dict[str, Any], more: str, spoil: bool
+) -> None:
+    given = raw_token(json.dumps(said).encode()) + more
+    if spoil:
+        given = given.replace("e", "f", 1)
+
+    def judged(seen: bool) -> object:
+        door = authenticator(Settings(jwt_secret=SECRET), Clock())
+        if seen:
+            door.identify(token())
+        try:
+            return door.identify(given)
+        except Unauthorized as refused:
+            return refused.code
+
+    assert judged(seen=True) == judged(seen=False)
+
+
 def test_headers_that_name_a_key_are_not_looked_at(door: Authenticator) -> None:
     header = {
         "alg": "HS256",
@@ -229,7 +277,7 @@ def test_an_issuer_whose_clock_is_a_little_ahead_is_believed(door: Authenticator
 def test_few_verified_tokens_are_remembered_and_no_refused_one(
     door: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "VERIFIED_CACHE", 10)
+    monkeypatch.setattr(auth, "HASHED_CACHE", 10)
     for number in range(1, 40):
         assert door.identify(token(userId=number)).user_id == number
         refusal(door, f"garbage{number}")

@@ -12,6 +12,12 @@ from tests.edge_engine.clients import CALM, Served, receive_answer
 from tests.edge_engine.conftest import Serve
 
 
+def moment(admission: Admission, now: float) -> float:
+    """When the next newcomer's turn is."""
+    turn = admission.turn(now)
+    return now if turn is None else turn.moment
+
+
 class TestAdmission:
     def test_a_burst_is_admitted_and_then_the_rate(self):
         admission = Admission(max_sessions=1000, rate=10.0, burst=5)
@@ -27,16 +33,23 @@ class TestAdmission:
         assert [admission.refusal(3, 1.0) for _ in range(5)] == ["sessions"] * 5
         assert admission.refusal(2, 1.0) is None
 
-    def test_many_at_once_take_turns_and_a_few_need_not(self):
+    def test_many_at_once_take_turns_a_few_together_and_a_few_need_not(self):
         admission = Admission(max_sessions=1000, rate=10.0, burst=1000)
-        turns = [admission.turn(50.0) for _ in range(AT_ONCE + 80)]
-        assert turns[: AT_ONCE + 1] == [0.0] * (AT_ONCE + 1)
-        assert turns[-1] == pytest.approx(79 / PACE)
-        assert turns == sorted(turns)
-        assert admission.turn(60.0) == 0.0
+        turns = [moment(admission, 50.0) for _ in range(AT_ONCE * 4)]
+        assert turns == pytest.approx([50 + number // AT_ONCE * AT_ONCE / PACE for number in range(AT_ONCE * 4)])
+        assert admission.turn(60.0) is None
+
+    def test_no_more_than_the_pace_get_their_turn_whenever_they_come(self):
+        admission = Admission(max_sessions=1000, rate=10.0, burst=1000)
+        moments = sorted(moment(admission, 50.0 + number / (PACE * 3)) for number in range(900))
+        assert all(
+            later - earlier >= AT_ONCE / PACE - 1e-6
+            for earlier, later in zip(moments, moments[2 * AT_ONCE :], strict=False)
+        )
+        assert moments[-1] - moments[0] == pytest.approx(900 / PACE, abs=AT_ONCE / PACE)
 
 
-async def test_a_crowd_is_let_in_one_after_the_other_and_the_cap_holds(autojump_clock, serve: Serve):
+async def test_a_crowd_is_let_in_a_few_at_a_time_and_the_cap_holds(autojump_clock, serve: Serve):
     served = await serve(replace(CALM, max_sessions=100))
     answers: list[int] = []
 
@@ -48,7 +61,7 @@ async def test_a_crowd_is_let_in_one_after_the_other_and_the_cap_holds(autojump_
         for _ in range(150):
             nursery.start_soon(come)
     assert sorted(answers) == [200] * 100 + [503] * 50
-    assert trio.current_time() - began == pytest.approx((150 - AT_ONCE - 1) / PACE)
+    assert trio.current_time() - began == pytest.approx((149 // AT_ONCE) * AT_ONCE / PACE)
 
 
 async def test_more_newcomers_than_the_rate_are_told_to_come_again(autojump_clock, serve: Serve):

@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from djactors.edge.engine import EngineServer, EngineSettings, Session
 from djactors.edge.http_messages import Request
 from djactors.edge.origins import OriginPolicy
+from djactors.edge.websocket import CLOSE_TIMEOUT
 from djactors.protocol.encoded import EncodedPacket
 from tests.echo.application import EngineEcho, EngineLog
 from tests.edge_engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
@@ -188,6 +189,19 @@ class TestEnd:
         session.send([HELLO])
         assert await websocket.receive_many(2) == ["4hello", "4hello"]
         assert await websocket.ending() == 1000
+
+    async def test_a_websocket_that_does_not_answer_the_goodbye_is_let_go_in_time_and_heard_no_more(
+        self, autojump_clock, calm: Served
+    ):
+        websocket = await calm.websocket_session()
+        only_session(calm).close("drained")
+        websocket.send("4unheard")
+        await trio.sleep(CLOSE_TIMEOUT - 0.5)
+        assert not calm.streams[0].closed
+        await trio.sleep(1)
+        assert calm.streams[0].closed
+        assert await websocket.peer.receive_all() == b"\x88\x02\x03\xe8"
+        assert await endings(calm) == [["drained"]]
 
     async def test_a_websocket_that_is_not_told_goodbye_is_dropped_at_once(self, autojump_clock, calm: Served):
         await calm.websocket_session()

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.edge.http_messages import Request
 from djactors.edge.stream import SlowConsumer
-from djactors.edge.websocket import WebSocket, WebSocketClosed, open_websocket
+from djactors.edge.websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 from djactors.protocol.websocket_frames import text_frame
 from tests.edge_http.applications import (
     KEY,
@@ -249,6 +249,60 @@ async def test_a_peer_whose_window_is_full_is_let_go_in_bounded_time(nursery, au
             websocket.write_frames(text_frame("x" * 1000))
     assert stream.closed
     await wait_all_tasks_blocked()
+
+
+async def test_a_greeting_goes_out_behind_the_handshake_in_the_same_write(nursery):
+    stream = MemoryStream(nursery)
+    async with open_websocket(REQUEST, stream, b"", 1000, text_frame("hello")):
+        answer = await stream.peer.receive_until(b"\r\n\r\n")
+        # RFC 6455 section 1.3 has this very key and its answer.
+        assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+        assert await stream.peer.receive(7) == text_frame("hello")
+        stream.peer.end()
+
+
+async def test_a_flood_of_tiny_messages_leaves_others_their_turn(nursery, autojump_clock):
+    stream = MemoryStream(nursery)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    stream.peer.send(masked(0x81) * 600)
+    async with open_websocket(REQUEST, stream, b"", 1000) as websocket, trio.open_nursery() as others:
+        others.start_soon(take_turns)
+        for _ in range(600):
+            assert await websocket.receive() == ""
+        assert turns >= 8
+        others.cancel_scope.cancel()
+        stream.peer.end()
+
+
+async def test_a_goodbye_that_nobody_waits_for_ends_by_its_deadline(nursery, autojump_clock):
+    stream = MemoryStream(nursery)
+
+    async def part(websocket: WebSocket) -> None:
+        websocket.say_goodbye(4000)
+        assert websocket.next_deadline == trio.current_time() + CLOSE_TIMEOUT
+        with pytest.raises(WebSocketClosed):
+            websocket.write_frames(text_frame("late"))
+        stream.peer.send(masked(0x81, b"unheard") + masked(0x89))
+        nursery.start_soon(tick_at, websocket.next_deadline, websocket)
+        await websocket.receive()
+
+    with pytest.raises(WebSocketClosed) as closed:
+        await carry(stream, part)
+    assert closed.value.code == 4000
+    assert stream.closed
+    assert (await stream.peer.receive_all()).endswith(b"\r\n\r\n\x88\x02\x0f\xa0")
+
+
+async def tick_at(moment: float, websocket: WebSocket) -> None:
+    await trio.sleep_until(moment)
+    websocket.tick(moment)
 
 
 async def test_an_abrupt_end_is_1006(nursery, autojump_clock):
