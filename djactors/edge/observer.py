@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from djactors.telemetry import Telemetry
 
-
 TRANSPORTS = ("polling", "websocket")
 
 
