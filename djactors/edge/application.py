@@ -9,7 +9,7 @@ from djactors.config import Settings
 from djactors.domain.errors import Code
 from djactors.edge.engine import EngineServer
 from djactors.edge.errors import error_body
-from djactors.edge.http_messages import Request, Response
+from djactors.edge.http_messages import HeadMemory, Request, Response
 from djactors.edge.origins import OriginPolicy
 from djactors.edge.routes import Routes
 from djactors.edge.site import Site
@@ -38,6 +38,7 @@ class Application:
         self._routes = routes
         self._origins = origins
         self._settings = settings
+        self.heads = HeadMemory()
 
     def body_limit(self, request: Request) -> int:
         """How much body a request may bring, by where it goes and, for much, by who sends it."""

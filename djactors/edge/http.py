@@ -111,11 +111,15 @@ class HttpConnection:
 
     async def _serve_one(self) -> bool:
         """Serve one request; return whether another may follow."""
-        head = await self._read_head()
-        if head is None:
+        raw = await self._read_head()
+        if raw is None:
             return False
         self._answerable = True
-        request = parse_head(head, self._limits, self._peer)
+        head = self._application.heads.find(raw, self._limits)
+        if head is None:
+            head = parse_head(raw, self._limits)
+            self._application.heads.keep(raw, head)
+        request = head.request(self._peer)
         if self._vital_paths is not None and request.path not in self._vital_paths:
             raise RequestRefused(
                 503, "overloaded", "the server has no room for another connection", (("retry-after", "5"),)

@@ -1,12 +1,13 @@
-"""HTTP's nouns: a request, a response, the limits of a connection, and what the application must offer.
+"""HTTP's nouns: a head, a request, a response, the limits of a connection, and what the application must offer.
 
 They know no socket, so a route is tested by building a `Request` and looking at the `Response`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import trio
@@ -18,6 +19,16 @@ _STATUS_LINES: Final = {
 }
 # RFC 9110 sections 8.6 and 15: these carry neither a body nor, for 1xx and 204, a Content-Length.
 _BODILESS: Final = frozenset({204, 304})
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+REMEMBERED_HEADS: Final = 512
+"""Heads that are kept parsed: a few senders, each with a few hundred lengths of body. With what they were parsed to,
+they take some 3 MiB at most."""
+
+REMEMBERED_BYTES: Final = 2 * 1024
+"""The longest head that is kept: one with a token signed by RSA has about half of that."""
+
+_MADE_FOR_ONE: Final = frozenset({"idempotency-key", "sec-websocket-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,11 @@ class RequestRefused(Exception):  # noqa: N818 - a verdict on the request, not a
         self.headers = headers
 
 
+def elements(value: str | None) -> list[str]:
+    """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
+    return [element.strip().lower() for element in value.split(",")] if value else []
+
+
 class Request:
     """One HTTP request. `headers` has lower-case names; `query` keeps the first value of a repeated name.
 
@@ -81,7 +97,7 @@ class Request:
         method: str = "GET",
         path: str = "/",
         query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         *,
         peer: str = "127.0.0.1",
@@ -93,7 +109,7 @@ class Request:
         self.method = method
         self.path = path
         self.query = {} if query is None else query
-        self.headers = {} if headers is None else headers
+        self.headers = _NO_HEADERS if headers is None else headers
         self.body = body
         self.peer = peer
         self.target = path if target is None else target
@@ -113,8 +129,7 @@ class Request:
 
     def tokens(self, name: str) -> list[str]:
         """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
-        value = self.headers.get(name)
-        return [token.strip().lower() for token in value.split(",")] if value else []
+        return elements(self.headers.get(name))
 
     def attach(self, watch: Callable[["Request"], AbstractAsyncContextManager[trio.CancelScope]]) -> None:
         """Let the connection that carries the request watch for its client's departure."""
@@ -133,6 +148,93 @@ class Request:
             return
         async with self._watch(self) as scope:
             yield scope
+
+
+class Head:
+    """What one head says, parsed under `limits`: all of a request but its body and who sent it. Never changed."""
+
+    __slots__ = (
+        "content_length",
+        "headers",
+        "keep_alive",
+        "limits",
+        "method",
+        "path",
+        "query",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        limits: Limits,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        headers: dict[str, str],
+        *,
+        target: str,
+        version: str,
+        keep_alive: bool,
+        content_length: int | None,
+    ) -> None:
+        self.limits = limits
+        self.method = method
+        self.path = path
+        self.query = query
+        # Many requests may share them.
+        self.headers = MappingProxyType(headers)
+        self.target = target
+        self.version = version
+        self.keep_alive = keep_alive
+        self.content_length = content_length
+
+    def request(self, peer: str) -> Request:
+        """A request of its own with this head."""
+        return Request(
+            self.method,
+            self.path,
+            dict(self.query) if self.query else None,
+            self.headers,
+            peer=peer,
+            target=self.target,
+            version=self.version,
+            keep_alive=self.keep_alive,
+            content_length=self.content_length,
+        )
+
+
+class HeadMemory:
+    """The heads that came last, by their bytes: a sender on a kept connection repeats its own to the last byte.
+
+    To parse one takes 7 µs, to find it here a quarter of one. What a head says depends on nothing but its bytes and the
+    limits, so that one is found only by exactly what it was parsed from, and under the limits that it was parsed under:
+    whoever has the bytes has what is in them. Whether a token in it is good, still, is asked anew for each request.
+
+    The tokens and cookies in it are in the memory of the process anyhow, in the cache of verified tokens. Here they are
+    in fewer entries (`REMEMBERED_HEADS`, the oldest goes first), of one application, and never shown to anyone.
+    """
+
+    __slots__ = ("_heads",)
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Head] = {}
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def find(self, raw: bytes, limits: Limits) -> Head | None:
+        """Return what these bytes were parsed to under the same limits, if that is remembered."""
+        head = self._heads.get(raw)
+        return head if head is not None and head.limits is limits else None
+
+    def keep(self, raw: bytes, head: Head) -> None:
+        """Remember what these bytes were parsed to, if they are few and may come again."""
+        if len(raw) > REMEMBERED_BYTES or not _MADE_FOR_ONE.isdisjoint(head.headers):
+            return
+        if len(self._heads) >= REMEMBERED_HEADS and raw not in self._heads:
+            del self._heads[next(iter(self._heads))]
+        self._heads[raw] = head
 
 
 class Response:
@@ -190,7 +292,12 @@ def _field_value(text: str) -> bytes:
 
 
 class Application(Protocol):
-    """What the HTTP loop asks of the program behind it. All of it runs in the connection's own task."""
+    """What the HTTP loop asks of the program behind it. All of it runs in the connection's own task.
+
+    `heads` is the memory that all its connections share.
+    """
+
+    heads: HeadMemory
 
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read. It is not limited in time; what it raises becomes a 500."""

@@ -1,4 +1,4 @@
-"""From bytes to a `Request`, sans-IO: heads through llhttp, framing decided here and nowhere else.
+"""From bytes to a `Head`, sans-IO: heads through llhttp, framing decided here and nowhere else.
 
 llhttp (strict, through httptools) checks the grammar of a head. It is given exactly one head, never what follows, so
 that no disagreement about where a body ends can arise inside one connection (request smuggling, RFC 9112 section 11.2):
@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import httptools
 
-from djactors.edge.http_messages import Limits, Request, RequestRefused
+from djactors.edge.http_messages import Head, Limits, RequestRefused, elements
 
 HEAD_END: Final = b"\r\n\r\n"
 # A second value of one of these would let two readers of the request disagree about it.
@@ -37,7 +37,7 @@ _MAX_CHUNK_LINE: Final = 256
 _MAX_TRAILERS: Final = 8 * 1024
 
 
-class _Head:
+class _Collector:
     """Collects what llhttp calls out while it reads one head."""
 
     __slots__ = ("complete", "headers", "target")
@@ -57,13 +57,16 @@ class _Head:
         self.complete = True
 
 
-def parse_head(head: bytes, limits: Limits, peer: str) -> Request:
-    """Parse one whole head, up to and with its empty line. Raises `RequestRefused`."""
+def parse_head(head: bytes, limits: Limits) -> Head:
+    """Parse one whole head, up to and with its empty line. Raises `RequestRefused`.
+
+    What it returns depends on nothing else, so that it may be remembered (see `HeadMemory`).
+    """
     line_end = head.find(b"\r\n")
     version = _VERSIONS.get(head[max(0, line_end - 8) : line_end])
     if version is None:
         raise _refuse_first_line(head[: line_end + 2])
-    collected = _Head()
+    collected = _Collector()
     parser = httptools.HttpRequestParser(collected)
     try:
         parser.feed_data(head)
@@ -82,19 +85,18 @@ def parse_head(head: bytes, limits: Limits, peer: str) -> Request:
         raise _bad_request("an HTTP/1.1 request needs a Host header")
     method = parser.get_method().decode("ascii")
     path, query = _split_target(collected.target, method)
-    request = Request(
+    connection = elements(headers.get("connection"))
+    return Head(
+        limits,
         method,
         path,
         query,
         headers,
-        peer=peer,
         target=collected.target.decode("ascii"),
         version=version,
+        keep_alive="close" not in connection and (version == "1.1" or "keep-alive" in connection),
         content_length=_content_length(headers, version),
     )
-    connection = request.tokens("connection")
-    request.keep_alive = "close" not in connection and (version == "1.1" or "keep-alive" in connection)
-    return request
 
 
 def check_unfinished_head(head: bytes, limits: Limits) -> None:

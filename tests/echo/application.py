@@ -6,7 +6,7 @@ from itertools import count
 from math import inf
 
 from djactors.edge.engine import EngineServer, EngineSettings, Session
-from djactors.edge.http_messages import Request, Response
+from djactors.edge.http_messages import HeadMemory, Request, Response
 from djactors.edge.origins import OriginPolicy
 from djactors.edge.stream import ByteStream
 from djactors.protocol.encoded import EncodedPacket
@@ -146,6 +146,7 @@ class EchoApplication:
         self.socket = serve(settings, SocketEcho)
         self._servers = {"/engine.io/": self.engine, "/socket.io/": self.socket}
         self._max_payload = settings.max_payload
+        self.heads = HeadMemory()
 
     def body_limit(self, request: Request) -> int:
         return self._max_payload

@@ -18,7 +18,7 @@ from djactors.domain.commands import Publish
 from djactors.domain.events import NotificationRequested
 from djactors.edge.engine import EngineServer, EngineSettings, Session
 from djactors.edge.gateway import Gateway
-from djactors.edge.http_messages import Request, Response
+from djactors.edge.http_messages import HeadMemory, Request, Response
 from djactors.edge.origins import OriginPolicy
 from djactors.edge.stream import ByteStream
 from djactors.store.log import SLICE_BYTES
@@ -39,6 +39,7 @@ class Application:
     def __init__(self, house: Rooms, **settings: Any) -> None:
         self.sessions: list[Session] = []
         self.log = EngineLog()
+        self.heads = HeadMemory()
 
         def gateway(session: Session) -> Gateway:
             self.sessions.append(session)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from djactors.edge.http_messages import Limits, Request, Response
+from djactors.edge.http_messages import HeadMemory, Limits, Request, Response
 from djactors.edge.listener import Listener, ListenerLimits
 from djactors.edge.stream import ByteStream
 from djactors.edge.websocket import WebSocket, WebSocketClosed, open_websocket
@@ -39,6 +39,7 @@ class Echo:
         self.endings: list[tuple[int, str]] = []
         self.max_message_bytes = max_message_bytes
         self.limit = 1000
+        self.heads = HeadMemory()
 
     async def handle(self, request: Request) -> Response:
         self.requests.append(request)

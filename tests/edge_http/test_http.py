@@ -75,6 +75,18 @@ async def test_a_connection_is_kept_for_the_next_request(served, autojump_clock)
     await served.ended.wait()
 
 
+async def test_a_repeated_head_is_served_with_each_request_s_own_body(served, autojump_clock):
+    for body in (b"one", b"two"):
+        served.peer.send(post(body))
+        _, _, answer = await served.response()
+        assert json.loads(answer)["body"] == body.decode()
+    first, second = served.application.requests
+    assert first is not second
+    served.peer.send(post(b"three"))
+    _, _, answer = await served.response()
+    assert json.loads(answer)["body"] == "three"
+
+
 async def test_a_request_may_arrive_byte_by_byte(served, autojump_clock):
     for byte in post(b"hello"):
         served.peer.send(bytes([byte]))
