@@ -194,22 +194,23 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
     Raises:
         Refused: `invalid`, with a message that names the field and what it must be.
     """
-    event: DomainEvent = decode_json(_decoder, body)
-    # First, because the other checks spell out the path to each value: long keys over many items would take for ever.
+    text = bytes(body)
+    event: DomainEvent = decode_json(_decoder, text)
+    # First, because the check of texts spells out the path to each value: long keys over many items would take for ever.
     if isinstance(event, NotificationRequested) and event.data is not None:
-        _check_data(event.data, small=len(bytes(body)) <= SMALL_BYTES)
-    check_values(event, body)
+        _check_data(event.data, small=len(text) <= SMALL_BYTES)
+    check_values(event, text)
     return event
 
 
-def check_values(value: msgspec.Struct, body: bytes | msgspec.Raw) -> None:
+def check_values(value: msgspec.Struct, body: bytes) -> None:
     """Refuse what a struct's types let through: NUL in any text, times that leave the calendar in UTC.
 
     Raises:
         Refused: `invalid`, naming the field.
     """
-    # A NUL can only come as an escape: without one there is nothing to look for.
-    if b"\\u" in bytes(body):
+    # A NUL can only come as an escape: without one there is nothing to look for. One byte is found much faster than two.
+    if b"\\" in body and b"\\u" in body:
         _check_texts(msgspec.structs.asdict(value), "")
     _check_times(value)
 
@@ -299,20 +300,28 @@ def _check_data(data: dict[str, Any], *, small: bool) -> None:
             raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep") from None
         if size > MAX_DATA_BYTES:
             raise Refused(Code.INVALID, f"data is {size} bytes as JSON: at most {MAX_DATA_BYTES}")
-    _check_numbers(data, "data", MAX_DATA_DEPTH)
+    place = _large_integer(data, MAX_DATA_DEPTH)
+    if place is not None:
+        raise Refused(Code.INVALID, f"data{place} is an integer beyond 2^53 - 1: send it as text")
 
 
-def _check_numbers(value: object, field: str, depth: int) -> None:
+def _large_integer(value: object, depth: int) -> str | None:
+    """The path to the first integer that JavaScript would round, spelt only if there is one; None if there is none."""
     if depth < 0:
         raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep")
     if isinstance(value, dict):
         for key, item in value.items():
-            _check_numbers(item, f"{field}.{key}", depth - 1)
+            place = _large_integer(item, depth - 1)
+            if place is not None:
+                return f".{key}{place}"
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check_numbers(item, f"{field}[{index}]", depth - 1)
-    elif isinstance(value, int) and abs(value) > MAX_ID:
-        raise Refused(Code.INVALID, f"{field} is an integer beyond 2^53 - 1: send it as text")
+            place = _large_integer(item, depth - 1)
+            if place is not None:
+                return f"[{index}]{place}"
+    elif isinstance(value, int) and not -MAX_ID <= value <= MAX_ID:
+        return ""
+    return None
 
 
 def _camel(name: str) -> str:
