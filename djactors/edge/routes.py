@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from djactors.domain.commands import Counted, Delete, MarkAllRead, MarkRead, Pub
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.notifications import encode
-from djactors.edge.api import Api, Table
+from djactors.edge.api import Api, Handler, Table
 from djactors.edge.auth import Identity, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_method
@@ -59,7 +60,9 @@ class Routes:
             ("/api/admin/suppressions", {"GET": self._suppressions}),
             *JobRoutes(api).table,
         )
-        self._table = [(re.compile(pattern), handlers) for pattern, handlers in rows]
+        # A path without an id in it is looked up; only the others are matched, one pattern after the other.
+        self._fixed = {pattern: handlers for pattern, handlers in rows if ID not in pattern}
+        self._patterns = [(re.compile(pattern), handlers) for pattern, handlers in rows if ID in pattern]
 
     def takes_batch(self, request: Request) -> bool:
         """Whether the request may bring a batch: it goes to that route, and a service sends it.
@@ -76,17 +79,26 @@ class Routes:
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, whatever it asks for."""
-        for pattern, handlers in self._table:
-            match = pattern.fullmatch(request.path)
+        found: dict[str, str] = {}
+        handlers = self._fixed.get(request.path)
+        if handlers is None:
+            handlers, found = self._match(request.path)
+        if handlers is None:
+            return error_response(Refused(Code.NOT_FOUND, "no such route"))
+        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            return wrong_method(handlers)
+        try:
+            return await handler(request, found)
+        except EXPECTED as error:
+            return self._refused(request, error)
+
+    def _match(self, path: str) -> tuple[Mapping[str, Handler] | None, dict[str, str]]:
+        for pattern, handlers in self._patterns:
+            match = pattern.fullmatch(path)
             if match is not None:
-                handler = handlers.get("GET" if request.method == "HEAD" else request.method)
-                if handler is None:
-                    return wrong_method(handlers)
-                try:
-                    return await handler(request, match.groupdict())
-                except EXPECTED as error:
-                    return self._refused(request, error)
-        return error_response(Refused(Code.NOT_FOUND, "no such route"))
+                return handlers, match.groupdict()
+        return None, {}
 
     def _refused(self, request: Request, error: Exception) -> Response:
         response = error_response(error)
