@@ -271,7 +271,7 @@ class HttpConnection:
     async def _respond(self, request: Request, response: Response, *, keep_alive: bool) -> None:
         # HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 drops it unless told otherwise.
         says_so = not keep_alive or request.version == "1.0"
-        connection = (b"keep-alive" if keep_alive else b"close") if says_so else b""
+        connection = ("keep-alive" if keep_alive else "close") if says_so else ""
         encoded = response.encode(head_only=request.method == "HEAD", connection=connection)
         self._answerable = False
         try:
@@ -286,7 +286,7 @@ class HttpConnection:
         response = self._application.refusal(refused.status, refused.code, refused.message)
         response.headers += refused.headers
         with suppress(_PeerLeftError):  # it may not have waited for the refusal
-            await self._send_last(response.encode(connection=b"close"))
+            await self._send_last(response.encode(connection="close"))
 
     async def _send_last(self, encoded: bytes) -> None:
         await self._send(encoded)

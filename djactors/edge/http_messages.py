@@ -14,9 +14,7 @@ import trio
 
 from djactors.edge.stream import ByteStream
 
-_STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
-}
+_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 # RFC 9110 sections 8.6 and 15: these carry neither a body nor, for 1xx and 204, a Content-Length.
 _BODILESS: Final = frozenset({204, 304})
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -264,31 +262,32 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"
 
-    def encode(self, *, head_only: bool = False, connection: bytes = b"") -> bytes:
+    def encode(self, *, head_only: bool = False, connection: str = "") -> bytes:
         """Return the whole response as it goes onto the wire.
 
         `head_only` leaves the body out (HEAD) but states its length; `connection` is the value of that header, if any.
         Raises `ValueError` for a header that contains a line break, which would let its source write headers.
         """
-        parts = [_STATUS_LINES[self.status]]
+        head = _STATUS_LINES[self.status]
+        lines = 2 + len(self.headers)
         bodiless = self.status in _BODILESS
         if not bodiless:
-            parts.append(b"content-length: %d\r\n" % len(self.body))
+            head += f"content-length: {len(self.body)}\r\n"
+            lines += 1
             if self.body:
-                parts.append(b"content-type: %s\r\n" % _field_value(self.content_type))
-        parts.extend(b"%s: %s\r\n" % (_field_value(name), _field_value(value)) for name, value in self.headers)
+                head += f"content-type: {self.content_type}\r\n"
+                lines += 1
+        for name, value in self.headers:
+            head += f"{name}: {value}\r\n"
         if connection:
-            parts.append(b"connection: %s\r\n" % connection)
-        parts.append(b"\r\n")
-        if not (head_only or bodiless):
-            parts.append(self.body)
-        return b"".join(parts)
-
-
-def _field_value(text: str) -> bytes:
-    if "\r" in text or "\n" in text or "\0" in text:
-        raise ValueError("a response header contains a line break or NUL")
-    return text.encode("latin-1")
+            head += f"connection: {connection}\r\n"
+            lines += 1
+        head += "\r\n"
+        # Whoever put a line break into a field made a line more than were meant.
+        if head.count("\r") != lines or head.count("\n") != lines or "\0" in head:
+            raise ValueError("a response header contains a line break or NUL")
+        encoded = head.encode("latin-1")
+        return encoded if head_only or bodiless else encoded + self.body
 
 
 class Application(Protocol):

@@ -234,7 +234,7 @@ def test_responses_state_their_length_where_they_may():
         .encode(head_only=True)
         .endswith(b"content-length: 3\r\ncontent-type: text/plain\r\n\r\n")
     )
-    assert Response(404).encode(connection=b"close") == (
+    assert Response(404).encode(connection="close") == (
         b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     )
     assert Response(204).encode() == b"HTTP/1.1 204 No Content\r\n\r\n"
