@@ -196,7 +196,7 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
     """
     text = bytes(body)
     event: DomainEvent = decode_json(_decoder, text)
-    # First, because the check of texts spells out the path to each value: long keys over many items would take for ever.
+    # First, because the check of texts spells out the path to each value: long keys over many items would be endless.
     if isinstance(event, NotificationRequested) and event.data is not None:
         _check_data(event.data, small=len(text) <= SMALL_BYTES)
     check_values(event, text)
@@ -209,7 +209,7 @@ def check_values(value: msgspec.Struct, body: bytes) -> None:
     Raises:
         Refused: `invalid`, naming the field.
     """
-    # A NUL can only come as an escape: without one there is nothing to look for. One byte is found much faster than two.
+    # A NUL can only come as an escape: without one there is nothing to look for. One byte is found faster than two.
     if b"\\" in body and b"\\u" in body:
         _check_texts(msgspec.structs.asdict(value), "")
     _check_times(value)

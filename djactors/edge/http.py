@@ -157,9 +157,9 @@ class HttpConnection:
             # A pipelining client takes turns with everybody else.
             await trio.lowlevel.checkpoint()
         # An empty line before a request is tolerated (RFC 9112 section 2.2).
-        if not self._buffer.lstrip(b"\r\n") and not await self._await_first_bytes():
-            return None
         self._buffer = self._buffer.lstrip(b"\r\n")
+        if not self._buffer and not await self._await_first_bytes():
+            return None
         end = self._buffer.find(HEAD_END)
         if end < 0:
             end = await self._await_end_of_head()
@@ -177,10 +177,11 @@ class HttpConnection:
         self._is_idle = True
         self._idle_end.start(patience)
         try:
-            while not self._buffer.lstrip(b"\r\n"):
-                self._buffer = await self._receive()
-                if not self._buffer:
+            while not self._buffer:
+                received = await self._receive()
+                if not received:
                     return False
+                self._buffer = received.lstrip(b"\r\n")
         finally:
             self._idle_end.stop()
             self._is_idle = False
@@ -242,7 +243,7 @@ class HttpConnection:
 
     async def _receive(self) -> bytes:
         try:
-            return bytes(await self._stream.receive_some())
+            return await self._stream.receive_some()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error
 
@@ -294,11 +295,14 @@ class HttpConnection:
         await self._stream.linger()
 
     async def _send(self, encoded: bytes) -> None:
-        if len(encoded) <= _WRITE_AT_ONCE:
-            self._write(encoded)
-            encoded = b""
         try:
-            await (self._stream.send_all(encoded) if encoded else self._stream.drain())
+            if len(encoded) > _WRITE_AT_ONCE:
+                await self._stream.send_all(encoded)
+                return
+            self._stream.write(encoded)
+            # Nearly always the kernel has taken it all.
+            if self._stream.buffered:
+                await self._stream.drain()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error
 

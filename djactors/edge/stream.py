@@ -75,6 +75,10 @@ class ByteStream(trio.abc.Stream):
         """Wait until nothing is buffered. Cancelling it loses nothing: the bytes still go out."""
 
     @abstractmethod
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return what has arrived, at most `max_bytes`; empty bytes once the peer has ended its side."""
+
+    @abstractmethod
     async def linger(self) -> None:
         """Close so that the peer can read all that was sent: flush, end our side, discard what still arrives, close.
 
@@ -181,7 +185,7 @@ class SocketStream(ByteStream):
             await self._wait_sent(self._sent + len(self._outgoing))
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return what has arrived, at most `max_bytes`; empty bytes once the peer has ended its side."""
+        """See `ByteStream.receive_some`."""
         self._require_within_limit()
         return self._count(await self._receive(max_bytes or RECEIVE_SIZE))
 
@@ -225,7 +229,7 @@ class SocketStream(ByteStream):
     def _require_open(self) -> None:
         if self._broken:
             raise trio.BrokenResourceError("the connection is lost")
-        if self._closed:
+        if self._socket.fileno() == -1:
             raise trio.ClosedResourceError("the connection was closed from this side")
 
     def _unsent_of(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
