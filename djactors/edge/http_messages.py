@@ -209,8 +209,8 @@ class HeadMemory:
     limits, so that one is found only by exactly what it was parsed from, and under the limits that it was parsed under:
     whoever has the bytes has what is in them. Whether a token in it is good, still, is asked anew for each request.
 
-    The tokens and cookies in it are in the memory of the process anyhow, in the cache of verified tokens. Here they are
-    in fewer entries (`REMEMBERED_HEADS`, the oldest goes first), of one application, and never shown to anyone.
+    Tokens and cookies stay in it, good or not, until newer heads push them out (`REMEMBERED_HEADS`): in the memory of
+    the process only, as verified tokens do anyhow, and never shown to anyone.
     """
 
     __slots__ = ("_heads",)
