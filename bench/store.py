@@ -7,11 +7,12 @@ batch set by batch set, so that a slow moment of the machine meets both.
 """
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from djactors.store.database import Database
 from djactors.store.recorder import Recorder
 from djactors.store.store import Store
 
+_VALUES = re.compile(r"VALUES (\([?, ]+\))(?:, \1)*")
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 PRAGMAS = ("synchronous", "foreign_keys", "journal_size_limit", "wal_autocheckpoint", "cache_size", "temp_store")
 """Read from the store's own connection and set on the bare one."""
@@ -48,7 +50,7 @@ class _NoteTaking(sqlite3.Connection):
 
     def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
         if sql.lstrip().upper().startswith(WRITES):
-            self.notes.append((sql, [parameters]))
+            self.notes.append(_row_by_row(sql, parameters))
         return super().execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> sqlite3.Cursor:
@@ -56,6 +58,16 @@ class _NoteTaking(sqlite3.Connection):
         if rows:
             self.notes.append((sql, rows))
         return super().executemany(sql, rows)
+
+
+def _row_by_row(sql: str, parameters: Sequence[Any]) -> tuple[str, list[Any]]:
+    """A statement that writes as `executemany` takes it: an INSERT of one row, and the rows."""
+    many = _VALUES.search(sql)
+    if many is None:
+        return sql, [parameters]
+    width = many[1].count("?")
+    rows = [parameters[start : start + width] for start in range(0, len(parameters), width)]
+    return sql[: many.end(1)] + sql[many.end() :], rows
 
 
 class Side(msgspec.Struct):

@@ -3,7 +3,7 @@
 Rules:
   * Rows are read once and kept: jobs for the length of the transaction, what is in `Known` for longer. There is one
     writer, so nothing changes under them.
-  * `flush` writes what is staged, each table with one `executemany`, parents before children. Whatever must see the
+  * `flush` writes what is staged, each table with one statement or few, parents before children. Whatever must see the
     rows in SQL calls it first.
   * Sequence numbers and ids are taken from counters that are written back in the same transaction: a rollback gives
     them back, and what is committed has neither gaps nor repeats.
@@ -26,6 +26,7 @@ from djactors.domain.limits import Limits, day_of
 from djactors.domain.notifications import HISTORY
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
+from djactors.store.bulk import insert
 from djactors.store.days import DayRows, UserDay
 from djactors.store.jobs import JobRows
 from djactors.store.known import Known
@@ -321,7 +322,7 @@ class UnitOfWork:
             (_INSERT_CHANGE, self._log),
         ):
             if rows:
-                run(statement, rows)
+                insert(self.connection, statement, rows)
                 rows.clear()
 
     def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:

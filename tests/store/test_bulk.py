@@ -1,0 +1,44 @@
+"""Rows that are inserted with few statements are the rows that one statement each would have inserted."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from djactors.store import bulk
+
+INSERT = "INSERT INTO notes (id, text) VALUES (?, ?)"
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE notes (id BIGINT NOT NULL PRIMARY KEY, text VARCHAR(50))")
+        yield connection
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 30, bulk.LARGEST - 1, bulk.LARGEST, bulk.LARGEST + 1, 100, 1000])
+def test_every_row_is_there_once_and_in_order(connection: sqlite3.Connection, count: int):
+    rows = [(1000 - number, f"('{number}', ?)") for number in range(count)]
+    bulk.insert(connection, INSERT, rows)
+    assert connection.execute("SELECT id, text FROM notes ORDER BY rowid").fetchall() == rows
+
+
+@pytest.mark.parametrize("bad", [0, 31, 32, 39])
+def test_a_row_that_is_refused_is_said_so_and_the_savepoint_undoes_the_others(connection: sqlite3.Connection, bad: int):
+    connection.execute("BEGIN")
+    connection.execute("SAVEPOINT command")
+    rows = [(None if number == bad else number, "x") for number in range(40)]
+    with pytest.raises(sqlite3.IntegrityError):
+        bulk.insert(connection, INSERT, rows)
+    assert connection.in_transaction
+    connection.execute("ROLLBACK TO command")
+    assert connection.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+
+
+def test_a_commit_of_many_events_takes_few_statements(connection: sqlite3.Connection):
+    seen: list[str] = []
+    connection.set_trace_callback(seen.append)
+    bulk.insert(connection, INSERT, [(number, "x") for number in range(30)])
+    assert len(seen) == 4
