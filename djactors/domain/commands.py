@@ -1,6 +1,7 @@
 """What can be asked of the inbox, and what comes of it.
 
-Plain values: the edge makes commands, the store carries them out, the actors pass on what changed.
+Plain values: the edge makes commands, the store carries them out, the actors pass on what changed. What holds only
+numbers and text is no work for the garbage collector (`gc=False`): there are several of them to each event.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ Command: TypeAlias = (
 )
 
 
-class Published(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True, gc=False):
     """A domain event is durable. `answer` is the JSON that its sender gets; `repeated` if an earlier post made it."""
 
     event_id: int
@@ -102,7 +103,7 @@ class Published(msgspec.Struct, frozen=True):
     suppressed: int = 0
 
 
-class Counted(msgspec.Struct, frozen=True):
+class Counted(msgspec.Struct, frozen=True, gc=False):
     """An inbox command is durable. `count` is the unread count after it."""
 
     count: int
@@ -127,7 +128,7 @@ class Sliced(msgspec.Struct, frozen=True):
 Outcome: TypeAlias = Published | Counted | Sliced
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One logged packet: `user_id` None means everyone connected in the tenant. `body` is its payload as JSON."""
 
     tenant_id: int

@@ -5,6 +5,7 @@ Source: the seed's "Server -> Client" events and the contract's `notification:ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
@@ -28,7 +29,7 @@ NotificationType: TypeAlias = Literal[
 """The seed's eight types. A backend may ask for types of its own through `notification.requested`."""
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """What will be told to one user, before it has an id: `data` is JSON text of an object, or None."""
 
     user_id: int
@@ -39,7 +40,7 @@ class Draft(msgspec.Struct, frozen=True):
     data: bytes | None
 
 
-class Notification(msgspec.Struct, frozen=True, rename="camel"):
+class Notification(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """The payload of `notification:new`."""
 
     id: int
@@ -52,7 +53,7 @@ class Notification(msgspec.Struct, frozen=True, rename="camel"):
     replaces: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class InboxItem(Notification, frozen=True, kw_only=True):
+class InboxItem(Notification, frozen=True, kw_only=True, gc=False):
     """A notification as a list shows it: with its read state."""
 
     is_read: bool
@@ -60,9 +61,5 @@ class InboxItem(Notification, frozen=True, kw_only=True):
 
 
 NULL = msgspec.Raw(b"null")
-_encoder = msgspec.json.Encoder()
-
-
-def encode(value: object) -> bytes:
-    """JSON bytes of a struct or plain value; the one encoder of everything that leaves for a client."""
-    return _encoder.encode(value)
+encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
+"""JSON bytes of a struct or plain value; the one encoder of everything that leaves for a client."""

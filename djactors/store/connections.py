@@ -27,7 +27,8 @@ __all__ = ["Reader", "Writer"]
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 # Pages after which a commit moves the log into the database: 16 MiB. The idle checkpoint usually comes first; this
 # bounds the log under a load that never pauses. A page that many commits changed is moved once: with many users
-# SQLite's default of 1000 costs a tenth more CPU an event. Beyond 4000 little is gained, and a start after a crash reads all of it.
+# SQLite's default of 1000 costs a tenth more CPU an event. Beyond 4000 little is gained, and a start after a crash
+# reads all of it.
 WAL_AUTOCHECKPOINT = 4000
 # KiB of page cache: the upper levels of every index of a large inbox stay in it. Readers have the system's cache
 # beneath.

@@ -17,7 +17,7 @@ from djactors.domain.limits import DAILY_LIMIT, next_summary, summary
 from djactors.domain.notifications import NULL, Draft, Notification, encode
 from djactors.domain.times import utc_text
 from djactors.store.days import UserDay
-from djactors.store.unit import Tenant, UnitOfWork
+from djactors.store.unit import Tenant, UnitOfWork, User
 
 BURST_DEPTH = 100
 """How many of a user's newest unread notifications are looked through for one to collapse with. A burst's last one is
@@ -30,7 +30,7 @@ SELECT_STATE = "SELECT is_read, removed_seq FROM notifications WHERE id = ?"
 UPDATE_REPLACED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'replaced' WHERE id = ?"
 
 
-class Entry(msgspec.Struct, frozen=True, rename="camel"):
+class Entry(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """A notification as the answer to its event names it."""
 
     id: int
@@ -38,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
     type: str
 
 
-class Suppressed(msgspec.Struct, frozen=True, rename="camel"):
+class Suppressed(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Somebody who was not notified, as the answer says it."""
 
     user_id: int
@@ -56,7 +56,7 @@ def tell(
         date = unit.today(tenant, user)
         if unit.limits.admits(draft.priority, user.sent):
             user.sent += 1
-            entries.append(_notify(unit, tenant, draft, event_id, job_id))
+            entries.append(_notify(unit, tenant, user, draft, event_id, job_id))
         else:
             day = unit.days.get(tenant.id, user.id, date)
             day.sent = user.sent
@@ -96,16 +96,16 @@ def send_summary(unit: UnitOfWork, day: UserDay) -> None:
     replaces = None
     if day.summary_id is not None and _take_out(unit, tenant, day.user_id, day.summary_id):
         replaces = day.summary_id
-    entry = _put(unit, tenant, draft, None, None, replaces)
+    entry = _put(unit, tenant, unit.ensure_user(tenant.id, day.user_id), draft, None, None, replaces)
     day.summary_id, day.summary_at, day.summary_due = entry.id, unit.now, None
     unit.days.put(day)
     # What was held back a moment ago is in this one's count.
     unit.wanted_summaries.pop((day.tenant_id, day.user_id, day.day), None)
 
 
-def _notify(unit: UnitOfWork, tenant: Tenant, draft: Draft, event_id: int, job_id: int | None) -> Entry:
+def _notify(unit: UnitOfWork, tenant: Tenant, user: User, draft: Draft, event_id: int, job_id: int | None) -> Entry:
     if not unit.limits.collapse_bursts or job_id is None:
-        return _put(unit, tenant, draft, event_id, job_id, None)
+        return _put(unit, tenant, user, draft, event_id, job_id, None)
     # The one before it may have been staged a moment ago.
     unit.flush()
     replaces = None
@@ -116,15 +116,20 @@ def _notify(unit: UnitOfWork, tenant: Tenant, draft: Draft, event_id: int, job_i
     if replaces is not None:
         _take_out(unit, tenant, draft.user_id, replaces)
         draft = msgspec.structs.replace(draft, data=_with_count(draft.data, count))
-    return _put(unit, tenant, draft, event_id, job_id, replaces)
+    return _put(unit, tenant, user, draft, event_id, job_id, replaces)
 
 
 def _put(
-    unit: UnitOfWork, tenant: Tenant, draft: Draft, event_id: int | None, job_id: int | None, replaces: int | None
+    unit: UnitOfWork,
+    tenant: Tenant,
+    user: User,
+    draft: Draft,
+    event_id: int | None,
+    job_id: int | None,
+    replaces: int | None,
 ) -> Entry:
     """A new row in an inbox, its change, and the count."""
     notification_id = unit.next_id("notifications")
-    user = unit.ensure_user(tenant.id, draft.user_id)
     data = NULL if draft.data is None else msgspec.Raw(draft.data)
     mark = msgspec.UNSET if replaces is None else replaces
     body = Notification(notification_id, draft.type, draft.priority, draft.title, draft.message, data, unit.now, mark)

@@ -14,8 +14,9 @@ Runs on the writer's thread; knows SQL, no actors, no sockets.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 
@@ -47,6 +48,10 @@ from djactors.store.notices import Entry, Suppressed
 from djactors.store.unit import UnitOfWork
 
 SELECT_KEY = "SELECT id, fingerprint, answer FROM domain_events WHERE tenant_id = ? AND idempotency_key = ?"
+
+
+_TYPES: Mapping[type, str] = {kind: events.event_type(kind) for kind in get_args(events.DomainEvent)}
+"""The tag of each kind of event; msgspec makes it anew each time that it is asked."""
 
 
 class _LateRefusalError(Exception):
@@ -178,11 +183,13 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     told, job_id = come.told, None if come.job is None else come.job.id
     tenant = unit.ensure_tenant(event.tenant_id)
     event_id = unit.next_id("domain_events")
-    kind = events.event_type(event)
-    entries, held = notices.tell(unit, tenant, event_id, told.drafts, job_id)
+    kind = _TYPES[type(event)]
+    entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id)
     come.announce(tenant)
     left_out = TRIGGERS.get(kind, kind)
-    suppressed = [notices.suppress(unit, tenant, user, event_id, left_out, why) for user, why in told.suppressed] + held
+    if told.suppressed:
+        by_rule = [notices.suppress(unit, tenant, user, event_id, left_out, why) for user, why in told.suppressed]
+        suppressed = by_rule + suppressed
     if command.with_job and come.job is not None:
         answer = encode(workflow.view(unit, come.job))
     else:

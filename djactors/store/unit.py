@@ -193,7 +193,7 @@ class UnitOfWork:
 
     def ensure_tenant(self, tenant_id: int) -> Tenant:
         """The tenant, created if it was not known."""
-        tenant = self.tenant(tenant_id)
+        tenant = self._tenants.get(tenant_id) or self.tenant(tenant_id)
         if tenant is None:
             tenant = Tenant(tenant_id, f"Tenant {tenant_id}", "UTC", None, 0, 0)
             tenant.new = True
@@ -203,7 +203,7 @@ class UnitOfWork:
 
     def ensure_user(self, tenant_id: int, user_id: int, name: str | None = None, role: Role = "user") -> User:
         """The user, created if it was not known. Whose tenant it is must have been checked before."""
-        user = self.user(user_id)
+        user = self._users.get(user_id) or self.user(user_id)
         if user is None:
             user = User(user_id, tenant_id, name or f"User {user_id}", role)
             user.new = True
@@ -306,8 +306,17 @@ class UnitOfWork:
     def flush(self) -> None:
         """Write everything that is staged, parents before children."""
         dirty, self._dirty = self._dirty, []
-        self._flush_tenants([row for row in dirty if isinstance(row, Tenant)])
-        self._flush_users([row for row in dirty if isinstance(row, User)])
+        tenants: list[Tenant] = []
+        users: list[User] = []
+        for row in dirty:
+            if isinstance(row, User):
+                users.append(row)
+            else:
+                tenants.append(row)
+        if tenants:
+            self._flush_tenants(tenants)
+        if users:
+            self._flush_users(users)
         run = self.connection.executemany
         if self._dirty_counters:
             run(_UPDATE_COUNTER, [(self._counters[name], name) for name in sorted(self._dirty_counters)])

@@ -47,14 +47,14 @@ def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) ->
         Refused: the event cannot be as it stands; nothing was staged.
     """
     match event:
+        case events.NotificationRequested():  # first: what comes in masses
+            return _notification_requested(unit, event)
         case events.JobCreated():
             return _job_created(unit, event, person)
         case events.UserUpserted():
             return _user_upserted(unit, event)
         case events.TenantUpserted():
             return _tenant_upserted(unit, event)
-        case events.NotificationRequested():
-            return _notification_requested(unit, event)
         case _:
             return _job_event(unit, event, person)
 
