@@ -25,7 +25,7 @@ from djactors.store.unit import NAMES
 SELECT_BOUNDS = "SELECT last_seq, oldest_seq FROM tenants WHERE id = ?"
 # The primary key, both: from the change that was asked for to the next notification of whomever, and to the one before.
 SELECT_NEXT_NEW = """SELECT notification_id FROM changes
-    WHERE tenant_id = ? AND seq > ? AND notification_id IS NOT NULL ORDER BY seq LIMIT 1"""
+    WHERE tenant_id = ? AND seq > ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq LIMIT 1"""
 SELECT_LAST_NEW = """SELECT notification_id FROM changes
     WHERE tenant_id = ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq DESC LIMIT 1"""
 # idx_notifications_user_unread, its unread and its read half.
@@ -48,6 +48,9 @@ SELECT_OWN_SEQS = """SELECT seq FROM changes
     WHERE tenant_id = ? AND user_id = ? AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
 SELECT_SHARED_SEQS = """SELECT seq FROM changes
     WHERE tenant_id = ? AND user_id IS NULL AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
+
+# SQLite's integers, and PostgreSQL's, end there.
+_ABOVE_ALL_SEQS = 2**63 - 1
 
 SLICE_BYTES = 256 * 1024
 """Bytes of payload after which a slice ends, whatever its number of changes: a few milliseconds of a reader that others
@@ -140,11 +143,12 @@ def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: i
         Change(tenant_id, seq, user_id, NAMES[kind], data.encode())
         for seq, kind, data in connection.execute(SELECT_OWN, (tenant_id, user_id, since, limit))
     )
-    shared = (
-        Change(tenant_id, seq, None, NAMES[kind], data.encode())
-        for seq, kind, data in connection.execute(SELECT_SHARED, (tenant_id, since, limit))
-    )
-    first_new = connection.execute(SELECT_NEXT_NEW, (tenant_id, since)).fetchone()
+    rows = connection.execute(SELECT_SHARED, (tenant_id, since, limit)).fetchall()
+    shared = (Change(tenant_id, seq, None, NAMES[kind], data.encode()) for seq, kind, data in rows)
+    # Where the tenant's alone are enough, nobody comes to what is behind them: a search for a new notification among
+    # thousands of job changes would be made for each slice.
+    reach = rows[-1][0] if len(rows) == limit else _ABOVE_ALL_SEQS
+    first_new = connection.execute(SELECT_NEXT_NEW, (tenant_id, since, reach)).fetchone()
     if first_new is None:
         return merge(own, shared, key=attrgetter("seq"))
     unread, read = (
@@ -163,7 +167,9 @@ def _more_than(
     limit = at_most + 1
     found = len(connection.execute(SELECT_OWN_SEQS, (tenant_id, user_id, since, until, limit)).fetchall())
     found += len(connection.execute(SELECT_SHARED_SEQS, (tenant_id, since, until, limit)).fetchall())
-    first = connection.execute(SELECT_NEXT_NEW, (tenant_id, since)).fetchone()
+    if found > at_most:
+        return True
+    first = connection.execute(SELECT_NEXT_NEW, (tenant_id, since, until)).fetchone()
     last = connection.execute(SELECT_LAST_NEW, (tenant_id, until)).fetchone()
     if first is not None and last is not None:
         for sql in (SELECT_NEW_UNREAD_IDS, SELECT_NEW_READ_IDS):

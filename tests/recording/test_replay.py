@@ -195,6 +195,22 @@ class TestTooMuch:
         assert found is not None
         assert len(found.changes) < 99
 
+    def test_a_slice_costs_the_same_however_long_nobody_was_notified(self, desk: Desk):
+        """What SQLite does for it, by its own count."""
+
+        def steps() -> int:
+            taken: list[None] = []
+            desk.connection.set_progress_handler(lambda: taken.append(None), 10)
+            assert len(seqs(replay(desk, 0, 50))) == 50
+            desk.connection.set_progress_handler(None, 0)
+            return len(taken)
+
+        desk.record(*[job() for _ in range(100)])
+        few = steps()
+        for _ in range(20):
+            desk.record(*[job() for _ in range(100)])
+        assert steps() < 2 * few
+
     def test_changes_of_others_do_not_count(self, desk: Desk):
         desk.record(note(11), *[note(12) for _ in range(20)], note(21, 2), *[job(2) for _ in range(20)])
         assert seqs(replay(desk, 0, at_most=1)) == [1]
