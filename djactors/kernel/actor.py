@@ -72,8 +72,8 @@ class Actor(Generic[M]):
 
         Waking the actor's task costs more than many a message does. What is not taken here goes into the mailbox.
         Messages stay in order, as nothing is waiting. Only `tell_nowait` comes this way. Must neither block nor wait;
-        what it tells its own actor goes into the mailbox. If it raises, the actor crashes on the message as ever, and
-        the sender hears nothing of it.
+        what it tells, its own actor or another, goes into a mailbox. If it raises, the actor crashes on the message as
+        ever, and the sender hears nothing of it.
         """
         return False
 

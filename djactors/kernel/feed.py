@@ -5,8 +5,11 @@ Rules:
   * At rest, with an empty mailbox, an actor may take a tell in the middle of its sender (`Actor.on_tell_at_rest`). That
     saves waking its task. It is a delivery like any other: in order, alone with the actor, and a crash is the actor's:
     its task is woken to crash over it, and the sender goes on.
+  * One actor at a time takes a tell that way. What it tells meanwhile, itself or others, goes through the mailboxes: a
+    chain of actors would fill the interpreter's stack.
 """
 
+import threading
 from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any
@@ -29,6 +32,15 @@ class Fed(Enum):
 
     CLOSED = auto()
     IDLE = auto()
+
+
+class _Turn(threading.local):
+    """Whether an actor of this thread is taking a tell in the middle of its sender."""
+
+    taken = False
+
+
+_turn = _Turn()
 
 
 class Feed:
@@ -110,17 +122,22 @@ class Feed:
 
     def _take_at_rest(self, message: Any) -> bool:
         """Have the actor, whose task waits for the mailbox, take a message in the middle of its sender."""
-        # What the actor tells itself meanwhile has to wait its turn.
-        self._ref.take_at_rest(None)
+        turn = _turn
+        if turn.taken:
+            return False
+        turn.taken = True
         try:
             taken = self._actor.on_tell_at_rest(message)
         except Exception as error:  # noqa: BLE001 - supervision
             self._in_hand = (Envelope(message),)
             self._crash_at_rest = error
+            # What comes from now on is its successor's.
+            self._ref.take_at_rest(None)
             # It may have been woken on the way, by what the actor did.
             self._ref.mailbox.nudge()
-            return True
-        self._ref.take_at_rest(self._take_at_rest)
+            taken = True
+        finally:
+            turn.taken = False
         if taken:
             self._took_at_rest = True
             self._ref.mailbox.count_passed_by()

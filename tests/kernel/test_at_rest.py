@@ -78,6 +78,46 @@ async def test_what_an_actor_tells_itself_on_the_way_waits_for_its_turn(autojump
     assert journal == ["start", "to myself!", "from myself", "again!", "stop"]
 
 
+async def test_what_an_actor_tells_another_on_the_way_goes_through_the_mailbox(autojump_clock):
+    journal = []
+
+    class Forwarding(Quick):
+        def on_tell_at_rest(self, message):
+            tree.ref("b").tell_nowait(f"{message} from a")
+            return super().on_tell_at_rest(message)
+
+    async with running(scribe("a", journal, kind=Forwarding), scribe("b", journal, kind=Quick)) as tree:
+        await wait_all_tasks_blocked()
+        tree.ref("a").tell_nowait("one")
+        tree.ref("b").tell_nowait("two")
+        assert journal == ["start", "start", "one!"]
+        await wait_all_tasks_blocked()
+        tree.ref("b").tell_nowait("three")
+        assert journal[3:] == ["one from a", "two", "three!"]
+
+
+async def test_a_message_goes_down_a_chain_of_any_length(autojump_clock):
+    length, came, events = 2000, [], []
+
+    class Link(Scribe):
+        def on_tell_at_rest(self, message):
+            came.append(message)
+            if message + 1 < length:
+                tree.ref(f"{message + 1}").tell_nowait(message + 1)
+            return True
+
+        async def on_message(self, message):
+            self.on_tell_at_rest(message)
+
+    links = [scribe(f"{number}", [], kind=Link) for number in range(length)]
+    async with running(*links, on_event=events.append) as tree:
+        await wait_all_tasks_blocked()
+        tree.ref("0").tell_nowait(0)
+        await wait_all_tasks_blocked()
+    assert came == list(range(length))
+    assert [event for event in events if isinstance(event, ChildCrashed)] == []
+
+
 @pytest.mark.parametrize("message", ["boom", "to myself, then boom"])
 async def test_a_crash_at_rest_is_the_actors_and_not_the_senders(message, autojump_clock):
     journal, events = [], []
@@ -88,6 +128,7 @@ async def test_a_crash_at_rest_is_the_actors_and_not_the_senders(message, autoju
         ref.tell_nowait("next")
         await trio.sleep(5)
         ref.tell_nowait("well again")
+        assert ref.statistics().received == 3 + ("to myself" in message)
     (crash,) = [event for event in events if isinstance(event, ChildCrashed)]
     assert isinstance(crash.error, Boom)
     assert crash.dropped == (message,)
