@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-TIME_WIDTH = 27
-"""Characters of a time text; what the columns that hold one are declared with."""
-
 
 def utc_text(moment: datetime) -> str:
     """The text of an aware datetime.

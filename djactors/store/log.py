@@ -12,7 +12,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from heapq import merge
-from itertools import islice
 from operator import attrgetter
 from typing import Any
 
@@ -127,11 +126,6 @@ def replay(
     if at_most is not None and len(changes) > at_most:
         return None
     return Replay(changes, max(since, until), reach.last)
-
-
-def changes_since(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, limit: int) -> list[Change]:
-    """What a user may see of what happened after the sequence number `since`, in order, at most `limit` changes."""
-    return list(islice(_walk(connection, tenant_id, user_id, since, limit), limit))
 
 
 def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, limit: int) -> Iterator[Change]:

@@ -149,7 +149,6 @@ class DedicatedThreads:
         batch_limit: int,
         on_report: Callable[[Report], None],
     ) -> None:
-        self._servants = servants
         self._queue_limit = queue_limit
         self._batch_limit = batch_limit
         self._on_report = on_report

@@ -28,8 +28,9 @@ from djactors.domain.events import (
     Priority,
 )
 from djactors.domain.limits import Limits
-from djactors.store import inbox, log
+from djactors.store import inbox
 from djactors.store.recorder import Recorder
+from tests.recording.desk import changes_since
 
 MORNING = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
 T = 1
@@ -96,7 +97,7 @@ class Desk:
 
     def changes(self, user_id: int, since: int = 0) -> list[tuple[str, Any]]:
         """What the user saw, of their own."""
-        changes = log.changes_since(self.connection, T, user_id, since, 100_000)
+        changes = changes_since(self.connection, T, user_id, since, 100_000)
         return [(change.name, json.loads(change.body)) for change in changes if change.user_id is not None]
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -82,11 +82,26 @@ class Desk:
         return list(self.connection.iterdump())
 
     def since(self, tenant_id: int, user_id: int, seq: int = 0, limit: int = 1000) -> list[Change]:
-        return log.changes_since(self.connection, tenant_id, user_id, seq, limit)
+        return changes_since(self.connection, tenant_id, user_id, seq, limit)
 
     def _note(self, recorded: Recorded) -> None:
         for changes in recorded.changes.values():
             self.announced += changes
+
+
+def changes_since(
+    connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, limit: int = 1000
+) -> list[Change]:
+    """What the user may see of what happened after `since`, paged to the end, at most `limit` changes."""
+    changes: list[Change] = []
+    while len(changes) < limit:
+        slice_ = log.replay(connection, tenant_id, user_id, since, limit=limit - len(changes))
+        assert slice_ is not None, f"the log does not reach back to {since}"
+        changes += slice_.changes
+        since = slice_.position
+        if since == slice_.last:
+            break
+    return changes
 
 
 def answer(outcome: object) -> dict[str, Any]:
