@@ -56,8 +56,19 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", Settings.__dataclass_fields__)
-def test_every_setting_is_documented(name: str) -> None:
-    assert f"| `{environment_name(name)}` |" in README
+def test_every_setting_is_documented_with_its_default_and_what_the_program_says_of_it(name: str) -> None:
+    field = Settings.__dataclass_fields__[name]
+    match field.default:
+        case bool(switch):
+            default = str(switch).lower()
+        case float(number):
+            default = f"{number:g}"
+        case tuple(values):
+            default = ",".join(values)
+        case other:
+            default = str(other)
+    shown = f"`{default}`" if default else ""
+    assert f"| `{environment_name(name)}` | {shown} | {field.metadata['doc']} |" in README
 
 
 @pytest.mark.parametrize("command", main.commands.values(), ids=lambda command: str(command.name))
