@@ -15,7 +15,7 @@ from djactors.store import migrate
 from djactors.store.errors import MigrationError
 
 MIN_FREE_BYTES = 200 * 2**20
-"""Below this the disk is called nearly full: the log alone may grow to 64 MiB before it is folded into the file."""
+"""Below this the disk is called nearly full: the write-ahead log alone may keep 64 MiB (`JOURNAL_SIZE_LIMIT`)."""
 
 Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it; None where all is well."""
