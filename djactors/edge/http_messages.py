@@ -21,10 +21,14 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 REMEMBERED_HEADS: Final = 512
 """Heads that are kept parsed: a few senders, each with a few hundred lengths of body. With what they were parsed to,
-they take some 3 MiB at most."""
+they take 7 MiB at most, and those with the longest tokens 3."""
 
 REMEMBERED_BYTES: Final = 2 * 1024
 """The longest head that is kept: one with a token signed by RSA has about half of that."""
+
+REMEMBERED_FIELDS: Final = 32
+"""The most headers and query parameters that a head may have and be kept: a browser behind a proxy sends fewer. Each
+takes some hundred bytes parsed, however short it is, and a head of `REMEMBERED_BYTES` has room for hundreds."""
 
 _MADE_FOR_ONE: Final = frozenset({"idempotency-key", "sec-websocket-key"})
 
@@ -227,8 +231,10 @@ class HeadMemory:
         return head if head is not None and head.limits is limits else None
 
     def keep(self, raw: bytes, head: Head) -> None:
-        """Remember what these bytes were parsed to, if they are few and may come again."""
-        if len(raw) > REMEMBERED_BYTES or not _MADE_FOR_ONE.isdisjoint(head.headers):
+        """Remember what these bytes were parsed to, if that is little and they may come again."""
+        if len(raw) > REMEMBERED_BYTES or len(head.headers) + len(head.query) > REMEMBERED_FIELDS:
+            return
+        if not _MADE_FOR_ONE.isdisjoint(head.headers):
             return
         if len(self._heads) >= REMEMBERED_HEADS and raw not in self._heads:
             del self._heads[next(iter(self._heads))]

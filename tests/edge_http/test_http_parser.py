@@ -1,6 +1,7 @@
 """Heads and chunked bodies, sans-IO."""
 
-from itertools import pairwise
+import tracemalloc
+from itertools import islice, pairwise, product
 
 import pytest
 from hypothesis import given
@@ -291,3 +292,33 @@ def test_the_memory_of_heads_is_bounded_and_forgets_the_oldest_first():
 )
 def test_a_head_that_is_long_or_made_for_one_request_is_not_remembered(field):
     assert not remembered(HeadMemory(), b"POST / HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n" % field)
+
+
+def repeated(pattern: bytes, room: int) -> bytes:
+    """As many different pieces as there is room for."""
+    pieces = (pattern % bytes(pair) for pair in product(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP", repeat=2))
+    return b"".join(islice(pieces, room // len(pattern)))
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        (repeated(b"&%b", 1900), b""),
+        (repeated(b"&%b", 3 * 31) + b"%F0%9F%98%80" + b"a" * 1800, b""),
+        (b"", repeated(b"%b:b\r\n", 580)),
+        (b"", b"X: " + b"x" * 1900 + b"\r\n"),
+    ],
+    ids=["parameters", "wide characters", "fields", "a token"],
+)
+def test_the_memory_of_heads_takes_no_more_than_it_says_whatever_they_consist_of(target, fields):
+    heads = [b"GET /%d?%s HTTP/1.1\r\nHost: h\r\n%s\r\n" % (n, target, fields) for n in range(REMEMBERED_HEADS)]
+    memory = HeadMemory()
+    tracemalloc.start()
+    try:
+        for raw in heads:
+            # A copy, as it is cut out of what has arrived.
+            remembered(memory, bytes(bytearray(raw)))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 7 * 2**20
