@@ -24,7 +24,7 @@ from djactors.edge.heartbeat import Timer
 from djactors.edge.http_messages import Request, RequestRefused
 from djactors.edge.stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
 from djactors.protocol.websocket_frames import close_frame, pong_frame
-from djactors.protocol.websocket_reader import TOO_BIG, FrameError, Goodbye, MessageReader, Ping
+from djactors.protocol.websocket_reader import TOO_BIG, FrameError, Goodbye, MessageReader, Piece, Ping
 
 # How long the peer may take to answer a close frame; after that it is not going to.
 CLOSE_TIMEOUT: Final = 3.0
@@ -32,8 +32,8 @@ CLOSE_TIMEOUT: Final = 3.0
 _OVERHEAD_BYTES: Final = 64 * 1024
 # Most of what clients send is smaller; more at a time would only make a flood's turn longer.
 _RECEIVE_SIZE: Final = 4 * 1024
-# Of one read, so many messages are handed out before others get their turn: some 2 ms of a flood of the tiniest.
-_MESSAGES_PER_TURN: Final = 64
+# Of one read, so many frames are acted upon before others get their turn: some 2 ms of a flood of the tiniest messages.
+_FRAMES_PER_TURN: Final = 64
 
 _NORMAL_CLOSURE: Final = 1000
 _ABNORMAL_CLOSURE: Final = 1006
@@ -115,7 +115,7 @@ class WebSocket:
         self._close_sent = False
         # Whether nothing more can come from the peer.
         self._over = False
-        # Messages and pings since others last had their turn.
+        # Frames since others last had their turn.
         self._this_turn = 0
         self._receiving = False
         # Made when another task waits for whoever receives to leave off.
@@ -157,7 +157,7 @@ class WebSocket:
         self._receiving = True
         try:
             while not self._over:
-                if self._this_turn == _MESSAGES_PER_TURN:
+                if self._this_turn == _FRAMES_PER_TURN:
                     await trio.lowlevel.checkpoint()
                     self._this_turn = 0
                 item = self._read()
@@ -169,7 +169,11 @@ class WebSocket:
                     self._this_turn = 0
                     continue
                 self._this_turn += 1
-                if isinstance(item, Ping):
+                if isinstance(item, (str, bytes)):
+                    self._stream.mark()
+                    if self._closed is None:
+                        return item
+                elif isinstance(item, Ping):
                     if self._stream.buffered:
                         # Who does not take our pongs is not heard before they are out.
                         await self._stream.drain()
@@ -177,10 +181,6 @@ class WebSocket:
                         self._stream.write(pong_frame(item.data))
                 elif isinstance(item, Goodbye):
                     self._answer_goodbye(item)
-                else:
-                    self._stream.mark()
-                    if self._closed is None:
-                        return item
         except ReceiveLimitExceeded:
             self._over = True
             self.say_goodbye(TOO_BIG, "message too big")
@@ -281,7 +281,7 @@ class WebSocket:
 
     # The rest is ours
 
-    def _read(self) -> str | bytes | Ping | Goodbye | None:
+    def _read(self) -> str | bytes | Ping | Goodbye | Piece | None:
         try:
             return self._reader.read()
         except FrameError as error:

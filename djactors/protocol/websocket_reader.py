@@ -7,7 +7,8 @@ Rules:
 - A message is bounded in bytes, whatever it consists of, and refused as soon as a header announces too much.
 - Nothing is kept between messages but what has already arrived of the next one: thousands of connections wait at any
   time, and this is all that reading costs each of them.
-- Frames are read one at a time, on demand: who drives this decides how many before others have their turn.
+- Frames are read one at a time, on demand, those that say nothing included: who drives this decides how many before
+  others have their turn.
 """
 
 from struct import Struct
@@ -28,8 +29,8 @@ _OPCODE: Final = 0x0F
 _MASKED: Final = 0x80
 _CONTROL: Final = 0x08
 _MAX_CONTROL_BYTES: Final = 125
+# The second byte is the length itself up to 125; 126 and 127 announce one of two or eight bytes.
 _MEDIUM: Final = 126
-_LONG: Final = 127
 _KEY_BYTES: Final = 4
 
 _read_medium = Struct(">H").unpack_from
@@ -68,6 +69,13 @@ class Goodbye(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """A frame with which there is nothing to do: a pong, or a fragment of a message that goes on."""
+
+
+_PIECE: Final = Piece()
+
+
 class MessageReader:
     """Puts a client's frames together.
 
@@ -96,40 +104,34 @@ class MessageReader:
             self._unread = bytearray(self._unread)
             self._unread += data
 
-    def read(self) -> str | bytes | Ping | Goodbye | None:
-        """Return the next message or control frame of note; None if more bytes are needed for it.
+    def read(self) -> str | bytes | Ping | Goodbye | Piece | None:
+        """Return the message that the next frame completes, or what else the frame is; None if it is not all there.
 
         Raises:
             FrameError: there will be none.
         """
-        while self._unread:
-            frame = self._read_frame()
-            if frame is None:
-                return None
-            first, payload = frame
-            opcode = first & _OPCODE
-            if opcode & _CONTROL:
-                if opcode == _PING:
-                    return Ping(payload)
-                if opcode == _CLOSE:
-                    return _goodbye(payload)
-            elif first & _FIN and self._fragments is None:
-                return _text(payload) if opcode == _TEXT else payload
-            else:
-                message = self._join(first, payload)
-                if message is not None:
-                    return message
-        return None
+        frame = self._read_frame() if self._unread else None
+        if frame is None:
+            return None
+        first, payload = frame
+        opcode = first & _OPCODE
+        if opcode & _CONTROL:
+            if opcode == _PING:
+                return Ping(payload)
+            return _goodbye(payload) if opcode == _CLOSE else _PIECE
+        if first & _FIN and self._fragments is None:
+            return _text(payload) if opcode == _TEXT else payload
+        return self._join(first, payload)
 
-    def _join(self, first: int, payload: bytes) -> str | bytes | None:
-        """Add a fragment; return the message that it completes."""
+    def _join(self, first: int, payload: bytes) -> str | bytes | Piece:
+        """Add a fragment; return the message if it completes one."""
         fragments = self._fragments
         if fragments is None:
             fragments = self._fragments = bytearray()
             self._is_text = first & _OPCODE == _TEXT
         fragments += payload
         if not first & _FIN:
-            return None
+            return _PIECE
         self._fragments = None
         return _text(fragments) if self._is_text else bytes(fragments)
 
