@@ -212,16 +212,78 @@ def test_a_door_that_has_seen_a_good_token_judges_the_next_like_one_that_has_not
     if spoil:
         given = given.replace("e", "f", 1)
 
-    def judged(seen: bool) -> object:
-        door = authenticator(Settings(jwt_secret=SECRET), Clock())
-        if seen:
-            door.identify(token())
-        try:
-            return door.identify(given)
-        except Unauthorized as refused:
-            return refused.code
+    assert judged(given, seen=True) == judged(given, seen=False)
 
-    assert judged(seen=True) == judged(seen=False)
+
+def judged(given: str, *, seen: bool) -> object:
+    """What a new door makes of a token; by the lean way if it has `seen` a good one with the same header."""
+    door = authenticator(Settings(jwt_secret=SECRET), Clock())
+    if seen:
+        door.identify(token())
+    try:
+        return door.identify(given)
+    except Unauthorized as refused:
+        return refused.code
+
+
+# As they stand in a payload: a parser may take what another refuses, or read it as something else.
+values = st.sampled_from(
+    [
+        *("7", "7.0", "7e0", "70e-1", "-0", "01", "+1", ".5", "5.", "true", "null", "tru", "[]", "{}", "[1,]", "[1"),
+        *("1750003600.5", "175000360e1", "253402300799.5", "1e400", "-1e400", "9007199254740991.0", "9007199254740992"),
+        *("NaN", "[NaN]", "-Infinity", "18446744073709551616", "-9223372036854775809", "1" + "0" * 309, "9" * 400),
+        *(
+            '"user"',
+            '"us\\u0065r"',
+            '"service"',
+            '""',
+            '"\\ud800"',
+            '"\\udc00\\ud800"',
+            '"\\ud83d\\ude00"',
+            '"\\u0000"',
+        ),
+        *('"\x01"', '{"\x02":1}', '"\n"', '"\x7f"', '"\\x"', '[" \\q"]', '"\\u00zz"', '"\\/"', "'a'", "{1:2}"),
+        *("[" * 600 + "]" * 600, '"' + "😀" * 255 + '"'),
+    ]
+)
+names = st.sampled_from(["userId", "tenantId", "role", "exp", "iat", "nbf", "name", "sub", "jti", "x", "user\\u0049d"])
+blanks = st.sampled_from(["", "", "", " ", "\n", "\x0b", "\ufeff", "\0"])
+
+
+@given(
+    st.lists(st.tuples(names, values), max_size=3),
+    st.booleans(),
+    blanks,
+    blanks,
+    blanks | st.just("{}"),
+    st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16", "utf-32", "latin-1"]),
+)
+@settings(deadline=None, max_examples=300)
+def test_so_it_does_whatever_a_payload_says_byte_for_byte(
+    said: list[tuple[str, str]], first: bool, before: str, between: str, behind: str, encoding: str
+) -> None:
+    usual = [(name, json.dumps(value)) for name, value in CLAIMS.items()]
+    pairs = [f'"{name}"{between}:{value}' for name, value in (said + usual if first else usual + said)]
+    given = raw_token(f"{before}{{{','.join(pairs)}}}{behind}".encode(encoding, "replace"))
+    assert judged(given, seen=True) == judged(given, seen=False)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 300), st.integers(0, 2), st.sampled_from([*"AZ09-_+/=. ", "==", "\n", "\0", "é", ""])),
+        max_size=2,
+    ),
+    st.sampled_from(["", "=", "==", ".", "\n", " ", "A", "-"]),
+)
+@settings(deadline=None, max_examples=300)
+def test_so_it_does_wherever_a_token_is_changed_before_or_after_it_is_signed(
+    changes: list[tuple[int, int, str]], more: str
+) -> None:
+    signed = token().rpartition(".")[0] + more
+    given = f"{signed}.{part(hmac.digest(SECRET.encode(), signed.encode(), hashlib.sha256))}"
+    for place, removed, put in changes:
+        given = given[:place] + put + given[place + removed :]
+    assert judged(given, seen=True) == judged(given, seen=False)
 
 
 def test_headers_that_name_a_key_are_not_looked_at(door: Authenticator) -> None:
