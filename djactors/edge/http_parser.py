@@ -28,7 +28,7 @@ _SINGULAR: Final = frozenset(
     }
 )
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
-_REQUEST_LINE: Final = re.compile(rb"[A-Z][A-Z-]{0,31} [!-~]+ HTTP/[0-9]\.[0-9]\r\n")
+_REQUEST_LINE: Final = re.compile(rb"[A-Z][A-Z-]{0,31} [!-~]+ (HTTP/[0-9]\.[0-9])\r\n")
 # 10^15 bytes is more than any limit and stays far from where an integer of digits gets slow.
 _LENGTH: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?", re.ASCII)
@@ -62,10 +62,12 @@ def parse_head(head: bytes, limits: Limits) -> Head:
 
     What it returns depends on nothing else, so that it may be remembered (see `HeadMemory`).
     """
-    line_end = head.find(b"\r\n")
-    version = _VERSIONS.get(head[max(0, line_end - 8) : line_end])
+    line = _REQUEST_LINE.match(head)
+    if line is None:
+        raise _bad_request("malformed request line")
+    version = _VERSIONS.get(line[1])
     if version is None:
-        raise _refuse_first_line(head[: line_end + 2])
+        raise RequestRefused(505, "version_not_supported", "only HTTP/1.1 and HTTP/1.0 are spoken here")
     collected = _Collector()
     parser = httptools.HttpRequestParser(collected)
     try:
@@ -108,7 +110,7 @@ def check_unfinished_head(head: bytes, limits: Limits) -> None:
         if len(head) > limits.max_target + 64:
             raise target_too_long(limits)
     elif not _REQUEST_LINE.fullmatch(head, 0, line_end + 1):
-        raise _refuse_first_line(head[: line_end + 1])
+        raise _bad_request("malformed request line")
     if len(head) > limits.max_head:
         raise head_too_large(limits)
 
@@ -134,12 +136,6 @@ def body_too_large(limit: int) -> RequestRefused:
 
 def _bad_request(message: str) -> RequestRefused:
     return RequestRefused(400, "bad_request", message)
-
-
-def _refuse_first_line(line: bytes) -> RequestRefused:
-    if _REQUEST_LINE.fullmatch(line):
-        return RequestRefused(505, "version_not_supported", "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    return _bad_request("malformed request line")
 
 
 def _join(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:

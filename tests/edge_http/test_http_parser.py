@@ -105,6 +105,7 @@ def test_keep_alive_follows_version_and_connection(lines, keep_alive):
         b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET / RTSP/1.0\r\nHost: h\r\n\r\n",
         b"SOURCE / ICE/1.0\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n",  # which is refused when it arrives in pieces, too
         b"GET /\r\n\r\n",
         b"\r\n\r\n",
         b"GET / HTTP/1.1\rHost: h\r\n\r\n",
