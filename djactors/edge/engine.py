@@ -312,7 +312,7 @@ class EngineServer:
         if reason is not None:
             return self._refuse(reason, BUSY, cors)
         session = self._open(Transport.POLLING, request)
-        return poll_response(session.open_packet().payload, cors)
+        return self._answer_poll(session, session.open_packet().payload, cors)
 
     def _push(self, session: Session, request: Request, cors: Headers) -> Response:
         content_type = request.header("content-type") or ""
@@ -343,7 +343,10 @@ class EngineServer:
             if request.disconnected:
                 session.transport_lost(Transport.POLLING)
                 return error_response(UNKNOWN_SID, cors)  # nobody reads it
-        payload = outbox.take() if outbox.packets else NOOP.payload
+        return self._answer_poll(session, outbox.take() if outbox.packets else NOOP.payload, cors)
+
+    @staticmethod
+    def _answer_poll(session: Session, payload: bytes, cors: Headers) -> Response:
         response = poll_response(payload, cors)
         response.on_lost = partial(session.transport_lost, Transport.POLLING)
         return response

@@ -64,6 +64,16 @@ async def test_a_crowd_is_let_in_a_few_at_a_time_and_the_cap_holds(autojump_cloc
     assert trio.current_time() - began == pytest.approx((149 // AT_ONCE) * AT_ONCE / PACE)
 
 
+async def test_newcomers_who_are_gone_before_their_turn_keep_no_session(autojump_clock, calm: Served):
+    peers = [calm.start() for _ in range(2 * AT_ONCE)]
+    await wait_all_tasks_blocked()
+    assert len(calm.application.engine.sessions) == AT_ONCE
+    for peer in peers:
+        peer.reset()
+    await trio.sleep(1)
+    assert len(calm.application.engine.sessions) == AT_ONCE
+
+
 async def test_more_newcomers_than_the_rate_are_told_to_come_again(autojump_clock, serve: Serve):
     served = await serve(replace(CALM, admit_rate=1.0, admit_burst=2))
     answers = [await served.get() for _ in range(3)]
