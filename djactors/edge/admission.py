@@ -21,9 +21,8 @@ AT_ONCE: Final = 16
 """Newcomers who are let in together: some four milliseconds of work."""
 
 PACE: Final = 1600.0
-"""Newcomers a second while many wait for their turn: less than half of a core, the rest is for those who are in."""
-
-_SLICE_SECONDS: Final = AT_ONCE / PACE
+"""Newcomers a second while many wait for their turn: less than half of a core, the rest is for those who are in. Who
+sets a higher rate has the pace follow it."""
 
 
 class Slice:
@@ -55,7 +54,7 @@ class Slice:
 class Admission:
     """Lets in `rate` sessions a second, `burst` at once after a quiet time, and `max_sessions` in all."""
 
-    __slots__ = ("_burst", "_max_sessions", "_rate", "_slice", "_tokens", "_updated", "open")
+    __slots__ = ("_burst", "_max_sessions", "_rate", "_slice", "_slice_seconds", "_tokens", "_updated", "open")
 
     def __init__(self, *, max_sessions: int, rate: float, burst: int) -> None:
         self._max_sessions = max_sessions
@@ -63,6 +62,7 @@ class Admission:
         self._burst = burst
         self._tokens = float(burst)
         self._updated = 0.0
+        self._slice_seconds = AT_ONCE / max(PACE, rate)
         # The last that anybody has joined.
         self._slice = Slice(-inf)
         self.open = True
@@ -85,9 +85,9 @@ class Admission:
 
         It is for the caller to have the heartbeat keep the time of the slice.
         """
-        if now >= self._slice.moment + _SLICE_SECONDS:
+        if now >= self._slice.moment + self._slice_seconds:
             self._slice = Slice(now)
         elif not self._slice.left:
-            self._slice = Slice(self._slice.moment + _SLICE_SECONDS)
+            self._slice = Slice(self._slice.moment + self._slice_seconds)
         self._slice.left -= 1
         return self._slice if self._slice.moment > now else None

@@ -48,6 +48,12 @@ class TestAdmission:
         )
         assert moments[-1] - moments[0] == pytest.approx(900 / PACE, abs=AT_ONCE / PACE)
 
+    def test_a_higher_rate_is_not_held_up_by_the_pace(self):
+        rate = 4 * PACE
+        admission = Admission(max_sessions=10_000, rate=rate, burst=1000)
+        moments = [moment(admission, 50.0) for _ in range(900)]
+        assert moments[-1] - moments[0] == pytest.approx(900 / rate, abs=AT_ONCE / rate)
+
 
 async def test_a_crowd_is_let_in_a_few_at_a_time_and_the_cap_holds(autojump_clock, serve: Serve):
     served = await serve(replace(CALM, max_sessions=100))
