@@ -200,7 +200,14 @@ class Server:
         )
         router_spec = ChildSpec(
             "router",
-            lambda: Router(store, users, self.telemetry, self.settings.commit_batch, alarm.bring_forward),
+            lambda: Router(
+                store,
+                users,
+                self.telemetry,
+                self.settings.commit_batch,
+                self.settings.commit_delay,
+                alarm.bring_forward,
+            ),
             mailbox_capacity=self.settings.router_mailbox,
         )
         # The engine and the listener stay the same objects when they are restarted; they reach the router through root.

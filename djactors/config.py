@@ -92,6 +92,9 @@ class Settings:
 
     router_mailbox: int = _setting(4096, "commands that may wait for a commit; beyond it 503", low=1, high=1_000_000)
     commit_batch: int = _setting(256, "commands in one commit: bounds the wait of those behind it", low=1, high=10_000)
+    commit_delay: float = _setting(
+        0.002, "seconds that a commit may wait for more commands while they come together; 0: never", low=0, high=1
+    )
     user_mailbox: int = _setting(
         256, "batches that may wait for a user actor; beyond it the actor reloads", low=1, high=1_000_000
     )

@@ -3,6 +3,9 @@
 Rules:
   * It takes all that is in its mailbox, a batch, and has it recorded in one transaction. While that commits, the next
     batch gathers: load makes batches larger, not queues longer.
+  * A commit costs about as much as eight commands, whatever is in it, so while commands come together it waits a
+    moment for those who were just answered to come back (`Actor.linger`). Otherwise they would fall into two halves
+    that take turns, each with a commit of its own: a fifth more CPU at 64 producers, half as much again at 8.
   * Nobody is told or answered before the commit is durable.
   * A batch that the store could not commit fails as a whole, with the store's reason; nothing of it happened. A command
     that was refused or was itself at fault fails alone.
@@ -47,6 +50,7 @@ class Router(Actor[Command]):
         users: who is connected.
         telemetry: counts and logs.
         batch_limit: commands in one commit.
+        linger: seconds that a commit may wait for more commands.
         on_alert: is told the moment of an SLA alert or a summary that a commit made the earliest; must not wait.
     """
 
@@ -56,6 +60,7 @@ class Router(Actor[Command]):
         users: Users,
         telemetry: Telemetry,
         batch_limit: int,
+        linger: float,
         on_alert: Callable[[str], None] = _ignore,
     ) -> None:
         self._store = store
@@ -63,6 +68,7 @@ class Router(Actor[Command]):
         self._users = users
         self._telemetry = telemetry
         self.batch_limit = batch_limit
+        self.linger = linger
 
     async def on_batch(self, batch: Sequence[Envelope[Command]]) -> None:
         """One batch, one commit."""

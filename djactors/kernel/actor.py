@@ -33,6 +33,9 @@ class Actor(Generic[M]):
         ref: the actor's own address, set before `on_start`. Asking it from a hook waits for itself: tell instead.
         batch_limit: how many messages `on_batch` gets at most. Counts only where `on_batch` is overridden; otherwise
             messages are taken one by one, so that a crash costs one.
+        linger: seconds that a batch may wait to become larger, once it has a message. It waits only while messages come
+            together: until there are as many as the batch before took and left, which is everybody who is waiting for
+            answers in turns. A batch after a single message never waits.
         idle_after: seconds without a message after which `on_idle` is asked; `None` for never. After messages that were
             taken at rest it may take twice as long.
     """
@@ -41,6 +44,7 @@ class Actor(Generic[M]):
 
     ref: ActorRef[M]
     batch_limit: int = 1
+    linger: float = 0.0
     idle_after: float | None = None
 
     async def on_start(self) -> None:

@@ -69,6 +69,8 @@ class Feed:
         takes_batches = type(actor).on_batch is not Actor.on_batch
         limit = actor.batch_limit if takes_batches else 1
         this_turn = 0
+        # Messages that the batch before took and left.
+        about = 0
         while True:
             if not mailbox:
                 end = await self._rest()
@@ -78,11 +80,15 @@ class Feed:
             elif this_turn >= MESSAGES_PER_TURN:
                 await trio.lowlevel.checkpoint()
                 this_turn = 0
+            if about > 1 and actor.linger:
+                with trio.move_on_after(actor.linger):
+                    await mailbox.wait_for_more(min(about, limit))
             self._in_hand = batch = mailbox.receive_batch_nowait(limit)
             this_turn += len(batch)
             if takes_batches:
                 await actor.on_batch(batch)
                 self._fail_unanswered(batch)
+                about = len(batch) + len(mailbox)
             else:
                 envelope = batch[0]
                 envelope.answer(await actor.on_message(envelope.message))

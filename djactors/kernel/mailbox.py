@@ -34,7 +34,17 @@ class Mailbox(Generic[T]):
         capacity: how many items fit; at least 1.
     """
 
-    __slots__ = ("_capacity", "_closed", "_high_water", "_items", "_reader", "_received", "_refused", "_senders")
+    __slots__ = (
+        "_capacity",
+        "_closed",
+        "_high_water",
+        "_items",
+        "_reader",
+        "_received",
+        "_refused",
+        "_senders",
+        "_wanted",
+    )
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
@@ -44,6 +54,8 @@ class Mailbox(Generic[T]):
         self._items: list[T] = []
         self._closed = False
         self._reader: Task | None = None
+        # How many items the reader waits for.
+        self._wanted = 1
         # Tasks waiting for room, longest first, each with its item; made when the first one has to wait.
         self._senders: OrderedDict[Task, T] | None = None
         self._received = 0
@@ -72,7 +84,7 @@ class Mailbox(Generic[T]):
     @property
     def awaited(self) -> bool:
         """Whether it is empty and the reader waits."""
-        return self._reader is not None
+        return self._reader is not None and not self._items
 
     # Senders
 
@@ -90,7 +102,7 @@ class Mailbox(Generic[T]):
         items.append(item)
         self._received += 1
         self._high_water = max(self._high_water, len(items))
-        if self._reader is not None:
+        if self._reader is not None and len(items) >= self._wanted:
             self._wake_reader()
         return True
 
@@ -184,12 +196,26 @@ class Mailbox(Generic[T]):
             return
         if self._closed:
             raise MailboxClosed
-        if self._reader is not None:
-            raise trio.BusyResourceError("another task is reading this mailbox")
-        self._reader = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._leave)
+        await self._wait()
         if not self._items and self._closed:
             raise MailboxClosed
+
+    async def wait_for_more(self, count: int) -> None:
+        """Wait until there are `count` items, or as many as fit, or there is a nudge or a close.
+
+        Returns at once, without a checkpoint, if there are.
+
+        Raises:
+            trio.BusyResourceError: another task is reading.
+        """
+        count = min(count, self._capacity)
+        if self._closed or len(self._items) >= count:
+            return
+        self._wanted = count
+        try:
+            await self._wait()
+        finally:
+            self._wanted = 1
 
     # Whoever owns the mailbox
 
@@ -221,6 +247,12 @@ class Mailbox(Generic[T]):
     def drain(self) -> list[T]:
         """Take out everything at once. Senders who wait move in, unless the mailbox was closed first."""
         return self.receive_batch_nowait(self._capacity)
+
+    async def _wait(self) -> None:
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task is reading this mailbox")
+        self._reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._leave)
 
     def _leave(self, _: RaiseCancelT) -> Abort:
         self._reader = None

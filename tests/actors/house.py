@@ -228,8 +228,8 @@ class House:
 
 @asynccontextmanager
 async def running(path: Path, **options: Any) -> AsyncIterator[House]:
-    """A server with these settings, stopped at the end of the block."""
-    settings = Settings(**options)
+    """A server with these settings, stopped at the end of the block. What is one commit is for the test to say."""
+    settings = Settings(**{"commit_delay": 0.0, **options})
     telemetry = Telemetry(make_logger("json", "critical"))
     async with await Database.open(path, threads=InlineRunner) as database:
         now = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
@@ -239,7 +239,7 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
         users = Users(store, EPOCH, pids, settings, telemetry, lambda: root.ref("router"))
         router = ChildSpec(
             "router",
-            lambda: Router(store, users, telemetry, settings.commit_batch),
+            lambda: Router(store, users, telemetry, settings.commit_batch, settings.commit_delay),
             mailbox_capacity=settings.router_mailbox,
         )
         root = Supervisor("root", [ChildSpec("users", users.supervisor), router])

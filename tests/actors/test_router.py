@@ -46,6 +46,23 @@ async def test_a_batch_is_no_larger_than_the_setting(path: Path, autojump_clock)
         assert house.store.batches == [3, 3, 2]
 
 
+async def test_while_commands_come_together_a_commit_waits_a_moment_for_more(path: Path, autojump_clock):
+    async with running(path, commit_delay=0.5) as house:
+        await house.do(note(11), note(12))
+        outcomes = house.send(note(11))
+        await trio.sleep(0.25)
+        assert outcomes == []
+        await house.do(note(12))
+        assert house.store.batches == [2, 2]
+        outcomes = house.send(note(11))
+        await trio.sleep(0.499)
+        assert outcomes == []
+        await trio.sleep(0.002)
+        assert len(outcomes) == 1
+        await house.do(note(11))
+        assert house.store.batches == [2, 2, 1, 1]
+
+
 async def test_nobody_is_told_or_answered_before_the_commit(path: Path, autojump_clock):
     async with running(path) as house:
         socket = await house.connected(11)

@@ -97,9 +97,10 @@ async def running(
 ) -> AsyncIterator[House]:
     """The house, stopped in good order at the end of the block.
 
-    With `keeping` it has retention. `has_looked`: the clock has had its first look when the block begins.
+    With `keeping` it has retention. `has_looked`: the clock has had its first look when the block begins. Time passes
+    only where a test says so: no commit waits for company.
     """
-    settings = Settings()
+    settings = Settings(commit_delay=0)
     telemetry = Telemetry(make_logger("json", "critical"))
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Store(database, now, limits)
@@ -109,7 +110,9 @@ async def running(
             ChildSpec("users", users.supervisor),
             ChildSpec(
                 "router",
-                lambda: Router(ledger, users, telemetry, settings.commit_batch, alarm.bring_forward),
+                lambda: Router(
+                    ledger, users, telemetry, settings.commit_batch, settings.commit_delay, alarm.bring_forward
+                ),
                 mailbox_capacity=settings.router_mailbox,
             ),
             ChildSpec(

@@ -227,8 +227,11 @@ class Broken:
 
 @asynccontextmanager
 async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
-    """Open them on a new database in `folder`; settings as keywords. Nobody is too fast or told too much here."""
-    generous = {"emit_burst": 100_000, "daily_limit": 100_000}
+    """Open them on a new database in `folder`; settings as keywords.
+
+    Nobody is too fast or told too much here, and no commit waits for company.
+    """
+    generous = {"emit_burst": 100_000, "daily_limit": 100_000, "commit_delay": 0}
     configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
     clock = Clock()
     path = folder / "inbox.db"
@@ -248,7 +251,7 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
                 ChildSpec("users", users.supervisor),
                 ChildSpec(
                     "router",
-                    lambda: Router(store, users, behind, configured.commit_batch),
+                    lambda: Router(store, users, behind, configured.commit_batch, configured.commit_delay),
                     mailbox_capacity=configured.router_mailbox,
                 ),
             ],

@@ -56,6 +56,53 @@ async def test_a_batch_does_not_wait_for_more_than_one_item(autojump_clock):
     assert mailbox.receive_batch_nowait(5) == []
 
 
+async def test_a_reader_who_wants_more_waits_for_so_many_or_for_all_that_fit(autojump_clock, nursery):
+    mailbox = Mailbox[int](4)
+    woken = []
+
+    async def read(count):
+        await mailbox.wait_for_more(count)
+        woken.append(mailbox.drain())
+
+    for wanted, items in ((3, [0, 1, 2]), (99, [0, 1, 2, 3])):
+        mailbox.put_nowait(0)
+        nursery.start_soon(read, wanted)
+        for item in items[1:]:
+            await trio.testing.wait_all_tasks_blocked()
+            assert woken == []
+            mailbox.put_nowait(item)
+        await trio.testing.wait_all_tasks_blocked()
+        assert woken == [items]
+        woken.clear()
+
+
+@pytest.mark.parametrize("wake", [Mailbox.close, Mailbox.nudge])
+async def test_a_reader_who_wants_more_makes_do_when_woken(wake, autojump_clock, nursery):
+    mailbox = Mailbox[int](4)
+    mailbox.put_nowait(0)
+    nursery.start_soon(mailbox.wait_for_more, 3)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(trio.BusyResourceError):
+        await mailbox.wait_for_more(2)
+    wake(mailbox)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+    assert mailbox.drain() == [0]
+
+
+async def test_a_reader_who_gave_up_on_more_is_woken_by_one(autojump_clock, nursery):
+    mailbox = Mailbox[int](4)
+    mailbox.put_nowait(0)
+    with trio.move_on_after(1):
+        await mailbox.wait_for_more(3)
+    assert mailbox.drain() == [0]
+    nursery.start_soon(mailbox.receive)
+    await trio.testing.wait_all_tasks_blocked()
+    mailbox.put_nowait(1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+
+
 async def test_a_full_mailbox_refuses_and_counts_the_refusal(autojump_clock):
     mailbox = Mailbox[int](1)
     mailbox.put_nowait(1)
