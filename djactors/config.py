@@ -91,7 +91,9 @@ class Settings:
     max_sockets_per_user: int = _setting(50, "sockets of one user: tabs and devices", low=1, high=10_000)
 
     router_mailbox: int = _setting(4096, "commands that may wait for a commit; beyond it 503", low=1, high=1_000_000)
-    commit_batch: int = _setting(256, "commands in one commit: bounds the wait of those behind it", low=1, high=10_000)
+    commit_batch: int = _setting(
+        1024, "commands in one commit: a whole batch post, and a bound on its time", low=1, high=10_000
+    )
     commit_delay: float = _setting(
         0.002, "seconds that a commit may wait for more commands while they come together; 0: never", low=0, high=1
     )
@@ -99,8 +101,8 @@ class Settings:
         256, "batches that may wait for a user actor; beyond it the actor reloads", low=1, high=1_000_000
     )
     outbox_packets: int = _setting(
-        1200,
-        "packets waiting for one socket; beyond it the socket is closed; two slices of a replay must fit",
+        4096,
+        "packets waiting for a client that polls; beyond it the session is closed; two slices of a replay must fit",
         low=200,
         high=1_000_000,
     )

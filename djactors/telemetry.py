@@ -81,7 +81,7 @@ class Metrics:
         self.commit_items = Histogram(
             "djactors_commit_commands",
             "Commands in one commit",
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
             registry=self.registry,
         )
         self.mailbox = Gauge(

@@ -81,7 +81,7 @@ class Router(Actor[Command]):
                 self._count(_kind_of(envelope.message), "unavailable")
                 envelope.fail(error)
             return
-        self._users.deliver(recorded, trio.current_time())
+        await self._users.deliver(recorded, trio.current_time())
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)

@@ -81,8 +81,8 @@ class EngineSettings:
     max_payload: int = engineio.MAX_PAYLOAD_BYTES
     # From the handshake to the first CONNECT; a stock client sends it at once.
     connect_timeout: float = 45.0
-    # One replay of a thousand changes and what may happen meanwhile; see the settings of the same names.
-    outbox_packets: int = 1200
+    # Twice what a commit of a thousand commands brings one user; see the settings of the same names.
+    outbox_packets: int = 4096
     outbox_bytes: int = 4 * 1024 * 1024
     # Above what the listener's cap on connections lets through; polling sessions have no connection between polls.
     max_sessions: int = 20_000

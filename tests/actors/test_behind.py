@@ -185,7 +185,7 @@ async def test_a_full_mailbox_holds_no_slice_back(path: Path, autojump_clock):
         socket = await behind(house)
         while socket.waits:
             # All in one step: the word that there is room finds the mailbox full.
-            _deliver(house, [await house.store.store.record([note(11)])])
+            await _deliver(house, [await house.store.store.record([note(11)])])
             socket.drain()
             await wait_all_tasks_blocked()
         assert socket.logged == [change.seq for change in await house.log(11, 0)]
@@ -197,7 +197,7 @@ async def test_one_that_is_due_a_slice_when_its_actor_catches_up_gets_one_and_no
         socket = await behind(house, 5 * REPLAY_SLICE)
         recorded = [await house.store.store.record([note(11)]) for _ in range(3)]
         socket.drain()
-        _deliver(house, recorded)
+        await _deliver(house, recorded)
         await wait_all_tasks_blocked()
         assert slices(socket) == [REPLAY_SLICE, REPLAY_SLICE]
         await drain_all(socket)
@@ -209,7 +209,7 @@ async def test_one_that_is_due_a_slice_when_its_actor_catches_up_gets_one_and_no
 async def test_an_actor_that_missed_something_catches_its_sockets_up_each_from_where_it_is(path: Path, autojump_clock):
     async with running(path, daily_limit=10_000, user_mailbox=1) as house:
         socket, tab = await behind(house), await house.connected(11)
-        _deliver(house, [await house.store.store.record([note(11), job()]) for _ in range(4)])
+        await _deliver(house, [await house.store.store.record([note(11), job()]) for _ in range(4)])
         await wait_all_tasks_blocked()
         assert tab.logged == list(range(BACKLOG + 1, BACKLOG + 9))
         assert slices(socket) == [REPLAY_SLICE]

@@ -282,7 +282,7 @@ async def test_a_log_that_cannot_be_read_closes_the_sockets_to_come_again(path: 
         recorded = [await house.store.store.record([note(11)]) for _ in range(3)]
         house.rouse()
         for each in recorded:
-            house.users.deliver(each, trio.current_time())
+            await house.users.deliver(each, trio.current_time())
         await wait_all_tasks_blocked()
         assert socket.closed == "actor_crashed"
         back = house.connect(11)

@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from djactors.actors.users import TOLD_PER_TURN
 from djactors.domain.commands import MarkAllRead, MarkRead, Recorded
 from tests.actors.house import COUNT, NEW, House, Packet, job, note, running
 
@@ -88,7 +89,7 @@ async def test_a_mailbox_that_overflows_is_made_good_from_the_log(path: Path, au
         gate = house.store.before_snapshot = Gate()
         for _ in range(10):
             # The actor cannot run between deliveries that are made in one step.
-            _deliver(house, [await house.store.store.record([note(11)]) for _ in range(4)])
+            await _deliver(house, [await house.store.store.record([note(11)]) for _ in range(4)])
         await wait_all_tasks_blocked()
         assert gate.waiting == 1
         gate.open()
@@ -98,11 +99,11 @@ async def test_a_mailbox_that_overflows_is_made_good_from_the_log(path: Path, au
         assert socket.counts[-1] == late.counts[-1] == 40
 
 
-def _deliver(house: House, recorded: list[Recorded]) -> None:
+async def _deliver(house: House, recorded: list[Recorded]) -> None:
     """Tell actors that are at work of commits that nobody has told them of, all in one step."""
     house.rouse()
     for each in recorded:
-        house.users.deliver(each, trio.current_time())
+        await house.users.deliver(each, trio.current_time())
 
 
 async def test_an_overflow_is_counted_once_and_the_log_is_read_in_slices(path: Path, autojump_clock):
@@ -110,7 +111,7 @@ async def test_an_overflow_is_counted_once_and_the_log_is_read_in_slices(path: P
         socket = await house.connected(11)
         recorded = [await house.store.store.record([note(11), job()] * 60) for _ in range(10)]
         recorded += [await house.store.store.record([MarkRead(1, 11, 1)])]
-        _deliver(house, recorded)
+        await _deliver(house, recorded)
         await wait_all_tasks_blocked()
         assert house.metric("djactors_refusals_total", reason="user_mailbox_full") == 1
         assert socket.new == list(range(1, 601))
@@ -122,7 +123,7 @@ async def test_an_overflow_is_counted_once_and_the_log_is_read_in_slices(path: P
 async def test_an_actor_that_has_caught_up_asks_the_store_nothing_more(path: Path, autojump_clock):
     async with running(path, user_mailbox=1) as house:
         socket = await house.connected(11)
-        _deliver(house, [await house.store.store.record([note(11)]) for _ in range(3)])
+        await _deliver(house, [await house.store.store.record([note(11)]) for _ in range(3)])
         await wait_all_tasks_blocked()
         house.store.before_snapshot = house.store.before_changes = Gate()
         await house.do(note(11))
@@ -133,7 +134,7 @@ async def test_commits_while_an_actor_catches_up_are_told_once(path: Path, autoj
     async with running(path, user_mailbox=1) as house:
         socket = await house.connected(11)
         gate = house.store.before_changes = Gate()
-        _deliver(house, [await house.store.store.record([note(11)]) for _ in range(3)])
+        await _deliver(house, [await house.store.store.record([note(11)]) for _ in range(3)])
         await wait_all_tasks_blocked()
         assert gate.waiting == 1
         await house.do(note(11), MarkAllRead(1, 11))
@@ -152,7 +153,7 @@ async def test_a_socket_that_connects_while_its_actor_catches_up_is_not_told_of_
 ):
     async with running(path, user_mailbox=1) as house:
         first = await house.connected(11)
-        _deliver(house, [await house.store.store.record([note(11)]) for _ in range(3)])
+        await _deliver(house, [await house.store.store.record([note(11)]) for _ in range(3)])
         gate = house.store.before_changes = Gate()
         await wait_all_tasks_blocked()
         late = house.connect(11)
@@ -166,7 +167,7 @@ async def test_the_other_sockets_hear_of_what_came_before_a_newcomer_in_the_same
     async with running(path) as house:
         first = await house.connected(11)
         for each in [await house.store.store.record([note(11)]) for _ in range(2)]:
-            _deliver(house, [each])
+            await _deliver(house, [each])
             late = house.connect(11)
         await wait_all_tasks_blocked()
         assert first.new == [1, 2]
@@ -218,3 +219,32 @@ async def test_under_any_order_of_events_every_client_has_what_the_inbox_has(
             told = [packet for packet in socket.packets if packet.name != COUNT]
             assert [packet.offset for packet in told] == [f"epoch.{change.seq}" for change in log]
             assert len(socket.new) == sum(change.name == NEW for change in log)
+
+
+async def test_who_comes_or_goes_while_many_are_being_told_hears_it_once(path: Path, autojump_clock):
+    users = range(100, 101 + TOLD_PER_TURN)
+    async with running(path) as house:
+        sockets = [house.connect(user) for user in users]
+        await wait_all_tasks_blocked()
+        house.send(*[note(user) for user in users], job())
+        with trio.fail_after(5):
+            while not sockets[0].new:
+                await trio.lowlevel.checkpoint()
+        # In the middle of it others have a turn.
+        assert not sockets[-1].new
+        second = house.connect(users[-1])
+        newcomer = house.connect(11)
+        sockets[-2].leave()
+        await wait_all_tasks_blocked()
+        everyone = [*sockets[:-2], sockets[-1]]
+        assert [len(socket.new) for socket in everyone] == [1] * len(everyone)
+        assert all(socket.counts == [0, 1] for socket in everyone)
+        last = house.users.presences()[0].seq
+        for socket in (*everyone, newcomer):
+            assert socket.packets[-1].seq == last
+        assert newcomer.counts == [0]
+        assert second.counts in ([1], [0, 1])
+        assert second.counts[-1] == 1
+        await house.do(note(11), note(users[-1]))
+        assert newcomer.counts == [0, 1]
+        assert sockets[-1].counts[-1] == second.counts[-1] == 2

@@ -279,7 +279,7 @@ class TestBySince:
             other = await house.connected(11)
             recorded = [await house.store.store.record([note(11)]) for _ in range(3)]
             socket = await returned(house, since=at(2))
-            _deliver(house, recorded)
+            await _deliver(house, recorded)
             await house.do(note(11))
             assert (other.logged, socket.logged) == ([1, 2, 3, 4], [3, 4])
             assert other.counts[-1] == socket.counts[-1] == 4

@@ -14,8 +14,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.actors.user import REPLAY_SLICE
 from djactors.config import Settings
-from djactors.domain.commands import Publish
-from djactors.domain.events import NotificationRequested
+from djactors.domain.commands import Publish, Published
+from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.edge.engine import EngineServer, EngineSettings, Session
 from djactors.edge.gateway import Gateway
 from djactors.edge.http_messages import HeadMemory, Request, Response
@@ -171,3 +171,22 @@ async def test_with_the_smallest_outbox_that_can_be_set(autojump_clock, tmp_path
         while not packets or "unread-count" not in packets[-1]:
             packets += (await server.get(sid)).packets
         check(events(packets))
+
+
+async def test_a_client_that_polls_takes_all_that_the_largest_commit_brings_it(autojump_clock, tmp_path: Path):
+    """Between its polls nothing is taken from it: whatever waits meanwhile must fit, or it would be closed for it."""
+    settings = Settings()
+    async with served(tmp_path, outbox_packets=settings.outbox_packets) as (house, server, application):
+        sid = await server.open_session()
+        await server.post(sid, "40" + json.dumps({"token": house.token(1, 2)}))
+        packets = (await server.get(sid)).packets
+        assigned = JobCreated(tenant_id=1, title="Banner", requester_id=1, assignee_id=2)
+        commands = [Publish(assigned)] * settings.commit_batch
+        recorded = await house.store.record(commands)
+        assert all(isinstance(outcome, Published) for outcome in recorded.outcomes)
+        await house.users.deliver(recorded, trio.current_time())
+        while "unread-count" not in packets[-1] or len(packets) < settings.commit_batch:
+            packets += (await server.get(sid)).packets
+        told = [name for name, _ in events(packets)]
+        assert told.count("notification:new") == settings.commit_batch
+        assert not application.sessions[0].closed
