@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.actors.users import TOLD_PER_TURN
+from djactors.actors import users as users_module
 from djactors.domain.commands import MarkAllRead, MarkRead, Recorded
 from tests.actors.house import COUNT, NEW, House, Packet, job, note, running
 
@@ -221,8 +221,11 @@ async def test_under_any_order_of_events_every_client_has_what_the_inbox_has(
             assert len(socket.new) == sum(change.name == NEW for change in log)
 
 
-async def test_who_comes_or_goes_while_many_are_being_told_hears_it_once(path: Path, autojump_clock):
-    users = range(100, 101 + TOLD_PER_TURN)
+async def test_who_comes_or_goes_while_many_are_being_told_hears_it_once(
+    path: Path, autojump_clock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(users_module, "TOLD_PER_TURN", 8)
+    users = range(100, 200)
     async with running(path) as house:
         sockets = [house.connect(user) for user in users]
         await wait_all_tasks_blocked()
