@@ -146,7 +146,7 @@ class Comparison:
 @click.option("--sockets", type=click.IntRange(1), default=500, help="Connected users of a round.")
 @click.option("--crowd", type=click.IntRange(1), default=2000, help="Users connected once, for their memory.")
 @click.option("--rate", type=click.FloatRange(1.0), default=300.0, help="Events a second of the paced phase.")
-@click.option("--assignments", type=click.IntRange(1), default=40, help="Told to everybody, one at a time.")
+@click.option("--assignments", type=click.IntRange(1), default=100, help="Told to everybody, one at a time.")
 @click.option("--bursts", type=click.IntRange(1), default=1, help=f"Batches of {BURST} assignments in a round.")
 @out_option
 def compare(

@@ -7,6 +7,7 @@ How a batch is written (group commit):
       the disk fails  -> ROLLBACK, all calls fail
     is the file still the one at the path?                    an unlinked file goes on "committing"
     answer
+    has the log grown large? move it into the database        behind the answer: nobody waits for that
 
 SQLite rolls a transaction back by itself after some errors (disk full, I/O), and statements that follow would then
 commit one by one; so `in_transaction` is looked at after each call.
@@ -25,11 +26,13 @@ __all__ = ["Reader", "Writer"]
 
 # The write-ahead log is cut back to this once it was larger; below it the file is reused without touching its metadata.
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
-# Pages after which a commit moves the log into the database: 16 MiB. The idle checkpoint usually comes first; this
-# bounds the log under a load that never pauses. A page that many commits changed is moved once: with many users
-# SQLite's default of 1000 costs a tenth more CPU an event. Beyond 4000 little is gained, and a start after a crash
-# reads all of it.
-WAL_AUTOCHECKPOINT = 4000
+# Pages after which the writer moves the log into the database: 16 MiB, some 6 ms. It does so behind a commit, once that
+# is answered: the next batch gathers meanwhile, and nobody waits for it. A page that many commits changed is moved
+# once: with many users SQLite's default of 1000 costs a tenth more CPU an event. Beyond 4000 little is gained, and a
+# start after a crash reads all of it.
+CHECKPOINT_PAGES = 4000
+# Pages after which SQLite does it in the middle of a commit: the bound, should the estimate be wrong (see `Backlog`).
+WAL_AUTOCHECKPOINT = 3 * CHECKPOINT_PAGES
 # KiB of page cache: the upper levels of every index of a large inbox stay in it. Readers have the system's cache
 # beneath.
 WRITER_CACHE = 32 * 1024
@@ -110,6 +113,31 @@ def _ignore() -> None:
     """Nobody remembers what was written."""
 
 
+class Backlog:
+    """Guesses when the log has grown to `CHECKPOINT_PAGES`; SQLite tells its size only when it moves it.
+
+    A row that is written alone takes about two pages, one of a thousand a quarter of a page. So the guess is what the
+    rows before took, and it is never more than four pages or less than a quarter of one.
+    """
+
+    __slots__ = ("_moved_at", "_rows")
+
+    def __init__(self) -> None:
+        self._moved_at = 0
+        self._rows = CHECKPOINT_PAGES // 2
+
+    def is_due(self, written: int) -> bool:
+        """Whether it is time; `written` counts the rows written since the connection was made."""
+        return written - self._moved_at >= self._rows
+
+    def moved(self, written: int, pages: int) -> None:
+        """The log was moved, or that failed; it had so many pages, or nobody knows: -1."""
+        rows = written - self._moved_at
+        self._moved_at = written
+        if rows > 0 and pages > 0:
+            self._rows = min(max(rows * CHECKPOINT_PAGES // pages, CHECKPOINT_PAGES // 4), CHECKPOINT_PAGES * 4)
+
+
 class Writer(_Connection):
     """The one connection that writes and checkpoints."""
 
@@ -118,6 +146,7 @@ class Writer(_Connection):
         self._timer = timer
         self._identity: tuple[tuple[int, int], ...]
         self._latched: StoreBroken | None = None
+        self._backlog = Backlog()
         # Told, on the writer's thread, of everything that is undone.
         self.on_rollback: Callable[[], None] = _ignore
 
@@ -158,14 +187,24 @@ class Writer(_Connection):
             return Report(len(calls) - failed, failed, self._timer() - began)
         return self._fail(calls, failure, began)
 
-    def idle(self) -> Report | None:
-        """Move the log into the database while nobody waits, so that fewer commits have to."""
-        if self._latched is not None:
+    def after(self) -> Report | None:
+        """Move the log into the database once it is large."""
+        if self._latched is not None or not self._backlog.is_due(self._connection.total_changes):
             return None
+        return self._move_log()
+
+    def idle(self) -> Report | None:
+        """Move the log into the database while nobody waits, so that fewer batches have to."""
+        return None if self._latched is not None else self._move_log()
+
+    def _move_log(self) -> Report | None:
+        pages = -1
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             return self._fail((), self._failure(error), self._timer())
+        finally:
+            self._backlog.moved(self._connection.total_changes, pages)
         return None
 
     def close(self) -> Report | None:
@@ -300,6 +339,10 @@ class Reader(_Connection):
         except sqlite3.Error as error:
             failure = self._failure(error)
         return Report(len(calls) - failed, failed, error=failure)
+
+    def after(self) -> Report | None:
+        """Nothing is left to do."""
+        return None
 
     def idle(self) -> Report | None:
         """Nothing to tidy."""

@@ -75,6 +75,9 @@ class Servant(Protocol):
     def run(self, calls: Sequence[Call[Any]]) -> Report:
         """Run each call and set its `value` or `error`; never raises an `Exception`."""
 
+    def after(self) -> Report | None:
+        """Do what no caller has to wait for: the batch was answered. Never raises."""
+
     def idle(self) -> Report | None:
         """Tidy up; nothing is queued. Never raises."""
 
@@ -244,6 +247,7 @@ class DedicatedThreads:
             if batch:
                 worked = True
                 self._hop(self._answer, batch, self._run(servant, batch))
+                self._report(servant.after())
         self._report(servant.close())
 
     @staticmethod
@@ -362,3 +366,6 @@ class InlineRunner:
         for call in batch:
             call.done = True
         self._on_report(self._servant.run(batch))
+        report = self._servant.after()
+        if report is not None:
+            self._on_report(report)

@@ -13,11 +13,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from djactors.store.connections import Writer
+from djactors.store.connections import CHECKPOINT_PAGES, WAL_AUTOCHECKPOINT, Backlog, Writer
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken, StoreUnavailable
 from djactors.store.threads import Call, DedicatedThreads
 from tests.store.batches import IMPATIENT, held, on_disk, put, putting, stored
+
+PAGE = 4096
 
 
 async def test_a_cancelled_write_that_still_waits_is_dropped(path: Path):
@@ -186,3 +188,50 @@ def test_an_idle_writer_moves_the_log_into_the_database(path: Path):
         assert path.stat().st_mtime_ns > before
     finally:
         assert writer.close() is None
+
+
+def test_a_large_log_is_moved_behind_a_batch_and_not_in_the_middle_of_one(path: Path):
+    def many(connection: Connection) -> None:
+        first = connection.total_changes
+        connection.executemany("INSERT INTO counters VALUES (?, 1)", [(f"{first}.{n}" * 40,) for n in range(1000)])
+
+    writer = Writer(path, IMPATIENT, time.perf_counter)
+    writer.open()
+    log = path.with_name(path.name + "-wal")
+    moved = 0
+    try:
+        for _ in range(60):
+            before = path.stat().st_mtime_ns
+            assert writer.run([Call(many)]).items == 1
+            assert path.stat().st_mtime_ns == before
+            assert writer.after() is None
+            moved += path.stat().st_mtime_ns > before
+        # It is written from its beginning again, and was not moved for every little that was in it.
+        assert moved > 1
+        assert CHECKPOINT_PAGES * PAGE / 2 < log.stat().st_size < WAL_AUTOCHECKPOINT * PAGE
+    finally:
+        assert writer.close() is None
+
+
+def test_the_size_of_the_log_is_guessed_from_what_the_rows_before_took():
+    backlog = Backlog()
+    # Four rows to a page.
+    backlog.moved(2000, 500)
+    learnt = 4 * CHECKPOINT_PAGES
+    assert not backlog.is_due(2000 + learnt - 1)
+    assert backlog.is_due(2000 + learnt)
+    # Two pages to a row.
+    backlog.moved(20_000, 36_000)
+    learnt = CHECKPOINT_PAGES // 2
+    assert not backlog.is_due(20_000 + learnt - 1)
+    assert backlog.is_due(20_000 + learnt)
+    # It failed: the same again.
+    backlog.moved(30_000, -1)
+    assert not backlog.is_due(30_000 + learnt - 1)
+    assert backlog.is_due(30_000 + learnt)
+    # A reader had kept the log from being reused.
+    backlog.moved(40_000, 10_000_000)
+    assert not backlog.is_due(40_000 + CHECKPOINT_PAGES // 4 - 1)
+    # Nothing was written since: nothing is learnt.
+    backlog.moved(40_000, 0)
+    assert backlog.is_due(40_000 + CHECKPOINT_PAGES // 4)
