@@ -177,7 +177,9 @@ class Users:
                     told = 0
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
-            self._told[tenant_id] = changes[-1].seq
+            # The last of them may have gone meanwhile.
+            if tenant_id in self._tenants:
+                self._told[tenant_id] = changes[-1].seq
 
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""

@@ -127,15 +127,19 @@ class Backlog:
         self._rows = CHECKPOINT_PAGES // 2
 
     def is_due(self, written: int) -> bool:
-        """Whether it is time; `written` counts the rows written since the connection was made."""
-        return written - self._moved_at >= self._rows
+        """Whether it is time; `written` counts the rows written since the connection was made, in 32 bits."""
+        return self._rows_since(written) >= self._rows
 
     def moved(self, written: int, pages: int) -> None:
         """The log was moved, or that failed; it had so many pages, or nobody knows: -1."""
-        rows = written - self._moved_at
+        rows = self._rows_since(written)
         self._moved_at = written
-        if rows > 0 and pages > 0:
+        if rows and pages > 0:
             self._rows = min(max(rows * CHECKPOINT_PAGES // pages, CHECKPOINT_PAGES // 4), CHECKPOINT_PAGES * 4)
+
+    def _rows_since(self, written: int) -> int:
+        # SQLite counts in an int: a busy server goes past its end after some weeks.
+        return (written - self._moved_at) % 2**32
 
 
 class Writer(_Connection):

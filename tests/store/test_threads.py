@@ -235,3 +235,12 @@ def test_the_size_of_the_log_is_guessed_from_what_the_rows_before_took():
     # Nothing was written since: nothing is learnt.
     backlog.moved(40_000, 0)
     assert backlog.is_due(40_000 + CHECKPOINT_PAGES // 4)
+
+
+def test_the_log_is_still_moved_after_more_rows_than_sqlite_counts():
+    backlog = Backlog()
+    backlog.moved(2**31 - 1000, 4 * CHECKPOINT_PAGES)
+    first = CHECKPOINT_PAGES * 4
+    assert not backlog.is_due(2**31 - 1)
+    assert not backlog.is_due(-(2**31))
+    assert backlog.is_due(-(2**31) - 1000 + first)
