@@ -18,6 +18,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from djactors.actors import users as users_module
 from djactors.domain.commands import Change, Command, Delete, MarkAllRead, MarkRead, PurgeSlice, Recorded
 from djactors.store import migrate
 from djactors.store.errors import StoreUnavailable
@@ -240,11 +241,22 @@ async def lived(path: Path, seed: int, told: Counter[str], **options: Any) -> No
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("mailbox", "limit"), [(1, 1000), (4, 250), (256, 1000)])
+@pytest.mark.parametrize(("mailbox", "limit", "told_per_turn"), [(1, 1000, 256), (4, 250, 0), (256, 1000, 0)])
 async def test_every_client_has_applied_exactly_what_it_may_see_once_and_in_order(
-    path: Path, autojump_clock, seed: int, mailbox: int, limit: int
+    path: Path,
+    autojump_clock,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    mailbox: int,
+    limit: int,
+    told_per_turn: int,
 ):
-    await lived(path, seed, Counter(), user_mailbox=mailbox, replay_limit=limit, passivate_after=0.5)
+    # With 0, anything may happen before each user is told; and commits gather.
+    monkeypatch.setattr(users_module, "TOLD_PER_TURN", told_per_turn)
+    delay = 0.0 if told_per_turn else 0.01
+    await lived(
+        path, seed, Counter(), user_mailbox=mailbox, replay_limit=limit, passivate_after=0.5, commit_delay=delay
+    )
 
 
 async def test_the_dice_reach_every_way_of_coming_back(path: Path, autojump_clock):
