@@ -3,6 +3,11 @@
 A sample belongs to the layer of the innermost Python function that was running, unless native code of note ran on its
 behalf: SQLite, the kernel (sending, receiving), an fsync (waiting rather than work), or Python's garbage collection.
 Threads that wait for something to do, or for the interpreter, are not counted.
+
+Samples overrate the kernel: a thread that sends wakes the one that receives, often loses its core to it, and looks busy
+meanwhile. So the samples of the kernel's layers are weighed with what the kernel says it used for the process, and the
+others with what the process used itself.
+
 py-spy must be allowed to trace the server: as root, or where ``kernel.yama.ptrace_scope`` is 0.
 """
 
@@ -20,6 +25,7 @@ from bench.load.commands import Command, Connect, Connected, Done, Flood, Know, 
 from bench.plot import bar_plot
 from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
+from bench.usage import Cpu, cpu
 
 LAYERS = ("edge", "protocol", "actors", "kernel", "store", "domain", "operations")
 PACKAGES = (
@@ -35,6 +41,8 @@ WAITS = re.compile(r"^(PyThread_acquire_lock|take_gil|pthread_cond_(timed)?wait|
 """A thread in one of these waits for a lock; the sampler cannot always tell that from work."""
 COLLECTION = re.compile(r"^gc_collect")
 FRAME = re.compile(r"^(?P<function>.*) \((?P<file>.*?)(?::\d+)?\)$")
+KERNEL = ("system calls", "fsync")
+"""Layers in which the kernel works, not the process."""
 SHOWN = 25
 PHASES = ("single", "batch", "fanout", "connect")
 
@@ -100,10 +108,12 @@ def profile(phase: str, users: int, producers: int, seconds: float, rate: int, n
             command, kind = _work(load, phase, users, producers, seconds)
             samples = directory / "samples.txt"
             options = ["--native"] if native else []
+            server = target.processes["server"]
+            before = cpu(server)
             watching = subprocess.Popen(
-                [sampler, "record", "--pid", str(target.processes["server"]), "--rate", str(rate), "--duration",
-                 str(max(1, round(seconds))), "--format", "raw", "--full-filenames", "--threads", *options,
-                 "--output", samples],
+                [sampler, "record", "--pid", str(server), "--rate", str(rate),
+                 "--duration", str(max(1, round(seconds))), "--format", "raw", "--output", samples,
+                 "--full-filenames", "--threads", *options],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
             try:
@@ -112,6 +122,7 @@ def profile(phase: str, users: int, producers: int, seconds: float, rate: int, n
             finally:
                 watching.kill()
                 watching.wait()
+            after = cpu(server)
             if not samples.exists():
                 raise click.ClickException(f"py-spy could not look: {complaint.strip()}")
             text = samples.read_text()
@@ -119,13 +130,17 @@ def profile(phase: str, users: int, producers: int, seconds: float, rate: int, n
         report.figures["phase"] = report.phase(phase, result)
     layers, functions = count(text)
     total = sum(layers.values()) or 1
-    shares = {layer: 100 * times / total for layer, times in layers.most_common()}
-    report.table(["layer", "% of samples"], list(shares.items()))
+    used = Cpu(after.user - before.user, after.system - before.system)
+    shares = {layer: 100 * weight for layer, weight in weigh(layers, used).items()}
+    report.table(
+        ["layer", "% of CPU", "% of samples"],
+        [[layer, share, 100 * layers[layer] / total] for layer, share in shares.items()],
+    )
     report.table(
         ["function", "layer", "% of samples"],
         [[function, layer, 100 * times / total] for (layer, function), times in functions.most_common(SHOWN)],
     )
-    report.figures |= {"samples": total, "layers": shares}
+    report.figures |= {"samples": total, "layers": shares, "user_seconds": used.user, "system_seconds": used.system}
     report.figures["functions"] = [
         {"function": function, "layer": layer, "percent": 100 * times / total}
         for (layer, function), times in functions.most_common(SHOWN * 4)
@@ -147,6 +162,18 @@ def count(samples: str) -> tuple[Counter[str], Counter[tuple[str, str]]]:
         layers[layer] += int(times)
         functions[layer, function] += int(times)
     return layers, functions
+
+
+def weigh(layers: Counter[str], used: Cpu) -> dict[str, float]:
+    """Each layer's part of the CPU, the largest first: see the module for how samples become that."""
+    inside = sum(times for layer, times in layers.items() if layer in KERNEL)
+    outside = layers.total() - inside
+    of_kernel, of_process = used.system / (used.total or 1.0), used.user / (used.total or 1.0)
+    weights = {
+        layer: times / inside * of_kernel if layer in KERNEL else times / outside * of_process
+        for layer, times in layers.items()
+    }
+    return dict(sorted(weights.items(), key=lambda item: -item[1]))
 
 
 def _work(load: Driver, phase: str, users: int, producers: int, seconds: float) -> tuple[Command, type[Result]]:

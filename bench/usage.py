@@ -36,19 +36,32 @@ def tree(pid: int) -> Iterator[int]:
             yield from tree(int(child))
 
 
-def cpu_seconds(pid: int) -> float:
+class Cpu(msgspec.Struct, frozen=True):
+    """Seconds of CPU of a tree, in its own code and in the kernel on its behalf."""
+
+    user: float
+    system: float
+
+    @property
+    def total(self) -> float:
+        """Both."""
+        return self.user + self.system
+
+
+def cpu(pid: int) -> Cpu:
     """User and system time of the tree: all threads, and the children that were waited for.
 
     Fields 14 to 17 of ``stat`` (proc(5)); their grain is a tick, usually 10 ms.
     """
-    ticks = 0
+    user = system = 0
     for each in tree(pid):
         try:
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         except OSError:  # it ended; whoever waits for it has its time
             continue
-        ticks += sum(map(int, fields[11:15]))
-    return ticks / _TICKS
+        user += int(fields[11]) + int(fields[13])
+        system += int(fields[12]) + int(fields[14])
+    return Cpu(user / _TICKS, system / _TICKS)
 
 
 def memory(pid: int) -> Memory:

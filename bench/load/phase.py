@@ -14,7 +14,7 @@ from bench.load import events
 from bench.load.commands import Event, Flood, Pace, Phase, Target, Use
 from bench.load.crowd import Crowd
 from bench.load.publisher import Publisher
-from bench.usage import cpu_seconds
+from bench.usage import cpu
 
 LEAD_SECONDS = 0.1
 """From the plan to the first post: the thread that keeps the pace must be up by then."""
@@ -38,8 +38,8 @@ class Meter:
         self._began = self._look()
 
     def _look(self) -> tuple[float, dict[str, float], float]:
-        cpu = {name: cpu_seconds(pid) for name, pid in self._target.processes.items()}
-        return perf_counter(), cpu, process_time()
+        spent = {name: cpu(pid).total for name, pid in self._target.processes.items()}
+        return perf_counter(), spent, process_time()
 
     def read(self) -> Use:
         """What was used until now."""

@@ -13,7 +13,7 @@ from bench.load.arrivals import Arrivals
 from bench.load.user import User
 from bench.plot import bar_plot, percentile_plot
 from bench.report import table as markdown
-from bench.usage import cpu_seconds, memory, tree
+from bench.usage import cpu, memory, tree
 
 
 def test_percentiles_are_exact_to_three_digits() -> None:
@@ -129,5 +129,5 @@ def test_the_use_of_a_process_includes_its_children_and_those_that_ended() -> No
         assert process.stdout is not None
         process.stdout.readline()
         assert len(list(tree(process.pid))) == 2
-        assert cpu_seconds(process.pid) >= 0.29
+        assert cpu(process.pid).total >= 0.29
         assert memory(process.pid).resident >= memory(process.pid).proportional > 0

@@ -1,8 +1,11 @@
 """A sample of the profiler is put where its time was spent."""
 
+from collections import Counter
+
 import pytest
 
-from bench.profile import count, layer_of
+from bench.profile import count, layer_of, weigh
+from bench.usage import Cpu
 
 TRIO = "unrolled_run (/v/site-packages/trio/_core/_run.py:2931)"
 RECORD = "Recorder.record (/x/djactors/store/recorder.py:90)"
@@ -36,3 +39,15 @@ def test_a_thread_that_waits_for_a_lock_is_not_counted() -> None:
     layers, functions = count(f"{waiting}\n{RECORD} 3\n")
     assert layers == {"store": 3}
     assert functions == {("store", "Recorder.record (djactors/store/recorder.py)"): 3}
+
+
+def test_samples_in_the_kernel_weigh_what_the_kernel_used() -> None:
+    samples = Counter({"system calls": 30, "fsync": 10, "edge": 15, "sqlite": 45})
+    weights = weigh(samples, Cpu(user=6.0, system=2.0))
+    assert list(weights) == ["sqlite", "system calls", "edge", "fsync"]
+    assert weights == pytest.approx({"sqlite": 0.5625, "system calls": 0.1875, "edge": 0.1875, "fsync": 0.0625})
+
+
+def test_no_samples_weigh_nothing() -> None:
+    assert weigh(Counter(), Cpu(0.0, 0.0)) == {}
+    assert weigh(Counter({"edge": 1}), Cpu(0.1, 0.0)) == {"edge": 1.0}
