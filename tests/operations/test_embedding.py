@@ -197,11 +197,11 @@ async def test_who_is_connected_hears_of_a_commit_that_the_router_crashed_after(
     deliver = Users.deliver
     crashed: list[int] = []
 
-    def crash_once(users: Users, recorded: Recorded, committed_at: float) -> None:
+    async def crash_once(users: Users, recorded: Recorded, committed_at: float) -> None:
         if recorded.changes and not crashed:
             crashed.append(1)
             raise RuntimeError("between the commit and its telling")
-        deliver(users, recorded, committed_at)
+        await deliver(users, recorded, committed_at)
 
     monkeypatch.setattr(Users, "deliver", crash_once)
     async with running(settings(tmp_path)) as server, stock_client("js") as clients:
