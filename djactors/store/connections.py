@@ -7,7 +7,7 @@ How a batch is written (group commit):
       the disk fails  -> ROLLBACK, all calls fail
     is the file still the one at the path?                    an unlinked file goes on "committing"
     answer
-    has the log grown large? move it into the database        behind the answer: nobody waits for that
+    has the log grown large? move it into the database        behind the answer: at most the next batch waits
 
 SQLite rolls a transaction back by itself after some errors (disk full, I/O), and statements that follow would then
 commit one by one; so `in_transaction` is looked at after each call.
@@ -27,9 +27,9 @@ __all__ = ["Reader", "Writer"]
 # The write-ahead log is cut back to this once it was larger; below it the file is reused without touching its metadata.
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 # Pages after which the writer moves the log into the database: 16 MiB, some 6 ms. It does so behind a commit, once that
-# is answered: the next batch gathers meanwhile, and nobody waits for it. A page that many commits changed is moved
-# once: with many users SQLite's default of 1000 costs a tenth more CPU an event. Beyond 4000 little is gained, and a
-# start after a crash reads all of it.
+# is answered: the next batch gathers meanwhile, and waits for the rest. A page that many commits changed is moved once:
+# with many users SQLite's default of 1000 costs up to a tenth more CPU an event. Beyond 4000 little is gained, those
+# who wait do so longer, and a start after a crash reads all of it.
 CHECKPOINT_PAGES = 4000
 # Pages after which SQLite does it in the middle of a commit: the bound, should the estimate be wrong (see `Backlog`).
 WAL_AUTOCHECKPOINT = 3 * CHECKPOINT_PAGES

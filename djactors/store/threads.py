@@ -76,7 +76,7 @@ class Servant(Protocol):
         """Run each call and set its `value` or `error`; never raises an `Exception`."""
 
     def after(self) -> Report | None:
-        """Do what no caller has to wait for: the batch was answered. Never raises."""
+        """Do what the callers need not wait for: the batch was answered. Never raises."""
 
     def idle(self) -> Report | None:
         """Tidy up; nothing is queued. Never raises."""
