@@ -1,6 +1,6 @@
 """The store against a bare ``executemany`` of the same rows into the same tables with the same pragmas.
 
-The store is the real one: `Store.record` on a `Database` with its writer thread, batches of domain events, an fsync a
+The store is the real one: `Inbox.record` on a `Database` with its writer thread, batches of domain events, an fsync a
 commit. While it works, a connection that takes notes keeps every statement that writes; the other side then runs
 exactly these on an own database, a batch a transaction, with nothing decided, read, or encoded. Both sides take turns,
 batch set by batch set, so that a slow moment of the machine meets both.
@@ -28,10 +28,10 @@ from bench.report import Report, out_option, workplace
 from djactors.domain.commands import Publish
 from djactors.domain.events import decode_event
 from djactors.domain.limits import Limits
+from djactors.inbox.inbox import Inbox
+from djactors.inbox.recorder import Recorder
 from djactors.store import migrate
 from djactors.store.database import Database
-from djactors.store.recorder import Recorder
-from djactors.store.store import Store
 
 _VALUES = re.compile(r"VALUES (\([?, ]+\))(?:, \1)*")
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
@@ -154,7 +154,7 @@ async def measure(directory: Path, batch: int, batches: int, turns: int, users: 
         bare = sqlite3.connect(directory / "bare.db", isolation_level=None, cached_statements=512)
         for name, value in pragmas.items():
             bare.execute(f"PRAGMA {name} = {value}")
-        inbox = Store(database, limits=limits)
+        inbox = Inbox(database, limits=limits)
         for turn in range(-1, turns):  # the first warms up
             written: Tape = [_note(tape, recorder, each) for each in commands]
             with Clock() as clock:

@@ -1,6 +1,6 @@
 """The composition root: puts the rooms together, starts them in order, stops them in reverse. Also the embedding API.
 
-    DatabaseLock ─ migrate ─ Database ─ Store
+    DatabaseLock ─ migrate ─ Database ─ Inbox
     root supervisor, in start order:
         users      a supervisor; an actor for each connected user
         router     every command, one commit a batch
@@ -44,14 +44,14 @@ from djactors.domain.limits import Limits
 from djactors.edge.api import Api
 from djactors.edge.application import Application
 from djactors.edge.auth import authenticator
-from djactors.edge.engine import EngineServer, EngineSettings
 from djactors.edge.gateway import Gateway, Services
-from djactors.edge.listener import Listener, ListenerLimits
 from djactors.edge.observer import EdgeObserver
-from djactors.edge.origins import OriginPolicy
 from djactors.edge.routes import Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
+from djactors.engine.origins import OriginPolicy
+from djactors.engine.server import EngineServer, EngineSettings
+from djactors.inbox.inbox import Inbox
 from djactors.kernel import (
     ActorRef,
     ChildCrashed,
@@ -66,11 +66,11 @@ from djactors.kernel import (
     SupervisorEvent,
 )
 from djactors.loop_lag import LoopLag
+from djactors.net.listener import Listener, ListenerLimits
 from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
-from djactors.store.store import Store
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
 
@@ -184,11 +184,11 @@ class Server:
                 on_broken=self._broke,
             )
             try:
-                await self._serve(database, Store(database, self._now, self._limits()), task_status)
+                await self._serve(database, Inbox(database, self._now, self._limits()), task_status)
             finally:
                 await database.close(STORE_CLOSE_SECONDS)
 
-    async def _serve(self, database: Database, store: Store, task_status: trio.TaskStatus[None]) -> None:
+    async def _serve(self, database: Database, store: Inbox, task_status: trio.TaskStatus[None]) -> None:
         meta = await store.meta()
         users = Users(
             store,
@@ -311,7 +311,7 @@ class Server:
         )
 
     def _listen(
-        self, engine: EngineServer, store: Store, router: ActorRef[Command], survey: Survey, epoch: str
+        self, engine: EngineServer, store: Inbox, router: ActorRef[Command], survey: Survey, epoch: str
     ) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         api = Api(

@@ -166,9 +166,9 @@ def check(database: str | None, config: str | None) -> None:
 @_config
 def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, config: str | None) -> None:
     """Print a user's inbox and unread count, now or as it was."""
+    from djactors.inbox.history import OutOfReachError
     from djactors.operations import inbox as past
     from djactors.store.errors import MigrationError, StoreBroken
-    from djactors.store.history import OutOfReachError
 
     try:
         found = past.read(_settings(config, database=database).database, tenant_id, user_id, seq)

@@ -1,1 +1,1 @@
-"""Bytes in, bytes out: listener, HTTP, Engine.IO sessions, WebSocket, authentication, routes."""
+"""What djactors itself shows: routes, the gateway of sockets, authentication, rate limits, the page, the observer."""

@@ -10,13 +10,13 @@ import trio
 from djactors.config import Settings
 from djactors.domain.commands import Command, Publish, Published
 from djactors.domain.errors import Code, Refused
-from djactors.edge.addresses import host_of
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
-from djactors.edge.http_messages import Request, Response
 from djactors.edge.rate_limit import AddressLimit
 from djactors.edge.survey import Survey
+from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorRef
-from djactors.store.store import Store
+from djactors.net.addresses import host_of
+from djactors.net.http_messages import Request, Response
 from djactors.telemetry import Telemetry
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
@@ -36,7 +36,7 @@ class Api:
         *,
         authenticator: Authenticator,
         router: ActorRef[Command],
-        store: Store,
+        store: Inbox,
         settings: Settings,
         telemetry: Telemetry,
         epoch: str,

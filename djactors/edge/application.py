@@ -7,13 +7,13 @@ from typing import Any
 
 from djactors.config import Settings
 from djactors.domain.errors import Code
-from djactors.edge.engine import EngineServer
 from djactors.edge.errors import error_body
-from djactors.edge.http_messages import HeadMemory, Request, Response
-from djactors.edge.origins import OriginPolicy
 from djactors.edge.routes import Routes
 from djactors.edge.site import Site
-from djactors.edge.stream import ByteStream
+from djactors.engine.origins import OriginPolicy
+from djactors.engine.server import EngineServer
+from djactors.net.http_messages import HeadMemory, Request, Response
+from djactors.net.stream import ByteStream
 
 ENGINE_PATH = "/socket.io/"
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
 from djactors.edge.auth import Unauthorized
-from djactors.edge.http_messages import Response
 from djactors.edge.rate_limit import TooManyRequests
 from djactors.kernel import KernelError
+from djactors.net.http_messages import Response
 from djactors.store.errors import StoreError
 
 STATUS: Mapping[Code, int] = {

@@ -31,7 +31,7 @@ from djactors.edge.auth import Authenticator, Member, Unauthorized
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
 from djactors.edge.errors import EXPECTED, error_of
 from djactors.edge.rate_limit import MAX_REFUSALS, TokenBucket, TooManyRequests
-from djactors.edge.session import Session
+from djactors.engine.session import Session
 from djactors.kernel import ActorRef, KernelError
 from djactors.protocol.encoded import EncodedPacket
 from djactors.protocol.socketio import (

@@ -25,10 +25,10 @@ from djactors.edge.api import Api, Handler, Table
 from djactors.edge.auth import Identity, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_method
-from djactors.edge.http_messages import Request, Response
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.requests import ID, MAX_PAGE, flag, header_key, number, page_size, path_id, query_of
-from djactors.store.store import Page
+from djactors.inbox.inbox import Page
+from djactors.net.http_messages import Request, Response
 
 BATCH = "/api/events/batch"
 """The one route with a large body."""

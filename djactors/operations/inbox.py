@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from djactors.inbox.history import PastInbox, inbox_at
 from djactors.store import migrate
 from djactors.store.errors import StoreBroken
-from djactors.store.history import PastInbox, inbox_at
 
 
 def read(path: str, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:

@@ -1,1 +1,1 @@
-"""What is durable: one writer thread, query-only readers, all SQL."""
+"""A database without a subject: one writer thread, query-only readers, a lock, migrations."""

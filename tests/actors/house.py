@@ -20,12 +20,12 @@ from djactors.domain.commands import Change, Command, Publish, Recorded
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.domain.limits import Limits
 from djactors.domain.permissions import Person
+from djactors.inbox.inbox import Inbox
+from djactors.inbox.log import Replay
+from djactors.inbox.pages import Snapshot
 from djactors.kernel import ActorRef, ActorStopped, ChildSpec, MailboxFull, Supervisor
 from djactors.protocol.encoded import EncodedPacket
 from djactors.store.database import Database
-from djactors.store.inbox import Snapshot
-from djactors.store.log import Replay
-from djactors.store.store import Store
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
 
@@ -146,7 +146,7 @@ class GatedStore:
     Each hook is awaited at its place; by default it does nothing.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Inbox) -> None:
         self.store = store
         self.before_snapshot = self.after_snapshot = self.before_record = self.before_changes = self._pass
         self.batches: list[int] = []
@@ -233,7 +233,7 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
     telemetry = Telemetry(make_logger("json", "critical"))
     async with await Database.open(path, threads=InlineRunner) as database:
         now = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
-        store = GatedStore(Store(database, lambda: now, Limits(daily_limit=settings.daily_limit)))
+        store = GatedStore(Inbox(database, lambda: now, Limits(daily_limit=settings.daily_limit)))
         nonces = count()
         pids = PidIssuer(EPOCH, PID_KEY, lambda size: next(nonces).to_bytes(size, "big"))
         users = Users(store, EPOCH, pids, settings, telemetry, lambda: root.ref("router"))

@@ -8,7 +8,7 @@ from bench.profile import count, layer_of, weigh
 from bench.usage import Cpu
 
 TRIO = "unrolled_run (/v/site-packages/trio/_core/_run.py:2931)"
-RECORD = "Recorder.record (/x/djactors/store/recorder.py:90)"
+RECORD = "Recorder.record (/x/djactors/inbox/recorder.py:90)"
 PYTHON = "/root/lib/libpython3.11.so.1.0"
 
 
@@ -16,7 +16,7 @@ PYTHON = "/root/lib/libpython3.11.so.1.0"
     ("stack", "layer"),
     [
         (f"thread (1): MainThread;{TRIO}", "trio"),
-        (f"{TRIO};Session.write (/x/djactors/djactors/edge/session.py:3)", "edge"),
+        (f"{TRIO};Session.write (/x/djactors/djactors/engine/session.py:3)", "edge"),
         (f"{TRIO};load (/x/djactors/config.py:3)", "app"),
         (f"{TRIO};{RECORD}", "store"),
         (f"{RECORD};_pysqlite_query_execute ({PYTHON});sqlite3_step (/usr/lib/libsqlite3.so.0.8.6)", "sqlite"),
@@ -38,7 +38,7 @@ def test_a_thread_that_waits_for_a_lock_is_not_counted() -> None:
     waiting = f"{RECORD};PyThread_acquire_lock_timed ({PYTHON});0x7f76096a3f16 (/usr/lib/libc.so.6) 7"
     layers, functions = count(f"{waiting}\n{RECORD} 3\n")
     assert layers == {"store": 3}
-    assert functions == {("store", "Recorder.record (djactors/store/recorder.py)"): 3}
+    assert functions == {("store", "Recorder.record (djactors/inbox/recorder.py)"): 3}
 
 
 def test_samples_in_the_kernel_weigh_what_the_kernel_used() -> None:

@@ -28,9 +28,9 @@ from djactors.domain.events import (
     Priority,
 )
 from djactors.domain.limits import Limits
-from djactors.store import inbox
-from djactors.store.recorder import Recorder
-from tests.recording.desk import changes_since
+from djactors.inbox import pages
+from djactors.inbox.recorder import Recorder
+from tests.inbox.desk import changes_since
 
 MORNING = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
 T = 1
@@ -85,9 +85,9 @@ class Desk:
     def summarize(self, limit: int = 100) -> Sliced:
         return self.slice(SendSummaries(limit))
 
-    def inbox(self, user_id: int, tenant_id: int = T) -> list[inbox.StoredNotification]:
+    def inbox(self, user_id: int, tenant_id: int = T) -> list[pages.StoredNotification]:
         """The whole inbox, newest first; the badge must be right."""
-        page = inbox.page(self.connection, tenant_id, user_id, limit=100_000)
+        page = pages.page(self.connection, tenant_id, user_id, limit=100_000)
         assert page.unread == sum(not item.is_read for item in page.items)
         return page.items
 

@@ -20,10 +20,10 @@ from djactors.config import Settings
 from djactors.domain.commands import Command, Publish, Recorded
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
+from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorRef, ChildSpec, Exhausted, Supervisor
 from djactors.store.database import Database
 from djactors.store.errors import StoreUnavailable
-from djactors.store.store import Store
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
 from tests.clockwork.desk import MORNING
@@ -49,7 +49,7 @@ class WallClock:
 class Ledger:
     """The store as the router sees it: notes each commit, and fails while it is told to."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Inbox, now: Callable[[], datetime]) -> None:
         self.store = store
         self.now = now
         self.failing = False
@@ -103,7 +103,7 @@ async def running(
     settings = Settings(commit_delay=0)
     telemetry = Telemetry(make_logger("json", "critical"))
     async with await Database.open(path, threads=InlineRunner) as database:
-        store = Store(database, now, limits)
+        store = Inbox(database, now, limits)
         ledger = Ledger(store, now)
         users = Users(store, "epoch", PidIssuer("epoch", b"k" * 32, bytes), settings, telemetry, lambda: router)
         children = [

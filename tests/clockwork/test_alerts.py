@@ -10,8 +10,8 @@ from djactors.domain.errors import Refused
 from djactors.domain.events import JobSubmitted, JobWatched
 from djactors.domain.limits import Limits
 from djactors.domain.times import utc_text
-from djactors.store import alerts, days
-from djactors.store.recorder import Recorder
+from djactors.inbox import alerts, days
+from djactors.inbox.recorder import Recorder
 from tests.clockwork.desk import DAY, HOUR, MINUTE, MORNING, Desk, assigned, completed, job, moved
 
 DEADLINE = MORNING + 2 * DAY

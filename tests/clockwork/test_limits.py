@@ -14,7 +14,8 @@ from djactors.domain.commands import Delete, ExpireSlice, MarkAllRead, MarkRead,
 from djactors.domain.events import CommentAdded, JobWatched, TenantUpserted
 from djactors.domain.limits import Limits, day_of, next_summary
 from djactors.domain.times import utc_text
-from djactors.store import migrate, notices
+from djactors.inbox import notices
+from djactors.store import migrate
 from tests.clockwork.desk import DAY, HOUR, MINUTE, MORNING, Desk, T, assigned, job, note
 
 SECOND = timedelta(seconds=1)

@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from djactors.store import alerts, days, migrate, notices, retention
+from djactors.inbox import alerts, days, notices, retention
+from djactors.store import migrate
 
 T = "2026-01-27T10:30:00.000000Z"
 QUERIES: dict[str, tuple[Any, ...]] = {

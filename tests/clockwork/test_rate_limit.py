@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from djactors.config import Settings
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
-from djactors.edge.http_messages import Request
 from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TokenBucket, TooManyRequests
 from djactors.edge.routes import Api, Routes
 from djactors.kernel import ActorRef
 from djactors.kernel.alarms import Alarms
+from djactors.net.http_messages import Request
 from djactors.operations.tokens import sign
 from djactors.protocol.encoded import EncodedPacket
 from djactors.telemetry import Telemetry, make_logger

@@ -14,9 +14,10 @@ from djactors.actors.retention import FIRST_ROUND, SLICE, Keeping
 from djactors.domain.commands import Delete, ExpireSlice, MarkRead, Publish, Purged, PurgeSlice
 from djactors.domain.limits import Limits
 from djactors.domain.times import utc_text
-from djactors.store import log, migrate, retention
+from djactors.inbox import log, retention
+from djactors.inbox.inbox import Inbox
+from djactors.store import migrate
 from djactors.store.database import Database
-from djactors.store.store import Store
 from djactors.store.threads import InlineRunner
 from tests.clockwork.desk import DAY, HOUR, MORNING, Desk, T, job, note
 from tests.clockwork.house import WallClock, running
@@ -338,7 +339,7 @@ async def test_free_pages_go_back_in_small_steps_and_some_are_kept(tmp_path: Pat
         free = connection.execute("PRAGMA freelist_count").fetchone()[0]
     full = path.stat().st_size
     async with await Database.open(path, threads=InlineRunner) as database:
-        store = Store(database)
+        store = Inbox(database)
         left = [await store.reclaim_space()]
         while left[-1]:
             left.append(await store.reclaim_space())
@@ -353,5 +354,5 @@ async def test_a_file_with_few_free_pages_is_let_alone(path: Path, autojump_cloc
     work = partial(retention.reclaimable, keep=0)
     async with await Database.open(path, threads=InlineRunner) as database:
         before = await database.read(work)
-        assert await Store(database).reclaim_space() == 0
+        assert await Inbox(database).reclaim_space() == 0
         assert await database.read(work) == before

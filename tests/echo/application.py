@@ -5,10 +5,10 @@ from dataclasses import replace
 from itertools import count
 from math import inf
 
-from djactors.edge.engine import EngineServer, EngineSettings, Session
-from djactors.edge.http_messages import HeadMemory, Request, Response
-from djactors.edge.origins import OriginPolicy
-from djactors.edge.stream import ByteStream
+from djactors.engine.origins import OriginPolicy
+from djactors.engine.server import EngineServer, EngineSettings, Session
+from djactors.net.http_messages import HeadMemory, Request, Response
+from djactors.net.stream import ByteStream
 from djactors.protocol.encoded import EncodedPacket
 from djactors.protocol.socketio import ConnectRequested, EventReceived, SocketSession
 

@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from djactors.cli import main
 from djactors.domain.commands import Command, Delete, MarkRead, Publish
 from djactors.domain.events import NotificationRequested, UserUpserted
+from djactors.inbox.recorder import Recorder
 from djactors.store import migrate
 from djactors.store.lock import DatabaseLock
-from djactors.store.recorder import Recorder
-from tests.recording.desk import MORNING
+from tests.inbox.desk import MORNING
 
 STAMP = "2026-01-27T10:30:00.000000Z"
 

@@ -25,7 +25,7 @@ from djactors.domain.events import Common, DomainEvent
 from djactors.domain.rules import RULES, Rule
 from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS
 from djactors.edge.job_routes import JobRoutes
-from djactors.store.unit import NAMES
+from djactors.inbox.unit import NAMES
 from tests.clients.driver import HERE as CLIENTS
 from tests.serving import make_token, serving
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from djactors.store import inbox
+from djactors.inbox import pages
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError
 from djactors.store.threads import InlineRunner, ThreadFactory
@@ -214,7 +214,7 @@ async def test_closing_finishes_what_is_queued_and_empties_the_log(path: Path, t
 
 async def test_closing_a_small_database_does_not_change_how_a_large_one_is_searched(path: Path, threads: ThreadFactory):
     def plan(connection: sqlite3.Connection) -> list[str]:
-        query = f"EXPLAIN QUERY PLAN {inbox.SNAPSHOT}"
+        query = f"EXPLAIN QUERY PLAN {pages.SNAPSHOT}"
         return [row[3].partition(" ")[0] for row in connection.execute(query, (1, 1))]
 
     def add_one(connection: sqlite3.Connection) -> None:
@@ -224,7 +224,7 @@ async def test_closing_a_small_database_does_not_change_how_a_large_one_is_searc
     async with await Database.open(path, threads=threads) as database:
         await database.write(add_one)
         # On the writer, which is the one that could gather statistics of what it was asked.
-        await database.write(lambda connection: inbox.snapshot(connection, 1, 1))
+        await database.write(lambda connection: pages.snapshot(connection, 1, 1))
     async with await Database.open(path, threads=threads) as database:
         assert await database.read(plan) == ["SEARCH", "SEARCH"]
 

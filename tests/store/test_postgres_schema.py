@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from djactors.store import inbox, migrate
+from djactors.inbox import pages
+from djactors.store import migrate
 
 Schema = dict[str, dict[str, Any]]
 """Table name to its columns, primary key, foreign keys, checks and indexes, each in the same plain form."""
@@ -40,9 +41,9 @@ def test_both_databases_have_the_same_schema(path: Path, postgres: psycopg.Conne
         assert (table, ours[table]) == (table, theirs[table])
 
 
-@pytest.mark.parametrize("name", inbox.HOT_QUERIES)
+@pytest.mark.parametrize("name", pages.HOT_QUERIES)
 def test_every_query_of_the_inbox_runs_on_postgres(postgres: psycopg.Connection, name: str):
-    query = inbox.HOT_QUERIES[name]
+    query = pages.HOT_QUERIES[name]
     postgres.execute(query.replace("?", "%s").encode(), [1] * query.count("?"))
 
 

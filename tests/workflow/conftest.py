@@ -1,6 +1,6 @@
 """A desk to record at, and the rooms behind the port."""
 
-from tests.edge_api.conftest import house
-from tests.recording.conftest import desk, migrated, path
+from tests.edge.conftest import house
+from tests.inbox.conftest import desk, migrated, path
 
 __all__ = ["desk", "house", "migrated", "path"]

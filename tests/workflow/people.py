@@ -6,7 +6,7 @@ import msgspec
 
 from djactors.domain import events
 from djactors.domain.events import DomainEvent, JobCreated, UserUpserted
-from tests.recording.desk import Desk
+from tests.inbox.desk import Desk
 
 T, OTHER = 1, 2
 REQUESTER, ASSIGNEE, APPROVER, MANAGER, WATCHER, FAN, STRANGER, ACTOR = 10, 11, 12, 13, 14, 15, 16, 17

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from djactors.domain.events import DomainEvent
-from tests.recording.desk import Desk, packets
+from tests.inbox.desk import Desk, packets
 from tests.workflow.people import (
     APPROVED,
     APPROVER,

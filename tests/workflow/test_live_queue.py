@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from djactors.domain.events import DomainEvent, JobCreated, NotificationRequested
-from tests.edge_api.rooms import Rooms
-from tests.edge_api.sockets import Client, settle
-from tests.recording.desk import Desk, packets
+from tests.edge.rooms import Rooms
+from tests.edge.sockets import Client, settle
+from tests.inbox.desk import Desk, packets
 from tests.workflow.people import (
     APPROVED,
     APPROVER,

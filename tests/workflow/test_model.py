@@ -12,8 +12,8 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.edge_api.rooms import Answer, Rooms, rooms
-from tests.edge_api.sockets import Client, settle
+from tests.edge.rooms import Answer, Rooms, rooms
+from tests.edge.sockets import Client, settle
 from tests.workflow.model import APPROVER, ELSEWHERE, HOME, MANAGER, ROLE, STRANGERS, Model, deadline
 
 MOVES = ["create", "assign", "submit", "approve", "reject", "complete", "comments", "watch", "unwatch", "deadline"]

@@ -8,7 +8,7 @@ from djactors.domain.commands import Publish
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import DomainEvent, Role
 from djactors.domain.permissions import Person
-from tests.recording.desk import Desk
+from tests.inbox.desk import Desk
 from tests.workflow.people import (
     APPROVED,
     ASSIGNED,

@@ -12,9 +12,9 @@ from djactors.domain.commands import Publish
 from djactors.domain.errors import Code
 from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, JobSubmitted, JobUnwatched, JobWatched
 from djactors.domain.permissions import Person
-from tests.edge_api.rooms import Answer, Rooms, rooms
-from tests.edge_api.sockets import Client, settle
-from tests.recording.desk import Desk
+from tests.edge.rooms import Answer, Rooms, rooms
+from tests.edge.sockets import Client, settle
+from tests.inbox.desk import Desk
 from tests.workflow.people import ASSIGNEE, OTHER, REQUESTER, STRANGER, T
 
 FOREIGN, UNKNOWN = 20, 700

@@ -7,7 +7,7 @@ import pytest
 
 from djactors.domain.commands import Publish
 from djactors.domain.events import DomainEvent, UserUpserted
-from tests.recording.desk import Desk, packets
+from tests.inbox.desk import Desk, packets
 from tests.workflow.people import (
     ACTOR,
     APPROVED,

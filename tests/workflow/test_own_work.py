@@ -11,7 +11,7 @@ from djactors.domain.commands import Publish
 from djactors.domain.errors import Code
 from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, JobSubmitted, Role
 from djactors.domain.permissions import Person
-from tests.recording.desk import Desk
+from tests.inbox.desk import Desk
 from tests.workflow.people import (
     APPROVED,
     APPROVER,

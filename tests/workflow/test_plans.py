@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from djactors.store import inbox, job_lists
+from djactors.inbox import job_lists, pages
 
 ROWS = 1_000_000
 NOW = "2026-01-27T10:30:00.000000Z"
-QUERIES = {**job_lists.HOT_QUERIES, "suppressions": job_lists.SELECT_SUPPRESSIONS, **inbox.HOT_QUERIES}
+QUERIES = {**job_lists.HOT_QUERIES, "suppressions": job_lists.SELECT_SUPPRESSIONS, **pages.HOT_QUERIES}
 INDEXES = {
     "job": "sqlite_autoindex_jobs_1 (tenant_id=? AND id=?)",
     "jobs": "sqlite_autoindex_jobs_1 (tenant_id=? AND id<?)",

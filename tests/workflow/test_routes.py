@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.edge_api.rooms import Answer, Rooms, rooms
+from tests.edge.rooms import Answer, Rooms, rooms
 
 REQUESTER, ASSIGNEE, APPROVER, MANAGER, WATCHER, STRANGER, FOREIGN = 10, 11, 12, 13, 14, 16, 20
 FIELDS = [

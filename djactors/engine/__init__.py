@@ -1,0 +1,1 @@
+"""An Engine.IO server for any Trio program: sessions, transports, heartbeat, admission, origins."""

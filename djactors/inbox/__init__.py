@@ -1,0 +1,1 @@
+"""The durable inbox: the rules on rows, and all SQL of the subject."""

@@ -1,0 +1,62 @@
+"""Carries out what the clock asks for: sends the SLA alerts and the daily summaries that are due, each exactly once.
+
+An alert is a domain event that the clock publishes: it has a row of its own, so that whoever was not told of it can
+find out why.
+"""
+
+from __future__ import annotations
+
+from djactors.domain import rules, sla
+from djactors.domain.commands import RaiseAlerts, SendSummaries, Sliced
+from djactors.domain.jobs import Job
+from djactors.domain.rules import RULES
+from djactors.domain.sla import SlaAlert
+from djactors.inbox import notices
+from djactors.inbox.unit import UnitOfWork
+
+# idx_jobs_next_alert, both.
+SELECT_DUE = """SELECT tenant_id, id FROM jobs WHERE next_alert_at <= ?
+    ORDER BY next_alert_at, tenant_id, id LIMIT ?"""
+SELECT_NEXT = "SELECT next_alert_at FROM jobs WHERE next_alert_at IS NOT NULL ORDER BY next_alert_at LIMIT 1"
+
+
+def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:
+    """Look at the jobs whose moment has come, earliest first; send what is due and find out the next moment of each."""
+    unit.flush()
+    due = unit.connection.execute(SELECT_DUE, (unit.now, command.limit)).fetchall()
+    for tenant_id, job_id in due:
+        job = unit.jobs.get(tenant_id, job_id)
+        assert job is not None
+        alert = sla.due_alert(job, unit.moment)
+        if alert is not None:
+            _publish(unit, job, alert)
+            job = sla.alerted(job, alert)
+        unit.save_job(job)
+    unit.flush()
+    row = unit.connection.execute(SELECT_NEXT).fetchone()
+    return Sliced(len(due), len(due) == command.limit, None if row is None else row[0])
+
+
+def send_summaries(unit: UnitOfWork, command: SendSummaries) -> Sliced:
+    """Send the summaries whose minute is over."""
+    unit.flush()
+    due = unit.days.due(unit.now, command.limit)
+    for day in due:
+        notices.send_summary(unit, day)
+    unit.flush()
+    return Sliced(len(due), len(due) == command.limit, unit.days.next_due())
+
+
+def _publish(unit: UnitOfWork, job: Job, alert: SlaAlert) -> None:
+    tenant = unit.ensure_tenant(job.tenant_id)
+    event_id = unit.next_id("domain_events")
+    told = rules.apply(
+        RULES[alert],
+        job,
+        actor_id=None,
+        actor_name="",
+        watchers=lambda: unit.jobs.watchers(job.tenant_id, job.id),
+        data={"deadline": job.deadline},
+    )
+    notices.tell(unit, tenant, event_id, told.drafts, job.id)
+    unit.add_event((event_id, tenant.id, alert, None, job.id, None, None, None, tenant.last_seq, unit.now, unit.now))

@@ -1,0 +1,62 @@
+"""How much each user was told on each day: all SQL on `user_days`, and the rows that one transaction has to do with.
+
+What a user was told today is in the user's own row (`UnitOfWork.today`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from djactors.inbox.rows import UserDay
+
+SELECT_DAY = """SELECT sent, held, summary_id, summary_at, summary_due FROM user_days
+    WHERE tenant_id = ? AND user_id = ? AND day = ?"""
+SELECT_DUE = """SELECT tenant_id, user_id, day FROM user_days WHERE summary_due <= ?
+    ORDER BY summary_due, tenant_id, user_id, day LIMIT ?"""
+SELECT_NEXT_DUE = "SELECT summary_due FROM user_days WHERE summary_due IS NOT NULL ORDER BY summary_due LIMIT 1"
+
+_UPSERT_DAY = """INSERT INTO user_days (tenant_id, user_id, day, sent, held, summary_id, summary_at, summary_due)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, user_id, day) DO UPDATE SET sent = excluded.sent,
+    held = excluded.held, summary_id = excluded.summary_id, summary_at = excluded.summary_at,
+    summary_due = excluded.summary_due"""
+
+
+class DayRows:
+    """The days that one transaction has read or changed."""
+
+    def __init__(self, connection: sqlite3.Connection, known: dict[tuple[int, int, str], UserDay]) -> None:
+        self._connection = connection
+        self._days = known
+        self._dirty: dict[tuple[int, int, str], UserDay] = {}
+
+    def get(self, tenant_id: int, user_id: int, day: str) -> UserDay:
+        """The day as it stands in this transaction: all zero where nothing happened yet."""
+        key = tenant_id, user_id, day
+        found = self._days.get(key)
+        if found is None:
+            row = self._connection.execute(SELECT_DAY, key).fetchone()
+            found = self._days[key] = UserDay(*key) if row is None else UserDay(*key, *row)
+        return found
+
+    def put(self, day: UserDay) -> None:
+        """Stage a day's new state."""
+        self._dirty[day.tenant_id, day.user_id, day.day] = day
+
+    def due(self, now: str, limit: int) -> list[UserDay]:
+        """The days whose summary is due, at most `limit`. What is staged must have been flushed."""
+        return [self.get(*key) for key in self._connection.execute(SELECT_DUE, (now, limit)).fetchall()]
+
+    def next_due(self) -> str | None:
+        """When the next summary is due. What is staged must have been flushed."""
+        row = self._connection.execute(SELECT_NEXT_DUE).fetchone()
+        return None if row is None else row[0]
+
+    def flush(self) -> None:
+        """Write what is staged."""
+        if self._dirty:
+            rows = [
+                (d.tenant_id, d.user_id, d.day, d.sent, d.held, d.summary_id, d.summary_at, d.summary_due)
+                for d in self._dirty.values()
+            ]
+            self._connection.executemany(_UPSERT_DAY, rows)
+            self._dirty.clear()

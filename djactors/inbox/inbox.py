@@ -1,0 +1,169 @@
+"""The durable inbox, as everyone above sees it: commands in, snapshots out. It knows no actors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+import msgspec
+
+from djactors.domain.commands import Command, Recorded
+from djactors.domain.jobs import JobView, Status
+from djactors.domain.limits import Limits
+from djactors.domain.notifications import NULL, InboxItem
+from djactors.inbox import job_lists, log, pages, retention
+from djactors.inbox.job_lists import JobPage, SuppressionPage
+from djactors.inbox.log import Replay
+from djactors.inbox.pages import Snapshot, StoredNotification
+from djactors.inbox.recorder import Recorder
+from djactors.store.database import Database
+from djactors.store.errors import StoreError
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of an inbox, newest first, from one snapshot."""
+
+    items: list[InboxItem]
+    next_before: int | None
+    unread: int
+    seq: int
+
+
+RECLAIMED_PAGES = 128
+"""Pages given back in one commit: half a MiB, a few milliseconds of the writer."""
+
+FREE_PAGES_KEPT = 256
+"""Free pages left in the file, 1 MiB: the next notifications would only make it grow again."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Inbox:
+    """One tenant-spanning inbox in one database.
+
+    Args:
+        database: open, migrated.
+        now: the wall clock, as an aware time.
+        limits: how much a user is told.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime] = _now, limits: Limits | None = None) -> None:
+        self._database = database
+        self._recorder = Recorder(now, limits)
+        database.when_rolled_back(self._recorder.forget)
+
+    async def record(self, commands: Sequence[Command]) -> Recorded:
+        """Carry out commands in one commit; durable when this returns.
+
+        A command that was refused or failed has its exception as its outcome; the others are not touched by it. If this
+        is cancelled, the commit may still happen.
+
+        Raises:
+            StoreError: nothing of the batch was recorded.
+        """
+        try:
+            return await self._database.write(partial(self._recorder.record, commands=commands))
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - whoever is to blame among them fails alone, behind a savepoint each
+            return await self._database.write(partial(self._recorder.record_each, commands=commands))
+
+    async def snapshot(self, tenant_id: int, user_id: int) -> Snapshot:
+        """A user's unread count, and the tenant's newest change in the same snapshot."""
+        return await self._database.read(partial(pages.snapshot, tenant_id=tenant_id, user_id=user_id))
+
+    async def page(
+        self, tenant_id: int, user_id: int, *, limit: int, before: int | None = None, unread_only: bool = False
+    ) -> Page:
+        """A page of a user's inbox: the `limit` newest notifications older than the id `before`."""
+        page = await self._database.read(
+            partial(
+                pages.page,
+                tenant_id=tenant_id,
+                user_id=user_id,
+                limit=limit,
+                before=before,
+                unread_only=unread_only,
+            )
+        )
+        return Page([_item(row) for row in page.items], page.next_before, page.unread, page.seq)
+
+    async def replay(
+        self,
+        tenant_id: int,
+        user_id: int,
+        since: int,
+        *,
+        until: int | None = None,
+        limit: int,
+        at_most: int | None = None,
+    ) -> Replay | None:
+        """A part of the log as the user sees it, or None where it does not lead from `since` to now: `log.replay`."""
+        return await self._database.read(
+            partial(
+                log.replay,
+                tenant_id=tenant_id,
+                user_id=user_id,
+                since=since,
+                until=until,
+                limit=limit,
+                at_most=at_most,
+            )
+        )
+
+    async def reclaim_space(self) -> int:
+        """Give some of the file's free pages back to the file system, while nobody waits; how many are left to give.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        if self._database.statistics().writes_queued:
+            return await self._database.read(partial(retention.reclaimable, keep=FREE_PAGES_KEPT))
+        return await self._database.write(partial(retention.reclaim, pages=RECLAIMED_PAGES, keep=FREE_PAGES_KEPT))
+
+    async def job(self, tenant_id: int, job_id: int) -> JobView | None:
+        """One job of the tenant, or None."""
+        return await self._database.read(partial(job_lists.job, tenant_id=tenant_id, job_id=job_id))
+
+    async def jobs(
+        self, tenant_id: int, *, assignee_id: int | None, status: Status | None, before: int | None, limit: int
+    ) -> JobPage:
+        """The `limit` newest jobs with an id below `before`, of one assignee or all, in one state or all."""
+        return await self._database.read(
+            partial(
+                job_lists.page,
+                tenant_id=tenant_id,
+                assignee_id=assignee_id,
+                status=status,
+                before=before,
+                limit=limit,
+            )
+        )
+
+    async def suppressions(self, tenant_id: int, user_id: int, *, before: int | None, limit: int) -> SuppressionPage:
+        """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
+        return await self._database.read(
+            partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
+        )
+
+    async def meta(self) -> pages.Meta:
+        """What marks this database."""
+        return await self._database.read(pages.meta)
+
+
+def _item(row: StoredNotification) -> InboxItem:
+    return InboxItem(
+        id=row.id,
+        type=row.type,
+        priority=row.priority,
+        title=row.title,
+        message=row.message,
+        data=NULL if row.data is None else msgspec.Raw(row.data.encode()),
+        created_at=row.created_at,
+        is_read=row.is_read,
+        read_at=row.read_at,
+        replaces=msgspec.UNSET if row.replaces is None else row.replaces,
+    )

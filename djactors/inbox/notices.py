@@ -1,0 +1,182 @@
+"""Puts notifications into inboxes: within the daily limit, and, where one takes the place of another, in its place.
+
+Rules:
+  * What the limit keeps back is counted and summed up; it is answered and recorded as suppressed, never silently lost.
+  * A replacement is a deletion and a new row in one commit: the predecessor leaves the inbox with the reason `replaced`
+    and a change of its own, the new one names it. One that has left the inbox already is not replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from djactors.domain.limits import DAILY_LIMIT, next_summary, summary
+from djactors.domain.notifications import NULL, Draft, Notification, encode
+from djactors.domain.times import utc_text
+from djactors.inbox.rows import Tenant, User, UserDay
+from djactors.inbox.unit import UnitOfWork
+
+BURST_DEPTH = 100
+"""How many of a user's newest unread notifications are looked through for one to collapse with. A burst's last one is
+the newest or close to it, and the walk must not grow with the inbox."""
+
+# idx_notifications_user_unread, read backwards: no sorting. Rows are taken one by one until one fits.
+SELECT_UNREAD = """SELECT id, type, job_id, data FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL ORDER BY id DESC LIMIT ?"""
+SELECT_STATE = "SELECT is_read, removed_seq FROM notifications WHERE id = ?"
+UPDATE_REPLACED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'replaced' WHERE id = ?"
+
+
+class Entry(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """A notification as the answer to its event names it."""
+
+    id: int
+    user_id: int
+    type: str
+
+
+class Suppressed(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Somebody who was not notified, as the answer says it."""
+
+    user_id: int
+    reason: str
+
+
+def tell(
+    unit: UnitOfWork, tenant: Tenant, event_id: int, drafts: Iterable[Draft], job_id: int | None
+) -> tuple[list[Entry], list[Suppressed]]:
+    """Notify each draft's user of an event, within the daily limit; who was, and who was not."""
+    entries: list[Entry] = []
+    held: list[Suppressed] = []
+    for draft in drafts:
+        user = unit.ensure_user(tenant.id, draft.user_id)
+        date = unit.today(tenant, user)
+        if unit.limits.admits(draft.priority, user.sent):
+            user.sent += 1
+            entries.append(_notify(unit, tenant, user, draft, event_id, job_id))
+        else:
+            day = unit.days.get(tenant.id, user.id, date)
+            day.sent = user.sent
+            day.held += 1
+            unit.days.put(day)
+            unit.wanted_summaries[day.tenant_id, day.user_id, day.day] = day
+            held.append(suppress(unit, tenant, draft.user_id, event_id, draft.type, DAILY_LIMIT))
+    return entries, held
+
+
+def suppress(unit: UnitOfWork, tenant: Tenant, user_id: int, event_id: int, kind: str, reason: str) -> Suppressed:
+    """Record why somebody is not notified of an event."""
+    unit.add_suppression((unit.next_id("suppressions"), tenant.id, user_id, event_id, kind, reason, unit.now))
+    return Suppressed(user_id, reason)
+
+
+def settle_summaries(unit: UnitOfWork) -> None:
+    """Sum up what was held back in this unit of work: at once where that may be, else when it is due.
+
+    Once for all commands of a commit, so that a burst is one summary with the right count.
+    """
+    wanted, unit.wanted_summaries = unit.wanted_summaries, {}
+    for day in wanted.values():
+        due = next_summary(day.summary_at, unit.moment)
+        if due <= unit.moment:
+            send_summary(unit, day)
+        elif day.summary_due is None:
+            day.summary_due = utc_text(due)
+            unit.days.put(day)
+            unit.wake_clock(day.summary_due)
+
+
+def send_summary(unit: UnitOfWork, day: UserDay) -> None:
+    """Tell a user how much was held back on a day, in place of the summary before."""
+    tenant = unit.ensure_tenant(day.tenant_id)
+    draft = summary(day.user_id, day.day, day.held, unit.limits.daily_limit)
+    replaces = None
+    if day.summary_id is not None and _take_out(unit, tenant, day.user_id, day.summary_id):
+        replaces = day.summary_id
+    entry = _put(unit, tenant, unit.ensure_user(tenant.id, day.user_id), draft, None, None, replaces)
+    day.summary_id, day.summary_at, day.summary_due = entry.id, unit.now, None
+    unit.days.put(day)
+    # What was held back a moment ago is in this one's count.
+    unit.wanted_summaries.pop((day.tenant_id, day.user_id, day.day), None)
+
+
+def _notify(unit: UnitOfWork, tenant: Tenant, user: User, draft: Draft, event_id: int, job_id: int | None) -> Entry:
+    if not unit.limits.collapse_bursts or job_id is None:
+        return _put(unit, tenant, user, draft, event_id, job_id, None)
+    # The one before it may have been staged a moment ago.
+    unit.flush()
+    replaces = None
+    for id_, kind, its_job, data in unit.connection.execute(SELECT_UNREAD, (tenant.id, draft.user_id, BURST_DEPTH)):
+        if kind == draft.type and its_job == job_id:
+            replaces, count = id_, _count_of(data) + 1
+            break
+    if replaces is not None:
+        _take_out(unit, tenant, draft.user_id, replaces)
+        draft = msgspec.structs.replace(draft, data=_with_count(draft.data, count))
+    return _put(unit, tenant, user, draft, event_id, job_id, replaces)
+
+
+def _put(
+    unit: UnitOfWork,
+    tenant: Tenant,
+    user: User,
+    draft: Draft,
+    event_id: int | None,
+    job_id: int | None,
+    replaces: int | None,
+) -> Entry:
+    """A new row in an inbox, its change, and the count."""
+    notification_id = unit.next_id("notifications")
+    data = NULL if draft.data is None else msgspec.Raw(draft.data)
+    mark = msgspec.UNSET if replaces is None else replaces
+    body = Notification(notification_id, draft.type, draft.priority, draft.title, draft.message, data, unit.now, mark)
+    seq = unit.log(tenant, user.id, "new", encode(body), notification_id)
+    unit.count_unread(user, +1)
+    unit.add_notification(
+        (
+            notification_id,
+            tenant.id,
+            user.id,
+            event_id,
+            draft.type,
+            draft.priority,
+            draft.title,
+            draft.message,
+            None if draft.data is None else draft.data.decode(),
+            unit.now,
+            unit.expires,
+            seq,
+            job_id,
+            replaces,
+        )
+    )
+    return Entry(notification_id, user.id, draft.type)
+
+
+def _take_out(unit: UnitOfWork, tenant: Tenant, user_id: int, notification_id: int) -> bool:
+    """Take a notification out of the inbox because another takes its place; False if it has left already.
+
+    Its row must not be merely staged.
+    """
+    row = unit.connection.execute(SELECT_STATE, (notification_id,)).fetchone()
+    if row is None or row[1] is not None:
+        return False
+    seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [notification_id]}))
+    unit.connection.execute(UPDATE_REPLACED, (seq, unit.now, notification_id))
+    if not row[0]:
+        unit.count_unread(unit.ensure_user(tenant.id, user_id), -1)
+    return True
+
+
+def _count_of(data: str | None) -> int:
+    """How many notifications the one with this data stands for."""
+    value: Any = None if data is None else msgspec.json.decode(data)
+    count = value.get("count", 1) if isinstance(value, dict) else 1
+    return count if isinstance(count, int) else 1
+
+
+def _with_count(data: bytes | None, count: int) -> bytes:
+    return encode({**({} if data is None else msgspec.json.decode(data)), "count": count})

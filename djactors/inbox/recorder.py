@@ -1,0 +1,209 @@
+"""Carries out commands inside the writer's transaction: the one place where the inbox changes.
+
+Rules:
+  * A batch of commands is one unit of work. A command that is refused leaves nothing behind: refusals come before the
+    first staging; should one come after, or should anything else go wrong, the whole batch is rolled back and each
+    command is carried out again behind a savepoint of its own (`record_each`). One command's error never touches
+    another's.
+  * Nothing a client can see changes without a sequence number.
+  * The answer to a keyed event is stored with it; a retry gets the same bytes.
+
+Runs on the writer's thread; knows SQL, no actors, no sockets.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import get_args
+
+import msgspec
+
+from djactors.domain import events
+from djactors.domain.commands import (
+    Command,
+    Delete,
+    ExpireSlice,
+    Introduce,
+    MarkAllRead,
+    MarkRead,
+    Outcome,
+    Publish,
+    Published,
+    PurgeSlice,
+    RaiseAlerts,
+    Recorded,
+    SendSummaries,
+)
+from djactors.domain.errors import Code, Refused
+from djactors.domain.limits import Limits
+from djactors.domain.notifications import encode
+from djactors.domain.rules import TRIGGERS
+from djactors.domain.times import utc_text
+from djactors.inbox import alerts, notices, reading, retention, workflow
+from djactors.inbox.known import Known
+from djactors.inbox.notices import Entry, Suppressed
+from djactors.inbox.unit import UnitOfWork
+from djactors.store.errors import storage_failure
+
+SELECT_KEY = "SELECT id, fingerprint, answer FROM domain_events WHERE tenant_id = ? AND idempotency_key = ?"
+
+
+_TYPES: Mapping[type, str] = {kind: events.event_type(kind) for kind in get_args(events.DomainEvent)}
+"""The tag of each kind of event; msgspec makes it anew each time that it is asked."""
+
+
+class _LateRefusalError(Exception):
+    """A command was refused after it had staged something: the batch must be taken apart."""
+
+
+class _Answer(msgspec.Struct, frozen=True, rename="camel"):
+    """The body of a 201: contract, `POST /api/events`."""
+
+    event_id: int
+    seq: int
+    notifications: list[Entry]
+    suppressed: list[Suppressed]
+
+
+class Recorder:
+    """Carries out commands on a connection that is inside a transaction.
+
+    Args:
+        now: the wall clock's aware time.
+        limits: how much a user is told.
+    """
+
+    def __init__(self, now: Callable[[], datetime], limits: Limits | None = None) -> None:
+        self._now = now
+        self._limits = Limits() if limits is None else limits
+        self._known = Known()
+
+    def forget(self) -> None:
+        """What was recorded since the last commit was rolled back."""
+        self._known.forget()
+
+    def record(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
+        """Carry out a batch as one unit of work, without savepoints.
+
+        Raises:
+            Exception: whatever went wrong; the transaction must be rolled back; `record_each` tells who is to blame.
+        """
+        self._known.trim()
+        unit = self._unit(connection)
+        outcomes: list[Outcome | Exception] = []
+        try:
+            for command in commands:
+                before = unit.writes
+                try:
+                    outcomes.append(self._carry_out(unit, command))
+                except Refused as refused:
+                    if unit.writes != before:
+                        raise _LateRefusalError from refused
+                    outcomes.append(refused)
+            notices.settle_summaries(unit)
+            unit.flush()
+        except BaseException:
+            self.forget()
+            raise
+        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert)
+
+    def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
+        """Carry out a batch with a savepoint around each command; one that fails has its exception as its outcome."""
+        whole = Recorded([], {}, {})
+        next_alerts: list[str] = []
+        self.forget()
+        for command in commands:
+            connection.execute("SAVEPOINT command")
+            unit = self._unit(connection)
+            try:
+                outcome: Outcome | Exception = self._carry_out(unit, command)
+                notices.settle_summaries(unit)
+                unit.flush()
+            except Exception as error:  # the savepoint supervises: whatever a command does wrong is its own
+                self.forget()
+                if not connection.in_transaction or _is_storage_failure(error):
+                    raise  # the database itself gave up (disk full, I/O error): no command is to blame
+                connection.execute("ROLLBACK TO command")
+                outcome = error
+            else:
+                for tenant_id, changes in unit.changes.items():
+                    whole.changes.setdefault(tenant_id, []).extend(changes)
+                whole.unread.update(unit.unread)
+                if unit.next_alert is not None:
+                    next_alerts.append(unit.next_alert)
+            connection.execute("RELEASE command")
+            whole.outcomes.append(outcome)
+        return msgspec.structs.replace(whole, next_alert=min(next_alerts, default=None))
+
+    def _unit(self, connection: sqlite3.Connection) -> UnitOfWork:
+        return UnitOfWork(connection, self._now(), self._limits, self._known)
+
+    def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome:
+        match command:
+            case Publish():
+                return _publish(unit, command)
+            case MarkRead():
+                return reading.mark_read(unit, command)
+            case MarkAllRead():
+                return reading.mark_all_read(unit, command)
+            case Delete():
+                return reading.delete(unit, command)
+            case Introduce():
+                return workflow.introduce(unit, command)
+            case RaiseAlerts():
+                return alerts.raise_alerts(unit, command)
+            case SendSummaries():
+                return alerts.send_summaries(unit, command)
+            case ExpireSlice():
+                return retention.expire_slice(unit, command)
+            case PurgeSlice():
+                return retention.purge_slice(unit, command)
+
+
+def _is_storage_failure(error: Exception) -> bool:
+    return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
+
+
+def _publish(unit: UnitOfWork, command: Publish) -> Published:
+    event, key = command.event, command.key
+    mark = None
+    if key is not None:
+        mark = events.fingerprint(event, with_job=command.with_job)
+        earlier = unit.keys.get((event.tenant_id, key)) or _stored_answer(unit, event.tenant_id, key)
+        if earlier is not None:
+            if earlier[1] != mark:
+                raise Refused(
+                    Code.KEY_REUSED,
+                    f"the key {key!r} was used for another event or route: send each event under its own key",
+                )
+            return Published(earlier[0], earlier[2], repeated=True)
+    come = workflow.apply(unit, event, command.person)
+    told, job_id = come.told, None if come.job is None else come.job.id
+    tenant = unit.ensure_tenant(event.tenant_id)
+    event_id = unit.next_id("domain_events")
+    kind = _TYPES[type(event)]
+    entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id)
+    come.announce(tenant)
+    left_out = TRIGGERS.get(kind, kind)
+    if told.suppressed:
+        by_rule = [notices.suppress(unit, tenant, user, event_id, left_out, why) for user, why in told.suppressed]
+        suppressed = by_rule + suppressed
+    if command.with_job and come.job is not None:
+        answer = encode(workflow.view(unit, come.job))
+    else:
+        answer = encode(_Answer(event_id, tenant.last_seq, entries, suppressed))
+    occurred = unit.now if event.occurred_at is None else utc_text(event.occurred_at)
+    stored = None if key is None else answer.decode()
+    unit.add_event(
+        (event_id, tenant.id, kind, event.actor_id, job_id, key, mark, stored, tenant.last_seq, occurred, unit.now)
+    )
+    if key is not None and mark is not None:
+        unit.keys[tenant.id, key] = (event_id, mark, answer)
+    return Published(event_id, answer, notified=len(entries), suppressed=len(suppressed))
+
+
+def _stored_answer(unit: UnitOfWork, tenant_id: int, key: str) -> tuple[int, str, bytes] | None:
+    row = unit.connection.execute(SELECT_KEY, (tenant_id, key)).fetchone()
+    return None if row is None else (row[0], row[1], row[2].encode())

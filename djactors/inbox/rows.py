@@ -1,0 +1,73 @@
+"""The rows that the writer reads once, changes in place and writes back: a tenant's, a user's, a user's day."""
+
+from __future__ import annotations
+
+
+class Tenant:
+    """A tenant's row inside one transaction."""
+
+    __slots__ = ("dirty", "id", "job_numbering", "last_job_id", "last_seq", "name", "new", "time_zone")
+
+    def __init__(
+        self, tenant_id: int, name: str, time_zone: str, job_numbering: str | None, last_job_id: int, last_seq: int
+    ) -> None:
+        self.id = tenant_id
+        self.name = name
+        self.time_zone = time_zone
+        self.job_numbering = job_numbering
+        self.last_job_id = last_job_id
+        self.last_seq = last_seq
+        self.new = False
+        self.dirty = False
+
+
+class User:
+    """A user's row inside one transaction. `sent` is of `sent_day`, the day on which the user was told last."""
+
+    __slots__ = ("dirty", "id", "name", "new", "role", "sent", "sent_day", "tenant_id", "unread")
+
+    def __init__(
+        self,
+        user_id: int,
+        tenant_id: int,
+        name: str,
+        role: str,
+        unread: int = 0,
+        sent_day: str | None = None,
+        sent: int = 0,
+    ) -> None:
+        self.id = user_id
+        self.tenant_id = tenant_id
+        self.name = name
+        self.role = role
+        self.unread = unread
+        self.sent_day = sent_day
+        self.sent = sent
+        self.new = False
+        self.dirty = False
+
+
+class UserDay:
+    """A row inside one transaction. Whoever changes it hands it to `DayRows.put`."""
+
+    __slots__ = ("day", "held", "sent", "summary_at", "summary_due", "summary_id", "tenant_id", "user_id")
+
+    def __init__(
+        self,
+        tenant_id: int,
+        user_id: int,
+        day: str,
+        sent: int = 0,
+        held: int = 0,
+        summary_id: int | None = None,
+        summary_at: str | None = None,
+        summary_due: str | None = None,
+    ) -> None:
+        self.tenant_id = tenant_id
+        self.user_id = user_id
+        self.day = day
+        self.sent = sent
+        self.held = held
+        self.summary_id = summary_id
+        self.summary_at = summary_at
+        self.summary_due = summary_due

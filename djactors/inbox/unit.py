@@ -1,0 +1,317 @@
+"""The unit of work: everything that one transaction is about to write, gathered first and written in bulk.
+
+Rules:
+  * Rows are read once and kept: jobs for the length of the transaction, what is in `Known` for longer. There is one
+    writer, so nothing changes under them.
+  * `flush` writes what is staged, each table with one statement or few, parents before children. Whatever must see the
+    rows in SQL calls it first.
+  * Sequence numbers and ids are taken from counters that are written back in the same transaction: a rollback gives
+    them back, and what is committed has neither gaps nor repeats.
+  * `writes` counts every staging. A command that is refused after it staged something must not be passed over in place:
+    see `Recorder`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from djactors.domain import sla
+from djactors.domain.commands import Change
+from djactors.domain.errors import Code, Refused
+from djactors.domain.events import Role
+from djactors.domain.jobs import Job
+from djactors.domain.limits import Limits, day_of
+from djactors.domain.notifications import HISTORY
+from djactors.domain.permissions import Person
+from djactors.domain.times import utc_text
+from djactors.inbox.days import DayRows
+from djactors.inbox.jobs import JobRows
+from djactors.inbox.known import Known
+from djactors.inbox.rows import Tenant, User, UserDay
+from djactors.store.bulk import insert
+
+SELECT_TENANT = "SELECT name, time_zone, job_numbering, last_job_id, last_seq FROM tenants WHERE id = ?"
+SELECT_USER = "SELECT tenant_id, name, role, unread_count, sent_day, sent_count FROM users WHERE id = ?"
+SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
+
+_INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, last_seq, created_at,
+    updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, last_seq = ?,
+    updated_at = ? WHERE id = ?"""
+_INSERT_USER = """INSERT INTO users (id, tenant_id, name, role, unread_count, sent_day, sent_count, created_at,
+    updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, updated_at = ?
+    WHERE id = ?"""
+_UPDATE_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
+_INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+_INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, idempotency_key, fingerprint,
+    answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
+    data, created_at, expires_at, seq, job_id, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_SUPPRESSION = """INSERT INTO suppressions (id, tenant_id, user_id, event_id, type, reason, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+
+NAMES = {
+    "new": "notification:new",
+    "read": "notification:read",
+    "deleted": "notification:deleted",
+    "job_assigned": "job:assigned",
+    "approval_changed": "approval:status-changed",
+    "job_updated": "job:updated",
+}
+"""The kinds of change in the log, and the Socket.IO event that each of them is to a client."""
+
+NOT_A_MEMBER = "this token's user is not one of its tenant's: get a token of the user's own tenant"
+"""What a person is told whose own id the database knows in another tenant: not in which."""
+
+
+class UnitOfWork:
+    """What one transaction on one connection reads, stages and writes.
+
+    `moment` is the time of all its rows and `now` its text, `expires` the one at which its notifications leave the
+    inbox. `next_alert` is the earliest moment that it gave the clock, `wanted_summaries` the days of users from whom
+    something was held back.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits, known: Known) -> None:
+        self.connection = connection
+        self.moment = moment
+        self.now = utc_text(moment)
+        self.expires = utc_text(moment + HISTORY)
+        self.limits = limits
+        self.writes = 0
+        self.next_alert: str | None = None
+        self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
+        self.jobs = JobRows(connection)
+        self.days = DayRows(connection, known.days)
+        self._dates: dict[str, str] = {}
+        self.changes: dict[int, list[Change]] = {}
+        self.unread: dict[tuple[int, int], int] = {}
+        self.keys: dict[tuple[int, str], tuple[int, str, bytes]] = {}
+        self._tenants = known.tenants
+        self._users = known.users
+        self._counters = known.counters
+        self._dirty: list[Tenant | User] = []
+        self._dirty_counters: set[str] = set()
+        self._comments: list[tuple[object, ...]] = []
+        self._events: list[tuple[object, ...]] = []
+        self._notifications: list[tuple[object, ...]] = []
+        self._suppressions: list[tuple[object, ...]] = []
+        self._log: list[tuple[object, ...]] = []
+
+    def tenant(self, tenant_id: int) -> Tenant | None:
+        """The tenant, or None where it is not known yet."""
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            row = self.connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
+            if row is not None:
+                tenant = self._tenants[tenant_id] = Tenant(tenant_id, *row)
+        return tenant
+
+    def user(self, user_id: int) -> User | None:
+        """The user, or None where it is not known yet."""
+        user = self._users.get(user_id)
+        if user is None:
+            row = self.connection.execute(SELECT_USER, (user_id,)).fetchone()
+            if row is not None:
+                user = self._users[user_id] = User(user_id, *row)
+        return user
+
+    def check_users(
+        self, tenant_id: int, people: Iterable[tuple[str, int | None]], person: Person | None = None
+    ) -> None:
+        """Refuse ids that cannot be named; `people` are (field, id) pairs. Creates nothing.
+
+        A service may name whoever belongs to no other tenant. A person may name whom the tenant knows: naming would
+        otherwise claim the id, and an answer that told another tenant's from a missing one would leak. Their own id the
+        token proves.
+
+        Raises:
+            Refused: `conflict` to a service, `not_found` to a person, each naming the field; `forbidden` where the
+                person's own id is another tenant's.
+        """
+        for field, user_id in people:
+            if user_id is None:
+                continue
+            user = self.user(user_id)
+            if person is None:
+                if user is not None and user.tenant_id != tenant_id:
+                    raise Refused(Code.CONFLICT, f"{field}: user {user_id} belongs to another tenant")
+            elif user_id == person.user_id:
+                if user is not None and user.tenant_id != tenant_id:
+                    raise Refused(Code.FORBIDDEN, NOT_A_MEMBER)
+            elif user is None or user.tenant_id != tenant_id:
+                raise Refused(Code.NOT_FOUND, f"{field}: no such user")
+
+    def ensure_tenant(self, tenant_id: int) -> Tenant:
+        """The tenant, created if it was not known."""
+        tenant = self._tenants.get(tenant_id) or self.tenant(tenant_id)
+        if tenant is None:
+            tenant = Tenant(tenant_id, f"Tenant {tenant_id}", "UTC", None, 0, 0)
+            tenant.new = True
+            self._tenants[tenant_id] = tenant
+            self.touch(tenant)
+        return tenant
+
+    def ensure_user(self, tenant_id: int, user_id: int, name: str | None = None, role: Role = "user") -> User:
+        """The user, created if it was not known. Whose tenant it is must have been checked before."""
+        user = self._users.get(user_id) or self.user(user_id)
+        if user is None:
+            user = User(user_id, tenant_id, name or f"User {user_id}", role)
+            user.new = True
+            self._users[user_id] = user
+            self.touch(user)
+        return user
+
+    def touch(self, row: Tenant | User) -> None:
+        """Note that a row was changed and must be written."""
+        if not row.dirty:
+            row.dirty = True
+            self._dirty.append(row)
+        self.writes += 1
+
+    def today(self, tenant: Tenant, user: User) -> str:
+        """The tenant's day, with the user's `sent` being of it.
+
+        It is kept in the user's row, which a notification writes anyway; a row of `user_days` would be another page.
+        The count of a day that is over goes there: a clock or a time zone that is set back finds it again.
+        """
+        date = self._dates.get(tenant.time_zone)
+        if date is None:
+            date = self._dates[tenant.time_zone] = day_of(tenant.time_zone, self.moment)
+        if user.sent_day != date:
+            if user.sent_day is not None:
+                over = self.days.get(tenant.id, user.id, user.sent_day)
+                over.sent = user.sent
+                self.days.put(over)
+            user.sent_day, user.sent = date, self.days.get(tenant.id, user.id, date).sent
+            self.touch(user)
+        return date
+
+    def count_unread(self, user: User, difference: int) -> None:
+        """Change a user's unread count."""
+        user.unread += difference
+        self.unread[user.tenant_id, user.id] = user.unread
+        self.touch(user)
+
+    def next_id(self, counter: str) -> int:
+        """The next id of a kind of row."""
+        value = self._counters.get(counter)
+        if value is None:
+            value = int(self.connection.execute(SELECT_COUNTER, (counter,)).fetchone()[0])
+        value += 1
+        self._counters[counter] = value
+        self._dirty_counters.add(counter)
+        self.writes += 1
+        return value
+
+    def log(
+        self, tenant: Tenant, user_id: int | None, kind: str, body: bytes, notification_id: int | None = None
+    ) -> int:
+        """Stamp a change with the tenant's next sequence number and put it into the log that clients replay.
+
+        A change of kind `new` is replayed from its notification's row, so its body is not stored a second time.
+        """
+        tenant.last_seq += 1
+        self.touch(tenant)
+        stored = None if notification_id is not None else body.decode()
+        self._log.append((tenant.id, tenant.last_seq, user_id, kind, notification_id, stored, self.now))
+        change = Change(tenant.id, tenant.last_seq, user_id, NAMES[kind], body)
+        self.changes.setdefault(tenant.id, []).append(change)
+        return tenant.last_seq
+
+    def add_event(self, row: tuple[object, ...]) -> None:
+        """Stage a row of `domain_events`."""
+        self._events.append(row)
+        self.writes += 1
+
+    def add_notification(self, row: tuple[object, ...]) -> None:
+        """Stage a row of `notifications`."""
+        self._notifications.append(row)
+        self.writes += 1
+
+    def add_suppression(self, row: tuple[object, ...]) -> None:
+        """Stage a row of `suppressions`."""
+        self._suppressions.append(row)
+        self.writes += 1
+
+    def add_comment(self, tenant_id: int, job_id: int, author_id: int | None, text: str) -> int:
+        """Stage a comment; return its id."""
+        comment_id = self.next_id("job_comments")
+        self._comments.append((comment_id, tenant_id, job_id, author_id, text, self.now))
+        return comment_id
+
+    def save_job(self, job: Job) -> None:
+        """Stage a job's new state, and tell the clock when to look at it."""
+        before = job.next_alert_at
+        job = sla.scheduled(job)
+        if job.next_alert_at != before:
+            self.wake_clock(job.next_alert_at)
+        self.jobs.put(job)
+        self.writes += 1
+
+    def wake_clock(self, moment: str | None) -> None:
+        """Have the clock look at what is due no later than at this moment."""
+        if moment is not None and (self.next_alert is None or moment < self.next_alert):
+            self.next_alert = moment
+
+    def flush(self) -> None:
+        """Write everything that is staged, parents before children."""
+        dirty, self._dirty = self._dirty, []
+        tenants: list[Tenant] = []
+        users: list[User] = []
+        for row in dirty:
+            if isinstance(row, User):
+                users.append(row)
+            else:
+                tenants.append(row)
+        if tenants:
+            self._flush_tenants(tenants)
+        if users:
+            self._flush_users(users)
+        run = self.connection.executemany
+        if self._dirty_counters:
+            run(_UPDATE_COUNTER, [(self._counters[name], name) for name in sorted(self._dirty_counters)])
+            self._dirty_counters.clear()
+        self.jobs.flush(self.now)
+        self.days.flush()
+        for statement, rows in (
+            (_INSERT_COMMENT, self._comments),
+            (_INSERT_EVENT, self._events),
+            (_INSERT_NOTIFICATION, self._notifications),
+            (_INSERT_SUPPRESSION, self._suppressions),
+            (_INSERT_CHANGE, self._log),
+        ):
+            if rows:
+                insert(self.connection, statement, rows)
+                rows.clear()
+
+    def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:
+        now = self.now
+        self.connection.executemany(
+            _INSERT_TENANT,
+            [(t.id, t.name, t.time_zone, t.job_numbering, t.last_job_id, t.last_seq, now, now) for t in dirty if t.new],
+        )
+        self.connection.executemany(
+            _UPDATE_TENANT,
+            [(t.name, t.time_zone, t.job_numbering, t.last_job_id, t.last_seq, now, t.id) for t in dirty if not t.new],
+        )
+        for tenant in dirty:
+            tenant.new = tenant.dirty = False
+
+    def _flush_users(self, dirty: Sequence[User]) -> None:
+        now = self.now
+        self.connection.executemany(
+            _INSERT_USER,
+            [(u.id, u.tenant_id, u.name, u.role, u.unread, u.sent_day, u.sent, now, now) for u in dirty if u.new],
+        )
+        self.connection.executemany(
+            _UPDATE_USER, [(u.name, u.role, u.unread, u.sent_day, u.sent, now, u.id) for u in dirty if not u.new]
+        )
+        for user in dirty:
+            user.new = user.dirty = False

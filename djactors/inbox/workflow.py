@@ -1,0 +1,298 @@
+"""What a domain event brings about: the job's new state, who is told, what the tenant at large sees of it.
+
+Rule: every refusal comes before the first staging, so that a refused event leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from djactors.domain import events, jobs, permissions, rules
+from djactors.domain.commands import Counted, Introduce
+from djactors.domain.errors import Code, Refused, not_found
+from djactors.domain.jobs import Job, JobEvent, JobView
+from djactors.domain.notifications import Draft, encode
+from djactors.domain.permissions import Person
+from djactors.domain.rules import RULES, TRIGGERS, Told
+from djactors.inbox.rows import Tenant
+from djactors.inbox.unit import UnitOfWork
+
+People = list[tuple[str, int | None]]
+
+
+def _silent(_: Tenant) -> None:
+    """Nothing for the tenant at large."""
+
+
+class Consequences(msgspec.Struct, frozen=True):
+    """What an event brings about.
+
+    Attributes:
+        told: who is notified, who is left out and why.
+        job: the job that it is of, in its new state.
+        announce: logs what the tenant at large sees of it.
+    """
+
+    told: Told = Told((), ())
+    job: Job | None = None
+    announce: Callable[[Tenant], None] = _silent
+
+
+def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) -> Consequences:
+    """Bring an event's consequences about.
+
+    Raises:
+        Refused: the event cannot be as it stands; nothing was staged.
+    """
+    match event:
+        case events.NotificationRequested():  # first: what comes in masses
+            return _notification_requested(unit, event)
+        case events.JobCreated():
+            return _job_created(unit, event, person)
+        case events.UserUpserted():
+            return _user_upserted(unit, event)
+        case events.TenantUpserted():
+            return _tenant_upserted(unit, event)
+        case _:
+            return _job_event(unit, event, person)
+
+
+def introduce(unit: UnitOfWork, command: Introduce) -> Counted:
+    """Make somebody known who was not. Whoever is known, in this tenant or in another, stays as they are."""
+    tenant_id, person = command.tenant_id, command.person
+    user = unit.user(person.user_id)
+    if user is None:
+        unit.ensure_tenant(tenant_id)
+        user = unit.ensure_user(tenant_id, person.user_id, person.name, person.role)
+    return Counted(user.unread if user.tenant_id == tenant_id else 0)
+
+
+def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences:
+    people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
+    unit.check_users(event.tenant_id, people)
+    _ensure(unit, event.tenant_id, people)
+    user = unit.ensure_user(event.tenant_id, event.user_id)
+    user.name, user.role = event.name, event.role
+    unit.touch(user)
+    return Consequences()
+
+
+def _tenant_upserted(unit: UnitOfWork, event: events.TenantUpserted) -> Consequences:
+    people: People = [("actorId", event.actor_id)]
+    unit.check_users(event.tenant_id, people)
+    if isinstance(event.time_zone, str):
+        _check_time_zone(event.time_zone)
+    _ensure(unit, event.tenant_id, people)
+    tenant = unit.ensure_tenant(event.tenant_id)
+    tenant.name = event.name
+    if isinstance(event.time_zone, str):
+        tenant.time_zone = event.time_zone
+    unit.touch(tenant)
+    return Consequences()
+
+
+def _check_time_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # ZoneInfoNotFoundError is a KeyError; a directory's name is an OSError, a path upwards a ValueError.
+        raise Refused(Code.INVALID, f"timeZone: {name!r} is no IANA time zone: send one such as Asia/Bangkok") from None
+
+
+def _notification_requested(unit: UnitOfWork, event: events.NotificationRequested) -> Consequences:
+    people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
+    unit.check_users(event.tenant_id, people)
+    _ensure(unit, event.tenant_id, people)
+    if event.user_id == event.actor_id:
+        return Consequences(Told((), ((event.user_id, rules.ACTOR),)))
+    data = None if event.data is None else encode(event.data)
+    draft = Draft(event.user_id, event.notification_type, event.priority, event.title, event.message, data)
+    return Consequences(Told((draft,), ()))
+
+
+def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | None) -> Consequences:
+    tenant_id = event.tenant_id
+    people: People = [
+        ("requesterId", event.requester_id),
+        ("assigneeId", event.assignee_id),
+        ("approverId", event.approver_id),
+        ("managerId", event.manager_id),
+        ("actorId", event.actor_id),
+        *(("watcherIds", user_id) for user_id in event.watcher_ids),
+    ]
+    if person is not None:
+        permissions.check(person, event, None)
+    unit.check_users(tenant_id, people, person)
+    earlier = _check_numbering(unit, event, person)
+
+    _ensure(unit, tenant_id, people, person)
+    tenant = unit.ensure_tenant(tenant_id)
+    job_id, number = event.job_id, event.dj_id
+    if job_id is None:
+        job_id = tenant.last_job_id + 1
+        number = unit.jobs.next_number(tenant_id, int(unit.now[:4]))
+    tenant.last_job_id = max(tenant.last_job_id, job_id)
+    tenant.job_numbering = _numbering(event)
+    unit.touch(tenant)
+    job = jobs.created(event, job_id, number, earlier, unit.now)
+    unit.save_job(job)
+    unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
+    told = Told((), ())
+    if event.assignee_id is not None:
+        told = (
+            _told(unit, event, job) if job.status == "assigned" else rules.too_late(event.assignee_id, event.actor_id)
+        )
+    return Consequences(told, job, _announcement(unit, event, job))
+
+
+def _numbering(event: events.JobCreated) -> str:
+    return "djactors" if event.job_id is None else "backend"
+
+
+def _numbered_here(unit: UnitOfWork, tenant_id: int) -> bool:
+    """Whether all of a tenant's jobs come from here: an unknown one is then a typing error, not one from before."""
+    tenant = unit.tenant(tenant_id)
+    return tenant is not None and tenant.job_numbering == "djactors"
+
+
+def _check_numbering(unit: UnitOfWork, event: events.JobCreated, person: Person | None) -> Job | None:
+    """Refuse ids that cannot be; return what was heard of the job by its bare id before."""
+    known = unit.tenant(event.tenant_id)
+    if known is not None and known.job_numbering not in (None, _numbering(event)):
+        if person is not None:
+            raise Refused(Code.CONFLICT, "this tenant's jobs are numbered by its backend: create the job there")
+        mend = "leave it out" if event.job_id is not None else "send it"
+        raise Refused(Code.CONFLICT, f"jobId: this tenant's jobs are numbered by {known.job_numbering}: {mend}")
+    if event.dj_id is not None:
+        if event.job_id is None:
+            raise Refused(Code.INVALID, "djId: comes only with a jobId, one side numbers a tenant's jobs: send both")
+        if unit.jobs.has_dj_id(event.tenant_id, event.dj_id):
+            raise Refused(Code.CONFLICT, f"djId: {event.dj_id} is taken: send another one")
+    if event.job_id is None:
+        if known is not None and known.last_job_id >= events.MAX_ID:
+            raise Refused(Code.CONFLICT, "jobId: this tenant's job ids are used up: its backend named the last one")
+        return None
+    earlier = unit.jobs.get(event.tenant_id, event.job_id)
+    if earlier is not None and earlier.requester_id is not None:
+        raise Refused(Code.CONFLICT, f"jobId: job {earlier.id} exists already")
+    return earlier
+
+
+def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Consequences:
+    """An event of a job that exists, or that is first heard of by it: an installation may begin in mid-life."""
+    tenant_id = event.tenant_id
+    people: People = [
+        ("assigneeId", getattr(event, "assignee_id", None)),
+        ("approverId", getattr(event, "approver_id", None)),
+        ("userId", getattr(event, "user_id", None)),
+        ("actorId", event.actor_id),
+    ]
+    before = unit.jobs.get(tenant_id, event.job_id)
+    if before is None and (person is not None or _numbered_here(unit, tenant_id)):
+        raise not_found()
+    if person is not None:
+        permissions.check(person, event, before)
+    unit.check_users(tenant_id, people, person)
+    if before is not None:
+        jobs.check_move(before, event)
+    job = before or jobs.first_heard_of(tenant_id, event.job_id, unit.now)
+    job = jobs.after(job, event, unit.now)
+    if isinstance(event, events.JobSubmitted) and job.approver_id is None:
+        raise Refused(Code.INVALID, f"approverId: {job.label} has no approver yet: name one")
+
+    _ensure(unit, tenant_id, people, person)
+    tenant = unit.ensure_tenant(tenant_id)
+    if before is None:
+        tenant.last_job_id = max(tenant.last_job_id, job.id)
+        unit.touch(tenant)
+    unit.save_job(job)
+    words, data = _record_part(unit, event)
+    if events.event_type(event) not in TRIGGERS:
+        return Consequences(job=job, announce=_announcement(unit, event, job))
+    told = _told(unit, event, job, words, data)
+    return Consequences(told, job, _announcement(unit, event, job))
+
+
+def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[str, object]]:
+    """Stage what an event adds beside the job; return its own words and what it adds to a notification's data."""
+    match event:
+        case events.CommentAdded(text=text):
+            comment_id = unit.add_comment(event.tenant_id, event.job_id, event.actor_id, text)
+            return text, {"commentId": comment_id}
+        case events.JobWatched(user_id=user_id):
+            unit.jobs.watch(event.tenant_id, event.job_id, (user_id,))
+        case events.JobUnwatched(user_id=user_id):
+            unit.jobs.unwatch(event.tenant_id, event.job_id, user_id)
+        case events.JobRejected(reason=reason) if reason is not None:
+            return reason, {"reason": reason}
+        case _:
+            pass
+    return None, {}
+
+
+def _ensure(unit: UnitOfWork, tenant_id: int, people: People, person: Person | None = None) -> None:
+    """Make known whom an event names: everybody where a service does, a person only themselves, as the token says."""
+    unit.ensure_tenant(tenant_id)
+    if person is not None:
+        unit.ensure_user(tenant_id, person.user_id, person.name, person.role)
+        return
+    for _, user_id in people:
+        if user_id is not None:
+            unit.ensure_user(tenant_id, user_id)
+
+
+def _told(
+    unit: UnitOfWork,
+    event: events.JobCreated | JobEvent,
+    job: Job,
+    words: str | None = None,
+    data: dict[str, object] | None = None,
+) -> Told:
+    return rules.apply(
+        RULES[TRIGGERS[events.event_type(event)]],
+        job,
+        actor_id=event.actor_id,
+        actor_name=_name(unit, event.actor_id) or "Somebody",
+        watchers=lambda: unit.jobs.watchers(job.tenant_id, job.id),
+        words=words,
+        data=data,
+    )
+
+
+def _name(unit: UnitOfWork, user_id: int | None) -> str | None:
+    user = None if user_id is None else unit.user(user_id)
+    return None if user is None else user.name
+
+
+def view(unit: UnitOfWork, job: Job) -> JobView:
+    """The job as clients see it."""
+    return jobs.view(job, _name(unit, job.assignee_id), unit.jobs.watchers(job.tenant_id, job.id))
+
+
+_APPROVALS: dict[type, str] = {
+    events.JobSubmitted: "pending",
+    events.JobApproved: "approved",
+    events.JobRejected: "rejected",
+}
+"""What `approval:status-changed` says of which event."""
+
+
+def _announcement(unit: UnitOfWork, event: events.JobCreated | JobEvent, job: Job) -> Callable[[Tenant], None]:
+    """What the tenant at large sees of a job's new state, in the order of the log."""
+
+    def announce(tenant: Tenant) -> None:
+        head = {"jobId": job.id, "djId": job.dj_id}
+        given = isinstance(event, (events.JobCreated, events.JobAssigned)) and event.assignee_id is not None
+        if given and job.status == "assigned":
+            body = {**head, "assigneeId": job.assignee_id, "assigneeName": _name(unit, job.assignee_id)}
+            unit.log(tenant, None, "job_assigned", encode(body))
+        status = _APPROVALS.get(type(event))
+        if status is not None:
+            by = None if status == "pending" else _name(unit, event.actor_id)
+            unit.log(tenant, None, "approval_changed", encode({**head, "status": status, "approvedBy": by}))
+        unit.log(tenant, None, "job_updated", encode({"job": view(unit, job)}))
+
+    return announce

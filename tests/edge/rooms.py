@@ -1,0 +1,263 @@
+"""The rooms behind the port, without the port: a real store, router and user actors, under a clock that is set."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from djactors.actors.pid import PidIssuer
+from djactors.actors.router import Router
+from djactors.actors.users import Users
+from djactors.config import Settings
+from djactors.domain.commands import Command
+from djactors.domain.limits import Limits
+from djactors.edge.api import Api
+from djactors.edge.auth import authenticator
+from djactors.edge.gateway import Services
+from djactors.edge.routes import Routes
+from djactors.edge.survey import Survey
+from djactors.inbox.inbox import Inbox
+from djactors.kernel import ActorRef, ChildSpec, Supervisor
+from djactors.loop_lag import LoopLag
+from djactors.net.http_messages import Request, Response
+from djactors.operations.tokens import sign
+from djactors.store import migrate
+from djactors.store.database import Database
+from djactors.store.threads import InlineRunner
+from djactors.telemetry import Telemetry, make_logger
+
+SECRET = "a-secret-for-tests-only-0123456789abcdef"
+START = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
+STOP_SECONDS = 10
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.moment = START
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def unix(self) -> float:
+        return self.moment.timestamp()
+
+    def advance(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+class Answer(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def error(self) -> str:
+        """The code of an error, which has the contract's shape and no more."""
+        content = self.json
+        assert set(content) == {"error"}
+        assert set(content["error"]) == {"code", "message"}
+        assert content["error"]["message"]
+        return str(content["error"]["code"])
+
+
+class Rooms:
+    """What a test uses: `request` for HTTP, `services` for sockets."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        database: Database,
+        store: Any,
+        root: Supervisor,
+        users: Users,
+        telemetry: Telemetry,
+        log: io.StringIO,
+    ) -> None:
+        router: ActorRef[Command] = root.ref("router")
+        self.settings = settings
+        self.clock = clock
+        self.store = store
+        self.router = router
+        self.path = database.path
+        self.not_ready: str | None = None
+        self.log = log
+        self.telemetry = telemetry
+        self.root = root
+        self.users = users
+        self._sids = 0
+        door = authenticator(settings, clock.unix)
+        self.routes = Routes(
+            Api(
+                authenticator=door,
+                router=router,
+                store=store,
+                settings=settings,
+                telemetry=telemetry,
+                epoch="epochepochep",
+                ready=lambda: self.not_ready,
+                measure=lambda: None,
+                survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
+            )
+        )
+        self.services = Services(
+            authenticator=door,
+            users=users,
+            router=router,
+            settings=settings,
+            telemetry=telemetry,
+            epoch="epochepochep",
+            random_token=self._sid,
+            now=clock.unix,
+        )
+
+    def _sid(self) -> str:
+        self._sids += 1
+        return f"sid-{self._sids}"
+
+    def token(self, tenant_id: int | None = None, user_id: int | None = None, *, ttl: int = 3600, **more: Any) -> str:
+        return sign(self.settings, tenant_id=tenant_id, user_id=user_id, ttl=ttl, now=self.clock.unix(), **more)
+
+    def service(self, tenant_id: int | None = None) -> str:
+        return self.token(tenant_id, role="service")
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        peer: str = "127.0.0.1",
+    ) -> Answer:
+        path, _, query = path.partition("?")
+        fields = dict(headers or {})
+        if token is not None:
+            fields["authorization"] = f"Bearer {token}"
+        content = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
+        pairs = dict(pair.split("=", 1) for pair in query.split("&")) if query else {}
+        response: Response = await self.routes.handle(Request(method, path, pairs, fields, content, peer=peer))
+        response.encode()
+        return Answer(response.status, dict(response.headers), response.body)
+
+    async def publish(self, event: Mapping[str, Any], **options: Any) -> Answer:
+        options.setdefault("token", self.service())
+        return await self.request("POST", "/api/events", body=event, **options)
+
+    async def notify(self, tenant_id: int = 1, user_id: int = 7, **fields: Any) -> int:
+        """Put a notification into an inbox; returns its id."""
+        answer = await self.publish(notification(tenant_id, user_id, **fields))
+        assert answer.status == 201, answer.body
+        return int(answer.json["notifications"][0]["id"])
+
+    async def introduce(self, tenant_id: int, *user_ids: int, role: str = "user") -> Answer:
+        """Have a service make people known, without whom nobody may name them; the answer to the last of them."""
+        for user_id in user_ids:
+            event = {"tenantId": tenant_id, "userId": user_id, "name": f"Known {user_id}", "role": role}
+            answer = await self.publish({"type": "user.upserted", **event})
+        return answer
+
+    def user(self, user_id: int) -> tuple[int, str, str]:
+        """The tenant, the name and the role that are stored of a user."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            [row] = connection.execute("SELECT tenant_id, name, role FROM users WHERE id = ?", (user_id,))
+        return row
+
+    async def inbox(self, tenant_id: int = 1, user_id: int = 7, query: str = "?limit=100") -> Any:
+        token = self.token(tenant_id, user_id)
+        answer = await self.request("GET", f"/api/notifications{query}", token=token)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def offset(self, tenant_id: int = 1) -> str:
+        """Moves with whatever is stored of a tenant that clients can see."""
+        answer = await self.request("GET", "/api/notifications/unread-count", token=self.token(tenant_id, 1))
+        return str(answer.json["offset"])
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """What was logged, each a line of JSON."""
+        return [msgspec.json.decode(line) for line in self.log.getvalue().splitlines()]
+
+
+def notification(tenant_id: int = 1, user_id: int = 7, **fields: Any) -> dict[str, Any]:
+    return {
+        "type": "notification.requested",
+        "tenantId": tenant_id,
+        "userId": user_id,
+        "notificationType": "announcement",
+        "priority": "LOW",
+        "title": "Hello",
+        **fields,
+    }
+
+
+class Broken:
+    """A store that raises; what it raises can be changed."""
+
+    def __init__(self, store: Inbox) -> None:
+        self._store = store
+        self.error: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        async def call(*args: Any, **options: Any) -> Any:
+            if self.error is not None:
+                await trio.lowlevel.checkpoint()
+                raise self.error
+            return await method(*args, **options)
+
+        return call
+
+
+@asynccontextmanager
+async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
+    """Open them on a new database in `folder`; settings as keywords.
+
+    Nobody is too fast or told too much here, and no commit waits for company.
+    """
+    generous = {"emit_burst": 100_000, "daily_limit": 100_000, "commit_delay": 0}
+    configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
+    clock = Clock()
+    path = folder / "inbox.db"
+    migrate.apply(path, now=clock.now)
+    async with await Database.open(path, threads=InlineRunner) as database:
+        store = Broken(Inbox(database, clock.now, Limits(daily_limit=configured.daily_limit)))
+        nonces = count()
+        pids = PidIssuer("epochepochep", b"k" * 32, lambda size: next(nonces).to_bytes(size, "big"))
+        # What the edge logs can be read; all count in one place.
+        log = io.StringIO()
+        told = Telemetry(make_logger("json", "debug", log))
+        behind = Telemetry(metrics=told.metrics)
+        users = Users(store, "epochepochep", pids, configured, behind, lambda: root.ref("router"))
+        root = Supervisor(
+            "test",
+            [
+                ChildSpec("users", users.supervisor),
+                ChildSpec(
+                    "router",
+                    lambda: Router(store, users, behind, configured.commit_batch, configured.commit_delay),
+                    mailbox_capacity=configured.router_mailbox,
+                ),
+            ],
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(root.run)
+            yield Rooms(configured, clock, database, store, root, users, told, log)
+            root.request_stop()
+            nursery.cancel_scope.deadline = trio.current_time() + STOP_SECONDS

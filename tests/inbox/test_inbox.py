@@ -1,0 +1,103 @@
+"""The same through the door that everyone above uses: a store over a database, without threads."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import outcome
+import pytest
+import trio
+
+from djactors.domain.commands import Change, Command, Counted, MarkRead, Publish, Published, Recorded
+from djactors.domain.errors import Refused
+from djactors.domain.events import JobCreated, NotificationRequested
+from djactors.inbox.inbox import Inbox
+from djactors.inbox.pages import Snapshot
+from djactors.store.database import Database
+from djactors.store.errors import StoreBusy, StoreClosed
+from djactors.store.threads import InlineRunner
+from tests.inbox.desk import MORNING, answer
+
+POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70))
+
+
+def note(user_id: int = 11) -> Publish:
+    event = NotificationRequested(tenant_id=1, user_id=user_id, notification_type="note", priority="LOW", title="Hello")
+    return Publish(event)
+
+
+@asynccontextmanager
+async def opened(path: Path, **options: int) -> AsyncIterator[Inbox]:
+    async with await Database.open(path, threads=InlineRunner, **options) as database:
+        yield Inbox(database, lambda: MORNING)
+
+
+async def changes(store: Inbox, since: int) -> list[Change]:
+    replay = await store.replay(1, 11, since, limit=10)
+    assert replay is not None
+    return replay.changes
+
+
+async def test_a_bad_command_among_many_fails_alone(path: Path):
+    async with opened(path) as store:
+        recorded = await store.record([note(), POISON, MarkRead(1, 11, 7), note()])
+        kinds = [type(each) for each in recorded.outcomes]
+        assert kinds == [Published, OverflowError, Refused, Published]
+        assert await store.snapshot(1, 11) == Snapshot(unread=2, seq=2)
+        assert await store.record([MarkRead(1, 11, 1)]) == Recorded(
+            [Counted(1)], {1: await changes(store, 2)}, {(1, 11): 1}
+        )
+
+
+async def test_batches_that_meet_in_one_commit_do_not_disturb_each_other(path: Path):
+    async with opened(path) as store:
+        results: dict[int, Recorded] = {}
+
+        async def record(index: int, commands: list[Command]) -> None:
+            results[index] = await store.record(commands)
+
+        async with trio.open_nursery() as nursery:
+            for index in range(6):
+                nursery.start_soon(record, index, [note(), POISON] if index == 3 else [note()])
+        ids = sorted(answer(results[index].outcomes[0])["notifications"][0]["id"] for index in results)
+        assert ids == [1, 2, 3, 4, 5, 6]
+        assert isinstance(results[3].outcomes[1], OverflowError)
+        seqs = sorted(change.seq for recorded in results.values() for change in recorded.changes[1])
+        assert seqs == [1, 2, 3, 4, 5, 6]
+
+
+async def test_the_storages_own_failure_fails_the_batch_and_records_nothing(path: Path):
+    async with opened(path, write_queue=1) as store:
+        async with trio.open_nursery() as nursery:
+            results: list[outcome.Maybe[Recorded]] = []
+
+            async def record() -> None:
+                results.append(await outcome.acapture(store.record, [note(), note()]))
+
+            nursery.start_soon(record)
+            nursery.start_soon(record)
+        refused = [each.error for each in results if isinstance(each, outcome.Error)]
+        assert [type(error) for error in refused] == [StoreBusy]
+        assert (await store.snapshot(1, 11)).unread == 2
+
+
+async def test_a_closed_store_says_so(path: Path):
+    async with opened(path) as store:
+        pass
+    with pytest.raises(StoreClosed):
+        await store.record([note()])
+
+
+async def test_a_page_shows_what_was_recorded(path: Path):
+    async with opened(path) as store:
+        await store.record([note(), note(12), note()])
+        await store.record([MarkRead(1, 11, 1)])
+        page = await store.page(1, 11, limit=1)
+        assert [(item.id, item.is_read) for item in page.items] == [(3, False)]
+        assert (page.next_before, page.unread, page.seq) == (3, 1, 4)
+        rest = await store.page(1, 11, limit=1, before=page.next_before)
+        assert [(item.id, item.is_read) for item in rest.items] == [(1, True)]
+        assert rest.next_before is None
+        change = (await changes(store, 0))[0]
+        assert json.loads(change.body)["id"] == 1

@@ -1,0 +1,184 @@
+"""Any commands in any order: the recorder against a model that fits on a page."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from djactors.domain.commands import Command, Counted, Delete, MarkAllRead, MarkRead, Publish, Published
+from djactors.domain.errors import Code, Refused
+from djactors.domain.events import JobCreated, NotificationRequested
+from tests.inbox.desk import Desk, answer
+
+USERS = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2}
+"""Each user's tenant."""
+
+POISON = JobCreated(tenant_id=3, title="x", requester_id=30, project_id=2**70)
+"""SQLite holds no such number: this takes its whole batch apart."""
+
+
+class Model:
+    """What the inbox should be: a dictionary and a few rules."""
+
+    def __init__(self) -> None:
+        self.home: dict[int, int] = {}
+        self.rows: dict[int, tuple[int, str]] = {}
+        self.keys: dict[tuple[int, str], tuple[NotificationRequested, int]] = {}
+        self.seqs = {1: 0, 2: 0}
+        self.next_id = 1
+
+    def unread(self, user_id: int) -> int:
+        return sum(row == (user_id, "unread") for row in self.rows.values())
+
+    def expect(self, command: Command) -> object:
+        """What the command should come to: a code, a count, or the id of the notification that answers it."""
+        match command:
+            case Publish(event=NotificationRequested() as event, key=key):
+                return self._publish(event, key)
+            case Publish():
+                return "failed"
+            case MarkAllRead(tenant_id=tenant_id, user_id=user_id):
+                if self.home.get(user_id) != tenant_id:
+                    return 0
+                mine = [id_ for id_, row in self.rows.items() if row == (user_id, "unread")]
+                self.rows.update(dict.fromkeys(mine, (user_id, "read")))
+                self.seqs[tenant_id] += bool(mine)
+                return 0
+            case MarkRead() | Delete():
+                return self._mark(command)
+
+    def _publish(self, event: NotificationRequested, key: str | None) -> object:
+        if key is not None and (event.tenant_id, key) in self.keys:
+            earlier, id_ = self.keys[event.tenant_id, key]
+            return id_ if earlier == event else Code.KEY_REUSED
+        if self.home.get(event.user_id, event.tenant_id) != event.tenant_id:
+            return Code.CONFLICT
+        self.home[event.user_id] = event.tenant_id
+        id_, self.next_id = self.next_id, self.next_id + 1
+        self.rows[id_] = (event.user_id, "unread")
+        self.seqs[event.tenant_id] += 1
+        if key is not None:
+            self.keys[event.tenant_id, key] = (event, id_)
+        return id_
+
+    def _mark(self, command: MarkRead | Delete) -> object:
+        user_id, state = self.rows.get(command.notification_id, (0, "gone"))
+        if user_id != command.user_id or self.home[user_id] != command.tenant_id:
+            return Code.NOT_FOUND
+        new = "read" if isinstance(command, MarkRead) else "removed"
+        if state == "removed" and new == "read":
+            return Code.NOT_FOUND
+        if (state, new) not in {("read", "read"), ("removed", "removed")}:
+            self.rows[command.notification_id] = (user_id, new)
+            self.seqs[command.tenant_id] += 1
+        return self.unread(user_id)
+
+
+def seen(outcome: object) -> object:
+    match outcome:
+        case Refused():
+            return outcome.code
+        case Counted():
+            return outcome.count
+        case Published():
+            return answer(outcome)["notifications"][0]["id"]
+        case _:
+            return "failed"
+
+
+_who = st.one_of(
+    st.sampled_from([(tenant_id, user_id) for user_id, tenant_id in USERS.items()]),
+    st.tuples(st.sampled_from([1, 2]), st.sampled_from(sorted(USERS))),
+)
+_publish = st.builds(
+    lambda who, title, key: Publish(
+        NotificationRequested(tenant_id=who[0], user_id=who[1], notification_type="note", priority="LOW", title=title),
+        key,
+    ),
+    _who,
+    st.sampled_from("ab"),
+    st.sampled_from([None, None, None, "k", "l"]),
+)
+
+
+def _commands(known: int) -> st.SearchStrategy[Command]:
+    """Nobody knows a notification's id before its commit, so commands name ids of earlier batches, or none at all."""
+    ids = st.integers(1, known) | st.just(10**6) if known else st.just(10**6)
+    marks = st.builds(lambda kind, who, id_: kind(*who, id_), st.sampled_from([MarkRead, Delete]), _who, ids)
+    return st.one_of(
+        _publish, _publish, marks, marks, st.builds(lambda who: MarkAllRead(*who), _who), st.just(Publish(POISON))
+    )
+
+
+@pytest.fixture(scope="module")
+def image(migrated: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(migrated)) as connection:
+        yield connection
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_counts_log_and_rows_agree_with_the_model_after_any_commands(image: sqlite3.Connection, data: st.DataObject):
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        image.backup(connection)
+        desk, model = Desk(connection), Model()
+        for _ in range(data.draw(st.integers(1, 5), label="batches")):
+            batch = data.draw(st.lists(_commands(model.next_id - 1), min_size=1, max_size=6), label="batch")
+            before = {user_id: model.unread(user_id) for user_id in USERS}
+            expected = [model.expect(command) for command in batch]
+            recorded = desk.record(*batch)
+            assert [seen(outcome) for outcome in recorded.outcomes] == expected
+            for (tenant_id, user_id), count in recorded.unread.items():
+                assert count == model.unread(user_id)
+                assert USERS.keys() >= {user_id}
+                assert model.home[user_id] == tenant_id
+            for user_id, count in before.items():
+                if model.unread(user_id) != count:
+                    assert (model.home[user_id], user_id) in recorded.unread
+            _check(desk, model)
+
+
+def _check(desk: Desk, model: Model) -> None:
+    counted = dict(desk.rows("SELECT id, unread_count FROM users"))
+    real = dict(
+        desk.rows(
+            "SELECT user_id, count(*) FROM notifications WHERE is_read = false AND removed_seq IS NULL GROUP BY user_id"
+        )
+    )
+    for user_id, count in counted.items():
+        assert count == real.get(user_id, 0) == model.unread(user_id)
+    stored = {
+        id_: (user_id, "removed" if removed else "read" if is_read else "unread")
+        for id_, user_id, is_read, removed in desk.rows("SELECT id, user_id, is_read, removed_seq FROM notifications")
+    }
+    assert stored == model.rows
+    for tenant_id in (1, 2):
+        mine = [change for change in desk.announced if change.tenant_id == tenant_id]
+        assert [change.seq for change in mine] == list(range(1, model.seqs[tenant_id] + 1))
+        for user_id in USERS:
+            for seq in (0, len(mine) // 2, len(mine)):
+                expected = [c for c in mine if c.user_id in (None, user_id) and c.seq > seq]
+                assert desk.since(tenant_id, user_id, seq) == expected
+                if model.home.get(user_id) != tenant_id:
+                    assert [c for c in expected if c.user_id is not None] == []
+    assert desk.rows("PRAGMA foreign_key_check") == []
+
+
+def test_the_model_is_not_trivial():
+    """The strategies reach every outcome that the model knows."""
+    model = Model()
+    event = NotificationRequested(tenant_id=1, user_id=1, notification_type="note", priority="LOW", title="a")
+    assert model.expect(Publish(event, "k")) == 1
+    assert model.expect(Publish(event, "k")) == 1
+    assert model.expect(Publish(msgspec.structs.replace(event, title="b"), "k")) is Code.KEY_REUSED
+    assert model.expect(Publish(msgspec.structs.replace(event, tenant_id=2))) is Code.CONFLICT
+    assert model.expect(MarkRead(2, 1, 1)) is Code.NOT_FOUND
+    assert model.expect(MarkRead(1, 1, 1)) == 0
+    assert model.expect(Delete(1, 1, 1)) == 0
+    assert model.expect(MarkRead(1, 1, 1)) is Code.NOT_FOUND
+    assert model.seqs == {1: 3, 2: 0}

@@ -1,0 +1,325 @@
+"""Heads and chunked bodies, sans-IO."""
+
+import tracemalloc
+from itertools import islice, pairwise, product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from djactors.net.http_messages import (
+    REMEMBERED_BYTES,
+    REMEMBERED_HEADS,
+    HeadMemory,
+    Limits,
+    Request,
+    RequestRefused,
+    Response,
+)
+from djactors.net.http_parser import ChunkedBody, check_unfinished_head, parse_head
+
+LIMITS = Limits()
+
+
+def parse(text: bytes) -> Request:
+    return parse_head(text, LIMITS).request("192.0.2.1")
+
+
+def status_of(head: bytes) -> int:
+    with pytest.raises(RequestRefused) as refused:
+        parse(head)
+    return refused.value.status
+
+
+def test_a_request_is_taken_apart():
+    request = parse(
+        b"POST /caf%C3%A9/a%20b?x=1&y=a+b%26c&x=2&flag&=z HTTP/1.1\r\nHost: h\r\nAccept: a\r\nACCEPT: b\r\n"
+        b"Cookie: c=1\r\nCookie: d=2\r\nX-Odd: \t caf\xe9 \t\r\nContent-Length: 12\r\n\r\n"
+    )
+    assert request.method == "POST"
+    assert request.path == "/café/a b"
+    assert request.query == {"x": "1", "y": "a b&c", "flag": "", "": "z"}
+    assert request.target.startswith("/caf%C3%A9/a%20b?x=1")
+    assert request.header("accept") == "a, b"
+    assert request.header("cookie") == "c=1; d=2"
+    assert request.header("x-odd") == "café"
+    assert request.header("missing") is None
+    assert request.content_length == 12
+    assert request.peer == "192.0.2.1"
+    assert request.keep_alive
+
+
+def test_the_absolute_form_of_a_target_is_understood():
+    assert parse(b"GET http://h:1/a?b=c HTTP/1.1\r\nHost: h\r\n\r\n").path == "/a"
+    assert parse(b"GET http://h HTTP/1.1\r\nHost: h\r\n\r\n").path == "/"
+    assert parse(b"GET http://h?b=c HTTP/1.1\r\nHost: h\r\n\r\n").query == {"b": "c"}
+    assert parse(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").path == "*"
+
+
+@pytest.mark.parametrize(
+    ("lines", "keep_alive"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: h", True),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Close", False),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x, close", False),
+        (b"GET / HTTP/1.0", False),
+        (b"GET / HTTP/1.0\r\nConnection: Keep-Alive", True),
+    ],
+)
+def test_keep_alive_follows_version_and_connection(lines, keep_alive):
+    assert parse(lines + b"\r\n\r\n").keep_alive is keep_alive
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5, 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x10\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1_0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\x0bchunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nX: a\r\n Transfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nX: a\rTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nX: a\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nOrigin: a\r\nOrigin: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: \0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET x HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / RTSP/1.0\r\nHost: h\r\n\r\n",
+        b"SOURCE / ICE/1.0\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n",  # which is refused when it arrives in pieces, too
+        b"GET /\r\n\r\n",
+        b"\r\n\r\n",
+        b"GET / HTTP/1.1\rHost: h\r\n\r\n",
+    ],
+)
+def test_an_ambiguous_or_malformed_head_is_a_bad_request(head):
+    assert status_of(head) == 400
+
+
+def test_other_refusals_have_their_own_status():
+    assert status_of(b"GET / HTTP/2.0\r\nHost: h\r\n\r\n") == 505
+    assert status_of(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n") == 501
+    assert status_of(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: h\r\n\r\n") == 414
+    assert status_of(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * 100 + b"\r\n") == 431
+
+
+@given(st.binary(max_size=200))
+def test_no_target_raises_anything_but_a_refusal(raw):
+    try:
+        request = parse(b"GET /" + raw + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+    except RequestRefused:
+        return
+    request.path.encode()
+    assert all(name.encode() is not None and value.encode() is not None for name, value in request.query.items())
+
+
+@given(st.binary(max_size=300))
+def test_no_head_raises_anything_but_a_refusal(raw):
+    for head in (raw, b"GET / HTTP/1.1\r\nHost: h\r\nX: " + raw + b"\r\n\r\n"):
+        try:
+            if head:
+                check_unfinished_head(head, LIMITS)
+            parse(head)
+        except RequestRefused:
+            pass
+
+
+def test_hostile_percent_encodings_decode_to_something():
+    request = parse(b"GET /%/%f/%zz/%ff/%00?%=%&a=%c3%28&b=%u1234 HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert request.path == "/%/%f/%zz/\ufffd/\0"
+    assert request.query == {"%": "%", "a": "\ufffd(", "b": "%u1234"}
+
+
+@pytest.mark.parametrize(
+    ("start", "status"),
+    [
+        (b"\x16\x03\x01", 400),
+        (b"get", 400),
+        (b"GET / HTTP/1.1\n", 400),
+        (b"GET  / HTTP/1.1\r\n", 400),
+        (b"GET / HTTP/3.0\r\nHost: h", None),
+        (b"G", None),
+        (b"GET / HTTP/1.1\r\nHost", None),
+        (b"GET /" + b"a" * 9000, 414),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 17000, 431),
+    ],
+)
+def test_an_unfinished_head_is_refused_as_soon_as_it_cannot_become_good(start, status):
+    if status is None:
+        check_unfinished_head(start, LIMITS)
+        return
+    with pytest.raises(RequestRefused) as refused:
+        check_unfinished_head(start, LIMITS)
+    assert refused.value.status == status
+
+
+CHUNKED = b"5;ext=1\r\nhello\r\nC\r\n \r\nworld\r\n!!\r\n000\r\nTrailer: x\r\n\r\nGET /next"
+
+
+@given(st.lists(st.integers(0, len(CHUNKED)), max_size=10))
+def test_a_chunked_body_reads_the_same_however_it_is_cut(cuts):
+    body = ChunkedBody(100)
+    edges = [0, *sorted(cuts), len(CHUNKED)]
+    rest = b""
+    for start, end in pairwise(edges):
+        if body.complete:
+            rest += CHUNKED[start:end]
+        else:
+            body.feed(CHUNKED[start:end])
+    assert body.complete
+    assert bytes(body.body) == b"hello \r\nworld\r\n!!"
+    assert body.rest + rest == b"GET /next"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"x\r\n", 400),
+        (b"-1\r\n", 400),
+        (b"+1\r\n", 400),
+        (b"0x1\r\n", 400),
+        (b" 1\r\n", 400),
+        (b"1_0\r\n", 400),
+        (b"\r\n", 400),
+        (b"5\r\nhelloXX", 400),
+        (b"5\nhello\n", None),
+        (b"1" * 300, 400),
+        (b"1;" + b"a" * 300 + b"\r\n", 400),
+        (b"1;\x00\r\n", 400),
+        (b"ffffffffff\r\n", 400),
+        (b"65\r\n", 413),
+        (b"64\r\n" + b"a" * 100 + b"\r\n1\r\n", 413),
+        (b"0\r\n" + b"T: x\r\n" * 2000, 400),
+    ],
+)
+def test_a_malformed_or_oversized_chunk_is_refused(raw, status):
+    body = ChunkedBody(100)
+    if status is None:
+        body.feed(raw)
+        assert not body.complete
+        return
+    with pytest.raises(RequestRefused) as refused:
+        body.feed(raw)
+    assert refused.value.status == status
+
+
+def test_a_response_cannot_be_split():
+    with pytest.raises(ValueError, match="line break"):
+        Response(200, headers=[("x", "a\r\nset-cookie: b")]).encode()
+
+
+def test_responses_state_their_length_where_they_may():
+    assert Response(200, b"abc", "text/plain", [("x", "é")]).encode() == (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-type: text/plain\r\nx: \xe9\r\n\r\nabc"
+    )
+    assert (
+        Response(200, b"abc", "text/plain")
+        .encode(head_only=True)
+        .endswith(b"content-length: 3\r\ncontent-type: text/plain\r\n\r\n")
+    )
+    assert Response(404).encode(connection="close") == (
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    )
+    assert Response(204).encode() == b"HTTP/1.1 204 No Content\r\n\r\n"
+    assert Response(304).encode() == b"HTTP/1.1 304 Not Modified\r\n\r\n"
+
+
+def remembered(memory: HeadMemory, raw: bytes) -> bool:
+    memory.keep(raw, parse_head(raw, LIMITS))
+    return memory.find(raw, LIMITS) is not None
+
+
+def test_each_request_of_a_remembered_head_is_its_own():
+    memory = HeadMemory()
+    raw = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"
+    assert remembered(memory, raw)
+    head = memory.find(raw, LIMITS)
+    assert head is not None
+    first, second = head.request("192.0.2.1"), head.request("192.0.2.2")
+    first.query["b"] = "changed"
+    first.body = b"one"
+    first.disconnected = True
+    assert (second.path, second.query, second.body, second.disconnected) == ("/a", {"b": "c"}, b"", False)
+    assert (first.peer, second.peer) == ("192.0.2.1", "192.0.2.2")
+    assert second.headers == {"host": "h", "content-length": "3"}
+    with pytest.raises(TypeError):
+        first.headers["host"] = "changed"  # type: ignore[index]
+
+
+def test_a_head_is_found_only_by_all_of_its_bytes_and_under_its_own_limits():
+    memory = HeadMemory()
+    raw = b"GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer one\r\n\r\n"
+    assert remembered(memory, raw)
+    assert memory.find(raw.replace(b"one", b"two"), LIMITS) is None
+    assert memory.find(raw.replace(b"Host: h", b"host: h"), LIMITS) is None
+    narrow = Limits(max_headers=1)
+    assert memory.find(raw, narrow) is None
+    with pytest.raises(RequestRefused):
+        parse_head(raw, narrow)
+
+
+def test_the_memory_of_heads_is_bounded_and_forgets_the_oldest_first():
+    memory = HeadMemory()
+    heads = [b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number for number in range(REMEMBERED_HEADS + 1)]
+    assert all(remembered(memory, raw) for raw in heads)
+    assert all(remembered(memory, heads[-1]) for _ in range(3))
+    assert len(memory) == REMEMBERED_HEADS
+    assert memory.find(heads[0], LIMITS) is None
+    assert memory.find(heads[1], LIMITS) is not None
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b"Idempotency-Key: k", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"X: " + b"x" * REMEMBERED_BYTES],
+)
+def test_a_head_that_is_long_or_made_for_one_request_is_not_remembered(field):
+    assert not remembered(HeadMemory(), b"POST / HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n" % field)
+
+
+def repeated(pattern: bytes, room: int) -> bytes:
+    """As many different pieces as there is room for."""
+    pieces = (pattern % bytes(pair) for pair in product(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP", repeat=2))
+    return b"".join(islice(pieces, room // len(pattern)))
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        (repeated(b"&%b", 1900), b""),
+        (repeated(b"&%b", 3 * 31) + b"%F0%9F%98%80" + b"a" * 1800, b""),
+        (b"", repeated(b"%b:b\r\n", 580)),
+        (b"", b"X: " + b"x" * 1900 + b"\r\n"),
+    ],
+    ids=["parameters", "wide characters", "fields", "a token"],
+)
+def test_the_memory_of_heads_takes_no_more_than_it_says_whatever_they_consist_of(target, fields):
+    heads = [b"GET /%d?%s HTTP/1.1\r\nHost: h\r\n%s\r\n" % (n, target, fields) for n in range(REMEMBERED_HEADS)]
+    memory = HeadMemory()
+    tracemalloc.start()
+    try:
+        for raw in heads:
+            # A copy, as it is cut out of what has arrived.
+            remembered(memory, bytes(bytearray(raw)))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 7 * 2**20
