@@ -16,6 +16,7 @@ from bench.recovery import recovery
 from bench.scale import scale
 from bench.store import store
 from bench.throughput import throughput
+from bench.way import way
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -29,7 +30,7 @@ def _leave(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-for command in (latency, throughput, fanout, connections, recovery, scale, store, idle, compare, profile):
+for command in (latency, throughput, fanout, connections, recovery, scale, store, idle, compare, profile, way):
     main.add_command(command)
 
 if __name__ == "__main__":
