@@ -37,8 +37,7 @@ PAGES = {"inbox page": "/api/notifications?limit=20", "count": "/api/notificatio
 _NOW = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
 _SERIES = "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :rows)"
 FILL = (
-    f"INSERT INTO tenants (id, name, last_seq, created_at, updated_at)\n"
-    f"VALUES (:tenant, 'Bench', :rows, {_NOW}, {_NOW})",
+    f"INSERT INTO tenants (id, name, created_at, updated_at) VALUES (:tenant, 'Bench', {_NOW}, {_NOW})",
     f"""WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :owners)
     INSERT INTO users (id, tenant_id, name, unread_count, created_at, updated_at)
     SELECT n, :tenant, 'User ' || n, 0, {_NOW}, {_NOW} FROM series""",
@@ -48,8 +47,8 @@ FILL = (
     'The quick brown fox jumps over the lazy dog', '{{"n":' || n || '}}', n / :owners % 10 < :read,
     CASE WHEN n / :owners % 10 < :read THEN {_NOW} END, {_NOW},
     strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+30 days'), n FROM series""",
-    f"""{_SERIES} INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, created_at)
-    SELECT :tenant, n, 1 + n % :owners, 'new', n, {_NOW} FROM series""",
+    f"""{_SERIES} INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, mark, created_at)
+    SELECT :tenant, n, 1 + n % :owners, 'new', n, 0, {_NOW} FROM series""",
     f"""{_SERIES} INSERT INTO domain_events (id, tenant_id, type, actor_id, seq, occurred_at, received_at)
     SELECT n, :tenant, 'notification.requested', 1, n, {_NOW}, {_NOW} FROM series""",
     """UPDATE users SET unread_count = (SELECT count(*) FROM notifications WHERE tenant_id = :tenant

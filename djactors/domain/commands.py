@@ -14,17 +14,34 @@ import msgspec
 from djactors.domain.events import DomainEvent
 from djactors.domain.permissions import Person
 
+TENANTS_BACKEND = 0
+INSTALLATIONS_BACKEND = -1
+"""Senders that are no person: a service whose token is of one tenant, and one whose token is of all."""
+
 
 class Publish(msgspec.Struct, frozen=True):
     """Record a domain event and notify whom it concerns. Under a `key` a retry gets the first answer.
 
-    `person` is who acts, where it is not a trusted service; `with_job` asks for the job as the answer.
+    Attributes:
+        event: what happened.
+        key: the sender's own: two senders may use the same one for two events.
+        person: who acts, where that is not a trusted service.
+        with_job: whether the answer is the job.
+        tenants_own: whether the service is of the event's tenant alone; else it is of the whole installation.
     """
 
     event: DomainEvent
     key: str | None = None
     person: Person | None = None
     with_job: bool = False
+    tenants_own: bool = False
+
+    @property
+    def sender(self) -> int:
+        """Whose key it is: a person's user id, or one of the two backends."""
+        if self.person is not None:
+            return self.person.user_id
+        return TENANTS_BACKEND if self.tenants_own else INSTALLATIONS_BACKEND
 
 
 class MarkRead(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from djactors.domain.jobs import Job
 from djactors.domain.rules import RULES
 from djactors.domain.sla import SlaAlert
 from djactors.inbox import notices
-from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.unit import NO_KEY, UnitOfWork
 
 # idx_jobs_next_alert, both.
 SELECT_DUE = """SELECT tenant_id, id FROM jobs WHERE next_alert_at <= ?
@@ -59,4 +59,4 @@ def _publish(unit: UnitOfWork, job: Job, alert: SlaAlert) -> None:
         data={"deadline": job.deadline},
     )
     notices.tell(unit, tenant, event_id, told.drafts, job.id)
-    unit.add_event((event_id, tenant.id, alert, None, job.id, None, None, None, tenant.last_seq, unit.now, unit.now))
+    unit.add_event((event_id, tenant.id, alert, None, job.id, *NO_KEY, tenant.last_seq, unit.now, unit.now))

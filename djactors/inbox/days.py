@@ -1,6 +1,6 @@
-"""How much each user was told on each day: all SQL on `user_days`, and the rows that one transaction has to do with.
+"""What the daily limit kept back from each user on each day: all SQL on `user_days`, and the rows of one transaction.
 
-What a user was told today is in the user's own row (`UnitOfWork.today`).
+How much a user was told on a day is in the user's own row (`UnitOfWork.today`).
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import sqlite3
 
 from djactors.inbox.rows import UserDay
 
-SELECT_DAY = """SELECT sent, held, summary_id, summary_at, summary_due FROM user_days
+SELECT_DAY = """SELECT held, summary_id, summary_at, summary_due FROM user_days
     WHERE tenant_id = ? AND user_id = ? AND day = ?"""
 SELECT_DUE = """SELECT tenant_id, user_id, day FROM user_days WHERE summary_due <= ?
     ORDER BY summary_due, tenant_id, user_id, day LIMIT ?"""
 SELECT_NEXT_DUE = "SELECT summary_due FROM user_days WHERE summary_due IS NOT NULL ORDER BY summary_due LIMIT 1"
 
-_UPSERT_DAY = """INSERT INTO user_days (tenant_id, user_id, day, sent, held, summary_id, summary_at, summary_due)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, user_id, day) DO UPDATE SET sent = excluded.sent,
-    held = excluded.held, summary_id = excluded.summary_id, summary_at = excluded.summary_at,
+_UPSERT_DAY = """INSERT INTO user_days (tenant_id, user_id, day, held, summary_id, summary_at, summary_due)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, user_id, day) DO UPDATE SET held = excluded.held,
+    summary_id = excluded.summary_id, summary_at = excluded.summary_at,
     summary_due = excluded.summary_due"""
 
 
@@ -55,7 +55,7 @@ class DayRows:
         """Write what is staged."""
         if self._dirty:
             rows = [
-                (d.tenant_id, d.user_id, d.day, d.sent, d.held, d.summary_id, d.summary_at, d.summary_due)
+                (d.tenant_id, d.user_id, d.day, d.held, d.summary_id, d.summary_at, d.summary_due)
                 for d in self._dirty.values()
             ]
             self._connection.executemany(_UPSERT_DAY, rows)

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-SELECT_TENANT = "SELECT name, last_seq, oldest_seq FROM tenants WHERE id = ?"
+from djactors.inbox.rows import LAST_SEQ
+
+SELECT_TENANT = f"SELECT name, {LAST_SEQ}, oldest_seq FROM tenants WHERE id = ?"
 SELECT_USER = "SELECT name FROM users WHERE tenant_id = ? AND id = ?"
 _COLUMNS = "id, type, priority, title, created_at, read_at, seq, read_seq"
 # idx_notifications_user_unread; not in order, since what has left is sorted in anyway
@@ -21,7 +23,7 @@ SELECT_PRESENT = f"""SELECT {_COLUMNS} FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND removed_seq IS NULL"""
 # idx_changes_user, then the primary key
 SELECT_DELETIONS = """SELECT data FROM changes
-    WHERE tenant_id = ? AND user_id = ? AND seq > ? AND kind = 'deleted' AND notification_id IS NULL ORDER BY seq"""
+    WHERE tenant_id + 0 = ? AND user_id = ? AND seq > ? AND kind = 'deleted' AND notification_id IS NULL ORDER BY seq"""
 SELECT_GONE = f"SELECT {_COLUMNS} FROM notifications WHERE id = ?"
 
 

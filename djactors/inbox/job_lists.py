@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 
 from djactors.domain.jobs import JobView, Status
+from djactors.inbox.rows import LAST_SEQ
 
 _COLUMNS = """j.id, j.dj_id, j.title, j.project_id, j.job_type_id, j.status, j.requester_id, j.assignee_id, u.name,
     j.approver_id, j.manager_id, j.deadline, j.created_at, j.updated_at"""
-_FROM = f"SELECT {_COLUMNS} FROM jobs j LEFT JOIN users u ON u.id = j.assignee_id WHERE j.tenant_id = :tenant"
+_FROM = f"""SELECT {_COLUMNS} FROM jobs j LEFT JOIN users u ON u.tenant_id = j.tenant_id AND u.id = j.assignee_id
+    WHERE j.tenant_id = :tenant"""
 _NEWEST = "AND j.id < :before ORDER BY j.id DESC LIMIT :limit"
 
 # The primary key of jobs.
@@ -28,7 +30,7 @@ SELECT_BY_ASSIGNEE = f"{_FROM} AND j.assignee_id = :assignee {_NEWEST}"
 SELECT_BY_ASSIGNEE_AND_STATUS = f"{_FROM} AND j.assignee_id = :assignee AND j.status = :status {_NEWEST}"
 # The primary key of job_watchers.
 SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_id = ? ORDER BY user_id"
-SELECT_SEQ = "SELECT last_seq FROM tenants WHERE id = ?"
+SELECT_SEQ = f"SELECT {LAST_SEQ} FROM tenants WHERE id = ?"
 # idx_suppressions_user, read backwards.
 SELECT_SUPPRESSIONS = """SELECT id, user_id, event_id, type, reason, created_at FROM suppressions
     WHERE tenant_id = ? AND user_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""

@@ -25,7 +25,7 @@ class Known:
 
     def __init__(self) -> None:
         self.tenants: dict[int, Tenant] = {}
-        self.users: dict[int, User] = {}
+        self.users: dict[tuple[int, int], User] = {}
         self.counters: dict[str, int] = {}
         self.days: dict[tuple[int, int, str], UserDay] = {}
 

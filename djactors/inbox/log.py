@@ -19,9 +19,10 @@ import msgspec
 
 from djactors.domain.commands import Change
 from djactors.domain.notifications import NULL, Notification, encode
+from djactors.inbox.rows import LAST_SEQ
 from djactors.inbox.unit import NAMES
 
-SELECT_BOUNDS = "SELECT last_seq, oldest_seq FROM tenants WHERE id = ?"
+SELECT_BOUNDS = f"SELECT {LAST_SEQ}, oldest_seq FROM tenants WHERE id = ?"
 # The primary key, both: from the change that was asked for to the next notification of whomever, and to the one before.
 SELECT_NEXT_NEW = """SELECT notification_id FROM changes
     WHERE tenant_id = ? AND seq > ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq LIMIT 1"""
@@ -35,18 +36,18 @@ SELECT_NEW_READ = f"""SELECT {_NEW_COLUMNS} FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND is_read = true AND id >= ? ORDER BY id LIMIT ?"""
 # idx_changes_user, both.
 SELECT_OWN = """SELECT seq, kind, data FROM changes
-    WHERE tenant_id = ? AND user_id = ? AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
+    WHERE tenant_id + 0 = ? AND user_id = ? AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
 SELECT_SHARED = """SELECT seq, kind, data FROM changes
-    WHERE tenant_id = ? AND user_id IS NULL AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
+    WHERE tenant_id + 0 = ? AND user_id IS NULL AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
 # Counted here and not by SQLite, which would go on to the end of a log of any length.
 SELECT_NEW_UNREAD_IDS = """SELECT id FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND is_read = false AND id >= ? AND id <= ? LIMIT ?"""
 SELECT_NEW_READ_IDS = """SELECT id FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND is_read = true AND id >= ? AND id <= ? LIMIT ?"""
 SELECT_OWN_SEQS = """SELECT seq FROM changes
-    WHERE tenant_id = ? AND user_id = ? AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
+    WHERE tenant_id + 0 = ? AND user_id = ? AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
 SELECT_SHARED_SEQS = """SELECT seq FROM changes
-    WHERE tenant_id = ? AND user_id IS NULL AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
+    WHERE tenant_id + 0 = ? AND user_id IS NULL AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
 
 # SQLite's integers, and PostgreSQL's, end there.
 _ABOVE_ALL_SEQS = 2**63 - 1

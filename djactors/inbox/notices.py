@@ -59,7 +59,6 @@ def tell(
             entries.append(_notify(unit, tenant, user, draft, event_id, job_id))
         else:
             day = unit.days.get(tenant.id, user.id, date)
-            day.sent = user.sent
             day.held += 1
             unit.days.put(day)
             unit.wanted_summaries[day.tenant_id, day.user_id, day.day] = day

@@ -11,11 +11,13 @@ from types import MappingProxyType
 
 import msgspec
 
+from djactors.inbox.rows import LAST_SEQ
+
 __all__ = ["HOT_QUERIES", "InboxPage", "Meta", "Snapshot", "StoredNotification", "meta", "page", "snapshot"]
 
-# sqlite_autoindex_tenants_1 (the primary key), then idx_users_tenant.
-SNAPSHOT = """
-SELECT coalesce(users.unread_count, 0), tenants.last_seq, users.id IS NOT NULL
+# The primary keys of tenants, users and changes.
+SNAPSHOT = f"""
+SELECT coalesce(users.unread_count, 0), {LAST_SEQ}, users.id IS NOT NULL
 FROM tenants LEFT JOIN users ON users.tenant_id = tenants.id AND users.id = ?
 WHERE tenants.id = ?"""
 
@@ -37,7 +39,7 @@ SELECT {_COLUMNS} FROM notifications
 WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND id < ?
 ORDER BY id DESC LIMIT ?"""
 
-# sqlite_autoindex_meta_1 (the primary key).
+# The primary key.
 META = "SELECT epoch, pid_key FROM meta WHERE id = 1"
 
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(

@@ -34,8 +34,8 @@ def mark_read(unit: UnitOfWork, command: MarkRead) -> Counted:
 
 def mark_all_read(unit: UnitOfWork, command: MarkAllRead) -> Counted:
     """Stamp everything unread as read, with one change in the log."""
-    tenant, user = unit.tenant(command.tenant_id), unit.user(command.user_id)
-    if tenant is None or user is None or user.tenant_id != tenant.id or user.unread == 0:
+    tenant, user = unit.tenant(command.tenant_id), unit.user(command.tenant_id, command.user_id)
+    if tenant is None or user is None or user.unread == 0:
         return Counted(0)
     unit.flush()
     seq = unit.log(tenant, user.id, "read", encode({"all": True, "readAt": unit.now}))

@@ -44,10 +44,11 @@ from djactors.domain.times import utc_text
 from djactors.inbox import alerts, notices, reading, retention, workflow
 from djactors.inbox.known import Known
 from djactors.inbox.notices import Entry, Suppressed
-from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.unit import NO_KEY, UnitOfWork
 from djactors.store.errors import storage_failure
 
-SELECT_KEY = "SELECT id, fingerprint, answer FROM domain_events WHERE tenant_id = ? AND idempotency_key = ?"
+SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
+    WHERE tenant_id = ? AND sender = ? AND idempotency_key = ?"""
 
 
 _TYPES: Mapping[type, str] = {kind: events.event_type(kind) for kind in get_args(events.DomainEvent)}
@@ -168,12 +169,13 @@ def _is_storage_failure(error: Exception) -> bool:
 
 def _publish(unit: UnitOfWork, command: Publish) -> Published:
     event, key = command.event, command.key
-    mark = None
+    fingerprint = place = None
     if key is not None:
-        mark = events.fingerprint(event, with_job=command.with_job)
-        earlier = unit.keys.get((event.tenant_id, key)) or _stored_answer(unit, event.tenant_id, key)
+        fingerprint = events.fingerprint(event, with_job=command.with_job)
+        place = event.tenant_id, command.sender, key
+        earlier = unit.keys.get(place) or _stored_answer(unit, place)
         if earlier is not None:
-            if earlier[1] != mark:
+            if earlier[1] != fingerprint:
                 raise Refused(
                     Code.KEY_REUSED,
                     f"the key {key!r} was used for another event or route: send each event under its own key",
@@ -195,15 +197,14 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     else:
         answer = encode(_Answer(event_id, tenant.last_seq, entries, suppressed))
     occurred = unit.now if event.occurred_at is None else utc_text(event.occurred_at)
-    stored = None if key is None else answer.decode()
-    unit.add_event(
-        (event_id, tenant.id, kind, event.actor_id, job_id, key, mark, stored, tenant.last_seq, occurred, unit.now)
-    )
-    if key is not None and mark is not None:
-        unit.keys[tenant.id, key] = (event_id, mark, answer)
+    keyed: tuple[object, ...] = NO_KEY
+    if place is not None and fingerprint is not None:
+        unit.keys[place] = event_id, fingerprint, answer
+        keyed = command.sender, key, fingerprint, answer.decode()
+    unit.add_event((event_id, tenant.id, kind, event.actor_id, job_id, *keyed, tenant.last_seq, occurred, unit.now))
     return Published(event_id, answer, notified=len(entries), suppressed=len(suppressed))
 
 
-def _stored_answer(unit: UnitOfWork, tenant_id: int, key: str) -> tuple[int, str, bytes] | None:
-    row = unit.connection.execute(SELECT_KEY, (tenant_id, key)).fetchone()
+def _stored_answer(unit: UnitOfWork, place: tuple[int, int, str]) -> tuple[int, str, bytes] | None:
+    row = unit.connection.execute(SELECT_KEY, place).fetchone()
     return None if row is None else (row[0], row[1], row[2].encode())

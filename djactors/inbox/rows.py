@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+LAST_SEQ = "coalesce((SELECT max(seq) FROM changes WHERE tenant_id = tenants.id), tenants.oldest_seq)"
+"""In a SELECT from `tenants`: the number of a tenant's newest change, from the log's primary key."""
+
 
 class Tenant:
-    """A tenant's row inside one transaction."""
+    """A tenant's row inside one transaction; `last_seq` and `last_mark` are of its newest change."""
 
-    __slots__ = ("dirty", "id", "job_numbering", "last_job_id", "last_seq", "name", "new", "time_zone")
+    __slots__ = ("dirty", "id", "job_numbering", "last_job_id", "last_mark", "last_seq", "name", "new", "time_zone")
 
     def __init__(
-        self, tenant_id: int, name: str, time_zone: str, job_numbering: str | None, last_job_id: int, last_seq: int
+        self,
+        tenant_id: int,
+        name: str,
+        time_zone: str,
+        job_numbering: str | None,
+        last_job_id: int,
+        last_seq: int,
+        last_mark: int,
     ) -> None:
         self.id = tenant_id
         self.name = name
@@ -17,32 +27,52 @@ class Tenant:
         self.job_numbering = job_numbering
         self.last_job_id = last_job_id
         self.last_seq = last_seq
+        self.last_mark = last_mark
         self.new = False
         self.dirty = False
 
 
 class User:
-    """A user's row inside one transaction. `sent` is of `sent_day`, the day on which the user was told last."""
+    """A user's row inside one transaction.
 
-    __slots__ = ("dirty", "id", "name", "new", "role", "sent", "sent_day", "tenant_id", "unread")
+    `sent` is of `sent_day`, the day on which the user was told last; `earlier_count` is of the day before that one.
+    """
+
+    __slots__ = (
+        "dirty",
+        "earlier_count",
+        "earlier_day",
+        "id",
+        "name",
+        "new",
+        "role",
+        "sent",
+        "sent_day",
+        "tenant_id",
+        "unread",
+    )
 
     def __init__(
         self,
-        user_id: int,
         tenant_id: int,
+        user_id: int,
         name: str,
         role: str,
         unread: int = 0,
         sent_day: str | None = None,
         sent: int = 0,
+        earlier_day: str | None = None,
+        earlier_count: int = 0,
     ) -> None:
-        self.id = user_id
         self.tenant_id = tenant_id
+        self.id = user_id
         self.name = name
         self.role = role
         self.unread = unread
         self.sent_day = sent_day
         self.sent = sent
+        self.earlier_day = earlier_day
+        self.earlier_count = earlier_count
         self.new = False
         self.dirty = False
 
@@ -50,14 +80,13 @@ class User:
 class UserDay:
     """A row inside one transaction. Whoever changes it hands it to `DayRows.put`."""
 
-    __slots__ = ("day", "held", "sent", "summary_at", "summary_due", "summary_id", "tenant_id", "user_id")
+    __slots__ = ("day", "held", "summary_at", "summary_due", "summary_id", "tenant_id", "user_id")
 
     def __init__(
         self,
         tenant_id: int,
         user_id: int,
         day: str,
-        sent: int = 0,
         held: int = 0,
         summary_id: int | None = None,
         summary_at: str | None = None,
@@ -66,7 +95,6 @@ class UserDay:
         self.tenant_id = tenant_id
         self.user_id = user_id
         self.day = day
-        self.sent = sent
         self.held = held
         self.summary_id = summary_id
         self.summary_at = summary_at

@@ -32,29 +32,33 @@ from djactors.inbox.known import Known
 from djactors.inbox.rows import Tenant, User, UserDay
 from djactors.store.bulk import insert
 
-SELECT_TENANT = "SELECT name, time_zone, job_numbering, last_job_id, last_seq FROM tenants WHERE id = ?"
-SELECT_USER = "SELECT tenant_id, name, role, unread_count, sent_day, sent_count FROM users WHERE id = ?"
+SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
+    WHERE id = ?"""
+# The primary key, read backwards.
+SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
+SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count FROM users
+    WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 
-_INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, last_seq, created_at,
-    updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, last_seq = ?,
-    updated_at = ? WHERE id = ?"""
-_INSERT_USER = """INSERT INTO users (id, tenant_id, name, role, unread_count, sent_day, sent_count, created_at,
-    updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, updated_at = ?
+_INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, updated_at = ?
     WHERE id = ?"""
+_INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, sent_day, sent_count, earlier_day,
+    earlier_count, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?,
+    earlier_day = ?, earlier_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
 _UPDATE_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
-_INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, idempotency_key, fingerprint,
-    answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
+    fingerprint, answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
     data, created_at, expires_at, seq, job_id, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_SUPPRESSION = """INSERT INTO suppressions (id, tenant_id, user_id, event_id, type, reason, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, mark, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
 NAMES = {
     "new": "notification:new",
@@ -66,8 +70,8 @@ NAMES = {
 }
 """The kinds of change in the log, and the Socket.IO event that each of them is to a client."""
 
-NOT_A_MEMBER = "this token's user is not one of its tenant's: get a token of the user's own tenant"
-"""What a person is told whose own id the database knows in another tenant: not in which."""
+NO_KEY = None, None, None, None
+"""What `domain_events` has of an event without an idempotency key: sender, key, fingerprint and answer."""
 
 
 class UnitOfWork:
@@ -92,7 +96,7 @@ class UnitOfWork:
         self._dates: dict[str, str] = {}
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
-        self.keys: dict[tuple[int, str], tuple[int, str, bytes]] = {}
+        self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
         self._tenants = known.tenants
         self._users = known.users
         self._counters = known.counters
@@ -110,61 +114,50 @@ class UnitOfWork:
         if tenant is None:
             row = self.connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
             if row is not None:
-                tenant = self._tenants[tenant_id] = Tenant(tenant_id, *row)
+                newest = self.connection.execute(SELECT_NEWEST, (tenant_id,)).fetchone()
+                tenant = self._tenants[tenant_id] = Tenant(tenant_id, *row[:-2], *(newest or row[-2:]))
         return tenant
 
-    def user(self, user_id: int) -> User | None:
+    def user(self, tenant_id: int, user_id: int) -> User | None:
         """The user, or None where it is not known yet."""
-        user = self._users.get(user_id)
+        key = tenant_id, user_id
+        user = self._users.get(key)
         if user is None:
-            row = self.connection.execute(SELECT_USER, (user_id,)).fetchone()
+            row = self.connection.execute(SELECT_USER, key).fetchone()
             if row is not None:
-                user = self._users[user_id] = User(user_id, *row)
+                user = self._users[key] = User(*key, *row)
         return user
 
-    def check_users(
-        self, tenant_id: int, people: Iterable[tuple[str, int | None]], person: Person | None = None
-    ) -> None:
-        """Refuse ids that cannot be named; `people` are (field, id) pairs. Creates nothing.
+    def check_named(self, tenant_id: int, people: Iterable[tuple[str, int | None]], person: Person) -> None:
+        """Refuse ids that a person may not name; `people` are (field, id) pairs. Creates nobody.
 
-        A service may name whoever belongs to no other tenant. A person may name whom the tenant knows: naming would
-        otherwise claim the id, and an answer that told another tenant's from a missing one would leak. Their own id the
-        token proves.
+        A person may name themselves, as the token proves who they are, and whom the tenant knows: else anybody could
+        fill the tenant with people who do not exist.
 
         Raises:
-            Refused: `conflict` to a service, `not_found` to a person, each naming the field; `forbidden` where the
-                person's own id is another tenant's.
+            Refused: `not_found`, naming the field.
         """
         for field, user_id in people:
-            if user_id is None:
-                continue
-            user = self.user(user_id)
-            if person is None:
-                if user is not None and user.tenant_id != tenant_id:
-                    raise Refused(Code.CONFLICT, f"{field}: user {user_id} belongs to another tenant")
-            elif user_id == person.user_id:
-                if user is not None and user.tenant_id != tenant_id:
-                    raise Refused(Code.FORBIDDEN, NOT_A_MEMBER)
-            elif user is None or user.tenant_id != tenant_id:
+            if user_id not in (None, person.user_id) and self.user(tenant_id, user_id) is None:
                 raise Refused(Code.NOT_FOUND, f"{field}: no such user")
 
     def ensure_tenant(self, tenant_id: int) -> Tenant:
         """The tenant, created if it was not known."""
         tenant = self._tenants.get(tenant_id) or self.tenant(tenant_id)
         if tenant is None:
-            tenant = Tenant(tenant_id, f"Tenant {tenant_id}", "UTC", None, 0, 0)
+            tenant = Tenant(tenant_id, f"Tenant {tenant_id}", "UTC", None, 0, 0, 0)
             tenant.new = True
             self._tenants[tenant_id] = tenant
             self.touch(tenant)
         return tenant
 
     def ensure_user(self, tenant_id: int, user_id: int, name: str | None = None, role: Role = "user") -> User:
-        """The user, created if it was not known. Whose tenant it is must have been checked before."""
-        user = self._users.get(user_id) or self.user(user_id)
+        """The user, created if it was not known."""
+        user = self._users.get((tenant_id, user_id)) or self.user(tenant_id, user_id)
         if user is None:
-            user = User(user_id, tenant_id, name or f"User {user_id}", role)
+            user = User(tenant_id, user_id, name or f"User {user_id}", role)
             user.new = True
-            self._users[user_id] = user
+            self._users[tenant_id, user_id] = user
             self.touch(user)
         return user
 
@@ -178,18 +171,21 @@ class UnitOfWork:
     def today(self, tenant: Tenant, user: User) -> str:
         """The tenant's day, with the user's `sent` being of it.
 
-        It is kept in the user's row, which a notification writes anyway; a row of `user_days` would be another page.
-        The count of a day that is over goes there: a clock or a time zone that is set back finds it again.
+        It is kept in the user's row, which a notification writes anyway; a row for each day would be another page. The
+        row has the day before as well, so that a clock or a time zone that is set back, and forward again, finds what
+        was sent on that day. An earlier day than these two goes on with the count of the later one: no day that comes
+        again has a second limit.
         """
         date = self._dates.get(tenant.time_zone)
         if date is None:
             date = self._dates[tenant.time_zone] = day_of(tenant.time_zone, self.moment)
         if user.sent_day != date:
-            if user.sent_day is not None:
-                over = self.days.get(tenant.id, user.id, user.sent_day)
-                over.sent = user.sent
-                self.days.put(over)
-            user.sent_day, user.sent = date, self.days.get(tenant.id, user.id, date).sent
+            day, sent = user.sent_day, user.sent
+            if date == user.earlier_day:
+                user.sent = user.earlier_count
+            elif day is None or date > day:
+                user.sent = 0
+            user.sent_day, user.earlier_day, user.earlier_count = date, day, sent
             self.touch(user)
         return date
 
@@ -218,9 +214,12 @@ class UnitOfWork:
         A change of kind `new` is replayed from its notification's row, so its body is not stored a second time.
         """
         tenant.last_seq += 1
-        self.touch(tenant)
+        tenant.last_mark = 0
+        self.writes += 1
         stored = None if notification_id is not None else body.decode()
-        self._log.append((tenant.id, tenant.last_seq, user_id, kind, notification_id, stored, self.now))
+        self._log.append(
+            (tenant.id, tenant.last_seq, user_id, kind, notification_id, stored, tenant.last_mark, self.now)
+        )
         change = Change(tenant.id, tenant.last_seq, user_id, NAMES[kind], body)
         self.changes.setdefault(tenant.id, []).append(change)
         return tenant.last_seq
@@ -295,23 +294,35 @@ class UnitOfWork:
         now = self.now
         self.connection.executemany(
             _INSERT_TENANT,
-            [(t.id, t.name, t.time_zone, t.job_numbering, t.last_job_id, t.last_seq, now, now) for t in dirty if t.new],
+            [(t.id, t.name, t.time_zone, t.job_numbering, t.last_job_id, now, now) for t in dirty if t.new],
         )
         self.connection.executemany(
             _UPDATE_TENANT,
-            [(t.name, t.time_zone, t.job_numbering, t.last_job_id, t.last_seq, now, t.id) for t in dirty if not t.new],
+            [(t.name, t.time_zone, t.job_numbering, t.last_job_id, now, t.id) for t in dirty if not t.new],
         )
         for tenant in dirty:
             tenant.new = tenant.dirty = False
 
     def _flush_users(self, dirty: Sequence[User]) -> None:
         now = self.now
-        self.connection.executemany(
-            _INSERT_USER,
-            [(u.id, u.tenant_id, u.name, u.role, u.unread, u.sent_day, u.sent, now, now) for u in dirty if u.new],
-        )
-        self.connection.executemany(
-            _UPDATE_USER, [(u.name, u.role, u.unread, u.sent_day, u.sent, now, u.id) for u in dirty if not u.new]
-        )
+        new = [user for user in dirty if user.new]
+        if new:
+            self.connection.executemany(_INSERT_USER, [(u.tenant_id, u.id, *_state(u), now, now) for u in new])
+        if len(new) < len(dirty):
+            self.connection.executemany(
+                _UPDATE_USER, [(*_state(u), now, u.tenant_id, u.id) for u in dirty if not u.new]
+            )
         for user in dirty:
             user.new = user.dirty = False
+
+
+def _state(user: User) -> tuple[object, ...]:
+    return (
+        user.name,
+        user.role,
+        user.unread,
+        user.sent_day,
+        user.sent,
+        user.earlier_day,
+        user.earlier_count,
+    )

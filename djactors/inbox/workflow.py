@@ -61,18 +61,17 @@ def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) ->
 
 
 def introduce(unit: UnitOfWork, command: Introduce) -> Counted:
-    """Make somebody known who was not. Whoever is known, in this tenant or in another, stays as they are."""
+    """Make somebody known who was not. Whoever is known stays as they are."""
     tenant_id, person = command.tenant_id, command.person
-    user = unit.user(person.user_id)
+    user = unit.user(tenant_id, person.user_id)
     if user is None:
         unit.ensure_tenant(tenant_id)
         user = unit.ensure_user(tenant_id, person.user_id, person.name, person.role)
-    return Counted(user.unread if user.tenant_id == tenant_id else 0)
+    return Counted(user.unread)
 
 
 def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences:
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
-    unit.check_users(event.tenant_id, people)
     _ensure(unit, event.tenant_id, people)
     user = unit.ensure_user(event.tenant_id, event.user_id)
     user.name, user.role = event.name, event.role
@@ -82,7 +81,6 @@ def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences
 
 def _tenant_upserted(unit: UnitOfWork, event: events.TenantUpserted) -> Consequences:
     people: People = [("actorId", event.actor_id)]
-    unit.check_users(event.tenant_id, people)
     if isinstance(event.time_zone, str):
         _check_time_zone(event.time_zone)
     _ensure(unit, event.tenant_id, people)
@@ -104,7 +102,6 @@ def _check_time_zone(name: str) -> None:
 
 def _notification_requested(unit: UnitOfWork, event: events.NotificationRequested) -> Consequences:
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
-    unit.check_users(event.tenant_id, people)
     _ensure(unit, event.tenant_id, people)
     if event.user_id == event.actor_id:
         return Consequences(Told((), ((event.user_id, rules.ACTOR),)))
@@ -125,7 +122,8 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
     ]
     if person is not None:
         permissions.check(person, event, None)
-    unit.check_users(tenant_id, people, person)
+    if person is not None:
+        unit.check_named(tenant_id, people, person)
     earlier = _check_numbering(unit, event, person)
 
     _ensure(unit, tenant_id, people, person)
@@ -195,7 +193,8 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         raise not_found()
     if person is not None:
         permissions.check(person, event, before)
-    unit.check_users(tenant_id, people, person)
+    if person is not None:
+        unit.check_named(tenant_id, people, person)
     if before is not None:
         jobs.check_move(before, event)
     job = before or jobs.first_heard_of(tenant_id, event.job_id, unit.now)
@@ -255,21 +254,21 @@ def _told(
         RULES[TRIGGERS[events.event_type(event)]],
         job,
         actor_id=event.actor_id,
-        actor_name=_name(unit, event.actor_id) or "Somebody",
+        actor_name=_name(unit, event.tenant_id, event.actor_id) or "Somebody",
         watchers=lambda: unit.jobs.watchers(job.tenant_id, job.id),
         words=words,
         data=data,
     )
 
 
-def _name(unit: UnitOfWork, user_id: int | None) -> str | None:
-    user = None if user_id is None else unit.user(user_id)
+def _name(unit: UnitOfWork, tenant_id: int, user_id: int | None) -> str | None:
+    user = None if user_id is None else unit.user(tenant_id, user_id)
     return None if user is None else user.name
 
 
 def view(unit: UnitOfWork, job: Job) -> JobView:
     """The job as clients see it."""
-    return jobs.view(job, _name(unit, job.assignee_id), unit.jobs.watchers(job.tenant_id, job.id))
+    return jobs.view(job, _name(unit, job.tenant_id, job.assignee_id), unit.jobs.watchers(job.tenant_id, job.id))
 
 
 _APPROVALS: dict[type, str] = {
@@ -287,11 +286,11 @@ def _announcement(unit: UnitOfWork, event: events.JobCreated | JobEvent, job: Jo
         head = {"jobId": job.id, "djId": job.dj_id}
         given = isinstance(event, (events.JobCreated, events.JobAssigned)) and event.assignee_id is not None
         if given and job.status == "assigned":
-            body = {**head, "assigneeId": job.assignee_id, "assigneeName": _name(unit, job.assignee_id)}
+            body = {**head, "assigneeId": job.assignee_id, "assigneeName": _name(unit, job.tenant_id, job.assignee_id)}
             unit.log(tenant, None, "job_assigned", encode(body))
         status = _APPROVALS.get(type(event))
         if status is not None:
-            by = None if status == "pending" else _name(unit, event.actor_id)
+            by = None if status == "pending" else _name(unit, event.tenant_id, event.actor_id)
             unit.log(tenant, None, "approval_changed", encode({**head, "status": status, "approvedBy": by}))
         unit.log(tenant, None, "job_updated", encode({"job": view(unit, job)}))
 

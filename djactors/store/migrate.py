@@ -2,7 +2,12 @@
 
 Rules:
 
-- A file is `NNNN_name.sql`, numbered from 0001 without a gap; the same text runs on SQLite and on PostgreSQL.
+- A file is `NNNN_name.sql`, numbered from 0001 without a gap. One text serves SQLite and PostgreSQL. A line that ends
+  with the comment `-- sqlite only` or `-- postgresql only` is for that engine; `lines_for` leaves it out of the other.
+  So a column that the engines spell differently is two lines, each with its mark:
+
+      id INTEGER NOT NULL PRIMARY KEY,  -- sqlite only
+      id BIGINT NOT NULL PRIMARY KEY,   -- postgresql only
 - Each is applied in one transaction together with its record in `schema_migrations` (name, SHA-256, time), so a killed
   migration leaves nothing behind and the next start takes it up again.
 - What was applied is history: a changed file, an unknown one or a database newer than the program is refused.
@@ -24,6 +29,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Literal
 
 import sqlite_utils
 
@@ -36,6 +42,7 @@ __all__ = [
     "TokenBytes",
     "apply",
     "inspect",
+    "lines_for",
     "migrations_directory",
     "new_epoch",
     "pending",
@@ -44,7 +51,10 @@ __all__ = [
 ]
 
 Clock = Callable[[], datetime]
+Engine = Literal["sqlite", "postgresql"]
 TokenBytes = Callable[[int], bytes]
+
+_ENGINE_MARK = re.compile(r"--\s*(?P<engine>sqlite|postgresql) only\s*$")
 
 _FILE_NAME = re.compile(r"(?P<number>\d{4})_[a-z0-9_]+\.sql", re.ASCII)
 
@@ -123,6 +133,16 @@ def read_migrations(directory: Traversable | None = None) -> list[Migration]:
     if not found:
         raise MigrationError("this installation carries no migrations: install djactors again")
     return found
+
+
+def lines_for(engine: Engine, script: str) -> str:
+    """A script without the lines that are marked as the other engine's; see the rules above."""
+    kept = []
+    for line in script.splitlines(keepends=True):
+        mark = _ENGINE_MARK.search(line)
+        if mark is None or mark["engine"] == engine:
+            kept.append(line)
+    return "".join(kept)
 
 
 def statements(script: str) -> Iterator[str]:
@@ -234,7 +254,7 @@ def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, t
     try:
         if migration.number == 1:
             connection.execute(_CREATE_RECORDS)
-        for statement in statements(migration.sql):
+        for statement in statements(lines_for("sqlite", migration.sql)):
             connection.execute(statement)
             if not connection.in_transaction:
                 raise MigrationError(f"{migration.name} ends the transaction it runs in: take its COMMIT out")

@@ -161,9 +161,8 @@ async def test_what_is_for_one_user_is_seen_by_nobody_else(path: Path, autojump_
 
 async def test_nobody_is_told_of_what_was_refused(path: Path, autojump_clock):
     async with running(path) as house:
-        await house.do(note(21, 2))
         socket = await house.connected(11)
-        outcomes = await house.do(note(21), MarkRead(1, 11, 1))
+        outcomes = await house.do(MarkRead(1, 11, 1), Delete(1, 11, 1))
         assert [type(outcome) for outcome in outcomes] == [Refused, Refused]
         assert len(socket.writes) == 1
 

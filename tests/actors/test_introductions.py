@@ -15,7 +15,9 @@ from tests.actors.house import House, note, running
 async def users(house: House) -> list[tuple[Any, ...]]:
     """Everybody whom the database knows: id, tenant, name."""
     database = house.store.store._database
-    return await database.read(lambda c: c.execute("SELECT id, tenant_id, name FROM users ORDER BY id").fetchall())
+    return await database.read(
+        lambda c: c.execute("SELECT id, tenant_id, name FROM users ORDER BY id, tenant_id").fetchall()
+    )
 
 
 def introductions(house: House) -> float:
@@ -36,11 +38,13 @@ async def test_whoever_is_known_stays_as_they_are(path: Path, autojump_clock):
         assert await users(house) == [(11, 1, "Ann")]
 
 
-async def test_a_user_of_another_tenant_is_not_taken_from_it(path: Path, autojump_clock):
+async def test_the_same_number_in_another_tenant_is_somebody_else(path: Path, autojump_clock):
     async with running(path) as house:
         await house.do(note(11, tenant_id=2))
-        await house.connected(11, tenant_id=1)
-        assert await users(house) == [(11, 2, "User 11")]
+        socket = await house.connected(11, tenant_id=1)
+        assert await users(house) == [(11, 1, "Person 11"), (11, 2, "User 11")]
+        await house.do(note(11, tenant_id=2))
+        assert len(socket.writes) == 1
 
 
 async def test_more_tabs_and_later_visits_are_no_news(path: Path, autojump_clock):

@@ -191,7 +191,7 @@ def test_commands_that_are_carried_out_one_by_one_tell_the_earliest_moment_and_s
     [
         (alerts.SELECT_DUE, "idx_jobs_next_alert"),
         (alerts.SELECT_NEXT, "idx_jobs_next_alert"),
-        (days.SELECT_DAY, "sqlite_autoindex_user_days_1"),
+        (days.SELECT_DAY, "user_days USING PRIMARY KEY"),
         (days.SELECT_DUE, "idx_user_days_summary_due"),
         (days.SELECT_NEXT_DUE, "idx_user_days_summary_due"),
     ],

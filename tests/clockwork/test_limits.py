@@ -1,10 +1,7 @@
 """How much a user is told in a day, the summary of the rest, and bursts that are collapsed."""
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +12,6 @@ from djactors.domain.events import CommentAdded, JobWatched, TenantUpserted
 from djactors.domain.limits import Limits, day_of, next_summary
 from djactors.domain.times import utc_text
 from djactors.inbox import notices
-from djactors.store import migrate
 from tests.clockwork.desk import DAY, HOUR, MINUTE, MORNING, Desk, T, assigned, job, note
 
 SECOND = timedelta(seconds=1)
@@ -81,14 +77,8 @@ def test_a_day_is_a_day_in_the_tenants_time_zone(desk: Desk):
     ):
         desk.now = now
         assert bool(desk.publish(note(11))[0]["suppressed"]) == held
-    assert [
-        day
-        for (day,) in desk.rows("SELECT day FROM user_days UNION SELECT sent_day FROM users WHERE id = 11 ORDER BY 1")
-    ] == [
-        "2026-01-27",
-        "2026-01-28",
-        "2026-01-29",
-    ]
+    assert desk.rows("SELECT earlier_day, sent_day FROM users WHERE id = 11") == [("2026-01-28", "2026-01-29")]
+    assert desk.rows("SELECT day FROM user_days") == [("2026-01-28",)]
 
 
 def test_a_clock_that_is_set_back_finds_what_was_told_on_that_day(desk: Desk):
@@ -100,29 +90,6 @@ def test_a_clock_that_is_set_back_finds_what_was_told_on_that_day(desk: Desk):
     assert [bool(answer["suppressed"]) for answer in desk.publish(note(11), note(11))] == [False, True]
     desk.now += DAY
     assert desk.publish(note(11))[0]["suppressed"] != []
-
-
-def test_what_was_told_today_before_an_upgrade_counts_after_it(tmp_path: Path):
-    path = tmp_path / "older.db"
-    old = tmp_path / "migrations"
-    old.mkdir()
-    for migration in migrate.read_migrations()[:3]:
-        (old / migration.name).write_text(migration.sql)
-    migrate.apply(path, directory=old)
-    today, now = utc_text(MORNING)[:10], utc_text(MORNING)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(
-            "INSERT INTO tenants (id, name, created_at, updated_at) VALUES (?, 'T', ?, ?)", (T, now, now)
-        )
-        connection.execute(
-            "INSERT INTO users (id, tenant_id, name, created_at, updated_at) VALUES (11, ?, 'U', ?, ?)", (T, now, now)
-        )
-        connection.execute("INSERT INTO user_days (tenant_id, user_id, day, sent) VALUES (?, 11, ?, 2)", (T, today))
-    migrate.apply(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        desk = Desk(connection)
-        desk.limits = Limits(daily_limit=3)
-        assert [bool(answer["suppressed"]) for answer in desk.publish(note(11), note(11))] == [False, True]
 
 
 @pytest.mark.parametrize(

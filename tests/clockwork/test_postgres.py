@@ -45,7 +45,7 @@ def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
         connection.execute("CREATE SCHEMA clockwork")
         connection.execute("SET search_path TO clockwork")
         for migration in migrate.read_migrations():
-            connection.execute(migration.sql.encode())
+            connection.execute(migrate.lines_for("postgresql", migration.sql).encode())
         yield connection
         connection.execute("DROP SCHEMA clockwork CASCADE")
 

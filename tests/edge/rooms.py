@@ -171,11 +171,11 @@ class Rooms:
             answer = await self.publish({"type": "user.upserted", **event})
         return answer
 
-    def user(self, user_id: int) -> tuple[int, str, str]:
-        """The tenant, the name and the role that are stored of a user."""
+    def stored_users(self, user_id: int) -> list[tuple[int, str, str]]:
+        """The tenant, the name and the role of each user who has that number."""
+        query = "SELECT tenant_id, name, role FROM users WHERE id = ? ORDER BY tenant_id"
         with closing(sqlite3.connect(self.path)) as connection:
-            [row] = connection.execute("SELECT tenant_id, name, role FROM users WHERE id = ?", (user_id,))
-        return row
+            return connection.execute(query, (user_id,)).fetchall()
 
     async def inbox(self, tenant_id: int = 1, user_id: int = 7, query: str = "?limit=100") -> Any:
         token = self.token(tenant_id, user_id)

@@ -33,6 +33,8 @@ SELECT_LOG = """SELECT c.tenant_id, c.seq, c.user_id, c.kind, c.data, n.id, n.ty
     ORDER BY c.tenant_id, c.seq"""
 SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, event_id, type, title, seq, read_seq, removed_seq
     FROM notifications"""
+SELECT_LAST = """SELECT t.id, coalesce(max(c.seq), t.oldest_seq) FROM tenants t
+    LEFT JOIN changes c ON c.tenant_id = t.id GROUP BY t.id"""
 SELECT_EVENTS = "SELECT id, tenant_id, idempotency_key, answer FROM domain_events"
 
 
@@ -213,7 +215,7 @@ class Ledger:
                     (tenant_id, user_id): count
                     for tenant_id, user_id, count in connection.execute("SELECT tenant_id, id, unread_count FROM users")
                 },
-                last=dict(connection.execute("SELECT id, last_seq FROM tenants").fetchall()),
+                last=dict(connection.execute(SELECT_LAST).fetchall()),
                 oldest=dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall()),
             )
 

@@ -1,6 +1,7 @@
 """What the tests record with: a connection, the recorder, and a clock that stands until it is moved."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -102,6 +103,12 @@ def changes_since(
         if since == slice_.last:
             break
     return changes
+
+
+def served_by(step: str) -> str:
+    """What serves a step of a query's plan: an index by its name, a primary key by its table's, or nothing."""
+    match = re.search(r"(?:(\w+) USING (?:INTEGER )?PRIMARY KEY)|(?: INDEX (\w+))", step)
+    return "" if match is None else match[1] or match[2]
 
 
 def answer(outcome: object) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from djactors.domain.commands import (
     Command,
     Counted,
     Delete,
+    Introduce,
     MarkAllRead,
     MarkRead,
     Outcome,
@@ -22,6 +23,7 @@ from djactors.domain.commands import (
 )
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import JobCreated, NotificationRequested
+from djactors.domain.permissions import Person
 from djactors.inbox.recorder import Recorder
 from djactors.inbox.unit import UnitOfWork
 from djactors.store.errors import StoreError
@@ -86,9 +88,38 @@ def test_a_key_is_its_tenants_own(desk: Desk):
     assert not outcome.repeated
 
 
+def test_a_key_is_its_senders_own(desk: Desk):
+    """A person, another person, the tenant's backend and the installation's: an event each, under one key."""
+    desk.publish(job())
+    people = (Person(10, "admin"), Person(11, "admin"))
+    commands = [
+        Publish(job(), "k"),
+        Publish(job(), "k", tenants_own=True),
+        *(Publish(job(actor_id=person.user_id), "k", person) for person in people),
+    ]
+    first = [desk.do(command) for command in commands]
+    again = [desk.do(command) for command in commands]
+    together = desk.record(*commands).outcomes
+    assert [outcome.repeated for outcome in first if isinstance(outcome, Published)] == [False] * 4
+    assert [outcome.repeated for outcome in again if isinstance(outcome, Published)] == [True] * 4
+    assert [answer(outcome) for outcome in first] == [answer(outcome) for outcome in again]
+    assert [answer(outcome) for outcome in first] == [answer(outcome) for outcome in together]
+    assert desk.one("SELECT count(*) FROM jobs") == 5
+
+
+def test_another_body_under_a_key_is_refused_to_the_same_sender_only(desk: Desk):
+    def command(title: str, person: Person | None, tenants_own: bool) -> Publish:
+        return Publish(job(actor_id=11, requester_id=11, title=title), "k", person, tenants_own=tenants_own)
+
+    desk.do(Introduce(T, Person(11, "admin")))
+    for sender in ((None, False), (None, True), (Person(11, "admin"), False)):
+        desk.do(command("One", *sender))
+        assert desk.refusal(command("Two", *sender)).code is Code.KEY_REUSED
+
+
 def test_a_refused_event_does_not_use_its_key_up(desk: Desk):
-    desk.publish(note(20, OTHER))
-    desk.refusal(Publish(note(20), "k"))
+    desk.publish(job())
+    desk.refusal(Publish(job(job_id=9), "k"))
     outcome = desk.do(Publish(note(11), "k"))
     assert isinstance(outcome, Published)
     assert not outcome.repeated
@@ -158,7 +189,7 @@ def test_sequence_numbers_are_dense_and_rise_in_each_tenant(desk: Desk):
     for tenant_id in (T, OTHER):
         numbers = [change.seq for change in desk.announced if change.tenant_id == tenant_id]
         assert numbers == list(range(1, len(numbers) + 1))
-        assert desk.one("SELECT last_seq FROM tenants WHERE id = ?", tenant_id) == len(numbers)
+        assert desk.rows("SELECT seq FROM changes WHERE tenant_id = ?", tenant_id) == [(seq,) for seq in numbers]
 
 
 def test_the_answers_sequence_number_is_that_of_the_events_last_change(desk: Desk):
@@ -244,7 +275,7 @@ def test_both_ways_of_recording_come_to_the_same(desk: Desk, path: Path, tmp_pat
     commands: list[Command] = [
         Publish(job(), "a"),
         Publish(note(20, OTHER)),
-        Publish(note(20)),
+        Publish(job(dj_id="A")),
         Publish(job(), "a"),
         MarkAllRead(T, 11),
         Publish(note()),

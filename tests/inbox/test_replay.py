@@ -277,12 +277,13 @@ def _logged(
     for tenant_id, user_id, size in entries:
         last[tenant_id] += 1
         connection.execute(
-            "INSERT INTO changes (tenant_id, seq, user_id, kind, data, created_at) VALUES (?, ?, ?, 'read', ?, '2026')",
+            "INSERT INTO changes (tenant_id, seq, user_id, kind, data, mark, created_at) "
+            "VALUES (?, ?, ?, 'read', ?, 0, '2026')",
             (tenant_id, last[tenant_id], user_id, "x" * size),
         )
     for tenant_id, seq in last.items():
         kept = min(oldest, seq)
-        connection.execute("UPDATE tenants SET last_seq = ?, oldest_seq = ? WHERE id = ?", (seq, kept, tenant_id))
+        connection.execute("UPDATE tenants SET oldest_seq = ? WHERE id = ?", (kept, tenant_id))
         connection.execute("DELETE FROM changes WHERE tenant_id = ? AND seq <= ?", (tenant_id, kept))
     return connection
 

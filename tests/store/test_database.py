@@ -215,7 +215,8 @@ async def test_closing_finishes_what_is_queued_and_empties_the_log(path: Path, t
 async def test_closing_a_small_database_does_not_change_how_a_large_one_is_searched(path: Path, threads: ThreadFactory):
     def plan(connection: sqlite3.Connection) -> list[str]:
         query = f"EXPLAIN QUERY PLAN {pages.SNAPSHOT}"
-        return [row[3].partition(" ")[0] for row in connection.execute(query, (1, 1))]
+        steps = [row[3] for row in connection.execute(query, (1, 1))]
+        return [step.partition(" ")[0] for step in steps if "SUBQUERY" not in step]
 
     def add_one(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 'T', '', '')")
@@ -226,7 +227,7 @@ async def test_closing_a_small_database_does_not_change_how_a_large_one_is_searc
         # On the writer, which is the one that could gather statistics of what it was asked.
         await database.write(lambda connection: pages.snapshot(connection, 1, 1))
     async with await Database.open(path, threads=threads) as database:
-        assert await database.read(plan) == ["SEARCH", "SEARCH"]
+        assert await database.read(plan) == ["SEARCH"] * 3
 
 
 async def test_a_closed_database_refuses_and_closes_twice(path: Path, threads: ThreadFactory):

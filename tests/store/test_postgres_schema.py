@@ -1,4 +1,7 @@
-"""The same migrations run on SQLite and on PostgreSQL, and what they make is the same."""
+"""The same migrations run on SQLite and on PostgreSQL, and what they make is the same.
+
+What the lines for one engine only may change is listed here: SQLite's INTEGER for BIGINT where a row's id is its place.
+"""
 
 import re
 import sqlite3
@@ -27,7 +30,7 @@ def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
         connection.execute("CREATE SCHEMA djactors")
         connection.execute("SET search_path TO djactors")
         for migration in migrate.read_migrations():
-            connection.execute(migration.sql.encode())
+            connection.execute(migrate.lines_for("postgresql", migration.sql).encode())
         yield connection
         connection.execute("DROP SCHEMA djactors CASCADE")
 
@@ -71,16 +74,22 @@ def sqlite_schema(connection: sqlite3.Connection) -> Schema:
             if origin != "c":
                 continue
             definition = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", [index]).fetchone()[0]
-            _, _, predicate = definition.partition(" WHERE ")
+            head, _, predicate = definition.partition(" WHERE ")
+            _, _, listed = head.partition("(")
             indexes[index] = {
-                "columns": [row[2] for row in connection.execute(f"PRAGMA index_info({index})")],
+                "columns": [plain(column) for column in listed.split(",")],
                 "unique": bool(unique),
                 "predicate": plain(predicate),
             }
         schema[table] = {
             "columns": [
-                (name, type_.lower(), bool(required), None if default is None else plain(default))
-                for _, name, type_, required, default, _ in columns
+                (
+                    name,
+                    "bigint" if key and type_ == "INTEGER" else type_.lower(),
+                    bool(required),
+                    None if default is None else plain(default),
+                )
+                for _, name, type_, required, default, key in columns
             ],
             "primary key": [name for _, name, *_, position in sorted(columns, key=lambda row: row[5]) if position],
             "foreign keys": sorted(foreign_keys.values(), key=str),
@@ -122,7 +131,8 @@ def postgres_schema(connection: psycopg.Connection) -> Schema:
                 }
             )
         indexes = connection.execute(
-            "SELECT relname, indkey::int2[], indisunique, pg_get_expr(indpred, indrelid) "
+            "SELECT relname, ARRAY(SELECT pg_get_indexdef(indexrelid, column_number, true) "
+            "FROM generate_series(1, indnatts) AS column_number), indisunique, pg_get_expr(indpred, indrelid) "
             "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = %s AND NOT indisprimary",
             [oid],
         ).fetchall()
@@ -140,7 +150,7 @@ def postgres_schema(connection: psycopg.Connection) -> Schema:
             "foreign keys": sorted(foreign_keys, key=str),
             "checks": sorted(plain(check) for kind, *_, check in constraints if kind == "c"),
             "indexes": {
-                name: {"columns": [names[number] for number in key], "unique": unique, "predicate": plain(where or "")}
+                name: {"columns": [plain(column) for column in key], "unique": unique, "predicate": plain(where or "")}
                 for name, key, unique, where in indexes
             },
         }

@@ -193,7 +193,7 @@ def test_an_idle_writer_moves_the_log_into_the_database(path: Path):
 def test_a_large_log_is_moved_behind_a_batch_and_not_in_the_middle_of_one(path: Path):
     def many(connection: Connection) -> None:
         first = connection.total_changes
-        connection.executemany("INSERT INTO counters VALUES (?, 1)", [(f"{first}.{n}" * 40,) for n in range(1000)])
+        connection.executemany("INSERT INTO counters VALUES (?, 1)", [(f"{first}.{n}" * 80,) for n in range(1000)])
 
     writer = Writer(path, IMPATIENT, time.perf_counter)
     writer.open()

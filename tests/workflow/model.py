@@ -6,6 +6,7 @@ the job routes, where roles and parts matter; of the same people a trusted servi
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 HOME = {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2, 7: 2}
@@ -21,9 +22,7 @@ APPROVER = {1: 4, 2: 4, 3: 4, 4: 2, 5: 7, 6: 5, 7: 5}
 """Whom each user names as the approver of a job that they give to somebody."""
 
 STRANGERS = (8, 9)
-"""Users of tenant 3, of whom no service has told yet; one that names them in another tenant makes them known there."""
-
-ELSEWHERE = 3
+"""Of whom no service has told yet; one that names them in a tenant makes them known there."""
 
 
 def deadline(other: int | None) -> str | None:
@@ -46,13 +45,13 @@ class ModelJob:
 class Model:
     """`jobs` by tenant and id; `inbox` is the types in each user's inbox, oldest first; `sup` why whom not.
 
-    `known` is who is known, and in which tenant.
+    `known` is who is known. A user is a tenant and an id: the same number in the other tenant is somebody else.
     """
 
     jobs: dict[tuple[int, int], ModelJob] = field(default_factory=dict)
-    inbox: dict[int, list[tuple[str, int]]] = field(default_factory=lambda: {user: [] for user in (*HOME, *STRANGERS)})
-    sup: list[tuple[int, str]] = field(default_factory=list)
-    known: dict[int, int] = field(default_factory=dict)
+    inbox: dict[tuple[int, int], list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
+    sup: list[tuple[tuple[int, int], str]] = field(default_factory=list)
+    known: set[tuple[int, int]] = field(default_factory=set)
     last: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
 
     def do(self, who: int, move: str, job_id: int, other: int | None, *, trusted: bool = False) -> int:
@@ -120,16 +119,12 @@ class Model:
         return 201 if trusted or move == "comments" else 200
 
     def _unknown(self, tenant: int, user: int | None, trusted: bool) -> int:
-        """The status with which a name is refused, or 0: a service names whom it likes but another tenant's."""
-        if user is None or self.known.get(user) == tenant:
-            return 0
-        if trusted:
-            return 409 if user in self.known else 0
-        return 404
+        """The status with which a name is refused, or 0: a person names whom the tenant knows."""
+        return 0 if user is None or trusted or (tenant, user) in self.known else 404
 
     def _know(self, tenant: int, user: int | None) -> None:
         if user is not None:
-            self.known.setdefault(user, tenant)
+            self.known.add((tenant, user))
 
     def _keeps_apart(self, who: int, move: str, job: ModelJob, other: int | None) -> bool:
         """Whether nobody would decide on their own work, or choose who does."""
@@ -161,8 +156,9 @@ class Model:
         )
 
     def _tell(self, type_: str, job_id: int, actor: int, people: list[int | None]) -> None:
+        tenant = HOME[actor]
         for person in dict.fromkeys(people):
             if person == actor:
-                self.sup.append((person, type_))
+                self.sup.append(((tenant, person), type_))
             elif person is not None:
-                self.inbox[person].append((type_, job_id))
+                self.inbox[tenant, person].append((type_, job_id))
