@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 import trio
 
+from djactors import __version__
 from djactors.config import SettingError, Settings, load
 
 MAX_TTL = 10 * 365 * 24 * 3600
@@ -46,7 +47,7 @@ def _config(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="djactors")
+@click.version_option(__version__, prog_name="djactors")
 def main() -> None:
     """Real-time in-app notifications for DJ System."""
 

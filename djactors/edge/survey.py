@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import msgspec
 import trio
 
+from djactors import __version__
 from djactors.actors import census
 from djactors.actors.census import Census, Population, UserRow
 from djactors.actors.users import Users
@@ -163,7 +163,6 @@ class Survey:
         self._now = now
         self._started = trio.current_time()
         self._started_at = utc_text(now())
-        self._version = _version()
         self._turn = trio.Lock()
         self._newest: tuple[int, float, bytes] | None = None
 
@@ -180,7 +179,7 @@ class Survey:
     def _condition(self, users: Census) -> Condition:
         metrics = self._metrics
         return Condition(
-            version=self._version,
+            version=__version__,
             now=utc_text(self._now()),
             started_at=self._started_at,
             uptime=trio.current_time() - self._started,
@@ -273,10 +272,3 @@ def _mailbox(mailbox: MailboxStatistics | None) -> Mailbox | None:
 
 def _class_of(error: str | None) -> str | None:
     return None if error is None else error.partition(":")[0]
-
-
-def _version() -> str:
-    try:
-        return version("djactors")
-    except PackageNotFoundError:  # from a checkout that was not installed
-        return "unknown"
