@@ -1,7 +1,8 @@
-"""What can be asked of the inbox, and what comes of it.
+"""The commands that the inbox carries out, and their outcomes.
 
-Plain values: the edge makes commands, the store carries them out, the actors pass on what changed. What holds only
-numbers and text is no work for the garbage collector (`gc=False`): there are several of them to each event.
+All of them are plain values. The edge makes commands, the inbox carries them out, and the actors pass on what changed.
+Classes that hold only numbers and texts are kept from the garbage collector (`gc=False`), because each event makes
+several of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ INSTALLATIONS_BACKEND = -1
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """Record a domain event and notify whom it concerns. Under a `key` a retry gets the first answer.
+    """Record a domain event and notify the people whom it concerns. With a `key`, a retry gets the first answer.
 
     Attributes:
         event: what happened.
@@ -60,7 +61,7 @@ class MarkAllRead(msgspec.Struct, frozen=True):
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """The user wants one notification gone."""
+    """The user deletes one notification."""
 
     tenant_id: int
     user_id: int
@@ -68,7 +69,7 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 class Introduce(msgspec.Struct, frozen=True):
-    """A person whose token proves the tenant and the id is here: from now on others may name them."""
+    """Make a person known, so that others in the tenant may name this person. A token has proved tenant and id."""
 
     tenant_id: int
     person: Person
@@ -87,17 +88,18 @@ class SendSummaries(msgspec.Struct, frozen=True):
 
 
 class ExpireSlice(msgspec.Struct, frozen=True):
-    """Take what has expired out of the inboxes, at most `limit` notifications."""
+    """Take expired notifications out of the inboxes, at most `limit` of them."""
 
     limit: int
 
 
 Purged: TypeAlias = Literal["changes", "notifications", "domain_events", "suppressions", "user_days"]
-"""What is kept for a time and then purged, by its table."""
+"""The tables whose rows are kept for a time and then purged."""
 
 
 class PurgeSlice(msgspec.Struct, frozen=True):
-    """Delete what is older than `keep`, at most `limit` rows. `after` is the answer's of the slice before."""
+    """Delete rows that are older than `keep`, at most `limit` of them. `after` comes from the outcome of the slice
+    before."""
 
     table: Purged
     keep: timedelta
@@ -111,7 +113,11 @@ Command: TypeAlias = (
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):
-    """A domain event is durable. `answer` is the JSON that its sender gets; `repeated` if an earlier post made it."""
+    """A domain event is durable.
+
+    `answer` is the JSON that its sender gets. `repeated` is true if an earlier post has recorded the event. `notified`
+    and `suppressed` are numbers of notifications.
+    """
 
     event_id: int
     answer: bytes
@@ -132,8 +138,8 @@ class Sliced(msgspec.Struct, frozen=True):
     Attributes:
         rows: how many rows it dealt with.
         more: whether another slice is due at once.
-        next_due: the moment at which there will be something to do, as far as is known now.
-        after: what the next `PurgeSlice` of the table is to be given.
+        next_due: the next moment at which there will be work, as far as is known now.
+        after: the value that the next `PurgeSlice` of the table needs.
     """
 
     rows: int
@@ -146,7 +152,7 @@ Outcome: TypeAlias = Published | Counted | Sliced
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One logged packet: `user_id` None means everyone connected in the tenant. `body` is its payload as JSON."""
+    """One logged packet. `user_id` None means everyone connected in the tenant. `body` is the payload as JSON."""
 
     tenant_id: int
     seq: int
@@ -159,10 +165,11 @@ class Recorded(msgspec.Struct, frozen=True):
     """What one commit did.
 
     Attributes:
-        outcomes: one for each command, in order; an exception where that command was refused or failed.
-        changes: by tenant, in the order of their sequence numbers.
-        unread: the unread count of every user whose count the commit touched, after it.
-        next_alert: the earliest moment that it gave the clock to wake at, an alert's or a summary's; None if none.
+        outcomes: one for each command, in order; an exception for a command that was refused or failed.
+        changes: the new changes by tenant, in the order of their sequence numbers.
+        unread: the unread count after the commit, for every user whose count it touched.
+        next_alert: the earliest moment at which this commit needs the clock to wake up, for an alert or a summary; None
+            if it needs none.
     """
 
     outcomes: list[Outcome | Exception]

@@ -1,4 +1,4 @@
-"""What a notification is, and its one JSON form: on the wire, in a list, in a replay.
+"""What a notification is, and its one JSON form, which is the same on the wire, in a list and in a replay.
 
 Source: the seed's "Server -> Client" events and the contract's `notification:new`.
 """
@@ -30,7 +30,7 @@ NotificationType: TypeAlias = Literal[
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """What will be told to one user, before it has an id: `data` is JSON text of an object, or None."""
+    """A notification for one user, before it has an id. `data` is the JSON text of an object, or None."""
 
     user_id: int
     type: str
@@ -54,7 +54,7 @@ class Notification(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class InboxItem(Notification, frozen=True, kw_only=True, gc=False):
-    """A notification as a list shows it: with its read state."""
+    """A notification as a list shows it, with its read state."""
 
     is_read: bool
     read_at: str | None
@@ -62,4 +62,4 @@ class InboxItem(Notification, frozen=True, kw_only=True, gc=False):
 
 NULL = msgspec.Raw(b"null")
 encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-"""JSON bytes of a struct or plain value; the one encoder of everything that leaves for a client."""
+"""Encodes a struct or a plain value as JSON bytes. Everything that is sent to a client goes through it."""

@@ -14,6 +14,7 @@ import jwt
 import pytest
 from click.testing import CliRunner, Result
 
+from djactors import __version__
 from djactors.cli import main
 from djactors.config import Settings
 from djactors.edge.auth import authenticator
@@ -61,7 +62,7 @@ def test_every_command_explains_itself(name: str | None) -> None:
 
 
 def test_the_version_is_told() -> None:
-    assert "0.1.0" in run("--version").stdout
+    assert run("--version").stdout == f"djactors, version {__version__}\n"
 
 
 def test_what_does_not_exist_is_a_wrong_command_line() -> None:
