@@ -39,7 +39,7 @@ from djactors.net.addresses import AddressCounts
 from djactors.net.http_messages import Request, Response
 from djactors.net.stream import ByteStream
 from djactors.net.websocket import WebSocket, open_websocket
-from djactors.protocol.engineio import (
+from djactors.protocol import (
     BAD_REQUEST,
     FORBIDDEN,
     NOOP,

@@ -11,7 +11,7 @@ from djactors.engine.origins import OriginPolicy
 from djactors.engine.server import EngineServer, EngineSettings, Session
 from djactors.net.http_messages import Request
 from djactors.net.websocket import CLOSE_TIMEOUT
-from djactors.protocol.encoded import EncodedPacket
+from djactors.protocol import EncodedPacket
 from tests.echo.application import EngineEcho, EngineLog
 from tests.engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
 from tests.engine.conftest import Serve

@@ -12,7 +12,7 @@ from djactors.net.http_messages import HeadMemory, Limits, Request, Response
 from djactors.net.listener import Listener, ListenerLimits
 from djactors.net.stream import ByteStream
 from djactors.net.websocket import WebSocket, WebSocketClosed, open_websocket
-from djactors.protocol.websocket_frames import binary_frame, text_frame
+from djactors.protocol import binary_frame, text_frame
 
 GOOD = b"GET /good HTTP/1.1\r\nHost: test\r\n\r\n"
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from djactors.net.http_messages import Request
 from djactors.net.stream import SlowConsumer
 from djactors.net.websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
-from djactors.protocol.websocket_frames import text_frame
+from djactors.protocol import text_frame
 from tests.fakes.memory_stream import MemoryStream
 from tests.net.applications import (
     KEY,
