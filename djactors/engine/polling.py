@@ -21,7 +21,7 @@ from typing import Final
 import trio
 
 from djactors.engine.admission import RETRY_AFTER_SECONDS
-from djactors.net.http_messages import Response
+from djactors.net import Response
 from djactors.protocol import MAX_POLL_PACKETS, EncodedPacket, HttpError, take_payload
 
 Headers = tuple[tuple[str, str], ...]

@@ -27,9 +27,7 @@ from typing import Final, Protocol
 import trio
 
 from djactors.engine.polling import Outbox
-from djactors.net.stream import SlowConsumer
-from djactors.net.timer import Timer
-from djactors.net.websocket import WebSocket, WebSocketClosed
+from djactors.net import SlowConsumer, Timer, WebSocket, WebSocketClosed
 from djactors.protocol import (
     CLOSE,
     MAX_PAYLOAD_BYTES,

@@ -20,9 +20,9 @@ from typing import Final, Self
 
 import trio
 
-from djactors.net.http_messages import Request, RequestRefused
-from djactors.net.stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
-from djactors.net.timer import Timer
+from djactors.net._http_messages import Request, RequestRefused
+from djactors.net._stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
+from djactors.net._timer import Timer
 from djactors.protocol import (
     CloseCode,
     CloseFrame,
@@ -30,8 +30,10 @@ from djactors.protocol import (
     OtherFrame,
     PingFrame,
     WebSocketReader,
+    binary_frame,
     close_frame,
     pong_frame,
+    text_frame,
 )
 
 # How long the peer may take to answer a close frame; after that it is not going to.
@@ -198,6 +200,18 @@ class WebSocket:
                 self._receiver_left.set()
                 self._receiver_left = None
         raise self._ending()
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message, and wait until the kernel has taken it and all that was written before.
+
+        Raises `WebSocketClosed` after the end, and when the peer has taken nothing for the stream's send timeout.
+        Cancelled, it loses nothing: what was written still goes out.
+        """
+        self.write_frames(text_frame(message) if isinstance(message, str) else binary_frame(message))
+        if self._stream.buffered:
+            await self.drain()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def write_frames(self, data: bytes) -> None:
         """Write whole unmasked frames (see `text_frame` in `djactors.protocol`) without waiting.
