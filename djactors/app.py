@@ -66,7 +66,7 @@ from djactors.kernel import (
     SupervisorEvent,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net.listener import Listener, ListenerLimits
+from djactors.net import Listener, ListenerLimits
 from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken

@@ -16,7 +16,7 @@ from djactors.actors.packets import ChangePackets
 from djactors.actors.resume import Resume
 from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ActorStopped, MailboxFull
-from djactors.protocol.encoded import EncodedBatch, EncodedPacket
+from djactors.protocol import EncodedBatch, EncodedPacket
 
 
 class Socket(Protocol):

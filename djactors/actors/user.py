@@ -28,7 +28,7 @@ from djactors.actors.presence import Attach, Deliver, Presence, Seat, Socket, Us
 from djactors.domain.commands import Change, Introduce
 from djactors.domain.notifications import encode
 from djactors.kernel import Actor, Envelope
-from djactors.protocol.encoded import EncodedPacket
+from djactors.protocol import EncodedPacket
 from djactors.telemetry import Telemetry
 
 REPLAY_SLICE = 100

@@ -15,8 +15,7 @@ from djactors.edge.rate_limit import AddressLimit
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorRef
-from djactors.net.addresses import host_of
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response, host_of
 from djactors.telemetry import Telemetry
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]

@@ -12,8 +12,7 @@ from djactors.edge.routes import Routes
 from djactors.edge.site import Site
 from djactors.engine.origins import OriginPolicy
 from djactors.engine.server import EngineServer
-from djactors.net.http_messages import HeadMemory, Request, Response
-from djactors.net.stream import ByteStream
+from djactors.net import ByteStream, Request, Response
 
 ENGINE_PATH = "/socket.io/"
 
@@ -38,7 +37,6 @@ class Application:
         self._routes = routes
         self._origins = origins
         self._settings = settings
-        self.heads = HeadMemory()
 
     def body_limit(self, request: Request) -> int:
         """How much body a request may bring, by where it goes and, for much, by who sends it."""

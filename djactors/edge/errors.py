@@ -12,7 +12,7 @@ from djactors.domain.notifications import encode
 from djactors.edge.auth import Unauthorized
 from djactors.edge.rate_limit import TooManyRequests
 from djactors.kernel import KernelError
-from djactors.net.http_messages import Response
+from djactors.net import Response
 from djactors.store.errors import StoreError
 
 STATUS: Mapping[Code, int] = {

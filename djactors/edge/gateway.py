@@ -33,11 +33,11 @@ from djactors.edge.errors import EXPECTED, error_of
 from djactors.edge.rate_limit import MAX_REFUSALS, TokenBucket, TooManyRequests
 from djactors.engine.session import Session
 from djactors.kernel import ActorRef, KernelError
-from djactors.protocol.encoded import EncodedPacket
-from djactors.protocol.socketio import (
+from djactors.protocol import (
     AckReceived,
     ConnectRequested,
     DisconnectRequested,
+    EncodedPacket,
     EventReceived,
     SocketSession,
 )

@@ -9,7 +9,7 @@ import re
 
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import MAX_ID
-from djactors.net.http_messages import Request
+from djactors.net import Request
 
 PAGE = 20
 """The default number of items in a page (seed: "20 per page")."""

@@ -28,7 +28,7 @@ from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_met
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.requests import ID, MAX_PAGE, flag, header_key, number, page_size, path_id, query_of
 from djactors.inbox.inbox import Page
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response
 
 BATCH = "/api/events/batch"
 """The one route with a large body."""

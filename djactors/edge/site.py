@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from djactors.edge.errors import wrong_method
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response
 
 BUILT = Path(__file__).parent.parent / "web" / "dist"
 """The folder in which the build leaves the page, in a checkout and in an installed package alike."""

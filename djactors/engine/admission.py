@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from djactors.net.timer import Timer
+from djactors.net import Timer
 
 # For clients and proxies that heed it; the stock clients keep to their own backoff.
 RETRY_AFTER_SECONDS: Final = 5

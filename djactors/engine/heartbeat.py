@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from djactors.net.timer import Timed, Timer
+from djactors.net import Timed, Timer
 
 # Later than this is a stall and not the ordinary unpunctuality of a busy loop. In seconds.
 STALL_SECONDS: Final = 0.25

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from djactors.net.http_messages import Request
+from djactors.net import Request
 
 ANY_ORIGIN: Final = "*"
 

@@ -21,9 +21,8 @@ from typing import Final
 import trio
 
 from djactors.engine.admission import RETRY_AFTER_SECONDS
-from djactors.net.http_messages import Response
-from djactors.protocol.encoded import MAX_POLL_PACKETS, EncodedPacket, take_payload
-from djactors.protocol.engineio import HttpError
+from djactors.net import Response
+from djactors.protocol import MAX_POLL_PACKETS, EncodedPacket, HttpError, take_payload
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -35,11 +35,8 @@ from djactors.engine.polling import (
     push_response,
 )
 from djactors.engine.session import DRAINED, EngineSettings, Session, SessionHandler
-from djactors.net.addresses import AddressCounts
-from djactors.net.http_messages import Request, Response
-from djactors.net.stream import ByteStream
-from djactors.net.websocket import WebSocket, open_websocket
-from djactors.protocol.engineio import (
+from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
+from djactors.protocol import (
     BAD_REQUEST,
     FORBIDDEN,
     NOOP,

@@ -27,13 +27,10 @@ from typing import Final, Protocol
 import trio
 
 from djactors.engine.polling import Outbox
-from djactors.net.stream import SlowConsumer
-from djactors.net.timer import Timer
-from djactors.net.websocket import WebSocket, WebSocketClosed
-from djactors.protocol import engineio
-from djactors.protocol.encoded import frames_of
-from djactors.protocol.engineio import (
+from djactors.net import SlowConsumer, Timer, WebSocket, WebSocketClosed
+from djactors.protocol import (
     CLOSE,
+    MAX_PAYLOAD_BYTES,
     NOOP,
     PING,
     PROBE_REPLY,
@@ -46,10 +43,12 @@ from djactors.protocol.engineio import (
     ProtocolError,
     SendPing,
     SendProbeReply,
+    SessionSettings,
     Transport,
     Upgraded,
     decode_packet,
     decode_payload,
+    frames_of,
     open_packet,
 )
 
@@ -78,7 +77,7 @@ class EngineSettings:
     ping_interval: float = 25.0
     ping_timeout: float = 20.0
     upgrade_timeout: float = 10.0
-    max_payload: int = engineio.MAX_PAYLOAD_BYTES
+    max_payload: int = MAX_PAYLOAD_BYTES
     # From the handshake to the first CONNECT; a stock client sends it at once.
     connect_timeout: float = 45.0
     # Twice what a commit of a thousand commands brings one user; see the settings of the same names.
@@ -93,9 +92,9 @@ class EngineSettings:
     admit_rate: float = 400.0
     admit_burst: int = 1000
 
-    def protocol(self) -> engineio.EngineSettings:
+    def protocol(self) -> SessionSettings:
         """Return the part that the protocol needs."""
-        return engineio.EngineSettings(
+        return SessionSettings(
             ping_interval=self.ping_interval,
             ping_timeout=self.ping_timeout,
             upgrade_timeout=self.upgrade_timeout,

@@ -24,7 +24,7 @@ from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot
 from djactors.kernel import ActorRef, ActorStopped, ChildSpec, MailboxFull, Supervisor
-from djactors.protocol.encoded import EncodedPacket
+from djactors.protocol import EncodedPacket
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger

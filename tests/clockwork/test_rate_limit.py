@@ -16,9 +16,9 @@ from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TokenBucket, To
 from djactors.edge.routes import Api, Routes
 from djactors.kernel import ActorRef
 from djactors.kernel.alarms import Alarms
-from djactors.net.http_messages import Request
+from djactors.net import Request
 from djactors.operations.tokens import sign
-from djactors.protocol.encoded import EncodedPacket
+from djactors.protocol import EncodedPacket
 from djactors.telemetry import Telemetry, make_logger
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"

@@ -7,10 +7,8 @@ from math import inf
 
 from djactors.engine.origins import OriginPolicy
 from djactors.engine.server import EngineServer, EngineSettings, Session
-from djactors.net.http_messages import HeadMemory, Request, Response
-from djactors.net.stream import ByteStream
-from djactors.protocol.encoded import EncodedPacket
-from djactors.protocol.socketio import ConnectRequested, EventReceived, SocketSession
+from djactors.net import ByteStream, Request, Response
+from djactors.protocol import ConnectRequested, EncodedPacket, EventReceived, SocketSession
 
 # The first two are from the suites' introductions. The timeout of the CONNECT must outlast their longest idle test.
 SUITE_SETTINGS = EngineSettings(ping_interval=0.3, ping_timeout=0.2, connect_timeout=1.0, max_payload=1_000_000)
@@ -146,7 +144,6 @@ class EchoApplication:
         self.socket = serve(settings, SocketEcho)
         self._servers = {"/engine.io/": self.engine, "/socket.io/": self.socket}
         self._max_payload = settings.max_payload
-        self.heads = HeadMemory()
 
     def body_limit(self, request: Request) -> int:
         return self._max_payload

@@ -7,7 +7,7 @@ import traceback
 
 import trio
 
-from djactors.net.listener import Listener
+from djactors.net import Listener
 from tests.echo.application import EchoApplication
 
 

@@ -28,7 +28,7 @@ from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorRef, ChildSpec, Supervisor
 from djactors.loop_lag import LoopLag
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response
 from djactors.operations.tokens import sign
 from djactors.store import migrate
 from djactors.store.database import Database

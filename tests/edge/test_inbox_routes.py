@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from djactors.net.http_messages import Request
+from djactors.net import Request
 from tests.edge.rooms import Answer, Rooms
 
 EVENT = {"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 7}

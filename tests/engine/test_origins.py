@@ -3,7 +3,7 @@
 import pytest
 
 from djactors.engine.origins import OriginPolicy
-from djactors.net.http_messages import Request
+from djactors.net import Request
 
 ORIGIN_TABLE = [
     # Origin, Host, allowed origins, verdict

@@ -9,9 +9,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.engine.origins import OriginPolicy
 from djactors.engine.server import EngineServer, EngineSettings, Session
-from djactors.net.http_messages import Request
-from djactors.net.websocket import CLOSE_TIMEOUT
-from djactors.protocol.encoded import EncodedPacket
+from djactors.net import CLOSE_TIMEOUT, Request
+from djactors.protocol import EncodedPacket
 from tests.echo.application import EngineEcho, EngineLog
 from tests.engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
 from tests.engine.conftest import Serve

@@ -20,8 +20,7 @@ from djactors.edge.gateway import Gateway
 from djactors.engine.origins import OriginPolicy
 from djactors.engine.server import EngineServer, EngineSettings, Session
 from djactors.inbox.log import SLICE_BYTES
-from djactors.net.http_messages import HeadMemory, Request, Response
-from djactors.net.stream import ByteStream
+from djactors.net import ByteStream, Request, Response
 from tests.echo.application import EngineLog
 from tests.edge.rooms import Rooms, rooms
 from tests.engine.clients import SOCKET, Served
@@ -39,7 +38,6 @@ class Application:
     def __init__(self, house: Rooms, **settings: Any) -> None:
         self.sessions: list[Session] = []
         self.log = EngineLog()
-        self.heads = HeadMemory()
 
         def gateway(session: Session) -> Gateway:
             self.sessions.append(session)

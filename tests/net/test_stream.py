@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.net.stream import ReceiveLimitExceeded, SlowConsumer, SocketStream
+from djactors.net import ReceiveLimitExceeded, SlowConsumer, SocketStream
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from djactors.protocol.encoded import EncodedPacket
-from djactors.protocol.engine_packets import (
+from djactors.protocol._encoded import EncodedPacket
+from djactors.protocol._engine_packets import (
     PONG,
     Handshake,
     Packet,
@@ -19,16 +19,16 @@ from djactors.protocol.engine_packets import (
     Transport,
     read_handshake,
 )
-from djactors.protocol.engine_session import Closed, CloseReason, Message
-from djactors.protocol.errors import ProtocolError
-from djactors.protocol.socket_packets import (
-    PacketDecoder,
+from djactors.protocol._engine_session import Closed, CloseReason, Message
+from djactors.protocol._errors import ProtocolError
+from djactors.protocol._socket_packets import (
     SocketPacket,
+    SocketPacketDecoder,
     SocketPacketType,
     encode_event,
-    encode_packet,
+    encode_socket_packet,
 )
-from djactors.protocol.socket_session import AckReceived, EventReceived, NotJoinedError
+from djactors.protocol._socket_session import AckReceived, EventReceived, NotJoinedError
 
 PROBE = EncodedPacket(b"2probe")
 UPGRADE = EncodedPacket(b"5")
@@ -146,20 +146,20 @@ class SocketClient:
     __slots__ = ("_decoder", "_next_ack_id", "sockets")
 
     def __init__(self) -> None:
-        self._decoder = PacketDecoder()
+        self._decoder = SocketPacketDecoder()
         self._next_ack_id = 0
         self.sockets: dict[str, ClientSocket] = {}
 
     def connect(self, namespace: str = "/", auth: dict[str, Any] | None = None) -> EncodedPacket:
         """Ask to join a namespace."""
         self.sockets[namespace] = ClientSocket(namespace)
-        return encode_packet(SocketPacket(SocketPacketType.CONNECT, namespace, auth))
+        return encode_socket_packet(SocketPacket(SocketPacketType.CONNECT, namespace, auth))
 
     def disconnect(self, namespace: str = "/") -> EncodedPacket:
         """Leave a namespace."""
         self._require(namespace)
         del self.sockets[namespace]
-        return encode_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
+        return encode_socket_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
 
     def emit(self, name: str, *args: Any, namespace: str = "/") -> EncodedPacket:
         """Emit an event that asks for no ack."""
@@ -176,7 +176,7 @@ class SocketClient:
     def ack(self, namespace: str, ack_id: int, *args: Any) -> EncodedPacket:
         """Acknowledge an event of the server's."""
         self._require(namespace)
-        return encode_packet(SocketPacket(SocketPacketType.ACK, namespace, list(args), ack_id))
+        return encode_socket_packet(SocketPacket(SocketPacketType.ACK, namespace, list(args), ack_id))
 
     def receive(self, message: str | bytes) -> Connected | Refused | Disconnected | EventReceived | AckReceived | None:
         """Take one Engine.IO message; return what it says, `None` while attachments are still due."""

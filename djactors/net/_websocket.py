@@ -1,6 +1,6 @@
 """Carries one WebSocket (RFC 6455) in the task of its connection, on a `ByteStream`.
 
-    the client ──► stream ──► MessageReader ──► receive      in the one task that converses
+    the client ──► stream ──► WebSocketReader ──► receive      in the one task that converses
     write_frames ──► stream ──► the client                   from any task, without waiting
 
 - A WebSocket costs no task, no scope and no buffer of its own: thousands of them wait at any time.
@@ -20,11 +20,21 @@ from typing import Final, Self
 
 import trio
 
-from djactors.net.http_messages import Request, RequestRefused
-from djactors.net.stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
-from djactors.net.timer import Timer
-from djactors.protocol.websocket_frames import close_frame, pong_frame
-from djactors.protocol.websocket_reader import TOO_BIG, FrameError, Goodbye, MessageReader, Piece, Ping
+from djactors.net._http_messages import Request, RequestRefused
+from djactors.net._stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
+from djactors.net._timer import Timer
+from djactors.protocol import (
+    CloseCode,
+    CloseFrame,
+    FrameError,
+    OtherFrame,
+    PingFrame,
+    WebSocketReader,
+    binary_frame,
+    close_frame,
+    pong_frame,
+    text_frame,
+)
 
 # How long the peer may take to answer a close frame; after that it is not going to.
 CLOSE_TIMEOUT: Final = 3.0
@@ -35,8 +45,6 @@ _RECEIVE_SIZE: Final = 4 * 1024
 # Of one read, so many frames are acted upon before others get their turn: some 2 ms of a flood of the tiniest messages.
 _FRAMES_PER_TURN: Final = 64
 
-_NORMAL_CLOSURE: Final = 1000
-_ABNORMAL_CLOSURE: Final = 1006
 # RFC 6455 section 1.3: what makes the answer to a client's key one that only a WebSocket server gives.
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _ACCEPTED: Final = (
@@ -105,7 +113,7 @@ class WebSocket:
         "timer",
     )
 
-    def __init__(self, stream: ByteStream, reader: MessageReader, opening: bytes) -> None:
+    def __init__(self, stream: ByteStream, reader: WebSocketReader, opening: bytes) -> None:
         self._stream = stream
         self._reader = reader
         # What goes out on entering: the answer to the handshake, with the first frames behind it.
@@ -130,7 +138,7 @@ class WebSocket:
             self._stream.write(opening)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._stream.abort()
-            raise WebSocketClosed(_ABNORMAL_CLOSURE) from None
+            raise WebSocketClosed(CloseCode.ABNORMAL) from None
         return self
 
     async def __aexit__(
@@ -173,17 +181,17 @@ class WebSocket:
                     self._stream.mark()
                     if self._closed is None:
                         return item
-                elif isinstance(item, Ping):
+                elif isinstance(item, PingFrame):
                     if self._stream.buffered:
                         # Who does not take our pongs is not heard before they are out.
                         await self._stream.drain()
                     if not self._close_sent:
                         self._stream.write(pong_frame(item.data))
-                elif isinstance(item, Goodbye):
+                elif isinstance(item, CloseFrame):
                     self._answer_goodbye(item)
         except ReceiveLimitExceeded:
             self._over = True
-            self.say_goodbye(TOO_BIG, "message too big")
+            self.say_goodbye(CloseCode.TOO_BIG, "message too big")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end_of_stream()
         finally:
@@ -193,8 +201,20 @@ class WebSocket:
                 self._receiver_left = None
         raise self._ending()
 
+    async def send(self, message: str | bytes) -> None:
+        """Send one message, and wait until the kernel has taken it and all that was written before.
+
+        Raises `WebSocketClosed` after the end, and when the peer has taken nothing for the stream's send timeout.
+        Cancelled, it loses nothing: what was written still goes out.
+        """
+        self.write_frames(text_frame(message) if isinstance(message, str) else binary_frame(message))
+        if self._stream.buffered:
+            await self.drain()
+        else:
+            await trio.lowlevel.checkpoint()
+
     def write_frames(self, data: bytes) -> None:
-        """Write whole unmasked frames (see `djactors.protocol.websocket_frames`) without waiting.
+        """Write whole unmasked frames (see `text_frame` in `djactors.protocol`) without waiting.
 
         Raises `WebSocketClosed` after the end, and `SlowConsumer` when it kills the connection because the peer has
         left too much unread.
@@ -227,7 +247,7 @@ class WebSocket:
             await self.drain()
             callback()
 
-    async def close(self, code: int = _NORMAL_CLOSURE, reason: str = "") -> None:
+    async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Send a close frame, wait `CLOSE_TIMEOUT` seconds at most for the peer's, and let go of the connection.
 
         Idempotent. Messages that arrive meanwhile are dropped. Cancelling it aborts the connection.
@@ -252,7 +272,7 @@ class WebSocket:
             self._receiver_left = trio.Event()
         await self._receiver_left.wait()
 
-    def say_goodbye(self, code: int = _NORMAL_CLOSURE, reason: str = "") -> None:
+    def say_goodbye(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Send a close frame and no more after it. Whoever receives goes on until the peer has answered.
 
         It is for the caller to see to it that this has a bound: `close` has one, and so has the heartbeat, to which a
@@ -263,7 +283,7 @@ class WebSocket:
 
     def abort(self) -> None:
         """Drop the connection at once, without a close frame."""
-        self._note(_ABNORMAL_CLOSURE, "")
+        self._note(CloseCode.ABNORMAL, "")
         self._close_sent = True
         self._close_by = inf
         self._stream.abort()
@@ -281,7 +301,7 @@ class WebSocket:
 
     # The rest is ours
 
-    def _read(self) -> str | bytes | Ping | Goodbye | Piece | None:
+    def _read(self) -> str | bytes | PingFrame | CloseFrame | OtherFrame | None:
         try:
             return self._reader.read()
         except FrameError as error:
@@ -291,9 +311,9 @@ class WebSocket:
 
     def _end_of_stream(self) -> None:
         self._over = True
-        self._note(_ABNORMAL_CLOSURE, "")
+        self._note(CloseCode.ABNORMAL, "")
 
-    def _answer_goodbye(self, goodbye: Goodbye) -> None:
+    def _answer_goodbye(self, goodbye: CloseFrame) -> None:
         """Say the same (section 5.5.1), unless the peer was only answering us."""
         self._over = True
         self._part(goodbye.code, goodbye.reason, close_frame(goodbye.code, goodbye.reason))
@@ -313,7 +333,7 @@ class WebSocket:
     def _ending(self) -> WebSocketClosed:
         """Return how the WebSocket ended; 1006 if that is not known yet."""
         ending = self._closed
-        return WebSocketClosed(_ABNORMAL_CLOSURE) if ending is None else WebSocketClosed(ending.code, ending.reason)
+        return WebSocketClosed(CloseCode.ABNORMAL) if ending is None else WebSocketClosed(ending.code, ending.reason)
 
 
 def open_websocket(
@@ -328,4 +348,4 @@ def open_websocket(
     stream.receive_limit = max_message_bytes + _OVERHEAD_BYTES
     proof = sha1(request.headers["sec-websocket-key"].encode("ascii") + _GUID, usedforsecurity=False).digest()
     opening = _ACCEPTED % base64.b64encode(proof) + greeting
-    return WebSocket(stream, MessageReader(max_message_bytes, leftover), opening)
+    return WebSocket(stream, WebSocketReader(max_message_bytes, leftover), opening)

@@ -38,7 +38,7 @@ from typing import Literal
 
 import msgspec
 
-from djactors.protocol.engine_packets import (
+from djactors.protocol._engine_packets import (
     MAX_PAYLOAD_BYTES,
     Handshake,
     Packet,
@@ -46,7 +46,7 @@ from djactors.protocol.engine_packets import (
     Transport,
     handshake_for,
 )
-from djactors.protocol.errors import ProtocolError
+from djactors.protocol._errors import ProtocolError
 
 
 class State(Enum):
@@ -101,7 +101,7 @@ class Closed(msgspec.Struct, frozen=True):
     reason: CloseReason
 
 
-class EngineSettings(msgspec.Struct, frozen=True):
+class SessionSettings(msgspec.Struct, frozen=True):
     """What all sessions of a server have in common. Times in seconds; the defaults are the reference server's."""
 
     ping_interval: float = 25.0
@@ -145,7 +145,7 @@ class EngineSession:
 
     __slots__ = ("_ping_at", "_pong_by", "_settings", "_upgrade_by", "sid", "state", "transport")
 
-    def __init__(self, sid: str, transport: Transport, settings: EngineSettings, now: float) -> None:
+    def __init__(self, sid: str, transport: Transport, settings: SessionSettings, now: float) -> None:
         self.sid = sid
         self.transport = transport
         self.state = State.POLLING if transport is Transport.POLLING else State.WEBSOCKET

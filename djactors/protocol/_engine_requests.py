@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from djactors.protocol.engine_packets import Transport
-from djactors.protocol.engine_session import EngineSession, State
+from djactors.protocol._engine_packets import Transport
+from djactors.protocol._engine_session import EngineSession, State
 
 
 class HttpError(msgspec.Struct, frozen=True):

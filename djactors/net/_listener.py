@@ -17,10 +17,11 @@ from typing import Final, Protocol
 import trio
 
 from djactors.kernel import Alarms
-from djactors.net.addresses import AddressCounts
-from djactors.net.http_messages import Application, Limits
-from djactors.net.http_server import HttpConnection
-from djactors.net.stream import DEFAULT_MAX_BUFFERED, SocketStream
+from djactors.net._addresses import AddressCounts
+from djactors.net._head_memory import HeadMemory
+from djactors.net._http_messages import Application, Limits
+from djactors.net._http_server import HttpConnection
+from djactors.net._stream import DEFAULT_MAX_BUFFERED, SocketStream
 
 # A burst of reconnects is accepted in slices, so that those who are connected keep their turn.
 _ACCEPT_BATCH: Final = 64
@@ -123,6 +124,7 @@ class Listener:
         self._draining = False
         self._all_closed = trio.Event()
         self._alarms = Alarms()
+        self._heads = HeadMemory()
         self.address: tuple[str, int] | None = None
 
     @property
@@ -243,7 +245,13 @@ class Listener:
         )
         vital_paths = None if excess is None else self._listener_limits.vital_paths
         connection = HttpConnection(
-            stream, self._application, limits, peer=peer, alarms=self._alarms, vital_paths=vital_paths
+            stream,
+            self._application,
+            limits,
+            peer=peer,
+            alarms=self._alarms,
+            heads=self._heads,
+            vital_paths=vital_paths,
         )
         # Counted here and not in the task, which runs only after the whole batch has been admitted.
         if excess is None:

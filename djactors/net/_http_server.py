@@ -15,9 +15,10 @@ from typing import Final
 import trio
 
 from djactors.kernel import Alarms, Reminder
-from djactors.net.background import background
-from djactors.net.http_messages import Application, Limits, Request, RequestRefused, Response
-from djactors.net.http_parser import (
+from djactors.net._background import background
+from djactors.net._head_memory import HeadMemory
+from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
+from djactors.net._http_parser import (
     HEAD_END,
     ChunkedBody,
     body_too_large,
@@ -25,8 +26,8 @@ from djactors.net.http_parser import (
     head_too_large,
     parse_head,
 )
-from djactors.net.stream import ByteStream, SlowConsumer
-from djactors.net.websocket import WebSocketClosed, asks_for_websocket, check_handshake
+from djactors.net._stream import ByteStream, SlowConsumer
+from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # An answer up to this size goes to the kernel in one call and needs no waiting; a larger one is waited for.
@@ -40,8 +41,9 @@ class _PeerLeftError(Exception):
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
-    `vital_paths` is None for an ordinary connection. A connection over the caps is given the paths that must answer
-    even then (health, metrics); it serves one request, refuses any other path with 503, and closes.
+    `heads` is the memory that it shares with others. `vital_paths` is None for an ordinary connection. A connection
+    over the caps is given the paths that must answer even then (health, metrics); it serves one request, refuses any
+    other path with 503, and closes.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class HttpConnection:
         "_application",
         "_buffer",
         "_draining",
+        "_heads",
         "_idle_end",
         "_is_idle",
         "_limits",
@@ -66,11 +69,13 @@ class HttpConnection:
         *,
         peer: str,
         alarms: Alarms,
+        heads: HeadMemory,
         vital_paths: frozenset[str] | None = None,
     ) -> None:
         self._stream = stream
         self._application = application
         self._limits = limits
+        self._heads = heads
         self._peer = peer
         self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
@@ -115,10 +120,10 @@ class HttpConnection:
         if raw is None:
             return False
         self._answerable = True
-        head = self._application.heads.find(raw, self._limits)
+        head = self._heads.find(raw, self._limits)
         if head is None:
             head = parse_head(raw, self._limits)
-            self._application.heads.keep(raw, head)
+            self._heads.keep(raw, head)
         request = head.request(self._peer)
         if self._vital_paths is not None and request.path not in self._vital_paths:
             raise RequestRefused(

@@ -16,6 +16,8 @@ from typing import Final
 
 import msgspec
 
+from djactors.protocol._websocket_frames import CloseCode
+
 _CONTINUATION: Final = 0x0
 _TEXT: Final = 0x1
 _BINARY: Final = 0x2
@@ -37,11 +39,6 @@ _read_medium = Struct(">H").unpack_from
 _read_long = Struct(">Q").unpack_from
 _read_code = Struct(">H").unpack_from
 
-PROTOCOL_ERROR: Final = 1002
-NO_CODE: Final = 1005
-NOT_UTF8: Final = 1007
-TOO_BIG: Final = 1009
-
 # Section 7.4: what a peer may give as its reason, with the IANA registry's 1012 and 1013, and the ranges that libraries
 # and applications divide among themselves.
 _CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1014), *range(3000, 5000)})
@@ -55,13 +52,13 @@ class FrameError(Exception):
         self.code = code
 
 
-class Ping(msgspec.Struct, frozen=True, gc=False):
+class PingFrame(msgspec.Struct, frozen=True, gc=False):
     """The client asks for a pong with the same bytes."""
 
     data: bytes
 
 
-class Goodbye(msgspec.Struct, frozen=True, gc=False):
+class CloseFrame(msgspec.Struct, frozen=True, gc=False):
     """The client's close frame, the last that it sends. `code` is 1005 where it gave none; `data` is the payload."""
 
     code: int
@@ -69,14 +66,14 @@ class Goodbye(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class Piece(msgspec.Struct, frozen=True, gc=False):
+class OtherFrame(msgspec.Struct, frozen=True, gc=False):
     """A frame with which there is nothing to do: a pong, or a fragment of a message that goes on."""
 
 
-_PIECE: Final = Piece()
+_PIECE: Final = OtherFrame()
 
 
-class MessageReader:
+class WebSocketReader:
     """Puts a client's frames together.
 
     Args:
@@ -104,7 +101,7 @@ class MessageReader:
             self._unread = bytearray(self._unread)
             self._unread += data
 
-    def read(self) -> str | bytes | Ping | Goodbye | Piece | None:
+    def read(self) -> str | bytes | PingFrame | CloseFrame | OtherFrame | None:
         """Return the message that the next frame completes, or what else the frame is; None if it is not all there.
 
         Raises:
@@ -117,13 +114,13 @@ class MessageReader:
         opcode = first & _OPCODE
         if opcode & _CONTROL:
             if opcode == _PING:
-                return Ping(payload)
+                return PingFrame(payload)
             return _goodbye(payload) if opcode == _CLOSE else _PIECE
         if first & _FIN and self._fragments is None:
             return _text(payload) if opcode == _TEXT else payload
         return self._join(first, payload)
 
-    def _join(self, first: int, payload: bytes) -> str | bytes | Piece:
+    def _join(self, first: int, payload: bytes) -> str | bytes | OtherFrame:
         """Add a fragment; return the message if it completes one."""
         fragments = self._fragments
         if fragments is None:
@@ -167,23 +164,23 @@ class MessageReader:
         """The size as the second byte has it, of a frame that may come now."""
         opcode, size = first & _OPCODE, second & ~_MASKED
         if first & _RESERVED_BITS:
-            raise FrameError(PROTOCOL_ERROR, "a reserved bit is set")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         if not second & _MASKED:
-            raise FrameError(PROTOCOL_ERROR, "a client's frames are masked")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a client's frames are masked")
         if opcode & _CONTROL:
             if opcode > _PONG:
-                raise FrameError(PROTOCOL_ERROR, "unknown opcode")
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "unknown opcode")
             if not first & _FIN or size > _MAX_CONTROL_BYTES:
-                raise FrameError(PROTOCOL_ERROR, "a control frame is short and whole")
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "a control frame is short and whole")
         elif opcode > _BINARY:
-            raise FrameError(PROTOCOL_ERROR, "unknown opcode")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "unknown opcode")
         elif (opcode == _CONTINUATION) is (self._fragments is None):
-            raise FrameError(PROTOCOL_ERROR, "a continuation out of place, or one that is due")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a continuation out of place, or one that is due")
         return size
 
     def _check_size(self, size: int) -> None:
         if size + (0 if self._fragments is None else len(self._fragments)) > self._max_message_bytes:
-            raise FrameError(TOO_BIG, "message too big")
+            raise FrameError(CloseCode.TOO_BIG, "message too big")
 
 
 def _long_size(data: bytes | bytearray, announced: int) -> int:
@@ -196,7 +193,7 @@ def _long_size(data: bytes | bytearray, announced: int) -> int:
         (size,) = _read_long(data, 2)
         least = 1 << 16
     if size < least or size >> 63:
-        raise FrameError(PROTOCOL_ERROR, "a length that is not in its shortest form")
+        raise FrameError(CloseCode.PROTOCOL_ERROR, "a length that is not in its shortest form")
     return size
 
 
@@ -211,12 +208,12 @@ def _text(data: bytes | bytearray) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise FrameError(NOT_UTF8, "a text message is not UTF-8") from None
+        raise FrameError(CloseCode.NOT_UTF8, "a text message is not UTF-8") from None
 
 
-def _goodbye(data: bytes) -> Goodbye:
+def _goodbye(data: bytes) -> CloseFrame:
     if not data:
-        return Goodbye(NO_CODE, "", data)
+        return CloseFrame(CloseCode.NO_CODE, "", data)
     if len(data) == 1 or (code := _read_code(data)[0]) not in _CODES:
-        raise FrameError(PROTOCOL_ERROR, "a close frame without a proper code")
-    return Goodbye(code, _text(data[2:]), data)
+        raise FrameError(CloseCode.PROTOCOL_ERROR, "a close frame without a proper code")
+    return CloseFrame(code, _text(data[2:]), data)

@@ -12,25 +12,12 @@ from typing import Final, Protocol
 
 import trio
 
-from djactors.net.stream import ByteStream
+from djactors.net._stream import ByteStream
 
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 # RFC 9110 sections 8.6 and 15: these carry neither a body nor, for 1xx and 204, a Content-Length.
 _BODILESS: Final = frozenset({204, 304})
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-
-REMEMBERED_HEADS: Final = 512
-"""Heads that are kept parsed: a few senders, each with a few hundred lengths of body. With what they were parsed to,
-they take 7 MiB at most, and those with the longest tokens 3."""
-
-REMEMBERED_BYTES: Final = 2 * 1024
-"""The longest head that is kept: one with a token signed by RSA has about half of that."""
-
-REMEMBERED_FIELDS: Final = 32
-"""The most headers and query parameters that a head may have and be kept: a browser behind a proxy sends fewer. Each
-takes some hundred bytes parsed, however short it is, and a head of `REMEMBERED_BYTES` has room for hundreds."""
-
-_MADE_FOR_ONE: Final = frozenset({"idempotency-key", "sec-websocket-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,41 +193,6 @@ class Head:
         )
 
 
-class HeadMemory:
-    """The heads that came last, by their bytes: a sender on a kept connection repeats its own to the last byte.
-
-    To parse one takes 4 µs, to find it here a quarter of one. What a head says depends on nothing but its bytes and the
-    limits, so that one is found only by exactly what it was parsed from, and under the limits that it was parsed under:
-    whoever has the bytes has what is in them. Whether a token in it is good, still, is asked anew for each request.
-
-    Tokens and cookies stay in it, good or not, until newer heads push them out (`REMEMBERED_HEADS`): in the memory of
-    the process only, as verified tokens do anyhow, and never shown to anyone.
-    """
-
-    __slots__ = ("_heads",)
-
-    def __init__(self) -> None:
-        self._heads: dict[bytes, Head] = {}
-
-    def __len__(self) -> int:
-        return len(self._heads)
-
-    def find(self, raw: bytes, limits: Limits) -> Head | None:
-        """Return what these bytes were parsed to under the same limits, if that is remembered."""
-        head = self._heads.get(raw)
-        return head if head is not None and head.limits is limits else None
-
-    def keep(self, raw: bytes, head: Head) -> None:
-        """Remember what these bytes were parsed to, if that is little and they may come again."""
-        if len(raw) > REMEMBERED_BYTES or len(head.headers) + len(head.query) > REMEMBERED_FIELDS:
-            return
-        if not _MADE_FOR_ONE.isdisjoint(head.headers):
-            return
-        if len(self._heads) >= REMEMBERED_HEADS and raw not in self._heads:
-            del self._heads[next(iter(self._heads))]
-        self._heads[raw] = head
-
-
 class Response:
     """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs.
 
@@ -299,10 +251,9 @@ class Response:
 class Application(Protocol):
     """What the HTTP loop asks of the program behind it. All of it runs in the connection's own task.
 
-    `heads` is the memory that all its connections share.
+    Cancelled, it is to end soon: the client has gone, or the listener is closing. What it raises is reported and
+    answered with a 500, where nothing has been answered yet, and ends this connection alone.
     """
-
-    heads: HeadMemory
 
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read. It is not limited in time; what it raises becomes a 500."""
@@ -314,7 +265,7 @@ class Application(Protocol):
         """Take over a connection that asks for a WebSocket in a well-formed way.
 
         Either return a `Response` that refuses it, having written nothing, or carry the connection (see
-        `djactors.net.websocket.open_websocket`) until it has ended and return None. `leftover` is what the client sent
+        `djactors.net.open_websocket`) until it has ended and return None. `leftover` is what the client sent
         after the head. It may let `WebSocketClosed` and `SlowConsumer` out; other errors are reported.
         """
 

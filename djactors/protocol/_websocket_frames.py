@@ -4,6 +4,7 @@ A server's frames are never masked and so are the same bytes for every peer: a b
 to thousands of sockets. Only whole messages are built; control frames belong to whoever owns the connection.
 """
 
+from enum import IntEnum
 from struct import Struct
 
 _FIN_TEXT = 0x81
@@ -15,10 +16,22 @@ _FIN_PONG = 0x8A
 _SHORT_LIMIT = 126
 _MEDIUM_LIMIT = 1 << 16
 _MAX_CONTROL_BYTES = 125
-# Section 7.4.1: no frame ever carries these. 1005 stands for one that carries none.
-_NO_CODE = 1005
-_LOCAL_CODES = frozenset({1006, 1015})
-_NORMAL_CLOSURE = 1000
+
+
+class CloseCode(IntEnum):
+    """Why a WebSocket ended (RFC 6455 section 7.4.1): the codes that this server gives or notes."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    # No frame ever carries the next two: the first stands for a close frame without a code, the second for no frame.
+    NO_CODE = 1005
+    ABNORMAL = 1006
+    NOT_UTF8 = 1007
+    TOO_BIG = 1009
+
+
+# 1015 is for a failed TLS handshake.
+_LOCAL_CODES = frozenset({CloseCode.ABNORMAL, 1015})
 
 _pack_medium = Struct(">BBH").pack
 _pack_long = Struct(">BBQ").pack
@@ -50,7 +63,7 @@ def pong_frame(payload: bytes) -> bytes:
 
 def close_frame(code: int, reason: str = "") -> bytes:
     """Return a close frame, with as much of the reason as it takes. 1005 makes an empty one, 1006 and 1015 say 1000."""
-    if code == _NO_CODE:
+    if code == CloseCode.NO_CODE:
         return _frame(_FIN_CLOSE, b"")
     text = reason.encode("utf-8", "replace")[: _MAX_CONTROL_BYTES - 2].decode("utf-8", "ignore").encode()
-    return _frame(_FIN_CLOSE, (_NORMAL_CLOSURE if code in _LOCAL_CODES else code).to_bytes(2, "big") + text)
+    return _frame(_FIN_CLOSE, (CloseCode.NORMAL if code in _LOCAL_CODES else code).to_bytes(2, "big") + text)

@@ -30,8 +30,8 @@ from typing import Any
 
 import msgspec
 
-from djactors.protocol.encoded import EncodedPacket
-from djactors.protocol.errors import ProtocolError
+from djactors.protocol._encoded import EncodedPacket
+from djactors.protocol._errors import ProtocolError
 
 # The stock client refuses more attachments than this, so neither do we send nor take more.
 MAX_ATTACHMENTS = 10
@@ -79,7 +79,7 @@ _BINARY_ACK = SocketPacketType.BINARY_ACK
 class SocketPacket(msgspec.Struct, frozen=True):
     """One packet. `data` is a list for events (name first) and acks, a dict or `None` for the others.
 
-    `attachments` is how many are still due: above zero only in what `decode_text` returns.
+    `attachments` is how many are still due: above zero only in what `decode_socket_text` returns.
     """
 
     type: SocketPacketType
@@ -121,7 +121,8 @@ def _extract_bytes(value: Any, attachments: list[bytes]) -> Any:
     return value
 
 
-def _check_event_name(name: object) -> None:
+def check_event_name(name: object) -> None:
+    """Raise `TypeError` or `ValueError` for what cannot be an event's name."""
     if not isinstance(name, str):
         raise TypeError("an event name is a string")
     if name in RESERVED_EVENTS:
@@ -134,7 +135,7 @@ def _check_shape(packet_type: SocketPacketType, data: Any, ack_id: int | None) -
         if not isinstance(data, list | tuple):
             raise TypeError("an event or ack takes a list")
         if packet_type is _EVENT:
-            _check_event_name(data[0] if data else None)
+            check_event_name(data[0] if data else None)
         elif ack_id is None:
             raise ValueError("an ack needs its id")
         return
@@ -147,16 +148,19 @@ def _check_shape(packet_type: SocketPacketType, data: Any, ack_id: int | None) -
         raise TypeError(f"{packet_type.name} takes an object")
 
 
-@lru_cache(maxsize=1024)
-def _namespace_part(namespace: str) -> str:
-    if namespace == "/":
-        return ""
+def check_namespace(namespace: str) -> None:
+    """Raise `ValueError` for what cannot be a namespace."""
     if not _NAMESPACE.fullmatch(namespace) or not namespace.isprintable():
         raise ValueError("a namespace starts with a slash, is printable and has no comma")
-    return namespace + ","
 
 
-def encode_packet(packet: SocketPacket) -> EncodedPacket:
+@lru_cache(maxsize=1024)
+def _namespace_part(namespace: str) -> str:
+    check_namespace(namespace)
+    return "" if namespace == "/" else namespace + ","
+
+
+def encode_socket_packet(packet: SocketPacket) -> EncodedPacket:
     """Encode a packet, with bytes anywhere in lists, tuples and dicts of an event or ack as attachments.
 
     Whatever msgspec encodes may be an argument. Bytes inside Structs are not looked for and become base64. A binary
@@ -187,12 +191,12 @@ def encode_packet(packet: SocketPacket) -> EncodedPacket:
 
 def encode_event(name: str, *args: Any, namespace: str = "/", ack_id: int | None = None) -> EncodedPacket:
     """Encode an event. With an `ack_id` the peer is asked to acknowledge it."""
-    return encode_packet(SocketPacket(_EVENT, namespace, [name, *args], ack_id))
+    return encode_socket_packet(SocketPacket(_EVENT, namespace, [name, *args], ack_id))
 
 
 @lru_cache(maxsize=1024)
 def _event_head(name: str, namespace: str) -> bytes:
-    _check_event_name(name)
+    check_event_name(name)
     return f"42{_namespace_part(namespace)}[".encode() + _encode_json(name)
 
 
@@ -245,7 +249,7 @@ def _read_json(text: str, *, as_list: bool) -> Any:
     return value
 
 
-def decode_text(text: str) -> SocketPacket:
+def decode_socket_text(text: str) -> SocketPacket:
     """Read a packet's text. Of a binary packet this is the first part, with its placeholders still in place."""
     head = _HEAD.match(text)
     if head is None:
@@ -337,7 +341,7 @@ class _Unfinished:
         self.received: list[bytes] = []
 
 
-class PacketDecoder:
+class SocketPacketDecoder:
     """Puts a peer's Engine.IO messages together into packets; works the same on both sides.
 
     Holds at most one unfinished packet: its JSON and at most `max_attachment_bytes` of attachments. After a
@@ -361,7 +365,7 @@ class PacketDecoder:
             return self._receive_attachment(message)
         if self._due is not None:
             raise ProtocolError("attachments", "text while attachments are due")
-        packet = decode_text(message)
+        packet = decode_socket_text(message)
         if not packet.attachments:
             return packet
         self._due = _Unfinished(packet)

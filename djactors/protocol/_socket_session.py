@@ -15,15 +15,15 @@ from typing import Any
 
 import msgspec
 
-from djactors.protocol.encoded import EncodedPacket
-from djactors.protocol.errors import ProtocolError
-from djactors.protocol.socket_packets import (
+from djactors.protocol._encoded import EncodedPacket
+from djactors.protocol._errors import ProtocolError
+from djactors.protocol._socket_packets import (
     MAX_ATTACHMENT_BYTES,
-    PacketDecoder,
     SocketPacket,
+    SocketPacketDecoder,
     SocketPacketType,
     encode_event,
-    encode_packet,
+    encode_socket_packet,
 )
 
 # A client has one socket for each namespace of the server; more than a few is not a client.
@@ -79,7 +79,7 @@ class SocketSession:
     def __init__(
         self, *, max_namespaces: int = MAX_NAMESPACES, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES
     ) -> None:
-        self._decoder = PacketDecoder(max_attachment_bytes)
+        self._decoder = SocketPacketDecoder(max_attachment_bytes)
         self._max_namespaces = max_namespaces
         # Tuples, of which an empty one costs nothing and one of one little: more are rare.
         self._pending: tuple[str, ...] = ()
@@ -124,7 +124,7 @@ class SocketSession:
     def accept(self, namespace: str, sid: str, extra: dict[str, Any] | None = None) -> EncodedPacket:
         """Let the pending client in. `sid` is public, so not the engine's; `extra` may carry `pid` for recovery."""
         self._require_pending(namespace)
-        packet = encode_packet(SocketPacket(SocketPacketType.CONNECT, namespace, {"sid": sid, **(extra or {})}))
+        packet = encode_socket_packet(SocketPacket(SocketPacketType.CONNECT, namespace, {"sid": sid, **(extra or {})}))
         self._pending = _without(self._pending, namespace)
         self._joined += (namespace,)
         return packet
@@ -133,14 +133,14 @@ class SocketSession:
         """Turn the pending client away; it will not retry by itself. `data` reaches it as `error.data`."""
         self._require_pending(namespace)
         reply = {"message": message} if data is None else {"message": message, "data": data}
-        packet = encode_packet(SocketPacket(SocketPacketType.CONNECT_ERROR, namespace, reply))
+        packet = encode_socket_packet(SocketPacket(SocketPacketType.CONNECT_ERROR, namespace, reply))
         self._pending = _without(self._pending, namespace)
         return packet
 
     def disconnect(self, namespace: str = "/") -> EncodedPacket:
         """Put the client out of the namespace; it will not reconnect by itself. To make it, close the transport."""
         self._require_joined(namespace)
-        packet = encode_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
+        packet = encode_socket_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
         self._joined = _without(self._joined, namespace)
         return packet
 
@@ -152,7 +152,7 @@ class SocketSession:
     def ack(self, namespace: str, ack_id: int, *args: Any) -> EncodedPacket:
         """Acknowledge an event. Raises `NotJoinedError` if the client left while its event was handled."""
         self._require_joined(namespace)
-        return encode_packet(SocketPacket(_ACK, namespace, list(args), ack_id))
+        return encode_socket_packet(SocketPacket(_ACK, namespace, list(args), ack_id))
 
     def _require_pending(self, namespace: str) -> None:
         if namespace not in self._pending:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from djactors.protocol.websocket_frames import binary_frame, text_frame
+from djactors.protocol._websocket_frames import binary_frame, text_frame
 
 SEPARATOR = b"\x1e"
 
@@ -71,6 +71,45 @@ class EncodedPacket:
 
     def __repr__(self) -> str:
         return f"<EncodedPacket {self.size} bytes, {len(self.attachments)} attachments>"
+
+
+class _BinaryMessage(EncodedPacket):
+    """A message of bytes with no text in front: Engine.IO has it, Socket.IO never does."""
+
+    __slots__ = ()
+
+    @property
+    def frame(self) -> bytes:
+        if self._frame is None:
+            self._frame = binary_frame(self.attachments[0])
+        return self._frame
+
+    @property
+    def payload(self) -> bytes:
+        if self._payload is None:
+            self._payload = b"b" + b64encode(self.attachments[0])
+        return self._payload
+
+    @property
+    def packet_count(self) -> int:
+        return 1
+
+    @property
+    def messages(self) -> list[str | bytes]:
+        return [self.attachments[0]]
+
+
+def encode_message(data: str | bytes) -> EncodedPacket:
+    """Encode one Engine.IO message: for who speaks Engine.IO alone, without Socket.IO above it.
+
+    U+001E in a text raises `ValueError`: polling cannot carry it.
+    """
+    if isinstance(data, bytes):
+        return _BinaryMessage(b"", (data,))
+    text = data.encode()
+    if SEPARATOR in text:
+        raise ValueError("a message cannot carry U+001E: polling separates packets by it")
+    return EncodedPacket(b"4" + text)
 
 
 class EncodedBatch(tuple[EncodedPacket, ...]):

@@ -1,4 +1,4 @@
-"""What has deadlines, and the entry that it has in the heap of whoever keeps the time (`djactors.engine.heartbeat`)."""
+"""What has deadlines, and the entry that it has in the heap of whoever keeps the time, such as `djactors.engine`."""
 
 from typing import Protocol
 

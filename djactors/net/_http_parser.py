@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import httptools
 
-from djactors.net.http_messages import Head, Limits, RequestRefused, elements
+from djactors.net._http_messages import Head, Limits, RequestRefused, elements
 
 HEAD_END: Final = b"\r\n\r\n"
 # A second value of one of these would let two readers of the request disagree about it.
