@@ -63,48 +63,85 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.connections = Gauge(
-            "djactors_connections", "Open Engine.IO sessions", ["transport"], registry=self.registry
+            "djactors_connections", "The number of open Engine.IO sessions.", ["transport"], registry=self.registry
         )
-        self.tcp_connections = Gauge("djactors_tcp_connections", "Open TCP connections", registry=self.registry)
+        self.tcp_connections = Gauge(
+            "djactors_tcp_connections", "The number of open TCP connections.", registry=self.registry
+        )
         self.session_ends = Counter(
-            "djactors_session_ends", "Engine.IO sessions that ended, by reason", ["reason"], registry=self.registry
+            "djactors_session_ends",
+            "Engine.IO sessions that have ended, by reason.",
+            ["reason"],
+            registry=self.registry,
         )
-        self.users = Gauge("djactors_users", "User actors alive", registry=self.registry)
+        self.users = Gauge("djactors_users", "The number of user actors in memory.", registry=self.registry)
         self.events = Counter(
-            "djactors_domain_events", "Domain events by type and outcome", ["type", "outcome"], registry=self.registry
+            "djactors_domain_events",
+            "Domain events, by type and by outcome.",
+            ["type", "outcome"],
+            registry=self.registry,
         )
         self.commands = Counter(
-            "djactors_inbox_commands", "Inbox commands by name and outcome", ["name", "outcome"], registry=self.registry
+            "djactors_inbox_commands",
+            "Commands to the inbox, by name and by outcome.",
+            ["name", "outcome"],
+            registry=self.registry,
         )
-        self.notifications = Counter("djactors_notifications", "Notifications put into inboxes", registry=self.registry)
+        self.notifications = Counter(
+            "djactors_notifications", "Notifications that were put into inboxes.", registry=self.registry
+        )
         self.loop_lag = Gauge(
-            "djactors_loop_lag_seconds", "The longest turn of the event loop in the last minute", registry=self.registry
+            "djactors_loop_lag_seconds",
+            "The longest turn of the event loop in the last minute, in seconds.",
+            registry=self.registry,
         )
-        self.delivery = Latencies("djactors_delivery_seconds", "From the commit to the write", FAST, self.registry)
-        self.commit = Histogram("djactors_commit_seconds", "One commit", buckets=FAST, registry=self.registry)
+        self.delivery = Latencies(
+            "djactors_delivery_seconds",
+            "The time from the commit of a change to the write to its client, in seconds.",
+            FAST,
+            self.registry,
+        )
+        self.commit = Histogram(
+            "djactors_commit_seconds", "The time that a commit takes, in seconds.", buckets=FAST, registry=self.registry
+        )
         self.commit_items = Histogram(
             "djactors_commit_commands",
-            "Commands in one commit",
+            "The number of commands in one commit.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
             registry=self.registry,
         )
         self.mailbox = Gauge(
-            "djactors_mailbox_depth", "Messages waiting, by kind of actor", ["actor"], registry=self.registry
+            "djactors_mailbox_depth",
+            "Messages that wait in mailboxes, by kind of actor.",
+            ["actor"],
+            registry=self.registry,
         )
         self.restarts = Counter(
-            "djactors_actor_restarts", "Restarts by kind of actor", ["actor"], registry=self.registry
+            "djactors_actor_restarts", "Restarts, by kind of actor.", ["actor"], registry=self.registry
         )
         self.quarantines = Counter(
-            "djactors_actor_quarantines", "Actors set aside by kind", ["actor"], registry=self.registry
+            "djactors_actor_quarantines",
+            "Actors that were set aside because they kept failing, by kind.",
+            ["actor"],
+            registry=self.registry,
         )
         self.resumed = Counter(
             "djactors_resumed",
-            "Returning clients: resumed by pid, by since, or reset",
+            "Clients that came back: resumed by pid, resumed by since, or reset.",
             ["outcome"],
             registry=self.registry,
         )
-        self.replayed = Counter("djactors_replayed_changes", "Changes sent from the log", registry=self.registry)
-        self.refusals = Counter("djactors_refusals", "What was refused, by reason", ["reason"], registry=self.registry)
+        self.replayed = Counter(
+            "djactors_replayed_changes",
+            "Changes that were sent from the log to clients that came back.",
+            registry=self.registry,
+        )
+        self.refusals = Counter(
+            "djactors_refusals",
+            "Requests, events and connections that were refused, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
