@@ -49,8 +49,7 @@ from djactors.edge.observer import EdgeObserver
 from djactors.edge.routes import Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer, EngineSettings
+from djactors.engine import EngineServer, EngineSettings, OriginPolicy
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import (
     ActorRef,

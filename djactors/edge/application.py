@@ -10,8 +10,7 @@ from djactors.domain.errors import Code
 from djactors.edge.errors import error_body
 from djactors.edge.routes import Routes
 from djactors.edge.site import Site
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer
+from djactors.engine import EngineServer, OriginPolicy
 from djactors.net import ByteStream, Request, Response
 
 ENGINE_PATH = "/socket.io/"

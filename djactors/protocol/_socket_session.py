@@ -22,6 +22,7 @@ from djactors.protocol._socket_packets import (
     SocketPacket,
     SocketPacketDecoder,
     SocketPacketType,
+    decode_socket_text,
     encode_event,
     encode_socket_packet,
 )
@@ -69,17 +70,23 @@ class NotJoinedError(LookupError):
 
 _EVENT = SocketPacketType.EVENT
 _ACK = SocketPacketType.ACK
+# How a packet with attachments begins; only these need what comes before and after them.
+_BINARY = (str(int(SocketPacketType.BINARY_EVENT)), str(int(SocketPacketType.BINARY_ACK)))
+# Nearly all clients join this and nothing else: one tuple for all of them.
+_MAIN_ALONE = ("/",)
 
 
 class SocketSession:
     """Namespaces of one client. See the module's table for what each call does to them."""
 
-    __slots__ = ("_decoder", "_joined", "_max_namespaces", "_pending")
+    __slots__ = ("_decoder", "_joined", "_max_attachment_bytes", "_max_namespaces", "_pending")
 
     def __init__(
         self, *, max_namespaces: int = MAX_NAMESPACES, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES
     ) -> None:
-        self._decoder = SocketPacketDecoder(max_attachment_bytes)
+        # Only while a packet is unfinished.
+        self._decoder: SocketPacketDecoder | None = None
+        self._max_attachment_bytes = max_attachment_bytes
         self._max_namespaces = max_namespaces
         # Tuples, of which an empty one costs nothing and one of one little: more are rare.
         self._pending: tuple[str, ...] = ()
@@ -96,9 +103,13 @@ class SocketSession:
 
     def receive(self, message: str | bytes) -> SocketEvent | None:
         """Take one Engine.IO message; return what it says, `None` while attachments are still due."""
-        packet = self._decoder.receive(message)
-        if packet is None:
-            return None
+        if self._decoder is None and isinstance(message, str) and not message.startswith(_BINARY):
+            packet = decode_socket_text(message)
+        else:
+            joined = self._receive_part(message)
+            if joined is None:
+                return None
+            packet = joined
         namespace = packet.namespace
         if namespace in self._joined:
             standing = "joined"
@@ -121,12 +132,19 @@ class SocketSession:
                 return ConnectRequested(namespace, packet.data or {})
         raise ProtocolError("unexpected_packet", f"a {packet.type.name} packet for a namespace that is {standing}")
 
+    def _receive_part(self, message: str | bytes) -> SocketPacket | None:
+        """Take a part of a packet with attachments; return the packet that it completes."""
+        decoder = self._decoder or SocketPacketDecoder(self._max_attachment_bytes)
+        packet = decoder.receive(message)
+        self._decoder = decoder if decoder.awaits_attachments else None
+        return packet
+
     def accept(self, namespace: str, sid: str, extra: dict[str, Any] | None = None) -> EncodedPacket:
         """Let the pending client in. `sid` is public, so not the engine's; `extra` may carry `pid` for recovery."""
         self._require_pending(namespace)
         packet = encode_socket_packet(SocketPacket(SocketPacketType.CONNECT, namespace, {"sid": sid, **(extra or {})}))
         self._pending = _without(self._pending, namespace)
-        self._joined += (namespace,)
+        self._joined = (*self._joined, namespace) if self._joined or namespace != "/" else _MAIN_ALONE
         return packet
 
     def refuse(self, namespace: str, message: str, data: Any = None) -> EncodedPacket:

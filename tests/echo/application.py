@@ -5,8 +5,7 @@ from dataclasses import replace
 from itertools import count
 from math import inf
 
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer, EngineSettings, Session
+from djactors.engine import EngineServer, EngineSettings, OriginPolicy, Session
 from djactors.net import ByteStream, Request, Response
 from djactors.protocol import ConnectRequested, EncodedPacket, EventReceived, SocketSession
 

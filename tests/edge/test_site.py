@@ -12,7 +12,7 @@ from djactors.config import Settings
 from djactors.edge import site as site_module
 from djactors.edge.application import Application
 from djactors.edge.site import BUILD_COMMAND, Site
-from djactors.engine.origins import OriginPolicy
+from djactors.engine import OriginPolicy
 from djactors.net import Request, Response
 from tests.edge.rooms import Rooms
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 
-from djactors.engine.server import EngineSettings
+from djactors.engine import EngineSettings
 from tests.echo.application import SUITE_SETTINGS, EchoApplication
 from tests.engine.clients import CALM, ENGINE, SOCKET, Served
 

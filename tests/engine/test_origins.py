@@ -2,7 +2,7 @@
 
 import pytest
 
-from djactors.engine.origins import OriginPolicy
+from djactors.engine import OriginPolicy
 from djactors.net import Request
 
 ORIGIN_TABLE = [

@@ -7,8 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer, EngineSettings, Session
+from djactors.engine import EngineServer, EngineSettings, OriginPolicy, Session
 from djactors.net import CLOSE_TIMEOUT, Request
 from djactors.protocol import EncodedPacket
 from tests.echo.application import EngineEcho, EngineLog

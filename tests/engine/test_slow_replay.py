@@ -17,8 +17,7 @@ from djactors.config import Settings
 from djactors.domain.commands import Publish, Published
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.edge.gateway import Gateway
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer, EngineSettings, Session
+from djactors.engine import EngineServer, EngineSettings, OriginPolicy, Session
 from djactors.inbox.log import SLICE_BYTES
 from djactors.net import ByteStream, Request, Response
 from tests.echo.application import EngineLog

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.engine.polling import PROBED_PAUSE
+from djactors.engine._polling import PROBED_PAUSE
 from tests.engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
 from tests.engine.conftest import Serve
 

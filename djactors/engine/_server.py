@@ -22,10 +22,10 @@ from typing import Protocol
 
 import trio
 
-from djactors.engine.admission import Admission
-from djactors.engine.heartbeat import Heartbeat, settle
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.polling import (
+from djactors.engine._admission import Admission
+from djactors.engine._heartbeat import Heartbeat, settle
+from djactors.engine._origins import OriginPolicy
+from djactors.engine._polling import (
     PROBED_PAUSE,
     Headers,
     Outbox,
@@ -34,7 +34,7 @@ from djactors.engine.polling import (
     preflight_response,
     push_response,
 )
-from djactors.engine.session import DRAINED, EngineSettings, Session, SessionHandler
+from djactors.engine._session import DRAINED, EngineSettings, Session, SessionHandler
 from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
 from djactors.protocol import (
     BAD_REQUEST,

@@ -20,7 +20,7 @@ from typing import Final
 
 import trio
 
-from djactors.engine.admission import RETRY_AFTER_SECONDS
+from djactors.engine._admission import RETRY_AFTER_SECONDS
 from djactors.net import Response
 from djactors.protocol import MAX_POLL_PACKETS, EncodedPacket, HttpError, take_payload
 

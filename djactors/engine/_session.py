@@ -26,7 +26,7 @@ from typing import Final, Protocol
 
 import trio
 
-from djactors.engine.polling import Outbox
+from djactors.engine._polling import Outbox
 from djactors.net import SlowConsumer, Timer, WebSocket, WebSocketClosed
 from djactors.protocol import (
     CLOSE,
@@ -141,7 +141,7 @@ class SessionOwner(Protocol):
 class Session:
     """One client's session. Handlers use `send`, `close` and the attributes; the rest is the engine's.
 
-    `owner` is set by the handler once it knows whose session this is: (tenant id, user id).
+    `owner` is the handler's to set, once it knows whose session this is; nothing here looks at it.
     """
 
     __slots__ = (
@@ -165,7 +165,7 @@ class Session:
     ) -> None:
         self.engine = engine
         self.peer = peer
-        self.owner: tuple[int, int] | None = None
+        self.owner: object = None
         # Why it ended; None while it lives.
         self.reason: str | None = None
         self.handler: SessionHandler
