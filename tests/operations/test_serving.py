@@ -24,6 +24,9 @@ CLI = (sys.executable, "-W", "error", "-m", "djactors.cli")
 SERVE = (*CLI, "serve")
 DEMO = (*CLI, "demo")
 PATIENCE = 30
+INSTALL_SECONDS = 120
+"""For npm to install one package from its registry."""
+
 EVENT: dict[str, Any] = {"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 7}
 
 
@@ -397,6 +400,31 @@ async def test_the_demo_prints_lines_that_work_as_printed(tmp_path: Path) -> Non
         assert [(job["title"], job["deadline"] is None) for job in jobs] == [("Packaging - Spring Edition", False)]
         assert await server.stop() == 0
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("djactors-demo-")], "nothing is left behind"
+
+
+async def test_the_demos_line_watches_a_user_as_printed(tmp_path: Path, path_with_node: str) -> None:
+    settings = {"JWT_SECRET": "", "TMPDIR": str(tmp_path)}
+    async with serving(tmp_path, command=DEMO, environment=settings) as server:
+        [line] = [line for line in server.output if line.startswith("  Somchai Designer: ")]
+        watching = await trio.lowlevel.open_process(
+            ["sh", "-c", line.removeprefix("  Somchai Designer: ")],
+            stdout=subprocess.PIPE,
+            env=os.environ | settings | {"PATH": path_with_node},
+            start_new_session=True,
+        )
+        assert watching.stdout is not None
+        try:
+            seen = b""
+            with trio.fail_after(INSTALL_SECONDS):
+                while b"notification:unread-count" not in seen:
+                    chunk = await watching.stdout.receive_some()
+                    assert chunk, seen
+                    seen += chunk
+        finally:
+            os.killpg(watching.pid, signal.SIGKILL)
+            await watching.wait()
+            await watching.stdout.aclose()
+        assert seen.startswith(b"connected\n"), seen
 
 
 # Secrets

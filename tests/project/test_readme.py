@@ -31,6 +31,7 @@ from djactors.edge.errors import STATUS
 from djactors.edge.job_routes import JobRoutes
 from djactors.inbox.unit import NAMES
 from djactors.telemetry import Metrics
+from djactors.web.node import NODE
 from tests.clients.driver import HERE as CLIENTS
 from tests.serving import make_token, serving
 
@@ -271,7 +272,7 @@ async def test_the_frontend_guide_runs_as_written(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, trio.open_nursery() as nursery:
         head, rest = program.split("\n", 1)
         script.write_text(f"{head}\nconst [url, token] = process.argv.slice(2);\n{rest}")
-        process = await trio.lowlevel.open_process(["node", str(script), server.url, token], stdout=subprocess.PIPE)
+        process = await trio.lowlevel.open_process([NODE, script, server.url, token], stdout=subprocess.PIPE)
         try:
             output = ""
             assert process.stdout is not None

@@ -49,7 +49,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert shell is not None
     (folder / "bin/sh").symlink_to(shell)
     without_node = {"PATH": str(folder / "bin")}
-    assert shutil.which("node", path=without_node["PATH"]) is None
     checkout = folder / "checkout"
     run(sys.executable, "-m", "build", "--outdir", folder / "out", checkout, cwd=folder, environment=without_node)
     [built] = (folder / "out").glob("*.whl")
