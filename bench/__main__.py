@@ -22,6 +22,8 @@ from bench.way import way
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 def main() -> None:
     """Measure djactors. Every run prints a table and writes JSON and a plot to bench/out."""
+    # A shell starts what a script runs in the background with SIGINT ignored, and Python would leave that so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # As Ctrl-C does, so that whatever was started is ended in either case.
     signal.signal(signal.SIGTERM, _leave)
 

@@ -156,8 +156,8 @@ class _Look:
                 before = list(self.at(first))
                 yield from before
                 rest = [word for word in rest if not _is_option(word)]
-                # Behind nothing, or a wrapper, or what the function is given, there is a command; not behind a program.
-                if set(before) <= WRAPPERS and not (self._is_given(first) and isinstance(rest[0], ast.Starred)):
+                # Behind nothing, or a wrapper, there is a command; behind a program there are its arguments.
+                if set(before) <= WRAPPERS and not (self._is_given(first) and self._is_whole(rest)):
                     yield from self.at(ast.List(elts=rest))
             case ast.List(elts=words) | ast.Tuple(elts=words):
                 yield from self.at(words[0])
@@ -188,6 +188,14 @@ class _Look:
 
     def _is_given(self, value: ast.expr) -> bool:
         return isinstance(value, ast.Name) and self._function is not None and value.id in _parameters(self._function)
+
+    def _is_whole(self, rest: list[ast.expr]) -> bool:
+        """Whether what the function is given is a program, going by what follows it, and not a wrapper in front of one.
+
+        A test is given a program by its parameters.
+        """
+        by_parameters = self._function is not None and self._function.name.startswith("test_")
+        return by_parameters or not rest or isinstance(rest[0], ast.Starred)
 
     def _returned(self, name: str) -> Iterator[str]:
         function = self._sources.function(self._module, name)

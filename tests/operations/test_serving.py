@@ -18,6 +18,7 @@ import msgspec
 import pytest
 import trio
 
+from tests.environment.background import in_background
 from tests.serving import SECRET, ServedProcess, make_token, send_request, service_token, serving
 
 CLI = (sys.executable, "-W", "error", "-m", "djactors.cli")
@@ -237,8 +238,9 @@ async def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in server.errors.read_text()
 
 
-async def test_ctrl_c_ends_it_like_sigterm(tmp_path: Path) -> None:
-    async with serving(tmp_path, command=SERVE) as server:
+@pytest.mark.parametrize("start", [SERVE, in_background(*SERVE)], ids=["foreground", "background"])
+async def test_ctrl_c_ends_it_like_sigterm(tmp_path: Path, start: tuple[str, ...]) -> None:
+    async with serving(tmp_path, command=start) as server:
         server.process.send_signal(signal.SIGINT)
         with trio.fail_after(PATIENCE):
             assert await server.process.wait() == 0
