@@ -77,7 +77,6 @@ NEEDS = (
     Need("cat", "coreutils", "the page that the tests of the build make"),
     Need("mkdir", "coreutils", "the page that the tests of the build make"),
     Need("mktemp", "coreutils", "the demo's lines"),
-    Need("sleep", "coreutils", "README's guides, the bench's tests"),
     Need("setpriv", "util-linux", "PostgreSQL and the bench's servers, which end with whoever started them"),
     # Not on every Debian.
     Need("git", "git", "the tests of README and of the wheel, which copy what is tracked"),
