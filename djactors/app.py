@@ -50,6 +50,7 @@ from djactors.edge.routes import Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
 from djactors.engine import EngineServer, EngineSettings, OriginPolicy
+from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import (
     ActorRef,
@@ -66,7 +67,6 @@ from djactors.kernel import (
 )
 from djactors.loop_lag import LoopLag
 from djactors.net import Listener, ListenerLimits
-from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
@@ -172,7 +172,7 @@ class Server:
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         path = self.settings.database
         with DatabaseLock(path):
-            applied = migrate.apply(path, now=self._now, token_bytes=self._random_bytes)
+            applied = schema.apply(path, now=self._now, token_bytes=self._random_bytes)
             if applied:
                 self.telemetry.log.info("migrated", applied=applied)
             database = await Database.open(

@@ -92,14 +92,14 @@ def demo(host: str | None, port: int | None) -> None:
 @click.option("--check", is_flag=True, help="Only report; exit 1 if the database is behind.")
 def migrate(database: str | None, config: str | None, check: bool) -> None:
     """Bring the database to the schema of this program."""
-    from djactors.store import migrate as migrations
+    from djactors.inbox import schema
     from djactors.store.errors import DatabaseLocked, MigrationError
     from djactors.store.lock import DatabaseLock
 
     path = _settings(config, database=database).database
     try:
         if check:
-            behind = migrations.inspect(path)
+            behind = schema.inspect(path)
             for name in behind:
                 click.echo(f"pending {name}")
             if behind:
@@ -107,7 +107,7 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
             click.echo(f"{path} is up to date")
             return
         with DatabaseLock(path):
-            applied = migrations.apply(path)
+            applied = schema.apply(path)
     except (DatabaseLocked, MigrationError, OSError) as error:
         _fail(_line(error))
     for name in applied:

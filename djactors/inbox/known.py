@@ -19,21 +19,26 @@ MAX_ROWS = 50_000
 
 
 class Known:
-    """See the module for the rules."""
+    """See the module for the rules.
 
-    __slots__ = ("counters", "days", "tenants", "users")
+    `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk.
+    """
+
+    __slots__ = ("days", "highest", "latest_expiry", "tenants", "users")
 
     def __init__(self) -> None:
         self.tenants: dict[int, Tenant] = {}
         self.users: dict[tuple[int, int], User] = {}
-        self.counters: dict[str, int] = {}
+        self.highest: dict[str, int] = {}
+        self.latest_expiry: str | None = None
         self.days: dict[tuple[int, int, str], UserDay] = {}
 
     def forget(self) -> None:
         """Know nothing: what was changed has not been stored."""
         self.tenants.clear()
         self.users.clear()
-        self.counters.clear()
+        self.highest.clear()
+        self.latest_expiry = None
         self.days.clear()
 
     def trim(self) -> None:

@@ -5,8 +5,8 @@ Rules:
     writer, so nothing changes under them.
   * `flush` writes what is staged, each table with one statement or few, parents before children. Whatever must see the
     rows in SQL calls it first.
-  * Sequence numbers and ids are taken from counters that are written back in the same transaction: a rollback gives
-    them back, and what is committed has neither gaps nor repeats.
+  * Sequence numbers and ids follow the highest that is stored, so a rollback gives them back, and what is committed has
+    neither gaps nor repeats. No counter is written for them: that would be a page in every commit.
   * `writes` counts every staging. A command that is refused after it staged something must not be passed over in place:
     see `Recorder`.
 """
@@ -30,6 +30,7 @@ from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
 from djactors.inbox.known import Known
 from djactors.inbox.rows import Tenant, User, UserDay
+from djactors.inbox.walks import ExpiryWalks
 from djactors.store.bulk import insert
 
 SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
@@ -39,6 +40,10 @@ SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq 
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count FROM users
     WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
+# The primary keys.
+SELECT_HIGHEST = {
+    kind: f"SELECT max(id) FROM {kind}" for kind in ("domain_events", "notifications", "suppressions", "job_comments")
+}
 
 _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, created_at, updated_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
@@ -48,7 +53,6 @@ _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, se
     earlier_count, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?,
     earlier_day = ?, earlier_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
-_UPDATE_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
@@ -93,15 +97,15 @@ class UnitOfWork:
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self.jobs = JobRows(connection)
         self.days = DayRows(connection, known.days)
+        self.walks = ExpiryWalks(connection, known)
         self._dates: dict[str, str] = {}
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
         self._tenants = known.tenants
         self._users = known.users
-        self._counters = known.counters
+        self._highest = known.highest
         self._dirty: list[Tenant | User] = []
-        self._dirty_counters: set[str] = set()
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[object, ...]] = []
@@ -195,16 +199,16 @@ class UnitOfWork:
         self.unread[user.tenant_id, user.id] = user.unread
         self.touch(user)
 
-    def next_id(self, counter: str) -> int:
-        """The next id of a kind of row."""
-        value = self._counters.get(counter)
-        if value is None:
-            value = int(self.connection.execute(SELECT_COUNTER, (counter,)).fetchone()[0])
-        value += 1
-        self._counters[counter] = value
-        self._dirty_counters.add(counter)
+    def next_id(self, kind: str) -> int:
+        """The next id of a kind of row, named as its table."""
+        highest = self._highest.get(kind)
+        if highest is None:
+            stored = self.connection.execute(SELECT_HIGHEST[kind]).fetchone()
+            purged = self.connection.execute(SELECT_COUNTER, (kind,)).fetchone() or (0,)
+            highest = max(stored[0] or 0, purged[0])
+        self._highest[kind] = highest + 1
         self.writes += 1
-        return value
+        return highest + 1
 
     def log(
         self, tenant: Tenant, user_id: int | None, kind: str, body: bytes, notification_id: int | None = None
@@ -273,10 +277,6 @@ class UnitOfWork:
             self._flush_tenants(tenants)
         if users:
             self._flush_users(users)
-        run = self.connection.executemany
-        if self._dirty_counters:
-            run(_UPDATE_COUNTER, [(self._counters[name], name) for name in sorted(self._dirty_counters)])
-            self._dirty_counters.clear()
         self.jobs.flush(self.now)
         self.days.flush()
         for statement, rows in (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from djactors.config import SettingError, Settings, check_keys
 from djactors.edge.auth import authenticator
-from djactors.store import migrate
+from djactors.inbox import schema
 from djactors.store.errors import MigrationError
 
 MIN_FREE_BYTES = 200 * 2**20
@@ -37,7 +37,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         return
     yield "database rights", None if os.access(path, os.R_OK | os.W_OK) else f"{path} cannot be read and written"
     try:
-        behind = migrate.inspect(path)
+        behind = schema.inspect(path)
     except MigrationError as error:
         # A file that is not one of our databases has no integrity to check.
         yield "schema version", str(error)

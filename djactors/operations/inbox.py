@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from djactors.inbox import schema
 from djactors.inbox.history import PastInbox, inbox_at
-from djactors.store import migrate
 from djactors.store.errors import StoreBroken
 
 
@@ -23,7 +23,7 @@ def read(path: str, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
         OutOfReachError: there is no such inbox, or the log does not reach back that far.
         MigrationError, StoreBroken: the file is not a database that this program can read.
     """
-    behind = migrate.inspect(path)
+    behind = schema.inspect(path)
     if behind:
         missing = not Path(path).exists()
         state = "does not exist" if missing else f"is behind by {', '.join(behind)}"

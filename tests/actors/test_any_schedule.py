@@ -20,7 +20,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.actors import users as users_module
 from djactors.domain.commands import Change, Command, Delete, MarkAllRead, MarkRead, PurgeSlice, Recorded
-from djactors.store import migrate
+from djactors.inbox import schema
 from djactors.store.errors import StoreUnavailable
 from tests.actors.house import COUNT, EPOCH, RESET, FakeSocket, House, job, note, running
 
@@ -232,7 +232,7 @@ class World:
 
 async def lived(path: Path, seed: int, told: Counter[str], **options: Any) -> None:
     """One life of a server, from any order of events to rest."""
-    migrate.apply(path)
+    schema.apply(path)
     async with running(path, daily_limit=100_000, **options) as house:
         world = World(house, seed, told)
         await world.live(400)

@@ -25,12 +25,12 @@ from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Services
 from djactors.edge.routes import Routes
 from djactors.edge.survey import Survey
+from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorRef, ChildSpec, Supervisor
 from djactors.loop_lag import LoopLag
 from djactors.net import Request, Response
 from djactors.operations.tokens import sign
-from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
@@ -235,7 +235,7 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
     configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
     clock = Clock()
     path = folder / "inbox.db"
-    migrate.apply(path, now=clock.now)
+    schema.apply(path, now=clock.now)
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Broken(Inbox(database, clock.now, Limits(daily_limit=configured.daily_limit)))
         nonces = count()

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from djactors.inbox import pages
+from djactors.inbox import pages, schema
 from djactors.inbox.pages import InboxPage, Snapshot, StoredNotification
-from djactors.store import migrate
 from tests.inbox.desk import served_by
 
 NOW = "2026-01-27T10:30:00.000000Z"
@@ -156,7 +155,7 @@ def test_the_badge_and_sequence_are_zero_where_nobody_was_heard_of(connection: s
 
 def test_the_mark_is_read_back_and_its_key_is_not_printed(tmp_path: Path):
     path = tmp_path / "marked.db"
-    migrate.apply(path, token_bytes=lambda count: b"k" * count)
+    schema.apply(path, token_bytes=lambda count: b"k" * count)
     with closing(sqlite3.connect(path)) as connection:
         mark = pages.meta(connection)
     assert mark.pid_key == b"k" * 32

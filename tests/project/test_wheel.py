@@ -99,7 +99,7 @@ def test_the_lock_file_proves_what_every_platform_installs() -> None:
 
 def test_the_wheel_carries_the_migrations(installed: Path, tmp_path: Path) -> None:
     where = run(
-        installed / "python", "-c", "import djactors.store.migrate as m; print(m.migrations_directory())", cwd=tmp_path
+        installed / "python", "-c", "import djactors.inbox.schema as m; print(m.migrations_directory())", cwd=tmp_path
     )
     assert Path(where.strip()).is_relative_to(installed.parent)
     migrated = run(installed / "djactors", "migrate", "--database", "inbox.db", cwd=tmp_path)

@@ -1,8 +1,9 @@
 """Rows to write, and ways to have many writes meet in one batch.
 
-The rows are counters of value 1: any table would do.
+The rows are counters: any table would do.
 """
 
+import hashlib
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.store.database import Database
+from djactors.store.migrate import Migration, Schema
 from djactors.store.threads import InlineRunner, ThreadFactory
+
+SQL = "CREATE TABLE counters (name VARCHAR(50) NOT NULL PRIMARY KEY, value BIGINT NOT NULL);"
+COUNTERS = Schema([Migration(1, "0001_counters.sql", SQL, hashlib.sha256(SQL.encode()).hexdigest())])
 
 # Seconds to wait for a lock: long enough to be tried, short enough for a test.
 IMPATIENT = 0.01
@@ -31,7 +36,6 @@ def putting(name: str) -> Callable[[sqlite3.Connection], str]:
 
 
 def stored(connection: sqlite3.Connection) -> set[str]:
-    """What the tests put there; the migration's own counters are left out."""
     return {name for (name,) in connection.execute("SELECT name FROM counters WHERE value = 1")}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from djactors.inbox import pages
+from djactors.inbox import pages, schema
 from djactors.store import migrate
 
 Schema = dict[str, dict[str, Any]]
@@ -29,7 +29,7 @@ def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
         connection.execute("DROP SCHEMA IF EXISTS djactors CASCADE")
         connection.execute("CREATE SCHEMA djactors")
         connection.execute("SET search_path TO djactors")
-        for migration in migrate.read_migrations():
+        for migration in migrate.read_migrations(schema.migrations_directory()):
             connection.execute(migrate.lines_for("postgresql", migration.sql).encode())
         yield connection
         connection.execute("DROP SCHEMA djactors CASCADE")
