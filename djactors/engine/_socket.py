@@ -96,7 +96,7 @@ class Socket(BaseSocket):
         super().__init__(client, namespace)
         self._handlers = handlers
         self._host = host
-        self._turns = Turns(host.spawn, self._failed)
+        self._turns = Turns(host.spawn, self._failed, self._goes_on)
         self.sid = ""
         self.joined = False
         self.data: Any = None
@@ -205,6 +205,9 @@ class Socket(BaseSocket):
         had_joined, self.joined = self.joined, False
         call = self._handlers.disconnect if had_joined else None
         self._turns.stop(None if call is None else Turn(call, (self, reason), lambda _: None))
+
+    def _goes_on(self) -> bool:
+        return self.alive and not self._handler.session.closed
 
     def _failed(self, error: Exception) -> None:
         """A handler raised, or took too long to let the client in."""

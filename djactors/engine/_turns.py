@@ -52,13 +52,15 @@ class Turns:
     Args:
         spawn: runs an async function in a task.
         failed: is told what a handler raised, and `Expired`.
+        goes_on: tells whether there is still a client whose turns are to be taken.
     """
 
-    __slots__ = ("_failed", "_scope", "_spawn", "_waiting", "_waiting_bytes")
+    __slots__ = ("_failed", "_goes_on", "_scope", "_spawn", "_waiting", "_waiting_bytes")
 
-    def __init__(self, spawn: Spawn, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, spawn: Spawn, failed: Callable[[Exception], None], goes_on: Callable[[], bool]) -> None:
         self._spawn = spawn
         self._failed = failed
+        self._goes_on = goes_on
         # Of the handler that runs in the task; None while there is no task.
         self._scope: trio.CancelScope | None = None
         # A list, because an empty one is small and there may be thousands of sockets.
@@ -97,11 +99,13 @@ class Turns:
         try:
             while self._scope is not None:
                 await self._do_late(turn, self._scope)
-                if self._waiting:
+                # The end of a session is told a moment after it: what waits is not begun in between.
+                if self._waiting and (self._scope.cancel_called or self._goes_on()):
                     turn = self._waiting.pop(0)
                     self._waiting_bytes -= turn.size
                     self._scope = trio.CancelScope()
                 else:
+                    self._drop()
                     self._scope = None
         finally:
             if self._scope is not None:
