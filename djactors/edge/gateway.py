@@ -133,7 +133,7 @@ class Gateway(SocketHandler[UserSocket]):
         socket.recovery = auth.get("recovery") is not False
         self._services.users.attach(member.tenant_id, member.person(), socket, auth)
 
-    def on_accept(self, socket: UserSocket) -> None:
+    def on_accept(self, socket: UserSocket, sid: str) -> None:
         """The user's actor has let the client in."""
         self._tell("connected", socket, transport=self.session.transport)
 

@@ -55,8 +55,6 @@ from djactors.protocol import (
     judge_request,
 )
 
-__all__ = ["EngineServer", "EngineSettings", "EngineTelemetry", "Session", "SessionHandler"]
-
 # Not among the reference server's codes. Its clients look at the status only.
 BUSY = HttpError(503, 6, "Too many new sessions")
 PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
@@ -83,6 +81,25 @@ class EngineTelemetry(Protocol):
 
     def failed(self, error: BaseException, peer: str) -> None:
         """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
+
+
+class Uncounted:
+    """The `EngineTelemetry` of who counts nothing. `on_error` is told what failed, and where."""
+
+    def __init__(self, on_error: Callable[[BaseException, str], None]) -> None:
+        self.failed = on_error
+
+    def session_opened(self, transport: str) -> None:
+        """Do nothing."""
+
+    def session_upgraded(self) -> None:
+        """Do nothing."""
+
+    def session_closed(self, transport: str, reason: str) -> None:
+        """Do nothing."""
+
+    def refused(self, reason: str) -> None:
+        """Do nothing."""
 
 
 class EngineServer:
@@ -130,6 +147,11 @@ class EngineServer:
         """The open sessions: a live view, to count or to walk through without a pause."""
         return self._sessions.values()
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes that the body of a request may have."""
+        return self._settings.max_payload
+
     # Running and stopping
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -160,6 +182,12 @@ class EngineServer:
             for session in waiting[start : start + step]:
                 session.close(DRAINED)
         await trio.lowlevel.checkpoint()
+
+    def end_all(self, reason: str) -> None:
+        """Drop every session at once, unsent packets and all, and tell the handlers: for who will not `run` again."""
+        for session in list(self._sessions.values()):
+            session.close(reason, say_goodbye=False)
+        self._tell_handlers()
 
     # Requests
 

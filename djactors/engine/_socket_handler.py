@@ -63,8 +63,12 @@ class BaseSocket:
         `pid` tells a stock JavaScript client to ask for what it missed when it comes back; leave it out where nothing
         can be replayed. Raises `NotJoinedError` for a socket that has joined already.
         """
-        if self.alive:
-            self._handler.admit(self, pid, packets)
+        if not self.alive:
+            return
+        handler, sid = self._handler, self._handler.new_sid()
+        reply = handler._protocol.accept(self.namespace, sid, None if pid is None else {"pid": pid})
+        handler.on_accept(self, sid)
+        handler.session.send([reply, *packets])
 
     def refuse(self, message: str, data: Any = None) -> None:
         """Turn the client away: `connect_error` with this message, and `data` if there is some.
@@ -72,8 +76,11 @@ class BaseSocket:
         A stock client does not try again by itself. Where trying again could help, `disconnect` instead. Raises
         `NotJoinedError` for a socket that has joined already.
         """
-        if self.alive:
-            self._handler.turn_away(self, message, data)
+        if not self.alive:
+            return
+        reply = self._handler._protocol.refuse(self.namespace, message, data)
+        self._handler._forget(self)
+        self._handler.session.send([reply])
 
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         """Send packets of this namespace, in one write. What many sockets are sent is encoded once for all of them."""
@@ -87,7 +94,7 @@ class BaseSocket:
     def ack(self, ack_id: int, *args: Any) -> None:
         """Acknowledge an event of the client's."""
         if self.alive:
-            self._handler.acknowledge(self, ack_id, args)
+            self._handler.session.send([self._handler._protocol.ack(self.namespace, ack_id, *args)])
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Call back once when all that was sent is on its way. See `Session.when_drained`."""
@@ -106,7 +113,8 @@ class BaseSocket:
         if reconnect:
             self._handler.session.close(reason)
         else:
-            self._handler.put_out(self, reason)
+            self._handler.session.send([self._handler._protocol.disconnect(self.namespace)])
+            self._handler._part(self, reason)
 
     def __repr__(self) -> str:
         standing = "" if self.alive else ", gone"
@@ -154,8 +162,8 @@ class SocketHandler(ABC, Generic[AnySocket]):
     def on_event(self, socket: AnySocket, event: EventReceived) -> None:
         """The client emitted an event; with an `ack_id` it waits for an ack."""
 
-    def on_accept(self, socket: AnySocket) -> None:
-        """The socket is just about to be told that it has joined."""
+    def on_accept(self, socket: AnySocket, sid: str) -> None:
+        """The client is just about to be told that it has joined, and its socket's name."""
 
     def on_ack(self, socket: AnySocket, ack: AckReceived) -> None:
         """The client acknowledged an event. Nothing says that it was asked to."""
@@ -193,43 +201,18 @@ class SocketHandler(ABC, Generic[AnySocket]):
         if said is None:
             return
         if type(said) is EventReceived:
-            self.on_event(self._socket(said.namespace), said)
+            self.on_event(self._joined(said.namespace), said)
         elif type(said) is ConnectRequested:
             self._connect(said.namespace, said.auth)
         elif type(said) is AckReceived:
-            self.on_ack(self._socket(said.namespace), said)
+            self.on_ack(self._joined(said.namespace), said)
         elif type(said) is DisconnectRequested:
-            self._part(self._socket(said.namespace), LEFT)
+            self._part(self._joined(said.namespace), LEFT)
 
     def on_close(self, reason: str) -> None:
         """The session has ended."""
         for socket in self._sockets:
             self._part(socket, reason)
-
-    # What sockets call
-
-    def admit(self, socket: AnySocket, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
-        """See `BaseSocket.accept`."""
-        extra = None if pid is None else {"pid": pid}
-        reply = self._protocol.accept(socket.namespace, self.new_sid(), extra)
-        self.on_accept(socket)
-        self.session.send([reply, *packets])
-
-    def turn_away(self, socket: AnySocket, message: str, data: Any) -> None:
-        """See `BaseSocket.refuse`."""
-        reply = self._protocol.refuse(socket.namespace, message, data)
-        self._forget(socket)
-        self.session.send([reply])
-
-    def acknowledge(self, socket: AnySocket, ack_id: int, args: Sequence[Any]) -> None:
-        """See `BaseSocket.ack`."""
-        self.session.send([self._protocol.ack(socket.namespace, ack_id, *args)])
-
-    def put_out(self, socket: AnySocket, reason: str) -> None:
-        """See `BaseSocket.disconnect`."""
-        goodbye = self._protocol.disconnect(socket.namespace)
-        self.session.send([goodbye])
-        self._part(socket, reason)
 
     # The rest is ours
 
@@ -241,7 +224,7 @@ class SocketHandler(ABC, Generic[AnySocket]):
         self._sockets += (socket,)
         self.on_connect(socket, auth)
 
-    def _socket(self, namespace: str) -> AnySocket:
+    def _joined(self, namespace: str) -> AnySocket:
         """The socket of a namespace that has joined: the protocol lets nothing else through."""
         for socket in self._sockets:
             if socket.namespace == namespace:

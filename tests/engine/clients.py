@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 
 import trio
 
+from djactors.engine.example import SUITE_SETTINGS
 from djactors.kernel import Alarms
 from djactors.net import HeadMemory, HttpConnection, Limits
-from tests.echo.application import SUITE_SETTINGS, EchoApplication
+from tests.engine.echo import EchoApplication
 from tests.fakes.memory_stream import MemoryPeer, MemoryStream
 from tests.net.applications import KEY, masked
 

@@ -20,9 +20,9 @@ from djactors.edge.gateway import Gateway
 from djactors.engine import EngineServer, EngineSettings, OriginPolicy, Session
 from djactors.inbox.log import SLICE_BYTES
 from djactors.net import ByteStream, Request, Response
-from tests.echo.application import EngineLog
 from tests.edge.rooms import Rooms, rooms
 from tests.engine.clients import SOCKET, Served
+from tests.engine.echo import EngineLog
 
 MESSAGES = 1000
 MESSAGE_CHARACTERS = 4000

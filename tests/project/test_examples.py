@@ -13,7 +13,7 @@ import trio
 from tests.net.applications import UPGRADE, masked, receive_frame, receive_response, receive_until
 from tests.project.examples import example_of
 
-PACKAGES = ("djactors.protocol", "djactors.net")
+PACKAGES = ("djactors.protocol", "djactors.net", "djactors.engine")
 PATIENCE = 10
 
 
@@ -44,18 +44,23 @@ async def serving(package: str) -> AsyncIterator[int]:
     assert len(printed) == 1
 
 
-def test_mypy_finds_nothing_in_any_of_them(tmp_path: Path) -> None:
-    names = [f"{package.rpartition('.')[2]}_example.py" for package in PACKAGES]
-    for package, name in zip(PACKAGES, names, strict=True):
-        (tmp_path / name).write_text(example_of(package))
-    checked = subprocess.run(
+def check_types(folder: Path, *names: str) -> "subprocess.CompletedProcess[str]":
+    """Run `mypy --strict` over files as anybody would who has djactors installed."""
+    return subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", *names],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
+
+
+def test_mypy_finds_nothing_in_any_of_them(tmp_path: Path) -> None:
+    names = [f"{package.rpartition('.')[2]}_example.py" for package in PACKAGES]
+    for package, name in zip(PACKAGES, names, strict=True):
+        (tmp_path / name).write_text(example_of(package))
+    checked = check_types(tmp_path, *names)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
@@ -89,3 +94,104 @@ async def test_what_is_posted_is_echoed_and_so_is_each_message_of_a_websocket() 
             for first_byte, payload in ((0x81, b"text"), (0x82, b"\x00\x01")):
                 await websocket.send_all(masked(first_byte, payload))
                 assert await receive_frame(websocket) == (first_byte, payload)
+
+
+async def test_a_room_is_entered_talked_in_called_and_left() -> None:
+    async with serving("djactors.engine") as port:
+        refused = await open_session(port)
+        await refused.send_all(masked(0x81, b"40/chat,"))
+        assert await next_message(refused) == '44/chat,{"message":"Unauthorized","data":{"code":"token_invalid"}}'
+        ada, bob = [await join_chat(port, "lobby") for _ in range(2)]
+        eve = await join_chat(port, "elsewhere")
+        await ada.send_all(masked(0x81, b'42/chat,0["say","hello"]'))
+        assert await next_message(bob) == '42/chat,["said","hello"]'
+        assert [await next_message(ada), await next_message(ada)] == [
+            '42/chat,["said","hello"]',
+            '43/chat,0[{"ok":true}]',
+        ]
+        await bob.send_all(masked(0x81, b'42/chat,["roll call"]'))
+        assert await next_message(bob) == '42/chat,0["who are you?"]'
+        await bob.send_all(masked(0x81, b'43/chat,0["Bob"]'))
+        for client in (ada, bob, eve):
+            assert await next_message(client) == '42/chat,["here","Bob"]'
+        await bob.send_all(masked(0x81, b"41/chat,"))
+        for client in (ada, eve):
+            assert await next_message(client) == '42/chat,["left","left"]'
+        for client in (refused, ada, bob, eve):
+            await client.aclose()
+
+
+async def test_the_echo_of_the_official_suites_runs_as_a_program() -> None:
+    command = [sys.executable, "-m", "djactors.engine.example", "--port", "0"]
+    with trio.fail_after(PATIENCE):
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            line = await process.stdout.receive_some()
+            port = int(line.decode().removeprefix("listening on http://127.0.0.1:"))
+            client = await open_session(port)
+            await client.send_all(
+                masked(0x81, b'40/custom,{"a":1}') + masked(0x81, b'42/custom,0["message-with-ack",2]')
+            )
+            assert (await next_message(client)).startswith('40/custom,{"sid":')
+            assert await next_message(client) == '42/custom,["auth",{"a":1}]'
+            assert await next_message(client) == "43/custom,0[2]"
+            await client.aclose()
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def open_session(port: int) -> trio.SocketStream:
+    """Open an Engine.IO session by WebSocket."""
+    client = await trio.open_tcp_stream("127.0.0.1", port)
+    await client.send_all(UPGRADE.replace(b"/socket ", b"/socket.io/?EIO=4&transport=websocket "))
+    await receive_until(client, b"\r\n\r\n")
+    assert (await next_message(client)).startswith("0{")
+    return client
+
+
+async def join_chat(port: int, room: str) -> trio.SocketStream:
+    client = await open_session(port)
+    await client.send_all(masked(0x81, f'40/chat,{{"token":"let me in","room":"{room}"}}'.encode()))
+    assert (await next_message(client)).startswith('40/chat,{"sid":')
+    assert await next_message(client) == f'42/chat,["welcome","{room}"]'
+    return client
+
+
+async def next_message(client: trio.SocketStream) -> str:
+    first, payload = await receive_frame(client)
+    assert first == 0x81
+    return payload.decode()
+
+
+MISUSES = """
+from typing import Any
+from djactors.engine import Namespace, Socket
+namespace = Namespace()
+
+def no_socket(text: str) -> None: ...
+def one_argument(socket: Socket) -> None: ...
+def good(socket: Socket, text: str) -> int: return 1
+async def good_too(socket: Socket, auth: dict[str, Any]) -> None: ...
+
+namespace.on("event")(good)
+namespace.on_connect(good_too)
+namespace.on("event")(no_socket)  # wrong
+namespace.on(5)(good)  # wrong
+namespace.on_connect(one_argument)  # wrong
+namespace.on_disconnect(good_too)  # wrong
+namespace.emit("event", to=["a name"])  # wrong
+
+async def ask(socket: Socket) -> str:
+    await socket.emit_with_ack("event")  # wrong
+    socket.emit(5)  # wrong
+    return await socket.emit_with_ack("event", timeout=5)  # wrong
+"""
+
+
+def test_mypy_finds_each_misuse_of_a_namespace(tmp_path: Path) -> None:
+    (tmp_path / "misuses.py").write_text(MISUSES)
+    checked = check_types(tmp_path, "misuses.py")
+    found = {int(number) for number in re.findall(r"^misuses\.py:([0-9]+): error", checked.stdout, re.MULTILINE)}
+    assert found == {number for number, line in enumerate(MISUSES.splitlines(), 1) if line.endswith("# wrong")}
