@@ -14,8 +14,7 @@ from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TokenBucket, TooManyRequests
 from djactors.edge.routes import Api, Routes
-from djactors.kernel import ActorRef
-from djactors.kernel.alarms import Alarms
+from djactors.kernel import AskTimeout
 from djactors.net import Request
 from djactors.operations.tokens import sign
 from djactors.protocol import EncodedPacket
@@ -106,6 +105,20 @@ class FakeSession:
         self.closed.append(reason)
 
 
+class SilentRouter:
+    """Takes everything and answers nobody."""
+
+    def __init__(self) -> None:
+        self.requests: list[object] = []
+
+    def request_nowait(self, message: object, reply: object) -> None:
+        self.requests.append(message)
+
+    async def ask_nowait(self, message: object, timeout: float) -> object:
+        await trio.sleep(timeout)
+        raise AskTimeout("router did not answer")
+
+
 class FakeUsers:
     """Lets everybody in at once."""
 
@@ -121,10 +134,11 @@ class Line:
 
     def __init__(self, **options: Any) -> None:
         settings = Settings(jwt_secret=SECRET, **options)
+        self.router = SilentRouter()
         services = Services(
             authenticator=authenticator(settings, lambda: 1.0),
             users=FakeUsers(),  # type: ignore[arg-type]
-            router=ActorRef("router", 10_000, Alarms()),
+            router=self.router,  # type: ignore[arg-type]
             settings=settings,
             telemetry=Telemetry(make_logger("json", "critical")),
             epoch="epoch",
@@ -132,7 +146,6 @@ class Line:
             now=lambda: 1.0,
         )
         self.session = FakeSession()
-        self.router = services.router
         self.gateway = Gateway(self.session, services)  # type: ignore[arg-type]
         self.token = sign(settings, tenant_id=1, user_id=2)
 
@@ -155,9 +168,9 @@ async def test_a_socket_that_goes_too_fast_is_told_so_in_its_ack(line: Line, aut
     line.connect()
     for number in range(60):
         line.emit(number)
-    assert line.router.statistics().depth == 60
+    assert len(line.router.requests) == 60
     line.emit(60)
-    assert line.router.statistics().depth == 60
+    assert len(line.router.requests) == 60
     [refusal] = line.refusals()
     assert refusal == {
         "ok": False,
@@ -165,7 +178,7 @@ async def test_a_socket_that_goes_too_fast_is_told_so_in_its_ack(line: Line, aut
     }
     await trio.sleep(0.05)
     line.emit(61)
-    assert line.router.statistics().depth == 61
+    assert len(line.router.requests) == 61
     assert line.session.closed == []
 
 
@@ -209,11 +222,10 @@ class Desk:
         settings = Settings(jwt_secret=SECRET, command_timeout=0.1, **options)
         self.token = sign(settings, role="service")
         self.user_token = sign(settings, tenant_id=1, user_id=2)
-        self._alarms = Alarms()
         self.routes = Routes(
             Api(
                 authenticator=authenticator(settings, lambda: 1.0),
-                router=ActorRef("router", 10_000, self._alarms),
+                router=SilentRouter(),  # type: ignore[arg-type]
                 store=None,  # type: ignore[arg-type]
                 settings=settings,
                 telemetry=Telemetry(make_logger("json", "critical")),
@@ -233,10 +245,7 @@ class Desk:
             body=msgspec.json.encode(body),
             peer=peer,
         )
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._alarms.run)
-            response = await self.routes.handle(request)
-            nursery.cancel_scope.cancel()
+        response = await self.routes.handle(request)
         return response.status, dict(response.headers).get("retry-after", "")
 
 
