@@ -217,7 +217,7 @@ class Server:
                 path,
                 threads=self._threads,
                 busy_timeout=self.settings.busy_timeout,
-                on_commit=lambda seconds, _: self.telemetry.metrics.commit.observe(seconds),
+                on_commit=self.telemetry.metrics.commit.observe,
                 on_broken=self._broke,
             )
             settings = self.settings
