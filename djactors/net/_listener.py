@@ -21,7 +21,7 @@ from djactors.net._addresses import AddressCounts
 from djactors.net._head_memory import HeadMemory
 from djactors.net._http_messages import Application, Limits
 from djactors.net._http_server import HttpConnection
-from djactors.net._stream import DEFAULT_MAX_BUFFERED, SocketStream
+from djactors.net._stream import SocketStream
 
 # A burst of reconnects is accepted in slices, so that those who are connected keep their turn.
 _ACCEPT_BATCH: Final = 64
@@ -41,16 +41,17 @@ _TASK_NAME: Final = "connection"
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ListenerLimits:
-    """What all connections together may cost."""
+    """What all connections together may cost. The first three are settings of djactors, whose defaults these are."""
 
-    # About 16 KiB each when idle, with its user's actor: a third of a gigabyte.
-    max_connections: int = 20_000
-    # An office or a mobile carrier behind one address, with several tabs each.
-    max_connections_per_address: int = 1_000
-    # Bytes written and unread before a client is cut off; it resumes by offset.
-    max_buffered: int = DEFAULT_MAX_BUFFERED
+    # About 16 KiB each when idle, with its user's actor: a fifth of a gigabyte.
+    max_connections: int = 12_000
+    # Offices stand behind one address, and everybody does behind one proxy.
+    max_connections_per_address: int = 10_000
+    # Bytes written and unread before a client is cut off; one that is so far behind (about four thousand
+    # notifications) does better to come back.
+    max_buffered: int = 4 * 1024 * 1024
     # Answered even over the caps, so that a flood does not look like a death.
     vital_paths: frozenset[str] = frozenset({"/healthz", "/readyz", "/metrics"})
 
