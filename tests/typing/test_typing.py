@@ -1,4 +1,4 @@
-"""What mypy accepts, refuses and infers: of the programs that the texts show, and of the uses beside this file.
+"""What mypy accepts, refuses and infers of the uses beside this file.
 
 A line of a use that ends in `# error: CODE` is refused with this code, and one that ends in `# reveals: TYPE` has that
 type; every other line is accepted. mypy runs once, as `mypy --strict` without a configuration.
@@ -7,15 +7,11 @@ type; every other line is accepted. mypy runs once, as `mypy --strict` without a
 import re
 from collections import defaultdict
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from mypy import api
 
-import djactors.kernel
-
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 USES = sorted(HERE.glob("*_uses.py"))
 
 EXPECTED = re.compile(r"# (?P<kind>error|reveals): (?P<what>.*)$")
@@ -26,29 +22,10 @@ Findings = dict[int, set[str]]
 """By line: the codes of errors, and types behind `reveals `."""
 
 
-def shown_programs() -> dict[str, str]:
-    """The complete programs of the README and of the kernel's front door, by the name of a file."""
-    readme = (ROOT / "README.md").read_text()
-    programs = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-    assert programs
-    shown = {f"readme_{number}.py": program for number, program in enumerate(programs)}
-    shown["kernel_door.py"] = kernel_program()
-    return shown
-
-
-def kernel_program() -> str:
-    """The program in the docstring of `djactors.kernel`: its indented lines behind the one that ends in two colons."""
-    program = (djactors.kernel.__doc__ or "").partition("::\n\n")[2]
-    return dedent(program[: re.search(r"^\S", program, re.MULTILINE).start()])  # type: ignore[union-attr]
-
-
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Findings]:
     """What mypy finds, by the name of the file."""
-    folder = tmp_path_factory.mktemp("shown")
-    for name, program in shown_programs().items():
-        (folder / name).write_text(program)
-    files = [*map(str, USES), *map(str, folder.iterdir())]
+    files = [str(path) for path in USES]
     cache = tmp_path_factory.mktemp("cache")
     output, complaint, _ = api.run(["--strict", "--config-file=", f"--cache-dir={cache}", "--no-pretty", *files])
     assert complaint == ""
@@ -74,8 +51,3 @@ def expected(path: Path) -> Findings:
 @pytest.mark.parametrize("uses", USES, ids=lambda path: path.stem)
 def test_what_is_wrong_is_refused_and_nothing_else(uses: Path, findings: dict[str, Findings]) -> None:
     assert findings[uses.name] == expected(uses)
-
-
-@pytest.mark.parametrize("name", shown_programs())
-def test_a_program_that_is_shown_is_typed(name: str, findings: dict[str, Findings]) -> None:
-    assert findings[name] == {}
