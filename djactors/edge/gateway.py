@@ -31,9 +31,10 @@ from djactors.domain.times import utc_text
 from djactors.edge.auth import Authenticator, Member, Unauthorized
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
 from djactors.edge.errors import EXPECTED, error_of
-from djactors.edge.rate_limit import MAX_REFUSALS, TokenBucket, TooManyRequests
+from djactors.edge.rate_limit import MAX_REFUSALS, TooManyRequests
 from djactors.engine import BaseSocket, Session, SocketHandler
 from djactors.kernel import KernelError
+from djactors.net import TokenBucket
 from djactors.protocol import EventReceived
 from djactors.telemetry import Telemetry
 

@@ -1,4 +1,4 @@
-"""How fast anybody may go: the buckets, and what a socket and an address are told that go too fast."""
+"""How fast anybody may go: what a socket and an address are told that go too fast."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
 from djactors.config import Settings
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
-from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TokenBucket, TooManyRequests
+from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TooManyRequests
 from djactors.edge.routes import Api, Routes
 from djactors.kernel import AskTimeout
 from djactors.net import Request
@@ -21,42 +19,6 @@ from djactors.protocol import EncodedPacket
 from djactors.telemetry import Telemetry, make_logger
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
-
-
-def test_a_burst_passes_and_then_the_rate():
-    bucket = TokenBucket(10, 3, now=100.0)
-    assert [bucket.take(100.0) for _ in range(4)] == [0, 0, 0, pytest.approx(0.1)]
-    assert bucket.take(100.05) == pytest.approx(0.05)
-    assert bucket.take(100.1) == 0
-    assert [bucket.take(1000.0) for _ in range(4)] == [0, 0, 0, pytest.approx(0.1)]
-
-
-def test_what_is_larger_than_the_bucket_passes_when_it_is_full_and_is_paid_for_later():
-    bucket = TokenBucket(10, 20, now=0)
-    assert bucket.take(0, 50) == 0
-    assert bucket.take(1, 1) == pytest.approx(2.1)
-    assert bucket.take(5, 50) == 0
-
-
-@given(
-    rate=st.integers(1, 100),
-    burst=st.integers(1, 50),
-    gaps=st.lists(st.sampled_from([0, 0, 0, 0.001, 0.01, 0.1, 1, 10]), max_size=100),
-)
-def test_never_more_than_the_burst_and_the_rate_pass_and_a_wait_that_was_told_is_enough(
-    rate: int, burst: int, gaps: Sequence[float]
-):
-    now, granted = 0.0, 0
-    bucket = TokenBucket(rate, burst, now)
-    for gap in gaps:
-        now += gap
-        wait = bucket.take(now)
-        granted += wait == 0
-        if wait:
-            now += wait + 1e-9
-            assert bucket.take(now) == 0
-            granted += 1
-    assert granted <= burst + rate * now + 1e-6
 
 
 def test_each_address_has_a_bucket_of_its_own_and_hears_when_to_come_back():
