@@ -133,8 +133,7 @@ class Server:
         """
         if self._listener is None or self._listener.address is None:
             raise ServerNotStarted
-        host, port = self._listener.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"http://{_place(self._listener.address)}"
 
     def request_stop(self) -> None:
         """Stop in good order, within `drain_timeout` and a bounded moment more. Must be called on the Trio thread."""
@@ -298,7 +297,8 @@ class Server:
                 return
             observer.starting = False
             task_status.started()
-            telemetry.log.info("listening", url=self.url, page=self._site.problem or "served")
+            places = [_place(address) for address in listener.addresses]
+            telemetry.log.info("listening", url=self.url, addresses=places, page=self._site.problem or "served")
             await self._stopping.wait()
             telemetry.log.info("stopping", connections=listener.connections)
             engine.stop_admitting()
@@ -381,3 +381,9 @@ class Server:
             self._failure = reason
             self.telemetry.log.critical("giving up", reason=reason)
         self._stopping.set()
+
+
+def _place(address: tuple[str, int]) -> str:
+    """An address as it stands in a URL."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

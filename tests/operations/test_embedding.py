@@ -109,6 +109,17 @@ async def test_more_events_than_a_commit_takes_are_refused_before_anything_happe
         assert page.json["items"] == []
 
 
+async def test_where_it_listens_is_told_and_logged(tmp_path: Path) -> None:
+    log = io.StringIO()
+    async with running(settings(tmp_path), log) as server:
+        assert re.fullmatch(r"http://127.0.0.1:[0-9]+", server.url)
+    [entry] = [
+        entry for entry in map(msgspec.json.decode, log.getvalue().splitlines()) if entry["event"] == "listening"
+    ]
+    assert entry["url"] == server.url
+    assert entry["addresses"] == [server.url.removeprefix("http://")]
+
+
 async def test_a_server_that_was_not_started_says_so(tmp_path: Path) -> None:
     server = Server(settings(tmp_path))
     event = JobAssigned(tenant_id=1, job_id=5, assignee_id=7)
