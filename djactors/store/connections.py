@@ -205,7 +205,7 @@ class Writer(_Connection):
         return self._move_log()
 
     def idle(self) -> Report | None:
-        """Move the log into the database while nobody waits, so that fewer batches have to."""
+        """Move the log into the database while nobody waits, so that fewer commits have to."""
         return None if self._latched is not None else self._move_log()
 
     def _move_log(self) -> Report | None:

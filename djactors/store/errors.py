@@ -5,7 +5,7 @@
 - `StoreClosed`: the server is stopping.
 - `MigrationError`, `DatabaseLocked`: the program does not start; the message says what to do.
 
-An error of these classes means that nothing was acknowledged. It does not prove that nothing was stored: a batch that
+An error of these classes means that nothing was acknowledged. It does not prove that nothing was stored: a commit that
 was in flight when the disk failed may be found again after a restart, so a retry needs its idempotency key.
 """
 

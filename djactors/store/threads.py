@@ -298,7 +298,7 @@ class InlineRunner:
     """Runs the calls in the Trio thread, one checkpoint after they were made: no threads, so a seed decides the order.
 
     For simulations and tests: the event loop stands still while SQLite works. Only the first servant is used. Calls
-    made in the same tick of the scheduler form a batch, as they would for a thread.
+    made in the same tick of the scheduler wait together, as they would for a thread.
     """
 
     def __init__(
