@@ -20,7 +20,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 import trio
 
@@ -78,6 +78,11 @@ class Router(Actor[RouterMessage, RouterReply]):
 
     async def on_batch(self, batch: Sequence[_Envelope]) -> None:
         """One batch, one commit; more where it holds more commands than a commit takes."""
+        messages = [envelope.message for envelope in batch]
+        if PublishAll not in map(type, messages):
+            # Nearly always: each message is a command, and there are no more than a commit takes.
+            await self._commit(batch, cast("list[Command]", messages))
+            return
         for envelopes, commands in self._parts(batch):
             await self._commit(envelopes, commands)
 
@@ -100,8 +105,7 @@ class Router(Actor[RouterMessage, RouterReply]):
             recorded = await self._store.record(commands)
         except StoreError as error:
             self._telemetry.log.warning("commit failed", commands=len(commands), error=str(error))
-            for command in commands:
-                self._count(_kind_of(command), "unavailable")
+            self._count(Counter((_kind_of(command), "unavailable") for command in commands))
             for envelope in envelopes:
                 envelope.fail(twin(error))
             return
@@ -110,10 +114,14 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)
-        self._note(commands, recorded.outcomes)
+        # Counted together: a batch is mostly of one kind.
+        self._count(Counter(map(self._judged, commands, recorded.outcomes)))
+        if self._telemetry.log.is_enabled_for(logging.DEBUG):
+            for command, outcome in zip(commands, recorded.outcomes, strict=True):
+                self._log(command, outcome)
         outcomes = iter(recorded.outcomes)
         for envelope in envelopes:
-            if isinstance(envelope.message, PublishAll):
+            if type(envelope.message) is PublishAll:
                 envelope.answer(list(islice(outcomes, len(envelope.message.commands))))
                 continue
             outcome = next(outcomes)
@@ -122,28 +130,26 @@ class Router(Actor[RouterMessage, RouterReply]):
             else:
                 envelope.answer(outcome)
 
-    def _note(self, commands: Sequence[Command], outcomes: Sequence[Outcome | Exception]) -> None:
-        """Count and log what came of each command."""
-        # Counted together: a batch is mostly of one kind.
-        counts: Counter[tuple[type, str]] = Counter()
-        debugs = self._telemetry.log.is_enabled_for(logging.DEBUG)
-        for command, outcome in zip(commands, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                counts[_kind_of(command), self._failed(command, outcome)] += 1
-                continue
-            repeated = isinstance(outcome, Published) and outcome.repeated
-            counts[_kind_of(command), "repeated" if repeated else "recorded"] += 1
-            if debugs:
-                self._log(command, outcome)
-        for (kind, what), count in counts.items():
-            self._count(kind, what, count)
+    def _judged(self, command: Command, outcome: Outcome | Exception) -> tuple[type, str]:
+        """What a command is counted as, by what came of it; a fault of ours is logged."""
+        kind = _kind_of(command)
+        if type(outcome) is Published:
+            return kind, "repeated" if outcome.repeated else "recorded"
+        if not isinstance(outcome, Exception):
+            return kind, "recorded"
+        if isinstance(outcome, Refused):
+            return kind, "refused"
+        self._telemetry.log.error(
+            "command failed", command=type(command).__name__, tenant_id=_tenant_of(command), exc_info=outcome
+        )
+        return kind, "failed"
 
     def _count_notifications(self, recorded: Recorded) -> None:
         new = sum(change.name == NEW for changes in recorded.changes.values() for change in changes)
         if new:
             self._telemetry.metrics.notifications.inc(new)
 
-    def _log(self, command: Command, outcome: Outcome) -> None:
+    def _log(self, command: Command, outcome: Outcome | Exception) -> None:
         if isinstance(outcome, Published):
             self._telemetry.log.debug(
                 "event recorded",
@@ -154,21 +160,13 @@ class Router(Actor[RouterMessage, RouterReply]):
                 suppressed=outcome.suppressed,
             )
 
-    def _failed(self, command: Command, error: Exception) -> str:
-        """What a command that has no outcome is counted as; a fault of ours is logged."""
-        if isinstance(error, Refused):
-            return "refused"
-        self._telemetry.log.error(
-            "command failed", command=type(command).__name__, tenant_id=_tenant_of(command), exc_info=error
-        )
-        return "failed"
-
-    def _count(self, kind: type, outcome: str, count: int = 1) -> None:
+    def _count(self, counts: Counter[tuple[type, str]]) -> None:
         metrics = self._telemetry.metrics
-        if issubclass(kind, Common):
-            metrics.events.labels(event_type(kind), outcome).inc(count)
-        else:
-            metrics.commands.labels(kind.__name__, outcome).inc(count)
+        for (kind, outcome), count in counts.items():
+            if issubclass(kind, Common):
+                metrics.events.labels(event_type(kind), outcome).inc(count)
+            else:
+                metrics.commands.labels(kind.__name__, outcome).inc(count)
 
 
 def _kind_of(command: Command) -> type:
