@@ -4,6 +4,9 @@ A command line flag goes before the environment, the environment before the TOML
 `JWT_SECRET` and `SOCKET_PORT` have the names that the seed gives them. Every other setting is `DJACTORS_<NAME>` in the
 environment and `<name>` in the file. A wrong setting raises `SettingError`, whose one line names the setting, says what
 is wrong, and says how to mend it. The line never shows a secret.
+
+Where a setting is a bound of one room, the room has the default and the reason, and the setting refers to them, so that
+each default stands once.
 """
 
 from __future__ import annotations
@@ -17,6 +20,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from djactors.domain.limits import Limits
+from djactors.engine import EngineSettings
+from djactors.net import ListenerLimits
+from djactors.store.connections import BUSY_TIMEOUT
 
 MIN_SECRET_BYTES = 32
 """HS256 needs a key that is at least as long as its hash (RFC 7518, section 3.2)."""
@@ -87,19 +95,19 @@ class Settings:
     )
 
     ping_interval: float = _setting(
-        25.0,
+        EngineSettings.ping_interval,
         "The time in seconds between two heartbeats that the server sends to a client. The default is Socket.IO's own.",
         low=0.1,
         high=300,
     )
     ping_timeout: float = _setting(
-        20.0,
+        EngineSettings.ping_timeout,
         "The time in seconds within which a client must answer a heartbeat. A client that does not is disconnected.",
         low=0.1,
         high=300,
     )
     connect_timeout: float = _setting(
-        20.0,
+        EngineSettings.connect_timeout,
         "The time in seconds within which a new session must send its CONNECT; stock clients send it at once. This "
         "time multiplied by admit_rate must stay below max_connections, because otherwise clients that never connect "
         "could hold all sessions.",
@@ -107,7 +115,7 @@ class Settings:
         high=300,
     )
     upgrade_timeout: float = _setting(
-        10.0,
+        EngineSettings.upgrade_timeout,
         "The time in seconds within which a client must finish its upgrade from polling to WebSocket.",
         low=0.1,
         high=300,
@@ -126,7 +134,7 @@ class Settings:
         high=86400,
     )
     max_payload: int = _setting(
-        1_000_000,
+        EngineSettings.max_payload,
         "The most bytes that a client may send in one packet or in one polling request.",
         low=1000,
         high=2**26,
@@ -135,28 +143,28 @@ class Settings:
         2 * 2**20, "The most bytes in the body of a batch post. A batch of 1,000 events fits.", low=1000, high=2**28
     )
     max_connections: int = _setting(
-        12_000,
+        ListenerLimits.max_connections,
         "The most TCP connections, and also the most sessions, that may be open at a time. A client that is upgrading"
         " to WebSocket has two connections for a moment.",
         low=1,
         high=1_000_000,
     )
     max_connections_per_address: int = _setting(
-        10_000,
+        ListenerLimits.max_connections_per_address,
         "The most TCP connections, and also the most sessions, from one address. The value is high because a whole "
         "office, or everybody behind a proxy, may share one address.",
         low=1,
         high=1_000_000,
     )
     admit_rate: float = _setting(
-        400.0,
+        EngineSettings.admit_rate,
         "The number of new sessions that are admitted a second, so that a rush of newcomers does not slow down "
         "connected users.",
         low=1,
         high=1_000_000,
     )
     admit_burst: int = _setting(
-        1000,
+        EngineSettings.admit_burst,
         "The number of new sessions that are admitted at once after a quiet time, for example when everybody in an "
         "office starts work.",
         low=1,
@@ -197,14 +205,14 @@ class Settings:
         high=1_000_000,
     )
     outbox_packets: int = _setting(
-        4096,
+        EngineSettings.outbox_packets,
         "The most packets that may wait for a client that polls. Beyond that, its session is closed, and the client "
         "resumes when it reconnects. Two slices of a replay must fit.",
         low=200,
         high=1_000_000,
     )
     outbox_bytes: int = _setting(
-        4 * 2**20,
+        EngineSettings.outbox_bytes,
         "The most bytes that may wait for one client. Beyond that, its connection is closed, and the client resumes "
         "when it reconnects. Two slices of a replay must fit.",
         low=2**20,
@@ -227,19 +235,19 @@ class Settings:
         high=600,
     )
     daily_limit: int = _setting(
-        100,
+        Limits.daily_limit,
         "The most notifications that one user gets in one day, so that people are not flooded. The rest is summed up "
         "in one notification.",
         low=1,
         high=1_000_000_000,
     )
     critical_beyond_limit: bool = _setting(
-        True,
+        Limits.critical_beyond_limit,
         "If this is true, CRITICAL notifications are sent even when daily_limit is reached, so that an approval or a "
         "missed deadline is never held back.",
     )
     collapse_bursts: bool = _setting(
-        False,
+        Limits.collapse_bursts,
         "If this is true, a notification replaces the user's unread notification of the same type and job, and shows "
         "how many it stands for.",
     )
@@ -291,7 +299,7 @@ class Settings:
         high=100_000,
     )
     busy_timeout: float = _setting(
-        5.0,
+        BUSY_TIMEOUT,
         "The time in seconds that the server waits for a database that another process has locked.",
         low=0,
         high=300,

@@ -134,7 +134,7 @@ class Presence:
         self.left_at = trio.current_time()
         self.stale = False
         self.seq = 0
-        self.ref: ActorRef[UserMessage]
+        self.ref: ActorRef[UserMessage, None]
 
     @property
     def socket_count(self) -> int:

@@ -75,7 +75,7 @@ class Inbox(Protocol):
         """What the user may see of what came after `since`, up to `until`; None where the log does not lead there."""
 
 
-class UserActor(Actor[UserMessage]):
+class UserActor(Actor[UserMessage, None]):
     """One user. See the module for the rules."""
 
     batch_limit = 64
@@ -141,7 +141,7 @@ class UserActor(Actor[UserMessage]):
             self._telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
         return True
 
-    async def on_batch(self, batch: Sequence[Envelope[UserMessage]]) -> None:
+    async def on_batch(self, batch: Sequence[Envelope[UserMessage, None]]) -> None:
         """Take in what happened, write each socket once."""
         presence = self._presence
         if presence.stale:

@@ -107,9 +107,14 @@ class PurgeSlice(msgspec.Struct, frozen=True):
     after: int = 0
 
 
-Command: TypeAlias = (
-    Publish | MarkRead | MarkAllRead | Delete | Introduce | RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
-)
+InboxCommand: TypeAlias = MarkRead | MarkAllRead | Delete | Introduce
+"""A command about one user, answered with the unread count: `Counted`."""
+
+SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
+"""A command of the clock or of retention, answered with what is left to do: `Sliced`."""
+
+Command: TypeAlias = Publish | InboxCommand | SliceCommand
+"""Everything that can be asked of the inbox. A `Publish` is answered with `Published`."""
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):

@@ -30,9 +30,9 @@ SUMMARY_INTERVAL = timedelta(minutes=1)
 themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
-    """The settings of the same names.
+    """The settings of the same names, and their defaults.
 
     Attributes:
         daily_limit: notifications for one user in one day.

@@ -7,14 +7,14 @@ from typing import TypeAlias
 
 import trio
 
+from djactors.actors.command_ref import CommandRef
 from djactors.config import Settings
-from djactors.domain.commands import Command, Publish, Published
+from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
 from djactors.edge.rate_limit import AddressLimit
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
-from djactors.kernel import ActorRef
 from djactors.net import Request, Response, host_of
 from djactors.telemetry import Telemetry
 
@@ -34,7 +34,7 @@ class Api:
         self,
         *,
         authenticator: Authenticator,
-        router: ActorRef[Command],
+        router: CommandRef,
         store: Inbox,
         settings: Settings,
         telemetry: Telemetry,
@@ -85,5 +85,4 @@ class Api:
 
     async def publish(self, command: Publish) -> Published:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
-        published: Published = await self.router.ask_nowait(command, self.settings.command_timeout)
-        return published
+        return await self.router.ask_nowait(command, self.settings.command_timeout)

@@ -5,31 +5,31 @@ from __future__ import annotations
 
 import trio
 
-from djactors.domain.commands import Command, Published
+from djactors.actors.command_ref import CommandRef
+from djactors.domain.commands import Publish, Published
 from djactors.edge.errors import error_body, error_of
-from djactors.kernel import ActorRef, AskTimeout, KernelError
+from djactors.kernel import AskTimeout, KernelError
 
 
 class Batch:
     """The items of a batch, in order. Each ends as an answer or an error, and a bad item does not affect the others."""
 
-    def __init__(self, router: ActorRef[Command]) -> None:
+    def __init__(self, router: CommandRef) -> None:
         self._router = router
         self._results: list[bytes | None] = []
         self._open = 0
         # Made when `results` begins to wait. Before that, all items so far may be done while others are still to come.
         self._done: trio.Event | None = None
 
-    def add(self, command: Command) -> None:
+    def add(self, command: Publish) -> None:
         """Send the next item to the router. If the router's mailbox is full, the item fails."""
         place = len(self._results)
         self._results.append(None)
 
-        def settle(outcome: object, error: Exception | None) -> None:
-            if error is not None:
-                self._results[place] = error_body(*error_of(error))
+        def settle(outcome: Published | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._results[place] = error_body(*error_of(outcome))
             else:
-                assert isinstance(outcome, Published)
                 self._results[place] = outcome.answer
             self._open -= 1
             if not self._open and self._done is not None:

@@ -20,19 +20,21 @@ from typing import Any
 
 import trio
 
+from djactors.actors.command_ref import CommandRef
 from djactors.actors.packets import AUTH_EXPIRING, unlogged
 from djactors.actors.users import Users
 from djactors.config import Settings
-from djactors.domain.commands import Command
+from djactors.domain.commands import Counted, Published
 from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.edge.auth import Authenticator, Member, Unauthorized
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
 from djactors.edge.errors import EXPECTED, error_of
-from djactors.edge.rate_limit import MAX_REFUSALS, TokenBucket, TooManyRequests
+from djactors.edge.rate_limit import MAX_REFUSALS, TooManyRequests
 from djactors.engine import BaseSocket, Session, SocketHandler
-from djactors.kernel import ActorRef, KernelError
+from djactors.kernel import KernelError
+from djactors.net import TokenBucket
 from djactors.protocol import EventReceived
 from djactors.telemetry import Telemetry
 
@@ -53,7 +55,7 @@ class Services:
 
     authenticator: Authenticator
     users: Users
-    router: ActorRef[Command]
+    router: CommandRef
     settings: Settings
     telemetry: Telemetry
     epoch: str
@@ -149,9 +151,7 @@ class Gateway(SocketHandler[UserSocket]):
                 return
             self._check_may_ask(member)
             command = command_of(event.name, event.args, member, test_events=self._services.settings.test_events)
-            self._services.router.request_nowait(
-                command, lambda outcome, error: self._answered(socket, event, outcome, error)
-            )
+            self._services.router.request_nowait(command, lambda outcome: self._answered(socket, event, outcome))
         except (Refused, Unauthorized, KernelError) as error:
             self._fail(socket, event, error)
         else:
@@ -235,10 +235,10 @@ class Gateway(SocketHandler[UserSocket]):
         self._warned = False
         return {"expiresAt": _moment(member.expires_at)}
 
-    def _answered(self, socket: UserSocket, event: EventReceived, outcome: Any, error: Exception | None) -> None:
+    def _answered(self, socket: UserSocket, event: EventReceived, outcome: Published | Counted | Exception) -> None:
         self._pending -= 1
-        if error is not None:
-            self._fail(socket, event, error)
+        if isinstance(outcome, Exception):
+            self._fail(socket, event, outcome)
         else:
             self._acknowledge(socket, event, answer_of(event.name, outcome))
 

@@ -17,7 +17,7 @@ import trio
 from djactors.actors.packets import offset
 from djactors.actors.resume import seq_of
 from djactors.domain import events
-from djactors.domain.commands import Counted, Delete, MarkAllRead, MarkRead, Publish
+from djactors.domain.commands import Delete, InboxCommand, MarkAllRead, MarkRead, Publish
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.notifications import encode
@@ -175,8 +175,8 @@ class Routes:
         query_of(request)
         return await self._count(Delete(member.tenant_id, member.user_id, path_id(found)))
 
-    async def _count(self, command: MarkRead | MarkAllRead | Delete) -> Response:
-        counted: Counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
+    async def _count(self, command: InboxCommand) -> Response:
+        counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
         return Response(200, encode({"ok": True, "count": counted.count}))
 
     async def _changes(self, request: Request, _: dict[str, str]) -> Response:

@@ -262,7 +262,7 @@ def _store_condition(store: Statistics, metrics: Metrics) -> StoreCondition:
         reads_queued=store.reads_queued,
         read_capacity=store.read_capacity,
         commits=store.commits,
-        commands=store.items,
+        commands=int(distribution(metrics.commit_items).sum),
         failed=store.failed,
         last_error=None if store.last_error is None else type(store.last_error).__name__,
         commit=distribution(metrics.commit),

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from djactors.net import Timer
+from djactors.net import Timer, TokenBucket
 
 # For clients and proxies that heed it; the stock clients keep to their own backoff.
 RETRY_AFTER_SECONDS: Final = 5
@@ -54,14 +54,12 @@ class Slice:
 class Admission:
     """Lets in `rate` sessions a second, `burst` at once after a quiet time, and `max_sessions` in all."""
 
-    __slots__ = ("_burst", "_max_sessions", "_rate", "_slice", "_slice_seconds", "_tokens", "_updated", "open")
+    __slots__ = ("_bucket", "_max_sessions", "_slice", "_slice_seconds", "open")
 
     def __init__(self, *, max_sessions: int, rate: float, burst: int) -> None:
         self._max_sessions = max_sessions
-        self._rate = rate
-        self._burst = burst
-        self._tokens = float(burst)
-        self._updated = 0.0
+        # Trio's clock never shows less, so the bucket is full when the first comes.
+        self._bucket = TokenBucket(rate, burst, now=0.0)
         self._slice_seconds = AT_ONCE / max(PACE, rate)
         # The last that anybody has joined.
         self._slice = Slice(-inf)
@@ -73,12 +71,7 @@ class Admission:
             return "draining"
         if sessions >= self._max_sessions:
             return "sessions"
-        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
-        self._updated = now
-        if self._tokens < 1:
-            return "rate"
-        self._tokens -= 1
-        return None
+        return "rate" if self._bucket.take(now) > 0 else None
 
     def turn(self, now: float) -> Slice | None:
         """Take the next turn; None if it is now. At most the burst, and what the rate adds, wait for one.

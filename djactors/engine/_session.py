@@ -27,10 +27,9 @@ from typing import Final, Protocol
 import trio
 
 from djactors.engine._polling import Outbox
-from djactors.net import SlowConsumer, Timer, WebSocket, WebSocketClosed
+from djactors.net import ListenerLimits, SlowConsumer, Timer, WebSocket, WebSocketClosed
 from djactors.protocol import (
     CLOSE,
-    MAX_PAYLOAD_BYTES,
     NOOP,
     PING,
     PROBE_REPLY,
@@ -69,24 +68,31 @@ _POLLING = Transport.POLLING
 _WEBSOCKET = Transport.WEBSOCKET
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """What all sessions of a server have in common. Times in seconds, sizes in bytes."""
+# Times and sizes that are told to clients, or that they know: the reference server's.
+_REFERENCE: Final = SessionSettings()
 
-    # The first three and `max_payload` are told to clients, or are the reference server's defaults.
-    ping_interval: float = 25.0
-    ping_timeout: float = 20.0
-    upgrade_timeout: float = 10.0
-    max_payload: int = MAX_PAYLOAD_BYTES
-    # From the handshake to the first CONNECT; a stock client sends it at once.
-    connect_timeout: float = 45.0
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """What all sessions of a server have in common. Times in seconds, sizes in bytes.
+
+    Those of djactors' settings that are meant for the engine have these defaults.
+    """
+
+    ping_interval: float = _REFERENCE.ping_interval
+    ping_timeout: float = _REFERENCE.ping_timeout
+    upgrade_timeout: float = _REFERENCE.upgrade_timeout
+    max_payload: int = _REFERENCE.max_payload
+    # From the handshake to the first CONNECT; a stock client sends it at once. Times `admit_rate` it stays below
+    # `max_sessions`, or clients that never connect could hold every session.
+    connect_timeout: float = 20.0
     # Twice what a commit of a thousand commands brings one user; see the settings of the same names.
     outbox_packets: int = 4096
-    outbox_bytes: int = 4 * 1024 * 1024
-    # Above what the listener's cap on connections lets through; polling sessions have no connection between polls.
-    max_sessions: int = 20_000
+    outbox_bytes: int = ListenerLimits.max_buffered
+    # Polling sessions have no connection between polls, so the listener's cap does not bound them.
+    max_sessions: int = ListenerLimits.max_connections
     # A single connection can open them all, by handshakes that it never follows up.
-    max_sessions_per_address: int = 20_000
+    max_sessions_per_address: int = ListenerLimits.max_connections_per_address
     # Newcomers a second: each costs a quarter of a millisecond, with its handshake, token check and snapshot, and a
     # replay may come on top. The burst lets an office in at once; 5,000 clients are back within 10 s.
     admit_rate: float = 400.0

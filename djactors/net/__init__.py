@@ -74,6 +74,7 @@ from djactors.net._stream import (
     SocketStream,
 )
 from djactors.net._timer import Timed, Timer
+from djactors.net._token_bucket import TokenBucket
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "SocketStream",
     "Timed",
     "Timer",
+    "TokenBucket",
     "WebSocket",
     "WebSocketClosed",
     "host_of",

@@ -32,7 +32,8 @@ class Limits:
     idle_timeout: float = 75.0
     # For a whole body: 1 MB at 300 kbit/s.
     body_timeout: float = 30.0
-    # The longest that a response may make no progress before the connection is given up.
+    # The longest that what is written may make no progress before the connection is given up: longer than any mobile
+    # network's usual stall, shorter than a person's patience for a reconnect.
     write_timeout: float = 30.0
     # Browsers and proxies keep to 8 KiB a field and 16 KiB in all.
     max_target: int = 8 * 1024

@@ -18,10 +18,11 @@ import trio
 
 from djactors.kernel import Alarms
 from djactors.net._addresses import AddressCounts
+from djactors.net._binding import bind
 from djactors.net._head_memory import HeadMemory
 from djactors.net._http_messages import Application, Limits
 from djactors.net._http_server import HttpConnection
-from djactors.net._stream import DEFAULT_MAX_BUFFERED, SocketStream
+from djactors.net._stream import SocketStream
 
 # A burst of reconnects is accepted in slices, so that those who are connected keep their turn.
 _ACCEPT_BATCH: Final = 64
@@ -34,23 +35,22 @@ _OVERFLOW_CONNECTIONS: Final = 64
 _OVERFLOW_LIMITS: Final = Limits(header_timeout=2.0, idle_timeout=2.0, body_timeout=2.0, write_timeout=2.0)
 # How long a connection that is let go may take to send its last bytes.
 _CLOSE_SECONDS: Final = 2.0
-# What Linux keeps of connections that wait to be accepted; it clips the number to its own maximum.
-_BACKLOG: Final = 1024
 
 _TASK_NAME: Final = "connection"
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ListenerLimits:
-    """What all connections together may cost."""
+    """What all connections together may cost. The first three are settings of djactors, whose defaults these are."""
 
-    # About 16 KiB each when idle, with its user's actor: a third of a gigabyte.
-    max_connections: int = 20_000
-    # An office or a mobile carrier behind one address, with several tabs each.
-    max_connections_per_address: int = 1_000
-    # Bytes written and unread before a client is cut off; it resumes by offset.
-    max_buffered: int = DEFAULT_MAX_BUFFERED
+    # About 16 KiB each when idle, with its user's actor: a fifth of a gigabyte.
+    max_connections: int = 12_000
+    # Offices stand behind one address, and everybody does behind one proxy.
+    max_connections_per_address: int = 10_000
+    # Bytes written and unread before a client is cut off; one that is so far behind (about four thousand
+    # notifications) does better to come back.
+    max_buffered: int = 4 * 1024 * 1024
     # Answered even over the caps, so that a flood does not look like a death.
     vital_paths: frozenset[str] = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -88,11 +88,12 @@ class _Uncounted:
 
 
 class Listener:
-    """Serves `application` on one TCP address.
+    """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
-    `on_error` is told every exception that reaches the fence, with the peer's address. `address` is the bound
-    (host, port) once `run` has called `started`; `port=0` picks a free port. `run` raises `OSError` if the address
-    cannot be bound.
+    `on_error` is told every exception that reaches the fence, with the peer's address.
+
+    Attributes:
+        addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Listener:
         self._telemetry: ListenerTelemetry = telemetry or _Uncounted()
         self._on_error = on_error
         self._max_connections = self._listener_limits.max_connections
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         # In which they run, so that those who do not end in time can be cancelled all together: a scope for each would
         # be a twentieth of what a connected user takes.
         self._nursery: trio.Nursery | None = None
@@ -125,7 +126,12 @@ class Listener:
         self._all_closed = trio.Event()
         self._alarms = Alarms()
         self._heads = HeadMemory()
-        self.address: tuple[str, int] | None = None
+        self.addresses: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """The first of the addresses, once `run` has called `started`."""
+        return self.addresses[0] if self.addresses else None
 
     @property
     def connections(self) -> int:
@@ -141,10 +147,14 @@ class Listener:
         """Bind, call `started`, accept. Returns once it has been drained; cancelled, it closes everything.
 
         It may be run again after it was cancelled, on the port it had.
+
+        Raises:
+            OSError: the host is unknown, this machine has none of its addresses, or the port is taken.
         """
         self._max_connections = min(self._listener_limits.max_connections, _descriptors_to_spare())
-        listening = await self._bind()
-        self._socket = listening
+        self._sockets = await bind(self._host, self._port)
+        self.addresses = tuple(listening.getsockname()[:2] for listening in self._sockets)
+        self._port = self.addresses[0][1]
         self._draining = False
         try:
             # The outer one is for what connections have others do, such as to write out their last words.
@@ -152,8 +162,9 @@ class Listener:
                 timekeeping = trio.CancelScope()
                 nursery.start_soon(self._keep_time, timekeeping)
                 async with trio.open_nursery() as self._nursery:
+                    for listening in self._sockets:
+                        self._nursery.start_soon(self._accept_forever, listening, self._nursery, nursery)
                     task_status.started()
-                    await self._accept_forever(listening, self._nursery, nursery)
                 timekeeping.cancel()
         finally:
             self._stop_accepting()
@@ -175,34 +186,15 @@ class Listener:
             self._nursery.cancel_scope.cancel()
         await self._until_all_closed()
 
-    async def _bind(self) -> socket.socket:
-        family, kind, protocol, _, address = (
-            await trio.socket.getaddrinfo(
-                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-            )
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setblocking(False)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(_BACKLOG)
-        except OSError:
-            listening.close()
-            raise
-        host, self._port = listening.getsockname()[:2]
-        self.address = (host, self._port)
-        return listening
-
     async def _keep_time(self, scope: trio.CancelScope) -> None:
         with scope:
             await self._alarms.run()
 
     def _stop_accepting(self) -> None:
-        if self._socket is not None:
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
-            self._socket = None
+        for listening in self._sockets:
+            trio.lowlevel.notify_closing(listening)
+            listening.close()
+        self._sockets = []
 
     async def _accept_forever(self, listening: socket.socket, connections: trio.Nursery, helpers: trio.Nursery) -> None:
         while not self._draining:

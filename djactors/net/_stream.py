@@ -27,10 +27,6 @@ RECEIVE_SIZE: Final = 64 * 1024
 # A lingering close reads on so that the peer can read our last words before a reset; more than this is an attack.
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 4 * 1024 * 1024
-# A client that is this far behind (about a thousand notifications) does better to resume by offset.
-DEFAULT_MAX_BUFFERED: Final = 1024 * 1024
-# Longer than any mobile network's usual stall, shorter than a user's patience for a reconnect.
-DEFAULT_SEND_TIMEOUT: Final = 30.0
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -129,8 +125,8 @@ class SocketStream(ByteStream):
         sock: socket.socket,
         nursery: trio.Nursery,
         *,
-        max_buffered: int = DEFAULT_MAX_BUFFERED,
-        send_timeout: float = DEFAULT_SEND_TIMEOUT,
+        max_buffered: int,
+        send_timeout: float,
     ) -> None:
         super().__init__(nursery)
         self._socket = sock

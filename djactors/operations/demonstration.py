@@ -10,7 +10,6 @@ import msgspec
 
 from djactors.app import Server
 from djactors.config import Settings
-from djactors.domain.commands import Publish
 from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, Role, TenantUpserted, UserUpserted
 from djactors.operations.tokens import sign
 
@@ -47,8 +46,9 @@ WATCHER = (
 
 async def prepare(server: Server) -> list[str]:
     """Fill the tenant through the same door that backends use, and return the lines to print."""
-    for event in _events(datetime.now(UTC)):
-        await server.publish([Publish(event)])
+    for outcome in await server.publish_all(_events(datetime.now(UTC))):
+        if isinstance(outcome, Exception):
+            raise outcome
     return list(_lines(server.url, server.settings))
 
 

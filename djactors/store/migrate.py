@@ -31,6 +31,7 @@ from typing import Literal
 
 import sqlite_utils
 
+from djactors.store.connections import BUSY_TIMEOUT
 from djactors.store.errors import MigrationError
 
 __all__ = ["Clock", "Migration", "Schema", "apply", "inspect", "lines_for", "pending", "read_migrations", "statements"]
@@ -53,9 +54,6 @@ CREATE TABLE schema_migrations (
 )"""
 _RECORDS_COLUMNS = {"name", "checksum", "applied_at"}
 _RECORD = "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?, ?, ?)"
-
-# Seconds to wait for another process that holds the file, a backup say, before giving up.
-_BUSY_SECONDS = 5.0
 
 _AUTO_VACUUM_INCREMENTAL = 2
 
@@ -270,7 +268,7 @@ def _create(path: str | os.PathLike[str]) -> None:
 
 def _connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{Path(os.path.abspath(path)).as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+        f"{Path(os.path.abspath(path)).as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
     )
 
 

@@ -24,6 +24,7 @@ from tests.inbox.desk import served_by
 
 EXPIRY = MORNING + 30 * DAY
 WEEK = 7 * DAY
+KEEPING = Keeping(history_days=7, event_days=30, suppression_days=30)
 
 
 def purge(desk: Desk, table: Purged, keep: timedelta = WEEK, limit: int = 500) -> list[int]:
@@ -234,7 +235,7 @@ async def test_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_o
     now = WallClock()
     now.jump(51 * DAY)
     sizes: list[int] = []
-    async with running(fast_path, now, keeping=Keeping()) as house:
+    async with running(fast_path, now, keeping=KEEPING) as house:
         record = house.ledger.store.record
 
         async def counting(commands: Sequence[object]) -> object:
@@ -267,7 +268,7 @@ async def test_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_o
 
 async def test_retention_sleeps_until_something_expires(path: Path, autojump_clock):
     now = WallClock()
-    async with running(path, now, keeping=Keeping()) as house:
+    async with running(path, now, keeping=KEEPING) as house:
         await house.publish(note(11), job())
         start = now()
         await trio.sleep((29 * DAY).total_seconds())
@@ -285,14 +286,14 @@ async def test_retention_stops_in_the_middle_and_goes_on_at_the_next_start(fast_
         fill(connection, 10_000)
     now = WallClock()
     now.jump(51 * DAY)
-    async with running(fast_path, now, keeping=Keeping(), has_looked=False):
+    async with running(fast_path, now, keeping=KEEPING, has_looked=False):
         await trio.sleep(FIRST_ROUND + 0.2)
         asked = trio.current_time()
     assert trio.current_time() - asked < 0.2
     left = "SELECT count(*) FROM notifications WHERE removed_seq IS NULL"
     with closing(sqlite3.connect(fast_path)) as connection:
         assert 0 < connection.execute(left).fetchone()[0] < 10_000
-    async with running(fast_path, now, keeping=Keeping()):
+    async with running(fast_path, now, keeping=KEEPING):
         await trio.sleep(FIRST_ROUND + 10)
     with closing(sqlite3.connect(fast_path)) as connection:
         assert connection.execute(left).fetchone() == (0,)
@@ -300,7 +301,7 @@ async def test_retention_stops_in_the_middle_and_goes_on_at_the_next_start(fast_
 
 async def test_while_the_store_fails_retention_waits(path: Path, autojump_clock):
     now = WallClock()
-    async with running(path, now, keeping=Keeping()) as house:
+    async with running(path, now, keeping=KEEPING) as house:
         await house.publish(note(11))
         house.ledger.failing = True
         now.jump(31 * DAY)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-DOORS = ("protocol", "net", "engine")
+DOORS = ("kernel", "protocol", "net", "engine")
 SOURCES = sorted(
     path
     for folder in ("djactors", "tests", "bench")

@@ -1,4 +1,7 @@
-"""The programs in the docstrings of the packages that are for others run as they stand, and are typed."""
+"""The programs in the docstrings of the packages that are for others run as they stand.
+
+They are typed, too, and so are the Python programs of the README, which `test_readme` runs.
+"""
 
 import re
 import subprocess
@@ -13,7 +16,8 @@ import trio
 from tests.net.applications import UPGRADE, masked, receive_frame, receive_response, receive_until
 from tests.project.examples import example_of
 
-PACKAGES = ("djactors.protocol", "djactors.net", "djactors.engine")
+PACKAGES = ("djactors.kernel", "djactors.protocol", "djactors.net", "djactors.engine")
+README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE = 10
 
 
@@ -57,11 +61,29 @@ def check_types(folder: Path, *names: str) -> "subprocess.CompletedProcess[str]"
 
 
 def test_mypy_finds_nothing_in_any_of_them(tmp_path: Path) -> None:
-    names = [f"{package.rpartition('.')[2]}_example.py" for package in PACKAGES]
-    for package, name in zip(PACKAGES, names, strict=True):
-        (tmp_path / name).write_text(example_of(package))
-    checked = check_types(tmp_path, *names)
+    programs = {f"{package.rpartition('.')[2]}_example.py": example_of(package) for package in PACKAGES}
+    shown = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert shown
+    programs.update({f"readme_{number}.py": program for number, program in enumerate(shown)})
+    for name, program in programs.items():
+        (tmp_path / name).write_text(program)
+    checked = check_types(tmp_path, *programs)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_successor_of_an_actor_that_crashed_answers_through_the_same_ref() -> None:
+    printed: list[str] = []
+    load("djactors.kernel", lambda *words: printed.append(" ".join(map(str, words))))
+    assert printed == [
+        "ChildStarted",
+        "Ada 2",
+        "ChildCrashed",
+        "ChildRestarting",
+        "votes crashed on this message: ValueError: a vote for nobody",
+        "ChildStarted",
+        "Ada 3",
+        "ChildStopped",
+    ]
 
 
 def test_a_client_and_a_server_talk_to_each_other_without_a_network() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from djactors.store import migrate
 from djactors.store.threads import DedicatedThreads, InlineRunner, ThreadFactory
-from tests.store.batches import COUNTERS
+from tests.store.writes import COUNTERS
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import sqlite_utils
 from djactors.store import migrate
 from djactors.store.errors import MigrationError
 from djactors.store.migrate import Migration, Schema
-from tests.store.batches import COUNTERS
+from tests.store.writes import COUNTERS
 
 ADD_NOTES = (
     "-- Notes; with a semicolon in a comment.\nCREATE TABLE notes (text TEXT);\nINSERT INTO notes VALUES ('a;b');"
@@ -143,7 +143,7 @@ def test_a_migration_killed_half_way_leaves_nothing_and_is_taken_up_again(tmp_pa
     # The seed is put in inside the first migration, after its tables were made.
     script = (
         "import dataclasses, os, signal, sys\n"
-        "from djactors.store import migrate\nfrom tests.store.batches import COUNTERS\n"
+        "from djactors.store import migrate\nfrom tests.store.writes import COUNTERS\n"
         "seed = lambda connection: os.kill(os.getpid(), signal.SIGKILL)\n"
         "migrate.apply(sys.argv[1], dataclasses.replace(COUNTERS, seed=seed))"
     )

@@ -1,4 +1,4 @@
-"""How a child is to be started, restarted, given up and stopped: OTP's child spec.
+"""How a child is to be started, restarted, given up and stopped: OTP's child spec, one class for each kind of child.
 
 Terms follow OTP's supervisor: restart types, and restart intensity as "so many restarts within such a period". Added to
 it are a pause before each restart and quarantine, which gives up one child for a while instead of the whole supervisor.
@@ -7,10 +7,13 @@ it are a pause before each restart and quarantine, which gives up one child for 
 import enum
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from djactors.kernel.actor import Actor, Service
+from djactors.kernel._actor import Actor, Service
+
+M = TypeVar("M")
+R = TypeVar("R")
 
 DEFAULT_MAILBOX_CAPACITY = 256
 """A burst for one actor fits; a thousand full mailboxes are still only a quarter of a million messages."""
@@ -106,13 +109,11 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One child of a supervisor.
+    """What the specs of all children have in common; a child is made from an `ActorSpec` or a `ServiceSpec`.
 
     Attributes:
         name: unique among its siblings.
-        factory: makes a fresh instance for each start; in the child's own task, so it may raise but must not block.
         restart: when to start again.
-        mailbox_capacity: messages that may wait for an actor.
         start_timeout: seconds until `on_start` must have returned or `task_status.started()` been called.
         stop_timeout: seconds an orderly stop may take before the child is cancelled. A nested supervisor needs as
             much as its own children together.
@@ -121,12 +122,14 @@ class ChildSpec:
         when_exhausted: what happens then.
         quarantine_seconds: how long `Exhausted.QUARANTINE` lasts. Then one fresh start is tried: a crash within
             the period after it means quarantine again.
+
+    Raises:
+        ValueError: a time or a capacity is not more than 0.
     """
 
     name: str
-    factory: Callable[[], Actor[Any] | Service]
+    _: KW_ONLY
     restart: Restart = Restart.PERMANENT
-    mailbox_capacity: int = DEFAULT_MAILBOX_CAPACITY
     start_timeout: float = DEFAULT_START_TIMEOUT
     stop_timeout: float = DEFAULT_STOP_TIMEOUT
     intensity: Intensity = Intensity()
@@ -136,5 +139,35 @@ class ChildSpec:
 
     def __post_init__(self) -> None:
         for setting in ("mailbox_capacity", "start_timeout", "stop_timeout", "quarantine_seconds"):
-            if not getattr(self, setting) > 0:
-                raise ValueError(f"{setting} of {self.name} must be more than 0: {getattr(self, setting)}")
+            value = getattr(self, setting, 1)  # a service has no mailbox
+            if not value > 0:
+                raise ValueError(f"{setting} of {self.name} must be more than 0: {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class ActorSpec(ChildSpec, Generic[M, R]):
+    """A child that is an actor. The spec is also the key to its ref, with the types of the actor: `Supervisor.ref`.
+
+    Attributes:
+        factory: makes a fresh instance for each start; in the child's own task, so it may raise but must not block.
+        mailbox_capacity: messages that may wait for the actor.
+    """
+
+    factory: Callable[[], Actor[M, R]]
+    _: KW_ONLY
+    mailbox_capacity: int = DEFAULT_MAILBOX_CAPACITY
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec(ChildSpec):
+    """A child that is a service: it has no mailbox and no ref. A nested supervisor is one.
+
+    Attributes:
+        factory: as that of an `ActorSpec`.
+    """
+
+    factory: Callable[[], Service]
+
+
+AnySpec: TypeAlias = ActorSpec[Any, Any] | ServiceSpec
+"""How a child may be described."""

@@ -4,7 +4,8 @@ A cancel scope for each of them was a seventh of what an event costs. Here setti
 bucket, and clearing it to take it out again; one task sleeps until the next bucket is due.
 
 Rules:
-  * A deadline is met late, never early, by at most `RESOLUTION` or a sixteenth of itself, whichever is less.
+  * A deadline is met late, never early, by at most `Alarms.RESOLUTION` or `1 / Alarms.SHARE` of itself, whichever is
+    less.
   * A waiter holds its place by its bucket: `bucket.pop(waiter, None)` clears the alarm. What is cleared is not kept.
   * `expire` is called in the middle of the task: it must neither block nor raise.
 """
@@ -12,29 +13,30 @@ Rules:
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import ceil, inf
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
-RESOLUTION = 0.25
-"""Seconds that a deadline may be late: nobody tells 15 from 15.25 seconds of waiting, and there are few buckets."""
-
-SHARE = 16
-"""Short deadlines are met more exactly."""
-
 
 class Waiter(Protocol):
-    """Who has a deadline."""
+    """An object with a deadline."""
 
     def expire(self) -> None:
-        """The deadline has come."""
+        """The deadline has come. Must neither block nor raise."""
 
 
 Bucket: TypeAlias = dict[Waiter, None]
+"""All waiters of one moment. `bucket.pop(waiter, None)` clears the waiter's alarm."""
 
 
 class Alarms:
     """All deadlines of those who share one `run`."""
+
+    RESOLUTION: Final = 0.25
+    """Seconds that a deadline may be late: nobody tells 15 from 15.25 seconds of waiting, and there are few buckets."""
+
+    SHARE: Final = 16
+    """A deadline is met within this part of itself, so that short ones are met more exactly."""
 
     __slots__ = ("_buckets", "_moments", "_sooner")
 
@@ -45,7 +47,7 @@ class Alarms:
 
     def set(self, waiter: Waiter, seconds: float) -> Bucket:
         """Have `waiter` expire in `seconds` or a little more, unless it is taken out of the returned bucket first."""
-        step = min(RESOLUTION, seconds / SHARE) or RESOLUTION
+        step = min(self.RESOLUTION, seconds / self.SHARE) or self.RESOLUTION
         moment = ceil((trio.current_time() + seconds) / step) * step
         bucket = self._buckets.get(moment)
         if bucket is None:

@@ -16,15 +16,19 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import trio
 
-from djactors.kernel.envelope import Envelope
-from djactors.kernel.ref import ActorRef
-from djactors.kernel.statistics import ChildStatistics
+from djactors.kernel._envelope import Envelope
+from djactors.kernel._ref import ActorRef
+from djactors.kernel._statistics import ChildStatistics
 
 M = TypeVar("M")
+R = TypeVar("R")
 
 
-class Actor(Generic[M]):
-    """Base of all actors. Every hook is optional, but an actor overrides `on_message` or `on_batch`.
+class Actor(Generic[M, R]):
+    """Base of all actors, by what they take and what they answer: `Actor[Message, Reply]`.
+
+    `Reply` is None for an actor that is only told. Every hook is optional, but an actor overrides `on_message` or
+    `on_batch`.
 
     A hook that raises an `Exception` crashes the instance: what it had in hand is dropped, the rest of the mailbox
     waits for its successor. To refuse a message without crashing, override `on_batch` and `fail` its envelope.
@@ -42,7 +46,7 @@ class Actor(Generic[M]):
 
     __slots__ = ("ref",)
 
-    ref: ActorRef[M]
+    ref: ActorRef[M, R]
     batch_limit: int = 1
     linger: float = 0.0
     idle_after: float | None = None
@@ -50,16 +54,16 @@ class Actor(Generic[M]):
     async def on_start(self) -> None:
         """Get ready, within the spec's `start_timeout`. Messages wait meanwhile."""
 
-    async def on_message(self, message: M) -> object:
+    async def on_message(self, message: M) -> R:
         """Handle one message. What this returns answers an ask."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither on_message nor on_batch")
 
-    async def on_batch(self, batch: Sequence[Envelope[M]]) -> None:
+    async def on_batch(self, batch: Sequence[Envelope[M, R]]) -> None:
         """Handle one or more messages together, oldest first.
 
         Every ask among them is to be answered before this returns; one that is not fails with `AskUnanswered`. If this
-        raises, the envelopes that have not been answered are what the actor crashed on, tells included: `answer(None)`
-        marks a tell as dealt with.
+        raises, the envelopes that have not been answered are what the actor crashed on, tells included: `answer` marks
+        a tell as dealt with.
         """
         for envelope in batch:
             envelope.answer(await self.on_message(envelope.message))
@@ -92,10 +96,14 @@ class Actor(Generic[M]):
 
 
 class Service(Protocol):
-    """Anything long-running without a mailbox, such as a listener."""
+    """Anything long-running without a mailbox, such as a listener. A `ServiceSpec` has a supervisor run it."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> object:
-        """Do the work; call `task_status.started()` when ready, within the spec's `start_timeout`."""
+        """Do the work; call `task_status.started()` when ready, within the spec's `start_timeout`.
+
+        Returning ends the service, after which a permanent one is started anew. Raising is a crash. Cancelled when the
+        whole tree is, or when the service does not stop in time.
+        """
 
 
 @runtime_checkable
@@ -107,7 +115,10 @@ class StoppableService(Protocol):
 
 
 class Tree(ABC):
-    """A service with children of its own. To be inherited from: many a service has some `statistics`."""
+    """A service with children of its own, such as a supervisor: its statistics become a part of its parent's.
+
+    To be inherited from, as many a service has some other method of the name `statistics`.
+    """
 
     @abstractmethod
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> object:

@@ -21,8 +21,8 @@ import trio
 from outcome import Value
 from trio.lowlevel import Abort, RaiseCancelT, Task
 
-from djactors.kernel.errors import MailboxClosed, MailboxFull
-from djactors.kernel.statistics import MailboxStatistics
+from djactors.kernel._errors import MailboxClosed, MailboxFull
+from djactors.kernel._statistics import MailboxStatistics
 
 T = TypeVar("T")
 

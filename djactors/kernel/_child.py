@@ -4,7 +4,7 @@
                   │                                       └──→ QUARANTINED ─→ STARTING …
                   └─ asked to stop, or idle ─→ STOPPING ─→ STOPPED
 
-The task of an idle actor rests in its mailbox (see `feed.py`) and needs no other task and no timer: the pause before a
+The task of an idle actor rests in its mailbox (see `_feed.py`) and needs no other task and no timer: the pause before a
 restart and the bound on a stop are deadlines of scopes in this same task.
 
 Only `Exception` is a crash. `Cancelled` and other `BaseException`s pass through, also out of a group that mixes both:
@@ -12,16 +12,18 @@ hence `except*`.
 """
 
 import random
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import trio
 
-from djactors.kernel.actor import Actor, Service, StoppableService, Tree
-from djactors.kernel.alarms import Alarms
-from djactors.kernel.crash import described, unwrapped
-from djactors.kernel.envelope import Envelope
-from djactors.kernel.events import (
+from djactors.kernel._actor import Actor, Service, StoppableService, Tree
+from djactors.kernel._address import Address
+from djactors.kernel._alarms import Alarms
+from djactors.kernel._crash import described, unwrapped
+from djactors.kernel._envelope import Envelope
+from djactors.kernel._events import (
     ChildCrashed,
     ChildQuarantined,
     ChildRestarting,
@@ -29,31 +31,32 @@ from djactors.kernel.events import (
     ChildStopped,
     SupervisorEvent,
 )
-from djactors.kernel.feed import Fed, Feed
-from djactors.kernel.latch import Latch
-from djactors.kernel.ref import ActorRef
-from djactors.kernel.spec import ChildSpec, Exhausted, Restart
-from djactors.kernel.statistics import ChildStatistics, Kind, State, Tally
+from djactors.kernel._feed import Fed, Feed
+from djactors.kernel._latch import Latch
+from djactors.kernel._ref import ActorRef
+from djactors.kernel._spec import ActorSpec, AnySpec, Exhausted, Restart
+from djactors.kernel._statistics import ChildStatistics, Kind, State, Tally
 
 
-class Parent(Protocol):
-    """What a child needs of its supervisor."""
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a child is given of its supervisor.
+
+    Attributes:
+        name: the supervisor's.
+        rng: where the jitter of pauses comes from.
+        alarms: the deadlines of the children and of those who ask them.
+        report: passes an event on; never raises.
+        escalate: gives up everything, because this child is exhausted.
+        forget: frees the child's name, if it is one to be forgotten.
+    """
 
     name: str
     rng: random.Random
-
-    def report(self, event: SupervisorEvent) -> None:
-        """Pass an event on; never raises."""
-
-    @property
-    def alarms(self) -> Alarms:
-        """The deadlines of the children and of those who ask them."""
-
-    def escalate(self, child: "Child", error: Exception | None) -> None:
-        """Give up everything: this child is exhausted."""
-
-    def forget(self, child: "Child") -> None:
-        """Free the child's name, if it is one to be forgotten."""
+    alarms: Alarms
+    report: Callable[[SupervisorEvent], None]
+    escalate: Callable[["Child", Exception | None], None]
+    forget: Callable[["Child"], None]
 
 
 class Child:
@@ -67,6 +70,7 @@ class Child:
     """
 
     __slots__ = (
+        "_address",
         "_earlier_restarts",
         "_feed",
         "_instance",
@@ -89,11 +93,16 @@ class Child:
         "state",
     )
 
-    def __init__(self, spec: ChildSpec, parent: Parent, *, dynamic: bool, must_start: bool) -> None:
+    def __init__(self, spec: AnySpec, parent: Parent, *, dynamic: bool, must_start: bool) -> None:
         self.spec = spec
         self.dynamic = dynamic
         self.must_start = must_start
-        self.ref: ActorRef[Any] = ActorRef(spec.name, spec.mailbox_capacity, parent.alarms)
+        # A service has an address, too, which takes no message from the beginning.
+        capacity = spec.mailbox_capacity if isinstance(spec, ActorSpec) else 1
+        self._address = Address(spec.name, capacity, parent.alarms)
+        if not isinstance(spec, ActorSpec):
+            self._address.refuse()
+        self.ref: ActorRef[Any, Any] = ActorRef(self._address)
         self.state = State.STARTING
         # Whether there is a task for it.
         self.launched = False
@@ -105,9 +114,9 @@ class Child:
         self._scope = trio.CancelScope()
         # Around the pause before a restart.
         self._pause: trio.CancelScope | None = None
-        self._instance: Actor[Any] | Service | None = None
+        self._instance: Actor[Any, Any] | Service | None = None
         self._feed: Feed | None = None
-        self._kind = Kind.UNKNOWN
+        self._kind = Kind.ACTOR if isinstance(spec, ActorSpec) else Kind.SERVICE
         self._running_since: float | None = None
         self._restart_times: list[float] = []
         # Restarts in a row: what the length of the next pause depends on.
@@ -130,8 +139,8 @@ class Child:
 
     @property
     def is_actor(self) -> bool:
-        """Whether the ref is of use: false once the factory has turned out to make services."""
-        return self._kind in (Kind.ACTOR, Kind.UNKNOWN)
+        """Whether it has a mailbox."""
+        return self._kind is Kind.ACTOR
 
     async def run(self) -> None:
         """The child's task. Returns when the child is gone for good; raises nothing but what is not an `Exception`."""
@@ -174,10 +183,10 @@ class Child:
         """Close the books: nobody waits for this child any longer. Does nothing the second time."""
         if self.state is State.STOPPED:
             return
-        self.ref.refuse()
+        self._address.refuse()
         dropped = self._drop_in_hand() + self._drop_queue()
         self.state = State.STOPPED
-        self.ref.end()
+        self._address.end()
         self.settled.set()
         self._parent.forget(self)
         if not self.launched:
@@ -193,7 +202,7 @@ class Child:
             kind=self._kind,
             state=self.state,
             tally=self._tally if below is None else self._tally + below.tally,
-            mailbox=self.ref.statistics() if self.is_actor else None,
+            mailbox=self._address.mailbox.statistics() if self.is_actor else None,
             last_error=self._last_error,
             children=() if below is None else below.children,
         )
@@ -209,18 +218,19 @@ class Child:
         """Make an instance and run it to its end, then pause if it is to be replaced; whether it is."""
         if self.is_stopping():
             # Messages that were accepted before the first start are still owed a handler.
-            if not self.ref.mailbox:
+            if not self._address.mailbox:
                 return False
         else:
             self.state = State.STARTING
         self._running_since = None
         try:
-            self._instance = self.spec.factory()
-            if isinstance(self._instance, Actor):
-                self._kind = Kind.ACTOR
-                await self._run_actor(self._instance)
-            elif not self.is_stopping():
-                await self._run_service(self._instance)
+            if isinstance(self.spec, ActorSpec):
+                self._instance = actor = self.spec.factory()
+                await self._run_actor(actor)
+            else:
+                self._instance = service = self.spec.factory()
+                if not self.is_stopping():
+                    await self._run_service(service)
             pause = self._pause_before_restart(None) if self._is_to_be_replaced() else None
         except* Exception as group:  # noqa: BLE001 - supervision
             pause = self._after_crash(unwrapped(group))
@@ -233,18 +243,18 @@ class Child:
         self._pause = None
         if self.is_stopping():
             return False
-        if self.state is State.QUARANTINED:
-            self.ref.release()
+        if self.state is State.QUARANTINED and self.is_actor:
+            self._address.release()
         return True
 
-    async def _run_actor(self, actor: Actor[Any]) -> None:
+    async def _run_actor(self, actor: Actor[Any, Any]) -> None:
         actor.ref = self.ref
         with trio.CancelScope(deadline=trio.current_time() + self.spec.start_timeout) as scope:
             await actor.on_start()
         if scope.cancelled_caught:
             raise trio.TooSlowError(f"{self.name} had not started after {self.spec.start_timeout} s")
         self._started()
-        self._feed = Feed(actor, self.ref, self._parent.alarms)
+        self._feed = Feed(actor, self._address)
         if await self._feed.run() is Fed.IDLE:
             # Nothing can have come between the actor's word and this: there was no checkpoint.
             self._begin_stop()
@@ -253,7 +263,6 @@ class Child:
 
     async def _run_service(self, service: Service) -> None:
         self._kind = Kind.SUPERVISOR if isinstance(service, Tree) else Kind.SERVICE
-        self.ref.refuse()
         with trio.CancelScope(deadline=trio.current_time() + self.spec.start_timeout) as scope:
             await service.run(task_status=_Started(self, scope))
         if scope.cancelled_caught:
@@ -312,7 +321,7 @@ class Child:
         self._earlier_restarts = 0
         self._restart_times.clear()
         if self.is_actor:
-            self.ref.quarantine()
+            self._address.quarantine()
         dropped = self._drop_queue()
         seconds = self.spec.quarantine_seconds
         self._parent.report(ChildQuarantined(self._parent.name, self.name, seconds, dropped))
@@ -327,27 +336,27 @@ class Child:
         self._instance = None
 
     def _note_crash(self, error: Exception) -> None:
-        dropped = self.ref.give_up(self._take_in_hand(), crash=error)
+        dropped = self._address.give_up(self._take_in_hand(), crash=error)
         self._last_error = described(error)
         self._tally += Tally(crashes=1, dropped=len(dropped))
         self._parent.report(ChildCrashed(self._parent.name, self.name, error, dropped))
 
     def _drop_in_hand(self) -> tuple[Any, ...]:
-        dropped = self.ref.give_up(self._take_in_hand())
+        dropped = self._address.give_up(self._take_in_hand())
         self._tally += Tally(dropped=len(dropped))
         return dropped
 
-    def _take_in_hand(self) -> Sequence[Envelope[Any]]:
+    def _take_in_hand(self) -> Sequence[Envelope[Any, Any]]:
         return () if self._feed is None else self._feed.take_in_hand()
 
     def _drop_queue(self) -> tuple[Any, ...]:
-        dropped = self.ref.give_up(self.ref.mailbox.drain())
+        dropped = self._address.give_up(self._address.mailbox.drain())
         self._tally += Tally(dropped=len(dropped))
         return dropped
 
     def _begin_stop(self) -> None:
         self.state = State.STOPPING
-        self.ref.refuse()
+        self._address.refuse()
         self._scope.deadline = trio.current_time() + self.spec.stop_timeout
 
 

@@ -6,9 +6,8 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a node of the tree is; `UNKNOWN` until its factory has been called for the first time."""
+    """What a node of the tree is. A nested supervisor is a `SERVICE` until it has been made for the first time."""
 
-    UNKNOWN = "unknown"
     ACTOR = "actor"
     SERVICE = "service"
     SUPERVISOR = "supervisor"

@@ -16,11 +16,11 @@ from typing import Any
 
 import trio
 
-from djactors.kernel.actor import Actor
-from djactors.kernel.alarms import Alarms, Reminder
-from djactors.kernel.envelope import Envelope
-from djactors.kernel.errors import AskUnanswered, MailboxClosed
-from djactors.kernel.ref import ActorRef
+from djactors.kernel._actor import Actor
+from djactors.kernel._address import Address
+from djactors.kernel._alarms import Reminder
+from djactors.kernel._envelope import Envelope
+from djactors.kernel._errors import AskUnanswered, MailboxClosed
 
 MESSAGES_PER_TURN = 32
 """An actor with a full mailbox lets other tasks run after so many messages: often enough that nobody notices, seldom
@@ -46,13 +46,13 @@ _turn = _Turn()
 class Feed:
     """Feeds one instance of an actor, for the length of its life."""
 
-    __slots__ = ("_actor", "_crash_at_rest", "_idle", "_in_hand", "_ref", "_took_at_rest")
+    __slots__ = ("_actor", "_address", "_crash_at_rest", "_idle", "_in_hand", "_took_at_rest")
 
-    def __init__(self, actor: Actor[Any], ref: ActorRef[Any], alarms: Alarms) -> None:
-        self._in_hand: Sequence[Envelope[Any]] = ()
+    def __init__(self, actor: Actor[Any, Any], address: Address) -> None:
+        self._in_hand: Sequence[Envelope[Any, Any]] = ()
         self._actor = actor
-        self._ref = ref
-        self._idle = Reminder(alarms, ref.mailbox.nudge)
+        self._address = address
+        self._idle = Reminder(address.alarms, address.mailbox.nudge)
         # Whether a message was taken at rest since the idle time began, and what one crashed with.
         self._took_at_rest = False
         self._crash_at_rest: Exception | None = None
@@ -63,9 +63,9 @@ class Feed:
         Raises:
             Exception: what the actor crashed with.
         """
-        actor, mailbox = self._actor, self._ref.mailbox
+        actor, mailbox = self._actor, self._address.mailbox
         if type(actor).on_tell_at_rest is not Actor.on_tell_at_rest:
-            self._ref.take_at_rest(self._take_at_rest)
+            self._address.taker = self._take_at_rest
         takes_batches = type(actor).on_batch is not Actor.on_batch
         limit = actor.batch_limit if takes_batches else 1
         this_turn = 0
@@ -94,19 +94,19 @@ class Feed:
                 envelope.answer(await actor.on_message(envelope.message))
             self._in_hand = ()
 
-    def take_in_hand(self) -> Sequence[Envelope[Any]]:
+    def take_in_hand(self) -> Sequence[Envelope[Any, Any]]:
         """What was being handled when the life ended; nothing the second time."""
         in_hand, self._in_hand = self._in_hand, ()
         return in_hand
 
     def end(self) -> None:
         """The actor's life is over, however it ended."""
-        self._ref.take_at_rest(None)
+        self._address.taker = None
         self._idle.close()
 
     async def _rest(self) -> Fed | None:
         """Wait until there is a message, or there will be none."""
-        actor, mailbox = self._actor, self._ref.mailbox
+        actor, mailbox = self._actor, self._address.mailbox
         while True:
             if actor.idle_after is not None:
                 self._idle.start(actor.idle_after)
@@ -138,15 +138,15 @@ class Feed:
             self._in_hand = (Envelope(message),)
             self._crash_at_rest = error
             # What comes from now on is its successor's.
-            self._ref.take_at_rest(None)
+            self._address.taker = None
             # It may have been woken on the way, by what the actor did.
-            self._ref.mailbox.nudge()
+            self._address.mailbox.nudge()
             taken = True
         finally:
             turn.taken = False
         if taken:
             self._took_at_rest = True
-            self._ref.mailbox.count_passed_by()
+            self._address.mailbox.count_passed_by()
         return taken
 
     def _raise_crash_at_rest(self) -> None:
@@ -154,7 +154,7 @@ class Feed:
             error, self._crash_at_rest = self._crash_at_rest, None
             raise error
 
-    def _fail_unanswered(self, batch: Sequence[Envelope[Any]]) -> None:
+    def _fail_unanswered(self, batch: Sequence[Envelope[Any, Any]]) -> None:
         for envelope in batch:
             if envelope.expects_answer and not envelope.answered:
-                envelope.fail(AskUnanswered(f"{self._ref.name} handled the message without answering it"))
+                envelope.fail(AskUnanswered(f"{self._address.name} handled the message without answering it"))

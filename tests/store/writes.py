@@ -1,4 +1,4 @@
-"""Rows to write, and ways to have many writes meet in one batch.
+"""Rows to write, and ways to have many writes wait at once.
 
 The rows are counters: any table would do.
 """
@@ -46,10 +46,7 @@ def on_disk(path: Path) -> set[str]:
 
 @asynccontextmanager
 async def held(database: Database, threads: ThreadFactory) -> AsyncIterator[None]:
-    """Keep the writer busy, so that what is written inside is queued and makes one batch.
-
-    Inline, the calls of one tick are a batch anyway.
-    """
+    """Keep the writer busy, so that what is written inside is queued. Inline, the calls of one tick are anyway."""
     if threads is InlineRunner:
         yield
         return
@@ -68,10 +65,10 @@ async def held(database: Database, threads: ThreadFactory) -> AsyncIterator[None
             release.set()
 
 
-async def written_together(
+async def written_at_once(
     database: Database, threads: ThreadFactory, works: list[Callable[[sqlite3.Connection], Any]]
 ) -> list[outcome.Maybe[Any]]:
-    """Write all in one batch; what came of each."""
+    """Ask for all while the writer is busy; what came of each."""
     outcomes: list[outcome.Maybe[Any]] = [outcome.Value(None)] * len(works)
 
     async def write(index: int) -> None:

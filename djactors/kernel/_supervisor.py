@@ -11,22 +11,22 @@ Rules:
   Either way nobody who waits for an answer is left hanging.
 - A child that exceeds its restart intensity either goes into quarantine alone or stops the supervisor, whose `run`
   then raises `RestartIntensityExceeded`. A supervisor is a service, so that is a crash to the supervisor above it.
-- Refs of the first children can be had before `run`: messages wait for the start.
+- Refs of the actors among the first children can be had before `run`: messages wait for the start.
 """
 
 import contextvars
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TypeVar, overload
 
 import trio
 
-from djactors.kernel.actor import Tree
-from djactors.kernel.alarms import Alarms
-from djactors.kernel.child import Child
-from djactors.kernel.crash import described
-from djactors.kernel.errors import (
+from djactors.kernel._actor import Tree
+from djactors.kernel._alarms import Alarms
+from djactors.kernel._child import Child, Parent
+from djactors.kernel._crash import described
+from djactors.kernel._errors import (
     ChildExists,
     ChildStartFailed,
     KernelError,
@@ -35,10 +35,13 @@ from djactors.kernel.errors import (
     SupervisorNotRunning,
     TooManyChildren,
 )
-from djactors.kernel.events import SupervisorEscalated, SupervisorEvent, log_event, logger
-from djactors.kernel.ref import ActorRef
-from djactors.kernel.spec import ChildSpec, Restart
-from djactors.kernel.statistics import ChildStatistics, Kind, State, Tally
+from djactors.kernel._events import SupervisorEscalated, SupervisorEvent, log_event, logger
+from djactors.kernel._ref import ActorRef
+from djactors.kernel._spec import ActorSpec, AnySpec, Restart, ServiceSpec
+from djactors.kernel._statistics import ChildStatistics, Kind, State, Tally
+
+M = TypeVar("M")
+R = TypeVar("R")
 
 DEFAULT_MAX_CHILDREN = 10_000
 """Dynamic children. An idle actor takes a few KiB, so this many take a few dozen MiB."""
@@ -58,16 +61,15 @@ class Supervisor(Tree):
     def __init__(
         self,
         name: str,
-        children: Sequence[ChildSpec] = (),
+        children: Sequence[AnySpec] = (),
         *,
         max_children: int = DEFAULT_MAX_CHILDREN,
         on_event: Callable[[SupervisorEvent], None] = log_event,
         rng: random.Random | None = None,
     ) -> None:
         self.name = name
-        self.alarms = Alarms()
+        self._alarms = Alarms()
         self._timekeeping = trio.CancelScope()
-        self.rng = rng if rng is not None else random.Random()  # noqa: S311 - spreads pauses, guards no secret
         self._max_children = max_children
         self._on_event = on_event
         self._state = State.STOPPED
@@ -79,21 +81,29 @@ class Supervisor(Tree):
         self._children: dict[str, Child] = {}
         self._dynamic_count = 0
         self._forgotten = Tally()
+        self._parent = Parent(
+            name,
+            rng if rng is not None else random.Random(),  # noqa: S311 - spreads pauses, guards no secret
+            self._alarms,
+            self._report,
+            self._escalate,
+            self._forget,
+        )
         for spec in children:
             self._add(spec, dynamic=False, must_start=spec.restart is Restart.PERMANENT)
 
     def __contains__(self, name: str) -> bool:
         return name in self._children
 
-    def ref(self, name: str) -> ActorRef[Any]:
-        """The address of a child that is an actor.
+    def ref(self, spec: ActorSpec[M, R]) -> ActorRef[M, R]:
+        """The ref of the actor that was made from this very spec, typed as the actor is.
 
         Raises:
-            NoSuchChild: there is no child of that name, or it is a service.
+            NoSuchChild: no child was made from this spec, or the child is gone.
         """
-        child = self._child(name)
-        if not child.is_actor:
-            raise NoSuchChild(f"{self.name}/{name} is no actor: it has no mailbox")
+        child = self._child(spec.name)
+        if child.spec is not spec:
+            raise NoSuchChild(f"{self.name}/{spec.name} was made from another spec of that name")
         return child.ref
 
     def child_statistics(self, name: str) -> ChildStatistics:
@@ -106,18 +116,33 @@ class Supervisor(Tree):
 
     # Dynamic children
 
-    def spawn_child(self, spec: ChildSpec) -> ActorRef[Any]:
-        """Add a child and return its ref at once; messages wait while it starts. A crash while it starts is a crash.
+    @overload
+    def spawn_child(self, spec: ActorSpec[M, R]) -> ActorRef[M, R]: ...
+    @overload
+    def spawn_child(self, spec: ServiceSpec) -> None: ...
+    def spawn_child(self, spec: ActorSpec[M, R] | ServiceSpec) -> ActorRef[M, R] | None:
+        """Add a child at once; what is told to an actor waits while it starts. A crash while it starts is a crash.
+
+        Returns:
+            The ref of an actor; None for a service.
 
         Raises:
             ChildExists: the name is taken.
             TooManyChildren: there are `max_children` dynamic children.
             SupervisorNotRunning: it has not been started, or is stopping.
         """
-        return self._spawn(spec, must_start=False).ref
+        child = self._spawn(spec, must_start=False)
+        return child.ref if child.is_actor else None
 
-    async def start_child(self, spec: ChildSpec) -> ActorRef[Any]:
+    @overload
+    async def start_child(self, spec: ActorSpec[M, R]) -> ActorRef[M, R]: ...
+    @overload
+    async def start_child(self, spec: ServiceSpec) -> None: ...
+    async def start_child(self, spec: ActorSpec[M, R] | ServiceSpec) -> ActorRef[M, R] | None:
         """Add a child and wait until it is up. If this is cancelled, so is the child.
+
+        Returns:
+            The ref of an actor; None for a service.
 
         Raises:
             ChildStartFailed: its first start failed; there is no such child then.
@@ -131,7 +156,7 @@ class Supervisor(Tree):
             raise
         if child.start_error is not None:
             raise self._start_failure(child)
-        return child.ref
+        return child.ref if child.is_actor else None
 
     async def stop_child(self, name: str) -> None:
         """Stop a child in good order and wait until it is gone. If this is cancelled, the stop goes on.
@@ -197,7 +222,7 @@ class Supervisor(Tree):
 
     async def _keep_time(self) -> None:
         with self._timekeeping:
-            await self.alarms.run()
+            await self._alarms.run()
 
     async def _start_children(self) -> None:
         for child in list(self._children.values()):
@@ -222,13 +247,13 @@ class Supervisor(Tree):
             child.request_stop()
             await child.ref.wait_stopped()
 
-    def _add(self, spec: ChildSpec, *, dynamic: bool, must_start: bool) -> Child:
+    def _add(self, spec: AnySpec, *, dynamic: bool, must_start: bool) -> Child:
         if spec.name in self._children:
             raise ChildExists(f"{self.name}/{spec.name} exists already")
-        child = self._children[spec.name] = Child(spec, self, dynamic=dynamic, must_start=must_start)
+        child = self._children[spec.name] = Child(spec, self._parent, dynamic=dynamic, must_start=must_start)
         return child
 
-    def _spawn(self, spec: ChildSpec, *, must_start: bool) -> Child:
+    def _spawn(self, spec: AnySpec, *, must_start: bool) -> Child:
         if self._state not in (State.STARTING, State.RUNNING) or self._ending.is_set():
             raise SupervisorNotRunning(f"{self.name} takes no children: it is {self._state}")
         if self._dynamic_count >= self._max_children:
@@ -256,17 +281,17 @@ class Supervisor(Tree):
         failure.__cause__ = child.start_error
         return failure
 
-    # What children need of their parent
+    # What children are given
 
-    def report(self, event: SupervisorEvent) -> None:
-        """Tell the observer; never raises. For children only."""
+    def _report(self, event: SupervisorEvent) -> None:
+        """Tell the observer; never raises."""
         try:
             self._on_event(event)
         except Exception:  # noqa: BLE001 - supervision
             logger.exception("the observer of %s raised over %s", self.name, type(event).__name__)
 
-    def escalate(self, child: Child, error: Exception | None) -> None:
-        """Stop everything, then raise. For children only."""
+    def _escalate(self, child: Child, error: Exception | None) -> None:
+        """Stop everything, then raise."""
         if self._failure is None:
             intensity = child.spec.intensity
             self._failure = RestartIntensityExceeded(
@@ -274,10 +299,10 @@ class Supervisor(Tree):
             )
             self._failure.__cause__ = error
         self._ending.set()
-        self.report(SupervisorEscalated(self.name, child.name))
+        self._report(SupervisorEscalated(self.name, child.name))
 
-    def forget(self, child: Child) -> None:
-        """Free the name of a dynamic child that is gone or going, and keep its counts. For children only."""
+    def _forget(self, child: Child) -> None:
+        """Free the name of a dynamic child that is gone or going, and keep its counts."""
         if not child.dynamic:
             return
         self._forgotten += child.hand_over_tally()
