@@ -40,6 +40,7 @@ from djactors.actors.slices import Asking
 from djactors.actors.users import Users
 from djactors.config import Settings, check_keys
 from djactors.domain.commands import Command, Outcome
+from djactors.domain.errors import Code, Refused
 from djactors.domain.limits import Limits
 from djactors.edge.api import Api
 from djactors.edge.application import Application
@@ -146,10 +147,11 @@ class Server:
         """Carry out commands from inside the process, as if they had come over HTTP; durable when this returns.
 
         Raises:
-            Refused: a command cannot be carried out as it stands.
+            Refused: a command cannot be carried out as it stands, or the server does not run yet.
             KernelError, StoreError: the server cannot take it now.
         """
-        assert self._root is not None
+        if self._root is None:
+            raise Refused(Code.UNAVAILABLE, "the server does not run yet: `await nursery.start(server.run)` first")
         router: ActorRef[Command] = self._root.ref("router")
         timeout = self.settings.command_timeout
         return [await router.ask_nowait(command, timeout) for command in commands]

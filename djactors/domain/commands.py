@@ -10,8 +10,9 @@ from datetime import timedelta
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import asdict, replace
 
-from djactors.domain.events import DomainEvent
+from djactors.domain.events import DomainEvent, Id, Key, check_event, check_text, convert
 from djactors.domain.permissions import Person
 
 TENANTS_BACKEND = 0
@@ -28,6 +29,8 @@ class Publish(msgspec.Struct, frozen=True):
         person: who acts, where that is not a trusted service.
         with_job: whether the answer is the job.
         tenants_own: whether the service is of the event's tenant alone; else it is of the whole installation.
+        decoded: whether `decode_event` made the event, and the key is part of it or was checked as well. Any other one
+            is checked before it is recorded.
     """
 
     event: DomainEvent
@@ -35,6 +38,7 @@ class Publish(msgspec.Struct, frozen=True):
     person: Person | None = None
     with_job: bool = False
     tenants_own: bool = False
+    decoded: bool = False
 
     @property
     def sender(self) -> int:
@@ -47,30 +51,30 @@ class Publish(msgspec.Struct, frozen=True):
 class MarkRead(msgspec.Struct, frozen=True):
     """The user has read one notification."""
 
-    tenant_id: int
-    user_id: int
-    notification_id: int
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
 
 
 class MarkAllRead(msgspec.Struct, frozen=True):
     """The user has read everything that is in the inbox at this moment."""
 
-    tenant_id: int
-    user_id: int
+    tenant_id: Id
+    user_id: Id
 
 
 class Delete(msgspec.Struct, frozen=True):
     """The user wants one notification gone."""
 
-    tenant_id: int
-    user_id: int
-    notification_id: int
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
 
 
 class Introduce(msgspec.Struct, frozen=True):
     """A person whose token proves the tenant and the id is here: from now on others may name them."""
 
-    tenant_id: int
+    tenant_id: Id
     person: Person
 
 
@@ -108,6 +112,41 @@ class PurgeSlice(msgspec.Struct, frozen=True):
 Command: TypeAlias = (
     Publish | MarkRead | MarkAllRead | Delete | Introduce | RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
 )
+
+
+def checked(command: Command) -> Command:
+    """A command that may be recorded: whoever made it, by HTTP, at a socket or in Python, it is as the contract has it.
+
+    Raises:
+        Refused: `invalid`, naming the field.
+    """
+    match command:
+        case Publish(decoded=True):
+            return command
+        case Publish():
+            event = check_event(command.event)
+            key = convert({"key": command.key}, _Keyed).key
+            if command.person is not None:
+                _check_person(command.person)
+            return replace(command, event=event, key=key, decoded=True)
+        case MarkRead() | MarkAllRead() | Delete():
+            convert(asdict(command), type(command))
+        case Introduce():
+            convert(asdict(command), Introduce)
+            _check_person(command.person)
+        case _:
+            pass
+    return command
+
+
+class _Keyed(msgspec.Struct):
+    key: Key | None
+
+
+def _check_person(person: Person) -> None:
+    convert(asdict(person), Person)
+    if person.name is not None:
+        check_text(person.name, "name")
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):

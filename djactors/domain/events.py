@@ -6,6 +6,7 @@ Rules:
   * Texts keep the lengths of the schema. NUL and lone surrogates are refused: PostgreSQL stores no NUL, UTF-8 no
     surrogate (msgspec refuses these by itself).
   * Whatever bytes come in, the only exception that leaves `decode_event` is `Refused`.
+  * What is made in Python, by whoever embeds the server, passes the same checks: `check_event`.
 
 Source: the contract's section "Domain events".
 """
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from djactors.domain import lengths
 from djactors.domain.errors import Code, Refused
 from djactors.domain.times import utc_text
 
@@ -39,12 +41,12 @@ MAX_WATCHERS = 1000
 """Watchers that one event may name: each becomes a row in the same commit."""
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ID)]
-Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[\x20-\x7e]+\Z")]
-Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
+Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.KEY, pattern=r"\A[\x20-\x7e]+\Z")]
+Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.TITLE)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.NAME)]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4000)]
-DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=50)]
-TypeName: TypeAlias = Annotated[str, Meta(max_length=50, pattern=r"\A[a-z][a-z0-9_]*\Z")]
+DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.DJ_ID)]
+TypeName: TypeAlias = Annotated[str, Meta(max_length=lengths.TYPE, pattern=r"\A[a-z][a-z0-9_]*\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Role: TypeAlias = Literal["user", "manager", "admin", "service"]
 Priority: TypeAlias = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]
@@ -148,7 +150,7 @@ class TenantUpserted(Common, frozen=True, tag="tenant.upserted"):
     """A tenant is new or changed. `time_zone` is an IANA name; its days are counted there."""
 
     name: Name
-    time_zone: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    time_zone: Annotated[str, Meta(min_length=1, max_length=lengths.TIME_ZONE)] | UnsetType = UNSET
 
 
 class NotificationRequested(Common, frozen=True, tag="notification.requested"):
@@ -178,6 +180,8 @@ DomainEvent: TypeAlias = (
     | NotificationRequested
 )
 
+HALF_A_PAIR = "half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
+
 _decoder: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
 _batch_decoder: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -201,6 +205,40 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
         _check_data(event.data, small=len(text) <= SMALL_BYTES)
     check_values(event, text)
     return event
+
+
+def check_event(event: DomainEvent) -> DomainEvent:
+    """The event as `decode_event` would make it of its JSON: for one that was made in Python, where nothing checks.
+
+    Raises:
+        Refused: `invalid`, with the message that the same JSON would get.
+    """
+    if not isinstance(event, Common):
+        raise Refused(Code.INVALID, f"expected a domain event, got `{type(event).__name__}`")
+    fields = {
+        name: value
+        for name, value in zip(event.__struct_encode_fields__, msgspec.structs.astuple(event), strict=True)
+        if value is not UNSET
+    }
+    checked: DomainEvent = convert({"type": event_type(event), **fields}, DomainEvent)
+    if isinstance(checked, NotificationRequested) and checked.data is not None:
+        _check_data(checked.data, small=False)
+        checked = msgspec.structs.replace(checked, data=msgspec.json.decode(_json_of(checked.data)))
+    _check_texts(msgspec.structs.asdict(checked), "")
+    _check_times(checked)
+    return checked
+
+
+def convert(value: object, kind: Any) -> Any:
+    """A value of Python as one of a type, checked as its JSON would be.
+
+    Raises:
+        Refused: `invalid`, naming the field.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise Refused(Code.INVALID, str(error)) from None
 
 
 def check_values(value: msgspec.Struct, body: bytes) -> None:
@@ -238,7 +276,7 @@ def decode_json(decoder: msgspec.json.Decoder[Any], body: bytes | msgspec.Raw) -
     except msgspec.MsgspecError as error:
         message = str(error)
         if "surrogate" in message or ("truncated" in message and b"\\ud" in bytes(body).lower()):
-            message = "a text holds half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
+            message = f"a text holds {HALF_A_PAIR}"
         raise Refused(Code.INVALID, message) from None
     except RecursionError:
         raise Refused(Code.INVALID, "the JSON is nested too deeply") from None
@@ -264,6 +302,10 @@ def check_text(text: str, field: str) -> None:
     """
     if "\0" in text:
         raise Refused(Code.INVALID, f"{field} holds a NUL character: leave it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(Code.INVALID, f"{field} holds {HALF_A_PAIR}") from None
 
 
 def _check_texts(value: object, field: str) -> None:
@@ -294,15 +336,23 @@ SMALL_BYTES = MAX_DATA_BYTES // 8
 
 def _check_data(data: dict[str, Any], *, small: bool) -> None:
     if not small:
-        try:
-            size = len(msgspec.json.encode(data))
-        except RecursionError:
-            raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep") from None
+        size = len(_json_of(data))
         if size > MAX_DATA_BYTES:
             raise Refused(Code.INVALID, f"data is {size} bytes as JSON: at most {MAX_DATA_BYTES}")
     place = _large_integer(data, MAX_DATA_DEPTH)
     if place is not None:
         raise Refused(Code.INVALID, f"data{place} is an integer beyond 2^53 - 1: send it as text")
+
+
+def _json_of(data: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(data)
+    except RecursionError:
+        raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep") from None
+    except UnicodeEncodeError:
+        raise Refused(Code.INVALID, f"data holds {HALF_A_PAIR}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refused(Code.INVALID, f"data is no JSON: {error}") from None
 
 
 def _large_integer(value: object, depth: int) -> str | None:

@@ -14,16 +14,16 @@ import msgspec
 
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import Role
+from djactors.domain.events import Id, Name, Role
 from djactors.domain.jobs import Job
 
 
 class Person(msgspec.Struct, frozen=True):
     """Who acts, as a token proves it. `name` is what somebody is called of whom the tenant has not heard before."""
 
-    user_id: int
+    user_id: Id
     role: Role
-    name: str | None = None
+    name: Name | None = None
 
 
 ANYONE = "anyone"

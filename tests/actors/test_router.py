@@ -16,7 +16,7 @@ from tests.actors.house import note, running
 from tests.actors.test_lives import Broken
 from tests.actors.test_races import Gate
 
-POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70))
+POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70), decoded=True)
 
 
 async def test_what_comes_at_once_is_one_commit_and_what_comes_meanwhile_the_next(path: Path, autojump_clock):

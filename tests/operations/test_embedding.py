@@ -18,8 +18,8 @@ from djactors.actors.users import Users
 from djactors.app import Server, ServerFailed
 from djactors.config import SettingError, Settings
 from djactors.domain.commands import MarkRead, Publish, Published, Recorded
-from djactors.domain.errors import Refused
-from djactors.domain.events import JobAssigned
+from djactors.domain.errors import Code, Refused
+from djactors.domain.events import JobAssigned, NotificationRequested
 from djactors.edge.routes import Routes
 from djactors.kernel import ActorCrashed
 from djactors.store.errors import DatabaseLocked, MigrationError
@@ -77,6 +77,38 @@ async def test_commands_can_be_given_from_inside(tmp_path: Path) -> None:
             "engine",
             "listener",
         ]
+
+
+async def test_commands_from_inside_are_checked_as_those_over_http(tmp_path: Path) -> None:
+    good = {"tenant_id": 1, "user_id": 2, "notification_type": "note", "priority": "LOW", "title": "Hello"}
+    async with running(settings(tmp_path)) as server:
+        for field, value in (
+            ("priority", "SUPER"),
+            ("title", "x" * 300),
+            ("title", None),
+            ("title", "a\0"),
+            ("user_id", "2"),
+            ("user_id", 2**70),
+        ):
+            event = NotificationRequested(**{**good, field: value})  # type: ignore[arg-type]
+            with pytest.raises(Refused) as refused:
+                await server.publish([Publish(event)])
+            assert refused.value.code is Code.INVALID
+            body = {"type": "notification.requested", **msgspec.to_builtins(NotificationRequested(**good))}
+            camel = {"user_id": "userId"}.get(field, field)
+            answer = await send_request(
+                server.url, "POST", "/api/events", token=service_token(), body={**body, camel: value}
+            )
+            assert (answer.status, answer.json["error"]["message"]) == (400, refused.value.message)
+        page = await send_request(server.url, "GET", "/api/notifications", token=make_token(tenant_id=1, user_id=2))
+        assert page.json["items"] == []
+
+
+async def test_a_command_before_the_server_runs_is_refused_with_the_mend(tmp_path: Path) -> None:
+    server = Server(settings(tmp_path))
+    with pytest.raises(Refused, match=r"does not run yet: .*nursery\.start") as refused:
+        await server.publish([Publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=7))])
+    assert refused.value.code is Code.UNAVAILABLE
 
 
 async def test_an_admin_sees_the_whole_house_and_how_long_its_loop_was_held_up(tmp_path: Path) -> None:
