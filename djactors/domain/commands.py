@@ -125,10 +125,11 @@ def checked(command: Command) -> Command:
             return command
         case Publish():
             event = check_event(command.event)
-            key = convert({"key": command.key}, _Keyed).key
+            if command.key is not None:
+                convert({"key": command.key}, _Keyed)
             if command.person is not None:
                 _check_person(command.person)
-            return replace(command, event=event, key=key, decoded=True)
+            return replace(command, event=event, decoded=True)
         case MarkRead() | MarkAllRead() | Delete():
             convert(asdict(command), type(command))
         case Introduce():
@@ -140,7 +141,7 @@ def checked(command: Command) -> Command:
 
 
 class _Keyed(msgspec.Struct):
-    key: Key | None
+    key: Key
 
 
 def _check_person(person: Person) -> None:

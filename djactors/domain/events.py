@@ -13,10 +13,9 @@ Source: the contract's section "Domain events".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -182,6 +181,7 @@ DomainEvent: TypeAlias = (
 
 HALF_A_PAIR = "half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
 
+_KINDS = frozenset(get_args(DomainEvent))
 _decoder: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
 _batch_decoder: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -213,20 +213,22 @@ def check_event(event: DomainEvent) -> DomainEvent:
     Raises:
         Refused: `invalid`, with the message that the same JSON would get.
     """
-    if not isinstance(event, Common):
+    if type(event) not in _KINDS:
         raise Refused(Code.INVALID, f"expected a domain event, got `{type(event).__name__}`")
     fields = {
         name: value
         for name, value in zip(event.__struct_encode_fields__, msgspec.structs.astuple(event), strict=True)
         if value is not UNSET
     }
-    checked: DomainEvent = convert({"type": event_type(event), **fields}, DomainEvent)
-    if isinstance(checked, NotificationRequested) and checked.data is not None:
-        _check_data(checked.data, small=False)
-        checked = msgspec.structs.replace(checked, data=msgspec.json.decode(_json_of(checked.data)))
-    _check_texts(msgspec.structs.asdict(checked), "")
-    _check_times(checked)
-    return checked
+    checked: DomainEvent = convert({"type": event_type(event), **fields}, type(event))
+    try:
+        body = msgspec.json.encode(checked)
+    except (RecursionError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(checked, NotificationRequested) and checked.data is not None:
+            _check_data(checked.data, small=False)
+        _check_texts(msgspec.structs.asdict(checked), "")
+        raise Refused(Code.INVALID, f"the event is no JSON: {error}") from None
+    return decode_event(body)
 
 
 def convert(value: object, kind: Any) -> Any:
@@ -311,7 +313,7 @@ def check_text(text: str, field: str) -> None:
 def _check_texts(value: object, field: str) -> None:
     if isinstance(value, str):
         check_text(value, field)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, item in value.items():
             check_text(key, f"a key of {field or 'the event'}")
             _check_texts(item, f"{field}.{key}" if field else _camel(key))
