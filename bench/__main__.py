@@ -6,9 +6,11 @@ from types import FrameType
 
 import click
 
+from bench.builds import builds
 from bench.compare import compare
 from bench.connections import connections
 from bench.fanout import fanout
+from bench.frames import frames
 from bench.idle import idle
 from bench.latency import latency
 from bench.profile import profile
@@ -32,7 +34,21 @@ def _leave(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-for command in (latency, throughput, fanout, connections, recovery, scale, store, idle, compare, profile, way):
+for command in (
+    latency,
+    throughput,
+    fanout,
+    connections,
+    recovery,
+    scale,
+    store,
+    frames,
+    idle,
+    compare,
+    builds,
+    profile,
+    way,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -184,7 +184,10 @@ async def measure(directory: Path, batch: int, batches: int, turns: int, users: 
 def _batch(size: int, users: int, number: int) -> list[Publish]:
     first = number * size
     return [
-        Publish(decode_event(events.body("notification.requested", first + place, 1 + (first + place) % users)))
+        Publish(
+            decode_event(events.body("notification.requested", first + place, 1 + (first + place) % users)),
+            decoded=True,
+        )
         for place in range(size)
     ]
 

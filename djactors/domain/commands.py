@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import asdict, replace
 
-from djactors.domain.events import DomainEvent
+from djactors.domain.events import DomainEvent, Id, Key, check_event, check_text, convert
 from djactors.domain.permissions import Person
 
 TENANTS_BACKEND = 0
@@ -29,6 +30,8 @@ class Publish(msgspec.Struct, frozen=True):
         person: who acts, where that is not a trusted service.
         with_job: whether the answer is the job.
         tenants_own: whether the service is of the event's tenant alone; else it is of the whole installation.
+        decoded: whether `decode_event` made the event, and the key is part of it or was checked as well. Any other one
+            is checked before it is recorded.
     """
 
     event: DomainEvent
@@ -36,6 +39,7 @@ class Publish(msgspec.Struct, frozen=True):
     person: Person | None = None
     with_job: bool = False
     tenants_own: bool = False
+    decoded: bool = False
 
     @property
     def sender(self) -> int:
@@ -48,30 +52,30 @@ class Publish(msgspec.Struct, frozen=True):
 class MarkRead(msgspec.Struct, frozen=True):
     """The user has read one notification."""
 
-    tenant_id: int
-    user_id: int
-    notification_id: int
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
 
 
 class MarkAllRead(msgspec.Struct, frozen=True):
     """The user has read everything that is in the inbox at this moment."""
 
-    tenant_id: int
-    user_id: int
+    tenant_id: Id
+    user_id: Id
 
 
 class Delete(msgspec.Struct, frozen=True):
     """The user deletes one notification."""
 
-    tenant_id: int
-    user_id: int
-    notification_id: int
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
 
 
 class Introduce(msgspec.Struct, frozen=True):
     """Make a person known, so that others in the tenant may name this person. A token has proved tenant and id."""
 
-    tenant_id: int
+    tenant_id: Id
     person: Person
 
 
@@ -115,6 +119,42 @@ SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
 
 Command: TypeAlias = Publish | InboxCommand | SliceCommand
 """Everything that can be asked of the inbox. A `Publish` is answered with `Published`."""
+
+
+def checked(command: Command) -> Command:
+    """A command that may be recorded: whoever made it, by HTTP, at a socket or in Python, it is as the contract has it.
+
+    Raises:
+        Refused: `invalid`, naming the field.
+    """
+    match command:
+        case Publish(decoded=True):
+            return command
+        case Publish():
+            event = check_event(command.event)
+            if command.key is not None:
+                convert({"key": command.key}, _Keyed)
+            if command.person is not None:
+                _check_person(command.person)
+            return replace(command, event=event, decoded=True)
+        case MarkRead() | MarkAllRead() | Delete():
+            convert(asdict(command), type(command))
+        case Introduce():
+            convert(asdict(command), Introduce)
+            _check_person(command.person)
+        case _:
+            pass
+    return command
+
+
+class _Keyed(msgspec.Struct):
+    key: Key
+
+
+def _check_person(person: Person) -> None:
+    convert(asdict(person), Person)
+    if person.name is not None:
+        check_text(person.name, "name")
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):

@@ -6,20 +6,21 @@ Rules:
   * Texts are no longer than the columns of the schema. NUL is refused because PostgreSQL cannot store it, and lone
     surrogates because UTF-8 cannot express them (msgspec refuses these by itself).
   * Whatever bytes come in, the only exception that leaves `decode_event` is `Refused`.
+  * What is made in Python, by whoever embeds the server, passes the same checks: `check_event`.
 
 Source: the contract's section "Domain events".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from djactors.domain import lengths
 from djactors.domain.errors import Code, Refused
 from djactors.domain.times import utc_text
 
@@ -41,12 +42,12 @@ MAX_WATCHERS = 1000
 """The most watchers that one event may name, because each becomes a row in the same commit."""
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ID)]
-Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[\x20-\x7e]+\Z")]
-Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
+Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.KEY, pattern=r"\A[\x20-\x7e]+\Z")]
+Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.TITLE)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.NAME)]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4000)]
-DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=50)]
-TypeName: TypeAlias = Annotated[str, Meta(max_length=50, pattern=r"\A[a-z][a-z0-9_]*\Z")]
+DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.DJ_ID)]
+TypeName: TypeAlias = Annotated[str, Meta(max_length=lengths.TYPE, pattern=r"\A[a-z][a-z0-9_]*\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Role: TypeAlias = Literal["user", "manager", "admin", "service"]
 Priority: TypeAlias = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]
@@ -153,7 +154,7 @@ class TenantUpserted(Common, frozen=True, tag="tenant.upserted"):
     """A tenant is new or changed. `time_zone` is an IANA name, and the tenant's days are counted in that zone."""
 
     name: Name
-    time_zone: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    time_zone: Annotated[str, Meta(min_length=1, max_length=lengths.TIME_ZONE)] | UnsetType = UNSET
 
 
 class NotificationRequested(Common, frozen=True, tag="notification.requested"):
@@ -183,6 +184,9 @@ DomainEvent: TypeAlias = (
     | NotificationRequested
 )
 
+HALF_A_PAIR = "half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
+
+_KINDS = frozenset(get_args(DomainEvent))
 _decoder: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
 _batch_decoder: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -206,6 +210,42 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
         _check_data(event.data, small=len(text) <= SMALL_BYTES)
     check_values(event, text)
     return event
+
+
+def check_event(event: DomainEvent) -> DomainEvent:
+    """The event as `decode_event` would make it of its JSON: for one that was made in Python, where nothing checks.
+
+    Raises:
+        Refused: `invalid`, with the message that the same JSON would get.
+    """
+    if type(event) not in _KINDS:
+        raise Refused(Code.INVALID, f"expected a domain event, got `{type(event).__name__}`")
+    fields = {
+        name: value
+        for name, value in zip(event.__struct_encode_fields__, msgspec.structs.astuple(event), strict=True)
+        if value is not UNSET
+    }
+    checked: DomainEvent = convert({"type": event_type(event), **fields}, type(event))
+    try:
+        body = msgspec.json.encode(checked)
+    except (RecursionError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(checked, NotificationRequested) and checked.data is not None:
+            _check_data(checked.data, small=False)
+        _check_texts(msgspec.structs.asdict(checked), "")
+        raise Refused(Code.INVALID, f"the event is no JSON: {error}") from None
+    return decode_event(body)
+
+
+def convert(value: object, kind: Any) -> Any:
+    """A value of Python as one of a type, checked as its JSON would be.
+
+    Raises:
+        Refused: `invalid`, naming the field.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise Refused(Code.INVALID, str(error)) from None
 
 
 def check_values(value: msgspec.Struct, body: bytes) -> None:
@@ -243,7 +283,7 @@ def decode_json(decoder: msgspec.json.Decoder[Any], body: bytes | msgspec.Raw) -
     except msgspec.MsgspecError as error:
         message = str(error)
         if "surrogate" in message or ("truncated" in message and b"\\ud" in bytes(body).lower()):
-            message = "a text holds half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
+            message = f"a text holds {HALF_A_PAIR}"
         raise Refused(Code.INVALID, message) from None
     except RecursionError:
         raise Refused(Code.INVALID, "the JSON is nested too deeply") from None
@@ -271,12 +311,16 @@ def check_text(text: str, field: str) -> None:
     """
     if "\0" in text:
         raise Refused(Code.INVALID, f"{field} holds a NUL character: leave it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(Code.INVALID, f"{field} holds {HALF_A_PAIR}") from None
 
 
 def _check_texts(value: object, field: str) -> None:
     if isinstance(value, str):
         check_text(value, field)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, item in value.items():
             check_text(key, f"a key of {field or 'the event'}")
             _check_texts(item, f"{field}.{key}" if field else _camel(key))
@@ -301,15 +345,23 @@ SMALL_BYTES = MAX_DATA_BYTES // 8
 
 def _check_data(data: dict[str, Any], *, small: bool) -> None:
     if not small:
-        try:
-            size = len(msgspec.json.encode(data))
-        except RecursionError:
-            raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep") from None
+        size = len(_json_of(data))
         if size > MAX_DATA_BYTES:
             raise Refused(Code.INVALID, f"data is {size} bytes as JSON: at most {MAX_DATA_BYTES}")
     place = _large_integer(data, MAX_DATA_DEPTH)
     if place is not None:
         raise Refused(Code.INVALID, f"data{place} is an integer beyond 2^53 - 1: send it as text")
+
+
+def _json_of(data: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(data)
+    except RecursionError:
+        raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep") from None
+    except UnicodeEncodeError:
+        raise Refused(Code.INVALID, f"data holds {HALF_A_PAIR}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refused(Code.INVALID, f"data is no JSON: {error}") from None
 
 
 def _large_integer(value: object, depth: int) -> str | None:

@@ -17,16 +17,16 @@ import msgspec
 
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import Role
+from djactors.domain.events import Id, Name, Role
 from djactors.domain.jobs import Job
 
 
 class Person(msgspec.Struct, frozen=True):
     """The person who acts, as a token proves. `name` is used if the tenant does not know the person yet."""
 
-    user_id: int
+    user_id: Id
     role: Role
-    name: str | None = None
+    name: Name | None = None
 
 
 ANYONE = "anyone"

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from djactors.domain import lengths
 from djactors.domain.events import Priority
 from djactors.domain.jobs import Job
 from djactors.domain.notifications import Draft, NotificationType, encode
@@ -99,7 +100,7 @@ def apply(
     """
     facts = {"job": job.label, "job_title": job.title, "actor": actor_name, "words": words or job.title}
     body = encode({"jobId": job.id, "djId": job.dj_id, **(data or {})})
-    title = rule.title.format_map(facts)[:255]
+    title = rule.title.format_map(facts)[: lengths.TITLE]
     message = rule.message.format_map(facts)
     people = recipients(rule, job, watchers)
     return Told(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from djactors.domain import lengths
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import MAX_ID
 from djactors.net import Request
@@ -21,17 +22,14 @@ ID = r"(?P<id>[0-9]+)"
 """An id in a path. A number that is too long for an id still matches, so that it is answered like a missing id, not
 like a missing route."""
 
-MAX_KEY = 255
-"""The most characters of an idempotency key (contract)."""
-
 
 def header_key(request: Request) -> str | None:
     """The `Idempotency-Key` header."""
     key = request.header("idempotency-key")
     if key is None:
         return None
-    if not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
-        raise Refused(Code.INVALID, f"Idempotency-Key: must be 1 to {MAX_KEY} printable ASCII characters")
+    if not (1 <= len(key) <= lengths.KEY and key.isascii() and key.isprintable()):
+        raise Refused(Code.INVALID, f"Idempotency-Key: must be 1 to {lengths.KEY} printable ASCII characters")
     return key
 
 

@@ -248,4 +248,4 @@ def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key:
         raise Refused(Code.FORBIDDEN, f"tenantId: this token publishes for tenant {publisher.tenant_id} only")
     if header_key is not None and event.id not in (None, header_key):
         raise Refused(Code.INVALID, "id: differs from the Idempotency-Key header: send one of them, or both alike")
-    return Publish(event, header_key or event.id, tenants_own=publisher.tenant_id is not None)
+    return Publish(event, header_key or event.id, tenants_own=publisher.tenant_id is not None, decoded=True)

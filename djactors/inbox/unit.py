@@ -95,9 +95,11 @@ class UnitOfWork:
         self.writes = 0
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
-        self.jobs = JobRows(connection)
-        self.days = DayRows(connection, known.days)
         self.walks = ExpiryWalks(connection, known)
+        self._known = known
+        # Most units have to do with neither.
+        self._jobs: JobRows | None = None
+        self._days: DayRows | None = None
         self._dates: dict[str, str] = {}
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
@@ -111,6 +113,20 @@ class UnitOfWork:
         self._notifications: list[tuple[object, ...]] = []
         self._suppressions: list[tuple[object, ...]] = []
         self._log: list[tuple[object, ...]] = []
+
+    @property
+    def jobs(self) -> JobRows:
+        """The jobs of this unit."""
+        if self._jobs is None:
+            self._jobs = JobRows(self.connection)
+        return self._jobs
+
+    @property
+    def days(self) -> DayRows:
+        """The days, of users from whom something was held back, of this unit."""
+        if self._days is None:
+            self._days = DayRows(self.connection, self._known.days)
+        return self._days
 
     def tenant(self, tenant_id: int) -> Tenant | None:
         """The tenant, or None where it is not known yet."""
@@ -277,8 +293,10 @@ class UnitOfWork:
             self._flush_tenants(tenants)
         if users:
             self._flush_users(users)
-        self.jobs.flush(self.now)
-        self.days.flush()
+        if self._jobs is not None:
+            self._jobs.flush(self.now)
+        if self._days is not None:
+            self._days.flush()
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
             (_INSERT_EVENT, self._events),
@@ -305,24 +323,18 @@ class UnitOfWork:
 
     def _flush_users(self, dirty: Sequence[User]) -> None:
         now = self.now
-        new = [user for user in dirty if user.new]
+        new: list[tuple[object, ...]] = []
+        changed: list[tuple[object, ...]] = []
+        for u in dirty:
+            state = u.name, u.role, u.unread, u.sent_day, u.sent, u.earlier_day, u.earlier_count
+            if u.new:
+                new.append((u.tenant_id, u.id, *state, now, now))
+            else:
+                changed.append((*state, now, u.tenant_id, u.id))
+            u.new = u.dirty = False
         if new:
-            self.connection.executemany(_INSERT_USER, [(u.tenant_id, u.id, *_state(u), now, now) for u in new])
-        if len(new) < len(dirty):
-            self.connection.executemany(
-                _UPDATE_USER, [(*_state(u), now, u.tenant_id, u.id) for u in dirty if not u.new]
-            )
-        for user in dirty:
-            user.new = user.dirty = False
-
-
-def _state(user: User) -> tuple[object, ...]:
-    return (
-        user.name,
-        user.role,
-        user.unread,
-        user.sent_day,
-        user.sent,
-        user.earlier_day,
-        user.earlier_count,
-    )
+            insert(self.connection, _INSERT_USER, new)
+        if len(changed) == 1:
+            self.connection.execute(_UPDATE_USER, changed[0])
+        elif changed:
+            self.connection.executemany(_UPDATE_USER, changed)

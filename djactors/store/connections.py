@@ -156,6 +156,8 @@ class Writer(_Connection):
         super().__init__(path, busy_timeout)
         self._timer = timer
         self._identity: tuple[tuple[int, int], ...]
+        # As text: making it anew costs as much as the look itself.
+        self._names = str(path), f"{path}-wal"
         self._latched: StoreBroken | None = None
         self._backlog = Backlog()
         # Told, on the writer's thread, of everything that is undone.
@@ -269,8 +271,9 @@ class Writer(_Connection):
 
     def _files(self) -> tuple[tuple[int, int], ...]:
         """Which files stand at the path of the database and of its log."""
-        found = (os.stat(self._path), os.stat(f"{self._path}-wal"))
-        return tuple((status.st_dev, status.st_ino) for status in found)
+        database, log = self._names
+        ours, its = os.stat(database), os.stat(log)
+        return (ours.st_dev, ours.st_ino), (its.st_dev, its.st_ino)
 
     def _require_same_files(self) -> None:
         """Nobody moved the files from under us; two `stat` calls, some 3 µs a commit.

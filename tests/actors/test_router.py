@@ -19,7 +19,7 @@ from tests.actors.test_lives import Broken
 from tests.actors.test_races import Gate
 
 NOBODYS = Publish(JobApproved(tenant_id=1, job_id=5), person=Person(3, "user", "Jo"))
-POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70))
+POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70), decoded=True)
 
 
 async def test_what_comes_at_once_is_one_commit_and_what_comes_meanwhile_the_next(path: Path, autojump_clock):

@@ -21,7 +21,7 @@ from djactors.store.errors import StoreBusy, StoreClosed
 from djactors.store.threads import InlineRunner
 from tests.inbox.desk import MORNING, answer
 
-POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70))
+POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70), decoded=True)
 
 
 def note(user_id: int = 11) -> Publish:

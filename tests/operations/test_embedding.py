@@ -19,8 +19,8 @@ from djactors.actors.users import Users
 from djactors.app import Server, ServerFailed, ServerNotStarted
 from djactors.config import SettingError, Settings
 from djactors.domain.commands import Published, Recorded
-from djactors.domain.errors import Refused
-from djactors.domain.events import DomainEvent, JobAssigned
+from djactors.domain.errors import Code, Refused
+from djactors.domain.events import DomainEvent, JobAssigned, NotificationRequested
 from djactors.edge.routes import Routes
 from djactors.kernel import ActorCrashed, ActorStopped
 from djactors.store.errors import DatabaseLocked, MigrationError
@@ -136,6 +136,31 @@ async def test_a_server_that_was_stopped_takes_nothing_more(tmp_path: Path) -> N
         pass
     with pytest.raises(ActorStopped):
         await server.publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=7))
+
+
+async def test_events_from_inside_are_checked_as_those_over_http(tmp_path: Path) -> None:
+    good = {"tenant_id": 1, "user_id": 2, "notification_type": "note", "priority": "LOW", "title": "Hello"}
+    async with running(settings(tmp_path)) as server:
+        for field, value in (
+            ("priority", "SUPER"),
+            ("title", "x" * 300),
+            ("title", None),
+            ("title", "a\0"),
+            ("user_id", "2"),
+            ("user_id", 2**70),
+        ):
+            event = NotificationRequested(**{**good, field: value})  # type: ignore[arg-type]
+            with pytest.raises(Refused) as refused:
+                await server.publish(event)
+            assert refused.value.code is Code.INVALID
+            body = {"type": "notification.requested", **msgspec.to_builtins(NotificationRequested(**good))}
+            camel = {"user_id": "userId"}.get(field, field)
+            answer = await send_request(
+                server.url, "POST", "/api/events", token=service_token(), body={**body, camel: value}
+            )
+            assert (answer.status, answer.json["error"]["message"]) == (400, refused.value.message)
+        page = await send_request(server.url, "GET", "/api/notifications", token=make_token(tenant_id=1, user_id=2))
+        assert page.json["items"] == []
 
 
 async def test_an_admin_sees_the_whole_house_and_how_long_its_loop_was_held_up(tmp_path: Path) -> None:
