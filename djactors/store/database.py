@@ -8,7 +8,8 @@
 Rules:
 
 - One connection writes; each call of `write` is a commit with its fsync (`connections` says how). Nothing is gathered
-  here: whoever has many things to write gathers them into one function, as the router does.
+  here: whoever has many things to write gathers them into one function, as the router does. Gathering here as well
+  gained nothing: the router has one write under way at a time.
 - `write` returns after the fsync, never before.
 - A function that is given to `write` or `read` uses nothing but its connection, ends no transaction, and returns plain
   values, no cursors.

@@ -15,7 +15,7 @@ from tests.environment.programs import NODE, PYTHON, UNSEEN, Sources, Started, c
 ROOT = Path(__file__).parent.parent.parent
 FOLDERS = ("tests", "bench", "djactors/web")
 
-FROM_PIP = {PYTHON, NODE, "pip", "djactors", "py-spy"}
+FROM_PIP = {PYTHON, NODE, "pip", "djactors", "py-spy", "sqlite-utils"}
 """What the virtual environment brings."""
 
 FOR_PEOPLE = {"python", "python3", "pip", "djactors", "node", "npm"}
