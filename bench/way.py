@@ -42,6 +42,8 @@ JOB = {
     "type": "job.created", "tenantId": TENANT, "title": "Banner", "requesterId": REQUESTER, "assigneeId": ASSIGNEE
 }  # fmt: skip
 
+UPSERTED = {"type": "user.upserted", "tenantId": TENANT, "userId": REQUESTER, "name": "Ann", "role": "user"}
+
 
 class Trace:
     """The calls of the project's functions on all threads, in order."""
@@ -123,19 +125,23 @@ async def _walk(trace: Trace) -> dict[str, list[CodeType]]:
     with tempfile.TemporaryDirectory(prefix="djactors-way-") as folder:
         settings = load({"database": f"{folder}/way.db", "port": 0, "jwt_secret": secrets.token_hex(32)})
         service = sign(settings, tenant_id=TENANT, user_id=None, role="service", name=None, ttl=600)
+        anybody = sign(settings, tenant_id=None, user_id=None, role="service", name=None, ttl=600)
         user = sign(settings, tenant_id=TENANT, user_id=ASSIGNEE, role="user", name="Bob", ttl=600)
 
         async def traced(name: str, act: Callable[[], Awaitable[None]]) -> None:
+            # The router takes one after the other: once this is answered, nothing from before is under way.
+            await operator.post("/api/events", anybody, UPSERTED)
+            await operator.wait_for(b'"eventId"')
+            await trio.testing.wait_all_tasks_blocked(SETTLED)
             trace.start()
             await act()
             trace.stop()
             found[name], trace.calls = trace.calls, []
-            await trio.testing.wait_all_tasks_blocked(SETTLED)
 
         async with trio.open_nursery() as nursery:
             server = Server(settings)
             await nursery.start(server.run)
-            backend, person = await Client.open(server), await Client.open(server)
+            operator, backend, person = [await Client.open(server) for _ in range(3)]
             await person.send(UPGRADE.format(path=SOCKET_IO, host="way").encode())
             await person.wait_for(b'"sid"')
             await person.emit("40" + msgspec.json.encode({"token": user}).decode())
