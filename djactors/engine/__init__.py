@@ -75,8 +75,9 @@ randomness, the telemetry and which web pages may connect (`OriginPolicy`) are g
 another application, or two servers on one port, see `EngineApplication`; an echo that passes the protocols' official
 test suites is `djactors/engine/example.py`.
 
-Two lower storeys are for programs that need every microsecond: `SocketHandler`, Socket.IO without tasks and queues, where what
-many are sent goes straight to their sessions; and below it `EngineServer` with a `SessionHandler`, Engine.IO alone.
+Two lower storeys are for programs that need every microsecond: `SocketHandler` is Socket.IO without tasks and queues,
+where what many are sent goes straight to their sessions; below it, `EngineServer` with a `SessionHandler` is Engine.IO
+alone.
 
 Sources: the protocol documents of Engine.IO, revision 4, and Socket.IO, revision 5.
 """
