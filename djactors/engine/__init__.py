@@ -61,21 +61,23 @@ What a handler may do, and what it can count on:
   session: a client is never left to wait for an ack that will not come. Nothing of it ends the server. An event without
   a handler is dropped, and a namespace that is not there refused, as by the reference server.
 - When a client is gone, its handler that runs is cancelled at its next checkpoint, and what waited is dropped;
-  `on_disconnect` is called once for each socket that had joined. What must be finished belongs into a nursery of yours.
+  `on_disconnect` is called once for each socket that had joined. Work that must be finished belongs into a nursery of
+  your own.
 - `emit` never waits. A client that leaves more than `outbox_packets` packets or `outbox_bytes` bytes unread is let go:
   it holds up nobody. `emit_with_ack` waits, at most its timeout; `MAX_AWAITED_ACKS` of one client may be awaited.
 - A room is whatever yields sockets: a list, a set that you keep, a function that is asked each time. What is emitted to
   many is encoded once. `Namespace.emit` sends it at once, `broadcast` lets others have turns in between.
-- Cancelling `serve` closes everything at once, `drain` at a pace. Let go, or drained, stock clients reconnect by
-  themselves; refused, or put out by `disconnect(reconnect=False)`, they do not.
+- Cancelling `serve` closes everything at once, `drain` at a pace. Stock clients that were let go, or drained,
+  reconnect by themselves. Those that were refused, or put out by `disconnect(reconnect=False)`, do not.
 
 `EngineSettings` has all times (seconds), sizes (bytes) and counts, each with its reason. Time is Trio's clock;
 randomness, the telemetry and which web pages may connect (`OriginPolicy`) are given to the server. To serve beside
 another application, or two servers on one port, see `EngineApplication`; an echo that passes the protocols' official
 test suites is `djactors/engine/example.py`.
 
-Two lower storeys are for who needs every microsecond: `SocketHandler`, Socket.IO without tasks and queues, where what
-many are sent goes straight to their sessions; and below it `EngineServer` with a `SessionHandler`, Engine.IO alone.
+Two lower storeys are for programs that need every microsecond: `SocketHandler` is Socket.IO without tasks and queues,
+where what many are sent goes straight to their sessions; below it, `EngineServer` with a `SessionHandler` is Engine.IO
+alone.
 
 Sources: the protocol documents of Engine.IO, revision 4, and Socket.IO, revision 5.
 """

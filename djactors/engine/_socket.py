@@ -2,7 +2,7 @@
 
 - Its handlers run one at a time, in the order in which things came; see `_turns.py`.
 - When the socket is gone, what waits is dropped and the handler that runs is cancelled, for nobody hears its answer. So
-  there are never more handlers than sockets. What must not be cancelled belongs into a nursery of the program's.
+  there are never more tasks than sockets. Work that must not be cancelled belongs into a nursery of the program.
 - What is emitted before the client is let in goes out right behind the answer to its CONNECT.
 - A handler that raises loses its own client's session and nothing else.
 """

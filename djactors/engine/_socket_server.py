@@ -175,10 +175,10 @@ class SocketServer:
                 self._engine.end_all(DRAINED)
 
     async def drain(self, seconds: float) -> None:
-        """Take nobody in any more, and close all sessions evenly over at most half of `seconds`; `serve` returns then.
+        """Stop for good: admit nobody, and close all sessions evenly over at most half of `seconds`.
 
-        Clients come back to wherever they then are sent. Takes `seconds` and a bounded moment more; cancelled, it
-        leaves the rest open.
+        `serve` returns then. The clients reconnect, to wherever they are sent by then. It takes at most `seconds` and a
+        bounded moment more. Cancelled, it leaves the rest open.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._engine.close_all, seconds / 2)

@@ -3,10 +3,10 @@
     what came ──► Turn ──┬─► a plain function: at once, in the task that brought it
                          └─► an `async` one: in a task of its own, and what comes meanwhile waits its turn
 
-- A task lives only as long as somebody's turn waits: a socket whose handlers are plain functions never has one.
+- The task ends when no turn waits any more. A socket whose handlers are plain functions never has one.
 - What waits is bounded, by number (`MAX_WAITING`) and by the bytes that the client sent for it; who gives a turn asks
   `has_room` before.
-- Nothing that a handler raises gets out of here, but into `failed`.
+- What a handler raises is told to `failed` and goes no further.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -47,7 +47,7 @@ class Turn:
 
 
 class Turns:
-    """Whose turn it is.
+    """The turns of one socket.
 
     Args:
         spawn: runs an async function in a task.
