@@ -45,8 +45,12 @@ def builds(other: Path, users: int, rate: float, seconds: float, turns: int, pub
     with workplace(out, "builds") as directory, ExitStack() as stack:
         report = Report("builds", directory, settings)
         drivers: dict[str, Driver] = {}
-        for name, python in ((THIS, None), (OTHER, other / ".venv" / "bin" / "python")):
-            target = stack.enter_context(djactors_server(directory / name.replace(" ", "-"), python=python))
+        for name in (THIS, OTHER):
+            serving = djactors_server(
+                directory / name.replace(" ", "-"),
+                python=None if name is THIS else other / ".venv" / "bin" / "python",
+            )
+            target = stack.enter_context(serving)
             drivers[name] = stack.enter_context(load_on(target))
             drivers[name].ask(Know(users), Done)
             report.check(f"connecting to {name}", drivers[name].ask(Connect(1, users, AT_ONCE), Connected).failures)

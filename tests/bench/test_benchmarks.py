@@ -143,3 +143,13 @@ def test_an_interrupted_benchmark_leaves_nothing_behind(
         assert select.select([descriptor], [], [], END_SECONDS)[0]
         os.close(descriptor)
     assert not list(tmp_path.iterdir())
+
+
+def test_builds_takes_turns_between_two_checkouts(tmp_path: Path) -> None:
+    python = tmp_path / "other" / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    plan = f"--other {tmp_path / 'other'} --users 2 --rate 40 --seconds 0.3 --turns 2 --publishers 2"
+    figures = run(tmp_path / "out", "builds", plan)["figures"]
+    assert [len(costs) for costs in figures["cpu_us"].values()] == [2, 2]
