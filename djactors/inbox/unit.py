@@ -23,7 +23,7 @@ from djactors.domain.errors import Code, Refused
 from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of
-from djactors.domain.notifications import HISTORY
+from djactors.domain.notifications import expires_at
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.inbox.days import DayRows
@@ -90,7 +90,7 @@ class UnitOfWork:
         self.connection = connection
         self.moment = moment
         self.now = utc_text(moment)
-        self.expires = utc_text(moment + HISTORY)
+        self.expires = expires_at(self.now)
         self.limits = limits
         self.writes = 0
         self.next_alert: str | None = None
@@ -100,7 +100,6 @@ class UnitOfWork:
         # Most units have to do with neither.
         self._jobs: JobRows | None = None
         self._days: DayRows | None = None
-        self._dates: dict[str, str] = {}
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
@@ -196,9 +195,11 @@ class UnitOfWork:
         was sent on that day. An earlier day than these two goes on with the count of the later one: no day that comes
         again has a second limit.
         """
-        date = self._dates.get(tenant.time_zone)
+        # No time zone is off by part of a minute.
+        place = tenant.time_zone, self.now[:16]
+        date = self._known.dates.get(place)
         if date is None:
-            date = self._dates[tenant.time_zone] = day_of(tenant.time_zone, self.moment)
+            date = self._known.dates[place] = day_of(tenant.time_zone, self.moment)
         if user.sent_day != date:
             day, sent = user.sent_day, user.sent
             if date == user.earlier_day:
