@@ -13,8 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from djactors.inbox import pages, schema
+from djactors.inbox import log, pages, schema
 from djactors.store import migrate
+from tests.inbox.test_plans import STATEMENTS
 
 Schema = dict[str, dict[str, Any]]
 """Table name to its columns, primary key, foreign keys, checks and indexes, each in the same plain form."""
@@ -48,6 +49,23 @@ def test_both_databases_have_the_same_schema(path: Path, postgres: psycopg.Conne
 def test_every_query_of_the_inbox_runs_on_postgres(postgres: psycopg.Connection, name: str):
     query = pages.HOT_QUERIES[name]
     postgres.execute(query.replace("?", "%s").encode(), [1] * query.count("?"))
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_every_statement_of_the_inbox_is_one_of_postgres_too(postgres: psycopg.Connection, name: str):
+    sql = STATEMENTS[name]
+    for number in range(1, sql.count("?") + 1):
+        sql = sql.replace("?", f"${number}", 1)
+    # Parsed, with every name and type looked up, and not run.
+    postgres.execute(f"PREPARE statement AS {sql}".encode())
+    postgres.execute("DEALLOCATE statement")
+
+
+def test_the_log_is_walked_by_its_index_on_postgres_too(postgres: psycopg.Connection):
+    postgres.execute("SET enable_seqscan = off")
+    for sql in (log.SELECT_OWN, log.SELECT_SHARED):
+        plan = postgres.execute(b"EXPLAIN " + sql.replace("?", "1").encode()).fetchall()
+        assert "idx_changes_user" in str(plan)
 
 
 def plain(expression: str) -> str:
