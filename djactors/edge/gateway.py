@@ -51,7 +51,7 @@ the disk, and writing the entries was most of what a POST full of bad events cos
 
 @dataclass(frozen=True)
 class Services:
-    """What every gateway of a server shares. `now` is Unix time."""
+    """What every gateway of a server shares. `now` is the wall clock, as an aware time."""
 
     authenticator: Authenticator
     users: Users
@@ -60,7 +60,7 @@ class Services:
     telemetry: Telemetry
     epoch: str
     random_token: Callable[[], str]
-    now: Callable[[], float]
+    now: Callable[[], datetime]
 
 
 class UserSocket(BaseSocket):
@@ -174,7 +174,7 @@ class Gateway(SocketHandler[UserSocket]):
 
     def _check_expiry(self, socket: UserSocket, member: Member) -> None:
         settings = self._services.settings
-        left = member.expires_at - self._services.now()
+        left = member.expires_at - self._services.now().timestamp()
         if left <= -settings.expiry_grace:
             self._services.telemetry.metrics.refusals.labels("token_expired").inc()
             self.session.close("token_expired")
@@ -222,7 +222,7 @@ class Gateway(SocketHandler[UserSocket]):
             )
 
     def _check_may_ask(self, member: Member) -> None:
-        if member.expires_at + self._services.settings.expiry_grace <= self._services.now():
+        if member.expires_at + self._services.settings.expiry_grace <= self._services.now().timestamp():
             raise Unauthorized("token_expired", "the token has expired")
         if self._pending >= MAX_PENDING:
             raise Refused(Code.TOO_MANY_REQUESTS, f"at most {MAX_PENDING} commands at a time: wait for their acks")

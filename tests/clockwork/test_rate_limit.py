@@ -1,6 +1,7 @@
 """How fast anybody may go: what a socket and an address are told that go too fast."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from djactors.protocol import EncodedPacket
 from djactors.telemetry import Telemetry, make_logger
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
+BEGINNING = datetime.fromtimestamp(0, UTC)
 
 
 def test_each_address_has_a_bucket_of_its_own_and_hears_when_to_come_back():
@@ -98,14 +100,14 @@ class Line:
         settings = Settings(jwt_secret=SECRET, **options)
         self.router = SilentRouter()
         services = Services(
-            authenticator=authenticator(settings, lambda: 1.0),
+            authenticator=authenticator(settings, lambda: BEGINNING),
             users=FakeUsers(),  # type: ignore[arg-type]
             router=self.router,  # type: ignore[arg-type]
             settings=settings,
             telemetry=Telemetry(make_logger("json", "critical")),
             epoch="epoch",
             random_token=lambda: "sid",
-            now=lambda: 1.0,
+            now=lambda: BEGINNING,
         )
         self.session = FakeSession()
         self.gateway = Gateway(self.session, services)  # type: ignore[arg-type]
@@ -186,7 +188,7 @@ class Desk:
         self.user_token = sign(settings, tenant_id=1, user_id=2)
         self.routes = Routes(
             Api(
-                authenticator=authenticator(settings, lambda: 1.0),
+                authenticator=authenticator(settings, lambda: BEGINNING),
                 router=SilentRouter(),  # type: ignore[arg-type]
                 store=None,  # type: ignore[arg-type]
                 settings=settings,
