@@ -12,10 +12,10 @@ from djactors.config import Settings
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
-from djactors.edge.rate_limit import AddressLimit
+from djactors.edge.errors import TooManyRequests
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
-from djactors.net import Request, Response, host_of
+from djactors.net import Request, Response, TokenBuckets, host_of
 from djactors.telemetry import Telemetry
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
@@ -52,7 +52,7 @@ class Api:
         self.measure = measure
         self.survey = survey
         self._authenticator = authenticator
-        self._post_limit = AddressLimit(settings.post_rate, settings.post_burst)
+        self._posts: TokenBuckets[str] = TokenBuckets(settings.post_rate, settings.post_burst)
 
     def identity(self, request: Request) -> Identity:
         """The identity that the request's token proves. Raises Unauthorized."""
@@ -80,8 +80,14 @@ class Api:
         return identity.member()
 
     def check_pace(self, request: Request, count: int = 1) -> None:
-        """Refuse an address that publishes too fast. Call this once the token is known and before any costly work."""
-        self._post_limit.check(host_of(request.peer), trio.current_time(), count)
+        """Refuse an address that publishes too fast. Call this once the token is known and before any costly work.
+
+        Raises:
+            TooManyRequests: the address has no tokens left.
+        """
+        wait = self._posts.take(host_of(request.peer), trio.current_time(), count)
+        if wait > 0:
+            raise TooManyRequests(wait)
 
     async def publish(self, command: Publish) -> Published:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""

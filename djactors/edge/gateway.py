@@ -30,8 +30,7 @@ from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.edge.auth import Authenticator, Member, Unauthorized
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
-from djactors.edge.errors import EXPECTED, error_of
-from djactors.edge.rate_limit import MAX_REFUSALS, TooManyRequests
+from djactors.edge.errors import EXPECTED, TooManyRequests, error_of
 from djactors.engine import BaseSocket, Session, SocketHandler
 from djactors.kernel import KernelError
 from djactors.net import TokenBucket
@@ -43,6 +42,10 @@ NAMESPACE = "/"
 
 MAX_PENDING = 64
 """Commands of one socket that may be under way: more than a person clicks, far less than the router's mailbox holds."""
+
+MAX_REFUSALS = 100
+"""Refusals in a row after which a socket is closed. A page that listens stops at the first; one that loops would have
+each answered for ever."""
 
 MAX_REFUSALS_LOGGED = 20
 """Refusals of one connection that are logged. All are counted; a client that does nothing but err would otherwise fill

@@ -10,8 +10,7 @@ import trio
 
 from djactors.config import Settings
 from djactors.edge.auth import authenticator
-from djactors.edge.gateway import Gateway, Services
-from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TooManyRequests
+from djactors.edge.gateway import MAX_REFUSALS, Gateway, Services
 from djactors.edge.routes import Api, Routes
 from djactors.kernel import AskTimeout
 from djactors.net import Request
@@ -21,32 +20,6 @@ from djactors.telemetry import Telemetry, make_logger
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 BEGINNING = datetime.fromtimestamp(0, UTC)
-
-
-def test_each_address_has_a_bucket_of_its_own_and_hears_when_to_come_back():
-    limit = AddressLimit(1, 2)
-    for address in ("10.0.0.1", "10.0.0.2"):
-        limit.check(address, 0)
-        limit.check(address, 0)
-        with pytest.raises(TooManyRequests) as refusal:
-            limit.check(address, 0)
-        assert refusal.value.retry_after == 1
-    with pytest.raises(TooManyRequests) as refusal:
-        limit.check("10.0.0.1", 0, tokens=2)
-    assert refusal.value.retry_after == 2
-
-
-def test_the_table_of_addresses_is_bounded_and_forgets_who_was_quiet_the_longest():
-    limit = AddressLimit(1, 1, max_addresses=3)
-    for address in "abc":
-        limit.check(address, 0)
-    with pytest.raises(TooManyRequests):
-        limit.check("a", 0)
-    limit.check("d", 0)
-    assert len(limit) == 3
-    with pytest.raises(TooManyRequests):
-        limit.check("a", 0)
-    limit.check("b", 0)
 
 
 # A socket
