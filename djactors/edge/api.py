@@ -56,7 +56,7 @@ class Api:
 
     def identity(self, request: Request) -> Identity:
         """The identity that the request's token proves. Raises Unauthorized."""
-        scheme, _, token = (request.header("authorization") or "").partition(" ")
+        scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
         return self._authenticator.identify(token.strip())

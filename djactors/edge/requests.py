@@ -25,7 +25,7 @@ like a missing route."""
 
 def header_key(request: Request) -> str | None:
     """The `Idempotency-Key` header."""
-    key = request.header("idempotency-key")
+    key = request.headers.get("idempotency-key")
     if key is None:
         return None
     if not (1 <= len(key) <= lengths.KEY and key.isascii() and key.isprintable()):

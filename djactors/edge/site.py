@@ -194,7 +194,7 @@ def _takes_gzip(request: Request) -> bool:
 
 def _has(request: Request, etag: str) -> bool:
     """Whether the client already has this form of a file. The comparison is weak (RFC 9110 section 13.1.2)."""
-    held = request.header("if-none-match")
+    held = request.headers.get("if-none-match")
     if held is None:
         return False
     return held.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in held.split(","))

@@ -59,7 +59,7 @@ Rules:
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
-from djactors.net._head_memory import HeadMemory
+from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry

@@ -18,7 +18,7 @@ import trio
 
 from djactors.kernel import Alarms
 from djactors.net._binding import bind
-from djactors.net._head_memory import HeadMemory
+from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits
 from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
