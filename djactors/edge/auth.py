@@ -165,9 +165,8 @@ class Authenticator:
         try:
             claims = self._ordinary(token) or self._decoded(token)
             expires_at = int(claims.exp)
-            # Half of a surrogate pair could be neither stored nor sent.
-            (claims.name or "").encode()
-            check_text(claims.name or "", "name")
+            if claims.name is not None:
+                check_text(claims.name, "name")
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError, Refused):
             raise Unauthorized("token_invalid", "the token is not valid") from None
         self._check_not_before(claims)
