@@ -190,14 +190,8 @@ class Server:
 
     async def _serve(self, database: Database, store: Inbox, task_status: trio.TaskStatus[None]) -> None:
         meta = await store.meta()
-        users = Users(
-            store,
-            meta.epoch,
-            PidIssuer(meta.epoch, meta.pid_key, self._random_bytes),
-            self.settings,
-            self.telemetry,
-            lambda: router,
-        )
+        pids = PidIssuer(meta.pid_key, self._random_bytes)
+        users = Users(store, pids, self.settings, self.telemetry, lambda: router)
         router_spec = ChildSpec(
             "router",
             lambda: Router(
@@ -225,7 +219,9 @@ class Server:
                 ),
                 ChildSpec(
                     "retention",
-                    lambda: Retention(Asking(router, self.telemetry), store.reclaim_space, self._keeping(), self._now),
+                    lambda: Retention(
+                        Asking(router, self.telemetry), store.reclaim_space, users, self._keeping(), self._now
+                    ),
                     mailbox_capacity=retention.MAILBOX,
                     when_exhausted=Exhausted.QUARANTINE,
                 ),
@@ -236,9 +232,9 @@ class Server:
         )
         router: ActorRef[Command] = root.ref("router")
         alarm = Alarm(root.ref("clock"))
-        engine = self._engine(users, router, meta.epoch)
+        engine = self._engine(users, router)
         survey = Survey(root, users, database.statistics, self._lag, self.telemetry, self._now)
-        listener = self._listen(engine, store, router, survey, meta.epoch)
+        listener = self._listen(engine, users, store, router, survey)
         self._root, self._users, self._listener = root, users, listener
         async with trio.open_nursery() as nursery:
             try:
@@ -278,7 +274,7 @@ class Server:
             return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
         return str(error)
 
-    def _engine(self, users: Users, router: ActorRef[Command], epoch: str) -> EngineServer:
+    def _engine(self, users: Users, router: ActorRef[Command]) -> EngineServer:
         settings = self.settings
         services = Services(
             authenticator=self._authenticator,
@@ -286,7 +282,6 @@ class Server:
             router=router,
             settings=settings,
             telemetry=self.telemetry,
-            epoch=epoch,
             random_token=self._random_token,
             now=lambda: self._now().timestamp(),
         )
@@ -311,16 +306,16 @@ class Server:
         )
 
     def _listen(
-        self, engine: EngineServer, store: Inbox, router: ActorRef[Command], survey: Survey, epoch: str
+        self, engine: EngineServer, users: Users, store: Inbox, router: ActorRef[Command], survey: Survey
     ) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         api = Api(
             authenticator=self._authenticator,
             router=router,
+            users=users,
             store=store,
             settings=settings,
             telemetry=self.telemetry,
-            epoch=epoch,
             ready=self._readiness,
             measure=self._measure,
             survey=survey,

@@ -14,6 +14,7 @@ import trio
 
 from djactors.actors.packets import ChangePackets
 from djactors.actors.resume import Resume
+from djactors.domain.marks import BEGINNING, Offset
 from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ActorStopped, MailboxFull
 from djactors.protocol.encoded import EncodedBatch, EncodedPacket
@@ -45,22 +46,24 @@ class Socket(Protocol):
 class Deliver:
     """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
 
-    Where it means the same to many, all of them are told with the same object.
+    Where it means the same to many, all of them are told with the same object. `doubts` is what `Users.doubts` was.
     """
 
-    __slots__ = ("_batches", "changes", "committed_at", "unread")
+    __slots__ = ("_batches", "changes", "committed_at", "doubts", "unread")
 
-    def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float) -> None:
+    def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float, doubts: int) -> None:
         self.changes = changes
         self.unread = unread
         self.committed_at = committed_at
-        self._batches: dict[str | None, EncodedBatch] = {}
+        self.doubts = doubts
+        self._batches: dict[bool, EncodedBatch] = {}
 
-    def packets(self, epoch: str | None) -> EncodedBatch:
-        """All changes, stamped with offsets of this epoch, or plain where it is None: put together once."""
-        batch = self._batches.get(epoch)
+    def packets(self, *, stamped: bool) -> EncodedBatch:
+        """All changes, each stamped with its offset or plain: put together once."""
+        batch = self._batches.get(stamped)
         if batch is None:
-            batch = self._batches[epoch] = EncodedBatch([change.packet(epoch) for change in self.changes])
+            batch = EncodedBatch([change.packet(stamped=stamped) for change in self.changes])
+            self._batches[stamped] = batch
         return batch
 
 
@@ -68,15 +71,17 @@ class Attach:
     """A socket of the user's has proved who it is and waits for the answer to its CONNECT.
 
     `resume` is the point from which the client wants to go on, None where it begins anew. Of everything up to the
-    sequence number `told` the actor was told before this.
+    offset `told` the actor was told before this; None where nobody in the tenant was told of anything yet. `doubts` is
+    what `Users.doubts` was.
     """
 
-    __slots__ = ("resume", "socket", "told")
+    __slots__ = ("doubts", "resume", "socket", "told")
 
-    def __init__(self, socket: Socket, resume: Resume | None, told: int) -> None:
+    def __init__(self, socket: Socket, resume: Resume | None, told: Offset | None, doubts: int) -> None:
         self.socket = socket
         self.resume = resume
         self.told = told
+        self.doubts = doubts
 
 
 class Continue:
@@ -88,7 +93,20 @@ class Continue:
         self.socket = socket
 
 
-UserMessage = Deliver | Attach | Continue
+class Moved:
+    """The tenant's log has gone on to `at`, and nothing on the way was for this user: the sockets are to know.
+
+    `doubts` is what `Users.doubts` was.
+    """
+
+    __slots__ = ("at", "doubts")
+
+    def __init__(self, at: Offset, doubts: int) -> None:
+        self.at = at
+        self.doubts = doubts
+
+
+UserMessage = Deliver | Attach | Continue | Moved
 
 
 class Seat:
@@ -96,13 +114,13 @@ class Seat:
 
     Attributes:
         pid: what its client will prove to be the same with; None where it wants no offsets.
-        position: up to which sequence number it was given what it missed; None once it has caught up.
+        position: up to which offset it was given what it missed; None once it has caught up.
         draining: it has a slice under way, and asks for the next one when there is room.
     """
 
     __slots__ = ("draining", "pid", "position")
 
-    def __init__(self, pid: str | None, position: int | None) -> None:
+    def __init__(self, pid: str | None, position: Offset | None) -> None:
         self.pid = pid
         self.position = position
         self.draining = False
@@ -117,14 +135,31 @@ class Presence:
         attaching: sockets whose `Attach` is on its way to the actor, with their pid if they are recovering. One that
             closes first is taken out again.
         sockets: those that the actor has answered and writes to.
-        stale: the actor was not told of some change; it must look into the store before it goes on.
+        stale: the actor was not told of some change, or what it was told is in doubt; it must look into the store
+            before it goes on, and until then is told no more than that.
+        doubts: what `Users.doubts` is. What was sent to the actor under another number is not to be believed; the store
+            has it, or it is lost.
+        verified: what `doubts` was when the actor last found `at` in the log.
         left_at: when the last socket went, in Trio's time.
-        seq: the last sequence number that the sockets which have caught up were given, or that their count includes.
+        at: the offset up to which the sockets that have caught up were told everything.
     """
 
-    __slots__ = ("attaching", "left_at", "name", "person", "ref", "seq", "sockets", "stale", "tenant_id", "user_id")
+    __slots__ = (
+        "at",
+        "attaching",
+        "doubts",
+        "left_at",
+        "name",
+        "person",
+        "ref",
+        "sockets",
+        "stale",
+        "tenant_id",
+        "user_id",
+        "verified",
+    )
 
-    def __init__(self, tenant_id: int, person: Person) -> None:
+    def __init__(self, tenant_id: int, person: Person, doubts: int) -> None:
         self.tenant_id = tenant_id
         self.user_id = person.user_id
         self.person = person
@@ -133,7 +168,8 @@ class Presence:
         self.sockets: dict[Socket, Seat] = {}
         self.left_at = trio.current_time()
         self.stale = False
-        self.seq = 0
+        self.doubts = self.verified = doubts
+        self.at = BEGINNING
         self.ref: ActorRef[UserMessage]
 
     @property
@@ -141,12 +177,18 @@ class Presence:
         """Sockets that are there or about to be."""
         return len(self.sockets) + len(self.attaching)
 
-    def seq_of(self, socket: Socket) -> int | None:
-        """The last sequence number that this socket was given; None for one that was not answered, or has closed."""
+    def told(self, socket: Socket) -> Offset | None:
+        """Up to which offset this socket was told everything; None for one that was not answered, or has closed."""
         seat = self.sockets.get(socket)
         if seat is None:
             return None
-        return self.seq if seat.position is None else seat.position
+        return self.at if seat.position is None else seat.position
+
+    @property
+    def hindmost(self) -> int | None:
+        """The number of the change that the hindmost of the sockets was told last; None where there are none."""
+        behind = [seat.position.seq for seat in self.sockets.values() if seat.position is not None]
+        return min(behind) if behind else self.at.seq if self.sockets else None
 
     def go_on(self, socket: Socket) -> None:
         """Have the actor give a socket its next slice."""

@@ -6,12 +6,14 @@ numbers and text is no work for the garbage collector (`gc=False`): there are se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from djactors.domain.events import DomainEvent
+from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 
 TENANTS_BACKEND = 0
@@ -97,12 +99,17 @@ Purged: TypeAlias = Literal["changes", "notifications", "domain_events", "suppre
 
 
 class PurgeSlice(msgspec.Struct, frozen=True):
-    """Delete what is older than `keep`, at most `limit` rows. `after` is the answer's of the slice before."""
+    """Delete what is older than `keep`, at most `limit` rows. `after` is the answer's of the slice before.
+
+    `standing` names the tenants in which somebody is connected, each with the number of the change that the hindmost of
+    them was told last: no change behind that one is purged.
+    """
 
     table: Purged
     keep: timedelta
     limit: int
     after: int = 0
+    standing: Mapping[int, int] = {}
 
 
 Command: TypeAlias = (
@@ -134,25 +141,37 @@ class Sliced(msgspec.Struct, frozen=True):
         more: whether another slice is due at once.
         next_due: the moment at which there will be something to do, as far as is known now.
         after: what the next `PurgeSlice` of the table is to be given.
+        held_up: the tenants in which somebody who is connected kept changes from being purged, each with the number up
+            to which they would have gone.
     """
 
     rows: int
     more: bool
     next_due: str | None = None
     after: int = 0
+    held_up: Mapping[int, int] = {}
 
 
 Outcome: TypeAlias = Published | Counted | Sliced
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One logged packet: `user_id` None means everyone connected in the tenant. `body` is its payload as JSON."""
+    """One logged packet: `user_id` None means everyone connected in the tenant. `body` is its payload as JSON.
+
+    `seq` and `mark` are the change's offset (`domain/marks.py`).
+    """
 
     tenant_id: int
     seq: int
+    mark: int
     user_id: int | None
     name: str
     body: bytes
+
+    @property
+    def offset(self) -> Offset:
+        """The point in the log right after this change."""
+        return Offset(self.mark, self.seq)
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -163,9 +182,12 @@ class Recorded(msgspec.Struct, frozen=True):
         changes: by tenant, in the order of their sequence numbers.
         unread: the unread count of every user whose count the commit touched, after it.
         next_alert: the earliest moment that it gave the clock to wake at, an alert's or a summary's; None if none.
+        others_wrote: another connection has written to the database since the commit before. The database may have been
+            put back: whoever was told something must be looked for in the log before they are told of this commit.
     """
 
     outcomes: list[Outcome | Exception]
     changes: dict[int, list[Change]]
     unread: dict[tuple[int, int], int]
     next_alert: str | None = None
+    others_wrote: bool = False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import trio
 
+from djactors.actors.users import Users
 from djactors.config import Settings
 from djactors.domain.commands import Command, Publish, Published
 from djactors.domain.errors import Code, Refused
+from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
 from djactors.edge.rate_limit import AddressLimit
 from djactors.edge.survey import Survey
@@ -17,11 +19,23 @@ from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorRef
 from djactors.net.addresses import host_of
 from djactors.net.http_messages import Request, Response
+from djactors.store.errors import StoreUnavailable
 from djactors.telemetry import Telemetry
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
 Table: TypeAlias = tuple[tuple[str, Mapping[str, Handler]], ...]
 """Rows of a pattern for the whole path, and a handler for each method."""
+
+
+class Dated(Protocol):
+    """Something that was read from a snapshot."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether what the reader was told is in the snapshot's past."""
+
+
+D = TypeVar("D", bound=Dated)
 
 
 class Api:
@@ -36,10 +50,10 @@ class Api:
         *,
         authenticator: Authenticator,
         router: ActorRef[Command],
+        users: Users,
         store: Inbox,
         settings: Settings,
         telemetry: Telemetry,
-        epoch: str,
         ready: Callable[[], str | None],
         measure: Callable[[], None],
         survey: Survey,
@@ -48,10 +62,10 @@ class Api:
         self.store = store
         self.settings = settings
         self.telemetry = telemetry
-        self.epoch = epoch
         self.ready = ready
         self.measure = measure
         self.survey = survey
+        self._users = users
         self._authenticator = authenticator
         self._post_limit = AddressLimit(settings.post_rate, settings.post_burst)
 
@@ -83,6 +97,19 @@ class Api:
     def check_pace(self, request: Request, count: int = 1) -> None:
         """Refuse an address that publishes too fast: after who it is, before what it costs."""
         self._post_limit.check(host_of(request.peer), trio.current_time(), count)
+
+    async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
+        """Read something that has an offset, for a member: it has everything in its past that their sockets were told.
+
+        Raises:
+            StoreUnavailable: it has not, because somebody put an old copy of the database back under the server. Those
+                sockets are closed; by the next try they are gone, and whoever comes back is judged by what they know.
+        """
+        found = await read(self._users.told_user(member.tenant_id, member.user_id))
+        if not found.follows:
+            await self._users.lost(member.tenant_id, member.user_id)
+            raise StoreUnavailable("the database has lost what this user's sockets were told")
+        return found
 
     async def publish(self, command: Publish) -> Published:
         """Have the router record an event. Raises Refused, KernelError or StoreError."""

@@ -2,7 +2,10 @@
 
 Rules:
   * Expiry is a change like any other: rows are stamped, counters lowered, one change for each user and slice.
-  * A log is purged from its beginning, and `oldest_seq` says up to where: what is left of it has no gaps.
+  * A log is purged from its beginning, and `oldest_seq` says up to where: what is left of it has no gaps. The mark of
+    the last change that went is kept beside it, so that whoever stands exactly there can go on.
+  * Nothing is purged behind the change that somebody who is connected was told last: by the mark of that change the log
+    is asked whether they still share its past.
   * A notification's row is purged only when the log no longer reaches back to its leaving, so no replay misses a row.
   * Changes, domain events and suppressions are purged by their keys, which rise with time, up to the last old row of a
     slice. A row whose time lies ahead (the clock was wrong for a while) goes with the older ones behind it.
@@ -13,6 +16,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from djactors.domain.commands import ExpireSlice, PurgeSlice, Sliced
 from djactors.domain.notifications import encode
@@ -30,9 +34,9 @@ UPDATE_EXPIRED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, remo
 
 # The primary keys.
 SELECT_TENANTS = "SELECT id, oldest_seq FROM tenants WHERE id > ? ORDER BY id LIMIT ?"
-SELECT_CHANGES = "SELECT seq, created_at FROM changes WHERE tenant_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+SELECT_CHANGES = "SELECT seq, created_at, mark FROM changes WHERE tenant_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 DELETE_CHANGES = "DELETE FROM changes WHERE tenant_id = ? AND seq > ? AND seq <= ?"
-UPDATE_OLDEST = "UPDATE tenants SET oldest_seq = ? WHERE id = ?"
+UPDATE_OLDEST = "UPDATE tenants SET oldest_seq = ?, oldest_mark = ? WHERE id = ?"
 
 # idx_notifications_removed, then the primary key of tenants. CROSS JOIN keeps SQLite from walking the tenants first.
 SELECT_REMOVED = """SELECT notifications.id FROM notifications CROSS JOIN tenants
@@ -84,7 +88,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
     connection = unit.connection
     match command.table:
         case "changes":
-            result = _purge_changes(connection, before, command.limit, command.after)
+            result = _purge_changes(connection, before, command)
         case "notifications":
             found = connection.execute(SELECT_REMOVED, (before, command.limit)).fetchall()
             result = _deleted(connection, DELETE_NOTIFICATION, found, command.limit)
@@ -104,28 +108,34 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
     return result
 
 
-def _purge_changes(connection: sqlite3.Connection, before: str, limit: int, after: int) -> Sliced:
+def _purge_changes(connection: sqlite3.Connection, before: str, command: PurgeSlice) -> Sliced:
     """Purge the beginnings of the tenants' logs, from the tenant behind `after` on."""
+    limit, after = command.limit, command.after
     tenants = connection.execute(SELECT_TENANTS, (after, TENANTS_A_SLICE)).fetchall()
     done = 0
+    held_up: dict[int, int] = {}
     for tenant_id, oldest in tenants:
         if done == limit:
-            return Sliced(done, more=True, after=after)
+            return Sliced(done, more=True, after=after, held_up=held_up)
         found = connection.execute(SELECT_CHANGES, (tenant_id, oldest, limit - done)).fetchall()
         rows, last = _old(found, before)
+        standing = command.standing.get(tenant_id)
+        if rows and standing is not None and standing < last:
+            held_up[tenant_id] = last
+            rows, last = max(0, rows - (last - standing)), standing
         if rows:
+            connection.execute(UPDATE_OLDEST, (last, found[rows - 1][2], tenant_id))
             connection.execute(DELETE_CHANGES, (tenant_id, oldest, last))
-            connection.execute(UPDATE_OLDEST, (last, tenant_id))
         done += rows
         if rows == len(found) and done == limit:
             # There may be more in this one.
-            return Sliced(done, more=True, after=after)
+            return Sliced(done, more=True, after=after, held_up=held_up)
         after = tenant_id
-    return Sliced(done, more=len(tenants) == TENANTS_A_SLICE, after=after)
+    return Sliced(done, more=len(tenants) == TENANTS_A_SLICE, after=after, held_up=held_up)
 
 
-def _old(rows: Sequence[tuple[int, str]], before: str) -> tuple[int, int]:
-    """How many of (key, time) rows are up to the last one that is not after `before`, and that one's key."""
+def _old(rows: Sequence[tuple[Any, ...]], before: str) -> tuple[int, int]:
+    """How many of (key, time, …) rows are up to the last one that is not after `before`, and that one's key."""
     for index in range(len(rows) - 1, -1, -1):
         if rows[index][1] <= before:
             return index + 1, rows[index][0]

@@ -16,7 +16,6 @@ Rules:
 The caller holds the `DatabaseLock`. Nothing here is for the event loop's thread while it serves: it blocks.
 """
 
-import base64
 import hashlib
 import importlib.resources
 import os
@@ -44,7 +43,6 @@ __all__ = [
     "inspect",
     "lines_for",
     "migrations_directory",
-    "new_epoch",
     "pending",
     "read_migrations",
     "statements",
@@ -66,10 +64,8 @@ CREATE TABLE schema_migrations (
 )"""
 _RECORDS_COLUMNS = {"name", "checksum", "applied_at"}
 _RECORD = "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?, ?, ?)"
-_MARK = "INSERT INTO meta (id, epoch, pid_key, created_at) VALUES (1, ?, ?, ?)"
+_INSERT_META = "INSERT INTO meta (id, pid_key, created_at) VALUES (1, ?, ?)"
 
-# 9 bytes are 12 characters of base64: enough that no two databases share an epoch, short in every offset.
-_EPOCH_BYTES = 9
 # The key of the MAC under which pids are given out (SHA-256: no longer key helps).
 _PID_KEY_BYTES = 32
 
@@ -209,7 +205,7 @@ def apply(
     """Bring the file to the newest schema, creating it where there is none; returns the names of what was applied.
 
     A new file belongs to its owner only (mode 0600; SQLite gives its companions the same), is in WAL mode with
-    incremental vacuum, and gets its epoch and pid key in the transaction of the first migration.
+    incremental vacuum, and gets its pid key in the transaction of the first migration.
 
     Raises:
         MigrationError: refused, with the reason and the mend in one line. Migrations before the failing one stay.
@@ -224,11 +220,6 @@ def apply(
         for migration in todo:
             _apply_one(connection, migration, utc_text(now()), token_bytes)
         return [migration.name for migration in todo]
-
-
-def new_epoch(token_bytes: TokenBytes = secrets.token_bytes) -> str:
-    """A random mark for a database or a copy of one: 12 characters of A-Z, a-z, 0-9, `-`, `_`."""
-    return base64.urlsafe_b64encode(token_bytes(_EPOCH_BYTES)).decode()
 
 
 def _refuse_other_history(applied: dict[str, str], migrations: list[Migration]) -> None:
@@ -259,7 +250,7 @@ def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, t
             if not connection.in_transaction:
                 raise MigrationError(f"{migration.name} ends the transaction it runs in: take its COMMIT out")
         if migration.number == 1:
-            connection.execute(_MARK, (new_epoch(token_bytes), token_bytes(_PID_KEY_BYTES).hex(), now))
+            connection.execute(_INSERT_META, (token_bytes(_PID_KEY_BYTES).hex(), now))
         connection.execute(_RECORD, (migration.name, migration.checksum, now))
         orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
         if orphans is not None:

@@ -22,7 +22,8 @@ from djactors.actors import users as users_module
 from djactors.domain.commands import Change, Command, Delete, MarkAllRead, MarkRead, PurgeSlice, Recorded
 from djactors.store import migrate
 from djactors.store.errors import StoreUnavailable
-from tests.actors.house import COUNT, EPOCH, RESET, FakeSocket, House, job, note, running
+from tests.actors.house import COUNT, RESET, FakeSocket, House, job, note, running
+from tests.offsets import number_of
 
 PEOPLE = {11: 1, 12: 1, 21: 2}
 """Each user's tenant."""
@@ -91,14 +92,15 @@ class StockClient:
                 self.base = int(socket.pid.split(".")[4].removesuffix("r"))
         for packet in socket.packets[self._received : self._received + packets]:
             self._received += 1
-            self._take(packet.name, packet.body, packet.seq)
+            assert packet.offset is not None
+            self._take(packet.name, packet.body, packet.offset, packet.seq)
         if self._received == len(socket.packets):
             socket.drain()
 
-    def _take(self, name: str, body: Any, seq: int) -> None:
+    def _take(self, name: str, body: Any, offset: str, seq: int) -> None:
         if self.offset is not None:
-            assert seq >= int(self.offset.removeprefix(f"{EPOCH}.")), "offsets only rise"
-        self.offset = f"{EPOCH}.{seq}"
+            assert seq >= number_of(self.offset), "offsets only rise"
+        self.offset = offset
         if name == RESET:
             self.told["reset"] += 1
             assert body == {"offset": self.offset}

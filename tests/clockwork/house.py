@@ -105,7 +105,7 @@ async def running(
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Inbox(database, now, limits)
         ledger = Ledger(store, now)
-        users = Users(store, "epoch", PidIssuer("epoch", b"k" * 32, bytes), settings, telemetry, lambda: router)
+        users = Users(store, PidIssuer(b"k" * 32, bytes), settings, telemetry, lambda: router)
         children = [
             ChildSpec("users", users.supervisor),
             ChildSpec(
@@ -126,7 +126,7 @@ async def running(
             children.append(
                 ChildSpec(
                     "retention",
-                    lambda: Retention(Asking(router, telemetry), store.reclaim_space, keeping, now),
+                    lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, now),
                     mailbox_capacity=retention.MAILBOX,
                 )
             )

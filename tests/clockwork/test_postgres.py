@@ -25,7 +25,7 @@ QUERIES: dict[str, tuple[Any, ...]] = {
     retention.SELECT_TENANTS: (1, 10),
     retention.SELECT_CHANGES: (1, 1, 10),
     retention.DELETE_CHANGES: (1, 1, 2),
-    retention.UPDATE_OLDEST: (1, 1),
+    retention.UPDATE_OLDEST: (1, 1, 1),
     retention.SELECT_REMOVED: (T, 10),
     retention.DELETE_NOTIFICATION: (1,),
     retention.SELECT_EVENTS: (0, 10),

@@ -127,7 +127,6 @@ class Line:
             router=ActorRef("router", 10_000, Alarms()),
             settings=settings,
             telemetry=Telemetry(make_logger("json", "critical")),
-            epoch="epoch",
             random_token=lambda: "sid",
             now=lambda: 1.0,
         )
@@ -214,10 +213,10 @@ class Desk:
             Api(
                 authenticator=authenticator(settings, lambda: 1.0),
                 router=ActorRef("router", 10_000, self._alarms),
+                users=FakeUsers(),  # type: ignore[arg-type]
                 store=None,  # type: ignore[arg-type]
                 settings=settings,
                 telemetry=Telemetry(make_logger("json", "critical")),
-                epoch="epoch",
                 ready=lambda: None,
                 measure=lambda: None,
                 survey=None,  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from djactors.inbox import pages
+from djactors.inbox import log, pages
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError
 from djactors.store.threads import InlineRunner, ThreadFactory
@@ -214,8 +214,8 @@ async def test_closing_finishes_what_is_queued_and_empties_the_log(path: Path, t
 
 async def test_closing_a_small_database_does_not_change_how_a_large_one_is_searched(path: Path, threads: ThreadFactory):
     def plan(connection: sqlite3.Connection) -> list[str]:
-        query = f"EXPLAIN QUERY PLAN {pages.SNAPSHOT}"
-        steps = [row[3] for row in connection.execute(query, (1, 1))]
+        query = f"EXPLAIN QUERY PLAN {log.SELECT_REACH}"
+        steps = [row[3] for row in connection.execute(query, (1,))]
         return [step.partition(" ")[0] for step in steps if "SUBQUERY" not in step]
 
     def add_one(connection: sqlite3.Connection) -> None:

@@ -90,19 +90,13 @@ def test_a_file_that_somebody_else_created_empty_can_shrink_too(tmp_path: Path):
         assert database.journal_mode == "wal"
 
 
-def test_the_first_migration_marks_the_database(tmp_path: Path):
+def test_the_first_migration_gives_the_database_its_key(tmp_path: Path):
     path = tmp_path / "inbox.db"
     migrate.apply(path, token_bytes=lambda count: b"\xfb" * count, now=lambda: datetime(2026, 1, 27, tzinfo=UTC))
     with opened(path) as database:
         assert list(database["meta"].rows) == [
-            {"id": 1, "epoch": "-_v7-_v7-_v7", "pid_key": "fb" * 32, "created_at": "2026-01-27T00:00:00.000000Z"}
+            {"id": 1, "pid_key": "fb" * 32, "created_at": "2026-01-27T00:00:00.000000Z"}
         ]
-
-
-def test_two_databases_differ_in_their_mark():
-    epochs = {migrate.new_epoch() for _ in range(100)}
-    assert len(epochs) == 100
-    assert all(len(epoch) == 12 and "." not in epoch for epoch in epochs)
 
 
 def test_a_migration_killed_half_way_leaves_nothing_and_is_taken_up_again(tmp_path: Path):
