@@ -43,19 +43,43 @@ class Socket(Protocol):
         """Close the transport: the client reconnects and resumes. `reason` is a word for the log and the metrics."""
 
 
+class Numbering:
+    """Numbers the commits as they are asked for: so what an actor is told is put in order with what it has read.
+
+    Attributes:
+        newest: of the commit that was asked for last.
+        doubted: of all commits up to this one it is not known whether the database still has them.
+    """
+
+    __slots__ = ("doubted", "newest")
+
+    def __init__(self) -> None:
+        self.newest = 0
+        self.doubted = 0
+
+    def next(self) -> int:
+        """The number of a commit that is about to be asked for."""
+        self.newest += 1
+        return self.newest
+
+    def doubt(self) -> None:
+        """Doubt all commits that have been asked for. What is read from now on has a later number."""
+        self.doubted = self.next()
+
+
 class Deliver:
     """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
 
-    Where it means the same to many, all of them are told with the same object. `doubts` is what `Users.doubts` was.
+    Where it means the same to many, all of them are told with the same object. `number` is that of the commit.
     """
 
-    __slots__ = ("_batches", "changes", "committed_at", "doubts", "unread")
+    __slots__ = ("_batches", "changes", "committed_at", "number", "unread")
 
-    def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float, doubts: int) -> None:
+    def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float, number: int) -> None:
         self.changes = changes
         self.unread = unread
         self.committed_at = committed_at
-        self.doubts = doubts
+        self.number = number
         self._batches: dict[bool, EncodedBatch] = {}
 
     def packets(self, *, stamped: bool) -> EncodedBatch:
@@ -70,18 +94,14 @@ class Deliver:
 class Attach:
     """A socket of the user's has proved who it is and waits for the answer to its CONNECT.
 
-    `resume` is the point from which the client wants to go on, None where it begins anew. Of everything up to the
-    offset `told` the actor was told before this; None where nobody in the tenant was told of anything yet. `doubts` is
-    what `Users.doubts` was.
+    `resume` is the point from which the client wants to go on, None where it begins anew.
     """
 
-    __slots__ = ("doubts", "resume", "socket", "told")
+    __slots__ = ("resume", "socket")
 
-    def __init__(self, socket: Socket, resume: Resume | None, told: Offset | None, doubts: int) -> None:
+    def __init__(self, socket: Socket, resume: Resume | None) -> None:
         self.socket = socket
         self.resume = resume
-        self.told = told
-        self.doubts = doubts
 
 
 class Continue:
@@ -93,20 +113,7 @@ class Continue:
         self.socket = socket
 
 
-class Moved:
-    """The tenant's log has gone on to `at`, and nothing on the way was for this user: the sockets are to know.
-
-    `doubts` is what `Users.doubts` was.
-    """
-
-    __slots__ = ("at", "doubts")
-
-    def __init__(self, at: Offset, doubts: int) -> None:
-        self.at = at
-        self.doubts = doubts
-
-
-UserMessage = Deliver | Attach | Continue | Moved
+UserMessage = Deliver | Attach | Continue
 
 
 class Seat:
@@ -137,9 +144,9 @@ class Presence:
         sockets: those that the actor has answered and writes to.
         stale: the actor was not told of some change, or what it was told is in doubt; it must look into the store
             before it goes on, and until then is told no more than that.
-        doubts: what `Users.doubts` is. What was sent to the actor under another number is not to be believed; the store
-            has it, or it is lost.
-        verified: what `doubts` was when the actor last found `at` in the log.
+        read: the number of the newest commit that had been asked for when the actor last read where the inbox stands.
+            If something of a commit up to this one is not in what was read, the actor cannot know whether the commit
+            came behind it, or was lost before it.
         left_at: when the last socket went, in Trio's time.
         at: the offset up to which the sockets that have caught up were told everything.
     """
@@ -147,19 +154,18 @@ class Presence:
     __slots__ = (
         "at",
         "attaching",
-        "doubts",
         "left_at",
         "name",
         "person",
+        "read",
         "ref",
         "sockets",
         "stale",
         "tenant_id",
         "user_id",
-        "verified",
     )
 
-    def __init__(self, tenant_id: int, person: Person, doubts: int) -> None:
+    def __init__(self, tenant_id: int, person: Person) -> None:
         self.tenant_id = tenant_id
         self.user_id = person.user_id
         self.person = person
@@ -168,7 +174,7 @@ class Presence:
         self.sockets: dict[Socket, Seat] = {}
         self.left_at = trio.current_time()
         self.stale = False
-        self.doubts = self.verified = doubts
+        self.read = 0
         self.at = BEGINNING
         self.ref: ActorRef[UserMessage]
 

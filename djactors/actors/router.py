@@ -73,7 +73,7 @@ class Router(Actor[Command]):
     async def on_batch(self, batch: Sequence[Envelope[Command]]) -> None:
         """One batch, one commit."""
         commands = [envelope.message for envelope in batch]
-        doubts = self._users.doubts
+        number = self._users.number_commit()
         try:
             recorded = await self._store.record(commands)
         except StoreError as error:
@@ -82,7 +82,7 @@ class Router(Actor[Command]):
                 self._count(_kind_of(envelope.message), "unavailable")
                 envelope.fail(error)
             return
-        await self._users.deliver(recorded, trio.current_time(), doubts)
+        await self._users.deliver(recorded, trio.current_time(), number)
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)

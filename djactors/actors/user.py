@@ -7,6 +7,8 @@ Rules:
   * Whenever it reads the store it has its own offset looked for in the same snapshot. Where the log does not have it,
     somebody put an old copy of the database back: the sockets that were told what is lost are closed, and each is
     judged anew when it returns.
+  * What it is told of a commit that was under way while it read the store may be of another past than what it read: it
+    looks into the store once more instead.
   * It takes everything that is in its mailbox and writes to each socket once: the changes in order, then one unread
     count.
   * It never waits for a socket. A socket that cannot keep up closes itself and resumes.
@@ -28,7 +30,7 @@ import trio
 
 from djactors.actors.packets import CHANGES_RESET, ChangePackets, unlogged, unread_count
 from djactors.actors.pid import PidIssuer
-from djactors.actors.presence import Attach, Deliver, Moved, Presence, Seat, Socket, UserMessage
+from djactors.actors.presence import Attach, Deliver, Numbering, Presence, Seat, Socket, UserMessage
 from djactors.domain.commands import Introduce
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import encode
@@ -83,6 +85,7 @@ class UserActor(Actor[UserMessage]):
         self,
         presence: Presence,
         inbox: Inbox,
+        commits: Numbering,
         *,
         pids: PidIssuer,
         telemetry: Telemetry,
@@ -95,6 +98,7 @@ class UserActor(Actor[UserMessage]):
     ) -> None:
         self._presence = presence
         self._inbox = inbox
+        self._commits = commits
         self._pids = pids
         self._telemetry = telemetry
         self._turns = turns
@@ -109,9 +113,9 @@ class UserActor(Actor[UserMessage]):
         """Read the snapshot to start from."""
         presence = self._presence
         presence.disconnect("actor_restarted")
-        presence.stale, presence.verified = False, presence.doubts
+        presence.stale = False
         state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
-        self._unread, presence.at = state.unread, state.at
+        self._unread, presence.at, presence.read = state.unread, state.at, self._commits.newest
         if not state.known:
             # Told before the CONNECT is answered: whoever names this user from then on comes behind it.
             self._introduce(Introduce(presence.tenant_id, presence.person))
@@ -131,6 +135,8 @@ class UserActor(Actor[UserMessage]):
         changes = message.changes
         if not changes or changes[-1].seq <= presence.at.seq:
             return True
+        if message.number <= presence.read:
+            return False
         news: Sequence[ChangePackets] | Deliver = message
         if changes[0].seq <= presence.at.seq:
             news = [change for change in changes if change.seq > presence.at.seq]
@@ -151,7 +157,11 @@ class UserActor(Actor[UserMessage]):
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Deliver):
-                if message.doubts != presence.doubts:
+                if message.number <= presence.read and message.changes and message.changes[-1].seq > presence.at.seq:
+                    self._write(news, unread)
+                    news = []
+                    await self._catch_up()
+                    unread = self._unread
                     envelope.answer(None)
                     continue
                 news.extend(change for change in message.changes if change.seq > presence.at.seq)
@@ -165,8 +175,6 @@ class UserActor(Actor[UserMessage]):
                 news = []
                 if isinstance(message, Attach):
                     await self._attach(message)
-                elif isinstance(message, Moved):
-                    self._move(message)
                 else:
                     await self._advance(message.socket)
                 # Catching up on the way may have brought another one.
@@ -181,15 +189,12 @@ class UserActor(Actor[UserMessage]):
         socket, presence, resume = attach.socket, self._presence, attach.resume
         if socket not in presence.attaching:
             return  # It closed while its message was on the way: nobody would ever take it out again.
-        # Others' changes move the tenant's log without a word to this actor. A list that the client has just read ends
-        # there.
-        if attach.doubts == presence.doubts and attach.told is not None and attach.told.seq > presence.at.seq:
-            presence.at = attach.told
         replay: Replay | None = None
         since = None if resume is None else resume.since
         if since is not None:
             if since.seq > presence.at.seq:
-                # It read a list that is newer than what has been delivered here so far.
+                # It read a list that is newer than what has been delivered here: others' changes move the tenant's log
+                # without a word to this actor.
                 await self._catch_up()
             replay = await self._read(since, self._replay_limit)
         if socket not in presence.attaching:
@@ -278,17 +283,8 @@ class UserActor(Actor[UserMessage]):
         """Send changes and, if it is another one, the unread count to every socket that has caught up."""
         counted = unread != self._unread
         self._unread = unread
-        if news or counted:
-            self._send(news, counted=counted)
-
-    def _move(self, moved: Moved) -> None:
-        """Others' changes have moved the log on: a count tells so."""
-        if moved.doubts == self._presence.doubts and moved.at.seq > self._presence.at.seq:
-            self._presence.at = moved.at
-            self._send((), counted=True)
-
-    def _send(self, news: Sequence[ChangePackets] | Deliver, *, counted: bool) -> None:
-        """Send changes, the unread count, or both to every socket that has caught up."""
+        if not news and not counted:
+            return
         forms: dict[bool, Sequence[EncodedPacket]] = {}
         # A socket that is found to be too slow leaves the dictionary while it is walked.
         for socket, seat in list(self._presence.sockets.items()):
@@ -314,14 +310,13 @@ class UserActor(Actor[UserMessage]):
         """Go to where the inbox stands. Who is connected is behind from then on, or goes if what they know is lost."""
         presence = self._presence
         presence.stale = False
-        doubts = presence.doubts
         told = presence.at if any(seat.position is None for seat in presence.sockets.values()) else None
         # In turn: there may be a reason for everybody to look at once.
         async with self._turns:
             state = await self._inbox.snapshot(presence.tenant_id, presence.user_id, told)
         if not state.follows:
             await self._lost(presence.tenant_id, presence.user_id)
-        presence.verified = doubts
+        presence.read = self._commits.newest
         for socket, seat in list(presence.sockets.items()):
             # Those that were behind already have been told less than this actor knew: their next slice is judged.
             if seat.position is None and not state.follows:

@@ -20,7 +20,7 @@ import trio
 
 from djactors.actors.packets import ChangePackets
 from djactors.actors.pid import PidIssuer
-from djactors.actors.presence import Attach, Deliver, Moved, Presence, Socket, UserMessage
+from djactors.actors.presence import Attach, Deliver, Numbering, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
 from djactors.actors.user import Inbox, UserActor
 from djactors.config import Settings
@@ -86,9 +86,7 @@ class Users:
         self._router = router
         self._tenants: dict[int, dict[int, Presence]] = {}
         self._by_name: dict[str, Presence] = {}
-        # By tenant: up to which offset everybody there was told what concerns them, or marked stale.
-        self._told: dict[int, Offset] = {}
-        self._doubts = 0
+        self._commits = Numbering()
         self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
 
@@ -97,16 +95,14 @@ class Users:
         for presence in self.presences():
             presence.disconnect("users_restarted")
         self._tenants.clear()
-        self._told.clear()
         self._by_name.clear()
         self._telemetry.metrics.users.set(0)
         self._supervisor = Supervisor("users", on_event=self.observe, max_children=self._settings.max_connections)
         return self._supervisor
 
-    @property
-    def doubts(self) -> int:
-        """How often it was in doubt whether the log still has what was told; see `doubt`."""
-        return self._doubts
+    def number_commit(self) -> int:
+        """The number of a commit that is about to be asked for, to be given to `deliver`."""
+        return self._commits.next()
 
     def presences(self) -> list[Presence]:
         """Everybody who is connected or was a moment ago."""
@@ -137,7 +133,7 @@ class Users:
             if presence.socket_count >= self._settings.max_sockets_per_user:
                 self._refuse(tenant_id, user_id, socket, "too_many_sockets")
             else:
-                presence.ref.tell_nowait(Attach(socket, resume, self._told.get(tenant_id), self._doubts))
+                presence.ref.tell_nowait(Attach(socket, resume))
                 presence.attaching[socket] = pid
         except (ActorStopped, MailboxFull, TooManyChildren, SupervisorNotRunning) as error:
             self._refuse(tenant_id, user_id, socket, type(error).__name__)
@@ -174,7 +170,7 @@ class Users:
         return standing
 
     async def bring_up(self, wanted: Mapping[int, int]) -> None:
-        """Tell those of whom others' changes have led away that they stand at the end of the log, by their count.
+        """Have those whom nothing has concerned for long look where the log stands; their sockets hear it with a count.
 
         Otherwise the history that such a user was told last could never be purged while they are connected. `wanted`
         says of each tenant up to which number history is to go. Lets other tasks run as `deliver` does.
@@ -182,12 +178,11 @@ class Users:
         told = 0
         for tenant_id, number in wanted.items():
             for presence in list(self._tenants.get(tenant_id, {}).values()):
-                at = self._told.get(tenant_id)
-                if at is not None and presence.at.seq < number:
-                    self._tell(presence, Moved(at, self._doubts))
+                if presence.at.seq < number:
+                    self._make_look(presence)
                     told = await _pause(told + 1)
 
-    async def deliver(self, recorded: Recorded, committed_at: float, doubts: int) -> None:
+    async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log.
 
         Lets other tasks run each time it has told as many as `TOLD_PER_TURN`. Who comes meanwhile starts from a
@@ -196,11 +191,11 @@ class Users:
         Args:
             recorded: what the commit changed.
             committed_at: when it was durable, in Trio's time.
-            doubts: what `doubts` was when the commit was asked for. If there was one since, or somebody else has
-                written to the database, nobody is told of the commit: everybody looks into the log, whether it has what
-                they know, and what it has behind that.
+            number: the commit's. If it has come into doubt since it was asked for, or somebody else has written to the
+                database, nobody is told of the commit: everybody looks into the log, whether it has what they know, and
+                what it has behind that.
         """
-        if recorded.others_wrote or doubts != self._doubts:
+        if recorded.others_wrote or number <= self._commits.doubted:
             await self.doubt()
             return
         told = 0
@@ -210,21 +205,18 @@ class Users:
                 continue
             own, shared = sort_out(map(ChangePackets, changes), present)
             deliveries = [
-                (present[user_id], Deliver(packets, recorded.unread.get((tenant_id, user_id)), committed_at, doubts))
+                (present[user_id], Deliver(packets, recorded.unread.get((tenant_id, user_id)), committed_at, number))
                 for user_id, packets in own.items()
             ]
             if shared:
-                delivery = Deliver(shared, None, committed_at, doubts)
+                delivery = Deliver(shared, None, committed_at, number)
                 deliveries += [(presence, delivery) for user_id, presence in present.items() if user_id not in own]
             for presence, delivery in deliveries:
                 told = await _pause(told)
-                if self._doubts != doubts:
+                if number <= self._commits.doubted:
                     return
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
-            # The last of them may have gone meanwhile.
-            if tenant_id in self._tenants:
-                self._told[tenant_id] = changes[-1].offset
 
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""
@@ -238,21 +230,20 @@ class Users:
         that something which was told is not in it. What is on its way to the actors is not told any more. Sockets that
         know what is lost are closed by their actor. Lets other tasks run as `deliver` does.
         """
-        self._doubts += 1
-        self._told.clear()
+        self._commits.doubt()
         self._telemetry.log.warning("somebody else has written to the database: is what was told still in it?")
         presences = self.presences()
         for presence in presences:
-            presence.stale, presence.doubts = True, self._doubts
+            presence.stale = True
         told = 0
         for presence in presences:
             told = await _pause(told + 1)
             self._make_look(presence)
 
     async def lost(self, tenant_id: int, user_id: int) -> None:
-        """What a user was told is not in the log. Unless it is in doubt already, doubt what everybody was told."""
+        """What a user was told is not in the log. Unless that is in doubt already, doubt what everybody was told."""
         presence = self._tenants.get(tenant_id, {}).get(user_id)
-        if presence is not None and presence.verified == self._doubts:
+        if presence is not None and presence.read >= self._commits.doubted:
             await self.doubt()
 
     def observe(self, event: SupervisorEvent) -> None:
@@ -288,7 +279,7 @@ class Users:
         if presence is None:
             if self._supervisor is None:
                 raise SupervisorNotRunning("users")
-            presence = Presence(tenant_id, person, self._doubts)
+            presence = Presence(tenant_id, person)
             presence.ref = self._supervisor.spawn_child(self._spec(presence))
             self._tenants.setdefault(tenant_id, {})[user_id] = self._by_name[presence.name] = presence
             self._telemetry.metrics.users.inc()
@@ -299,6 +290,7 @@ class Users:
             return UserActor(
                 presence,
                 self._inbox,
+                self._commits,
                 pids=self._pids,
                 telemetry=self._telemetry,
                 turns=self._turns,
@@ -331,7 +323,6 @@ class Users:
         del present[presence.user_id]
         if not present:
             del self._tenants[presence.tenant_id]
-            self._told.pop(presence.tenant_id, None)
         self._telemetry.metrics.users.dec()
 
     def _make_look(self, presence: Presence) -> None:
@@ -339,9 +330,9 @@ class Users:
         if presence.socket_count:
             # What says nothing new wakes an actor that is at rest, and it looks before anything else.
             with suppress(MailboxFull, ActorStopped):
-                presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._doubts))
+                presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
 
-    def _tell(self, presence: Presence, delivery: Deliver | Moved) -> None:
+    def _tell(self, presence: Presence, delivery: Deliver) -> None:
         if presence.stale or not presence.socket_count:
             # It will look into the store, which has all this, if it is not lost.
             self._make_look(presence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+
 class Tenant:
     """A tenant's row inside one transaction; `last_seq` and `last_mark` are of its newest change."""
 

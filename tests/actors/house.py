@@ -149,7 +149,8 @@ class GatedStore:
 
     def __init__(self, store: Inbox) -> None:
         self.store = store
-        self.before_snapshot = self.after_snapshot = self.before_record = self.before_changes = self._pass
+        self.before_snapshot = self.after_snapshot = self.before_changes = self._pass
+        self.before_record = self.after_record = self._pass
         self.batches: list[int] = []
 
     async def _pass(self) -> None:
@@ -168,7 +169,9 @@ class GatedStore:
     async def record(self, commands: Sequence[Command]) -> Recorded:
         self.batches.append(len(commands))
         await self.before_record()
-        return await self.store.record(commands)
+        recorded = await self.store.record(commands)
+        await self.after_record()
+        return recorded
 
 
 class House:

@@ -79,9 +79,10 @@ async def test_commits_on_both_sides_of_the_snapshot_are_each_counted_once(path:
         await house.do(note(11))
         after.open()
         await wait_all_tasks_blocked()
-        assert socket.counts == [2, 3, 4]
+        # What was under way while it read the store is looked for in the log, with what came meanwhile.
+        assert socket.counts == [2, 4]
         assert socket.new == [3, 4]
-        assert second.counts == [3, 4]
+        assert (second.new, second.counts) == ([], [4])
 
 
 async def test_a_mailbox_that_overflows_is_made_good_from_the_log(path: Path, autojump_clock):
@@ -104,7 +105,7 @@ async def _deliver(house: House, recorded: list[Recorded]) -> None:
     """Tell actors that are at work of commits that nobody has told them of, all in one step."""
     house.rouse()
     for each in recorded:
-        await house.users.deliver(each, trio.current_time(), house.users.doubts)
+        await house.users.deliver(each, trio.current_time(), house.users.number_commit())
 
 
 async def test_an_overflow_is_counted_once_and_the_log_is_read_in_slices(path: Path, autojump_clock):

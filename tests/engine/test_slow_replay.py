@@ -184,7 +184,7 @@ async def test_a_client_that_polls_takes_all_that_the_largest_commit_brings_it(a
         commands = [Publish(assigned)] * settings.commit_batch
         recorded = await house.store.record(commands)
         assert all(isinstance(outcome, Published) for outcome in recorded.outcomes)
-        await house.users.deliver(recorded, trio.current_time(), house.users.doubts)
+        await house.users.deliver(recorded, trio.current_time(), house.users.number_commit())
         while "unread-count" not in packets[-1] or len(packets) < settings.commit_batch:
             packets += (await server.get(sid)).packets
         told = [name for name, _ in events(packets)]
