@@ -103,7 +103,6 @@ class Line:
             router=self.router,  # type: ignore[arg-type]
             settings=settings,
             telemetry=Telemetry(make_logger("json", "critical")),
-            epoch="epoch",
             random_token=lambda: "sid",
             now=lambda: 1.0,
         )
@@ -188,10 +187,10 @@ class Desk:
             Api(
                 authenticator=authenticator(settings, lambda: 1.0),
                 router=SilentRouter(),  # type: ignore[arg-type]
+                users=FakeUsers(),  # type: ignore[arg-type]
                 store=None,  # type: ignore[arg-type]
                 settings=settings,
                 telemetry=Telemetry(make_logger("json", "critical")),
-                epoch="epoch",
                 ready=lambda: None,
                 measure=lambda: None,
                 survey=None,  # type: ignore[arg-type]
