@@ -48,7 +48,7 @@ FILL = (
     CASE WHEN n / :owners % 10 < :read THEN {_NOW} END, {_NOW},
     strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+30 days'), n FROM series""",
     f"""{_SERIES} INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, mark, created_at)
-    SELECT :tenant, n, 1 + n % :owners, 'new', n, 0, {_NOW} FROM series""",
+    SELECT :tenant, n, 1 + n % :owners, 'new', n, n, {_NOW} FROM series""",
     f"""{_SERIES} INSERT INTO domain_events (id, tenant_id, type, actor_id, seq, occurred_at, received_at)
     SELECT n, :tenant, 'notification.requested', 1, n, {_NOW}, {_NOW} FROM series""",
     """UPDATE users SET unread_count = (SELECT count(*) FROM notifications WHERE tenant_id = :tenant

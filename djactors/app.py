@@ -237,8 +237,8 @@ class Server:
     async def _serve(self, database: Database, store: Inbox, task_status: trio.TaskStatus[None]) -> None:
         settings, telemetry, now = self.settings, self.telemetry, self._now
         meta = await store.meta()
-        pids = PidIssuer(meta.epoch, meta.pid_key, self._random_bytes)
-        users = Users(store, meta.epoch, pids, settings, telemetry, lambda: router)
+        pids = PidIssuer(meta.pid_key, self._random_bytes)
+        users = Users(store, pids, settings, telemetry, lambda: router)
         observer = TreeObserver(telemetry, users)
         keeping = Keeping(
             history_days=settings.history_days,
@@ -259,7 +259,7 @@ class Server:
         )
         retention_spec = ActorSpec(
             "retention",
-            lambda: Retention(Asking(router, telemetry), store.reclaim_space, keeping, now),
+            lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, now),
             mailbox_capacity=retention.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
@@ -278,15 +278,15 @@ class Server:
         )
         router: CommandRef = command_ref(root.ref(router_spec))
         alarm = Alarm(root.ref(clock_spec))
-        engine = self._engine(users, router, meta.epoch)
+        engine = self._engine(users, router)
         survey = Survey(root, users, database.statistics, self._lag, telemetry, now)
         api = Api(
             authenticator=self._authenticator,
             router=router,
+            users=users,
             store=store,
             settings=settings,
             telemetry=telemetry,
-            epoch=meta.epoch,
             ready=self._readiness,
             measure=lambda: observer.measure(root.statistics(), self._lag.worst()),
             survey=survey,
@@ -324,7 +324,7 @@ class Server:
             return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
         return str(error)
 
-    def _engine(self, users: Users, router: CommandRef, epoch: str) -> EngineServer:
+    def _engine(self, users: Users, router: CommandRef) -> EngineServer:
         settings = self.settings
         services = Services(
             authenticator=self._authenticator,
@@ -332,7 +332,6 @@ class Server:
             router=router,
             settings=settings,
             telemetry=self.telemetry,
-            epoch=epoch,
             random_token=self._random_token,
             now=self._now,
         )

@@ -16,11 +16,10 @@
 -- and a new row changes one page instead of two. jobs is not: its rows are larger, and its queues have indexes of their own, which
 -- SQLite might pass over for the order of the key.
 
--- One row: what marks this database. pid_key never leaves the file.
+-- One row. pid_key, the key under which pids are given out, never leaves the file.
 CREATE TABLE meta (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),  -- sqlite only
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),   -- postgresql only
-    epoch VARCHAR(32) NOT NULL,
     pid_key VARCHAR(64) NOT NULL,
     created_at VARCHAR(27) NOT NULL
 );
@@ -170,7 +169,8 @@ CREATE UNIQUE INDEX idx_domain_events_key ON domain_events (tenant_id, sender, i
 
 -- The log that clients replay: one row for each logged packet. user_id NULL: to everyone in the tenant.
 -- kind 'new' points at its notification; the other kinds carry their packet's payload in data.
--- mark: a hash of all of the tenant's log up to and with this change, as a signed number of 64 bits.
+-- mark: a hash over all that clients were shown of the tenant's log up to and with this change (djactors/domain/marks.py), as a
+-- signed number of 64 bits.
 CREATE TABLE changes (
     tenant_id BIGINT NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     seq BIGINT NOT NULL,

@@ -10,6 +10,7 @@ Source: the contract's section "Offsets and recovery".
 from __future__ import annotations
 
 from djactors.domain.commands import Change
+from djactors.domain.marks import Offset
 from djactors.protocol import EncodedPacket, encode_event_json
 
 NEW = "notification:new"
@@ -19,11 +20,12 @@ AUTH_EXPIRING = "auth:expiring"
 
 
 class ChangePackets:
-    """One change and its packets."""
+    """One change and its packets; `at` is the point in the log right after it."""
 
-    __slots__ = ("_plain", "_stamped", "body", "name", "seq", "user_id")
+    __slots__ = ("_plain", "_stamped", "at", "body", "name", "seq", "user_id")
 
     def __init__(self, change: Change) -> None:
+        self.at = change.offset
         self.seq = change.seq
         self.user_id = change.user_id
         self.name = change.name
@@ -31,32 +33,26 @@ class ChangePackets:
         self._plain: EncodedPacket | None = None
         self._stamped: EncodedPacket | None = None
 
-    def packet(self, epoch: str | None) -> EncodedPacket:
-        """The packet stamped with an offset of this epoch, or plain where it is None."""
-        if epoch is None:
+    def packet(self, *, stamped: bool) -> EncodedPacket:
+        """The packet, stamped with its offset or plain."""
+        if not stamped:
             if self._plain is None:
                 self._plain = encode_event_json(self.name, (self.body,))
             return self._plain
         if self._stamped is None:
-            self._stamped = encode_event_json(self.name, (self.body, offset_json(epoch, self.seq)))
+            self._stamped = encode_event_json(self.name, (self.body, _json(self.at)))
         return self._stamped
 
 
-def offset(epoch: str, seq: int) -> str:
-    """`EPOCH.SEQ`, opaque to clients."""
-    return f"{epoch}.{seq}"
+def _json(offset: Offset) -> bytes:
+    return b'"%b"' % str(offset).encode()
 
 
-def offset_json(epoch: str, seq: int) -> bytes:
-    """An offset as JSON text."""
-    return b'"%b.%d"' % (epoch.encode(), seq)
+def unlogged(name: str, body: bytes, told: Offset, *, stamped: bool) -> EncodedPacket:
+    """A packet that is not in the log: it carries the last offset that its socket was told."""
+    return encode_event_json(name, (body, _json(told)) if stamped else (body,))
 
 
-def unlogged(name: str, body: bytes, epoch: str | None, seq: int) -> EncodedPacket:
-    """A packet that is not in the log: it carries the last offset that its socket was given."""
-    return encode_event_json(name, (body,) if epoch is None else (body, offset_json(epoch, seq)))
-
-
-def unread_count(count: int, epoch: str | None, seq: int) -> EncodedPacket:
+def unread_count(count: int, told: Offset, *, stamped: bool) -> EncodedPacket:
     """The badge."""
-    return unlogged(UNREAD_COUNT, b'{"count":%d}' % count, epoch, seq)
+    return unlogged(UNREAD_COUNT, b'{"count":%d}' % count, told, stamped=stamped)

@@ -1,7 +1,8 @@
-"""A pid proves whom it was given to: the tenant, the user, the database's epoch and the sequence number at its issue.
+"""A pid proves whom it was given to: the tenant, the user, and the offset at its issue.
 
 It is signed with a key that lives in the database, so it needs no table, outlives restarts, and says nothing to a
-server with another database. A nonce makes it one socket's own. Whether its socket was told to reload is part of it:
+server with another database. A copy of the database has the same key; what past a client knows its offset says, and
+without one that of its pid. A nonce makes a pid one socket's own. Whether its socket was told to reload is part of it:
 the client may have been cut off before it heard so. Source: the contract's section "Offsets and recovery".
 """
 
@@ -14,14 +15,16 @@ from collections.abc import Callable
 
 import msgspec
 
+from djactors.domain.marks import TEXT, Offset, offset_of
+
 NONCE_BYTES = 9
 MAC_BYTES = 18
 """144 bits: nobody guesses one."""
 
 
 _PID = re.compile(
-    r"(?P<claim>[A-Za-z0-9_=-]{12}\.(?P<tenant>[0-9]{1,16})\.(?P<user>[0-9]{1,16})\.(?P<epoch>[A-Za-z0-9_-]{1,32})"
-    r"\.(?P<seq>[0-9]{1,16})(?P<reload>r?))\.(?P<mac>[A-Za-z0-9_=-]{24})"
+    r"(?P<claim>[A-Za-z0-9_=-]{12}\.(?P<tenant>[0-9]{1,16})\.(?P<user>[0-9]{1,16})"
+    rf"\.(?P<at>{TEXT})(?P<reload>r?))\.(?P<mac>[A-Za-z0-9_=-]{{24}})"
 )
 
 
@@ -29,11 +32,11 @@ class Issue(msgspec.Struct, frozen=True):
     """What a pid says of the moment at which it was given out.
 
     Attributes:
-        seq: the sequence number behind which its socket was told everything.
+        at: the offset behind which its socket was told everything.
         reload: the client was to reload, because it had not got everything before that.
     """
 
-    seq: int
+    at: Offset
     reload: bool
 
 
@@ -41,20 +44,18 @@ class PidIssuer:
     """Issues pids and knows its own again.
 
     Args:
-        epoch: the database's mark.
         key: the database's secret.
         random_bytes: a source of randomness that cannot be foreseen.
     """
 
-    def __init__(self, epoch: str, key: bytes, random_bytes: Callable[[int], bytes]) -> None:
-        self._epoch = epoch
+    def __init__(self, key: bytes, random_bytes: Callable[[int], bytes]) -> None:
         self._key = key
         self._random_bytes = random_bytes
 
-    def issue(self, tenant_id: int, user_id: int, seq: int, *, reload: bool = False) -> str:
-        """A new pid for a socket of this user, given out at this sequence number, with the word to reload or not."""
+    def issue(self, tenant_id: int, user_id: int, at: Offset, *, reload: bool = False) -> str:
+        """A new pid for a socket of this user, given out at this offset, with the word to reload or not."""
         nonce = urlsafe_b64encode(self._random_bytes(NONCE_BYTES)).decode()
-        claim = f"{nonce}.{tenant_id}.{user_id}.{self._epoch}.{seq}{'r' if reload else ''}"
+        claim = f"{nonce}.{tenant_id}.{user_id}.{at}{'r' if reload else ''}"
         return f"{claim}.{self._mac(claim)}"
 
     def verify(self, pid: object, tenant_id: int, user_id: int) -> Issue | None:
@@ -66,9 +67,10 @@ class PidIssuer:
         # The MAC first: what is read from a claim that nobody signed says nothing.
         if match is None or not hmac.compare_digest(self._mac(match["claim"]), match["mac"]):
             return None
-        if (int(match["tenant"]), int(match["user"]), match["epoch"]) != (tenant_id, user_id, self._epoch):
+        at = offset_of(match["at"])
+        if at is None or (int(match["tenant"]), int(match["user"])) != (tenant_id, user_id):
             return None
-        return Issue(int(match["seq"]), match["reload"] != "")
+        return Issue(at, match["reload"] != "")
 
     def _mac(self, claim: str) -> str:
         return urlsafe_b64encode(hmac.digest(self._key, claim.encode(), "sha256")[:MAC_BYTES]).decode()

@@ -14,6 +14,7 @@ import trio
 
 from djactors.actors.packets import ChangePackets
 from djactors.actors.resume import Resume
+from djactors.domain.marks import BEGINNING, Offset
 from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ActorStopped, MailboxFull
 from djactors.protocol import EncodedBatch, EncodedPacket
@@ -42,41 +43,65 @@ class Socket(Protocol):
         """Close the transport: the client reconnects and resumes. `reason` is a word for the log and the metrics."""
 
 
+class Numbering:
+    """Numbers the commits as they are asked for: so what an actor is told is put in order with what it has read.
+
+    Attributes:
+        newest: of the commit that was asked for last.
+        doubted: of all commits up to this one it is not known whether the database still has them.
+    """
+
+    __slots__ = ("doubted", "newest")
+
+    def __init__(self) -> None:
+        self.newest = 0
+        self.doubted = 0
+
+    def next(self) -> int:
+        """The number of a commit that is about to be asked for."""
+        self.newest += 1
+        return self.newest
+
+    def doubt(self) -> None:
+        """Doubt all commits that have been asked for. What is read from now on has a later number."""
+        self.doubted = self.next()
+
+
 class Deliver:
     """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
 
-    Where it means the same to many, all of them are told with the same object.
+    Where it means the same to many, all of them are told with the same object. `number` is that of the commit.
     """
 
-    __slots__ = ("_batches", "changes", "committed_at", "unread")
+    __slots__ = ("_batches", "changes", "committed_at", "number", "unread")
 
-    def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float) -> None:
+    def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float, number: int) -> None:
         self.changes = changes
         self.unread = unread
         self.committed_at = committed_at
-        self._batches: dict[str | None, EncodedBatch] = {}
+        self.number = number
+        self._batches: dict[bool, EncodedBatch] = {}
 
-    def packets(self, epoch: str | None) -> EncodedBatch:
-        """All changes, stamped with offsets of this epoch, or plain where it is None: put together once."""
-        batch = self._batches.get(epoch)
+    def packets(self, *, stamped: bool) -> EncodedBatch:
+        """All changes, each stamped with its offset or plain: put together once."""
+        batch = self._batches.get(stamped)
         if batch is None:
-            batch = self._batches[epoch] = EncodedBatch([change.packet(epoch) for change in self.changes])
+            batch = EncodedBatch([change.packet(stamped=stamped) for change in self.changes])
+            self._batches[stamped] = batch
         return batch
 
 
 class Attach:
     """A socket of the user's has proved who it is and waits for the answer to its CONNECT.
 
-    `resume` is the point from which the client wants to go on, None where it begins anew. Of everything up to the
-    sequence number `told` the actor was told before this.
+    `resume` is the point from which the client wants to go on, None where it begins anew.
     """
 
-    __slots__ = ("resume", "socket", "told")
+    __slots__ = ("resume", "socket")
 
-    def __init__(self, socket: Socket, resume: Resume | None, told: int) -> None:
+    def __init__(self, socket: Socket, resume: Resume | None) -> None:
         self.socket = socket
         self.resume = resume
-        self.told = told
 
 
 class Continue:
@@ -96,13 +121,13 @@ class Seat:
 
     Attributes:
         pid: what its client will prove to be the same with; None where it wants no offsets.
-        position: up to which sequence number it was given what it missed; None once it has caught up.
+        position: up to which offset it was given what it missed; None once it has caught up.
         draining: it has a slice under way, and asks for the next one when there is room.
     """
 
     __slots__ = ("draining", "pid", "position")
 
-    def __init__(self, pid: str | None, position: int | None) -> None:
+    def __init__(self, pid: str | None, position: Offset | None) -> None:
         self.pid = pid
         self.position = position
         self.draining = False
@@ -117,12 +142,28 @@ class Presence:
         attaching: sockets whose `Attach` is on its way to the actor, with their pid if they are recovering. One that
             closes first is taken out again.
         sockets: those that the actor has answered and writes to.
-        stale: the actor was not told of some change; it must look into the store before it goes on.
+        stale: the actor was not told of some change, or what it was told is in doubt; it must look into the store
+            before it goes on, and until then is told no more than that.
+        read: the number of the newest commit that had been asked for when the actor last read where the inbox stands.
+            If something of a commit up to this one is not in what was read, the actor cannot know whether the commit
+            came behind it, or was lost before it.
         left_at: when the last socket went, in Trio's time.
-        seq: the last sequence number that the sockets which have caught up were given, or that their count includes.
+        at: the offset up to which the sockets that have caught up were told everything.
     """
 
-    __slots__ = ("attaching", "left_at", "name", "person", "ref", "seq", "sockets", "stale", "tenant_id", "user_id")
+    __slots__ = (
+        "at",
+        "attaching",
+        "left_at",
+        "name",
+        "person",
+        "read",
+        "ref",
+        "sockets",
+        "stale",
+        "tenant_id",
+        "user_id",
+    )
 
     def __init__(self, tenant_id: int, person: Person) -> None:
         self.tenant_id = tenant_id
@@ -133,7 +174,8 @@ class Presence:
         self.sockets: dict[Socket, Seat] = {}
         self.left_at = trio.current_time()
         self.stale = False
-        self.seq = 0
+        self.read = 0
+        self.at = BEGINNING
         self.ref: ActorRef[UserMessage, None]
 
     @property
@@ -141,12 +183,18 @@ class Presence:
         """Sockets that are there or about to be."""
         return len(self.sockets) + len(self.attaching)
 
-    def seq_of(self, socket: Socket) -> int | None:
-        """The last sequence number that this socket was given; None for one that was not answered, or has closed."""
+    def told(self, socket: Socket) -> Offset | None:
+        """Up to which offset this socket was told everything; None for one that was not answered, or has closed."""
         seat = self.sockets.get(socket)
         if seat is None:
             return None
-        return self.seq if seat.position is None else seat.position
+        return self.at if seat.position is None else seat.position
+
+    @property
+    def hindmost(self) -> int | None:
+        """The number of the change that the hindmost of the sockets was told last; None where there are none."""
+        behind = [seat.position.seq for seat in self.sockets.values() if seat.position is not None]
+        return min(behind) if behind else self.at.seq if self.sockets else None
 
     def go_on(self, socket: Socket) -> None:
         """Have the actor give a socket its next slice."""

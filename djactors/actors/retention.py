@@ -4,20 +4,24 @@ A round is a sequence of slices, each a commit of bounded size with a pause behi
 
     expire ── purge changes, notifications, domain events, suppressions, days ── reclaim space ── sleep
 
+History is not purged beyond what those who are connected were told. Whom nothing has concerned for so long is told
+where the log stands, and the next round goes on.
+
 It sleeps until the next notification expires, but at least `SHORTEST_SLEEP`: what expires meanwhile leaves together.
 Asked to stop, it stops after the slice in hand; the next start goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import trio
 
 from djactors.actors.slices import Asking, Unavailable
-from djactors.domain.commands import ExpireSlice, Purged, PurgeSlice
+from djactors.domain.commands import ExpireSlice, Purged, PurgeSlice, Sliced
 from djactors.domain.times import from_text
 from djactors.kernel import Actor
 from djactors.store.errors import StoreError
@@ -61,6 +65,16 @@ class Keeping:
         )
 
 
+class Audience(Protocol):
+    """Those who are connected."""
+
+    def standing(self) -> Mapping[int, int]:
+        """For each tenant in which somebody is connected, the number of the change that the hindmost was told last."""
+
+    async def bring_up(self, wanted: Mapping[int, int]) -> None:
+        """Tell those whom nothing has concerned where they stand. `wanted`: up to where a tenant's history is to go."""
+
+
 class Round:
     """Time for the next round."""
 
@@ -74,6 +88,7 @@ class Retention(Actor[Round, None]):
     Args:
         ask: how to have commands recorded.
         reclaim_space: gives some free pages back; how many are left to give. May raise `StoreError`.
+        audience: who is connected.
         keeping: how long things are kept.
         now: the wall clock, as an aware time.
     """
@@ -82,11 +97,13 @@ class Retention(Actor[Round, None]):
         self,
         ask: Asking,
         reclaim_space: Callable[[], Awaitable[int]],
+        audience: Audience,
         keeping: Keeping,
         now: Callable[[], datetime],
     ) -> None:
         self._ask = ask
         self._reclaim_space = reclaim_space
+        self._audience = audience
         self._keeping = keeping
         self._now = now
 
@@ -119,10 +136,18 @@ class Retention(Actor[Round, None]):
         return sliced.next_due
 
     async def _purge(self, table: Purged, keep: timedelta) -> None:
-        sliced = await self._ask(PurgeSlice(table, keep, SLICE))
+        sliced = await self._purge_slice(table, keep, 0)
         while sliced.more and self.ref.alive:
             await trio.sleep(PAUSE)
-            sliced = await self._ask(PurgeSlice(table, keep, SLICE, sliced.after))
+            sliced = await self._purge_slice(table, keep, sliced.after)
+
+    async def _purge_slice(self, table: Purged, keep: timedelta, after: int) -> Sliced:
+        # Who comes back between this and the commit may be overtaken, and is then told to reload, as a little later.
+        standing = self._audience.standing() if table == "changes" else {}
+        sliced = await self._ask(PurgeSlice(table, keep, SLICE, after, standing))
+        if sliced.held_up:
+            await self._audience.bring_up(sliced.held_up)
+        return sliced
 
     async def _reclaim(self) -> None:
         try:

@@ -101,6 +101,7 @@ class Router(Actor[RouterMessage, RouterReply]):
         yield envelopes, commands
 
     async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> None:
+        number = self._users.number_commit()
         try:
             recorded = await self._store.record(commands)
         except StoreError as error:
@@ -110,7 +111,7 @@ class Router(Actor[RouterMessage, RouterReply]):
                 envelope.fail(twin(error))
             return
         self._telemetry.metrics.commit_items.observe(len(commands))
-        await self._users.deliver(recorded, trio.current_time())
+        await self._users.deliver(recorded, trio.current_time(), number)
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)

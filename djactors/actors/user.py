@@ -4,29 +4,37 @@ Rules:
   * Whom the tenant does not know yet is introduced: the token that let them in proves who they are.
   * It starts from a snapshot of the inbox and drops what the snapshot already holds: a change whose sequence number is
     at or below its own. Its address is known to the router before the snapshot is read, so nothing falls in between.
+  * Whenever it reads the store it has its own offset looked for in the same snapshot. Where the log does not have it,
+    somebody put an old copy of the database back: the sockets that were told what is lost are closed, and each is
+    judged anew when it returns.
+  * What it is told of a commit that was under way while it read the store may be of another past than what it read: it
+    looks into the store once more instead.
   * It takes everything that is in its mailbox and writes to each socket once: the changes in order, then one unread
     count.
   * It never waits for a socket. A socket that cannot keep up closes itself and resumes.
   * A socket that missed something is behind: it is given the log in slices, the next one when the last is on its way,
     and hears of nothing else until it has caught up. Those beside it are written to meanwhile.
-  * When a delivery did not fit into its mailbox, or came while nobody was connected, it is marked stale; all its
-    sockets are then behind.
+  * When a delivery did not fit into its mailbox, or came while nobody was connected, or somebody else has written to
+    the database, it is marked stale: it looks into the store before it tells of anything more, and its sockets are then
+    behind.
   * After a crash the new instance closes the sockets it finds: they come back and are brought up to date.
   * It asks nobody who is connected; sockets attach to it. When the last one has been gone for a while, it stops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import trio
 
-from djactors.actors.packets import CHANGES_RESET, ChangePackets, offset, unlogged, unread_count
+from djactors.actors.packets import CHANGES_RESET, ChangePackets, unlogged, unread_count
 from djactors.actors.pid import PidIssuer
-from djactors.actors.presence import Attach, Deliver, Presence, Seat, Socket, UserMessage
-from djactors.domain.commands import Change, Introduce
+from djactors.actors.presence import Attach, Deliver, Numbering, Presence, Seat, Socket, UserMessage
+from djactors.domain.commands import Introduce
+from djactors.domain.marks import Offset
 from djactors.domain.notifications import encode
+from djactors.inbox.log import Astray, Found, Replay
 from djactors.kernel import Actor, Envelope
 from djactors.protocol import EncodedPacket
 from djactors.telemetry import Telemetry
@@ -43,36 +51,28 @@ class InboxState(Protocol):
         """Unread notifications."""
 
     @property
-    def seq(self) -> int:
+    def at(self) -> Offset:
         """The tenant's newest change in the same snapshot."""
 
     @property
     def known(self) -> bool:
         """Whether the tenant knows the user."""
 
-
-class ReplayState(Protocol):
-    """A slice of the log."""
-
     @property
-    def changes(self) -> list[Change]:
-        """What the user sees, in order."""
-
-    @property
-    def position(self) -> int:
-        """The sequence number up to which nothing is missing after them."""
+    def follows(self) -> bool:
+        """Whether what was told is in the past of this."""
 
 
 class Inbox(Protocol):
     """What the actor asks of the store."""
 
-    async def snapshot(self, tenant_id: int, user_id: int) -> InboxState:
-        """The unread count and the sequence number that it belongs to, from one snapshot."""
+    async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> InboxState:
+        """The unread count and the offset that it belongs to, from one snapshot, which is looked through for `told`."""
 
     async def replay(
-        self, tenant_id: int, user_id: int, since: int, *, until: int, limit: int, at_most: int | None = None
-    ) -> ReplayState | None:
-        """What the user may see of what came after `since`, up to `until`; None where the log does not lead there."""
+        self, tenant_id: int, user_id: int, since: Offset, *, until: Offset, limit: int, at_most: int | None = None
+    ) -> Found:
+        """What the user may see of what came after `since`, up to `until`; or why the log does not lead there."""
 
 
 class UserActor(Actor[UserMessage, None]):
@@ -85,8 +85,8 @@ class UserActor(Actor[UserMessage, None]):
         self,
         presence: Presence,
         inbox: Inbox,
+        commits: Numbering,
         *,
-        epoch: str,
         pids: PidIssuer,
         telemetry: Telemetry,
         turns: trio.Semaphore,
@@ -94,28 +94,31 @@ class UserActor(Actor[UserMessage, None]):
         idle_after: float,
         forget: Callable[[Presence], None],
         introduce: Callable[[Introduce], None],
+        lost: Callable[[int, int], Awaitable[None]],
     ) -> None:
         self._presence = presence
         self._inbox = inbox
-        self._epoch = epoch
+        self._commits = commits
         self._pids = pids
         self._telemetry = telemetry
         self._turns = turns
         self._replay_limit = replay_limit
         self._forget = forget
         self._introduce = introduce
+        self._lost = lost
         self.idle_after = idle_after
         self._unread = 0
 
     async def on_start(self) -> None:
         """Read the snapshot to start from."""
-        self._presence.disconnect("actor_restarted")
-        self._presence.stale = False
-        state = await self._inbox.snapshot(self._presence.tenant_id, self._presence.user_id)
-        self._unread, self._presence.seq = state.unread, state.seq
+        presence = self._presence
+        presence.disconnect("actor_restarted")
+        presence.stale = False
+        state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
+        self._unread, presence.at, presence.read = state.unread, state.at, self._commits.newest
         if not state.known:
             # Told before the CONNECT is answered: whoever names this user from then on comes behind it.
-            self._introduce(Introduce(self._presence.tenant_id, self._presence.person))
+            self._introduce(Introduce(presence.tenant_id, presence.person))
 
     def on_idle(self) -> bool:
         """Stop once nobody has been connected for a while."""
@@ -130,12 +133,14 @@ class UserActor(Actor[UserMessage, None]):
         if type(message) is not Deliver or presence.stale:
             return False
         changes = message.changes
-        if not changes or changes[-1].seq <= presence.seq:
+        if not changes or changes[-1].seq <= presence.at.seq:
             return True
+        if message.number <= presence.read:
+            return False
         news: Sequence[ChangePackets] | Deliver = message
-        if changes[0].seq <= presence.seq:
-            news = [change for change in changes if change.seq > presence.seq]
-        presence.seq = changes[-1].seq
+        if changes[0].seq <= presence.at.seq:
+            news = [change for change in changes if change.seq > presence.at.seq]
+        presence.at = changes[-1].at
         self._write(news, self._unread if message.unread is None else message.unread)
         if presence.sockets:
             self._telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
@@ -152,9 +157,16 @@ class UserActor(Actor[UserMessage, None]):
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Deliver):
-                news.extend(change for change in message.changes if change.seq > presence.seq)
-                if message.changes and message.changes[-1].seq > presence.seq:
-                    presence.seq = message.changes[-1].seq
+                if message.number <= presence.read and message.changes and message.changes[-1].seq > presence.at.seq:
+                    self._write(news, unread)
+                    news = []
+                    await self._catch_up()
+                    unread = self._unread
+                    envelope.answer(None)
+                    continue
+                news.extend(change for change in message.changes if change.seq > presence.at.seq)
+                if message.changes and message.changes[-1].seq > presence.at.seq:
+                    presence.at = message.changes[-1].at
                     unread = unread if message.unread is None else message.unread
                     committed_at = message.committed_at if committed_at is None else committed_at
             else:
@@ -177,24 +189,22 @@ class UserActor(Actor[UserMessage, None]):
         socket, presence, resume = attach.socket, self._presence, attach.resume
         if socket not in presence.attaching:
             return  # It closed while its message was on the way: nobody would ever take it out again.
-        # Others' changes move the tenant's number without a word to this actor. A list that the client has just read is
-        # at that number, and history may be purged up to it.
-        presence.seq = max(presence.seq, attach.told)
-        replay: ReplayState | None = None
+        replay: Replay | None = None
         since = None if resume is None else resume.since
         if since is not None:
-            if since > presence.seq:
-                # It read a list that is newer than what has been delivered here so far.
+            if since.seq > presence.at.seq:
+                # It read a list that is newer than what has been delivered here: others' changes move the tenant's log
+                # without a word to this actor.
                 await self._catch_up()
-            replay = await self._read(since, self._replay_limit) if since <= presence.seq else None
+            replay = await self._read(since, self._replay_limit)
         if socket not in presence.attaching:
             return  # It closed meanwhile.
         presence.attached(socket)
-        pid, packets, epoch = None, [], self._epoch if socket.recovery else None
-        position, reload = presence.seq, resume is not None and replay is None
+        pid, packets = None, []
+        position, reload = presence.at, resume is not None and replay is None
         if reload:
-            body = encode({"offset": offset(self._epoch, presence.seq)})
-            packets.append(unlogged(CHANGES_RESET, body, epoch, presence.seq))
+            body = encode({"offset": str(presence.at)})
+            packets.append(unlogged(CHANGES_RESET, body, presence.at, stamped=socket.recovery))
             self._telemetry.metrics.resumed.labels("reset").inc()
         elif resume is not None and replay is not None:
             assert resume.since is not None
@@ -225,31 +235,42 @@ class UserActor(Actor[UserMessage, None]):
         socket.send(self._slice(socket, seat, replay))
         self._go_on(socket, seat)
 
-    async def _read(self, since: int, at_most: int | None = None) -> ReplayState | None:
-        """A slice of the log behind `since`, in turn with those of other users."""
-        presence = self._presence
-        async with self._turns:
-            return await self._inbox.replay(
-                presence.tenant_id,
-                presence.user_id,
-                since,
-                until=presence.seq,
-                limit=REPLAY_SLICE,
-                at_most=at_most,
-            )
+    async def _read(self, since: Offset, at_most: int | None = None) -> Replay | None:
+        """A slice of the log behind `since`, in turn with those of other users; None where it does not lead on.
 
-    def _slice(self, socket: Socket, seat: Seat, replay: ReplayState | None) -> list[EncodedPacket]:
+        Both ends are looked for in the snapshot that it is read from.
+        """
+        presence = self._presence
+        while True:
+            async with self._turns:
+                found = await self._inbox.replay(
+                    presence.tenant_id,
+                    presence.user_id,
+                    since,
+                    until=presence.at,
+                    limit=REPLAY_SLICE,
+                    at_most=at_most,
+                )
+            if isinstance(found, Replay):
+                return found
+            if found is Astray.SINCE:
+                return None
+            await self._look()
+            for socket, seat in presence.sockets.items():
+                if seat.position is not None and not seat.draining:
+                    presence.go_on(socket)
+
+    def _slice(self, socket: Socket, seat: Seat, replay: Replay | None) -> list[EncodedPacket]:
         """The packets of a slice; behind the last one the count, and the socket has caught up."""
-        epoch = self._epoch if socket.recovery else None
         packets: list[EncodedPacket] = []
         if replay is not None:
-            packets = [ChangePackets(change).packet(epoch) for change in replay.changes]
+            packets = [ChangePackets(change).packet(stamped=socket.recovery) for change in replay.changes]
             self._telemetry.metrics.replayed.inc(len(packets))
-            if replay.position < self._presence.seq:
+            if replay.position.seq < self._presence.at.seq:
                 seat.position = replay.position
                 return packets
         seat.position = None
-        packets.append(unread_count(self._unread, epoch, self._presence.seq))
+        packets.append(unread_count(self._unread, self._presence.at, stamped=socket.recovery))
         return packets
 
     def _go_on(self, socket: Socket, seat: Seat) -> None:
@@ -271,30 +292,43 @@ class UserActor(Actor[UserMessage, None]):
                 continue
             packets = forms.get(socket.recovery)
             if packets is None:
-                packets = forms[socket.recovery] = self._encode(news, counted, self._epoch if socket.recovery else None)
+                packets = forms[socket.recovery] = self._encode(news, counted=counted, stamped=socket.recovery)
             socket.send(packets)
 
     def _encode(
-        self, news: Sequence[ChangePackets] | Deliver, counted: bool, epoch: str | None
+        self, news: Sequence[ChangePackets] | Deliver, *, counted: bool, stamped: bool
     ) -> Sequence[EncodedPacket]:
         if isinstance(news, Deliver) and not counted:
-            return news.packets(epoch)
+            return news.packets(stamped=stamped)
         changes = news.changes if isinstance(news, Deliver) else news
-        packets = [change.packet(epoch) for change in changes]
+        packets = [change.packet(stamped=stamped) for change in changes]
         if counted:
-            packets.append(unread_count(self._unread, epoch, self._presence.seq))
+            packets.append(unread_count(self._unread, self._presence.at, stamped=stamped))
         return packets
 
-    async def _catch_up(self) -> None:
-        """Go to where the inbox stands; whoever is connected is behind from then on."""
+    async def _look(self) -> None:
+        """Go to where the inbox stands. Who is connected is behind from then on, or goes if what they know is lost."""
         presence = self._presence
         presence.stale = False
-        state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
-        if state.seq > presence.seq:
-            for seat in presence.sockets.values():
-                if seat.position is None:
-                    seat.position = presence.seq
-            self._unread, presence.seq = state.unread, state.seq
+        told = presence.at if any(seat.position is None for seat in presence.sockets.values()) else None
+        # In turn: there may be a reason for everybody to look at once.
+        async with self._turns:
+            state = await self._inbox.snapshot(presence.tenant_id, presence.user_id, told)
+        if not state.follows:
+            await self._lost(presence.tenant_id, presence.user_id)
+        presence.read = self._commits.newest
+        for socket, seat in list(presence.sockets.items()):
+            # Those that were behind already have been told less than this actor knew: their next slice is judged.
+            if seat.position is None and not state.follows:
+                presence.discard(socket)
+                socket.disconnect("history_lost")
+            elif seat.position is None and state.at != presence.at:
+                seat.position = presence.at
+        self._unread, presence.at = state.unread, state.at
+
+    async def _catch_up(self) -> None:
+        """Go to where the inbox stands, and give everybody who is behind then a slice."""
+        await self._look()
         # The word that one of them has room may be what did not fit into the mailbox.
-        for socket in list(presence.sockets):
+        for socket in list(self._presence.sockets):
             await self._advance(socket)

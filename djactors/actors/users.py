@@ -21,11 +21,12 @@ import trio
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.packets import ChangePackets
 from djactors.actors.pid import PidIssuer
-from djactors.actors.presence import Attach, Deliver, Presence, Socket, UserMessage
+from djactors.actors.presence import Attach, Deliver, Numbering, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
 from djactors.actors.user import Inbox, UserActor
 from djactors.config import Settings
 from djactors.domain.commands import Introduce, Recorded
+from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 from djactors.kernel import (
     ActorSpec,
@@ -64,7 +65,6 @@ class Users:
 
     Args:
         inbox: where actors read their snapshots.
-        epoch: the database's mark.
         pids: gives each socket its pid.
         settings: mailbox size, idle time, sockets per user.
         telemetry: counts and logs.
@@ -74,22 +74,19 @@ class Users:
     def __init__(
         self,
         inbox: Inbox,
-        epoch: str,
         pids: PidIssuer,
         settings: Settings,
         telemetry: Telemetry,
         router: Callable[[], CommandRef],
     ) -> None:
         self._inbox = inbox
-        self._epoch = epoch
         self._pids = pids
         self._settings = settings
         self._telemetry = telemetry
         self._router = router
         self._tenants: dict[int, dict[int, Presence]] = {}
         self._by_name: dict[str, Presence] = {}
-        # By tenant: up to which sequence number everybody there was told what concerns them, or marked stale.
-        self._told: dict[int, int] = {}
+        self._commits = Numbering()
         self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
 
@@ -98,11 +95,14 @@ class Users:
         for presence in self.presences():
             presence.disconnect("users_restarted")
         self._tenants.clear()
-        self._told.clear()
         self._by_name.clear()
         self._telemetry.metrics.users.set(0)
         self._supervisor = Supervisor("users", on_event=self.observe, max_children=self._settings.max_connections)
         return self._supervisor
+
+    def number_commit(self) -> int:
+        """The number of a commit that is about to be asked for, to be given to `deliver`."""
+        return self._commits.next()
 
     def presences(self) -> list[Presence]:
         """Everybody who is connected or was a moment ago."""
@@ -122,7 +122,7 @@ class Users:
         its client tries again.
         """
         user_id = person.user_id
-        resume = resume_of(auth, tenant_id, user_id, recovery=socket.recovery, epoch=self._epoch, pids=self._pids)
+        resume = resume_of(auth, tenant_id, user_id, recovery=socket.recovery, pids=self._pids)
         pid = None if resume is None else resume.pid
         try:
             presence = self._presence(tenant_id, person)
@@ -133,7 +133,7 @@ class Users:
             if presence.socket_count >= self._settings.max_sockets_per_user:
                 self._refuse(tenant_id, user_id, socket, "too_many_sockets")
             else:
-                presence.ref.tell_nowait(Attach(socket, resume, self._told.get(tenant_id, 0)))
+                presence.ref.tell_nowait(Attach(socket, resume))
                 presence.attaching[socket] = pid
         except (ActorStopped, MailboxFull, TooManyChildren, SupervisorNotRunning) as error:
             self._refuse(tenant_id, user_id, socket, type(error).__name__)
@@ -144,20 +144,60 @@ class Users:
         if presence is not None:
             presence.discard(socket)
 
-    def seq(self, tenant_id: int, user_id: int, socket: Socket) -> int | None:
-        """The last sequence number that a socket was given: what its unlogged packets carry.
+    def told(self, tenant_id: int, user_id: int, socket: Socket) -> Offset | None:
+        """Up to which offset a socket was told everything: what its unlogged packets carry.
 
         None for a socket that still waits for the answer to its CONNECT, or is gone: it can be sent nothing.
         """
         presence = self._tenants.get(tenant_id, {}).get(user_id)
-        return None if presence is None else presence.seq_of(socket)
+        return None if presence is None else presence.told(socket)
 
-    async def deliver(self, recorded: Recorded, committed_at: float) -> None:
+    def told_user(self, tenant_id: int, user_id: int) -> Offset | None:
+        """Up to which offset the foremost of a user's sockets was told everything; None where the user has none.
+
+        A list that the user is given is to have this in its past.
+        """
+        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        return presence.at if presence is not None and presence.sockets else None
+
+    def standing(self) -> dict[int, int]:
+        """For each tenant in which somebody is connected, the number of the change that the hindmost was told last."""
+        standing: dict[int, int] = {}
+        for tenant_id, present in self._tenants.items():
+            numbers = [number for presence in present.values() if (number := presence.hindmost) is not None]
+            if numbers:
+                standing[tenant_id] = min(numbers)
+        return standing
+
+    async def bring_up(self, wanted: Mapping[int, int]) -> None:
+        """Have those whom nothing has concerned for long look where the log stands; their sockets hear it with a count.
+
+        Otherwise the history that such a user was told last could never be purged while they are connected. `wanted`
+        says of each tenant up to which number history is to go. Lets other tasks run as `deliver` does.
+        """
+        told = 0
+        for tenant_id, number in wanted.items():
+            for presence in list(self._tenants.get(tenant_id, {}).values()):
+                if presence.at.seq < number:
+                    self._make_look(presence)
+                    told = await _pause(told + 1)
+
+    async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log.
 
         Lets other tasks run each time it has told as many as `TOLD_PER_TURN`. Who comes meanwhile starts from a
         snapshot that holds the commit; cancelled, it leaves the others untold (see `reread`).
+
+        Args:
+            recorded: what the commit changed.
+            committed_at: when it was durable, in Trio's time.
+            number: the commit's. If it has come into doubt since it was asked for, or somebody else has written to the
+                database, nobody is told of the commit: everybody looks into the log, whether it has what they know, and
+                what it has behind that.
         """
+        if recorded.others_wrote or number <= self._commits.doubted:
+            await self.doubt()
+            return
         told = 0
         for tenant_id, changes in recorded.changes.items():
             present = self._tenants.get(tenant_id)
@@ -165,28 +205,46 @@ class Users:
                 continue
             own, shared = sort_out(map(ChangePackets, changes), present)
             deliveries = [
-                (present[user_id], Deliver(packets, recorded.unread.get((tenant_id, user_id)), committed_at))
+                (present[user_id], Deliver(packets, recorded.unread.get((tenant_id, user_id)), committed_at, number))
                 for user_id, packets in own.items()
             ]
             if shared:
-                delivery = Deliver(shared, None, committed_at)
+                delivery = Deliver(shared, None, committed_at, number)
                 deliveries += [(presence, delivery) for user_id, presence in present.items() if user_id not in own]
             for presence, delivery in deliveries:
-                if told >= TOLD_PER_TURN:
-                    await trio.lowlevel.checkpoint()
-                    told = 0
+                told = await _pause(told)
+                if number <= self._commits.doubted:
+                    return
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
-            # The last of them may have gone meanwhile.
-            if tenant_id in self._tenants:
-                self._told[tenant_id] = changes[-1].seq
 
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""
         for presence in self.presences():
+            self._make_look(presence)
+
+    async def doubt(self) -> None:
+        """Have everybody look for what they were told in the log, before they are told anything more.
+
+        For whoever learns that somebody else has written to the database, that it may be another one than before, or
+        that something which was told is not in it. What is on its way to the actors is not told any more. Sockets that
+        know what is lost are closed by their actor. Lets other tasks run as `deliver` does.
+        """
+        self._commits.doubt()
+        self._telemetry.log.warning("somebody else has written to the database: is what was told still in it?")
+        presences = self.presences()
+        for presence in presences:
             presence.stale = True
-            # What says nothing new is enough to make the actor look.
-            self._tell(presence, Deliver((), None, trio.current_time()))
+        told = 0
+        for presence in presences:
+            told = await _pause(told + 1)
+            self._make_look(presence)
+
+    async def lost(self, tenant_id: int, user_id: int) -> None:
+        """What a user was told is not in the log. Unless that is in doubt already, doubt what everybody was told."""
+        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        if presence is not None and presence.read >= self._commits.doubted:
+            await self.doubt()
 
     def observe(self, event: SupervisorEvent) -> None:
         """Look after the sockets of an actor that has crashed or was set aside; log and count it."""
@@ -232,7 +290,7 @@ class Users:
             return UserActor(
                 presence,
                 self._inbox,
-                epoch=self._epoch,
+                self._commits,
                 pids=self._pids,
                 telemetry=self._telemetry,
                 turns=self._turns,
@@ -240,6 +298,7 @@ class Users:
                 idle_after=max(self._settings.passivate_after, MIN_IDLE),
                 forget=self._forget,
                 introduce=self._introduce,
+                lost=self.lost,
             )
 
         return ActorSpec(
@@ -264,12 +323,19 @@ class Users:
         del present[presence.user_id]
         if not present:
             del self._tenants[presence.tenant_id]
-            self._told.pop(presence.tenant_id, None)
         self._telemetry.metrics.users.dec()
 
+    def _make_look(self, presence: Presence) -> None:
+        presence.stale = True
+        if presence.socket_count:
+            # What says nothing new wakes an actor that is at rest, and it looks before anything else.
+            with suppress(MailboxFull, ActorStopped):
+                presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
+
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
-        if not presence.socket_count:
-            presence.stale = True
+        if presence.stale or not presence.socket_count:
+            # It will look into the store, which has all this, if it is not lost.
+            self._make_look(presence)
             return
         try:
             presence.ref.tell_nowait(delivery)
@@ -285,6 +351,14 @@ class Users:
         except ActorStopped:
             # It is going, or set aside: its sockets were or will be disconnected, and start from a snapshot.
             pass
+
+
+async def _pause(told: int) -> int:
+    """Let other tasks run if so many were told since they last did; how many were told since."""
+    if told < TOLD_PER_TURN:
+        return told
+    await trio.lowlevel.checkpoint()
+    return 0
 
 
 MIN_IDLE = 0.001

@@ -7,6 +7,7 @@ several of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
@@ -14,6 +15,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from djactors.domain.events import DomainEvent, Id, Key, check_event, check_text, convert
+from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 
 TENANTS_BACKEND = 0
@@ -103,12 +105,17 @@ Purged: TypeAlias = Literal["changes", "notifications", "domain_events", "suppre
 
 class PurgeSlice(msgspec.Struct, frozen=True):
     """Delete rows that are older than `keep`, at most `limit` of them. `after` comes from the outcome of the slice
-    before."""
+    before.
+
+    `standing` names the tenants in which somebody is connected, each with the number of the change that the hindmost of
+    them was told last: no change behind that one is purged.
+    """
 
     table: Purged
     keep: timedelta
     limit: int
     after: int = 0
+    standing: Mapping[int, int] = {}
 
 
 InboxCommand: TypeAlias = MarkRead | MarkAllRead | Delete | Introduce
@@ -185,25 +192,37 @@ class Sliced(msgspec.Struct, frozen=True):
         more: whether another slice is due at once.
         next_due: the next moment at which there will be work, as far as is known now.
         after: the value that the next `PurgeSlice` of the table needs.
+        held_up: the tenants in which somebody who is connected kept changes from being purged, each with the number up
+            to which they would have gone.
     """
 
     rows: int
     more: bool
     next_due: str | None = None
     after: int = 0
+    held_up: Mapping[int, int] = {}
 
 
 Outcome: TypeAlias = Published | Counted | Sliced
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One logged packet. `user_id` None means everyone connected in the tenant. `body` is the payload as JSON."""
+    """One logged packet. `user_id` None means everyone connected in the tenant. `body` is the payload as JSON.
+
+    `seq` and `mark` are the change's offset (`domain/marks.py`).
+    """
 
     tenant_id: int
     seq: int
+    mark: int
     user_id: int | None
     name: str
     body: bytes
+
+    @property
+    def offset(self) -> Offset:
+        """The point in the log right after this change."""
+        return Offset(self.mark, self.seq)
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -215,9 +234,12 @@ class Recorded(msgspec.Struct, frozen=True):
         unread: the unread count after the commit, for every user whose count it touched.
         next_alert: the earliest moment at which this commit needs the clock to wake up, for an alert or a summary; None
             if it needs none.
+        others_wrote: another connection has written to the database since the commit before. The database may have been
+            put back: whoever was told something must be looked for in the log before they are told of this commit.
     """
 
     outcomes: list[Outcome | Exception]
     changes: dict[int, list[Change]]
     unread: dict[tuple[int, int], int]
     next_alert: str | None = None
+    others_wrote: bool = False

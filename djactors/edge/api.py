@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import trio
 
 from djactors.actors.command_ref import CommandRef
+from djactors.actors.users import Users
 from djactors.config import Settings
 from djactors.domain import lengths
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import MAX_ID
+from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
 from djactors.edge.errors import TooManyRequests
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
 from djactors.net import Request, Response, TokenBuckets, host_of
+from djactors.store.errors import StoreUnavailable
 from djactors.telemetry import Telemetry
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
@@ -40,6 +43,17 @@ ID = r"(?P<id>[0-9]+)"
 like a missing route."""
 
 
+class Dated(Protocol):
+    """Something that was read from a snapshot."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether what the reader was told is in the snapshot's past."""
+
+
+D = TypeVar("D", bound=Dated)
+
+
 class Api:
     """What the handlers need.
 
@@ -52,10 +66,10 @@ class Api:
         *,
         authenticator: Authenticator,
         router: CommandRef,
+        users: Users,
         store: Inbox,
         settings: Settings,
         telemetry: Telemetry,
-        epoch: str,
         ready: Callable[[], str | None],
         measure: Callable[[], None],
         survey: Survey,
@@ -64,10 +78,10 @@ class Api:
         self.store = store
         self.settings = settings
         self.telemetry = telemetry
-        self.epoch = epoch
         self.ready = ready
         self.measure = measure
         self.survey = survey
+        self._users = users
         self._authenticator = authenticator
         self._posts: TokenBuckets[str] = TokenBuckets(settings.post_rate, settings.post_burst)
 
@@ -105,6 +119,19 @@ class Api:
         wait = self._posts.take(host_of(request.peer), trio.current_time(), count)
         if wait > 0:
             raise TooManyRequests(wait)
+
+    async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
+        """Read something that has an offset, for a member: it has everything in its past that their sockets were told.
+
+        Raises:
+            StoreUnavailable: it has not, because somebody put an old copy of the database back under the server. Those
+                sockets are closed; by the next try they are gone, and whoever comes back is judged by what they know.
+        """
+        found = await read(self._users.told_user(member.tenant_id, member.user_id))
+        if not found.follows:
+            await self._users.lost(member.tenant_id, member.user_id)
+            raise StoreUnavailable("the database has lost what this user's sockets were told")
+        return found
 
     async def publish(self, command: Publish) -> Published:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""

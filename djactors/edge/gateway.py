@@ -61,7 +61,6 @@ class Services:
     router: CommandRef
     settings: Settings
     telemetry: Telemetry
-    epoch: str
     random_token: Callable[[], str]
     now: Callable[[], datetime]
 
@@ -182,13 +181,12 @@ class Gateway(SocketHandler[UserSocket]):
             self._services.telemetry.metrics.refusals.labels("token_expired").inc()
             self.session.close("token_expired")
         elif left <= settings.expiry_warning + settings.ping_interval and not self._warned:
-            seq = self._services.users.seq(member.tenant_id, member.user_id, socket)
-            if seq is None:
+            told = self._services.users.told(member.tenant_id, member.user_id, socket)
+            if told is None:
                 return  # The CONNECT is not answered yet: nothing may come before that. The next tick will do.
             self._warned = True
-            epoch = self._services.epoch if socket.recovery else None
             body = encode({"expiresAt": _moment(member.expires_at)})
-            socket.send([unlogged(AUTH_EXPIRING, body, epoch, seq)])
+            socket.send([unlogged(AUTH_EXPIRING, body, told, stamped=socket.recovery)])
 
     def _check_pace(self) -> None:
         now = trio.current_time()

@@ -11,7 +11,6 @@ from typing import Annotated, Any, get_args
 import msgspec
 from msgspec import Meta
 
-from djactors.actors.packets import offset
 from djactors.domain import events
 from djactors.domain.commands import Publish
 from djactors.domain.errors import Code, Refused, not_found
@@ -113,19 +112,14 @@ class JobRoutes:
         else:
             assignee_id = number(query, "assignee")
         status: Any = choice(query, "status", get_args(Status))
-        page = await self._api.store.jobs(
-            member.tenant_id,
-            assignee_id=assignee_id,
-            status=status,
-            before=number(query, "before"),
-            limit=page_size(query),
+        before, limit = number(query, "before"), page_size(query)
+        page = await self._api.dated(
+            member,
+            lambda told: self._api.store.jobs(
+                member.tenant_id, assignee_id=assignee_id, status=status, before=before, limit=limit, told=told
+            ),
         )
-        answer = {
-            "items": page.items,
-            "nextBefore": page.next_before,
-            "offset": offset(self._api.epoch, page.seq),
-        }
-        return Response(200, encode(answer))
+        return Response(200, encode({"items": page.items, "nextBefore": page.next_before, "offset": str(page.at)}))
 
     async def _show(self, request: Request, found: dict[str, str]) -> Response:
         member = self._api.member(request)

@@ -14,12 +14,11 @@ from typing import Any
 import msgspec
 import trio
 
-from djactors.actors.packets import offset
-from djactors.actors.resume import seq_of
 from djactors.domain import events
 from djactors.domain.commands import Delete, InboxCommand, MarkAllRead, MarkRead, Publish
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
+from djactors.domain.marks import offset_of
 from djactors.domain.notifications import encode
 from djactors.edge.api import (
     ID,
@@ -34,11 +33,13 @@ from djactors.edge.api import (
     path_id,
     query_of,
 )
-from djactors.edge.auth import Identity, Unauthorized
+from djactors.edge.auth import Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
 from djactors.inbox.inbox import Page
+from djactors.inbox.log import Replay
+from djactors.inbox.pages import Snapshot
 from djactors.net import Request, Response
 
 BATCH = "/api/events/batch"
@@ -152,8 +153,11 @@ class Routes:
         limit = page_size(query)
         before = number(query, "before")
         unread_only = flag(query, "unread")
-        page = await self._api.store.page(
-            member.tenant_id, member.user_id, limit=limit, before=before, unread_only=unread_only
+        page = await self._api.dated(
+            member,
+            lambda told: self._api.store.page(
+                member.tenant_id, member.user_id, limit=limit, before=before, unread_only=unread_only, told=told
+            ),
         )
         return Response(200, encode(self._page(page)))
 
@@ -162,14 +166,19 @@ class Routes:
             "items": page.items,
             "nextBefore": page.next_before,
             "unreadCount": page.unread,
-            "offset": offset(self._api.epoch, page.seq),
+            "offset": str(page.at),
         }
 
     async def _unread_count(self, request: Request, _: dict[str, str]) -> Response:
         member = self._api.member(request)
         query_of(request)
-        state = await self._api.store.snapshot(member.tenant_id, member.user_id)
-        return Response(200, encode({"count": state.unread, "offset": offset(self._api.epoch, state.seq)}))
+        state = await self._state(member)
+        return Response(200, encode({"count": state.unread, "offset": str(state.at)}))
+
+    async def _state(self, member: Member) -> Snapshot:
+        return await self._api.dated(
+            member, lambda told: self._api.store.snapshot(member.tenant_id, member.user_id, told)
+        )
 
     async def _read(self, request: Request, found: dict[str, str]) -> Response:
         member = self._api.member(request)
@@ -197,19 +206,20 @@ class Routes:
         since = query.get("since")
         if since is None:
             raise Refused(Code.INVALID, "since: is missing: send the offset of a list, or of the page before")
-        seq = seq_of(since, self._api.epoch)
-        page = None
-        if seq is not None:
-            page = await self._api.store.replay(member.tenant_id, member.user_id, seq, limit=limit)
-        if page is None:
-            state = await self._api.store.snapshot(member.tenant_id, member.user_id)
-            answer = {"items": [], "offset": offset(self._api.epoch, state.seq), "reset": True}
-        else:
+        start, found = offset_of(since), None
+        if start is not None:
+            found = await self._api.dated(
+                member,
+                lambda told: self._api.store.replay(member.tenant_id, member.user_id, start, told=told, limit=limit),
+            )
+        if isinstance(found, Replay):
             items = [
-                {"offset": offset(self._api.epoch, c.seq), "event": c.name, "data": msgspec.Raw(c.body)}
-                for c in page.changes
+                {"offset": str(change.offset), "event": change.name, "data": msgspec.Raw(change.body)}
+                for change in found.changes
             ]
-            answer = {"items": items, "offset": offset(self._api.epoch, page.position), "reset": False}
+            answer = {"items": items, "offset": str(found.position), "reset": False}
+        else:
+            answer = {"items": [], "offset": str((await self._state(member)).at), "reset": True}
         return Response(200, encode(answer))
 
     # The operator

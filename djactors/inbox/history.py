@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from djactors.inbox.rows import LAST_SEQ
+from djactors.inbox import log
 
-SELECT_TENANT = f"SELECT name, {LAST_SEQ}, oldest_seq FROM tenants WHERE id = ?"
+SELECT_TENANT = "SELECT name FROM tenants WHERE id = ?"
 SELECT_USER = "SELECT name FROM users WHERE tenant_id = ? AND id = ?"
 _COLUMNS = "id, type, priority, title, created_at, read_at, seq, read_seq"
 # idx_notifications_user_unread; not in order, since what has left is sorted in anyway
@@ -73,7 +73,8 @@ def inbox_at(connection: sqlite3.Connection, tenant_id: int, user_id: int, seq: 
     tenant = connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
     if tenant is None:
         raise OutOfReachError(f"--tenant: there is no tenant {tenant_id}")
-    tenant_name, newest, oldest = tenant
+    reach = log.reach(connection, tenant_id)
+    newest, oldest = reach.last.seq, reach.oldest.seq
     user = connection.execute(SELECT_USER, (tenant_id, user_id)).fetchone()
     if user is None:
         raise OutOfReachError(f"--user: tenant {tenant_id} has no user {user_id}")
@@ -84,7 +85,7 @@ def inbox_at(connection: sqlite3.Connection, tenant_id: int, user_id: int, seq: 
         raise OutOfReachError(f"--at: {moment} has not happened yet: the newest is {newest}")
     items = [_item(row, moment) for row in _rows(connection, tenant_id, user_id, moment)]
     items.sort(key=lambda item: item.id, reverse=True)
-    return PastInbox(tenant_name, user[0], moment, newest, items)
+    return PastInbox(tenant[0], user[0], moment, newest, items)
 
 
 _Row = tuple[int, str, str, str, str, str | None, int, int | None]

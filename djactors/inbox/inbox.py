@@ -5,29 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
 from djactors.domain.commands import Command, Recorded
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.limits import Limits
+from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
 from djactors.inbox import job_lists, log, pages, retention
 from djactors.inbox.job_lists import JobPage, SuppressionPage
-from djactors.inbox.log import Replay
+from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import Snapshot, StoredNotification
 from djactors.inbox.recorder import Recorder
 from djactors.store.database import Database
 from djactors.store.errors import StoreError
+from djactors.store.threads import Work
+
+T = TypeVar("T")
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A page of an inbox, newest first, from one snapshot."""
+    """A page of an inbox, newest first, from one snapshot. The fields are those of `pages.InboxPage`."""
 
     items: list[InboxItem]
     next_before: int | None
     unread: int
-    seq: int
+    at: Offset
+    follows: bool
 
 
 RECLAIMED_PAGES = 128
@@ -44,6 +50,10 @@ def _now() -> datetime:
 class Inbox:
     """One tenant-spanning inbox in one database.
 
+    Whoever reads names what the reader was `told` last, and is answered whether the snapshot has that in its past. A
+    yes is certain: what is read then is of that same snapshot. A no is certain, too, as a read sees whatever was told
+    before it was asked for; of a store whose reads may lag, the writer is asked again.
+
     Args:
         database: open, migrated.
         now: the wall clock, as an aware time.
@@ -54,6 +64,7 @@ class Inbox:
         self._database = database
         self._recorder = Recorder(now, limits)
         database.when_rolled_back(self._recorder.forget)
+        database.when_others_wrote(self._recorder.others_wrote)
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
         """Carry out commands in one commit; durable when this returns.
@@ -71,48 +82,57 @@ class Inbox:
         except Exception:  # noqa: BLE001 - whoever is to blame among them fails alone, behind a savepoint each
             return await self._database.write(partial(self._recorder.record_each, commands=commands))
 
-    async def snapshot(self, tenant_id: int, user_id: int) -> Snapshot:
+    async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
         """A user's unread count, and the tenant's newest change in the same snapshot."""
-        return await self._database.read(partial(pages.snapshot, tenant_id=tenant_id, user_id=user_id))
+        work = partial(pages.snapshot, tenant_id=tenant_id, user_id=user_id, told=told)
+        return await self._read(work, lambda state: state.follows)
 
     async def page(
-        self, tenant_id: int, user_id: int, *, limit: int, before: int | None = None, unread_only: bool = False
+        self,
+        tenant_id: int,
+        user_id: int,
+        *,
+        limit: int,
+        before: int | None = None,
+        unread_only: bool = False,
+        told: Offset | None = None,
     ) -> Page:
         """A page of a user's inbox: the `limit` newest notifications older than the id `before`."""
-        page = await self._database.read(
-            partial(
-                pages.page,
-                tenant_id=tenant_id,
-                user_id=user_id,
-                limit=limit,
-                before=before,
-                unread_only=unread_only,
-            )
+        work = partial(
+            pages.page,
+            tenant_id=tenant_id,
+            user_id=user_id,
+            limit=limit,
+            before=before,
+            unread_only=unread_only,
+            told=told,
         )
-        return Page([_item(row) for row in page.items], page.next_before, page.unread, page.seq)
+        page = await self._read(work, lambda page: page.follows)
+        return Page([_item(row) for row in page.items], page.next_before, page.unread, page.at, page.follows)
 
     async def replay(
         self,
         tenant_id: int,
         user_id: int,
-        since: int,
+        since: Offset,
         *,
-        until: int | None = None,
+        until: Offset | None = None,
+        told: Offset | None = None,
         limit: int,
         at_most: int | None = None,
-    ) -> Replay | None:
-        """A part of the log as the user sees it, or None where it does not lead from `since` to now: `log.replay`."""
-        return await self._database.read(
-            partial(
-                log.replay,
-                tenant_id=tenant_id,
-                user_id=user_id,
-                since=since,
-                until=until,
-                limit=limit,
-                at_most=at_most,
-            )
+    ) -> Found:
+        """A part of the log as the user sees it, or why it does not lead from `since` to now: `log.replay`."""
+        work = partial(
+            log.replay,
+            tenant_id=tenant_id,
+            user_id=user_id,
+            since=since,
+            until=until,
+            told=told,
+            limit=limit,
+            at_most=at_most,
         )
+        return await self._read(work, lambda found: not isinstance(found, Astray))
 
     async def reclaim_space(self) -> int:
         """Give some of the file's free pages back to the file system, while nobody waits; how many are left to give.
@@ -129,19 +149,26 @@ class Inbox:
         return await self._database.read(partial(job_lists.job, tenant_id=tenant_id, job_id=job_id))
 
     async def jobs(
-        self, tenant_id: int, *, assignee_id: int | None, status: Status | None, before: int | None, limit: int
+        self,
+        tenant_id: int,
+        *,
+        assignee_id: int | None,
+        status: Status | None,
+        before: int | None,
+        limit: int,
+        told: Offset | None = None,
     ) -> JobPage:
         """The `limit` newest jobs with an id below `before`, of one assignee or all, in one state or all."""
-        return await self._database.read(
-            partial(
-                job_lists.page,
-                tenant_id=tenant_id,
-                assignee_id=assignee_id,
-                status=status,
-                before=before,
-                limit=limit,
-            )
+        work = partial(
+            job_lists.page,
+            tenant_id=tenant_id,
+            assignee_id=assignee_id,
+            status=status,
+            before=before,
+            limit=limit,
+            told=told,
         )
+        return await self._read(work, lambda page: page.follows)
 
     async def suppressions(self, tenant_id: int, user_id: int, *, before: int | None, limit: int) -> SuppressionPage:
         """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
@@ -150,8 +177,15 @@ class Inbox:
         )
 
     async def meta(self) -> pages.Meta:
-        """What marks this database."""
+        """What is this database's own."""
         return await self._database.read(pages.meta)
+
+    async def _read(self, work: Work[T], is_yes: Callable[[T], bool]) -> T:
+        """Read; where the answer is no and the reader may not have known better, ask the writer."""
+        found = await self._database.read(work)
+        if is_yes(found) or not self._database.reads_may_lag:
+            return found
+        return await self._database.write(work)
 
 
 def _item(row: StoredNotification) -> InboxItem:

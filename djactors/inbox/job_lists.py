@@ -1,6 +1,6 @@
 """Jobs as people read them, and why somebody was not notified: plain functions of a connection, for `Database.read`.
 
-A list and its sequence number are of one snapshot.
+A list and its offset are of one snapshot.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from djactors.domain.jobs import JobView, Status
-from djactors.inbox.rows import LAST_SEQ
+from djactors.domain.marks import Offset
+from djactors.inbox import log
 
 _COLUMNS = """j.id, j.dj_id, j.title, j.project_id, j.job_type_id, j.status, j.requester_id, j.assignee_id, u.name,
     j.approver_id, j.manager_id, j.deadline, j.created_at, j.updated_at"""
@@ -30,7 +31,6 @@ SELECT_BY_ASSIGNEE = f"{_FROM} AND j.assignee_id = :assignee {_NEWEST}"
 SELECT_BY_ASSIGNEE_AND_STATUS = f"{_FROM} AND j.assignee_id = :assignee AND j.status = :status {_NEWEST}"
 # The primary key of job_watchers.
 SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_id = ? ORDER BY user_id"
-SELECT_SEQ = f"SELECT {LAST_SEQ} FROM tenants WHERE id = ?"
 # idx_suppressions_user, read backwards.
 SELECT_SUPPRESSIONS = """SELECT id, user_id, event_id, type, reason, created_at FROM suppressions
     WHERE tenant_id = ? AND user_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""
@@ -51,11 +51,19 @@ _ABOVE_ALL_IDS = 2**63 - 1
 
 
 class JobPage(msgspec.Struct, frozen=True):
-    """A page of jobs, newest first, from one snapshot."""
+    """A page of jobs, newest first, from one snapshot.
+
+    Attributes:
+        items: the jobs.
+        next_before: the `before` that gets the next page, None if this is the last.
+        at: the offset of the tenant's newest change in the same snapshot.
+        follows: whether what was told is in the past of that.
+    """
 
     items: list[JobView]
     next_before: int | None
-    seq: int
+    at: Offset
+    follows: bool = True
 
 
 class Suppression(msgspec.Struct, frozen=True, rename="camel"):
@@ -90,8 +98,12 @@ def page(
     status: Status | None,
     before: int | None,
     limit: int,
+    told: Offset | None = None,
 ) -> JobPage:
-    """The `limit` newest jobs with an id below `before`, of one assignee or all, in one state or all."""
+    """The `limit` newest jobs with an id below `before`, of one assignee or all, in one state or all.
+
+    `told` is what the reader was told last.
+    """
     if assignee_id is None:
         query = SELECT_ALL if status is None else SELECT_BY_STATUS
     else:
@@ -105,8 +117,9 @@ def page(
     }
     rows = connection.execute(query, wanted).fetchall()
     items = [_view(connection, tenant_id, row) for row in rows[:limit]]
-    found = connection.execute(SELECT_SEQ, (tenant_id,)).fetchone()
-    return JobPage(items, items[-1].id if len(rows) > limit else None, 0 if found is None else found[0])
+    reach = log.reach(connection, tenant_id)
+    follows = told is None or log.holds(connection, tenant_id, told, reach)
+    return JobPage(items, items[-1].id if len(rows) > limit else None, reach.last, follows)
 
 
 def suppressions(

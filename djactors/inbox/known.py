@@ -1,11 +1,12 @@
 """What the writer knows of the database without asking: rows that it has read or written before.
 
 There is one writer to a database, so what it knows stays true from one transaction to the next. At a few microseconds
-for each row that an event needs, asking again would be a good part of what an event costs.
+for each row that an event needs, asking again would be a good part of what an event costs. Should somebody else write
+all the same, with an SQLite shell say, the store notices.
 
 Rules:
   * Rows are changed in place while a transaction is under way. Whoever rolls back, wholly or to a savepoint, says
-    `forget`, and everything is read anew.
+    `forget`, and everything is read anew; so it is when another connection has written.
   * Only what exists is known: an id that was not found is looked for again.
   * It is bounded: what grows over its bound is dropped as a whole, between two transactions.
 """
@@ -39,7 +40,7 @@ class Known:
         self.dates: dict[tuple[str, str], str] = {}
 
     def forget(self) -> None:
-        """Know nothing: what was changed has not been stored."""
+        """Know nothing: what was changed has not been stored, or what is stored was changed by somebody else."""
         self.tenants.clear()
         self.users.clear()
         self.highest.clear()

@@ -1,7 +1,8 @@
-"""The inbox as its owner reads it: the badge, the list, and the mark of the database.
+"""The inbox as its owner reads it: the badge and the list.
 
-Plain functions of a connection, for `Database.read`. What each call returns is of one snapshot, so a list's sequence
-number is the one that its items belong to.
+Plain functions of a connection, for `Database.read`. What each call returns is of one snapshot, so a list's offset is
+the one that its items belong to. Whoever asks for one names what they were told last, and learns whether the snapshot
+has that in its past: a list that was older, or of another past, would be loaded over what is shown already.
 """
 
 import sqlite3
@@ -11,15 +12,13 @@ from types import MappingProxyType
 
 import msgspec
 
-from djactors.inbox.rows import LAST_SEQ
+from djactors.domain.marks import Offset
+from djactors.inbox import log
 
 __all__ = ["HOT_QUERIES", "InboxPage", "Meta", "Snapshot", "StoredNotification", "meta", "page", "snapshot"]
 
-# The primary keys of tenants, users and changes.
-SNAPSHOT = f"""
-SELECT coalesce(users.unread_count, 0), {LAST_SEQ}, users.id IS NOT NULL
-FROM tenants LEFT JOIN users ON users.tenant_id = tenants.id AND users.id = ?
-WHERE tenants.id = ?"""
+# The primary key.
+SELECT_UNREAD = "SELECT unread_count FROM users WHERE tenant_id = ? AND id = ?"
 
 _COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces"
 
@@ -40,10 +39,10 @@ WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL 
 ORDER BY id DESC LIMIT ?"""
 
 # The primary key.
-META = "SELECT epoch, pid_key FROM meta WHERE id = 1"
+META = "SELECT pid_key FROM meta WHERE id = 1"
 
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
-    {"snapshot": SNAPSHOT, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
+    {"unread": SELECT_UNREAD, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
 )
 """What a request may run, by name: each is served by the index named above it."""
 
@@ -52,11 +51,19 @@ _ABOVE_ALL_IDS = 2**63 - 1
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The badge and the tenant's newest sequence number, of one moment, and whether the tenant knows the user."""
+    """Where a user's inbox stands, of one moment.
+
+    Attributes:
+        unread: how many notifications are unread.
+        at: the offset of the tenant's newest change.
+        known: whether the tenant knows the user.
+        follows: whether what was told is in the past of this.
+    """
 
     unread: int
-    seq: int
+    at: Offset
     known: bool = True
+    follows: bool = True
 
 
 class StoredNotification(msgspec.Struct, frozen=True, gc=False):
@@ -81,36 +88,38 @@ class InboxPage(msgspec.Struct, frozen=True):
         items: the notifications.
         next_before: the `before` that gets the next page, None if this is the last.
         unread: how many of the whole inbox are unread.
-        seq: the tenant's newest sequence number in the same snapshot.
+        at: the offset of the tenant's newest change in the same snapshot.
+        follows: whether what was told is in the past of that.
     """
 
     items: list[StoredNotification]
     next_before: int | None
     unread: int
-    seq: int
+    at: Offset
+    follows: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What marks this database.
+    """What is this database's own.
 
     Attributes:
-        epoch: 12 URL-safe characters, part of every offset.
         pid_key: 32 bytes, the key under which pids are given out. Secret, hence not in the repr.
     """
 
-    epoch: str
     pid_key: bytes = field(repr=False)
 
 
-def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int) -> Snapshot:
-    """The user's unread count and the tenant's newest sequence number; each 0 where nobody was heard of yet.
+def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
+    """The user's unread count and the tenant's newest offset; 0 and the beginning where nobody was heard of yet.
 
-    A user who is not known yet in a known tenant has no unread, but the tenant's sequence number: what was before is
-    not theirs to replay.
+    A user who is not known yet in a known tenant has no unread, but the tenant's offset: what was before is not theirs
+    to replay. `told` is what the user was told last.
     """
-    row = connection.execute(SNAPSHOT, (user_id, tenant_id)).fetchone()
-    return Snapshot(0, 0, known=False) if row is None else Snapshot(row[0], row[1], row[2] == 1)
+    row = connection.execute(SELECT_UNREAD, (tenant_id, user_id)).fetchone()
+    reach = log.reach(connection, tenant_id)
+    follows = told is None or log.holds(connection, tenant_id, told, reach)
+    return Snapshot(0 if row is None else row[0], reach.last, row is not None, follows)
 
 
 def page(
@@ -121,15 +130,16 @@ def page(
     limit: int,
     before: int | None = None,
     unread_only: bool = False,
+    told: Offset | None = None,
 ) -> InboxPage:
-    """Up to `limit` notifications with ids below `before`, newest first.
+    """Up to `limit` notifications with ids below `before`, newest first. `told` is what the user was told last.
 
     Raises:
         ValueError: `limit` is below 1 (SQLite would take that for "all").
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
-    badge = snapshot(connection, tenant_id, user_id)
+    state = snapshot(connection, tenant_id, user_id, told)
     part = tenant_id, user_id, _ABOVE_ALL_IDS if before is None else before
     query, parts = (UNREAD_PAGE, part) if unread_only else (PAGE, part * 2)
     # One more than asked for tells whether there is another page.
@@ -141,10 +151,10 @@ def page(
         StoredNotification(id_, type_, priority, title, message, data, is_read == 1, read_at, created_at, replaces)
         for id_, type_, priority, title, message, data, is_read, read_at, created_at, replaces in rows
     ]
-    return InboxPage(items, items[-1].id if more else None, badge.unread, badge.seq)
+    return InboxPage(items, items[-1].id if more else None, state.unread, state.at, state.follows)
 
 
 def meta(connection: sqlite3.Connection) -> Meta:
-    """The mark of the database; the migrations made it."""
-    epoch, pid_key = connection.execute(META).fetchone()
-    return Meta(epoch, bytes.fromhex(pid_key))
+    """What the migrations put into the database when they made it."""
+    [pid_key] = connection.execute(META).fetchone()
+    return Meta(bytes.fromhex(pid_key))

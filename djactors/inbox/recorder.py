@@ -82,10 +82,16 @@ class Recorder:
         self._now = now
         self._limits = Limits() if limits is None else limits
         self._known = Known()
+        self._others_wrote = False
 
     def forget(self) -> None:
         """What was recorded since the last commit was rolled back."""
         self._known.forget()
+
+    def others_wrote(self) -> None:
+        """Another connection has written. Said within a transaction; what is recorded in it says so, too."""
+        self._known.forget()
+        self._others_wrote = True
 
     def record(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch as one unit of work, without savepoints.
@@ -110,7 +116,7 @@ class Recorder:
         except BaseException:
             self.forget()
             raise
-        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert)
+        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, self._take_others_wrote())
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch with a savepoint around each command; one that fails has its exception as its outcome."""
@@ -138,7 +144,14 @@ class Recorder:
                     next_alerts.append(unit.next_alert)
             connection.execute("RELEASE command")
             whole.outcomes.append(outcome)
-        return msgspec.structs.replace(whole, next_alert=min(next_alerts, default=None))
+        return msgspec.structs.replace(
+            whole, next_alert=min(next_alerts, default=None), others_wrote=self._take_others_wrote()
+        )
+
+    def _take_others_wrote(self) -> bool:
+        """Whether another connection has written, for one answer; if that is not committed, the store says so again."""
+        others_wrote, self._others_wrote = self._others_wrote, False
+        return others_wrote
 
     def _unit(self, connection: sqlite3.Connection) -> UnitOfWork:
         return UnitOfWork(connection, self._now(), self._limits, self._known)

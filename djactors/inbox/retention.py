@@ -3,7 +3,10 @@
 Rules:
   * Expiry is a change like any other: rows are stamped, counters lowered, one change for each user and slice. It walks
     along the ids, as they rise with time; see `walks`.
-  * A log is purged from its beginning, and `oldest_seq` says up to where: what is left of it has no gaps.
+  * A log is purged from its beginning, and `oldest_seq` says up to where: what is left of it has no gaps. The mark of
+    the last change that went is kept beside it, so that whoever stands exactly there can go on.
+  * Nothing is purged behind the change that somebody who is connected was told last: by the mark of that change the log
+    is asked whether they still share its past.
   * A notification's row is purged only when the log no longer reaches back to its leaving, so no replay misses a row.
   * Changes, domain events and suppressions are purged by their keys, which rise with time, up to the last old row of a
     slice. A row whose time lies ahead (the clock was wrong for a while) goes with the older ones behind it.
@@ -129,7 +132,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
     connection = unit.connection
     match command.table:
         case "changes":
-            result = _purge_changes(connection, before, command.limit, command.after)
+            result = _purge_changes(connection, before, command)
         case "notifications":
             found = connection.execute(SELECT_REMOVED, (before, command.limit)).fetchall()
             result = _deleted(connection, DELETE_NOTIFICATION, found, command.limit)
@@ -151,24 +154,30 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
     return result
 
 
-def _purge_changes(connection: sqlite3.Connection, before: str, limit: int, after: int) -> Sliced:
+def _purge_changes(connection: sqlite3.Connection, before: str, command: PurgeSlice) -> Sliced:
     """Purge the beginnings of the tenants' logs, from the tenant behind `after` on."""
+    limit, after = command.limit, command.after
     tenants = connection.execute(SELECT_TENANTS, (after, TENANTS_A_SLICE)).fetchall()
     done = 0
+    held_up: dict[int, int] = {}
     for tenant_id, oldest in tenants:
         if done == limit:
-            return Sliced(done, more=True, after=after)
+            return Sliced(done, more=True, after=after, held_up=held_up)
         found = connection.execute(SELECT_CHANGES, (tenant_id, oldest, limit - done)).fetchall()
         rows, last = _old(found, before)
+        standing = command.standing.get(tenant_id)
+        if rows and standing is not None and standing < last:
+            held_up[tenant_id] = last
+            rows, last = max(0, rows - (last - standing)), standing
         if rows:
-            connection.execute(DELETE_CHANGES, (tenant_id, oldest, last))
             connection.execute(UPDATE_OLDEST, (last, found[rows - 1][2], tenant_id))
+            connection.execute(DELETE_CHANGES, (tenant_id, oldest, last))
         done += rows
         if rows == len(found) and done == limit:
             # There may be more in this one.
-            return Sliced(done, more=True, after=after)
+            return Sliced(done, more=True, after=after, held_up=held_up)
         after = tenant_id
-    return Sliced(done, more=len(tenants) == TENANTS_A_SLICE, after=after)
+    return Sliced(done, more=len(tenants) == TENANTS_A_SLICE, after=after, held_up=held_up)
 
 
 def _keep_highest(connection: sqlite3.Connection, table: str, deleted: int) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-LAST_SEQ = "coalesce((SELECT max(seq) FROM changes WHERE tenant_id = tenants.id), tenants.oldest_seq)"
-"""In a SELECT from `tenants`: the number of a tenant's newest change, from the log's primary key."""
-
 
 class Tenant:
     """A tenant's row inside one transaction; `last_seq` and `last_mark` are of its newest change."""
@@ -16,10 +13,10 @@ class Tenant:
         tenant_id: int,
         name: str,
         time_zone: str,
-        job_numbering: str | None,
-        last_job_id: int,
-        last_seq: int,
-        last_mark: int,
+        job_numbering: str | None = None,
+        last_job_id: int = 0,
+        last_seq: int = 0,
+        last_mark: int = 0,
     ) -> None:
         self.id = tenant_id
         self.name = name

@@ -1,11 +1,10 @@
-"""The schema of the inbox: where its migrations are, and what marks a new database.
+"""The schema of the inbox: where its migrations are, and what a new database begins with.
 
 Everything else about migrations is `store.migrate`.
 """
 
 from __future__ import annotations
 
-import base64
 import importlib.resources
 import os
 import secrets
@@ -22,10 +21,7 @@ from djactors.store.migrate import Schema
 
 TokenBytes = Callable[[int], bytes]
 
-INSERT_META = "INSERT INTO meta (id, epoch, pid_key, created_at) VALUES (1, ?, ?, ?)"
-
-EPOCH_BYTES = 9
-"""They are 12 characters of base64: enough that no two databases share an epoch, short in every offset."""
+INSERT_META = "INSERT INTO meta (id, pid_key, created_at) VALUES (1, ?, ?)"
 
 PID_KEY_BYTES = 32
 """The key of the MAC under which pids are given out (SHA-256: no longer key helps)."""
@@ -72,17 +68,16 @@ def apply(
 ) -> list[str]:
     """Bring a file to the schema of this program, creating it where there is none; the names of what was applied.
 
-    A new database gets its epoch and pid key. The caller holds the `DatabaseLock`.
+    A new database gets its pid key. The caller holds the `DatabaseLock`.
 
     Raises:
         MigrationError: refused, with the reason and the mend in one line.
     """
 
-    def mark(connection: sqlite3.Connection) -> None:
-        epoch = base64.urlsafe_b64encode(token_bytes(EPOCH_BYTES)).decode()
-        connection.execute(INSERT_META, (epoch, token_bytes(PID_KEY_BYTES).hex(), utc_text(now())))
+    def seed(connection: sqlite3.Connection) -> None:
+        connection.execute(INSERT_META, (token_bytes(PID_KEY_BYTES).hex(), utc_text(now())))
 
-    return migrate.apply(path, _schema(mark), now=lambda: utc_text(now()))
+    return migrate.apply(path, _schema(seed), now=lambda: utc_text(now()))
 
 
 def _schema(seed: migrate.Seed | None = None) -> Schema:

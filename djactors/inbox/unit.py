@@ -23,6 +23,7 @@ from djactors.domain.errors import Code, Refused
 from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of
+from djactors.domain.marks import mark_of
 from djactors.domain.notifications import expires_at
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
@@ -164,7 +165,7 @@ class UnitOfWork:
         """The tenant, created if it was not known."""
         tenant = self._tenants.get(tenant_id) or self.tenant(tenant_id)
         if tenant is None:
-            tenant = Tenant(tenant_id, f"Tenant {tenant_id}", "UTC", None, 0, 0, 0)
+            tenant = Tenant(tenant_id, f"Tenant {tenant_id}", "UTC")
             tenant.new = True
             self._tenants[tenant_id] = tenant
             self.touch(tenant)
@@ -230,20 +231,19 @@ class UnitOfWork:
     def log(
         self, tenant: Tenant, user_id: int | None, kind: str, body: bytes, notification_id: int | None = None
     ) -> int:
-        """Stamp a change with the tenant's next sequence number and put it into the log that clients replay.
+        """Stamp a change with the tenant's next sequence number and mark, and put it into the log that clients replay.
 
-        A change of kind `new` is replayed from its notification's row, so its body is not stored a second time.
+        A change of kind `new` is replayed from its notification's row, so its body is not stored a second time. The
+        mark is of the body, so what the row is made of must make the same bytes again.
         """
-        tenant.last_seq += 1
-        tenant.last_mark = 0
+        name, seq = NAMES[kind], tenant.last_seq + 1
+        mark = mark_of(tenant.last_mark, seq, name, user_id, body)
+        tenant.last_seq, tenant.last_mark = seq, mark
         self.writes += 1
         stored = None if notification_id is not None else body.decode()
-        self._log.append(
-            (tenant.id, tenant.last_seq, user_id, kind, notification_id, stored, tenant.last_mark, self.now)
-        )
-        change = Change(tenant.id, tenant.last_seq, user_id, NAMES[kind], body)
-        self.changes.setdefault(tenant.id, []).append(change)
-        return tenant.last_seq
+        self._log.append((tenant.id, seq, user_id, kind, notification_id, stored, mark, self.now))
+        self.changes.setdefault(tenant.id, []).append(Change(tenant.id, seq, mark, user_id, name, body))
+        return seq
 
     def add_event(self, row: tuple[object, ...]) -> None:
         """Stage a row of `domain_events`."""

@@ -11,6 +11,8 @@ Rules:
   here: whoever has many things to write gathers them into one function, as the router does. Gathering here as well
   gained nothing: the router has one write under way at a time.
 - `write` returns after the fsync, never before.
+- A read that is asked for after a write was answered sees that write (`reads_may_lag` is what a store of another kind
+  may say).
 - A function that is given to `write` or `read` uses nothing but its connection, ends no transaction, and returns plain
   values, no cursors.
 - Failures come in three kinds, see `errors`: the function's own exceptions as they are; `StoreBusy` and
@@ -80,7 +82,15 @@ class Statistics:
 
 
 class Database:
-    """An open database. Made by `Database.open`; one Trio run, any number of tasks."""
+    """An open database. Made by `Database.open`; one Trio run, any number of tasks.
+
+    Attributes:
+        reads_may_lag: whether a read may see an older state than what this process has told of. SQLite's do not: each
+            begins after it was asked for, on the same file. Where they do (on a standby of PostgreSQL), whoever finds
+            something missing asks again with `write`.
+    """
+
+    reads_may_lag = False
 
     def __init__(
         self,
@@ -228,6 +238,15 @@ class Database:
         For a writer that remembers what it wrote. To be set before the first write.
         """
         self._connection.on_rollback = callback
+
+    def when_others_wrote(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when another connection has committed to the database since this one's last commit.
+
+        It is called on the writer's thread, in the transaction that finds it out, before any work is done there; again
+        in the next transaction if this one is not committed. For a writer that remembers what it wrote or read, and for
+        whoever was told of it: an old copy may have been put back. To be set before the first write.
+        """
+        self._connection.on_others_wrote = callback
 
     def statistics(self) -> Statistics:
         """What was done and what waits."""

@@ -20,17 +20,18 @@ from djactors.config import Settings
 from djactors.domain.commands import Change, Command, Publish, Recorded
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.domain.limits import Limits
+from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 from djactors.inbox.inbox import Inbox
-from djactors.inbox.log import Replay
+from djactors.inbox.log import Found, Replay
 from djactors.inbox.pages import Snapshot
 from djactors.kernel import ActorSpec, ActorStopped, MailboxFull, ServiceSpec, Supervisor
 from djactors.protocol import EncodedPacket
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
+from tests.offsets import number_of, offset_in
 
-EPOCH = "epoch"
 PID_KEY = b"k" * 32
 COUNT = "notification:unread-count"
 NEW = "notification:new"
@@ -48,7 +49,7 @@ class Packet(NamedTuple):
     @property
     def seq(self) -> int:
         """The sequence number in the offset."""
-        return int(str(self.offset).removeprefix(f"{EPOCH}."))
+        return number_of(self.offset)
 
 
 class FakeSocket:
@@ -149,32 +150,36 @@ class GatedStore:
 
     def __init__(self, store: Inbox) -> None:
         self.store = store
-        self.before_snapshot = self.after_snapshot = self.before_record = self.before_changes = self._pass
+        self.before_snapshot = self.after_snapshot = self.before_changes = self._pass
+        self.before_record = self.after_record = self._pass
         self.batches: list[int] = []
 
     async def _pass(self) -> None:
         pass
 
-    async def snapshot(self, tenant_id: int, user_id: int) -> Snapshot:
+    async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
         await self.before_snapshot()
-        snapshot = await self.store.snapshot(tenant_id, user_id)
+        snapshot = await self.store.snapshot(tenant_id, user_id, told)
         await self.after_snapshot()
         return snapshot
 
-    async def replay(self, tenant_id: int, user_id: int, since: int, **options: Any) -> Replay | None:
+    async def replay(self, tenant_id: int, user_id: int, since: Offset, **options: Any) -> Found:
         await self.before_changes()
         return await self.store.replay(tenant_id, user_id, since, **options)
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
         self.batches.append(len(commands))
         await self.before_record()
-        return await self.store.record(commands)
+        recorded = await self.store.record(commands)
+        await self.after_record()
+        return recorded
 
 
 class House:
     """The running server."""
 
-    def __init__(self, store: GatedStore, users: Users, router: CommandRef, telemetry: Telemetry) -> None:
+    def __init__(self, path: Path, store: GatedStore, users: Users, router: CommandRef, telemetry: Telemetry) -> None:
+        self.path = path
         self.store = store
         self.users = users
         self.router = router
@@ -215,11 +220,19 @@ class House:
         assert len(outcomes) == len(commands)
         return outcomes
 
+    def offset(self, seq: int, tenant_id: int = 1) -> Offset:
+        """The point in the log right after the change of this number."""
+        return offset_in(self.path, seq, tenant_id)
+
+    def at(self, seq: int, tenant_id: int = 1) -> str:
+        """The same, as clients have it."""
+        return str(self.offset(seq, tenant_id))
+
     async def log(self, user_id: int, since: int, tenant_id: int = 1) -> list[Change]:
         """What the user may see of the log behind this sequence number."""
-        replay = await self.store.store.replay(tenant_id, user_id, since, limit=100_000)
-        assert replay is not None
-        return replay.changes
+        found = await self.store.store.replay(tenant_id, user_id, self.offset(since, tenant_id), limit=100_000)
+        assert isinstance(found, Replay)
+        return found.changes
 
     def metric(self, name: str, /, **labels: str) -> float:
         return self.telemetry.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -234,8 +247,8 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
         now = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
         store = GatedStore(Inbox(database, lambda: now, Limits(daily_limit=settings.daily_limit)))
         nonces = count()
-        pids = PidIssuer(EPOCH, PID_KEY, lambda size: next(nonces).to_bytes(size, "big"))
-        users = Users(store, EPOCH, pids, settings, telemetry, lambda: router)
+        pids = PidIssuer(PID_KEY, lambda size: next(nonces).to_bytes(size, "big"))
+        users = Users(store, pids, settings, telemetry, lambda: router)
         router_spec = ActorSpec(
             "router",
             lambda: Router(store, users, telemetry, settings.commit_batch, settings.commit_delay),
@@ -245,7 +258,7 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
         router = command_ref(root.ref(router_spec))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)
-            yield House(store, users, router, telemetry)
+            yield House(path, store, users, router, telemetry)
             root.request_stop()
 
 

@@ -3,6 +3,9 @@
 Each client is a small model of the stock one. It keeps the pid that it was given, takes the offset of each event it
 receives for its own, and comes back with both; or it keeps a `since` itself, and has no pid. It receives at its own
 pace, and what it has not received when its connection is cut is lost. What it has applied is compared with the log.
+
+In some lives old copies of the database are put back while it is served. Then a client may only be led from one offset
+to another one that has the first in its past, or be told to reload.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +24,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.actors import users as users_module
 from djactors.domain.commands import Change, Command, Delete, MarkAllRead, MarkRead, PurgeSlice, Recorded
+from djactors.domain.marks import BEGINNING, mark_of
 from djactors.inbox import schema
 from djactors.store.errors import StoreUnavailable
-from tests.actors.house import COUNT, EPOCH, RESET, FakeSocket, House, job, note, running
+from tests.actors.house import COUNT, RESET, FakeSocket, House, job, note, running
+from tests.copies import copy_of, put_back_online
+from tests.offsets import number_of
 
 PEOPLE = {11: 1, 12: 1, 21: 2}
 """Each user's tenant."""
@@ -48,9 +55,11 @@ class StockClient:
         self.pid: str | None = None
         self.offset: str | None = None
         self.count: int | None = None
-        # What it knows: everything up to `base` by reloading, and each change since by having been told.
-        self.base: int | None = None
-        self.applied: list[int] = []
+        # What it knows: everything up to the offset `base` by reloading, and each change since by having been told.
+        self.base: str | None = None
+        self.applied: list[str] = []
+        # From which offset to which it was led without a word.
+        self.led: list[tuple[str, str]] = []
         self._received = 0
         self.answered = False
 
@@ -66,7 +75,7 @@ class StockClient:
             auth = {"pid": self.pid} if self.offset is None else {"pid": self.pid, "offset": self.offset}
         if not auth:
             # It begins anew.
-            self.base, self.applied = None, []
+            self.base, self.applied, self.offset = None, [], None
         self._received, self.answered = 0, False
         self.socket = self.house.connect(self.user_id, self.tenant_id, roomy=False, **auth)
 
@@ -88,37 +97,45 @@ class StockClient:
                 self.pid = socket.pid
             if self.base is None:
                 # The list that it reads now is of no earlier moment.
-                self.base = int(socket.pid.split(".")[4].removesuffix("r"))
+                self.base = ".".join(socket.pid.split(".")[3:5]).removesuffix("r")
         for packet in socket.packets[self._received : self._received + packets]:
             self._received += 1
-            self._take(packet.name, packet.body, packet.seq)
+            assert packet.offset is not None
+            self._take(packet.name, packet.body, packet.offset, packet.seq)
         if self._received == len(socket.packets):
             socket.drain()
 
-    def _take(self, name: str, body: Any, seq: int) -> None:
-        if self.offset is not None:
-            assert seq >= int(self.offset.removeprefix(f"{EPOCH}.")), "offsets only rise"
-        self.offset = f"{EPOCH}.{seq}"
+    def _take(self, name: str, body: Any, offset: str, seq: int) -> None:
         if name == RESET:
             self.told["reset"] += 1
-            assert body == {"offset": self.offset}
+            assert body == {"offset": offset}
             # The application reloads: it has the inbox as it was then.
-            self.base, self.applied = seq, []
-        elif name == COUNT:
+            self.base, self.applied, self.offset = offset, [], None
+        if self.offset is not None:
+            assert seq >= number_of(self.offset), "offsets only rise"
+            self.led.append((self.offset, offset))
+        self.offset = offset
+        if name == COUNT:
             self.count = body["count"]
-        else:
-            self.applied.append(seq)
+        elif name != RESET:
+            self.applied.append(offset)
+
+
+def _mark(change: Change, before: int) -> int:
+    return mark_of(before, change.seq, change.name, change.user_id, change.body)
 
 
 class World:
     """The server, its clients, and dice."""
 
-    def __init__(self, house: House, seed: int, told: Counter[str]) -> None:
+    def __init__(self, house: House, seed: int, told: Counter[str], *, put_backs: bool) -> None:
         self.house = house
+        self.put_backs = put_backs
+        self.copies: list[Path] = []
         self.dice = random.Random(seed)
         self.told = told
         self.dead: list[FakeSocket] = []
-        self.log: list[Change] = []
+        self.recorded: dict[tuple[int, int], list[Change]] = {}
         self.clients = [
             StockClient(house, user_id, keeps_since=self.dice.random() < 0.3, told=told)
             for user_id in PEOPLE
@@ -131,11 +148,37 @@ class World:
         store.record = self._recording  # type: ignore[method-assign]
 
     async def _recording(self, commands: Sequence[Command]) -> Recorded:
-        """Keep the log, which forgets its beginning, whole."""
+        """Keep every change there ever was: the log forgets its beginning, and what is lost."""
         recorded = await self._record(commands)
         for changes in recorded.changes.values():
-            self.log += changes
+            for change in changes:
+                self.recorded.setdefault((change.tenant_id, change.seq), []).append(change)
         return recorded
+
+    def past(self, tenant_id: int, offset: str) -> list[Change]:
+        """All that led to an offset, which says so by its mark."""
+        past: list[Change] = []
+        while offset != ".0":
+            past.append(self.parents[tenant_id, offset][1])
+            offset = self.parents[tenant_id, offset][0]
+        return past[::-1]
+
+    def leads(self, tenant_id: int, before: str, after: str) -> bool:
+        """Whether an offset is in the past of another one."""
+        while number_of(after) > number_of(before):
+            after = self.parents[tenant_id, after][0]
+        return after == before
+
+    @cached_property
+    def parents(self) -> dict[tuple[int, str], tuple[str, Change]]:
+        """For each change, by its offset: the offset before it. Only at the end."""
+        parents: dict[tuple[int, str], tuple[str, Change]] = {}
+        for (tenant_id, seq), changes in self.recorded.items():
+            before = {BEGINNING} if seq == 1 else {change.offset for change in self.recorded[tenant_id, seq - 1]}
+            for change in changes:
+                [parent] = [each for each in before if _mark(change, each.mark) == change.mark]
+                parents[tenant_id, str(change.offset)] = str(parent), change
+        return parents
 
     async def _dawdle(self) -> None:
         for _ in range(self.dice.randrange(4)):
@@ -185,15 +228,27 @@ class World:
                 house.send(*[job(tenant_id, assignee_id=dice.choice([None, user_id]))] * dice.choice([1, 1, 30]))
             case 9:
                 house.users.reread()
-            case 10 if dice.random() < 0.05:
-                house.send(PurgeSlice("changes", timedelta(0), dice.choice([1, 100])))
+            case 10 if dice.random() < 0.05 and not self.put_backs:
+                house.send(PurgeSlice("changes", timedelta(0), dice.choice([1, 100]), 0, house.users.standing()))
+            case 10 | 11 if self.put_backs:
+                self._copy_or_put_back()
             case _:
                 house.send(*[note(user_id, tenant_id) for _ in range(dice.choice([1, 2, 5, 60]))])
+
+    def _copy_or_put_back(self) -> None:
+        if not self.copies or self.dice.random() < 0.5:
+            copy = self.house.path.with_name(f"{self.house.path.stem}-{len(self.copies)}.db")
+            self.copies.append(copy_of(self.house.path, copy))
+        else:
+            self.told["put back"] += 1
+            put_back_online(self.dice.choice(self.copies), self.house.path)
 
     async def settle(self) -> None:
         """Everybody comes back and receives everything; the heartbeat ends what is dead."""
         for socket in self.dead:
             socket.leave()
+        # A copy that was put back is found out by the next commit.
+        self.house.send(*[note(user_id, tenant_id) for user_id, tenant_id in PEOPLE.items()])
         for _ in range(10):
             await trio.sleep(SETTLED)
             for client in self.clients:
@@ -215,14 +270,17 @@ class World:
             state = await self.house.store.store.snapshot(client.tenant_id, client.user_id)
             assert client.count == state.unread
             assert client.base is not None
+            past = self.past(client.tenant_id, str(state.at))
+            assert self.leads(client.tenant_id, client.base, str(state.at))
             assert client.applied == [
-                change.seq
-                for change in self.log
-                if change.tenant_id == client.tenant_id
-                and change.user_id in (None, client.user_id)
-                and change.seq > client.base
+                str(change.offset)
+                for change in past
+                if change.user_id in (None, client.user_id) and change.seq > number_of(client.base)
             ]
             self.told["applied"] += len(client.applied)
+            for before, after in client.led:
+                assert self.leads(client.tenant_id, before, after), "what it knew is lost, and nobody told it"
+            self.told["led"] += len(client.led)
         for presence in self.house.users.presences():
             mine = {client.socket for client in self.clients if client.user_id == presence.user_id}
             assert set(presence.sockets) == mine
@@ -230,11 +288,11 @@ class World:
             assert all(seat.position is None and not seat.draining for seat in presence.sockets.values())
 
 
-async def lived(path: Path, seed: int, told: Counter[str], **options: Any) -> None:
+async def lived(path: Path, seed: int, told: Counter[str], *, put_backs: bool = False, **options: Any) -> None:
     """One life of a server, from any order of events to rest."""
     schema.apply(path)
     async with running(path, daily_limit=100_000, **options) as house:
-        world = World(house, seed, told)
+        world = World(house, seed, told, put_backs=put_backs)
         await world.live(400)
         await world.settle()
         await world.check()
@@ -257,6 +315,17 @@ async def test_every_client_has_applied_exactly_what_it_may_see_once_and_in_orde
     await lived(
         path, seed, Counter(), user_mailbox=mailbox, replay_limit=limit, passivate_after=0.5, commit_delay=delay
     )
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("mailbox", "told_per_turn"), [(1, 256), (4, 0), (256, 0)])
+async def test_nobody_is_led_out_of_a_past_that_is_lost_without_a_word(
+    path: Path, autojump_clock, monkeypatch: pytest.MonkeyPatch, seed: int, mailbox: int, told_per_turn: int
+):
+    monkeypatch.setattr(users_module, "TOLD_PER_TURN", told_per_turn)
+    told: Counter[str] = Counter()
+    await lived(path, seed, told, put_backs=True, user_mailbox=mailbox, replay_limit=1000, passivate_after=0.5)
+    assert told["put back"] > 3
 
 
 async def test_the_dice_reach_every_way_of_coming_back(path: Path, autojump_clock):

@@ -11,7 +11,7 @@ from djactors.actors.user import REPLAY_SLICE
 from djactors.actors.users import MAX_REPLAYS
 from djactors.domain.commands import MarkAllRead, PurgeSlice
 from djactors.store.errors import StoreUnavailable
-from tests.actors.house import COUNT, EPOCH, FakeSocket, House, job, note, running
+from tests.actors.house import COUNT, FakeSocket, House, job, note, running
 from tests.actors.test_races import Gate, _deliver
 
 BACKLOG = 2 * REPLAY_SLICE + 50
@@ -20,14 +20,10 @@ BACKLOG = 2 * REPLAY_SLICE + 50
 NOTHING_KEPT = timedelta(0)
 
 
-def at(seq: int) -> str:
-    return f"{EPOCH}.{seq}"
-
-
 async def behind(house: House, missed: int = BACKLOG, *, user_id: int = 11) -> FakeSocket:
     """A socket whose client missed so much, and reads nothing before `drain`. It has had its first slice."""
     await house.do(*[note(user_id) for _ in range(missed)])
-    return await house.connected(user_id, since=at(0), roomy=False)
+    return await house.connected(user_id, since=house.at(0), roomy=False)
 
 
 async def drain(socket: FakeSocket) -> None:
@@ -116,7 +112,7 @@ async def test_news_that_are_committed_while_its_slice_is_read_are_told_once_and
 async def test_all_of_a_users_sockets_may_be_behind_each_at_its_own_pace(path: Path, autojump_clock):
     async with running(path, daily_limit=10_000) as house:
         one = await behind(house)
-        other = await house.connected(11, since=at(150), roomy=False)
+        other = await house.connected(11, since=house.at(150), roomy=False)
         await drain_all(one)
         assert one.logged == list(range(1, BACKLOG + 1))
         assert other.logged == list(range(151, BACKLOG + 1))
@@ -155,13 +151,13 @@ async def test_what_is_not_in_the_log_carries_the_position_of_the_socket_it_is_s
     """A later one would be what the client goes on from: it would skip what it was not yet given."""
     async with running(path, daily_limit=10_000) as house:
         socket, tab = await behind(house), await house.connected(11)
-        assert house.users.seq(1, 11, tab) == BACKLOG
-        assert house.users.seq(1, 11, socket) == REPLAY_SLICE
+        assert house.users.told(1, 11, tab) == house.offset(BACKLOG)
+        assert house.users.told(1, 11, socket) == house.offset(REPLAY_SLICE)
         await house.do(note(11))
-        assert house.users.seq(1, 11, tab) == BACKLOG + 1
-        assert house.users.seq(1, 11, socket) == REPLAY_SLICE
+        assert house.users.told(1, 11, tab) == house.offset(BACKLOG + 1)
+        assert house.users.told(1, 11, socket) == house.offset(REPLAY_SLICE)
         await drain_all(socket)
-        assert house.users.seq(1, 11, socket) == BACKLOG + 1
+        assert house.users.told(1, 11, socket) == house.offset(BACKLOG + 1)
 
 
 async def test_a_socket_that_has_no_answer_yet_has_no_position(path: Path, autojump_clock):
@@ -169,15 +165,15 @@ async def test_a_socket_that_has_no_answer_yet_has_no_position(path: Path, autoj
         await house.do(note(11))
         tab = await house.connected(11)
         gate = house.store.before_changes = Gate()
-        socket = house.connect(11, since=at(0))
+        socket = house.connect(11, since=house.at(0))
         await wait_all_tasks_blocked()
-        assert house.users.seq(1, 11, socket) is None
-        assert house.users.seq(1, 11, tab) == 1
+        assert house.users.told(1, 11, socket) is None
+        assert house.users.told(1, 11, tab) == house.offset(1)
         gate.open()
         await wait_all_tasks_blocked()
-        assert house.users.seq(1, 11, socket) == 1
+        assert house.users.told(1, 11, socket) == house.offset(1)
         socket.leave()
-        assert house.users.seq(1, 11, socket) is None
+        assert house.users.told(1, 11, socket) is None
 
 
 async def test_a_full_mailbox_holds_no_slice_back(path: Path, autojump_clock):
@@ -259,7 +255,7 @@ class TestTurns:
             users = range(11, 31)
             await house.do(*[note(user_id) for user_id in users])
             gate = house.store.before_changes = Gate()
-            sockets = {user_id: house.connect(user_id, since=at(0)) for user_id in users}
+            sockets = {user_id: house.connect(user_id, since=house.at(0)) for user_id in users}
             await wait_all_tasks_blocked()
             assert gate.waiting == MAX_REPLAYS
             # Nobody who missed nothing has to wait for them, nor whoever has caught up.
@@ -285,9 +281,9 @@ class TestTurns:
 
             house.store.before_changes = read
             for user_id in users:
-                house.connect(user_id, since=at(0))
+                house.connect(user_id, since=house.at(0))
             await trio.sleep(0.5)
-            short = house.connect(99, since=at(0))
+            short = house.connect(99, since=house.at(0))
             await trio.sleep(2)
             assert short.counts == [1]
             assert len(reads) <= 3 * MAX_REPLAYS
@@ -297,7 +293,7 @@ class TestTurns:
             users = range(11, 31)
             await house.do(*[note(user_id) for user_id in users])
             house.store.before_changes = Gate()
-            sockets = [house.connect(user_id, since=at(0)) for user_id in users]
+            sockets = [house.connect(user_id, since=house.at(0)) for user_id in users]
             await wait_all_tasks_blocked()
         assert all(socket.closed is not None for socket in sockets)
 
@@ -310,12 +306,12 @@ class TestTurns:
                 raise StoreUnavailable("the disk is slow")
 
             house.store.before_changes = fail
-            lost = [house.connect(user_id, since=at(0)) for user_id in users]
+            lost = [house.connect(user_id, since=house.at(0)) for user_id in users]
             await wait_all_tasks_blocked()
             assert all(socket.closed is not None for socket in lost)
             house.store.before_changes = house.store._pass
             await trio.sleep(60)
-            again = [house.connect(user_id, since=at(0)) for user_id in users]
+            again = [house.connect(user_id, since=house.at(0)) for user_id in users]
             await wait_all_tasks_blocked()
             assert [socket.new for socket in again] == [[n] for n in range(1, len(users) + 1)]
 
@@ -323,9 +319,9 @@ class TestTurns:
 async def test_nothing_is_left_of_sockets_that_have_closed(path: Path, autojump_clock):
     async with running(path, daily_limit=10_000, passivate_after=1) as house:
         sockets = [await behind(house), await house.connected(11), await house.connected(11, recovery=False)]
-        sockets.append(await house.connected(11, pid=sockets[0].pid, offset=at(20), roomy=False))
+        sockets.append(await house.connected(11, pid=sockets[0].pid, offset=house.at(20), roomy=False))
         gate = house.store.before_changes = Gate()
-        sockets.append(house.connect(11, since=at(3)))
+        sockets.append(house.connect(11, since=house.at(3)))
         await wait_all_tasks_blocked()
         (presence,) = house.users.presences()
         for socket in sockets:

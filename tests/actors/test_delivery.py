@@ -7,6 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 from djactors.domain.commands import Delete, MarkAllRead, MarkRead
 from djactors.domain.errors import Refused
 from tests.actors.house import COUNT, NEW, Packet, job, note, running
+from tests.offsets import invented, number_of
 
 READ, DELETED, ASSIGNED, UPDATED = "notification:read", "notification:deleted", "job:assigned", "job:updated"
 
@@ -19,19 +20,19 @@ async def test_a_connect_is_answered_with_a_pid_and_the_count_in_one_write(path:
     async with running(path) as house:
         await house.do(note(11), note(11))
         socket = await house.connected(11)
-        assert socket.writes == [[Packet(COUNT, {"count": 2}, "epoch.2")]]
+        assert socket.writes == [[Packet(COUNT, {"count": 2}, house.at(2))]]
         assert socket.pid is not None
-        assert ".1.11.epoch.2." in socket.pid
+        assert f".1.11.{house.at(2)}." in socket.pid
 
 
 async def test_a_returning_client_is_told_to_reload_before_it_gets_the_count(path: Path, autojump_clock):
     async with running(path) as house:
         await house.do(note(11))
-        socket = await house.connected(11, since="epoch.7")
+        socket = await house.connected(11, since=str(invented(7)))
         assert socket.writes == [
             [
-                Packet("changes:reset", {"offset": "epoch.1"}, "epoch.1"),
-                Packet(COUNT, {"count": 1}, "epoch.1"),
+                Packet("changes:reset", {"offset": house.at(1)}, house.at(1)),
+                Packet(COUNT, {"count": 1}, house.at(1)),
             ]
         ]
 
@@ -39,7 +40,7 @@ async def test_a_returning_client_is_told_to_reload_before_it_gets_the_count(pat
 async def test_a_user_whom_nobody_knows_yet_can_connect_and_is_told_what_comes(path: Path, autojump_clock):
     async with running(path) as house:
         socket = await house.connected(11)
-        assert socket.writes == [[Packet(COUNT, {"count": 0}, "epoch.0")]]
+        assert socket.writes == [[Packet(COUNT, {"count": 0}, house.at(0))]]
         await house.do(note(11))
         assert socket.new == [1]
 
@@ -51,7 +52,7 @@ async def test_a_notification_and_one_count_come_in_one_write(path: Path, autoju
         _, write = socket.writes
         assert names(write) == [NEW, COUNT]
         assert (write[0].body["id"], write[0].body["title"], write[1].body) == (1, "Hello", {"count": 1})
-        assert socket.offsets == ["epoch.0", "epoch.1", "epoch.1"]
+        assert socket.offsets == [house.at(0), house.at(1), house.at(1)]
 
 
 async def test_a_batch_of_many_is_one_write_with_one_count(path: Path, autojump_clock):
@@ -61,8 +62,8 @@ async def test_a_batch_of_many_is_one_write_with_one_count(path: Path, autojump_
         assert house.store.batches[-1] == 50
         _, write = socket.writes
         assert names(write) == [NEW] * 50 + [COUNT]
-        assert write[-1] == Packet(COUNT, {"count": 50}, "epoch.50")
-        assert [packet.offset for packet in write[:-1]] == [f"epoch.{seq}" for seq in range(1, 51)]
+        assert write[-1] == Packet(COUNT, {"count": 50}, house.at(50))
+        assert [packet.offset for packet in write[:-1]] == [house.at(seq) for seq in range(1, 51)]
 
 
 async def test_a_count_that_ends_where_it_began_is_not_sent_again(path: Path, autojump_clock):
@@ -91,7 +92,7 @@ async def test_a_later_socket_starts_from_where_the_others_are(path: Path, autoj
         first = await house.connected(11)
         await house.do(note(11), note(11))
         late = await house.connected(11)
-        assert late.writes == [[Packet(COUNT, {"count": 2}, "epoch.2")]]
+        assert late.writes == [[Packet(COUNT, {"count": 2}, house.at(2))]]
         await house.do(MarkAllRead(1, 11))
         assert first.writes[-1] == late.writes[-1]
 
@@ -112,7 +113,7 @@ async def test_offsets_never_go_back(path: Path, autojump_clock):
         socket = await house.connected(11)
         for n in range(1, 6):
             await house.do(note(11), job(), note(12), MarkRead(1, 11, 3 * n - 5), note(11))
-        numbers = [int(str(offset).removeprefix("epoch.")) for offset in socket.offsets]
+        numbers = [number_of(offset) for offset in socket.offsets]
         assert numbers == sorted(numbers)
         logged = [n for n, packet in zip(numbers, socket.packets, strict=True) if packet.name != COUNT]
         assert len(set(logged)) == len(logged)
@@ -127,8 +128,8 @@ async def test_reading_on_one_device_is_seen_on_the_other(path: Path, autojump_c
         assert socket.writes[-1][0].body["notificationIds"] == [1]
         await house.do(Delete(1, 11, 2))
         assert socket.writes[-1] == [
-            Packet(DELETED, {"notificationIds": [2]}, "epoch.5"),
-            Packet(COUNT, {"count": 1}, "epoch.5"),
+            Packet(DELETED, {"notificationIds": [2]}, house.at(5)),
+            Packet(COUNT, {"count": 1}, house.at(5)),
         ]
         await house.do(MarkAllRead(1, 11))
         assert socket.writes[-1][0].body["all"] is True
@@ -144,7 +145,7 @@ async def test_what_the_tenant_sees_reaches_everyone_in_it_in_order_and_nobody_e
         for socket in ours:
             shared = [packet for packet in socket.packets if packet.name in (ASSIGNED, UPDATED)]
             assert names(shared) == [ASSIGNED, UPDATED, UPDATED, UPDATED]
-            assert [packet.offset for packet in shared] == ["epoch.2", "epoch.3", "epoch.4", "epoch.6"]
+            assert [packet.offset for packet in shared] == [house.at(2), house.at(3), house.at(4), house.at(6)]
             assert [packet.body["job"]["id"] for packet in shared[1:]] == [1, 2, 3]
         assert [socket.new for socket in ours] == [[], [1], [2]]
         assert [socket.counts for socket in ours] == [[0], [0, 1], [0, 1]]

@@ -21,9 +21,9 @@ def names(house: House) -> list[str]:
 
 def poison(house: House, user_id: int = 11) -> None:
     """Deliver a change that crashes the actor when it is encoded."""
-    change = ChangePackets(Change(1, 10**6, user_id, None, None))  # type: ignore[arg-type] # that is the point
+    change = ChangePackets(Change(1, 10**6, 0, user_id, None, None))  # type: ignore[arg-type] # that is the point
     (presence,) = [each for each in house.users.presences() if each.user_id == user_id]
-    presence.ref.tell_nowait(Deliver([change], None, trio.current_time()))
+    presence.ref.tell_nowait(Deliver([change], None, trio.current_time(), house.users.number_commit()))
 
 
 class Broken:
@@ -128,7 +128,7 @@ async def test_a_reload_within_the_while_finds_what_came_meanwhile_in_the_count(
         await house.do(note(11), note(11), job())
         back = await house.connected(11)
         assert back.counts == [2]
-        assert back.offsets == ["epoch.3"]
+        assert back.offsets == [house.at(3)]
         await house.do(note(11))
         assert back.new == [3]
         assert back.counts == [2, 3]
@@ -282,7 +282,7 @@ async def test_a_log_that_cannot_be_read_closes_the_sockets_to_come_again(path: 
         recorded = [await house.store.store.record([note(11)]) for _ in range(3)]
         house.rouse()
         for each in recorded:
-            await house.users.deliver(each, trio.current_time())
+            await house.users.deliver(each, trio.current_time(), house.users.number_commit())
         await wait_all_tasks_blocked()
         assert socket.closed == "actor_crashed"
         back = house.connect(11)

@@ -14,9 +14,9 @@ from trio.testing import wait_all_tasks_blocked
 from djactors.actors.pid import Issue, PidIssuer
 from djactors.actors.resume import resume_of
 from djactors.domain.commands import MarkAllRead, PurgeSlice
+from djactors.domain.marks import BEGINNING, Offset
 from tests.actors.house import (
     COUNT,
-    EPOCH,
     NEW,
     PID_KEY,
     RESET,
@@ -29,13 +29,11 @@ from tests.actors.house import (
 )
 from tests.actors.test_delivery import names
 from tests.actors.test_races import Gate, _deliver
+from tests.offsets import invented
 
+MARK = str(invented(1)).partition(".")[0]
 RESET_THEN_COUNT = [RESET, COUNT]
 NOTHING_KEPT = timedelta(0)
-
-
-def at(seq: int) -> str:
-    return f"{EPOCH}.{seq}"
 
 
 async def returned(house: House, user_id: int = 11, tenant_id: int = 1, **auth: Any) -> FakeSocket:
@@ -56,18 +54,18 @@ class TestByPid:
             pid = await left(house)
             await house.do(note(11), job(), note(12), note(11), note(21, 2))
             await house.do(MarkAllRead(1, 11), note(11))
-            socket = await returned(house, pid=pid, offset=at(1))
+            socket = await returned(house, pid=pid, offset=house.at(1))
             assert socket.pid == pid
             (write,) = socket.writes
             assert [packet.seq for packet in write] == [2, 4, 5, 6, 6]
-            assert write[-1] == Packet(COUNT, {"count": 1}, at(6))
+            assert write[-1] == Packet(COUNT, {"count": 1}, house.at(6))
             assert house.metric("djactors_resumed_total", outcome="pid") == 1
 
     async def test_it_hears_of_what_comes_next_like_everybody(self, path: Path, autojump_clock):
         async with running(path) as house:
             pid = await left(house)
             await house.do(note(11))
-            socket = await returned(house, pid=pid, offset=at(0))
+            socket = await returned(house, pid=pid, offset=house.at(0))
             await house.do(note(11))
             assert socket.new == [1, 2]
             assert socket.counts == [1, 2]
@@ -76,9 +74,9 @@ class TestByPid:
         async with running(path) as house:
             await house.do(note(11))
             pid = await left(house)
-            socket = await returned(house, pid=pid, offset=at(1))
+            socket = await returned(house, pid=pid, offset=house.at(1))
             assert socket.pid == pid
-            assert socket.writes == [[Packet(COUNT, {"count": 1}, at(1))]]
+            assert socket.writes == [[Packet(COUNT, {"count": 1}, house.at(1))]]
 
     async def test_one_that_was_cut_off_before_its_first_event_goes_on_from_when_its_pid_was_given(
         self, path: Path, autojump_clock
@@ -99,10 +97,10 @@ class TestByPid:
         """The first packets behind the reply may be lost with the connection; those before it are not missing."""
         async with running(path) as house:
             await house.do(note(11), note(11), note(11))
-            first = await returned(house, since=at(1), roomy=False)
+            first = await returned(house, since=house.at(1), roomy=False)
             assert first.new == [2, 3]
             first.leave()
-            again = await returned(house, pid=first.pid, since=at(1))
+            again = await returned(house, pid=first.pid, since=house.at(1))
             assert again.pid == first.pid
             assert again.new == [2, 3]
 
@@ -111,7 +109,7 @@ class TestByPid:
         async with running(path) as house:
             await house.do(note(11), note(11))
             pid = await left(house)
-            socket = await returned(house, pid=pid, offset=at(1))
+            socket = await returned(house, pid=pid, offset=house.at(1))
             assert names(socket.packets) == RESET_THEN_COUNT
             assert socket.pid not in (None, pid)
 
@@ -119,23 +117,25 @@ class TestByPid:
         async with running(path) as house:
             pid = await left(house)
             await house.do(note(11), note(11), note(11))
-            socket = await returned(house, pid=pid, offset=at(2), since=at(1))
+            socket = await returned(house, pid=pid, offset=house.at(2), since=house.at(1))
             assert socket.new == [3]
 
     @pytest.mark.parametrize(
         "offset",
-        ["other.1", at(4), at(10**15), "", "1", "epoch", "epoch.", ".1", at(-1), "epoch.1.1", " epoch.1", "epoch.1\n",
-         "epoch.²", "epoch.٣", "epoch." + "1" * 17, "x" * 100_000, 1, 1.5, True, [], {}, ["epoch.1"]],
+        [f"{MARK}.1", f"{MARK}.3", f"{MARK}.4", f"{MARK}.{10**15}", "", "1", MARK, f"{MARK}.", ".1", f"{MARK}.-1",
+         f"{MARK}.1.1", f" {MARK}.1", f"{MARK}.1\n", f"{MARK}.²", f"{MARK}.٣", f"{MARK}." + "1" * 17, "epoch.1",
+         "x" * 100_000, 1, 1.5, True, [], {}, [".0"]],
     )  # fmt: skip
     async def test_an_offset_that_leads_nowhere_is_told_to_reload(self, path: Path, autojump_clock, offset: object):
         async with running(path) as house:
             pid = await left(house)
             await house.do(note(11), note(11), note(11))
             socket = await returned(house, pid=pid, offset=offset)
-            assert socket.writes == [[Packet(RESET, {"offset": at(3)}, at(3)), Packet(COUNT, {"count": 3}, at(3))]]
+            newest = house.at(3)
+            assert socket.writes == [[Packet(RESET, {"offset": newest}, newest), Packet(COUNT, {"count": 3}, newest)]]
             assert socket.pid not in (None, pid)
             socket.leave()
-            again = await returned(house, pid=socket.pid, offset=at(3))
+            again = await returned(house, pid=socket.pid, offset=house.at(3))
             assert names(again.packets) == [COUNT]
 
     async def test_one_that_was_cut_off_before_it_heard_that_it_must_reload_is_told_again(
@@ -146,26 +146,26 @@ class TestByPid:
             pid = await left(house)
             await house.do(note(11), note(12))
             await house.do(PurgeSlice("changes", NOTHING_KEPT, 100))
-            for offset in (None, at(0), None):
+            for offset in (None, house.at(0), None):
                 socket = await returned(house, pid=pid, offset=offset)
                 assert names(socket.packets) == RESET_THEN_COUNT
                 assert socket.pid not in (None, pid)
                 assert socket.pid is not None
                 pid = socket.pid
                 socket.leave()
-            assert names((await returned(house, pid=pid, offset=at(2))).packets) == [COUNT]
+            assert names((await returned(house, pid=pid, offset=house.at(2))).packets) == [COUNT]
 
     async def test_a_client_that_reloaded_is_not_told_to_again(self, path: Path, autojump_clock):
         """What it is told to reload from must lie within history, even where its user has seen nothing for long."""
         async with running(path) as house:
             await house.do(note(11))
             stays = await house.connected(11)
-            pid = await left(house)
+            pid, offset = await left(house), house.at(1)
             await house.do(*[note(12) for _ in range(5)])
             await house.do(PurgeSlice("changes", NOTHING_KEPT, 4))
-            back = await returned(house, pid=pid, offset=at(1))
+            back = await returned(house, pid=pid, offset=offset)
             assert names(back.packets) == RESET_THEN_COUNT
-            assert back.packets[0].body == {"offset": at(6)}
+            assert back.packets[0].body == {"offset": house.at(6)}
             back.leave()
             again = await returned(house, pid=back.pid, offset=back.offsets[-1])
             assert names(again.packets) == [COUNT]
@@ -174,15 +174,16 @@ class TestByPid:
 
 
 class TestWhosePid:
-    @pytest.mark.parametrize("offset", [at(1), None])
+    @pytest.mark.parametrize("with_offset", [True, False])
     async def test_another_users_or_tenants_pid_is_an_ordinary_connect_and_touches_nobody(
-        self, path: Path, autojump_clock, offset: str | None
+        self, path: Path, autojump_clock, with_offset: bool
     ):
         async with running(path) as house:
             await house.do(note(11), note(12), note(21, 2))
             owner = await house.connected(11)
             await house.do(note(11))
             for user_id, tenant_id in ((12, 1), (21, 2), (11, 2)):
+                offset = house.at(1) if with_offset else None
                 socket = await returned(house, user_id, tenant_id, pid=owner.pid, offset=offset)
                 assert names(socket.packets) == RESET_THEN_COUNT
                 assert socket.pid not in (None, owner.pid)
@@ -190,27 +191,25 @@ class TestWhosePid:
             assert owner.closed is None
             assert owner.new == [4, 5]
 
-    @pytest.mark.parametrize(
-        ("epoch", "key"), [("other", PID_KEY), (EPOCH, b"l" * 32), ("other", b"l" * 32)], ids=["epoch", "key", "both"]
-    )
-    async def test_another_databases_pid_proves_nothing(self, path: Path, autojump_clock, epoch: str, key: bytes):
-        foreign = PidIssuer(epoch, key, bytes).issue(1, 11, 0)
+    async def test_another_databases_pid_proves_nothing(self, path: Path, autojump_clock):
+        foreign = PidIssuer(b"l" * 32, bytes).issue(1, 11, BEGINNING)
         async with running(path) as house:
             await house.do(note(11))
-            socket = await returned(house, pid=foreign, offset=f"{epoch}.0")
+            socket = await returned(house, pid=foreign, offset=".0")
             assert names(socket.packets) == RESET_THEN_COUNT
             assert socket.pid not in (None, foreign)
 
     def test_a_pid_in_which_one_character_is_another_proves_nothing(self):
-        pids = PidIssuer(EPOCH, PID_KEY, lambda size: bytes(range(size)))
-        pid = pids.issue(1, 11, 57)
-        assert pids.verify(pid, 1, 11) == Issue(57, reload=False)
+        pids = PidIssuer(PID_KEY, lambda size: bytes(range(size)))
+        at = Offset(4711, 57)
+        pid = pids.issue(1, 11, at)
+        assert pids.verify(pid, 1, 11) == Issue(at, reload=False)
         for place, character in enumerate(pid):
             for other in {*string.ascii_letters, *string.digits, *"-_=.+/ \n\0é٣"} - {character}:
                 assert pids.verify(pid[:place] + other + pid[place + 1 :], 1, 11) is None
             assert pids.verify(pid[:place] + pid[place + 1 :], 1, 11) is None
             assert pids.verify(pid[:place] + character + pid[place:], 1, 11) is None
-        told_to_reload = pids.issue(1, 11, 57, reload=True)
+        told_to_reload = pids.issue(1, 11, at, reload=True)
         claim, _, proof = told_to_reload.rpartition(".")
         assert pids.verify(f"{claim.removesuffix('r')}.{proof}", 1, 11) is None
 
@@ -222,12 +221,14 @@ class TestWhosePid:
         )
     )  # fmt: skip
     def test_whatever_is_sent_for_a_pid_proves_nothing_and_is_no_error(self, junk: object):
-        pids = PidIssuer(EPOCH, PID_KEY, bytes)
+        pids = PidIssuer(PID_KEY, bytes)
         assert pids.verify(junk, 1, 11) is None
         for auth in ({"pid": junk, "offset": junk, "since": junk}, {"since": junk}, {"pid": junk}):
-            resume = resume_of(auth, 1, 11, recovery=True, epoch=EPOCH, pids=pids)
+            resume = resume_of(auth, 1, 11, recovery=True, pids=pids)
             assert resume is not None
-            assert (resume.since, resume.pid) == (None, None)
+            assert resume.pid is None
+            # Without a pid, `.0` is an offset like any other: the one from before the first change.
+            assert resume.since in (None, BEGINNING if "pid" not in auth and junk == ".0" else None)
 
     @pytest.mark.parametrize("pid", ["x" * 1_000_000, "." * 1_000_000, ("A" * 12) + ".1" * 100_000], ids=len)
     async def test_a_megabyte_is_no_pid(self, path: Path, autojump_clock, pid: str):
@@ -239,7 +240,7 @@ class TestBySince:
     async def test_it_is_given_what_came_after_and_a_new_pid(self, path: Path, autojump_clock):
         async with running(path) as house:
             await house.do(note(11), job(), note(11))
-            socket = await returned(house, since=at(1))
+            socket = await returned(house, since=house.at(1))
             assert socket.logged == [2, 3]
             assert socket.counts == [2]
             assert socket.pid is not None
@@ -248,7 +249,7 @@ class TestBySince:
     async def test_without_offsets_a_client_resumes_all_the_same(self, path: Path, autojump_clock):
         async with running(path) as house:
             await house.do(note(11), note(11))
-            socket = await returned(house, recovery=False, since=at(1))
+            socket = await returned(house, recovery=False, since=house.at(1))
             assert socket.writes == [[Packet(NEW, socket.packets[0].body, None), Packet(COUNT, {"count": 2}, None)]]
             assert socket.new == [2]
             assert socket.pid is None
@@ -257,8 +258,8 @@ class TestBySince:
         async with running(path) as house:
             owner = await house.connected(11)
             await house.do(note(11), note(11))
-            for auth, told in (({}, [COUNT]), ({"since": at(1)}, [NEW, COUNT])):
-                socket = await returned(house, recovery=False, pid=owner.pid, offset=at(0), **auth)
+            for auth, told in (({}, [COUNT]), ({"since": house.at(1)}, [NEW, COUNT])):
+                socket = await returned(house, recovery=False, pid=owner.pid, offset=house.at(0), **auth)
                 assert names(socket.packets) == told
                 assert socket.pid is None
             assert owner.closed is None
@@ -268,9 +269,10 @@ class TestBySince:
         async with running(path) as house:
             other = await house.connected(11)
             await house.do(note(12), note(12))
-            socket = await returned(house, since=at(2))
-            assert socket.writes == [[Packet(COUNT, {"count": 0}, at(2))]]
-            assert other.counts == [0], "for it nothing has changed"
+            socket = await returned(house, since=house.at(2))
+            assert socket.writes == [[Packet(COUNT, {"count": 0}, house.at(2))]]
+            # For it nothing has changed but where it stands.
+            assert other.packets == [Packet(COUNT, {"count": 0}, ".0"), Packet(COUNT, {"count": 0}, house.at(2))]
             await house.do(note(11))
             assert other.new == socket.new == [3]
 
@@ -278,20 +280,21 @@ class TestBySince:
         async with running(path) as house:
             other = await house.connected(11)
             recorded = [await house.store.store.record([note(11)]) for _ in range(3)]
-            socket = await returned(house, since=at(2))
+            socket = await returned(house, since=house.at(2))
             await _deliver(house, recorded)
             await house.do(note(11))
             assert (other.logged, socket.logged) == ([1, 2, 3, 4], [3, 4])
             assert other.counts[-1] == socket.counts[-1] == 4
 
-    @pytest.mark.parametrize("since", [at(2), "other.1", "", "x" * 100_000, 0, False, {}, []])
+    @pytest.mark.parametrize("since", [str(invented(1)), str(invented(2)), ".1", "", "x" * 100_000, 0, False, {}, []])
     async def test_what_leads_nowhere_is_told_to_reload(self, path: Path, autojump_clock, since: object):
         async with running(path) as house:
             await house.do(note(11))
             other = await house.connected(11)
             socket = await returned(house, since=since)
-            assert socket.writes == [[Packet(RESET, {"offset": at(1)}, at(1)), Packet(COUNT, {"count": 1}, at(1))]]
-            assert other.writes == [[Packet(COUNT, {"count": 1}, at(1))]]
+            newest = house.at(1)
+            assert socket.writes == [[Packet(RESET, {"offset": newest}, newest), Packet(COUNT, {"count": 1}, newest)]]
+            assert other.writes == [[Packet(COUNT, {"count": 1}, newest)]]
 
 
 class TestLimit:
@@ -301,7 +304,7 @@ class TestLimit:
         self, path: Path, autojump_clock, limit: int, point: str
     ):
         async with running(path, replay_limit=limit, daily_limit=10_000) as house:
-            auth = {"pid": await left(house), "offset": at(0)} if point == "pid" else {"since": at(0)}
+            auth = {"pid": await left(house), "offset": house.at(0)} if point == "pid" else {"since": house.at(0)}
             # Of others there may be any number.
             await house.do(*[note(12) for _ in range(limit)], *[note(11) for _ in range(limit)])
             enough = await returned(house, **auth)
@@ -318,7 +321,7 @@ class TestSuperseding:
             old, tab = await house.connected(11), await house.connected(11)
             assert old.pid != tab.pid
             await house.do(note(11))
-            new = await returned(house, pid=old.pid, offset=at(0))
+            new = await returned(house, pid=old.pid, offset=house.at(0))
             await house.do(note(11))
             assert old.closed == "superseded"
             assert tab.closed is None
@@ -341,7 +344,7 @@ class TestSuperseding:
             # One whose replay is being read, one whose message waits, and the one that is left in the end.
             tries = []
             for _ in range(3):
-                tries.append(house.connect(11, pid=pid, offset=at(1)))
+                tries.append(house.connect(11, pid=pid, offset=house.at(1)))
                 await wait_all_tasks_blocked()
             assert gate.waiting == 1
             gate.open()
@@ -356,15 +359,15 @@ class TestSuperseding:
         async with running(path, max_sockets_per_user=2) as house:
             old, tab = await house.connected(11), await house.connected(11)
             assert house.connect(11).closed == "user_unavailable"
-            new = await returned(house, pid=old.pid, offset=at(0))
+            new = await returned(house, pid=old.pid, offset=house.at(0))
             assert (old.closed, tab.closed, new.closed) == ("superseded", None, None)
 
     async def test_it_also_ends_one_that_is_behind(self, path: Path, autojump_clock):
         async with running(path, daily_limit=1000) as house:
             pid = await left(house)
             await house.do(*[note(11) for _ in range(250)])
-            old = await returned(house, pid=pid, offset=at(0), roomy=False)
-            new = house.connect(11, pid=pid, offset=at(50))
+            old = await returned(house, pid=pid, offset=house.at(0), roomy=False)
+            new = house.connect(11, pid=pid, offset=house.at(50))
             old.drain()
             await wait_all_tasks_blocked()
             assert old.closed == "superseded"
@@ -376,10 +379,10 @@ class TestSuperseding:
             old = await house.connected(11)
             await house.do(note(11))
             house.users.reread()
-            refused = house.connect(11, pid=old.pid, offset=at(0))
+            refused = house.connect(11, pid=old.pid, offset=house.at(0))
             assert (old.closed, refused.closed) == ("superseded", "user_unavailable")
             await wait_all_tasks_blocked()
-            assert (await returned(house, pid=old.pid, offset=at(0))).new == [1]
+            assert (await returned(house, pid=old.pid, offset=house.at(0))).new == [1]
 
 
 async def test_a_restart_of_the_server_is_not_noticed(path: Path, autojump_clock):

@@ -23,14 +23,24 @@ from tests.history import report
 @click.option("--users", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--tenants", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--kills", type=click.IntRange(0), default=None, help="kill -9 so often; ten, or four a minute if more.")
+@click.option("--put-backs", type=click.IntRange(0), default=None, help="Put an old copy back so often; two a minute.")
 @click.option("--folder", type=click.Path(path_type=Path), default=None, help="Where database, logs and history go.")
 @click.option("--plan-only", is_flag=True, help="Print the plan and leave.")
 def main(
-    seed: int, minutes: float, users: int, tenants: int, kills: int | None, folder: Path | None, *, plan_only: bool
+    seed: int,
+    minutes: float,
+    users: int,
+    tenants: int,
+    kills: int | None,
+    put_backs: int | None,
+    folder: Path | None,
+    *,
+    plan_only: bool,
 ) -> None:
     """Run stock clients and a server under faults, and judge what they saw."""
     kills = max(10, round(4 * minutes)) if kills is None else kills
-    plan = draw(seed, seconds=60 * minutes, users=users, tenants=tenants, kills=kills)
+    put_backs = round(2 * minutes) if put_backs is None else put_backs
+    plan = draw(seed, seconds=60 * minutes, users=users, tenants=tenants, kills=kills, put_backs=put_backs)
     if plan_only:
         print(plan)
         return

@@ -26,6 +26,7 @@ from tests.history.records import (
     Received,
     Reloaded,
 )
+from tests.offsets import number_of
 from tests.serving import make_token
 
 ACK_SECONDS = 3.0
@@ -109,6 +110,11 @@ class Device:
 
     def _know(self, offset: str) -> None:
         self.offset = offset
+
+    def _forget(self) -> None:
+        """It has to begin anew. Where an old database was put back, numbers and ids are given once more."""
+        self._seen.clear()
+        self._count_seq = -1
 
     def _apply(self, event: str, data: Any) -> None:
         """Take an event into the list. Each is applied as often as it comes: the list is only for picking from."""
@@ -194,15 +200,17 @@ class StockDevice(SocketDevice):
 
     def _connected(self, recovered: bool) -> None:
         if not recovered:
+            self._forget()
             self._nursery.start_soon(self.reload)
 
     def _heard(self, event: str, args: list[Any]) -> None:
         if len(args) > 1:
             self._know(args[1])
         if event == "changes:reset":
+            self._forget()
             self._nursery.start_soon(self.reload)
         elif event == "notification:unread-count" and len(args) > 1:
-            self._count_seq = _seq(args[1])
+            self._count_seq = number_of(args[1])
         self._apply(event, args[0])
 
 
@@ -272,7 +280,8 @@ class SinceDevice(SocketDevice):
     def _heard(self, event: str, args: list[Any]) -> None:
         self._apply(event, args[0])
         if event == "changes:reset":
-            self._reset_seq = _seq(args[0]["offset"])
+            self._forget()
+            self._newest_counted, self._reset_seq = -1, number_of(args[0]["offset"])
             self._nursery.start_soon(self._reload_and_remember)
         elif event == "notification:unread-count":
             self._newest_counted = max(self._seen, default=-1)
@@ -304,6 +313,7 @@ class PollingDevice(Device):
             page = answer.json
             self._history.add(Paged(self.plan.name, since, page["items"], page["offset"], page["reset"]))
             if page["reset"]:
+                self._forget()
                 await self.reload()
                 continue
             for item in page["items"]:
@@ -312,7 +322,7 @@ class PollingDevice(Device):
 
     def _know(self, offset: str) -> None:
         super()._know(offset)
-        self._count_seq = _seq(offset)
+        self._count_seq = number_of(offset)
 
 
 def make(
@@ -324,8 +334,3 @@ def make(
     if plan.kind == "since":
         return SinceDevice(plan, lane, history, nursery, python)
     return PollingDevice(plan, lane, history, nursery)
-
-
-def _seq(offset: str) -> int:
-    """An offset is opaque to clients; a test may look, to know when to stop."""
-    return int(offset.rpartition(".")[2])

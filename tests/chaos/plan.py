@@ -66,6 +66,16 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
     expiring: int
 
 
+class BackUp(msgspec.Struct, frozen=True, tag="back-up"):
+    """The database is copied while it is being written to. The copy takes the place of the one before."""
+
+
+class PutBack(msgspec.Struct, frozen=True, tag="put-back"):
+    """The server is killed, the copy is put in the place of its database, and it is started again `seconds` later."""
+
+    seconds: float
+
+
 class Publish(msgspec.Struct, frozen=True, tag="publish"):
     """A backend posts events, one after the other; with `again`, once more after each answer."""
 
@@ -83,7 +93,7 @@ class Order(msgspec.Struct, frozen=True, tag="order"):
     pick: float
 
 
-Action: TypeAlias = Fault | Kill | Publish | Order
+Action: TypeAlias = Fault | Kill | BackUp | PutBack | Publish | Order
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -113,14 +123,19 @@ class Plan:
         return "\n".join(lines)
 
 
-def draw(seed: int, *, seconds: float, users: int = 50, tenants: int = 2, kills: int = 10) -> Plan:
-    """Draw a plan: `users` in all, spread over the tenants; the kills are spread over the whole time."""
+def draw(seed: int, *, seconds: float, users: int = 50, tenants: int = 2, kills: int = 10, put_backs: int = 0) -> Plan:
+    """Draw a plan.
+
+    There are `users` in all, spread over the tenants. The kills are spread over the whole time, and so are the times
+    that an old copy of the database is put back.
+    """
     random = Random(seed)
     people = [(1 + number % tenants, 101 + number) for number in range(users)]
     devices = list(_devices(random, people))
     publishers = {f"{what}-{tenant_id}": tenant_id for tenant_id in range(1, tenants + 1) for what in ("news", "jobs")}
     steps = [
         *_kills(random, seconds, kills),
+        *_put_backs(random, seconds, put_backs),
         *_faults(random, seconds, devices),
         *_orders(random, seconds, devices),
         *_news(random, seconds, people),
@@ -151,6 +166,14 @@ def _kills(random: Random, seconds: float, kills: int) -> Iterator[Step]:
     for number in range(kills):
         at = FIRST_SECONDS + (number + random.uniform(0.1, 0.6)) * every
         yield Step(round(at, 3), Kill(random.choice((0.0, 0.2, 0.8)), random.choice((0, 0, 5, 20))))
+
+
+def _put_backs(random: Random, seconds: float, put_backs: int) -> Iterator[Step]:
+    every = (seconds - FIRST_SECONDS) / max(1, put_backs)
+    for number in range(put_backs):
+        begin = FIRST_SECONDS + number * every
+        yield Step(round(begin + random.uniform(0.0, 0.3) * every, 3), BackUp())
+        yield Step(round(begin + random.uniform(0.4, 0.9) * every, 3), PutBack(random.choice((0.0, 0.5))))
 
 
 def _faults(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:

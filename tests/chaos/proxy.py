@@ -219,6 +219,12 @@ class Proxy:
         self._nursery.start_soon(trio.serve_listeners, lane.serve, [listener])
         return lane
 
+    def cut(self) -> None:
+        """End all connections, and with them whatever is still on its way."""
+        for lane in self._lanes:
+            for relay in list(lane.relays):
+                relay.cut()
+
     def heal(self) -> None:
         """No more faults anywhere."""
         for lane in self._lanes:

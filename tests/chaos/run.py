@@ -14,12 +14,13 @@ import trio
 
 from tests.chaos import device as devices
 from tests.chaos.device import Device
-from tests.chaos.plan import Action, Fault, Kill, Order, Plan, Publish
+from tests.chaos.plan import Action, BackUp, Fault, Kill, Order, Plan, Publish, PutBack
 from tests.chaos.proxy import Lane, Proxy
 from tests.chaos.publisher import Publisher
 from tests.chaos.server import KillableServer
 from tests.clients.driver import stock_client
 from tests.history import Finding, History, Ledger, judge
+from tests.history.device import RESET
 from tests.history.records import Connected, Marked, Note, Paged, Received
 
 DRAIN_SECONDS = 60
@@ -35,14 +36,16 @@ LOOK_SECONDS = 0.1
 class Outcome:
     """What came of a run: nothing is wrong if there are no findings. `history` is where its file is.
 
-    `recovered` and `kills` tell how much there was to be found: connects by which a stock client was recovered, and the
-    server's ends.
+    `recovered`, `kills`, `put_backs` and `resets` tell how much there was to be found: connects by which a stock client
+    was recovered, the server's ends, how many of these lost something, and how often a client was told to reload.
     """
 
     findings: list[Finding]
     history: Path
     recovered: int
     kills: int
+    put_backs: int
+    resets: int
     summary: str
 
 
@@ -59,10 +62,12 @@ async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line
     finally:
         chaos.history.save(path)
     ledger = Ledger.read(chaos.server.database)
-    findings = judge(chaos.history, ledger)
+    lost = chaos.server.lost
+    findings = judge(chaos.history, ledger, lost)
     findings += [Finding("applied once", name, "never showed the last notification by itself") for name in chaos.late]
     findings += [Finding("isolation", "a client", f"was refused: {trouble}") for trouble in chaos.troubles()]
-    return Outcome(findings, path, chaos.recovered, chaos.server.kills, chaos.summary(ledger))
+    summary = chaos.summary(ledger)
+    return Outcome(findings, path, chaos.recovered, chaos.server.kills, len(lost), chaos.resets, summary)
 
 
 class _Run:
@@ -122,10 +127,22 @@ class _Run:
             case Kill():
                 self._note("kill -9")
                 clients.start_soon(self.server.kill, action.seconds, action.expiring)
+            case BackUp():
+                self._note("the database is copied")
+                clients.start_soon(self.server.back_up)
+            case PutBack():
+                clients.start_soon(self._put_back, action.seconds)
             case Publish():
                 self._publishers[action.publisher].give(action)
             case Order():
                 clients.start_soon(self._devices[action.device].obey, action)
+
+    async def _put_back(self, seconds: float) -> None:
+        await self.server.put_back(seconds)
+        self._note("kill -9, and the copy is put back")
+        # What is lost must not reach a client behind what it is told afterwards on another connection.
+        assert self._proxy is not None
+        self._proxy.cut()
 
     async def _come_to_rest(self) -> None:
         """Send each user a last notification and wait until every device shows it."""
@@ -164,6 +181,12 @@ class _Run:
         """Connects by which a stock client was recovered."""
         return sum(isinstance(record, Connected) and record.recovered for record in self.history)
 
+    @property
+    def resets(self) -> int:
+        """How often a client was told to reload."""
+        received = (record.event == RESET for record in self.history if isinstance(record, Received))
+        return sum(received) + sum(record.reset for record in self.history if isinstance(record, Paged))
+
     def troubles(self) -> list[str]:
         """What no fault explains."""
         return [trouble for device in self._devices.values() for trouble in device.troubles]
@@ -173,12 +196,11 @@ class _Run:
         assert self._proxy is not None
         connects = [record for record in self.history if isinstance(record, Connected)]
         received = [record for record in self.history if isinstance(record, Received)]
-        resets = sum(record.event == "changes:reset" for record in received)
-        resets += sum(record.reset for record in self.history if isinstance(record, Paged))
         struck = ", ".join(f"{count} {what}" for what, count in sorted(self._proxy.struck.items()))
         return (
             f"{len(ledger.entries)} changes, {len(received)} events received, {len(connects)} connects of which "
-            f"{self.recovered} recovered, {resets} resets, {self.server.kills} kills; "
+            f"{self.recovered} recovered, {self.resets} resets, {self.server.kills} kills, "
+            f"{len(self.server.lost)} times put back; "
             f"faults: {struck}"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from tests.history import Ledger
 from tests.serving import ServedProcess, serving
 
 SETTINGS: Mapping[str, str] = {
@@ -34,11 +36,18 @@ EXPIRE = """UPDATE notifications SET expires_at = ? WHERE id IN
 
 
 class KillableServer:
-    """The server of a run. `database` is its file; `told` is called with each new address, and with None at its end."""
+    """The server of a run.
+
+    `database` is its file, `lost` what was in that each time that an older copy was put in its place. `told` is called
+    with each new address, and with None at its end.
+    """
 
     def __init__(self, folder: Path, told: Callable[[str | None], None]) -> None:
         self.database = folder / "inbox.db"
         self.kills = 0
+        self.lost: list[Ledger] = []
+        self._copy = folder / "copy.db"
+        self._putting_back = False
         self._folder = folder
         self._told = told
         self._process: ServedProcess | None = None
@@ -66,6 +75,10 @@ class KillableServer:
                 code = await server.process.wait()
                 if self.kills == expected and not self._stopping:
                     raise AssertionError(f"the server ended by itself with {code}: {server.errors.read_text()[-2000:]}")
+            if self._putting_back:
+                self.lost.append(await trio.to_thread.run_sync(Ledger.read, self.database))
+                await trio.to_thread.run_sync(_replace, self.database, self._copy)
+                self._putting_back = False
             await trio.to_thread.run_sync(_expire, self.database, self._expiring)
             self._expiring = 0
             await trio.sleep(self._again_after)
@@ -80,6 +93,16 @@ class KillableServer:
         self._told(None)
         self._process.kill()
 
+    async def back_up(self) -> None:
+        """Copy the database, whether it is served now or not."""
+        await trio.to_thread.run_sync(_back_up, self.database, self._copy)
+
+    async def put_back(self, again_after: float) -> None:
+        """kill -9; it starts again so many seconds later, with the database as it was when it was copied."""
+        await self._up.wait()
+        self._putting_back = True
+        await self.kill(again_after, 0)
+
     async def up(self) -> str:
         """Its address, once it is up."""
         await self._up.wait()
@@ -92,6 +115,17 @@ class KillableServer:
         assert self._process is not None
         self._stopping = True
         await self._process.stop()
+
+
+def _back_up(database: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+
+
+def _replace(database: Path, copy: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+    shutil.copyfile(copy, database)
 
 
 def _expire(database: Path, count: int) -> None:

@@ -24,6 +24,18 @@ async def test_nothing_is_lost_and_nothing_comes_twice_under_faults(tmp_path: Pa
     assert outcome.recovered > KILLS, advice
 
 
+async def test_old_copies_of_the_database_that_are_put_back_mislead_nobody(tmp_path: Path) -> None:
+    plan = draw(SEED + 1, seconds=30.0, users=20, kills=2, put_backs=3)
+    (tmp_path / "plan.txt").write_text(str(plan))
+    outcome = await run(plan, tmp_path)
+    advice = f"{report(outcome.findings)}\nplan and history: {tmp_path}; {outcome.summary}"
+    assert outcome.findings == [], advice
+    # Those who knew what was lost were reset, and others, who had not come so far, went on.
+    assert outcome.put_backs == 3
+    assert outcome.resets > 3, advice
+    assert outcome.recovered > 3, advice
+
+
 def test_a_plan_is_the_same_for_the_same_seed_and_another_for_another() -> None:
     assert str(draw(1, seconds=30)) == str(draw(1, seconds=30))
     assert str(draw(1, seconds=30)) != str(draw(2, seconds=30))

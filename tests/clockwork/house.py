@@ -104,7 +104,7 @@ async def running(
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Inbox(database, now, limits)
         ledger = Ledger(store, now)
-        users = Users(store, "epoch", PidIssuer("epoch", b"k" * 32, bytes), settings, telemetry, lambda: router)
+        users = Users(store, PidIssuer(b"k" * 32, bytes), settings, telemetry, lambda: router)
         router_spec = ActorSpec(
             "router",
             lambda: Router(ledger, users, telemetry, settings.commit_batch, settings.commit_delay, alarm.bring_forward),
@@ -121,7 +121,7 @@ async def running(
             children.append(
                 ActorSpec(
                     "retention",
-                    lambda: Retention(Asking(router, telemetry), store.reclaim_space, keeping, now),
+                    lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, now),
                     mailbox_capacity=retention.MAILBOX,
                 )
             )

@@ -78,7 +78,6 @@ class Line:
             router=self.router,  # type: ignore[arg-type]
             settings=settings,
             telemetry=Telemetry(make_logger("json", "critical")),
-            epoch="epoch",
             random_token=lambda: "sid",
             now=lambda: BEGINNING,
         )
@@ -163,10 +162,10 @@ class Desk:
             Api(
                 authenticator=authenticator(settings, lambda: BEGINNING),
                 router=SilentRouter(),  # type: ignore[arg-type]
+                users=FakeUsers(),  # type: ignore[arg-type]
                 store=None,  # type: ignore[arg-type]
                 settings=settings,
                 telemetry=Telemetry(make_logger("json", "critical")),
-                epoch="epoch",
                 ready=lambda: None,
                 measure=lambda: None,
                 survey=None,  # type: ignore[arg-type]

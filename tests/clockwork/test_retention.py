@@ -21,6 +21,7 @@ from djactors.store.threads import InlineRunner
 from tests.clockwork.desk import DAY, HOUR, MORNING, Desk, T, job, note
 from tests.clockwork.house import WallClock, running
 from tests.inbox.desk import served_by
+from tests.offsets import offset_in
 
 EXPIRY = MORNING + 30 * DAY
 WEEK = 7 * DAY
@@ -58,8 +59,8 @@ def test_no_number_is_given_twice_though_everything_was_purged(desk: Desk):
         for table in ("changes", "notifications", "domain_events", "suppressions", "user_days"):
             purge(desk, table)
     assert [count(desk, table) for table in ("changes", "notifications", "domain_events", "suppressions")] == [0] * 4
-    seq = log.bounds(desk.connection, T).last
-    assert seq == log.bounds(desk.connection, T).oldest > first[-1]["seq"]
+    seq = log.reach(desk.connection, T).last.seq
+    assert seq == log.reach(desk.connection, T).oldest.seq > first[-1]["seq"]
     again = desk.publish(note(11), note(11))
     assert again[0]["eventId"] == first[-1]["eventId"] + 1
     assert again[0]["notifications"][0]["id"] == 3  # the summary was 2
@@ -74,10 +75,11 @@ def test_a_row_and_its_changes_go_a_week_after_it_left_and_the_log_says_up_to_wh
     assert purge(desk, "changes") == [0]
     assert purge(desk, "notifications") == [0]
     desk.publish(note(11))
+    third = offset_in(desk.connection, 3, T)
     desk.now += HOUR
     assert purge(desk, "changes") == [3]
     assert purge(desk, "notifications") == [1]
-    assert log.bounds(desk.connection, T) == log.Bounds(last=4, oldest=3)
+    assert log.reach(desk.connection, T) == log.Reach(last=offset_in(desk.connection, 4, T), oldest=third)
     assert [item.id for item in desk.inbox(11)] == [3, 2]
     assert [body["id"] for _, body in desk.changes(11, since=3)] == [3]
 

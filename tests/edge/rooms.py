@@ -34,6 +34,7 @@ from djactors.operations.tokens import sign
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
+from tests.offsets import offset_in
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 START = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
@@ -104,10 +105,10 @@ class Rooms:
             Api(
                 authenticator=door,
                 router=router,
+                users=users,
                 store=store,
                 settings=settings,
                 telemetry=telemetry,
-                epoch="epochepochep",
                 ready=lambda: self.not_ready,
                 measure=lambda: None,
                 survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
@@ -119,7 +120,6 @@ class Rooms:
             router=router,
             settings=settings,
             telemetry=telemetry,
-            epoch="epochepochep",
             random_token=self._sid,
             now=clock.now,
         )
@@ -188,6 +188,10 @@ class Rooms:
         answer = await self.request("GET", "/api/notifications/unread-count", token=self.token(tenant_id, 1))
         return str(answer.json["offset"])
 
+    def at(self, seq: int, tenant_id: int = 1) -> str:
+        """The offset of the change of this number."""
+        return str(offset_in(self.path, seq, tenant_id))
+
     @property
     def entries(self) -> list[dict[str, Any]]:
         """What was logged, each a line of JSON."""
@@ -239,12 +243,12 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Broken(Inbox(database, clock.now, Limits(daily_limit=configured.daily_limit)))
         nonces = count()
-        pids = PidIssuer("epochepochep", b"k" * 32, lambda size: next(nonces).to_bytes(size, "big"))
+        pids = PidIssuer(b"k" * 32, lambda size: next(nonces).to_bytes(size, "big"))
         # What the edge logs can be read; all count in one place.
         log = io.StringIO()
         told = Telemetry(make_logger("json", "debug", log))
         behind = Telemetry(metrics=told.metrics)
-        users = Users(store, "epochepochep", pids, configured, behind, lambda: router)
+        users = Users(store, pids, configured, behind, lambda: router)
         router_spec = ActorSpec(
             "router",
             lambda: Router(store, users, behind, configured.commit_batch, configured.commit_delay),

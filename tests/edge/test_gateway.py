@@ -16,9 +16,6 @@ from djactors.store.errors import StoreUnavailable
 from tests.edge.rooms import Rooms, rooms
 from tests.edge.sockets import Client, settle
 
-OFFSET = "epochepochep"
-
-
 # Connecting
 
 
@@ -27,7 +24,7 @@ async def test_whoever_has_a_good_token_is_let_in_and_told_the_count(house: Room
     (kind, reply), count = await Client(house).connect(token=house.token(1, 7), tenantId=1)
     assert kind == "connect"
     assert set(reply) == {"sid", "pid"}
-    assert count == ("event", "notification:unread-count", {"count": 1}, f"{OFFSET}.1")
+    assert count == ("event", "notification:unread-count", {"count": 1}, house.at(1))
 
 
 async def test_a_client_that_wants_no_recovery_gets_no_pid_and_no_offsets(house: Rooms) -> None:
@@ -142,7 +139,7 @@ async def test_a_client_that_names_a_point_is_told_to_reload(house: Rooms, point
     await house.notify()
     connect, reset, count = await Client(house).connect(token=house.token(1, 7), **point)
     assert connect[0] == "connect"
-    assert reset == ("event", "changes:reset", {"offset": f"{OFFSET}.1"}, f"{OFFSET}.1")
+    assert reset == ("event", "changes:reset", {"offset": house.at(1)}, house.at(1))
     assert count[1:3] == ("notification:unread-count", {"count": 1})
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from djactors.domain.marks import BEGINNING
+from djactors.inbox.log import Replay
 from djactors.net import Request
 from tests.edge.rooms import Answer, Rooms
 
@@ -33,10 +35,10 @@ async def test_pages_have_no_gap_and_no_repeat_while_new_ones_arrive(house: Room
 
 async def test_a_list_is_of_one_snapshot_with_its_count_and_offset(house: Rooms) -> None:
     before = await house.inbox()
-    assert before == {"items": [], "nextBefore": None, "unreadCount": 0, "offset": "epochepochep.0"}
+    assert before == {"items": [], "nextBefore": None, "unreadCount": 0, "offset": ".0"}
     answer = await house.publish(EVENT)
     page = await house.inbox()
-    assert page["offset"] == f"epochepochep.{answer.json['seq']}"
+    assert page["offset"] == house.at(answer.json["seq"])
     assert page["unreadCount"] == 1
     [item] = page["items"]
     assert item == {
@@ -155,7 +157,7 @@ async def test_anothers_notification_is_answered_like_a_missing_one(house: Rooms
 async def test_a_user_whom_nobody_has_heard_of_has_an_empty_inbox(house: Rooms) -> None:
     token = house.token(77, 99)
     answer = await house.request("GET", "/api/notifications/unread-count", token=token)
-    assert answer.json == {"count": 0, "offset": "epochepochep.0"}
+    assert answer.json == {"count": 0, "offset": ".0"}
     answer = await house.request("POST", "/api/notifications/read-all", token=token)
     assert (answer.status, answer.json) == (200, {"ok": True, "count": 0})
 
@@ -188,7 +190,8 @@ async def test_a_text_comes_back_as_it_was_sent(house: Rooms, text: str) -> None
     assert items[0]["message"] == text
     assert (items[1]["title"], items[1]["message"]) == (text, text)
     assert items[1]["data"] == {"a": text, text: [text]}
-    replay = await house.store.replay(1, 7, 0, limit=100)
+    replay = await house.store.replay(1, 7, BEGINNING, limit=100)
+    assert isinstance(replay, Replay)
     [change] = [c for c in replay.changes if c.name == "job:updated"]
     assert msgspec.json.decode(change.body)["job"]["title"] == text
 

@@ -111,4 +111,4 @@ async def test_a_warning_never_comes_before_the_answer(house: Rooms) -> None:
     again.gateway.on_tick(0.0)
     [warning] = again.take()
     assert warning[1] == "auth:expiring"
-    assert warning[3] == "epochepochep.2"
+    assert warning[3] == house.at(2)

@@ -38,7 +38,7 @@ async def crash(house: Rooms, tenant_id: int, user_id: int) -> None:
     """Let the user's actor crash over a message, and wait until it is back."""
     [presence] = [each for each in house.users.presences() if (each.tenant_id, each.user_id) == (tenant_id, user_id)]
     presence.stale = True
-    presence.ref.tell_nowait(Deliver((), None, 0.0))
+    presence.ref.tell_nowait(Deliver((), None, 0.0, 0))
     house.store.error = StoreUnavailable(f"the inbox of {user_id} in {tenant_id}")
     await settle()
     house.store.error = None
@@ -133,7 +133,7 @@ async def test_an_actor_that_keeps_crashing_is_shown_as_set_aside(autojump_clock
     [presence] = [each for each in house.users.presences() if each.tenant_id == 1]
     house.store.error = StoreUnavailable("for a while")
     presence.stale = True
-    presence.ref.tell_nowait(Deliver((), None, 0.0))
+    presence.ref.tell_nowait(Deliver((), None, 0.0, 0))
     # The restarts that an actor is allowed, with their pauses, and less than it is set aside for.
     await trio.sleep(10)
     house.store.error = None

@@ -84,7 +84,7 @@ async def served(folder: Path, **settings: Any) -> AsyncIterator[tuple[Rooms, Se
 
 
 def connect_packet(house: Rooms) -> str:
-    return "40" + json.dumps({"token": house.token(1, 7), "since": "epochepochep.0"})
+    return "40" + json.dumps({"token": house.token(1, 7), "since": ".0"})
 
 
 def events(packets: list[str]) -> list[tuple[str, Any]]:
@@ -181,7 +181,7 @@ async def test_a_client_that_polls_takes_all_that_the_largest_commit_brings_it(a
         commands = [Publish(assigned)] * settings.commit_batch
         recorded = await house.store.record(commands)
         assert all(isinstance(outcome, Published) for outcome in recorded.outcomes)
-        await house.users.deliver(recorded, trio.current_time())
+        await house.users.deliver(recorded, trio.current_time(), house.users.number_commit())
         while "unread-count" not in packets[-1] or len(packets) < settings.commit_batch:
             packets += (await server.get(sid)).packets
         told = [name for name, _ in events(packets)]

@@ -1,5 +1,9 @@
 """Judges one device: walks what it received along the log as its user sees it.
 
+A database that is put back begins another past, which shares its beginning with the one that is lost. `_past` is the
+one that the device is in. It may go on to a later one where that has everything which the device knows; otherwise it
+must have been told to begin anew.
+
 Two points move. `_written` is how far the session has come: the last number written to it, which a stock client
 presents when it resumes; `_began` is where that chain of packets began. `_applied` is how far the application has
 come; None while it knows that it must reload. What comes while it reloads is kept, and what the list does not hold is
@@ -8,7 +12,7 @@ applied behind it; what the list holds already still comes over the socket, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.history.findings import Finding, Rule
@@ -31,19 +35,35 @@ RESET = "changes:reset"
 class DeviceJudge:
     """Walks along one device's records; each call yields what is wrong."""
 
-    def __init__(self, opened: Opened, ledger: Ledger) -> None:
+    def __init__(self, opened: Opened, pasts: Sequence[Ledger]) -> None:
         self.name = opened.device
         self._opened = opened
-        self._ledger = ledger
-        self._view: View = ledger.view(opened.tenant_id, opened.user_id)
+        self._pasts = pasts
+        self._past = 0
+        self._misled: list[Finding] = []
+        # It knows something that is lost, and has to be told to begin anew before anything else.
+        self._astray = False
         self._began: int | None = None
         self._written: int | None = None
         self._applied: int | None = None
         self._counted: int | None = None
         self._kept: str | None = None
 
+    @property
+    def _ledger(self) -> Ledger:
+        return self._pasts[self._past]
+
+    @property
+    def _view(self) -> View:
+        return self._ledger.view(self._opened.tenant_id, self._opened.user_id)
+
     def take(self, record: DeviceRecord) -> Iterator[Finding]:
         """Judge the next record."""
+        yield from self._judge(record)
+        yield from self._misled
+        self._misled.clear()
+
+    def _judge(self, record: DeviceRecord) -> Iterator[Finding]:
         match record:
             case Connected():
                 yield from self._connected(record)
@@ -60,6 +80,8 @@ class DeviceJudge:
 
     def finish(self, marker: int | None) -> Iterator[Finding]:
         """The run has ended; `marker` is the number of the user's last notification."""
+        self._go_on_to(len(self._pasts) - 1)
+        yield from self._misled
         if self._applied is None:
             yield self._find("applied once", "never loaded its inbox after it had to start anew")
         elif marker is not None and self._applied < marker:
@@ -72,6 +94,9 @@ class DeviceJudge:
 
     def _connected(self, record: Connected) -> Iterator[Finding]:
         if self._opened.kind == "recovery":
+            if record.recovered and self._astray:
+                yield self._find("pasts", "was recovered, though what it was told is lost")
+            self._astray = False
             if record.recovered:
                 # Without an event since its pid the client presented no offset; what comes tells where it goes on.
                 self._written = None if self._kept is None else self._seq(self._kept)
@@ -86,14 +111,22 @@ class DeviceJudge:
     def _resume(self, since: str) -> Iterator[Finding]:
         """The application itself said where to go on."""
         self._began = self._written = self._seq(since)
-        if self._written is None:
-            yield from self._foreign(since)
+        self._astray = self._written is None
+        if self._astray:
+            if not any(past.seq(self._opened.tenant_id, since) is not None for past in self._pasts):
+                yield from self._foreign(since)
         elif self._applied is not None:
             skipped = self._view.between(self._applied, self._written)
             if skipped:
                 yield self._find("applied once", f"resumed at {self._written} without {_shown(skipped)}")
 
     def _received(self, record: Received) -> Iterator[Finding]:
+        if record.event == RESET:
+            self._began = self._written = self._applied = None
+            self._astray = False
+        elif self._astray:
+            yield self._find("pasts", f"is told {record.event}, though what it was told before is lost")
+            return
         seq = None
         if self._opened.kind == "recovery":
             if record.offset is None:
@@ -174,8 +207,11 @@ class DeviceJudge:
         if self._written is None:
             return None, [self._find("applied once", f"{event} came before anything told where it belongs")]
         following = self._view.after(self._written)
-        if following is not None and (following.event, following.data) == (event, data):
-            return following, []
+        for place in range(self._past, len(self._pasts)):
+            its = self._pasts[place].view(self._opened.tenant_id, self._opened.user_id).after(self._written)
+            if its is not None and (its.event, its.data) == (event, data):
+                self._go_on_to(place)
+                return its, []
         alike = [entry for entry in self._view.entries if (entry.event, entry.data) == (event, data)]
         later = next((entry for entry in alike if entry.seq > self._written), None)
         if later is not None:
@@ -186,6 +222,10 @@ class DeviceJudge:
         return None, [self._stranger(event, data, f"behind {self._written}", following)]
 
     def _reloaded(self, record: Reloaded) -> Iterator[Finding]:
+        if self._lost_by(record.offset):
+            # What its socket was told is lost as well: that one has to be told so before it says anything more.
+            self._applied, self._astray = None, self._written is not None
+            self._began = self._written = None
         at = self._seq(record.offset)
         if at is None:
             yield from self._foreign(record.offset)
@@ -211,14 +251,19 @@ class DeviceJudge:
         self._applied = at if self._applied is None else max(at, self._applied)
 
     def _paged(self, record: Paged) -> Iterator[Finding]:
+        if record.reset:
+            self._began = self._written = self._applied = None
+        else:
+            yield from self._resume(record.since)
+            if self._astray:
+                yield self._find("pasts", f"is given what came after {record.since}, which is lost")
+                return
         until = self._seq(record.offset)
         if until is None:
             yield from self._foreign(record.offset)
             return
         if record.reset:
-            self._applied = None
             return
-        yield from self._resume(record.since)
         for item in record.items:
             seq = self._seq(item["offset"])
             if seq is None:
@@ -230,21 +275,34 @@ class DeviceJudge:
         yield from self._check_nothing_skipped(until, f"a page's end at {until}")
 
     def _commanded(self, record: Commanded) -> Iterator[Finding]:
+        # Which past it was carried out in, the answer does not say: it must be right in one of them.
+        findings = [list(self._command_in(past, record)) for past in self._pasts[self._past :]]
+        if all(findings):
+            yield from findings[0]
+
+    def _command_in(self, past: Ledger, record: Commanded) -> Iterator[Finding]:
         what = record.verb if record.notification_id is None else f"{record.verb} {record.notification_id}"
-        row = None if record.notification_id is None else self._ledger.notifications.get(record.notification_id)
+        row = None if record.notification_id is None else past.notifications.get(record.notification_id)
         if row is not None and (row.tenant_id, row.user_id) != (self._opened.tenant_id, self._opened.user_id):
             yield self._find("isolation", f"{what}: was answered for another user's notification")
             return
         if record.code is not None:
-            if record.code == "not_found" and row is not None and row.removed_seq is None:
+            # An id that it knows from a past that is lost may be given again, to another notification, later.
+            again = row is not None and any(
+                its.offset(row.tenant_id, other.seq) != past.offset(row.tenant_id, row.seq)
+                for its in self._pasts
+                if (other := its.notifications.get(row.id)) is not None
+            )
+            if record.code == "not_found" and row is not None and row.removed_seq is None and not again:
                 yield self._find("commands", f"{what}: was not found, but is in the inbox")
             return
         if record.verb == "delete" and (row is None or row.removed_seq is None):
             yield self._find("commands", f"{what}: was acknowledged, but it is still in the inbox")
         if record.verb == "read" and (row is None or row.read_seq is None):
             yield self._find("commands", f"{what}: was acknowledged, but it was never read")
-        after = None if record.after is None else self._seq(record.after)
-        if after is not None and record.count not in self._view.counts_from(after):
+        after = None if record.after is None else past.seq(self._opened.tenant_id, record.after)
+        view = past.view(self._opened.tenant_id, self._opened.user_id)
+        if after is not None and record.count not in view.counts_from(after):
             yield self._find("counts", f"{what}: was answered {record.count}, which no moment since {after} had")
         if record.verb == "read-all" and record.count != 0:
             yield self._find("counts", f"{what}: left {record.count} unread")
@@ -252,11 +310,44 @@ class DeviceJudge:
     # Words
 
     def _seq(self, offset: str) -> int | None:
-        epoch, _, number = offset.rpartition(".")
-        return int(number) if epoch == self._ledger.epoch and number.isdecimal() else None
+        """The number in an offset that the device was given; with it the device goes on to the past that has it."""
+        place = self._place(offset)
+        if place is None:
+            return None
+        self._go_on_to(place)
+        return self._ledger.seq(self._opened.tenant_id, offset)
+
+    def _place(self, offset: str) -> int | None:
+        """Which past has this offset: the one that the device is in, or the first of the later ones."""
+        for place in range(self._past, len(self._pasts)):
+            if self._pasts[place].seq(self._opened.tenant_id, offset) is not None:
+                return place
+        return None
+
+    def _lost_by(self, offset: str) -> bool:
+        """Whether the past of this offset lacks something that the device knows."""
+        place = self._place(offset)
+        return place is not None and any(not self._has(place, seq) for seq in (self._written, self._applied))
+
+    def _has(self, place: int, seq: int | None) -> bool:
+        """Whether another past is the same as the device's up to this number."""
+        tenant_id = self._opened.tenant_id
+        return seq is None or self._pasts[place].offset(tenant_id, seq) == self._ledger.offset(tenant_id, seq)
+
+    def _go_on_to(self, place: int) -> None:
+        if place == self._past:
+            return
+        if self._opened.kind == "since" and self._has(place, self._written) and not self._has(place, self._applied):
+            # Without offsets it can say no more than which list it loaded; what it had beyond that, nobody can judge.
+            self._applied = self._written
+        for what, seq in (("was told", self._written), ("has applied", self._applied)):
+            if not self._has(place, seq):
+                text = f"{what} {self._ledger.offset(self._opened.tenant_id, seq or 0)}, which is lost, and goes on"
+                self._misled.append(self._find("pasts", text))
+        self._past = place
 
     def _foreign(self, offset: str) -> Iterator[Finding]:
-        yield self._find("offsets", f"was given {offset}, which is no offset of {self._ledger.epoch}")
+        yield self._find("offsets", f"was given {offset}, which is no offset of this tenant's")
 
     def _stranger(self, event: str, data: Any, where: str, expected: Entry | None) -> Finding:
         owners = self._ledger.with_content(event, data)

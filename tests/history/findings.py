@@ -7,7 +7,18 @@ from typing import Literal
 
 import msgspec
 
-Rule = Literal["stored once", "log", "applied once", "received once", "offsets", "counts", "isolation", "commands"]
+Rule = Literal[
+    "stored once",
+    "log",
+    "marks",
+    "pasts",
+    "applied once",
+    "received once",
+    "offsets",
+    "counts",
+    "isolation",
+    "commands",
+]
 
 SHOWN = 40
 """Findings that a report shows: one fault makes hundreds."""

@@ -17,19 +17,14 @@ from typing import Any
 
 import msgspec
 
-EVENTS = {
-    "new": "notification:new",
-    "read": "notification:read",
-    "deleted": "notification:deleted",
-    "job_assigned": "job:assigned",
-    "approval_changed": "approval:status-changed",
-    "job_updated": "job:updated",
-}
+from tests.history.chain import EVENTS, judge_marks, offset_text
+from tests.history.findings import Finding
+
 LOGGED = frozenset(EVENTS.values())
 """The events that have sequence numbers of their own."""
 
-SELECT_LOG = """SELECT c.tenant_id, c.seq, c.user_id, c.kind, c.data, n.id, n.type, n.priority, n.title, n.message,
-    n.data, n.created_at, n.replaces FROM changes c LEFT JOIN notifications n ON n.id = c.notification_id
+SELECT_LOG = """SELECT c.tenant_id, c.seq, c.mark, c.user_id, c.kind, c.data, n.id, n.type, n.priority, n.title,
+    n.message, n.data, n.created_at, n.replaces FROM changes c LEFT JOIN notifications n ON n.id = c.notification_id
     ORDER BY c.tenant_id, c.seq"""
 SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, event_id, type, title, seq, read_seq, removed_seq
     FROM notifications"""
@@ -46,6 +41,7 @@ class Entry(msgspec.Struct, frozen=True):
     user_id: int | None
     event: str
     data: Any
+    mark: int = 0
 
 
 class StoredNotification(msgspec.Struct, frozen=True):
@@ -143,32 +139,32 @@ class Ledger:
     """A database's content.
 
     Args:
-        epoch: the database's mark, the first part of every offset.
         entries: the log, in order within each tenant.
         notifications: the inboxes' rows, removed ones too.
         events: accepted domain events.
         unread: the stored unread count of each (tenant, user).
         last: each tenant's newest sequence number.
         oldest: each tenant's number up to which the log was purged.
+        marks: what is wrong with the marks in it.
     """
 
     def __init__(
         self,
-        epoch: str,
         entries: Iterable[Entry],
         notifications: Iterable[StoredNotification] = (),
         events: Iterable[StoredEvent] = (),
         unread: dict[tuple[int, int], int] | None = None,
         last: dict[int, int] | None = None,
         oldest: dict[int, int] | None = None,
+        marks: Iterable[Finding] = (),
     ) -> None:
-        self.epoch = epoch
         self.entries = list(entries)
         self.notifications = {row.id: row for row in notifications}
         self.events = list(events)
         self.unread = unread or {}
         self.last = last or {}
         self.oldest = oldest or {}
+        self.marks = list(marks)
         self._views: dict[tuple[int, int], View] = {}
 
     def view(self, tenant_id: int, user_id: int) -> View:
@@ -188,6 +184,25 @@ class Ledger:
         return logs
 
     @cached_property
+    def _offsets(self) -> dict[tuple[int, int], str]:
+        return {(entry.tenant_id, entry.seq): offset_text(entry.mark, entry.seq) for entry in self.entries}
+
+    def offset(self, tenant_id: int, seq: int) -> str | None:
+        """The offset of the change of this number; None where there is none, or it was purged."""
+        return ".0" if seq == 0 else self._offsets.get((tenant_id, seq))
+
+    def seq(self, tenant_id: int, offset: str) -> int | None:
+        """The number in an offset of a tenant, None where no change of this past has it.
+
+        Of what was purged nobody knows the marks any more: there the number is believed.
+        """
+        digits = offset.rpartition(".")[2]
+        number = int(digits) if digits.isdecimal() else -1
+        if 0 < number <= self.oldest.get(tenant_id, 0) or self.offset(tenant_id, number) == offset:
+            return number
+        return None
+
+    @cached_property
     def _owners(self) -> dict[tuple[str, str], list[Entry]]:
         owners: dict[tuple[str, str], list[Entry]] = defaultdict(list)
         for entry in self.entries:
@@ -204,7 +219,6 @@ class Ledger:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA query_only = 1")
             return cls(
-                epoch=connection.execute("SELECT epoch FROM meta").fetchone()[0],
                 entries=[_entry(row) for row in connection.execute(SELECT_LOG)],
                 notifications=[StoredNotification(*row) for row in connection.execute(SELECT_NOTIFICATIONS)],
                 events=[
@@ -217,14 +231,16 @@ class Ledger:
                 },
                 last=dict(connection.execute(SELECT_LAST).fetchall()),
                 oldest=dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall()),
+                marks=judge_marks(connection),
             )
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    tenant_id, seq, user_id, kind, stored, id_, type_, priority, title, message, data, created_at, replaces = row
+    tenant_id, seq, mark, user_id, kind, stored, *notification = row
     if kind != "new":
-        return Entry(tenant_id, seq, user_id, EVENTS[kind], json.loads(stored))
-    notification = {
+        return Entry(tenant_id, seq, user_id, EVENTS[kind], json.loads(stored), mark)
+    id_, type_, priority, title, message, data, created_at, replaces = notification
+    payload = {
         "id": id_,
         "type": type_,
         "priority": priority,
@@ -234,7 +250,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         "createdAt": created_at,
         **({} if replaces is None else {"replaces": replaces}),
     }
-    return Entry(tenant_id, seq, user_id, EVENTS[kind], notification)
+    return Entry(tenant_id, seq, user_id, EVENTS[kind], payload, mark)
 
 
 def _text(data: Any) -> str:

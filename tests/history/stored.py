@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.history.findings import Finding
 from tests.history.ledger import Ledger, StoredEvent
@@ -12,12 +12,11 @@ from tests.history.records import Answered, History, Sent
 REPEATED, CREATED = 200, 201
 
 
-def judge_stored(history: History, ledger: Ledger) -> Iterator[Finding]:
-    """Rule "stored once": acknowledged is a subset of stored, once each, and nothing else is stored."""
-    stored: dict[tuple[int, str], list[StoredEvent]] = defaultdict(list)
-    for event in ledger.events:
-        if event.key is not None:
-            stored[event.tenant_id, event.key].append(event)
+def judge_stored(history: History, pasts: Sequence[Ledger]) -> Iterator[Finding]:
+    """Rule "stored once": acknowledged is a subset of stored, once each, and nothing else is stored.
+
+    What was acknowledged in a past that is lost was stored in that one.
+    """
     sent: dict[tuple[int, str], Sent] = {}
     answers: dict[tuple[int, str], list[Answered]] = defaultdict(list)
     for record in history:
@@ -25,35 +24,52 @@ def judge_stored(history: History, ledger: Ledger) -> Iterator[Finding]:
             sent[record.tenant_id, record.key] = record
         elif isinstance(record, Answered):
             answers[record.tenant_id, record.key].append(record)
+    stored = [_by_key(past) for past in pasts]
     for key, given in answers.items():
-        yield from _judge_key(ledger, sent.get(key), given, stored[key])
-    for key, events in stored.items():
-        if key not in sent and events:
-            yield Finding("stored once", key[1], "is stored, but nobody sent it")
-        if len(events) > 1 and key not in answers:
-            yield Finding("stored once", key[1], f"is stored {len(events)} times")
+        yield from _judge_key(pasts, sent.get(key), given, [its.get(key, []) for its in stored])
+    for its in stored:
+        for key, events in its.items():
+            if key not in sent:
+                yield Finding("stored once", key[1], "is stored, but nobody sent it")
+            if len(events) > 1 and key not in answers:
+                yield Finding("stored once", key[1], f"is stored {len(events)} times")
+
+
+def _by_key(past: Ledger) -> dict[tuple[int, str], list[StoredEvent]]:
+    stored: dict[tuple[int, str], list[StoredEvent]] = defaultdict(list)
+    for event in past.events:
+        if event.key is not None:
+            stored[event.tenant_id, event.key].append(event)
+    return stored
 
 
 def _judge_key(
-    ledger: Ledger, sent: Sent | None, given: list[Answered], stored: list[StoredEvent]
+    pasts: Sequence[Ledger], sent: Sent | None, given: list[Answered], stored: list[list[StoredEvent]]
 ) -> Iterator[Finding]:
+    """`stored` is what each past has under the key."""
     key = given[0].key
     accepted = [answer for answer in given if answer.status in (CREATED, REPEATED)]
     if not accepted:
         # What was refused is not there; 5xx and 429 promise nothing either way.
         refusals = sorted({answer.status for answer in given if 400 <= answer.status < 500 and answer.status != 429})
-        if refusals and stored:
+        if refusals and any(stored):
             yield Finding("stored once", key, f"was answered {refusals} and is stored all the same")
         return
-    if len(stored) != 1:
-        yield Finding("stored once", key, f"was acknowledged and is stored {len(stored)} times")
-        return
-    if sum(answer.status == CREATED for answer in accepted) > 1:
+    if sum(answer.status == CREATED for answer in accepted) > len(pasts):
         yield Finding("stored once", key, "was answered 201 more than once")
     for answer in accepted:
-        if answer.body != stored[0].answer:
-            yield Finding("stored once", key, f"was answered {answer.body}, stored with it is {stored[0].answer}")
-    yield from _judge_notifications(ledger, sent, accepted[0], stored[0])
+        findings = [list(_judge_answer(past, sent, answer, events)) for past, events in zip(pasts, stored, strict=True)]
+        if all(findings):
+            yield from findings[-1]
+
+
+def _judge_answer(past: Ledger, sent: Sent | None, answer: Answered, stored: list[StoredEvent]) -> Iterator[Finding]:
+    if len(stored) != 1:
+        yield Finding("stored once", answer.key, f"was acknowledged and is stored {len(stored)} times")
+    elif answer.body != stored[0].answer:
+        yield Finding("stored once", answer.key, f"was answered {answer.body}, stored with it is {stored[0].answer}")
+    else:
+        yield from _judge_notifications(past, sent, answer, stored[0])
 
 
 def _judge_notifications(ledger: Ledger, sent: Sent | None, answer: Answered, event: StoredEvent) -> Iterator[Finding]:
@@ -77,7 +93,12 @@ def _judge_notifications(ledger: Ledger, sent: Sent | None, answer: Answered, ev
 
 
 def judge_log(ledger: Ledger) -> Iterator[Finding]:
-    """Rule "log": numbers without a gap, each row's stamps as in the log, counts equal to the rows that are unread."""
+    """Rules "log" and "marks".
+
+    Numbers without a gap, each with the mark that follows from the one before, each row's stamps as in the log, counts
+    equal to the rows that are unread.
+    """
+    yield from ledger.marks
     for tenant_id, last in ledger.last.items():
         who = f"tenant {tenant_id}"
         numbers = [entry.seq for entry in ledger.by_tenant[tenant_id]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.history.chain import offset_text
 from tests.history.ledger import Entry, Ledger, StoredEvent, StoredNotification
 from tests.history.records import (
     Answered,
@@ -23,7 +24,6 @@ from tests.history.records import (
     Sent,
 )
 
-EPOCH = "abcdefghijkl"
 ADA, BOB, CAROL = 1, 2, 3
 NEW, READ, DELETED = "notification:new", "notification:read", "notification:deleted"
 COUNT, RESET, UPDATED = "notification:unread-count", "changes:reset", "job:updated"
@@ -35,19 +35,28 @@ def new(id_: int) -> dict[str, Any]:
     return {"id": id_, "title": f"number {id_}"}
 
 
-def at(seq: int, epoch: str = EPOCH) -> str:
-    return f"{epoch}.{seq}"
+def mark(seq: int, past: int = 0) -> int:
+    """The mark of a change of this number; of another past it is another one."""
+    return 1000 * past + seq
+
+
+def at(seq: int, past: int = 0) -> str:
+    return offset_text(mark(seq, past), seq)
+
+
+def entry(tenant_id: int, seq: int, user_id: int | None, event: str, data: Any, past: int = 0) -> Entry:
+    return Entry(tenant_id, seq, user_id, event, data, mark(seq, past))
 
 
 ENTRIES = [
-    Entry(1, 1, ADA, NEW, new(11)),
-    Entry(1, 2, BOB, NEW, new(12)),
-    Entry(1, 3, None, UPDATED, JOB),
-    Entry(1, 4, ADA, NEW, new(13)),
-    Entry(1, 5, ADA, READ, {"notificationIds": [11]}),
-    Entry(1, 6, ADA, DELETED, {"notificationIds": [13]}),
-    Entry(1, 7, ADA, NEW, new(MARKER)),
-    Entry(2, 1, CAROL, NEW, new(21)),
+    entry(1, 1, ADA, NEW, new(11)),
+    entry(1, 2, BOB, NEW, new(12)),
+    entry(1, 3, None, UPDATED, JOB),
+    entry(1, 4, ADA, NEW, new(13)),
+    entry(1, 5, ADA, READ, {"notificationIds": [11]}),
+    entry(1, 6, ADA, DELETED, {"notificationIds": [13]}),
+    entry(1, 7, ADA, NEW, new(MARKER)),
+    entry(2, 1, CAROL, NEW, new(21)),
 ]
 ROWS = [
     StoredNotification(11, 1, ADA, 101, "plain", "number 11", 1, read_seq=5),
@@ -77,7 +86,7 @@ def ledger(
     unread: dict[tuple[int, int], int] | None = None,
 ) -> Ledger:
     counts = {(1, ADA): 1, (1, BOB): 1, (2, CAROL): 1} if unread is None else unread
-    return Ledger(EPOCH, entries, rows, events, counts, last={1: 7, 2: 1})
+    return Ledger(entries, rows, events, counts, last={1: 7, 2: 1})
 
 
 def publishing() -> list[Record]:
@@ -97,8 +106,8 @@ def publishing() -> list[Record]:
 
 def received(seq: int, *, device: str = "js", numbered: bool = True) -> Received:
     """The change of this number of tenant 1 comes in."""
-    entry = next(entry for entry in ENTRIES if (entry.tenant_id, entry.seq) == (1, seq))
-    return Received(device, entry.event, entry.data, at(seq) if numbered else None)
+    change = next(each for each in ENTRIES if (each.tenant_id, each.seq) == (1, seq))
+    return Received(device, change.event, change.data, at(seq) if numbered else None)
 
 
 def counted(count: int, seq: int, *, device: str = "js", numbered: bool = True) -> Received:
@@ -144,9 +153,9 @@ def since_device() -> list[Record]:
 def polling_device() -> list[Record]:
     """Ada's script, which asks over HTTP."""
     items = [
-        {"offset": at(entry.seq), "event": entry.event, "data": entry.data}
-        for entry in ENTRIES
-        if entry.tenant_id == 1 and entry.user_id in (None, ADA)
+        {"offset": at(each.seq), "event": each.event, "data": each.data}
+        for each in ENTRIES
+        if each.tenant_id == 1 and each.user_id in (None, ADA)
     ]
     return [
         Opened("http", 1, ADA, "polling"),

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.history import History, judge, report
-from tests.history.ledger import Entry, StoredEvent
-from tests.history.records import Answered, Commanded, Connected, Opened, Paged, Received, Record, Reloaded, Sent
+from djactors.domain.commands import Delete, MarkAllRead, MarkRead, Publish
+from djactors.domain.events import JobApproved, JobCreated, JobSubmitted, NotificationRequested
+from djactors.inbox import schema
+from djactors.inbox.recorder import Recorder
+from tests.history import History, Ledger, judge, report
+from tests.history.chain import judge_marks
+from tests.history.ledger import StoredEvent, StoredNotification
+from tests.history.records import (
+    Answered,
+    Commanded,
+    Connected,
+    Marked,
+    Opened,
+    Paged,
+    Received,
+    Record,
+    Reloaded,
+    Sent,
+)
 from tests.history.story import (
     ADA,
     BOB,
@@ -27,6 +46,7 @@ from tests.history.story import (
     answer,
     at,
     counted,
+    entry,
     ledger,
     new,
     polling_device,
@@ -151,7 +171,7 @@ class TestStoredOnce:
         assert_found(story(), "stored once", "asked for", rows=rows)
 
     def test_the_marker_was_never_stored(self) -> None:
-        entries = [*ENTRIES[:6], Entry(1, 7, ADA, NEW, new(99)), ENTRIES[7]]
+        entries = [*ENTRIES[:6], entry(1, 7, ADA, NEW, new(99)), ENTRIES[7]]
         assert_found(story(), "stored once", f"notification {MARKER} is not in the log", entries=entries)
 
 
@@ -170,7 +190,7 @@ class TestLog:
         assert_found(story(), "log", "has no row", rows=ROWS[1:])
 
     def test_read_all_reads_what_is_in_the_inbox(self) -> None:
-        entries = [*ENTRIES[:4], Entry(1, 5, ADA, READ, {"all": True}), *ENTRIES[5:]]
+        entries = [*ENTRIES[:4], entry(1, 5, ADA, READ, {"all": True}), *ENTRIES[5:]]
         rows = [ROWS[0], ROWS[1], msgspec.structs.replace(ROWS[2], read_seq=5), *ROWS[3:]]
         assert findings(History(publishing()), entries=entries, rows=rows) == []
         assert_found(History(publishing()), "log", "its row says", entries=entries)
@@ -319,7 +339,7 @@ class TestOffsets:
         assert_found(changed(since_device, instead(3, counted(1, 1, device="py"))), "offsets", "declined")
 
     def test_an_offset_is_of_another_database(self) -> None:
-        foreign = Received("js", COUNT, {"count": 1}, at(1, "zzzzzzzzzzzz"))
+        foreign = Received("js", COUNT, {"count": 1}, at(1, past=9))
         assert_found(changed(stock_device, instead(5, foreign)), "offsets", "no offset of")
 
     def test_a_reset_contradicts_itself(self) -> None:
@@ -346,7 +366,7 @@ class TestCounts:
 
     def test_an_expiry_lowers_the_count_once_for_all_that_went(self) -> None:
         """It is one change of several notifications; those that were read do not count."""
-        entries = [*ENTRIES[:5], Entry(1, 6, ADA, "notification:deleted", {"notificationIds": [11, 13]}), *ENTRIES[6:]]
+        entries = [*ENTRIES[:5], entry(1, 6, ADA, "notification:deleted", {"notificationIds": [11, 13]}), *ENTRIES[6:]]
         view = ledger(entries=entries).view(1, ADA)
         assert [view.count_at(seq) for seq in range(8)] == [0, 1, 1, 1, 2, 1, 0, 1]
 
@@ -370,7 +390,7 @@ class TestIsolation:
         assert_found(changed(since_device, with_(5, carols)), "isolation", f"is of user {CAROL}")
 
     def test_a_tenants_change_reaches_another_tenant(self) -> None:
-        entries = [*ENTRIES, Entry(2, 2, None, UPDATED, {"job": {"id": 9}})]
+        entries = [*ENTRIES, entry(2, 2, None, UPDATED, {"job": {"id": 9}})]
         stray = Received("js", UPDATED, {"job": {"id": 9}}, at(2))
         assert_found(changed(stock_device, with_(6, stray)), "isolation", "is of tenant 2", entries=entries)
 
@@ -397,3 +417,152 @@ class TestCommands:
         assert findings(changed(stock_device, with_(9, gone))) == []
         history = changed(stock_device, with_(9, Commanded("js", "read", 11, code="not_found")))
         assert_found(history, "commands", "was not found, but is in the inbox")
+
+
+class TestPasts:
+    """A copy from behind change 3 was put back; what came then is lost, and the numbers are given anew."""
+
+    LOST_NEW, LOST_READ = new(91), {"notificationIds": [91]}
+    LOST = (
+        *ENTRIES[:3],
+        entry(1, 4, ADA, NEW, LOST_NEW, past=1),
+        entry(1, 5, ADA, READ, LOST_READ, past=1),
+        ENTRIES[7],
+    )
+    KNOWS_WHAT_IS_LOST = (
+        Opened("js", 1, ADA, "recovery"),
+        Connected("js"),
+        counted(0, 0),
+        Reloaded("js", at(0), 0, [], True),
+        received(1),
+        counted(1, 1),
+        received(3),
+        Received("js", NEW, LOST_NEW, at(4, past=1)),
+        Received("js", COUNT, {"count": 2}, at(4, past=1)),
+    )
+    TOLD_TO_RELOAD = (
+        Connected("js"),
+        Received("js", RESET, {"offset": at(6)}, at(6)),
+        counted(0, 6),
+        Reloaded("js", at(6), 0, [(11, True)], True),
+        received(7),
+        counted(1, 7),
+    )
+
+    def lost(self) -> Ledger:
+        rows = [*ROWS[:2], ROWS[4], StoredNotification(91, 1, ADA, 191, "plain", "number 91", 4, read_seq=5)]
+        rows[0] = msgspec.structs.replace(rows[0], read_seq=None)
+        event = StoredEvent(191, 1, "key-91", answer(91, ADA, 191))
+        unread = {(1, ADA): 1, (1, BOB): 1, (2, CAROL): 1}
+        return Ledger(self.LOST, rows, [*EVENTS[:2], event], unread, last={1: 5, 2: 1})
+
+    def found(self, *records: Record) -> list[tuple[str, str]]:
+        sent = Sent(1, "key-91", {}), Answered(1, "key-91", 201, answer(91, ADA, 191))
+        history = History([*publishing(), *sent, *records, Marked(1, ADA, MARKER)])
+        return [(finding.rule, finding.text) for finding in judge(history, ledger(), [self.lost()])]
+
+    def test_a_client_that_knew_what_is_lost_and_was_told_to_reload_is_fine(self) -> None:
+        assert self.found(*self.KNOWS_WHAT_IS_LOST, *self.TOLD_TO_RELOAD) == []
+
+    def test_a_client_that_knew_what_is_lost_is_recovered(self) -> None:
+        """It never hears of the new change 4."""
+        rest = (received(5), counted(1, 5), received(6), counted(0, 6), received(7), counted(1, 7))
+        found = self.found(*self.KNOWS_WHAT_IS_LOST, Connected("js", recovered=True), *rest)
+        assert any(rule == "pasts" and "which is lost, and goes on" in text for rule, text in found), found
+
+    def test_a_client_that_knew_what_is_lost_is_told_of_a_later_change_on_the_same_connection(self) -> None:
+        found = self.found(*self.KNOWS_WHAT_IS_LOST, received(7), counted(1, 7))
+        assert any(rule == "pasts" and "which is lost, and goes on" in text for rule, text in found), found
+
+    def test_a_client_that_had_not_come_so_far_goes_on(self) -> None:
+        rest = (Connected("js", recovered=True), *(received(seq) for seq in (4, 5, 6, 7)), counted(1, 7))
+        assert self.found(*self.KNOWS_WHAT_IS_LOST[:7], *rest) == []
+
+    def test_a_client_loads_the_new_list_before_it_is_told_to_reload(self) -> None:
+        loaded = Reloaded("js", at(5), 1, [(13, False), (11, True)], True)
+        assert self.found(*self.KNOWS_WHAT_IS_LOST, loaded, *self.TOLD_TO_RELOAD) == []
+        for after in (Connected("js", recovered=True), received(6)):
+            found = self.found(*self.KNOWS_WHAT_IS_LOST, loaded, after, *self.TOLD_TO_RELOAD)
+            assert any(rule == "pasts" and "lost" in text for rule, text in found), found
+
+    def test_a_client_without_offsets_goes_on_from_what_both_pasts_share(self) -> None:
+        told = [
+            *since_device()[:5],
+            Received("py", NEW, self.LOST_NEW),
+            Connected("py", since=at(1)),
+            *(received(seq, device="py", numbered=False) for seq in (3, 4, 5, 6, 7)),
+            counted(1, 7, device="py", numbered=False),
+        ]
+        assert self.found(*told) == [], "nobody can know that it applied a change that is lost: it names its list only"
+
+    def test_a_client_without_offsets_names_what_is_lost(self) -> None:
+        lost = [
+            Opened("py", 1, ADA, "since"),
+            Reloaded("py", at(4, past=1), 2, [(91, False), (11, False)], True),
+            Connected("py", since=at(4, past=1)),
+        ]
+        reset = [
+            Received("py", RESET, {"offset": at(7)}),
+            counted(1, 7, device="py", numbered=False),
+            Reloaded("py", at(7), 1, [(MARKER, False), (11, True)], True),
+        ]
+        assert self.found(*lost, *reset) == []
+        found = self.found(*lost, received(5, device="py", numbered=False), *reset)
+        assert any(rule == "pasts" for rule, _ in found), found
+
+    def test_a_page_after_what_is_lost_is_a_reset_or_wrong(self) -> None:
+        lost = [Opened("http", 1, ADA, "polling"), Reloaded("http", at(4, past=1), 2, [(91, False), (11, False)], True)]
+        loaded = Reloaded("http", at(7), 1, [(MARKER, False), (11, True)], True)
+        reset = Paged("http", at(4, past=1), [], at(7), reset=True)
+        assert self.found(*lost, reset, loaded) == []
+        page = Paged("http", at(4, past=1), polling_device()[3].items[1:], at(7))  # type: ignore[union-attr]
+        assert any(rule == "pasts" for rule, _ in self.found(*lost, page, loaded))
+
+    def test_what_was_acknowledged_before_is_stored_in_what_is_lost(self) -> None:
+        history = History([*publishing(), Answered(1, "key-91", 201, answer(91, ADA, 191))])
+        assert [finding.rule for finding in judge(history, ledger())] == ["stored once"]
+        history.add(Sent(1, "key-91", {}))
+        assert judge(history, ledger(), [self.lost()]) == []
+
+
+class TestMarks:
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Iterator[sqlite3.Connection]:
+        """Changes of every kind, in two tenants, with texts that JSON escapes."""
+        path = tmp_path / "inbox.db"
+        schema.apply(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            recorder = Recorder(lambda: datetime(2026, 1, 27, tzinfo=UTC))
+            created = JobCreated(tenant_id=1, title='"Ä\\/\u2028\x7f', requester_id=1, assignee_id=2, approver_id=3)
+            note = NotificationRequested(
+                tenant_id=2, user_id=1, notification_type="note", priority="LOW", title="\U0001f600\x1f\b\t",
+                data={"b": 1.5e300, "a": [None, "é"]},
+            )  # fmt: skip
+            commands = [created, JobSubmitted(tenant_id=1, job_id=1), JobApproved(tenant_id=1, job_id=1), note]
+            recorder.record(connection, [Publish(event) for event in commands])
+            recorder.record(connection, [MarkRead(1, 2, 1), MarkAllRead(1, 3), Delete(1, 2, 1)])
+            yield connection
+
+    def test_every_mark_follows_from_what_is_sent_and_from_the_one_before(self, database: sqlite3.Connection) -> None:
+        kinds = {kind for (kind,) in database.execute("SELECT kind FROM changes")}
+        assert len(kinds) == 6
+        assert list(judge_marks(database)) == []
+        assert Ledger.read(Path(database.execute("PRAGMA database_list").fetchone()[2])).marks == []
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "UPDATE changes SET mark = mark + 1 WHERE tenant_id = 1 AND seq = 3",
+            "UPDATE changes SET data = data || ' ' WHERE tenant_id = 1 AND kind = 'read'",
+            "UPDATE notifications SET title = title || '.' WHERE id = 1",
+            "UPDATE notifications SET data = '{\"a\":1}' WHERE tenant_id = 2",
+            "UPDATE changes SET user_id = 9 WHERE tenant_id = 2",
+            "UPDATE changes SET user_id = NULL WHERE kind = 'deleted'",
+            "DELETE FROM changes WHERE tenant_id = 1 AND seq = 3",
+            "UPDATE tenants SET oldest_mark = 5",
+        ],
+    )
+    def test_whatever_was_changed_shows(self, database: sqlite3.Connection, damage: str) -> None:
+        database.execute("PRAGMA foreign_keys = OFF")
+        database.execute(damage)
+        assert {finding.rule for finding in judge_marks(database)} == {"marks"}

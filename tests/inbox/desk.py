@@ -11,7 +11,9 @@ from djactors.domain.commands import Change, Command, Outcome, Publish, Publishe
 from djactors.domain.errors import Refused
 from djactors.domain.events import DomainEvent
 from djactors.inbox import log
+from djactors.inbox.log import Replay
 from djactors.inbox.recorder import Recorder
+from tests.offsets import offset_in
 
 MORNING = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
 MORNING_TEXT = "2026-01-27T10:30:00.000000Z"
@@ -93,14 +95,15 @@ class Desk:
 def changes_since(
     connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, limit: int = 1000
 ) -> list[Change]:
-    """What the user may see of what happened after `since`, paged to the end, at most `limit` changes."""
+    """What the user may see of what happened after the change `since`, paged to the end, at most `limit` changes."""
     changes: list[Change] = []
+    position = offset_in(connection, since, tenant_id)
     while len(changes) < limit:
-        slice_ = log.replay(connection, tenant_id, user_id, since, limit=limit - len(changes))
-        assert slice_ is not None, f"the log does not reach back to {since}"
-        changes += slice_.changes
-        since = slice_.position
-        if since == slice_.last:
+        found = log.replay(connection, tenant_id, user_id, position, limit=limit - len(changes))
+        assert isinstance(found, Replay), f"the log does not reach back to {position}"
+        changes += found.changes
+        position = found.position
+        if position == found.last:
             break
     return changes
 

@@ -13,13 +13,15 @@ import trio
 from djactors.domain.commands import Change, Command, Counted, MarkRead, Publish, Published, Recorded
 from djactors.domain.errors import Refused
 from djactors.domain.events import JobCreated, NotificationRequested
-from djactors.inbox import pages
+from djactors.inbox import log, pages
 from djactors.inbox.inbox import Inbox
+from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot
 from djactors.store.database import Database
 from djactors.store.errors import StoreBusy, StoreClosed
 from djactors.store.threads import InlineRunner
 from tests.inbox.desk import MORNING, answer
+from tests.offsets import offset_in
 
 POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70), decoded=True)
 
@@ -36,8 +38,8 @@ async def opened(path: Path, **options: int) -> AsyncIterator[Inbox]:
 
 
 async def changes(store: Inbox, since: int) -> list[Change]:
-    replay = await store.replay(1, 11, since, limit=10)
-    assert replay is not None
+    replay = await store.replay(1, 11, offset_in(store._database.path, since), limit=10)
+    assert isinstance(replay, Replay)
     return replay.changes
 
 
@@ -46,7 +48,7 @@ async def test_a_bad_command_among_many_fails_alone(path: Path):
         recorded = await store.record([note(), POISON, MarkRead(1, 11, 7), note()])
         kinds = [type(each) for each in recorded.outcomes]
         assert kinds == [Published, OverflowError, Refused, Published]
-        assert await store.snapshot(1, 11) == Snapshot(unread=2, seq=2)
+        assert await store.snapshot(1, 11) == Snapshot(2, offset_in(path, 2))
         assert await store.record([MarkRead(1, 11, 1)]) == Recorded(
             [Counted(1)], {1: await changes(store, 2)}, {(1, 11): 1}
         )
@@ -97,7 +99,7 @@ async def test_a_page_shows_what_was_recorded(path: Path):
         await store.record([MarkRead(1, 11, 1)])
         page = await store.page(1, 11, limit=1)
         assert [(item.id, item.is_read) for item in page.items] == [(3, False)]
-        assert (page.next_before, page.unread, page.seq) == (3, 1, 4)
+        assert (page.next_before, page.unread, page.at) == (3, 1, offset_in(path, 4))
         rest = await store.page(1, 11, limit=1, before=page.next_before)
         assert [(item.id, item.is_read) for item in rest.items] == [(1, True)]
         assert rest.next_before is None
@@ -107,8 +109,8 @@ async def test_a_page_shows_what_was_recorded(path: Path):
 
 async def test_closing_a_small_database_does_not_change_how_a_large_one_is_searched(path: Path):
     def plan(connection: sqlite3.Connection) -> list[str]:
-        query = f"EXPLAIN QUERY PLAN {pages.SNAPSHOT}"
-        steps = [row[3] for row in connection.execute(query, (1, 1))]
+        query = f"EXPLAIN QUERY PLAN {log.SELECT_REACH}"
+        steps = [row[3] for row in connection.execute(query, (1,))]
         return [step.partition(" ")[0] for step in steps if "SUBQUERY" not in step]
 
     def add_one(connection: sqlite3.Connection) -> None:

@@ -19,7 +19,9 @@ from djactors.inbox.pages import Snapshot
 from djactors.store.database import Database
 from djactors.store.errors import StoreUnavailable
 from djactors.store.threads import InlineRunner
+from tests.copies import copy_of, put_back_online
 from tests.inbox.desk import MORNING, Desk
+from tests.offsets import offset_in
 
 
 def note(user_id: int = 11, title: str = "Hello") -> Publish:
@@ -57,7 +59,7 @@ async def test_what_another_callers_error_undid_is_not_remembered(path: Path):
         recorded = await both(database, store, note(), note())
         outcomes = [outcome for outcome in recorded.outcomes if isinstance(outcome, Published)]
         assert [outcome.event_id for outcome in outcomes] == [2, 3]
-        assert await store.snapshot(1, 11) == Snapshot(unread=3, seq=3)
+        assert await store.snapshot(1, 11) == Snapshot(3, offset_in(path, 3))
         recorded = await both(database, store, note(), note())
         # One more than the limit: it was counted once for each of them, and not again for what was undone.
         assert [o.suppressed for o in recorded.outcomes if isinstance(o, Published)] == [0, 1]
@@ -74,8 +76,8 @@ async def test_what_a_full_disk_undid_is_not_remembered(path: Path):
         await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
         recorded = await store.record([note(12), note(11)])
         assert [outcome.event_id for outcome in recorded.outcomes if isinstance(outcome, Published)] == [2, 3]
-        assert await store.snapshot(1, 11) == Snapshot(unread=2, seq=3)
-        assert await store.snapshot(1, 12) == Snapshot(unread=1, seq=3)
+        assert await store.snapshot(1, 11) == Snapshot(2, offset_in(path, 3))
+        assert await store.snapshot(1, 12) == Snapshot(1, offset_in(path, 3))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -109,3 +111,35 @@ def test_a_recorder_that_remembers_writes_what_one_that_asks_writes(
         assert remembering.dump() == asking.dump()
     one.close()
     two.close()
+
+
+async def test_what_somebody_else_put_in_its_place_is_not_remembered(path: Path, tmp_path: Path):
+    async with await Database.open(path, threads=InlineRunner) as database:
+        store = Inbox(database, lambda: MORNING, Limits(daily_limit=4))
+        await store.record([note()])
+        copy = copy_of(path, tmp_path / "copy.db")
+        assert (await store.record([note(), note(), note()])).others_wrote is False
+        put_back_online(copy, path)
+        recorded = await store.record([note(), note()])
+        assert recorded.others_wrote is True
+        assert [each.event_id for each in recorded.outcomes if isinstance(each, Published)] == [2, 3]
+        assert [each.suppressed for each in recorded.outcomes if isinstance(each, Published)] == [0, 0]
+        assert await store.snapshot(1, 11) == Snapshot(3, offset_in(path, 3))
+        assert (await store.record([note()])).others_wrote is False
+
+
+async def test_that_somebody_else_wrote_is_said_though_the_batch_was_taken_apart(path: Path, tmp_path: Path):
+    async with await Database.open(path, threads=InlineRunner) as database:
+        store = Inbox(database, lambda: MORNING)
+        await store.record([note()])
+        copy = copy_of(path, tmp_path / "copy.db")
+        for poisoned in ([MarkAllRead(1, 2**63), note()], [note(), MarkAllRead(1, 2**63)], [MarkAllRead(1, 2**63)]):
+            put_back_online(copy, path)
+            assert (await store.record(poisoned)).others_wrote is True
+            assert (await store.record([note()])).others_wrote is False
+        put_back_online(copy, path)
+        assert (await both(database, store)).others_wrote is True
+        # Another piece of work is the first to find it out.
+        put_back_online(copy, path)
+        await database.write(lambda connection: connection.execute("SELECT 1").fetchone())
+        assert (await store.record([note()])).others_wrote is True

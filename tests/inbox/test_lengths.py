@@ -52,7 +52,6 @@ FROM_OUTSIDE = {
 """Columns whose texts somebody sends: the domain allows exactly what fits."""
 
 OF_OURS: dict[str, list[str]] = {
-    "meta.epoch": ["x" * 12],
     "meta.pid_key": ["x" * 2 * schema.PID_KEY_BYTES],
     "counters.name": [
         *SELECT_HIGHEST,

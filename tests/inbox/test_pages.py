@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from djactors.domain.marks import BEGINNING, Offset
 from djactors.inbox import pages, schema
 from djactors.inbox.pages import InboxPage, Snapshot, StoredNotification
 from tests.inbox.desk import served_by
+from tests.offsets import invented
 
 NOW = "2026-01-27T10:30:00.000000Z"
 LATER = "2026-02-26T10:30:00.000000Z"
@@ -24,9 +26,9 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 def add_user(connection: sqlite3.Connection, tenant_id: int, user_id: int, *, unread: int = 0, seq: int = 0) -> None:
     connection.execute(
-        "INSERT INTO tenants (id, name, oldest_seq, created_at, updated_at) VALUES (?, 'T', ?, ?, ?) "
+        "INSERT INTO tenants (id, name, oldest_seq, oldest_mark, created_at, updated_at) VALUES (?, 'T', ?, ?, ?, ?) "
         "ON CONFLICT (id) DO NOTHING",
-        (tenant_id, seq, NOW, NOW),
+        (tenant_id, seq, invented(seq).mark, NOW, NOW),
     )
     connection.execute(
         "INSERT INTO users (id, tenant_id, name, unread_count, created_at, updated_at) VALUES (?, ?, 'U', ?, ?, ?)",
@@ -87,7 +89,7 @@ def test_a_page_has_the_notification_as_it_was_stored(connection: sqlite3.Connec
         ],
         next_before=None,
         unread=1,
-        seq=7,
+        at=invented(7),
     )
 
 
@@ -135,8 +137,8 @@ def test_nobody_sees_what_belongs_to_another_user_or_tenant(connection: sqlite3.
     add_notification(connection, 2, user_id=11)
     add_notification(connection, 3, tenant_id=2, user_id=20)
     assert ids(pages.page(connection, 1, 10, limit=20)) == [1]
-    assert pages.page(connection, 1, 20, limit=20) == InboxPage([], None, 0, 4)
-    assert pages.page(connection, 2, 10, limit=20) == InboxPage([], None, 0, 9)
+    assert pages.page(connection, 1, 20, limit=20) == InboxPage([], None, 0, invented(4))
+    assert pages.page(connection, 2, 10, limit=20) == InboxPage([], None, 0, invented(9))
 
 
 @pytest.mark.parametrize("limit", [0, -1])
@@ -145,28 +147,46 @@ def test_a_limit_below_one_is_refused(connection: sqlite3.Connection, limit: int
         pages.page(connection, 1, 10, limit=limit)
 
 
-def test_the_badge_and_sequence_are_zero_where_nobody_was_heard_of(connection: sqlite3.Connection):
-    assert pages.snapshot(connection, 1, 10) == Snapshot(0, 0, known=False)
+def test_the_badge_is_zero_and_the_log_at_its_beginning_where_nobody_was_heard_of(connection: sqlite3.Connection):
+    assert pages.snapshot(connection, 1, 10) == Snapshot(0, BEGINNING, known=False)
     add_user(connection, 1, 10, unread=3, seq=8)
-    assert pages.snapshot(connection, 1, 10) == Snapshot(3, 8)
-    assert pages.snapshot(connection, 1, 11) == Snapshot(0, 8, known=False)
-    assert pages.snapshot(connection, 2, 10) == Snapshot(0, 0, known=False)
+    assert pages.snapshot(connection, 1, 10) == Snapshot(3, invented(8))
+    assert pages.snapshot(connection, 1, 11) == Snapshot(0, invented(8), known=False)
+    assert pages.snapshot(connection, 2, 10) == Snapshot(0, BEGINNING, known=False)
 
 
-def test_the_mark_is_read_back_and_its_key_is_not_printed(tmp_path: Path):
-    path = tmp_path / "marked.db"
+@pytest.mark.parametrize(
+    ("told", "follows"),
+    [
+        (None, True),
+        (invented(8), True),
+        (Offset(1, 8), False),
+        (invented(9), False),
+        (invented(7), False),
+        (BEGINNING, False),
+    ],
+)
+def test_a_badge_and_a_page_say_whether_they_follow_from_what_was_told(
+    connection: sqlite3.Connection, told: Offset | None, follows: bool
+):
+    add_user(connection, 1, 10, seq=8)
+    assert pages.snapshot(connection, 1, 10, told).follows is follows
+    assert pages.page(connection, 1, 10, limit=1, told=told).follows is follows
+
+
+def test_the_key_is_read_back_and_not_printed(tmp_path: Path):
+    path = tmp_path / "made.db"
     schema.apply(path, token_bytes=lambda count: b"k" * count)
     with closing(sqlite3.connect(path)) as connection:
-        mark = pages.meta(connection)
-    assert mark.pid_key == b"k" * 32
-    assert mark.epoch == "a2tra2tra2tr"
-    assert "kkk" not in repr(mark)
-    assert b"k".hex() * 8 not in repr(mark)
+        meta = pages.meta(connection)
+    assert meta.pid_key == b"k" * 32
+    assert "kkk" not in repr(meta)
+    assert b"k".hex() * 8 not in repr(meta)
 
 
 # Each step's index, or the table whose primary key it walks.
 INDEXES = {
-    "snapshot": ["tenants", "users", "changes"],
+    "unread": ["users"],
     "page": ["idx_notifications_user_unread", "idx_notifications_user_unread"],
     "unread_page": ["idx_notifications_user_unread"],
     "meta": ["meta"],

@@ -4,7 +4,8 @@
  */
 import { vi } from 'vitest'
 
-export const EPOCH = 'e1'
+/** The offset of a number in a past; in each past a number has another mark. */
+export const offsetOf = (seq, past = 'a') => (seq === 0 ? '.0' : `${past}${String(seq).padStart(10, '-')}.${seq}`)
 
 export const tokenOf = (claims = {}) => {
   const body = { userId: 2, tenantId: 1, role: 'user', name: 'Somchai', exp: 4_000_000_000, ...claims }
@@ -68,7 +69,7 @@ class FakeSocket {
 export function createServer() {
   const server = {
     seq: 10,
-    epoch: EPOCH,
+    past: 'a',
     connects: 0,
     items: [],
     jobs: [],
@@ -80,7 +81,7 @@ export function createServer() {
     intercept: () => undefined,
 
     unread: () => server.items.filter(({ isRead }) => !isRead).length,
-    offset: (seq = server.seq) => `${server.epoch}.${seq}`,
+    offset: (seq = server.seq) => offsetOf(seq, server.past),
 
     io: (url, options) => {
       server.socket = new FakeSocket(server, options)
@@ -115,6 +116,12 @@ export function createServer() {
         const status = query.get('status')
         const mine = query.get('assignee') === 'me'
         return page(server.jobs.filter((each) => (!status || each.status === status) && (!mine || each.assigneeId === 2)))
+      }
+      if (path === '/api/changes') {
+        const since = query.get('since')
+        const seq = Number(since.split('.')[1])
+        // Of another past, or not yet of this one.
+        return { items: [], offset: server.offset(), reset: since !== server.offset(seq) || seq > server.seq }
       }
       const one = /^\/api\/jobs\/(\d+)(\/\w+)?$/.exec(path)
       if (one) return server.jobs.find(({ id }) => id === Number(one[1])) ?? {}

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { createDjactors } from '../src/modules/shared/services/client.js'
-import { createServer, deferred, job, notification, settle, tokenOf } from './fakes.js'
+import { createServer, deferred, job, notification, offsetOf, settle, tokenOf } from './fakes.js'
 
 let server
 let client
@@ -21,7 +21,7 @@ describe('connecting', () => {
   test('starts from the offset of the list that was loaded', async () => {
     make().start()
     await settle()
-    expect(server.socket.auth).toEqual({ token: tokenOf(), since: 'e1.10' })
+    expect(server.socket.auth).toEqual({ token: tokenOf(), since: offsetOf(10) })
   })
 
   test('starts from the older of two lists, so that neither has a gap behind it', async () => {
@@ -32,7 +32,7 @@ describe('connecting', () => {
     server.seq = 12
     client.start()
     await settle()
-    expect(server.socket.auth.since).toBe('e1.7')
+    expect(server.socket.auth.since).toBe(offsetOf(7))
   })
 
   test('goes on without a list, and loads it once connected', async () => {
@@ -55,9 +55,69 @@ describe('connecting', () => {
     server.drop()
     expect(socket().status).toBe('reconnecting')
     server.socket.connect()
-    expect(server.socket.auth.since).toBe('e1.11')
+    expect(server.socket.auth.since).toBe(offsetOf(11))
     server.welcome({ recovered: true })
     expect(socket()).toMatchObject({ status: 'connected', recovered: true })
+  })
+
+  describe('where a copy of the database was put back', () => {
+    const FIRST = { assignee: null, status: null }
+    const shownJobs = () => [...client.jobs.getState().jobs.values()].map(({ title }) => title)
+
+    /** A list that is later than all that the connection was told, and a database that has lost what came in between. */
+    async function loseWhatAListHas() {
+      make()
+      server.jobs = [job(5, { title: 'kept' })]
+      client.start()
+      await settle()
+      server.welcome()
+      server.seq = 15
+      server.jobs = [job(5, { title: 'lost' })]
+      client.jobs.actions.openView(FIRST)
+      await settle()
+      server.drop()
+      server.jobs = [job(5, { title: 'again' })]
+      server.socket.connect()
+      expect(server.socket.auth.since).toBe(offsetOf(10))
+    }
+
+    test('and written to again, a list of the lost past is loaded anew, though the connection goes on', async () => {
+      await loseWhatAListHas()
+      server.past = 'b'
+      server.seq = 20
+      server.welcome({ recovered: true })
+      await settle()
+      await settle()
+      expect(shownJobs()).toEqual(['again'])
+      server.send('job:updated', { job: job(5, { title: 'new' }) })
+      expect(shownJobs()).toEqual(['new'])
+    })
+
+    test('and not written to since, it is as well', async () => {
+      await loseWhatAListHas()
+      server.seq = 10
+      server.welcome({ recovered: true })
+      await settle()
+      await settle()
+      expect(shownJobs()).toEqual(['again'])
+      server.send('job:updated', { job: job(5, { title: 'new' }) })
+      expect(shownJobs()).toEqual(['new'])
+    })
+  })
+
+  test('a list that is later than what was heard, and of the same past, is not loaded again', async () => {
+    make().start()
+    await settle()
+    server.welcome()
+    server.seq = 15
+    client.jobs.actions.openView({ assignee: null, status: null })
+    await settle()
+    server.drop()
+    server.socket.connect()
+    const before = server.requests.length
+    server.welcome({ recovered: true })
+    await settle()
+    expect(server.requests.slice(before)).toEqual([`GET /api/changes?since=${offsetOf(15)}&limit=1`])
   })
 
   test('a list from before the point where the stream begins is asked for again', async () => {

@@ -75,6 +75,8 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
     /** `{ items, nextBefore, offset }`, newest first; `assignee` is `me` or an id. */
     jobs: ({ assignee, status, limit = 20, before } = {}) =>
       call('GET', `/api/jobs${query({ assignee, status, limit, before })}`),
+    /** `{ items, offset, reset }`: what came after an offset; `reset` where the database has no such past. */
+    changes: (since, limit) => call('GET', `/api/changes${query({ since, limit })}`),
     job: (id) => call('GET', job(id)),
     createJob: (body) => call('POST', '/api/jobs', body),
     /** `move`: assign, submit, approve, reject, complete, comments, watch, unwatch, deadline. Resolves to the job. */

@@ -12,7 +12,7 @@ import { createJobStore } from '../stores/jobStore.js'
 import { createNotificationStore } from '../stores/notificationStore.js'
 import { createApi } from './api.js'
 import { readClaims } from './claims.js'
-import { earliest } from './offsets.js'
+import { earliest, laterThan } from './offsets.js'
 import { createSocketService } from './socketService.js'
 
 const NOTIFICATION_EVENTS = ['notification:new', 'notification:read', 'notification:deleted', 'notification:unread-count']
@@ -83,7 +83,22 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
       if (!recovered) store.actions.streamFrom(since)
       store.actions.mend()
     }
+    void verifyLists(since)
   })
+
+  /**
+   * Load everything anew if a list is of a past that the database has lost. The server judges the point that a connection
+   * goes on from; a list may be later than that one, where only others' changes came in between.
+   */
+  async function verifyLists(since) {
+    try {
+      for (const offset of laterThan(since, stores.map((store) => store.actions.listed()))) {
+        if ((await api.changes(offset, 1)).reset) return reloadAll()
+      }
+    } catch {
+      // The next connect asks again.
+    }
+  }
 
   /** Load everything anew, and go on trying while that fails. */
   async function reloadAll() {

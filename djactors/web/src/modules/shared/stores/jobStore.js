@@ -208,6 +208,8 @@ export function createJobStore({ api, me }) {
       for (const id of openedJobs.keys()) if (getState().lookups[id] === 'error') loadJob(id).catch(() => {})
     },
     offset: () => earliest([...offsets.values()]),
+    /** The offset of the latest answer. */
+    listed: () => replica.listed,
     streamFrom: (at) => replica.streamFrom(at),
     /** What a view shows, newest first. */
     select: (filter) => {

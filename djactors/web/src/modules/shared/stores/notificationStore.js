@@ -75,7 +75,7 @@ export function createNotificationStore({ api, socket }) {
   /** A read-all under way: every notification up to this id shows as read. */
   let readUpTo = null
   let count = 0
-  let countAt = { epoch: null, seq: -1 }
+  let countSeq = -1
   let offset
   let notices = 0
   const arrivals = new Set()
@@ -106,8 +106,8 @@ export function createNotificationStore({ api, socket }) {
   function takeCount(next, at) {
     const point = parseOffset(at)
     // An unlogged packet carries the last offset of its connection: a count may be older than a list's.
-    if (point !== null && point.epoch === countAt.epoch && point.seq < countAt.seq) return
-    if (point !== null) countAt = point
+    if (point !== null && point.seq < countSeq) return
+    if (point !== null) countSeq = point.seq
     count = next
     setState({ counted: true })
   }
@@ -299,7 +299,7 @@ export function createNotificationStore({ api, socket }) {
     /** History was lost: load anew what is shown, and the other filter when it is asked for. Rejects like `load`. */
     reload() {
       replica.forget()
-      countAt = { epoch: null, seq: -1 }
+      countSeq = -1
       offset = undefined
       const { filter } = getState()
       setPages(filter === 'all' ? 'unread' : 'all', EMPTY_PAGES)
@@ -312,6 +312,8 @@ export function createNotificationStore({ api, socket }) {
     },
     /** The offset of what was loaded, to connect from; undefined if nothing was. */
     offset: () => offset,
+    /** The offset of the latest answer. */
+    listed: () => replica.listed,
     streamFrom: (at) => replica.streamFrom(at),
     /** Hear of each notification that arrives live and gets a toast. @returns {() => void} stops it */
     onArrival(hear) {

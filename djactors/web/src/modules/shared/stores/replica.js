@@ -5,7 +5,8 @@
  *  - An event at or below the last one applied is dropped: a replay may overlap with what was already heard.
  *  - An entry that a list answered carries that answer's offset; an event at or below it is already in the entry.
  *  - What is heard while an answer is under way is kept, and applied again on top of the answer where it is newer.
- *  - An event of another epoch is of another database: nothing of it is applied, the list has to be loaded anew.
+ *  - An event with the number of the last one applied and another mark is of another past: nothing of it is applied, the
+ *    list has to be loaded anew.
  *  - At most `maxKept` entries are held, the newest; what is dropped can be paged in again.
  */
 import { parseOffset } from '../services/offsets.js'
@@ -21,8 +22,9 @@ const MAX_HEARD = 1000
  */
 export function createReplica({ apply, maxKept = 500 }) {
   let entries = new Map()
-  let epoch = null
-  let appliedSeq = 0 // of the last event applied
+  let appliedMark = null
+  let appliedSeq = 0 // both of the last event applied
+  let listed // the offset of the latest answer
   let listSeq = 0 // of the last answer that the whole list was started from
   let streamSeq = 0 // events come without a gap from here on
   let stale = false // the entries are only there to be seen until the next whole answer
@@ -49,13 +51,18 @@ export function createReplica({ apply, maxKept = 500 }) {
       return entries
     },
 
+    /** The offset of the latest answer that is in the entries; undefined if there is none. */
+    get listed() {
+      return listed
+    },
+
     /** Take an event in. @returns {'applied' | 'dropped' | 'foreign'} */
     take(name, data, offset) {
       const at = parseOffset(offset)
       if (at === null) return 'dropped'
-      if (epoch !== null && at.epoch !== epoch) return 'foreign'
+      if (at.seq === appliedSeq && appliedMark !== null && at.mark !== appliedMark) return 'foreign'
       if (at.seq <= appliedSeq) return 'dropped'
-      epoch = at.epoch
+      appliedMark = at.mark
       appliedSeq = at.seq
       const event = { name, data, seq: at.seq }
       if (loads > 0 && heard.length <= MAX_HEARD) heard.push(event)
@@ -92,9 +99,9 @@ export function createReplica({ apply, maxKept = 500 }) {
     settle(load, { items, offset }, { whole = false, covers = () => true, baseline = false } = {}) {
       const at = parseOffset(offset)
       const gap = at !== null && streamSeq !== load.streamSeq && at.seq < streamSeq
-      const foreign = at !== null && epoch !== null && at.epoch !== epoch
+      const foreign = at !== null && appliedMark !== null && at.seq === appliedSeq && at.mark !== appliedMark
       if (at === null || gap || foreign || load.generation !== generation || heard.length > MAX_HEARD) return finish(false)
-      epoch = at.epoch
+      if (listed === undefined || at.seq >= parseOffset(listed).seq) listed = offset
       if (!whole) entries = new Map(entries)
       else if (stale) entries = new Map()
       else entries = new Map([...entries].filter(([, entry]) => !covers(entry.value)))
@@ -144,7 +151,8 @@ export function createReplica({ apply, maxKept = 500 }) {
     /** History is lost or another's. The entries stay to be seen until the next whole answer. */
     forget() {
       generation += 1
-      epoch = null
+      appliedMark = null
+      listed = undefined
       appliedSeq = listSeq = streamSeq = 0
       stale = true
       heard = []
