@@ -25,7 +25,7 @@ from typing import Protocol, TypeAlias, cast
 import trio
 
 from djactors.actors.command_ref import PublishAll, RouterMessage, RouterReply
-from djactors.actors.packets import NEW
+from djactors.actors.deliveries import NEW
 from djactors.actors.users import Users
 from djactors.domain.commands import Command, Outcome, Publish, Published, Recorded
 from djactors.domain.errors import Refused

@@ -16,6 +16,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from djactors.domain import sla
 from djactors.domain.commands import Change
@@ -23,7 +24,7 @@ from djactors.domain.errors import Code, Refused
 from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of
-from djactors.domain.marks import mark_of
+from djactors.domain.marks import Offset, marks_of
 from djactors.domain.notifications import expires_at
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
@@ -79,12 +80,16 @@ NO_KEY = None, None, None, None
 """What `domain_events` has of an event without an idempotency key: sender, key, fingerprint and answer."""
 
 
+_Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
+"""A change that is staged: its number, its kind, whose it is, its notification and its body."""
+
+
 class UnitOfWork:
     """What one transaction on one connection reads, stages and writes.
 
     `moment` is the time of all its rows and `now` its text, `expires` the one at which its notifications leave the
-    inbox. `next_alert` is the earliest moment that it gave the clock, `wanted_summaries` the days of users from whom
-    something was held back.
+    inbox. `changes` are those that were written to the log, by tenant. `next_alert` is the earliest moment that it gave
+    the clock, `wanted_summaries` the days of users from whom something was held back.
     """
 
     def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits, known: Known) -> None:
@@ -112,7 +117,7 @@ class UnitOfWork:
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[object, ...]] = []
         self._suppressions: list[tuple[object, ...]] = []
-        self._log: list[tuple[object, ...]] = []
+        self._log: dict[Tenant, list[_Logged]] = {}
 
     @property
     def jobs(self) -> JobRows:
@@ -231,19 +236,16 @@ class UnitOfWork:
     def log(
         self, tenant: Tenant, user_id: int | None, kind: str, body: bytes, notification_id: int | None = None
     ) -> int:
-        """Stamp a change with the tenant's next sequence number and mark, and put it into the log that clients replay.
+        """Stamp a change with the tenant's next sequence number, and stage it for the log that clients replay.
 
         A change of kind `new` is replayed from its notification's row, so its body is not stored a second time. The
-        mark is of the body, so what the row is made of must make the same bytes again.
+        mark, which it gets when it is written, is of the body, so what the row is made of must make the same bytes
+        again.
         """
-        name, seq = NAMES[kind], tenant.last_seq + 1
-        mark = mark_of(tenant.last_mark, seq, name, user_id, body)
-        tenant.last_seq, tenant.last_mark = seq, mark
+        tenant.last_seq += 1
+        self._log.setdefault(tenant, []).append((tenant.last_seq, kind, user_id, notification_id, body))
         self.writes += 1
-        stored = None if notification_id is not None else body.decode()
-        self._log.append((tenant.id, seq, user_id, kind, notification_id, stored, mark, self.now))
-        self.changes.setdefault(tenant.id, []).append(Change(tenant.id, seq, mark, user_id, name, body))
-        return seq
+        return tenant.last_seq
 
     def add_event(self, row: tuple[object, ...]) -> None:
         """Stage a row of `domain_events`."""
@@ -303,11 +305,12 @@ class UnitOfWork:
             (_INSERT_EVENT, self._events),
             (_INSERT_NOTIFICATION, self._notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
-            (_INSERT_CHANGE, self._log),
         ):
             if rows:
                 insert(self.connection, statement, rows)
                 rows.clear()
+        if self._log:
+            self._flush_log()
 
     def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:
         now = self.now
@@ -339,3 +342,17 @@ class UnitOfWork:
             self.connection.execute(_UPDATE_USER, changed[0])
         elif changed:
             self.connection.executemany(_UPDATE_USER, changed)
+
+    def _flush_log(self) -> None:
+        rows: list[tuple[object, ...]] = []
+        for tenant, staged in self._log.items():
+            told = [(seq, NAMES[kind], user_id, body) for seq, kind, user_id, _, body in staged]
+            marks = marks_of(tenant.last_mark, told)
+            tenant.last_mark = marks[-1]
+            changes = self.changes.setdefault(tenant.id, [])
+            for (seq, kind, user_id, notification_id, body), mark in zip(staged, marks, strict=True):
+                stored = None if notification_id is not None else body.decode()
+                rows.append((tenant.id, seq, user_id, kind, notification_id, stored, mark, self.now))
+                changes.append(Change(tenant.id, Offset(mark, seq), user_id, NAMES[kind], body))
+        self._log.clear()
+        insert(self.connection, _INSERT_CHANGE, rows)
