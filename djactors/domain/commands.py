@@ -129,14 +129,14 @@ Command: TypeAlias = Publish | InboxCommand | SliceCommand
 
 
 def checked(command: Command) -> Command:
-    """A command that may be recorded: whoever made it, by HTTP, at a socket or in Python, it is as the contract has it.
+    """A command that may be recorded: whoever made it, at a socket or in Python, it is as the contract has it.
+
+    A `Publish` that is `decoded` need not be given: its event was checked on the way in.
 
     Raises:
         Refused: `invalid`, naming the field.
     """
     match command:
-        case Publish(decoded=True):
-            return command
         case Publish():
             event = check_event(command.event)
             if command.key is not None:

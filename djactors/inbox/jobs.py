@@ -6,7 +6,7 @@ import sqlite3
 
 import msgspec
 
-from djactors.domain.jobs import Job, dj_id
+from djactors.domain.jobs import Job
 
 _COLUMNS = Job.__struct_fields__
 """A job's fields are its columns, by the same names."""
@@ -62,8 +62,8 @@ class JobRows:
             return True
         return self._connection.execute(SELECT_DJ_ID, (tenant_id, number)).fetchone() is not None
 
-    def next_number(self, tenant_id: int, year: int) -> str:
-        """The tenant's next DJ number of a year. Without gaps: a rollback gives it back."""
+    def next_number(self, tenant_id: int, year: int) -> int:
+        """The number of the tenant's next job in a year. Without gaps: a rollback gives it back."""
         key = tenant_id, year
         last = self._numbers.get(key)
         if last is None:
@@ -71,7 +71,7 @@ class JobRows:
             last = 0 if row is None else int(row[0])
         self._numbers[key] = last + 1
         self._dirty_numbers.add(key)
-        return dj_id(year, last + 1)
+        return last + 1
 
     def watchers(self, tenant_id: int, job_id: int) -> tuple[int, ...]:
         """The users who watch a job, by id."""

@@ -15,9 +15,8 @@ Runs on the writer's thread; knows SQL, no actors, no sockets.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import get_args
 
 import msgspec
 
@@ -51,10 +50,6 @@ from djactors.store.errors import storage_failure
 
 SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
     WHERE tenant_id = ? AND sender = ? AND idempotency_key = ?"""
-
-
-_TYPES: Mapping[type, str] = {kind: events.event_type(kind) for kind in get_args(events.DomainEvent)}
-"""The tag of each kind of event; msgspec makes it anew each time that it is asked."""
 
 
 class _LateRefusalError(Exception):
@@ -112,11 +107,12 @@ class Recorder:
                         raise _LateRefusalError from refused
                     outcomes.append(refused)
             notices.settle_summaries(unit)
+            others_wrote = self._take_others_wrote()
             unit.flush()
         except BaseException:
             self.forget()
             raise
-        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, self._take_others_wrote())
+        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch with a savepoint around each command; one that fails has its exception as its outcome."""
@@ -157,7 +153,8 @@ class Recorder:
         return UnitOfWork(connection, self._now(), self._limits, self._known)
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome:
-        command = checked(command)
+        if not (type(command) is Publish and command.decoded):
+            command = checked(command)
         match command:
             case Publish():
                 return _publish(unit, command)
@@ -201,7 +198,7 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     told, job_id = come.told, None if come.job is None else come.job.id
     tenant = unit.ensure_tenant(event.tenant_id)
     event_id = unit.next_id("domain_events")
-    kind = _TYPES[type(event)]
+    kind = events.TYPES[type(event)]
     entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id)
     come.announce(tenant)
     left_out = TRIGGERS.get(kind, kind)

@@ -128,13 +128,14 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
 
     _ensure(unit, tenant_id, people, person)
     tenant = unit.ensure_tenant(tenant_id)
-    job_id, number = event.job_id, event.dj_id
-    if job_id is None:
-        job_id = tenant.last_job_id + 1
-        number = unit.jobs.next_number(tenant_id, int(unit.now[:4]))
+    job_id = tenant.last_job_id + 1 if event.job_id is None else event.job_id
     tenant.last_job_id = max(tenant.last_job_id, job_id)
     tenant.job_numbering = _numbering(event)
     unit.touch(tenant)
+    number = event.dj_id
+    if event.job_id is None:
+        year = int(unit.now[:4])
+        number = jobs.dj_id(year, unit.jobs.next_number(tenant_id, year))
     job = jobs.created(event, job_id, number, earlier, unit.now)
     unit.save_job(job)
     unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
@@ -209,7 +210,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         unit.touch(tenant)
     unit.save_job(job)
     words, data = _record_part(unit, event)
-    if events.event_type(event) not in TRIGGERS:
+    if events.TYPES[type(event)] not in TRIGGERS:
         return Consequences(job=job, announce=_announcement(unit, event, job))
     told = _told(unit, event, job, words, data)
     return Consequences(told, job, _announcement(unit, event, job))
@@ -251,7 +252,7 @@ def _told(
     data: dict[str, object] | None = None,
 ) -> Told:
     return rules.apply(
-        RULES[TRIGGERS[events.event_type(event)]],
+        RULES[TRIGGERS[events.TYPES[type(event)]]],
         job,
         actor_id=event.actor_id,
         actor_name=_name(unit, event.tenant_id, event.actor_id) or "Somebody",

@@ -36,7 +36,7 @@ from tests.inbox.desk import MORNING, Desk
 
 T = 1
 TIME = utc_text(MORNING)
-EVENT_TYPES = [events.event_type(kind) for kind in get_args(events.DomainEvent)]
+EVENT_TYPES = list(events.TYPES.values())
 
 FROM_OUTSIDE = {
     "tenants.name": lengths.NAME,
