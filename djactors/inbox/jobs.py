@@ -49,12 +49,14 @@ class JobRows:
             self._jobs[key] = None if row is None else Job(**dict(zip(_COLUMNS, row, strict=True)))
         return self._jobs[key]
 
-    def put(self, job: Job) -> None:
-        """Stage a job's new state."""
+    def put(self, job: Job) -> Job | None:
+        """Stage a job's new state; the one before it, if it had one."""
         key = job.tenant_id, job.id
+        before = self._jobs.get(key)
         self._jobs[key] = self._dirty[key] = job
         if job.dj_id is not None:
             self._dj_ids.add((job.tenant_id, job.dj_id))
+        return before
 
     def has_dj_id(self, tenant_id: int, number: str) -> bool:
         """Whether the tenant has a job of this DJ number."""

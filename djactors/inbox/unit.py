@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
-from djactors.domain import sla
 from djactors.domain.commands import Change
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import Role
@@ -270,11 +269,9 @@ class UnitOfWork:
 
     def save_job(self, job: Job) -> None:
         """Stage a job's new state, and tell the clock when to look at it."""
-        before = job.next_alert_at
-        job = sla.scheduled(job)
-        if job.next_alert_at != before:
+        before = self.jobs.put(job)
+        if before is None or before.next_alert_at != job.next_alert_at:
             self.wake_clock(job.next_alert_at)
-        self.jobs.put(job)
         self.writes += 1
 
     def wake_clock(self, moment: str | None) -> None:
