@@ -28,8 +28,7 @@ from __future__ import annotations
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 
 import trio
 
@@ -45,6 +44,7 @@ from djactors.config import Settings, check_keys
 from djactors.domain.commands import Publish, Published
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
+from djactors.domain.times import WALL_CLOCK
 from djactors.edge.api import Api
 from djactors.edge.application import Application
 from djactors.edge.auth import authenticator
@@ -76,9 +76,6 @@ from djactors.telemetry import Telemetry
 
 TOKEN_BYTES = 18
 """144 bits: a session's name is its secret."""
-
-WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
-"""The clock of the machine. It is read several times at each event, so no function of ours stands in between."""
 
 
 class ServerFailed(Exception):  # noqa: N818 - what the person who started the program reads

@@ -22,9 +22,8 @@ from djactors.domain.commands import Change
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import Role
 from djactors.domain.jobs import Job
-from djactors.domain.limits import Limits, day_of
+from djactors.domain.limits import Limits, day_of, expires_at
 from djactors.domain.marks import Offset, marks_of
-from djactors.domain.notifications import expires_at
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.inbox.days import DayRows
@@ -32,7 +31,7 @@ from djactors.inbox.jobs import JobRows
 from djactors.inbox.known import Known
 from djactors.inbox.rows import Tenant, User, UserDay
 from djactors.inbox.walks import ExpiryWalks
-from djactors.store.bulk import insert
+from djactors.store.database import insert
 
 SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
     WHERE id = ?"""
