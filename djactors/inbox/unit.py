@@ -280,6 +280,7 @@ class UnitOfWork:
 
     def flush(self) -> None:
         """Write everything that is staged, parents before children."""
+        changes = self._marked()
         dirty, self._dirty = self._dirty, []
         tenants: list[Tenant] = []
         users: list[User] = []
@@ -301,12 +302,11 @@ class UnitOfWork:
             (_INSERT_EVENT, self._events),
             (_INSERT_NOTIFICATION, self._notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
+            (_INSERT_CHANGE, changes),
         ):
             if rows:
                 insert(self.connection, statement, rows)
                 rows.clear()
-        if self._log:
-            self._flush_log()
 
     def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:
         now = self.now
@@ -339,7 +339,8 @@ class UnitOfWork:
         elif changed:
             self.connection.executemany(_UPDATE_USER, changed)
 
-    def _flush_log(self) -> None:
+    def _marked(self) -> list[tuple[object, ...]]:
+        """The rows of the changes that are staged, each with its mark; told from now on as `changes`."""
         rows: list[tuple[object, ...]] = []
         for tenant, staged in self._log.items():
             told = [(seq, NAMES[kind], user_id, body) for seq, kind, user_id, _, body in staged]
@@ -351,4 +352,4 @@ class UnitOfWork:
                 rows.append((tenant.id, seq, user_id, kind, notification_id, stored, mark, self.now))
                 changes.append(Change(tenant.id, Offset(mark, seq), user_id, NAMES[kind], body))
         self._log.clear()
-        insert(self.connection, _INSERT_CHANGE, rows)
+        return rows
