@@ -45,9 +45,8 @@ from djactors.domain.notifications import encode
 from djactors.domain.rules import TRIGGERS
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import alerts, notices, reading, retention, workflow
-from djactors.inbox.known import Known
 from djactors.inbox.notices import Entry, Suppressed
-from djactors.inbox.unit import NO_KEY, UnitOfWork
+from djactors.inbox.unit import NO_KEY, Known, UnitOfWork
 from djactors.store.database import Database
 from djactors.store.errors import StoreError, storage_failure
 

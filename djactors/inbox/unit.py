@@ -2,7 +2,12 @@
 
 Rules:
   * Rows are read once and kept: jobs for the length of the transaction, what is in `Known` for longer. There is one
-    writer, so nothing changes under them.
+    writer to a database, so nothing changes under them. Should somebody else write all the same, with an SQLite shell
+    say, the store notices.
+  * What is known is changed in place while a transaction is under way. Whoever rolls back, wholly or to a savepoint,
+    says `forget`, and everything is read anew; so it is when another connection has written.
+  * Only what exists is known: an id that was not found is looked for again. What grows over its bound is dropped as a
+    whole, between two transactions.
   * `flush` writes what is staged, each table with one statement or few, parents before children. Whatever must see the
     rows in SQL calls it first.
   * Sequence numbers and ids follow the highest that is stored, so a rollback gives them back, and what is committed has
@@ -14,23 +19,20 @@ Rules:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
 from djactors.domain.commands import Change
-from djactors.domain.errors import Code, Refused
 from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of, expires_at
 from djactors.domain.marks import Offset, marks_of
-from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
+from djactors.inbox import walks
 from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
-from djactors.inbox.known import Known
 from djactors.inbox.rows import Tenant, User, UserDay
-from djactors.inbox.walks import ExpiryWalks
 from djactors.store.database import insert
 
 SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
@@ -74,12 +76,53 @@ NAMES = {
 }
 """The kinds of change in the log, and the Socket.IO event that each of them is to a client."""
 
+MAX_ROWS = 50_000
+"""Rows of a kind: 10,000 connected users and as many again, their day and the day before; some 20 MB at most."""
+
+MAX_DATES = 1000
+"""Dates by time zone and minute: each zone of the world twice; looked up for every notification."""
+
 NO_KEY = None, None, None, None
 """What `domain_events` has of an event without an idempotency key: sender, key, fingerprint and answer."""
 
 
 _Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
 """A change that is staged: its number, its kind, whose it is, its notification and its body."""
+
+
+class Known:
+    """What the writer knows of the database without asking: rows that it has read or written before.
+
+    At a few microseconds for each row that an event needs, asking again would be a good part of what an event costs.
+    `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk,
+    `dates` the day that it is in a time zone in a minute.
+    """
+
+    __slots__ = ("dates", "days", "highest", "latest_expiry", "tenants", "users")
+
+    def __init__(self) -> None:
+        self.tenants: dict[int, Tenant] = {}
+        self.users: dict[tuple[int, int], User] = {}
+        self.highest: dict[str, int] = {}
+        self.latest_expiry: str | None = None
+        self.days: dict[tuple[int, int, str], UserDay] = {}
+        self.dates: dict[tuple[str, str], str] = {}
+
+    def forget(self) -> None:
+        """Know nothing: what was changed has not been stored, or what is stored was changed by somebody else."""
+        self.tenants.clear()
+        self.users.clear()
+        self.highest.clear()
+        self.latest_expiry = None
+        self.days.clear()
+
+    def trim(self) -> None:
+        """Drop what has grown over its bound. Between two transactions only."""
+        for rows in (self.tenants, self.users, self.days):
+            if len(rows) > MAX_ROWS:
+                rows.clear()
+        if len(self.dates) > MAX_DATES:
+            self.dates.clear()
 
 
 class UnitOfWork:
@@ -99,7 +142,6 @@ class UnitOfWork:
         self.writes = 0
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
-        self.walks = ExpiryWalks(connection, known)
         self._known = known
         # Most units have to do with neither.
         self._jobs: JobRows | None = None
@@ -150,19 +192,6 @@ class UnitOfWork:
             if row is not None:
                 user = self._users[key] = User(*key, *row)
         return user
-
-    def check_named(self, tenant_id: int, people: Iterable[tuple[str, int | None]], person: Person) -> None:
-        """Refuse ids that a person may not name; `people` are (field, id) pairs. Creates nobody.
-
-        A person may name themselves, as the token proves who they are, and whom the tenant knows: else anybody could
-        fill the tenant with people who do not exist.
-
-        Raises:
-            Refused: `not_found`, naming the field.
-        """
-        for field, user_id in people:
-            if user_id not in (None, person.user_id) and self.user(tenant_id, user_id) is None:
-                raise Refused(Code.NOT_FOUND, f"{field}: no such user")
 
     def ensure_tenant(self, tenant_id: int) -> Tenant:
         """The tenant, created if it was not known."""
@@ -250,8 +279,9 @@ class UnitOfWork:
         self._events.append(row)
         self.writes += 1
 
-    def add_notification(self, row: tuple[object, ...]) -> None:
-        """Stage a row of `notifications`."""
+    def add_notification(self, row: tuple[int, *tuple[object, ...]]) -> None:
+        """Stage a row of `notifications`: its id and all the rest."""
+        self._known.latest_expiry = walks.note(self.connection, self._known.latest_expiry, row[0], self.expires)
         self._notifications.append(row)
         self.writes += 1
 

@@ -123,7 +123,7 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
     if person is not None:
         permissions.check(person, event, None)
     if person is not None:
-        unit.check_named(tenant_id, people, person)
+        _check_named(unit, tenant_id, people, person)
     earlier = _check_numbering(unit, event, person)
 
     _ensure(unit, tenant_id, people, person)
@@ -195,7 +195,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
     if person is not None:
         permissions.check(person, event, before)
     if person is not None:
-        unit.check_named(tenant_id, people, person)
+        _check_named(unit, tenant_id, people, person)
     if before is not None:
         jobs.check_move(before, event)
     job = before or jobs.first_heard_of(tenant_id, event.job_id, unit.now)
@@ -231,6 +231,20 @@ def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[st
         case _:
             pass
     return None, {}
+
+
+def _check_named(unit: UnitOfWork, tenant_id: int, people: People, person: Person) -> None:
+    """Refuse ids that a person may not name. Creates nobody.
+
+    A person may name themselves, as the token proves who they are, and whom the tenant knows: else anybody could fill
+    the tenant with people who do not exist.
+
+    Raises:
+        Refused: `not_found`, naming the field.
+    """
+    for field, user_id in people:
+        if user_id not in (None, person.user_id) and unit.user(tenant_id, user_id) is None:
+            raise Refused(Code.NOT_FOUND, f"{field}: no such user")
 
 
 def _ensure(unit: UnitOfWork, tenant_id: int, people: People, person: Person | None = None) -> None:
