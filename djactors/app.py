@@ -46,11 +46,10 @@ from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.domain.times import WALL_CLOCK
 from djactors.edge.api import Api
-from djactors.edge.application import Application
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.observer import EdgeObserver
-from djactors.edge.routes import Routes
+from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
 from djactors.edge.tree_observer import TreeObserver
