@@ -111,7 +111,8 @@ class Recorder:
                     if unit.writes != before:
                         raise _LateRefusalError from refused
                     outcomes.append(refused)
-            notices.settle_summaries(unit)
+            if unit.wanted_summaries:
+                notices.settle_summaries(unit)
             unit.flush()
         except BaseException:
             self.forget()
@@ -157,6 +158,8 @@ class Recorder:
         return UnitOfWork(connection, self._now(), self._limits, self._known)
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome:
+        if type(command) is Publish and command.decoded:  # first: what comes in masses
+            return _publish(unit, command)
         command = checked(command)
         match command:
             case Publish():
