@@ -6,9 +6,11 @@ from types import FrameType
 
 import click
 
+from bench.builds import builds
 from bench.compare import compare
 from bench.connections import connections
 from bench.fanout import fanout
+from bench.frames import frames
 from bench.idle import idle
 from bench.latency import latency
 from bench.profile import profile
@@ -16,11 +18,14 @@ from bench.recovery import recovery
 from bench.scale import scale
 from bench.store import store
 from bench.throughput import throughput
+from bench.way import way
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 def main() -> None:
     """Measure djactors. Every run prints a table and writes JSON and a plot to bench/out."""
+    # A shell starts what a script runs in the background with SIGINT ignored, and Python would leave that so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # As Ctrl-C does, so that whatever was started is ended in either case.
     signal.signal(signal.SIGTERM, _leave)
 
@@ -29,7 +34,21 @@ def _leave(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-for command in (latency, throughput, fanout, connections, recovery, scale, store, idle, compare, profile):
+for command in (
+    latency,
+    throughput,
+    fanout,
+    connections,
+    recovery,
+    scale,
+    store,
+    frames,
+    idle,
+    compare,
+    builds,
+    profile,
+    way,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
 from bench.usage import Cpu, cpu
 
-LAYERS = ("edge", "protocol", "actors", "kernel", "store", "domain", "operations")
+LAYERS = ("operations", "edge", "actors", "inbox", "engine", "store", "net", "domain", "protocol", "kernel")
 PACKAGES = (
     "trio", "httptools", "msgspec", "jwt", "prometheus_client", "structlog", "outcome",
 )  # fmt: skip

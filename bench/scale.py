@@ -19,7 +19,7 @@ from bench.load.crowd import TENANT
 from bench.plot import bar_plot
 from bench.report import Report, cpu_us, out_option, workplace
 from bench.server import djactors_server
-from djactors.store import migrate
+from djactors.inbox import schema
 
 PRODUCERS = 64
 AT_ONCE = 64
@@ -53,7 +53,6 @@ FILL = (
     SELECT n, :tenant, 'notification.requested', 1, n, {_NOW}, {_NOW} FROM series""",
     """UPDATE users SET unread_count = (SELECT count(*) FROM notifications WHERE tenant_id = :tenant
     AND user_id = users.id AND is_read = false AND removed_seq IS NULL)""",
-    "UPDATE counters SET value = :rows WHERE name IN ('notifications', 'domain_events')",
 )
 BIG_TABLES = ("notifications", "changes", "domain_events")
 
@@ -63,7 +62,7 @@ def fill(path: Path, rows: int) -> None:
 
     Indexes are made after the rows, which is many times as fast as keeping them up.
     """
-    migrate.apply(path)
+    schema.apply(path)
     values = {"rows": rows, "tenant": TENANT, "owners": OWNERS, "read": READ}
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         # Nothing is lost that could not be made again.
@@ -75,13 +74,12 @@ def fill(path: Path, rows: int) -> None:
         indexes = connection.execute(query, BIG_TABLES).fetchall()
         for name, _ in indexes:
             connection.execute(f"DROP INDEX {name}")
-        *inserts, count, counters = FILL
+        *inserts, count = FILL
         for statement in inserts:
             connection.execute(statement, values)
         for _, sql in indexes:
             connection.execute(sql)
         connection.execute(count, values)
-        connection.execute(counters, values)
         connection.execute("PRAGMA journal_mode = WAL")
 
 

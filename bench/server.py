@@ -27,16 +27,33 @@ UNBOUND = {
 
 @contextmanager
 def djactors_server(
-    directory: Path, *, database: Path | None = None, settings: Mapping[str, str] | None = None
+    directory: Path,
+    *,
+    database: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    python: Path | None = None,
 ) -> Iterator[Target]:
     """Serve a new database in `directory`, or a given one; `settings` are added to the environment.
+
+    `python` is the interpreter that has another build installed.
 
     Raises DidNotStartError.
     """
     directory.mkdir(parents=True, exist_ok=True)
     secret = secrets.token_hex(32)
     database = directory / "bench.db" if database is None else database
-    command: list[str | Path] = [sys.executable, "-c", _MAIN, "serve", "--port", "0", "--database", database]
+    # What is installed is served, whatever lies in the current directory.
+    command: list[str | Path] = [
+        python or sys.executable,
+        "-P",
+        "-c",
+        _MAIN,
+        "serve",
+        "--port",
+        "0",
+        "--database",
+        database,
+    ]
     environment = {"JWT_SECRET": secret, "DJACTORS_LOG_LEVEL": "warning", **UNBOUND, **(settings or {})}
     with running(command, directory / "server.log", environment) as (pid, host, port):
         yield Target(name="djactors", host=host, port=port, secret=secret, processes={"server": pid})

@@ -28,9 +28,9 @@ from bench.report import Report, out_option, workplace
 from djactors.domain.commands import Publish
 from djactors.domain.events import decode_event
 from djactors.domain.limits import Limits
+from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.recorder import Recorder
-from djactors.store import migrate
 from djactors.store.database import Database
 
 _VALUES = re.compile(r"VALUES (\([?, ]+\))(?:, \1)*")
@@ -145,7 +145,7 @@ async def measure(directory: Path, batch: int, batches: int, turns: int, users: 
     commands = [_batch(batch, users, number) for number in range(batches)]
     limits = Limits(daily_limit=10**9)
     for name in ("store.db", "tape.db", "bare.db"):
-        migrate.apply(directory / name)
+        schema.apply(directory / name)
     tape = sqlite3.connect(directory / "tape.db", isolation_level=None, factory=_NoteTaking)
     recorder = Recorder(partial(datetime.now, UTC), limits)
     outcome = Outcome(Side(), Side(), {})
@@ -184,7 +184,10 @@ async def measure(directory: Path, batch: int, batches: int, turns: int, users: 
 def _batch(size: int, users: int, number: int) -> list[Publish]:
     first = number * size
     return [
-        Publish(decode_event(events.body("notification.requested", first + place, 1 + (first + place) % users)))
+        Publish(
+            decode_event(events.body("notification.requested", first + place, 1 + (first + place) % users)),
+            decoded=True,
+        )
         for place in range(size)
     ]
 

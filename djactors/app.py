@@ -18,6 +18,7 @@ To embed it in another Trio program:
         server = Server(load({"database": "inbox.db"}))
         await nursery.start(server.run)
         print(server.url)
+        published = await server.publish(event)
         ...
         server.request_stop()
 """
@@ -26,12 +27,13 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import trio
 
 from djactors.actors import retention, sla
+from djactors.actors.command_ref import CommandRef, PublishAll, command_ref
 from djactors.actors.pid import PidIssuer
 from djactors.actors.retention import Keeping, Retention
 from djactors.actors.router import Router
@@ -39,7 +41,8 @@ from djactors.actors.sla import Alarm, SlaClock
 from djactors.actors.slices import Asking
 from djactors.actors.users import Users
 from djactors.config import Settings, check_keys
-from djactors.domain.commands import Command, Outcome
+from djactors.domain.commands import Publish, Published
+from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.edge.api import Api
 from djactors.edge.application import Application
@@ -49,25 +52,21 @@ from djactors.edge.observer import EdgeObserver
 from djactors.edge.routes import Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer, EngineSettings
+from djactors.edge.tree_observer import TreeObserver
+from djactors.engine import EngineServer, EngineSettings, OriginPolicy
+from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import (
-    ActorRef,
-    ChildCrashed,
-    ChildQuarantined,
-    ChildSpec,
+    ActorSpec,
     ChildStartFailed,
     ChildStatistics,
     Exhausted,
     RestartIntensityExceeded,
+    ServiceSpec,
     Supervisor,
-    SupervisorEscalated,
-    SupervisorEvent,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net.listener import Listener, ListenerLimits
-from djactors.store import migrate
+from djactors.net import Listener, ListenerLimits
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
@@ -77,12 +76,16 @@ from djactors.telemetry import Telemetry
 TOKEN_BYTES = 18
 """144 bits: a session's name is its secret."""
 
-STORE_CLOSE_SECONDS = 10.0
-"""How long the store may take to finish and close when the server stops."""
-
 
 class ServerFailed(Exception):  # noqa: N818 - what the person who started the program reads
     """The server had to stop; the message says why, in one line."""
+
+
+class ServerNotStarted(RuntimeError):  # noqa: N818 - what the person who embeds it reads
+    """The server was asked for something that there is only once `run` has started it."""
+
+    def __init__(self) -> None:
+        super().__init__("the server has not started: `await nursery.start(server.run)` first")
 
 
 class Server:
@@ -116,19 +119,21 @@ class Server:
         self._stopping = trio.Event()
         self._stopped = trio.Event()
         self._failure: str | None = None
-        self._starting = True
         self._listener: Listener | None = None
         self._lag = LoopLag()
         self._root: Supervisor | None = None
-        self._users: Users | None = None
+        self._router: CommandRef | None = None
 
     @property
     def url(self) -> str:
-        """Where the server listens, once `run` has started."""
-        assert self._listener is not None
-        assert self._listener.address is not None
-        host, port = self._listener.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        """Where the server listens.
+
+        Raises:
+            ServerNotStarted: `run` has not started it yet.
+        """
+        if self._listener is None or self._listener.address is None:
+            raise ServerNotStarted
+        return f"http://{_place(self._listener.address)}"
 
     def request_stop(self) -> None:
         """Stop in good order, within `drain_timeout` and a bounded moment more. Must be called on the Trio thread."""
@@ -142,17 +147,48 @@ class Server:
         """The live actor tree, once `run` has started."""
         return None if self._root is None else self._root.statistics()
 
-    async def publish(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Carry out commands from inside the process, as if they had come over HTTP; durable when this returns.
+    async def publish(self, event: DomainEvent) -> Published:
+        """Record one event, as a service's post would, and tell whom it concerns; durable when this returns.
+
+        With an `id` a retry is harmless: the same event gets the first answer again. If this is cancelled, the event
+        may still be recorded.
 
         Raises:
-            Refused: a command cannot be carried out as it stands.
-            KernelError, StoreError: the server cannot take it now.
+            Refused: the event cannot be recorded as it stands; nothing of it was.
+            KernelError, StoreError: the server cannot take it now; it may have been recorded if `AskTimeout` or
+                `StoreBroken` is raised, so try again with the same `id`.
+            ServerNotStarted: `run` has not started it yet.
         """
-        assert self._root is not None
-        router: ActorRef[Command] = self._root.ref("router")
-        timeout = self.settings.command_timeout
-        return [await router.ask_nowait(command, timeout) for command in commands]
+        return await self._commands().ask_nowait(Publish(event, event.id), self.settings.command_timeout)
+
+    async def publish_all(self, events: Iterable[DomainEvent]) -> list[Published | Exception]:
+        """Record several events in one commit: quicker than one by one, and all of them are durable together.
+
+        Args:
+            events: at most `commit_batch` of them.
+
+        Returns:
+            What became of each event, in order. An exception says why that one was not recorded, `Refused` if it cannot
+            be as it stands, any other if it met with a fault of the server; the others are recorded all the same.
+
+        Raises:
+            ValueError: there are more events than `commit_batch`; none was recorded.
+            KernelError, StoreError, ServerNotStarted: as `publish`, for all events.
+        """
+        commands = tuple(Publish(event, event.id) for event in events)
+        if len(commands) > self.settings.commit_batch:
+            raise ValueError(
+                f"{len(commands)} events are more than one commit takes: publish at most {self.settings.commit_batch} "
+                "at a time, or raise the setting commit_batch"
+            )
+        if not commands:
+            return []
+        return await self._commands().ask_nowait(PublishAll(commands), self.settings.command_timeout)
+
+    def _commands(self) -> CommandRef:
+        if self._router is None:
+            raise ServerNotStarted
+        return self._router
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Open the database, serve until `request_stop` or cancellation, close everything.
@@ -173,93 +209,103 @@ class Server:
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         path = self.settings.database
         with DatabaseLock(path):
-            applied = migrate.apply(path, now=self._now, token_bytes=self._random_bytes)
+            applied = schema.apply(path, now=self._now, token_bytes=self._random_bytes)
             if applied:
                 self.telemetry.log.info("migrated", applied=applied)
             database = await Database.open(
                 path,
                 threads=self._threads,
                 busy_timeout=self.settings.busy_timeout,
-                on_commit=self._committed,
+                on_commit=self.telemetry.metrics.commit.observe,
                 on_broken=self._broke,
             )
+            settings = self.settings
+            limits = Limits(
+                daily_limit=settings.daily_limit,
+                critical_beyond_limit=settings.critical_beyond_limit,
+                collapse_bursts=settings.collapse_bursts,
+            )
             try:
-                await self._serve(database, Inbox(database, self._now, self._limits()), task_status)
+                await self._serve(database, Inbox(database, self._now, limits), task_status)
             finally:
-                await database.close(STORE_CLOSE_SECONDS)
+                await database.close()
 
     async def _serve(self, database: Database, store: Inbox, task_status: trio.TaskStatus[None]) -> None:
+        settings, telemetry, now = self.settings, self.telemetry, self._now
         meta = await store.meta()
         pids = PidIssuer(meta.pid_key, self._random_bytes)
-        users = Users(store, pids, self.settings, self.telemetry, lambda: router)
-        router_spec = ChildSpec(
-            "router",
-            lambda: Router(
-                store,
-                users,
-                self.telemetry,
-                self.settings.commit_batch,
-                self.settings.commit_delay,
-                alarm.bring_forward,
-            ),
-            mailbox_capacity=self.settings.router_mailbox,
+        users = Users(store, pids, settings, telemetry, lambda: router)
+        observer = TreeObserver(telemetry, users)
+        keeping = Keeping(
+            history_days=settings.history_days,
+            event_days=settings.event_days,
+            suppression_days=settings.suppression_days,
         )
-        # The engine and the listener stay the same objects when they are restarted; they reach the router through root.
+        router_spec = ActorSpec(
+            "router",
+            lambda: Router(store, users, telemetry, settings.commit_batch, settings.commit_delay, alarm.bring_forward),
+            mailbox_capacity=settings.router_mailbox,
+        )
+        # A clock or a retention that keeps crashing is set aside alone: deadlines and purging can wait, people cannot.
+        clock_spec = ActorSpec(
+            "clock",
+            lambda: SlaClock(alarm, Asking(router, telemetry), now),
+            mailbox_capacity=sla.MAILBOX,
+            when_exhausted=Exhausted.QUARANTINE,
+        )
+        retention_spec = ActorSpec(
+            "retention",
+            lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, now),
+            mailbox_capacity=retention.MAILBOX,
+            when_exhausted=Exhausted.QUARANTINE,
+        )
+        # The engine and the listener stay the same objects when they are restarted; they reach the router by its ref.
         root = Supervisor(
             "djactors",
             [
-                ChildSpec("users", users.supervisor),
+                ServiceSpec("users", users.supervisor),
                 router_spec,
-                # One that keeps crashing is set aside alone: deadlines and purging can wait, people cannot.
-                ChildSpec(
-                    "clock",
-                    lambda: SlaClock(alarm, Asking(router, self.telemetry), self._now),
-                    mailbox_capacity=sla.MAILBOX,
-                    when_exhausted=Exhausted.QUARANTINE,
-                ),
-                ChildSpec(
-                    "retention",
-                    lambda: Retention(
-                        Asking(router, self.telemetry), store.reclaim_space, users, self._keeping(), self._now
-                    ),
-                    mailbox_capacity=retention.MAILBOX,
-                    when_exhausted=Exhausted.QUARANTINE,
-                ),
-                ChildSpec("engine", lambda: engine),
-                ChildSpec("listener", lambda: listener),
+                clock_spec,
+                retention_spec,
+                ServiceSpec("engine", lambda: engine),
+                ServiceSpec("listener", lambda: listener),
             ],
-            on_event=self._observe,
+            on_event=observer.observe,
         )
-        router: ActorRef[Command] = root.ref("router")
-        alarm = Alarm(root.ref("clock"))
+        router: CommandRef = command_ref(root.ref(router_spec))
+        alarm = Alarm(root.ref(clock_spec))
         engine = self._engine(users, router)
-        survey = Survey(root, users, database.statistics, self._lag, self.telemetry, self._now)
-        listener = self._listen(engine, users, store, router, survey)
-        self._root, self._users, self._listener = root, users, listener
+        survey = Survey(root, users, database.statistics, self._lag, telemetry, now)
+        api = Api(
+            authenticator=self._authenticator,
+            router=router,
+            users=users,
+            store=store,
+            settings=settings,
+            telemetry=telemetry,
+            ready=self._readiness,
+            measure=lambda: observer.measure(root.statistics(), self._lag.worst()),
+            survey=survey,
+        )
+        listener = self._listen(engine, Routes(api))
+        self._root, self._router, self._listener = root, router, listener
         async with trio.open_nursery() as nursery:
             try:
                 await nursery.start(self._supervise, root)
             except ChildStartFailed as error:
                 self._failure = self._start_failure(error)
                 return
-            self._starting = False
+            observer.starting = False
             task_status.started()
-            self.telemetry.log.info("listening", url=self.url, page=self._site.problem or "served")
+            places = [_place(address) for address in listener.addresses]
+            telemetry.log.info("listening", url=self.url, addresses=places, page=self._site.problem or "served")
             await self._stopping.wait()
-            self.telemetry.log.info("stopping", connections=listener.connections)
+            telemetry.log.info("stopping", connections=listener.connections)
             engine.stop_admitting()
-            nursery.start_soon(engine.close_all, self.settings.drain_timeout / 2)
-            await listener.drain(self.settings.drain_timeout)
+            nursery.start_soon(engine.close_all, settings.drain_timeout / 2)
+            await listener.drain(settings.drain_timeout)
             root.request_stop()
-        self.telemetry.log.info("stopped")
-
-    def _limits(self) -> Limits:
-        settings = self.settings
-        return Limits(settings.daily_limit, settings.critical_beyond_limit, settings.collapse_bursts)
-
-    def _keeping(self) -> Keeping:
-        settings = self.settings
-        return Keeping(settings.history_days, settings.event_days, settings.suppression_days)
+        telemetry.log.info("stopped")
 
     async def _supervise(self, root: Supervisor, *, task_status: trio.TaskStatus[None]) -> None:
         try:
@@ -274,7 +320,7 @@ class Server:
             return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
         return str(error)
 
-    def _engine(self, users: Users, router: ActorRef[Command]) -> EngineServer:
+    def _engine(self, users: Users, router: CommandRef) -> EngineServer:
         settings = self.settings
         services = Services(
             authenticator=self._authenticator,
@@ -305,23 +351,10 @@ class Server:
             telemetry=EdgeObserver(self.telemetry),
         )
 
-    def _listen(
-        self, engine: EngineServer, users: Users, store: Inbox, router: ActorRef[Command], survey: Survey
-    ) -> Listener:
+    def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
-        api = Api(
-            authenticator=self._authenticator,
-            router=router,
-            users=users,
-            store=store,
-            settings=settings,
-            telemetry=self.telemetry,
-            ready=self._readiness,
-            measure=self._measure,
-            survey=survey,
-        )
         return Listener(
-            Application(engine, self._site, Routes(api), OriginPolicy(settings.allowed_origins), settings),
+            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings),
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(
@@ -339,24 +372,6 @@ class Server:
     def _readiness(self) -> str | None:
         return "the server is stopping" if self._stopping.is_set() else None
 
-    def _measure(self) -> None:
-        """Bring the gauges that nobody keeps up to date: asked for when the metrics are read."""
-        self.telemetry.metrics.loop_lag.set(self._lag.worst())
-        root = self.statistics()
-        if root is None:
-            return
-        depths: dict[str, int] = {}
-        for child in root.children:
-            nodes = child.children or (child,)
-            kind = "user" if child.name == "users" else child.name
-            depths[kind] = sum(node.mailbox.depth for node in nodes if node.mailbox is not None)
-        for kind, depth in depths.items():
-            self.telemetry.metrics.mailbox.labels(kind).set(depth)
-
-    def _committed(self, seconds: float, items: int) -> None:
-        self.telemetry.metrics.commit.observe(seconds)
-        self.telemetry.metrics.commit_items.observe(items)
-
     def _broke(self, error: StoreBroken) -> None:
         self._give_up(f"the database failed, nothing more can be acknowledged: {error}")
 
@@ -366,17 +381,8 @@ class Server:
             self.telemetry.log.critical("giving up", reason=reason)
         self._stopping.set()
 
-    def _observe(self, event: SupervisorEvent) -> None:
-        match event:
-            case ChildCrashed(error=OSError()) if self._starting:
-                pass  # it ends the start, which says so in one line
-            case ChildCrashed(child=child, error=error, dropped=dropped):
-                self.telemetry.metrics.restarts.labels(child).inc()
-                if child == "router" and self._users is not None:
-                    # It may have crashed between a commit and its telling.
-                    self._users.reread()
-                self.telemetry.log.error("child crashed", child=child, dropped=len(dropped), exc_info=error)
-            case ChildQuarantined(child=child):
-                self.telemetry.metrics.quarantines.labels(child).inc()
-            case SupervisorEscalated(child=child):
-                self.telemetry.log.critical("restart intensity exceeded", child=child)
+
+def _place(address: tuple[str, int]) -> str:
+    """An address as it stands in a URL."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,6 +1,7 @@
-"""The commands of the contract, one function each. They parse, call, print; what they do lives below.
+"""The commands of the contract, one function for each. A command reads its arguments, calls a lower layer, and prints.
 
-Exit codes: 0 done; 1 something is wrong, and the one line on standard error says what; 2 the command line is wrong.
+Exit codes: 0 means done; 1 means that something is wrong, and one line on standard error says what; 2 means that the
+command line is wrong.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any, NoReturn
 import click
 import trio
 
+from djactors import __version__
 from djactors.config import SettingError, Settings, load
 
 MAX_TTL = 10 * 365 * 24 * 3600
-"""Seconds: who wants a token for longer wants none that ends, and there is no other way to take one back."""
+"""The longest life of a token, in seconds: ten years. A token cannot be taken back, so every token must end."""
 
 MAX_NAME = 255
-"""Characters of a name: what the schema holds."""
+"""The most characters of a name, as in the schema."""
 
 
 def _fail(message: str) -> NoReturn:
@@ -46,7 +48,7 @@ def _config(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="djactors")
+@click.version_option(__version__, prog_name="djactors")
 def main() -> None:
     """Real-time in-app notifications for DJ System."""
 
@@ -65,7 +67,7 @@ def serve(host: str | None, port: int | None, database: str | None, config: str 
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
 def demo(host: str | None, port: int | None) -> None:
-    """Serve a seeded tenant from a throw-away database, and print how to watch it and how to set it off."""
+    """Serve an example tenant from a throw-away database, and print links that sign in and commands to try."""
     import secrets
     import tempfile
 
@@ -90,14 +92,14 @@ def demo(host: str | None, port: int | None) -> None:
 @click.option("--check", is_flag=True, help="Only report; exit 1 if the database is behind.")
 def migrate(database: str | None, config: str | None, check: bool) -> None:
     """Bring the database to the schema of this program."""
-    from djactors.store import migrate as migrations
+    from djactors.inbox import schema
     from djactors.store.errors import DatabaseLocked, MigrationError
     from djactors.store.lock import DatabaseLock
 
     path = _settings(config, database=database).database
     try:
         if check:
-            behind = migrations.inspect(path)
+            behind = schema.inspect(path)
             for name in behind:
                 click.echo(f"pending {name}")
             if behind:
@@ -105,7 +107,7 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
             click.echo(f"{path} is up to date")
             return
         with DatabaseLock(path):
-            applied = migrations.apply(path)
+            applied = schema.apply(path)
     except (DatabaseLocked, MigrationError, OSError) as error:
         _fail(_line(error))
     for name in applied:
@@ -114,8 +116,8 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
 
 
 @main.command()
-@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="Needed for everybody but a service.")
-@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="Needed for everybody but a service.")
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="Required, except for a service.")
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="Required, except for a service.")
 @click.option("--role", type=click.Choice(["user", "manager", "admin", "service"]), default="user", show_default=True)
 @click.option("--name", help="The user's name.")
 @click.option(
@@ -161,11 +163,13 @@ def check(database: str | None, config: str | None) -> None:
 @main.command()
 @click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
 @click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
-@click.option("--at", "seq", metavar="SEQ", type=click.IntRange(0, 2**53 - 1), help="As it was after this change.")
+@click.option(
+    "--at", "seq", metavar="SEQ", type=click.IntRange(0, 2**53 - 1), help="Show the inbox as it was after this change."
+)
 @_database
 @_config
 def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, config: str | None) -> None:
-    """Print a user's inbox and unread count, now or as it was."""
+    """Print a user's inbox and unread count, as they are now or as they were."""
     from djactors.inbox.history import OutOfReachError
     from djactors.operations import inbox as past
     from djactors.store.errors import MigrationError, StoreBroken
@@ -179,15 +183,16 @@ def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, c
 
 
 SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter once another wants it. At Python's 5 ms a loop that is busy computing made
-one commit's thread wait for seconds; at 0.5 ms the worst of a hundred took 15 ms, and a loop full of socket calls is no
-slower."""
+"""The time in seconds that a thread may keep the interpreter while another thread wants it. With Python's
+5 ms, a busy event loop made the commit's thread wait for seconds. With 0.5 ms the longest of a hundred waits was 15 ms,
+and a loop full of socket calls is no slower."""
 
 
 GC_THRESHOLDS = (50_000, 20, 50)
-"""When the collector of cycles looks: at the young after 50,000 more objects were made than freed, at all after a
-thousand times that. Little here is in cycles, yet at Python's (700, 10, 10) every connect and every broadcast walked
-all the actors and sessions there are: a third of what connecting cost."""
+"""When the garbage collector looks for cycles: among young objects after 50,000 more objects were made than freed, and
+among all objects after a thousand times as many. There are few cycles here. Yet at Python's default of (700, 10, 10)
+every connect and every broadcast made the collector walk all actors and sessions, which was a third of the cost of
+connecting."""
 
 
 def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
@@ -218,7 +223,7 @@ def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
     except told as error:
         _fail(_line(error))
     except BaseExceptionGroup as group:
-        # What fails inside a nursery comes out as a group, even where it is one.
+        # An error from inside a nursery comes out in a group, even if it is the only one.
         failed, unexpected = group.split(told)
         if failed is None or unexpected is not None:
             raise
@@ -231,7 +236,8 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _line(error: BaseException) -> str:
-    """What is told of an error. The system's own name no setting; the files that are opened are the database's."""
+    """The line to print for an error. An error of the system names no setting, so `--database` is added: only its files
+    are opened."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"--database: {error.filename}: {error.strerror}: check the path and the rights"
     return str(error)

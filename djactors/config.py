@@ -1,8 +1,12 @@
-"""Settings: what each is, its bounds and its reason, read once at the start and passed in.
+"""Settings: what each one is, its bounds and its reason. They are read once at the start and passed on from there.
 
-Order: command line flag > environment > TOML file > default. `JWT_SECRET` and `SOCKET_PORT` have the names that the
-seed gives them; every other setting is `DJACTORS_<NAME>` in the environment and `<name>` in the file. A wrong one
-raises `SettingError`, whose one line names the setting, what is wrong and the mend. A secret is never part of it.
+A command line flag goes before the environment, the environment before the TOML file, and the file before the default.
+`JWT_SECRET` and `SOCKET_PORT` have the names that the seed gives them. Every other setting is `DJACTORS_<NAME>` in the
+environment and `<name>` in the file. A wrong setting raises `SettingError`, whose one line names the setting, says what
+is wrong, and says how to mend it. The line never shows a secret.
+
+Where a setting is a bound of one room, the room has the default and the reason, and the setting refers to them, so that
+each default stands once.
 """
 
 from __future__ import annotations
@@ -17,17 +21,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from djactors.domain.limits import Limits
+from djactors.engine import EngineSettings
+from djactors.net import ListenerLimits
+from djactors.store.connections import BUSY_TIMEOUT
+
 MIN_SECRET_BYTES = 32
-"""HS256 wants a key as long as its hash (RFC 7518, section 3.2)."""
+"""HS256 needs a key that is at least as long as its hash (RFC 7518, section 3.2)."""
 
 MIN_SECRET_VARIETY = 8
-"""Different bytes in a secret. Random ones have more: 32 bytes about 30, their 64 hexadecimal digits about 16."""
+"""The least number of different bytes in a secret. Random secrets have more: 32 random bytes have about 30, and the 64
+hexadecimal digits of these bytes about 16."""
 
 _SHOWN = 60
-"""Characters of a wrong value that a message repeats."""
+"""The most characters of a wrong value that a message repeats."""
 
 _ORIGIN = re.compile(r"\*|null|https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+)(:[0-9]{1,5})?/?", re.ASCII)
-"""What browsers send as `Origin` (RFC 6454, section 6.1), or any."""
+"""What a browser may send as `Origin` (RFC 6454, section 6.1), or `*` for any origin."""
 
 
 class SettingError(Exception):
@@ -42,112 +52,257 @@ def _setting(default: Any, doc: str, *, low: float | None = None, high: float | 
 class Settings:
     """Every setting with its default. Times are seconds, sizes bytes."""
 
-    jwt_secret: str = _setting("", "signs and verifies tokens (HS256); at least 32 bytes", env="JWT_SECRET")
-    jwt_public_key_file: str = _setting("", "PEM file; tokens are then RS256, ES256 or EdDSA, by the kind of key")
-    host: str = _setting("127.0.0.1", "address to listen on")
-    port: int = _setting(3000, "port to listen on; 0 picks a free one", low=0, high=65535, env="SOCKET_PORT")
-    database: str = _setting("djactors.db", "the SQLite file")
-    log_format: str = _setting("auto", "auto (readable on a terminal, else JSON), json or console")
-    log_level: str = _setting("info", "debug, info, warning or error")
+    jwt_secret: str = _setting(
+        "",
+        "The secret with which tokens are signed and verified (HS256). It needs at least 32 bytes, so that nobody can"
+        " guess it.",
+        env="JWT_SECRET",
+    )
+    jwt_public_key_file: str = _setting(
+        "",
+        "A PEM file with a public key. If it is set, tokens are verified with this key instead of the secret, by "
+        "RS256, ES256 or EdDSA, depending on the kind of key.",
+    )
+    host: str = _setting("127.0.0.1", "The address to listen on. The default can be reached from this machine only.")
+    port: int = _setting(
+        3000,
+        "The port to listen on. With 0 the system picks a free port, and the server prints which one.",
+        low=0,
+        high=65535,
+        env="SOCKET_PORT",
+    )
+    database: str = _setting("djactors.db", "The SQLite file that holds all data. It is created if it does not exist.")
+    log_format: str = _setting(
+        "auto",
+        "The form of log entries: json, console (readable text), or auto, which is console on a terminal and json "
+        "elsewhere.",
+    )
+    log_level: str = _setting("info", "The least severe entries that are logged: debug, info, warning or error.")
     allowed_origins: tuple[str, ...] = _setting(
-        (), "origins of browser pages, beside the server's own, that may connect; comma-separated; * allows any"
+        (),
+        "Web pages from these origins may connect, in addition to the pages of this server. Separate them by commas; "
+        "* allows all pages.",
     )
     metrics_addresses: tuple[str, ...] = _setting(
-        ("127.0.0.0/8", "::1/128"), "networks that may read /metrics; comma-separated; 0.0.0.0/0 opens it"
+        ("127.0.0.0/8", "::1/128"),
+        "Only clients from these networks may read /metrics, because it shows how busy the installation is. Separate "
+        "them by commas; 0.0.0.0/0,::/0 allows everybody.",
     )
-    test_events: bool = _setting(False, "accept the test: events on sockets")
+    test_events: bool = _setting(
+        False,
+        "If this is true, a socket may create and assign jobs with the two test: events, so that a frontend can be "
+        "tried without a backend.",
+    )
 
-    ping_interval: float = _setting(25.0, "seconds between heartbeats (Socket.IO's own default)", low=0.1, high=300)
-    ping_timeout: float = _setting(20.0, "seconds a client has to answer one", low=0.1, high=300)
-    connect_timeout: float = _setting(
-        20.0,
-        "seconds from the handshake to a CONNECT, which stock clients send at once; times admit_rate it must stay "
-        "below max_connections, or clients that never connect could hold every session",
+    ping_interval: float = _setting(
+        EngineSettings.ping_interval,
+        "The time in seconds between two heartbeats that the server sends to a client. The default is Socket.IO's own.",
         low=0.1,
         high=300,
     )
-    upgrade_timeout: float = _setting(10.0, "seconds for the upgrade to WebSocket", low=0.1, high=300)
-    expiry_warning: float = _setting(
-        60.0, "seconds before its end at which a token's holder is warned", low=0, high=86400
+    ping_timeout: float = _setting(
+        EngineSettings.ping_timeout,
+        "The time in seconds within which a client must answer a heartbeat. A client that does not is disconnected.",
+        low=0.1,
+        high=300,
     )
-    expiry_grace: float = _setting(30.0, "seconds after it at which the socket is closed", low=0, high=86400)
-    max_payload: int = _setting(1_000_000, "bytes of one packet or poll from a client", low=1000, high=2**26)
-    max_body: int = _setting(2 * 2**20, "bytes of an HTTP body; a batch of 1,000 events fits", low=1000, high=2**28)
+    connect_timeout: float = _setting(
+        EngineSettings.connect_timeout,
+        "The time in seconds within which a new session must send its CONNECT; stock clients send it at once. This "
+        "time multiplied by admit_rate must stay below max_connections, because otherwise clients that never connect "
+        "could hold all sessions.",
+        low=0.1,
+        high=300,
+    )
+    upgrade_timeout: float = _setting(
+        EngineSettings.upgrade_timeout,
+        "The time in seconds within which a client must finish its upgrade from polling to WebSocket.",
+        low=0.1,
+        high=300,
+    )
+    expiry_warning: float = _setting(
+        60.0,
+        "The time in seconds before a token expires at which its client gets auth:expiring and can refresh the token.",
+        low=0,
+        high=86400,
+    )
+    expiry_grace: float = _setting(
+        30.0,
+        "The time in seconds for which a socket stays open after its token has expired, so that the client can still "
+        "refresh the token.",
+        low=0,
+        high=86400,
+    )
+    max_payload: int = _setting(
+        EngineSettings.max_payload,
+        "The most bytes that a client may send in one packet or in one polling request.",
+        low=1000,
+        high=2**26,
+    )
+    max_body: int = _setting(
+        2 * 2**20, "The most bytes in the body of a batch post. A batch of 1,000 events fits.", low=1000, high=2**28
+    )
     max_connections: int = _setting(
-        12_000, "sockets in all; a poll and a WebSocket of one upgrading client are two", low=1, high=1_000_000
+        ListenerLimits.max_connections,
+        "The most TCP connections, and also the most sessions, that may be open at a time. A client that is upgrading"
+        " to WebSocket has two connections for a moment.",
+        low=1,
+        high=1_000_000,
     )
     max_connections_per_address: int = _setting(
-        10_000,
-        "sockets of one address, and sessions; offices stand behind one, so lower it only without a proxy",
+        ListenerLimits.max_connections_per_address,
+        "The most TCP connections, and also the most sessions, from one address. The value is high because a whole "
+        "office, or everybody behind a proxy, may share one address.",
         low=1,
         high=1_000_000,
     )
     admit_rate: float = _setting(
-        400.0, "new sessions a second, so that a rush of them does not slow others", low=1, high=1_000_000
+        EngineSettings.admit_rate,
+        "The number of new sessions that are admitted a second, so that a rush of newcomers does not slow down "
+        "connected users.",
+        low=1,
+        high=1_000_000,
     )
     admit_burst: int = _setting(
-        1000, "new sessions at once after a quiet time: an office comes in", low=1, high=1_000_000
+        EngineSettings.admit_burst,
+        "The number of new sessions that are admitted at once after a quiet time, for example when everybody in an "
+        "office starts work.",
+        low=1,
+        high=1_000_000,
     )
-    max_sockets_per_user: int = _setting(50, "sockets of one user: tabs and devices", low=1, high=10_000)
+    max_sockets_per_user: int = _setting(
+        50,
+        "The most sockets that one user may have open at a time. Each tab and each device has one.",
+        low=1,
+        high=10_000,
+    )
 
-    router_mailbox: int = _setting(4096, "commands that may wait for a commit; beyond it 503", low=1, high=1_000_000)
+    router_mailbox: int = _setting(
+        4096,
+        "The most commands that may wait to be committed. Beyond that, requests are answered 503.",
+        low=1,
+        high=1_000_000,
+    )
     commit_batch: int = _setting(
-        1024, "commands in one commit: a whole batch post, and a bound on its time", low=1, high=10_000
+        1024,
+        "The most commands in one commit. A batch post of 1,000 events fits; a larger value makes others wait longer "
+        "for their turn.",
+        low=1,
+        high=10_000,
     )
     commit_delay: float = _setting(
-        0.002, "seconds that a commit may wait for more commands while they come together; 0: never", low=0, high=1
+        0.002,
+        "While many commands arrive, a commit waits up to this many seconds for more of them, because one large "
+        "commit costs less than several small ones. 0 turns the waiting off.",
+        low=0,
+        high=1,
     )
     user_mailbox: int = _setting(
-        256, "batches that may wait for a user actor; beyond it the actor reloads", low=1, high=1_000_000
+        256,
+        "The most deliveries that may wait for one user's actor. Beyond that, the actor drops them and reads its "
+        "state from the database again.",
+        low=1,
+        high=1_000_000,
     )
     outbox_packets: int = _setting(
-        4096,
-        "packets waiting for a client that polls; beyond it the session is closed; two slices of a replay must fit",
+        EngineSettings.outbox_packets,
+        "The most packets that may wait for a client that polls. Beyond that, its session is closed, and the client "
+        "resumes when it reconnects. Two slices of a replay must fit.",
         low=200,
         high=1_000_000,
     )
     outbox_bytes: int = _setting(
-        4 * 2**20,
-        "bytes waiting for one socket; beyond it the socket is closed; two slices of a replay must fit",
+        EngineSettings.outbox_bytes,
+        "The most bytes that may wait for one client. Beyond that, its connection is closed, and the client resumes "
+        "when it reconnects. Two slices of a replay must fit.",
         low=2**20,
         high=2**30,
     )
     passivate_after: float = _setting(
-        30.0, "seconds a user actor outlives its last socket: covers a reload", low=0, high=86400
+        30.0,
+        "The time in seconds for which a user's actor stays in memory after the user's last socket has closed, so "
+        "that reloading a page does not start the actor anew.",
+        low=0,
+        high=86400,
     )
-    command_timeout: float = _setting(15.0, "seconds a request waits for its commit; then 503", low=0.1, high=300)
-    drain_timeout: float = _setting(10.0, "seconds that SIGTERM leaves for finishing", low=0, high=600)
-    daily_limit: int = _setting(100, "notifications for one user in one day (seed)", low=1, high=1_000_000_000)
-    critical_beyond_limit: bool = _setting(True, "CRITICAL ones pass beyond daily_limit; false holds them back, too")
+    command_timeout: float = _setting(
+        15.0, "The time in seconds that a request waits for its commit before it is answered 503.", low=0.1, high=300
+    )
+    drain_timeout: float = _setting(
+        10.0,
+        "The time in seconds that the server has, after SIGTERM, to finish requests and close connections.",
+        low=0,
+        high=600,
+    )
+    daily_limit: int = _setting(
+        Limits.daily_limit,
+        "The most notifications that one user gets in one day, so that people are not flooded. The rest is summed up "
+        "in one notification.",
+        low=1,
+        high=1_000_000_000,
+    )
+    critical_beyond_limit: bool = _setting(
+        Limits.critical_beyond_limit,
+        "If this is true, CRITICAL notifications are sent even when daily_limit is reached, so that an approval or a "
+        "missed deadline is never held back.",
+    )
     collapse_bursts: bool = _setting(
-        False, "a notification replaces the unread one of the same type and job before it, and counts"
+        Limits.collapse_bursts,
+        "If this is true, a notification replaces the user's unread notification of the same type and job, and shows "
+        "how many it stands for.",
     )
     history_days: int = _setting(
-        7, "days that changes, and what has left an inbox, are kept for clients that come back", low=1, high=3650
+        7,
+        "The number of days for which clients that come back get exactly what they missed. Changes, and notifications"
+        " that have left an inbox, are purged after that.",
+        low=1,
+        high=3650,
     )
     event_days: int = _setting(
-        30, "days that domain events are kept; idempotency keys, which are theirs, need 30", low=30, high=3650
+        30,
+        "The number of days for which domain events and their idempotency keys are kept. At least 30 are needed, "
+        "because keys are promised for that long.",
+        low=30,
+        high=3650,
     )
-    suppression_days: int = _setting(30, "days that is kept why somebody was not notified", low=1, high=3650)
+    suppression_days: int = _setting(
+        30, "The number of days for which an admin can look up why somebody was not notified.", low=1, high=3650
+    )
     emit_rate: float = _setting(
-        20.0, "events a second from one socket: more than a person clicks", low=0.1, high=1_000_000
+        20.0,
+        "The most events a second that one socket may emit over a longer time. A person clicks less often.",
+        low=0.1,
+        high=1_000_000,
     )
     emit_burst: int = _setting(
-        60, "events at once from one socket: what a page does when it comes back", low=1, high=1_000_000
+        60,
+        "The most events that one socket may emit at once, for example when a page catches up after a lost connection.",
+        low=1,
+        high=1_000_000,
     )
     post_rate: float = _setting(
-        10_000.0, "events posted a second from one address: all that one core commits", low=0.1, high=1_000_000
+        10_000.0,
+        "The most events a second that one address may post over a longer time. The default is about what one "
+        "processor core can commit.",
+        low=0.1,
+        high=1_000_000,
     )
-    post_burst: int = _setting(20_000, "events posted at once from one address: twenty full batches", low=1, high=10**9)
+    post_burst: int = _setting(
+        20_000, "The most events that one address may post at once. Twenty full batches fit.", low=1, high=10**9
+    )
 
     replay_limit: int = _setting(
         1000,
-        "missed changes up to which a socket is resumed; beyond it: reload",
+        "The most missed changes that a returning client gets one by one. A client that missed more is told to load "
+        "the inbox again, which is quicker then.",
         low=1,
         high=100_000,
     )
     busy_timeout: float = _setting(
-        5.0, "seconds to wait for a database that another process has locked", low=0, high=300
+        BUSY_TIMEOUT,
+        "The time in seconds that the server waits for a database that another process has locked.",
+        low=0,
+        high=300,
     )
 
     def __repr__(self) -> str:
@@ -156,7 +311,7 @@ class Settings:
 
 
 def environment_name(name: str) -> str:
-    """What a setting is called in the environment."""
+    """The name of a setting in the environment."""
     field = _FIELDS[name]
     return str(field.metadata["env"]) or f"DJACTORS_{name.upper()}"
 
@@ -164,7 +319,7 @@ def environment_name(name: str) -> str:
 def load(
     flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ, file: str | Path | None = None
 ) -> Settings:
-    """Settings from all sources, checked.
+    """Read the settings from all sources and check them.
 
     Args:
         flags: by setting name; None means that the flag was not given.
@@ -211,7 +366,7 @@ def check_keys(settings: Settings) -> None:
     """Refuse to serve without a way to verify tokens.
 
     Raises:
-        SettingError: no secret and no public key, or a secret that is too short or too plain.
+        SettingError: there is neither a secret nor a public key, or the secret is too short or easy to guess.
     """
     if settings.jwt_public_key_file:
         return

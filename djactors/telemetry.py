@@ -1,7 +1,9 @@
-"""What an installation tells of itself: one catalogue of log entries and metrics, passed in, never global.
+"""Logs and metrics: one catalogue of everything that an installation reports. It is passed in and never global.
 
-Rules: an entry carries tenant, user and event ids and never a token, a secret, a title or a message; outside a terminal
-it is one JSON line, whatever a field holds. Metric labels come from fixed sets: no id is ever one.
+Rules:
+  * A log entry holds the ids of tenants, users and events, and never a token, a secret, a title or a message.
+  * Outside a terminal, an entry is one line of JSON, whatever its fields hold.
+  * Metric labels come from fixed sets. An id is never a label.
 """
 
 from __future__ import annotations
@@ -25,13 +27,15 @@ from prometheus_client.utils import floatToGoString
 from structlog.tracebacks import ExceptionDictTransformer
 
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Histogram bounds in seconds: half a millisecond is a good commit, half a second the seed's bound for a delivery."""
+"""Histogram bounds in seconds. Half a millisecond is a good commit, and half a second is the seed's bound for a
+delivery."""
 
 
 class Latencies(Collector):
-    """A histogram of seconds for the hottest of paths: once for every user whom a commit reaches.
+    """A histogram of seconds for the hottest path: it counts once for every user whom a commit reaches.
 
-    To be used from one thread, it takes no lock, and costs a fifth of prometheus_client's own.
+    It must be used from one thread only, so it takes no lock, and it costs a fifth of prometheus_client's own
+    histogram.
     """
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
@@ -43,64 +47,101 @@ class Latencies(Collector):
         registry.register(self)
 
     def observe(self, seconds: float) -> None:
-        """Count one."""
+        """Add one value."""
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._sum += seconds
 
     def collect(self) -> Iterator[Metric]:
-        """What the exposition says of it."""
+        """Give the histogram in prometheus_client's form."""
         buckets = zip(map(floatToGoString, (*self._bounds, inf)), accumulate(self._counts), strict=True)
         yield HistogramMetricFamily(self._name, self._documentation, list(buckets), self._sum)
 
 
 class Metrics:
-    """The metrics of one server, in a registry of its own so that several servers fit in one process."""
+    """The metrics of one server. They have a registry of their own, so that several servers fit into one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.connections = Gauge(
-            "djactors_connections", "Open Engine.IO sessions", ["transport"], registry=self.registry
+            "djactors_connections", "The number of open Engine.IO sessions.", ["transport"], registry=self.registry
         )
-        self.tcp_connections = Gauge("djactors_tcp_connections", "Open TCP connections", registry=self.registry)
+        self.tcp_connections = Gauge(
+            "djactors_tcp_connections", "The number of open TCP connections.", registry=self.registry
+        )
         self.session_ends = Counter(
-            "djactors_session_ends", "Engine.IO sessions that ended, by reason", ["reason"], registry=self.registry
+            "djactors_session_ends",
+            "Engine.IO sessions that have ended, by reason.",
+            ["reason"],
+            registry=self.registry,
         )
-        self.users = Gauge("djactors_users", "User actors alive", registry=self.registry)
+        self.users = Gauge("djactors_users", "The number of user actors in memory.", registry=self.registry)
         self.events = Counter(
-            "djactors_domain_events", "Domain events by type and outcome", ["type", "outcome"], registry=self.registry
+            "djactors_domain_events",
+            "Domain events, by type and by outcome.",
+            ["type", "outcome"],
+            registry=self.registry,
         )
         self.commands = Counter(
-            "djactors_inbox_commands", "Inbox commands by name and outcome", ["name", "outcome"], registry=self.registry
+            "djactors_inbox_commands",
+            "Commands to the inbox, by name and by outcome.",
+            ["name", "outcome"],
+            registry=self.registry,
         )
-        self.notifications = Counter("djactors_notifications", "Notifications put into inboxes", registry=self.registry)
+        self.notifications = Counter(
+            "djactors_notifications", "Notifications that were put into inboxes.", registry=self.registry
+        )
         self.loop_lag = Gauge(
-            "djactors_loop_lag_seconds", "The longest turn of the event loop in the last minute", registry=self.registry
+            "djactors_loop_lag_seconds",
+            "The longest turn of the event loop in the last minute, in seconds.",
+            registry=self.registry,
         )
-        self.delivery = Latencies("djactors_delivery_seconds", "From the commit to the write", FAST, self.registry)
-        self.commit = Histogram("djactors_commit_seconds", "One commit", buckets=FAST, registry=self.registry)
+        self.delivery = Latencies(
+            "djactors_delivery_seconds",
+            "The time from the commit of a change to the write to its client, in seconds.",
+            FAST,
+            self.registry,
+        )
+        self.commit = Histogram(
+            "djactors_commit_seconds", "The time that a commit takes, in seconds.", buckets=FAST, registry=self.registry
+        )
         self.commit_items = Histogram(
             "djactors_commit_commands",
-            "Commands in one commit",
+            "The number of commands in one commit.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
             registry=self.registry,
         )
         self.mailbox = Gauge(
-            "djactors_mailbox_depth", "Messages waiting, by kind of actor", ["actor"], registry=self.registry
+            "djactors_mailbox_depth",
+            "Messages that wait in mailboxes, by kind of actor.",
+            ["actor"],
+            registry=self.registry,
         )
         self.restarts = Counter(
-            "djactors_actor_restarts", "Restarts by kind of actor", ["actor"], registry=self.registry
+            "djactors_actor_restarts", "Restarts, by kind of actor.", ["actor"], registry=self.registry
         )
         self.quarantines = Counter(
-            "djactors_actor_quarantines", "Actors set aside by kind", ["actor"], registry=self.registry
+            "djactors_actor_quarantines",
+            "Actors that were set aside because they kept failing, by kind.",
+            ["actor"],
+            registry=self.registry,
         )
         self.resumed = Counter(
             "djactors_resumed",
-            "Returning clients: resumed by pid, by since, or reset",
+            "Clients that came back: resumed by pid, resumed by since, or reset.",
             ["outcome"],
             registry=self.registry,
         )
-        self.replayed = Counter("djactors_replayed_changes", "Changes sent from the log", registry=self.registry)
-        self.refusals = Counter("djactors_refusals", "What was refused, by reason", ["reason"], registry=self.registry)
+        self.replayed = Counter(
+            "djactors_replayed_changes",
+            "Changes that were sent from the log to clients that came back.",
+            registry=self.registry,
+        )
+        self.refusals = Counter(
+            "djactors_refusals",
+            "Requests, events and connections that were refused, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -108,10 +149,10 @@ class Metrics:
 
 
 class Distribution(msgspec.Struct):
-    """What a histogram holds.
+    """The content of a histogram.
 
-    `counts` has one entry for each of the `bounds`, for what lies at or below it and above the one before, and a last
-    one for the rest.
+    `counts` has one entry for each of the `bounds`: the number of values above the bound before it and up to this
+    bound. One more entry counts all larger values.
     """
 
     bounds: list[float]
@@ -136,7 +177,7 @@ def distribution(histogram: Histogram | Latencies) -> Distribution:
 
 
 def total(metric: Counter | Gauge, **labels: str) -> int:
-    """The sum of a counter or gauge over all that has these labels."""
+    """The sum of a counter or gauge over all samples that have these labels."""
     return int(
         sum(
             sample.value
@@ -155,7 +196,7 @@ def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> st
     """A logger that writes to `stream` (standard error by default): JSON lines, or readable text on a terminal."""
     stream = sys.stderr if stream is None else stream
     readable = log_format == "console" or (log_format == "auto" and stream is not None and stream.isatty())
-    # Both forms of a traceback show local variables if they are let: tokens and keys are among them.
+    # Local variables stay out of both forms of a traceback, because tokens and keys are among them.
     rendering: list[structlog.typing.Processor] = (
         [_printable, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if readable
@@ -174,13 +215,13 @@ def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> st
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,
     )
-    # Bound here, once: the lazy logger would put itself together anew for every entry, also for those it then drops.
+    # Bound once, because the lazy logger would put itself together anew for every entry, even for those that it drops.
     bound: structlog.typing.FilteringBoundLogger = logger.bind()
     return bound
 
 
 def _printable(_: object, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Keep what comes from outside from driving the terminal."""
+    """Escape texts from outside, so that they cannot control the terminal."""
     return {
         key: repr(value) if isinstance(value, str) and not value.isprintable() else value
         for key, value in entry.items()
@@ -188,8 +229,11 @@ def _printable(_: object, __: str, entry: structlog.typing.EventDict) -> structl
 
 
 class _Lines:
-    """Writes each entry in one piece. What nobody can take (a reader that is gone, a full disk) is dropped: a server
-    outlives its log. Without a stream, as where standard error was closed, nothing is written."""
+    """Writes each entry in one piece.
+
+    An entry that cannot be written, because the reader is gone or the disk is full, is dropped: the server must outlive
+    its log. If there is no stream, because standard error is closed, nothing is written.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -206,7 +250,7 @@ class _Lines:
 
 
 class Telemetry:
-    """Logger and metrics, handed to whoever has something to tell."""
+    """The logger and the metrics, passed to every part that has something to report."""
 
     def __init__(
         self, logger: structlog.typing.FilteringBoundLogger | None = None, metrics: Metrics | None = None

@@ -24,17 +24,18 @@ CREATE TABLE meta (
     created_at VARCHAR(27) NOT NULL
 );
 
--- The last id handed out, per kind of row.
+-- Ids of these four kinds are given out once in the life of the database. On SQLite the next one follows the highest id of the table
+-- or, where purging has deleted a higher one, the number that purging left here.
 CREATE TABLE counters (
     name VARCHAR(50) NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
 )
 WITHOUT ROWID  -- sqlite only
 ;
-INSERT INTO counters (name, value) VALUES ('domain_events', 0);
-INSERT INTO counters (name, value) VALUES ('notifications', 0);
-INSERT INTO counters (name, value) VALUES ('suppressions', 0);
-INSERT INTO counters (name, value) VALUES ('job_comments', 0);
+CREATE SEQUENCE domain_events_ids;  -- postgresql only
+CREATE SEQUENCE notifications_ids;  -- postgresql only
+CREATE SEQUENCE suppressions_ids;   -- postgresql only
+CREATE SEQUENCE job_comments_ids;   -- postgresql only
 
 -- oldest_seq: changes up to and with it are purged; oldest_mark is the mark of that change. The tenant's last number is that of
 -- its newest change, or oldest_seq where none is left: so a notification does not write this row.
@@ -218,11 +219,19 @@ CREATE TABLE notifications (
 -- The one index of the inbox. It has the seed's name and, within a tenant, the seed's columns; but it has what was read as well, so
 -- that the whole inbox is read as the merge of its two halves. It also has what was removed, for the log.
 CREATE INDEX idx_notifications_user_unread ON notifications (tenant_id, user_id, is_read, id, removed_seq);
-CREATE INDEX idx_notifications_expires ON notifications (expires_at)
-    WHERE removed_seq IS NULL;
 -- Purging finds what left the inbox long ago. Changes, domain events and suppressions need no index for that: their keys rise with
 -- time.
 CREATE INDEX idx_notifications_removed ON notifications (removed_at) WHERE removed_at IS NOT NULL;
+
+-- How far expiry has come. Ids and expires_at rise together, so expiry walks along the ids and needs no index. Only where the clock was
+-- set back do they not: from there on the ids have a walk of their own. A walk is of the ids from first_id up to the next walk's;
+-- what lies before next_id has left the inbox.
+CREATE TABLE expiry_walks (
+    first_id INTEGER NOT NULL PRIMARY KEY,  -- sqlite only
+    first_id BIGINT NOT NULL PRIMARY KEY,   -- postgresql only
+    next_id BIGINT NOT NULL
+);
+INSERT INTO expiry_walks (first_id, next_id) VALUES (1, 1);
 
 -- One row for each user and each day, in the tenant's time zone, on which the daily limit kept something back: held counts that.
 -- summary_id: the newest summary of what was held back; summary_at: when it was sent; summary_due: when the next one is.

@@ -7,11 +7,11 @@ locked; what they need is installed on first use, and again when a lock changes.
 
 import hashlib
 import secrets
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,6 +21,7 @@ from bench.load.commands import Target
 from bench.peers.nchan import find_nchan, nchan_server
 from bench.postgres import DURABLE, PostgresMissing, postgres_server
 from bench.process import running
+from djactors.web.node import NODE, NpmFailed, install
 
 __all__ = ["express_server", "find_nchan", "nchan_server", "python_socketio_server"]
 
@@ -42,11 +43,10 @@ def express_server(directory: Path) -> Iterator[Target]:
 
     Raises PeerMissingError, DidNotStartError.
     """
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        raise PeerMissingError("the Express peer needs Node with npm: run `python -m tests --prepare`")
-    lock = EXPRESS / "package-lock.json"
-    _install(lock, EXPRESS / "node_modules", [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+    try:
+        install(EXPRESS, partial(click.echo, err=True))
+    except NpmFailed as failure:
+        raise PeerMissingError(str(failure)) from failure
     directory.mkdir(parents=True, exist_ok=True)
     secret = secrets.token_hex(32)
     try:
@@ -60,7 +60,7 @@ def express_server(directory: Path) -> Iterator[Target]:
                 "PGUSER": "postgres",
                 "PGDATABASE": "postgres",
             }
-            command: list[str | Path] = [node, EXPRESS / "server.mjs"]
+            command: list[str | Path] = [NODE, EXPRESS / "server.mjs"]
             with running(command, directory / "express.log", environment) as (pid, host, port):
                 processes = {"server": pid, "database": database.pid}
                 yield Target(name="Express", host=host, port=port, secret=secret, processes=processes)
@@ -74,11 +74,7 @@ def python_socketio_server(directory: Path) -> Iterator[Target]:
 
     Raises PeerMissingError, DidNotStartError.
     """
-    python = VENV / "bin" / "python"
-    lock = PYTHON / "requirements.txt"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True, timeout=INSTALL_SECONDS)
-    _install(lock, VENV, [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", lock])
+    python = _python_with(PYTHON / "requirements.txt")
     directory.mkdir(parents=True, exist_ok=True)
     secret = secrets.token_hex(32)
     command: list[str | Path] = [python, PYTHON / "server.py", directory / "peer.db"]
@@ -88,16 +84,18 @@ def python_socketio_server(directory: Path) -> Iterator[Target]:
         yield Target(name="python-socketio", host=host, port=port, secret=secret, processes={"server": pid})
 
 
-def _install(lock: Path, into: Path, command: Sequence[str | Path]) -> None:
-    """Run the installation unless it was done for this lock already."""
-    mark = into / ".installed-lock"
+def _python_with(lock: Path) -> Path:
+    """The interpreter of `VENV`, which is made, and given the packages of the lock, unless that was done already."""
+    python = VENV / "bin" / "python"
+    mark = VENV / ".installed-lock"
     wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
     if mark.is_file() and mark.read_text() == wanted:
-        return
+        return python
     click.echo(f"installing what {lock.parent.name} needs", err=True)
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True, timeout=INSTALL_SECONDS)
     done = subprocess.run(
-        [*map(str, command)],
-        cwd=lock.parent,
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", lock],
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         check=False,
@@ -106,3 +104,4 @@ def _install(lock: Path, into: Path, command: Sequence[str | Path]) -> None:
     if done.returncode:
         raise PeerMissingError(f"{lock.parent.name} could not be installed; it needs a package registry")
     mark.write_text(wanted)
+    return python

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from djactors.domain.commands import Change
 from djactors.domain.marks import Offset
-from djactors.protocol.encoded import EncodedPacket
-from djactors.protocol.socketio import encode_event_json
+from djactors.protocol import EncodedPacket, encode_event_json
 
 NEW = "notification:new"
 UNREAD_COUNT = "notification:unread-count"

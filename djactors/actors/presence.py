@@ -17,7 +17,7 @@ from djactors.actors.resume import Resume
 from djactors.domain.marks import BEGINNING, Offset
 from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ActorStopped, MailboxFull
-from djactors.protocol.encoded import EncodedBatch, EncodedPacket
+from djactors.protocol import EncodedBatch, EncodedPacket
 
 
 class Socket(Protocol):
@@ -176,7 +176,7 @@ class Presence:
         self.stale = False
         self.read = 0
         self.at = BEGINNING
-        self.ref: ActorRef[UserMessage]
+        self.ref: ActorRef[UserMessage, None]
 
     @property
     def socket_count(self) -> int:

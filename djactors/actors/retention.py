@@ -49,9 +49,9 @@ MAILBOX = 1
 class Keeping:
     """How long things are kept, in days; the settings of the same names."""
 
-    history_days: float = 7
-    event_days: float = 30
-    suppression_days: float = 30
+    history_days: float
+    event_days: float
+    suppression_days: float
 
     def plan(self) -> tuple[tuple[Purged, timedelta], ...]:
         """What is purged, in this order: the log before the notifications that it points at."""
@@ -82,7 +82,7 @@ class Round:
 ROUND = Round()
 
 
-class Retention(Actor[Round]):
+class Retention(Actor[Round, None]):
     """See the module for how it works.
 
     Args:

@@ -7,6 +7,8 @@ Rules:
     moment for those who were just answered to come back (`Actor.linger`). Otherwise they would fall into two halves
     that take turns, each with a commit of its own: a fifth more CPU at 64 producers, half as much again at 8.
   * Nobody is told or answered before the commit is durable.
+  * What was asked for together (`PublishAll`) is committed together. A commit takes at most `batch_limit` commands; a
+    batch that holds more becomes several commits.
   * A batch that the store could not commit fails as a whole, with the store's reason; nothing of it happened. A command
     that was refused or was itself at fault fails alone.
   * Its mailbox is the bound on waiting commands: senders use `tell_nowait` forms and answer 503 when it is full.
@@ -16,19 +18,23 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol, TypeAlias, cast
 
 import trio
 
+from djactors.actors.command_ref import PublishAll, RouterMessage, RouterReply
 from djactors.actors.packets import NEW
 from djactors.actors.users import Users
 from djactors.domain.commands import Command, Outcome, Publish, Published, Recorded
 from djactors.domain.errors import Refused
 from djactors.domain.events import Common, event_type
 from djactors.kernel import Actor, Envelope
-from djactors.store.errors import StoreError
+from djactors.store.errors import StoreError, twin
 from djactors.telemetry import Telemetry
+
+_Envelope: TypeAlias = Envelope[RouterMessage, RouterReply]
 
 
 class Store(Protocol):
@@ -42,7 +48,7 @@ def _ignore(_: str) -> None:
     """Nobody keeps time."""
 
 
-class Router(Actor[Command]):
+class Router(Actor[RouterMessage, RouterReply]):
     """See the module for the rules.
 
     Args:
@@ -70,45 +76,81 @@ class Router(Actor[Command]):
         self.batch_limit = batch_limit
         self.linger = linger
 
-    async def on_batch(self, batch: Sequence[Envelope[Command]]) -> None:
-        """One batch, one commit."""
-        commands = [envelope.message for envelope in batch]
+    async def on_batch(self, batch: Sequence[_Envelope]) -> None:
+        """One batch, one commit; more where it holds more commands than a commit takes."""
+        messages = [envelope.message for envelope in batch]
+        if PublishAll not in map(type, messages):
+            # Nearly always: each message is a command, and there are no more than a commit takes.
+            await self._commit(batch, cast("list[Command]", messages))
+            return
+        for envelopes, commands in self._parts(batch):
+            await self._commit(envelopes, commands)
+
+    def _parts(self, batch: Sequence[_Envelope]) -> Iterator[tuple[list[_Envelope], list[Command]]]:
+        """The batch as commits: each with its messages, and all of their commands."""
+        envelopes: list[_Envelope] = []
+        commands: list[Command] = []
+        for envelope in batch:
+            message = envelope.message
+            more = message.commands if isinstance(message, PublishAll) else (message,)
+            if commands and len(commands) + len(more) > self.batch_limit:
+                yield envelopes, commands
+                envelopes, commands = [], []
+            envelopes.append(envelope)
+            commands += more
+        yield envelopes, commands
+
+    async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> None:
         number = self._users.number_commit()
         try:
             recorded = await self._store.record(commands)
         except StoreError as error:
             self._telemetry.log.warning("commit failed", commands=len(commands), error=str(error))
-            for envelope in batch:
-                self._count(_kind_of(envelope.message), "unavailable")
-                envelope.fail(error)
+            self._count(Counter((_kind_of(command), "unavailable") for command in commands))
+            for envelope in envelopes:
+                envelope.fail(twin(error))
             return
+        self._telemetry.metrics.commit_items.observe(len(commands))
         await self._users.deliver(recorded, trio.current_time(), number)
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)
         # Counted together: a batch is mostly of one kind.
-        counts: Counter[tuple[type, str]] = Counter()
-        debugs = self._telemetry.log.is_enabled_for(logging.DEBUG)
-        for envelope, outcome in zip(batch, recorded.outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                self._failed(envelope, outcome)
-                continue
-            command = envelope.message
-            repeated = isinstance(outcome, Published) and outcome.repeated
-            what = "repeated" if repeated else "recorded"
-            counts[type(command.event) if type(command) is Publish else type(command), what] += 1
-            if debugs:
+        self._count(Counter(map(self._judged, commands, recorded.outcomes)))
+        if self._telemetry.log.is_enabled_for(logging.DEBUG):
+            for command, outcome in zip(commands, recorded.outcomes, strict=True):
                 self._log(command, outcome)
-            envelope.answer(outcome)
-        for (kind, what), count in counts.items():
-            self._count(kind, what, count)
+        outcomes = iter(recorded.outcomes)
+        for envelope in envelopes:
+            if type(envelope.message) is PublishAll:
+                envelope.answer(list(islice(outcomes, len(envelope.message.commands))))
+                continue
+            outcome = next(outcomes)
+            if isinstance(outcome, Exception):
+                envelope.fail(outcome)
+            else:
+                envelope.answer(outcome)
+
+    def _judged(self, command: Command, outcome: Outcome | Exception) -> tuple[type, str]:
+        """What a command is counted as, by what came of it; a fault of ours is logged."""
+        kind = _kind_of(command)
+        if type(outcome) is Published:
+            return kind, "repeated" if outcome.repeated else "recorded"
+        if not isinstance(outcome, Exception):
+            return kind, "recorded"
+        if isinstance(outcome, Refused):
+            return kind, "refused"
+        self._telemetry.log.error(
+            "command failed", command=type(command).__name__, tenant_id=_tenant_of(command), exc_info=outcome
+        )
+        return kind, "failed"
 
     def _count_notifications(self, recorded: Recorded) -> None:
         new = sum(change.name == NEW for changes in recorded.changes.values() for change in changes)
         if new:
             self._telemetry.metrics.notifications.inc(new)
 
-    def _log(self, command: Command, outcome: Outcome) -> None:
+    def _log(self, command: Command, outcome: Outcome | Exception) -> None:
         if isinstance(outcome, Published):
             self._telemetry.log.debug(
                 "event recorded",
@@ -119,25 +161,13 @@ class Router(Actor[Command]):
                 suppressed=outcome.suppressed,
             )
 
-    def _failed(self, envelope: Envelope[Command], error: Exception) -> None:
-        if isinstance(error, Refused):
-            self._count(_kind_of(envelope.message), "refused")
-        else:
-            self._count(_kind_of(envelope.message), "failed")
-            self._telemetry.log.error(
-                "command failed",
-                command=type(envelope.message).__name__,
-                tenant_id=_tenant_of(envelope.message),
-                exc_info=error,
-            )
-        envelope.fail(error)
-
-    def _count(self, kind: type, outcome: str, count: int = 1) -> None:
+    def _count(self, counts: Counter[tuple[type, str]]) -> None:
         metrics = self._telemetry.metrics
-        if issubclass(kind, Common):
-            metrics.events.labels(event_type(kind), outcome).inc(count)
-        else:
-            metrics.commands.labels(kind.__name__, outcome).inc(count)
+        for (kind, outcome), count in counts.items():
+            if issubclass(kind, Common):
+                metrics.events.labels(event_type(kind), outcome).inc(count)
+            else:
+                metrics.commands.labels(kind.__name__, outcome).inc(count)
 
 
 def _kind_of(command: Command) -> type:

@@ -84,7 +84,7 @@ class Alarm:
         return True
 
 
-class SlaClock(Actor[Nudge]):
+class SlaClock(Actor[Nudge, None]):
     """See the module for the rules.
 
     Args:

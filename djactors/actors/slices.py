@@ -6,8 +6,9 @@ happened, and what is due stays due.
 
 from __future__ import annotations
 
-from djactors.domain.commands import Command, Sliced
-from djactors.kernel import ActorRef, KernelError
+from djactors.actors.command_ref import CommandRef
+from djactors.domain.commands import SliceCommand, Sliced
+from djactors.kernel import KernelError
 from djactors.store.errors import StoreError
 from djactors.telemetry import Telemetry
 
@@ -32,19 +33,19 @@ class Unavailable(Exception):  # noqa: N818 - a state that passes
 class Asking:
     """Asks the router for slices; counts failures in a row."""
 
-    def __init__(self, router: ActorRef[Command], telemetry: Telemetry) -> None:
+    def __init__(self, router: CommandRef, telemetry: Telemetry) -> None:
         self._router = router
         self._telemetry = telemetry
         self._pause = FIRST_PAUSE
 
-    async def __call__(self, command: Command) -> Sliced:
+    async def __call__(self, command: SliceCommand) -> Sliced:
         """Have a slice recorded.
 
         Raises:
             Unavailable: it was not, and may be later.
         """
         try:
-            sliced: Sliced = await self._router.ask(command, ASK_SECONDS)
+            sliced = await self._router.ask(command, ASK_SECONDS)
         except (KernelError, StoreError) as error:
             raise self.failed(type(command).__name__, error) from error
         self._pause = FIRST_PAUSE

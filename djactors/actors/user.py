@@ -36,7 +36,7 @@ from djactors.domain.marks import Offset
 from djactors.domain.notifications import encode
 from djactors.inbox.log import Astray, Found, Replay
 from djactors.kernel import Actor, Envelope
-from djactors.protocol.encoded import EncodedPacket
+from djactors.protocol import EncodedPacket
 from djactors.telemetry import Telemetry
 
 REPLAY_SLICE = 100
@@ -75,7 +75,7 @@ class Inbox(Protocol):
         """What the user may see of what came after `since`, up to `until`; or why the log does not lead there."""
 
 
-class UserActor(Actor[UserMessage]):
+class UserActor(Actor[UserMessage, None]):
     """One user. See the module for the rules."""
 
     batch_limit = 64
@@ -146,7 +146,7 @@ class UserActor(Actor[UserMessage]):
             self._telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
         return True
 
-    async def on_batch(self, batch: Sequence[Envelope[UserMessage]]) -> None:
+    async def on_batch(self, batch: Sequence[Envelope[UserMessage, None]]) -> None:
         """Take in what happened, write each socket once."""
         presence = self._presence
         if presence.stale:

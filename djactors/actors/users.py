@@ -18,21 +18,21 @@ from typing import Any
 
 import trio
 
+from djactors.actors.command_ref import CommandRef
 from djactors.actors.packets import ChangePackets
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Deliver, Numbering, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
 from djactors.actors.user import Inbox, UserActor
 from djactors.config import Settings
-from djactors.domain.commands import Command, Introduce, Recorded
+from djactors.domain.commands import Introduce, Recorded
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 from djactors.kernel import (
-    ActorRef,
+    ActorSpec,
     ActorStopped,
     ChildCrashed,
     ChildQuarantined,
-    ChildSpec,
     ChildStatistics,
     ChildStopped,
     Exhausted,
@@ -77,7 +77,7 @@ class Users:
         pids: PidIssuer,
         settings: Settings,
         telemetry: Telemetry,
-        router: Callable[[], ActorRef[Command]],
+        router: Callable[[], CommandRef],
     ) -> None:
         self._inbox = inbox
         self._pids = pids
@@ -282,7 +282,7 @@ class Users:
             self._telemetry.metrics.users.inc()
         return presence
 
-    def _spec(self, presence: Presence) -> ChildSpec:
+    def _spec(self, presence: Presence) -> ActorSpec[UserMessage, None]:
         def actor() -> UserActor:
             return UserActor(
                 presence,
@@ -298,7 +298,7 @@ class Users:
                 lost=self.lost,
             )
 
-        return ChildSpec(
+        return ActorSpec(
             presence.name,
             actor,
             restart=Restart.TRANSIENT,

@@ -1,1 +1,2 @@
-"""What the business says: domain events, who hears of what, what a notification is. Pure."""
+"""The business rules: domain events, who is notified of what, and what a notification is. Pure: no clock, no store, no
+I/O."""

@@ -1,7 +1,8 @@
-"""What can be asked of the inbox, and what comes of it.
+"""The commands that the inbox carries out, and their outcomes.
 
-Plain values: the edge makes commands, the store carries them out, the actors pass on what changed. What holds only
-numbers and text is no work for the garbage collector (`gc=False`): there are several of them to each event.
+All of them are plain values. The edge makes commands, the inbox carries them out, and the actors pass on what changed.
+Classes that hold only numbers and texts are kept from the garbage collector (`gc=False`), because each event makes
+several of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from datetime import timedelta
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import asdict, replace
 
-from djactors.domain.events import DomainEvent
+from djactors.domain.events import DomainEvent, Id, Key, check_event, check_text, convert
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 
@@ -22,7 +24,7 @@ INSTALLATIONS_BACKEND = -1
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """Record a domain event and notify whom it concerns. Under a `key` a retry gets the first answer.
+    """Record a domain event and notify the people whom it concerns. With a `key`, a retry gets the first answer.
 
     Attributes:
         event: what happened.
@@ -30,6 +32,8 @@ class Publish(msgspec.Struct, frozen=True):
         person: who acts, where that is not a trusted service.
         with_job: whether the answer is the job.
         tenants_own: whether the service is of the event's tenant alone; else it is of the whole installation.
+        decoded: whether `decode_event` made the event, and the key is part of it or was checked as well. Any other one
+            is checked before it is recorded.
     """
 
     event: DomainEvent
@@ -37,6 +41,7 @@ class Publish(msgspec.Struct, frozen=True):
     person: Person | None = None
     with_job: bool = False
     tenants_own: bool = False
+    decoded: bool = False
 
     @property
     def sender(self) -> int:
@@ -49,30 +54,30 @@ class Publish(msgspec.Struct, frozen=True):
 class MarkRead(msgspec.Struct, frozen=True):
     """The user has read one notification."""
 
-    tenant_id: int
-    user_id: int
-    notification_id: int
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
 
 
 class MarkAllRead(msgspec.Struct, frozen=True):
     """The user has read everything that is in the inbox at this moment."""
 
-    tenant_id: int
-    user_id: int
+    tenant_id: Id
+    user_id: Id
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """The user wants one notification gone."""
+    """The user deletes one notification."""
 
-    tenant_id: int
-    user_id: int
-    notification_id: int
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
 
 
 class Introduce(msgspec.Struct, frozen=True):
-    """A person whose token proves the tenant and the id is here: from now on others may name them."""
+    """Make a person known, so that others in the tenant may name this person. A token has proved tenant and id."""
 
-    tenant_id: int
+    tenant_id: Id
     person: Person
 
 
@@ -89,17 +94,18 @@ class SendSummaries(msgspec.Struct, frozen=True):
 
 
 class ExpireSlice(msgspec.Struct, frozen=True):
-    """Take what has expired out of the inboxes, at most `limit` notifications."""
+    """Take expired notifications out of the inboxes, at most `limit` of them."""
 
     limit: int
 
 
 Purged: TypeAlias = Literal["changes", "notifications", "domain_events", "suppressions", "user_days"]
-"""What is kept for a time and then purged, by its table."""
+"""The tables whose rows are kept for a time and then purged."""
 
 
 class PurgeSlice(msgspec.Struct, frozen=True):
-    """Delete what is older than `keep`, at most `limit` rows. `after` is the answer's of the slice before.
+    """Delete rows that are older than `keep`, at most `limit` of them. `after` comes from the outcome of the slice
+    before.
 
     `standing` names the tenants in which somebody is connected, each with the number of the change that the hindmost of
     them was told last: no change behind that one is purged.
@@ -112,13 +118,58 @@ class PurgeSlice(msgspec.Struct, frozen=True):
     standing: Mapping[int, int] = {}
 
 
-Command: TypeAlias = (
-    Publish | MarkRead | MarkAllRead | Delete | Introduce | RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
-)
+InboxCommand: TypeAlias = MarkRead | MarkAllRead | Delete | Introduce
+"""A command about one user, answered with the unread count: `Counted`."""
+
+SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
+"""A command of the clock or of retention, answered with what is left to do: `Sliced`."""
+
+Command: TypeAlias = Publish | InboxCommand | SliceCommand
+"""Everything that can be asked of the inbox. A `Publish` is answered with `Published`."""
+
+
+def checked(command: Command) -> Command:
+    """A command that may be recorded: whoever made it, by HTTP, at a socket or in Python, it is as the contract has it.
+
+    Raises:
+        Refused: `invalid`, naming the field.
+    """
+    match command:
+        case Publish(decoded=True):
+            return command
+        case Publish():
+            event = check_event(command.event)
+            if command.key is not None:
+                convert({"key": command.key}, _Keyed)
+            if command.person is not None:
+                _check_person(command.person)
+            return replace(command, event=event, decoded=True)
+        case MarkRead() | MarkAllRead() | Delete():
+            convert(asdict(command), type(command))
+        case Introduce():
+            convert(asdict(command), Introduce)
+            _check_person(command.person)
+        case _:
+            pass
+    return command
+
+
+class _Keyed(msgspec.Struct):
+    key: Key
+
+
+def _check_person(person: Person) -> None:
+    convert(asdict(person), Person)
+    if person.name is not None:
+        check_text(person.name, "name")
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):
-    """A domain event is durable. `answer` is the JSON that its sender gets; `repeated` if an earlier post made it."""
+    """A domain event is durable.
+
+    `answer` is the JSON that its sender gets. `repeated` is true if an earlier post has recorded the event. `notified`
+    and `suppressed` are numbers of notifications.
+    """
 
     event_id: int
     answer: bytes
@@ -139,8 +190,8 @@ class Sliced(msgspec.Struct, frozen=True):
     Attributes:
         rows: how many rows it dealt with.
         more: whether another slice is due at once.
-        next_due: the moment at which there will be something to do, as far as is known now.
-        after: what the next `PurgeSlice` of the table is to be given.
+        next_due: the next moment at which there will be work, as far as is known now.
+        after: the value that the next `PurgeSlice` of the table needs.
         held_up: the tenants in which somebody who is connected kept changes from being purged, each with the number up
             to which they would have gone.
     """
@@ -156,7 +207,7 @@ Outcome: TypeAlias = Published | Counted | Sliced
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One logged packet: `user_id` None means everyone connected in the tenant. `body` is its payload as JSON.
+    """One logged packet. `user_id` None means everyone connected in the tenant. `body` is the payload as JSON.
 
     `seq` and `mark` are the change's offset (`domain/marks.py`).
     """
@@ -178,10 +229,11 @@ class Recorded(msgspec.Struct, frozen=True):
     """What one commit did.
 
     Attributes:
-        outcomes: one for each command, in order; an exception where that command was refused or failed.
-        changes: by tenant, in the order of their sequence numbers.
-        unread: the unread count of every user whose count the commit touched, after it.
-        next_alert: the earliest moment that it gave the clock to wake at, an alert's or a summary's; None if none.
+        outcomes: one for each command, in order; an exception for a command that was refused or failed.
+        changes: the new changes by tenant, in the order of their sequence numbers.
+        unread: the unread count after the commit, for every user whose count it touched.
+        next_alert: the earliest moment at which this commit needs the clock to wake up, for an alert or a summary; None
+            if it needs none.
         others_wrote: another connection has written to the database since the commit before. The database may have been
             put back: whoever was told something must be looked for in the log before they are told of this commit.
     """

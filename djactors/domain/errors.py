@@ -1,6 +1,6 @@
-"""How the domain says no.
+"""How the domain refuses a command.
 
-The edge turns a code into an HTTP status or an ack error; the message names the field and the mend.
+The edge turns a code into an HTTP status or an ack error. The message names the field and says how to mend it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Why a command was refused; the `code` of every error that a client sees."""
+    """Why a command was refused. A client sees this as the `code` of the error."""
 
     INVALID = "invalid"
     UNAUTHORIZED = "unauthorized"
@@ -23,11 +23,11 @@ class Code(StrEnum):
 
 
 MAX_MESSAGE = 500
-"""Characters of a refusal: it may quote what a client sent, and that may be a megabyte."""
+"""The most characters of a refusal's message, because it may quote what a client sent, and that may be a megabyte."""
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault of ours
-    """A command that cannot be carried out as it stands; nothing of it was recorded."""
+    """A command that cannot be carried out as it stands. Nothing of it was recorded."""
 
     def __init__(self, code: Code, message: str) -> None:
         if len(message) > MAX_MESSAGE:
@@ -38,5 +38,6 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault of
 
 
 def not_found() -> Refused:
-    """The one answer for what is missing, was removed, or belongs to somebody else: telling them apart would leak."""
+    """The one answer for a thing that is missing, was removed, or belongs to somebody else, so that nobody can tell
+    which."""
     return Refused(Code.NOT_FOUND, "not found")

@@ -1,25 +1,26 @@
-"""Domain events: what a backend says happened, decoded once and checked here.
+"""Domain events: what a backend says has happened. They are decoded once and checked here.
 
 Rules:
-  * The union is tagged by `type`; unknown types and unknown fields are refused, so that a typo never passes silently.
-  * Ids are integers from 1 to 2^53 - 1: JavaScript holds no larger one exactly.
-  * Texts keep the lengths of the schema. NUL and lone surrogates are refused: PostgreSQL stores no NUL, UTF-8 no
-    surrogate (msgspec refuses these by itself).
+  * The union is tagged by `type`. Unknown types and unknown fields are refused, so that a typo never passes silently.
+  * Ids are integers from 1 to 2^53 - 1, because JavaScript holds no larger integer exactly.
+  * Texts are no longer than the columns of the schema. NUL is refused because PostgreSQL cannot store it, and lone
+    surrogates because UTF-8 cannot express them (msgspec refuses these by itself).
   * Whatever bytes come in, the only exception that leaves `decode_event` is `Refused`.
+  * What is made in Python, by whoever embeds the server, passes the same checks: `check_event`.
 
 Source: the contract's section "Domain events".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from djactors.domain import lengths
 from djactors.domain.errors import Code, Refused
 from djactors.domain.times import utc_text
 
@@ -27,31 +28,36 @@ MAX_ID = 2**53 - 1
 """The largest integer that JavaScript holds exactly (Number.MAX_SAFE_INTEGER)."""
 
 MAX_BATCH = 1000
-"""Events in one batch post, as the contract says."""
+"""The most events in one batch post, as the contract says."""
 
 MAX_DATA_DEPTH = 16
-"""Levels of nesting in `data`: clients read it with recursive code; nothing that jumps to a resource needs more."""
+"""The most levels of nesting in `data`. Clients read it with recursive code, and a link to a resource needs few
+levels."""
 
 MAX_DATA_BYTES = 8192
-"""Encoded size of `data`: it is kept 30 days for each recipient and sent to each of their sockets."""
+"""The largest encoded size of `data`, because it is kept for 30 days for each recipient and sent to each of their
+sockets."""
 
 MAX_WATCHERS = 1000
-"""Watchers that one event may name: each becomes a row in the same commit."""
+"""The most watchers that one event may name, because each becomes a row in the same commit."""
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ID)]
-Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[\x20-\x7e]+\Z")]
-Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
+Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.KEY, pattern=r"\A[\x20-\x7e]+\Z")]
+Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.TITLE)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.NAME)]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4000)]
-DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=50)]
-TypeName: TypeAlias = Annotated[str, Meta(max_length=50, pattern=r"\A[a-z][a-z0-9_]*\Z")]
+DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.DJ_ID)]
+TypeName: TypeAlias = Annotated[str, Meta(max_length=lengths.TYPE, pattern=r"\A[a-z][a-z0-9_]*\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Role: TypeAlias = Literal["user", "manager", "admin", "service"]
 Priority: TypeAlias = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]
 
 
 class Common(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag_field="type"):
-    """What every domain event carries. `actor_id` did it and hears nothing of it; `id` makes a retry harmless."""
+    """The fields of every domain event.
+
+    `actor_id` is the person who did it, and this person is not notified. `id` makes a retry harmless.
+    """
 
     tenant_id: Id
     actor_id: Id | None = None
@@ -60,7 +66,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
 
 
 class JobCreated(Common, frozen=True, tag="job.created"):
-    """A job came to be. Without `job_id` djactors numbers it."""
+    """A job was created. Without a `job_id`, djactors numbers the job."""
 
     title: Title
     requester_id: Id
@@ -109,7 +115,7 @@ class JobCompleted(Common, frozen=True, tag="job.completed"):
 
 
 class JobDeadlineChanged(Common, frozen=True, tag="job.deadline_changed"):
-    """The deadline moved; None takes it away."""
+    """The deadline was moved. None takes it away."""
 
     job_id: Id
     deadline: Moment | None
@@ -123,14 +129,14 @@ class CommentAdded(Common, frozen=True, tag="comment.added"):
 
 
 class JobWatched(Common, frozen=True, tag="job.watched"):
-    """A user wants to hear of a job's comments."""
+    """A user wants to be notified of a job's comments."""
 
     job_id: Id
     user_id: Id
 
 
 class JobUnwatched(Common, frozen=True, tag="job.unwatched"):
-    """A user no longer wants to."""
+    """A user no longer wants to be notified of a job's comments."""
 
     job_id: Id
     user_id: Id
@@ -145,10 +151,10 @@ class UserUpserted(Common, frozen=True, tag="user.upserted"):
 
 
 class TenantUpserted(Common, frozen=True, tag="tenant.upserted"):
-    """A tenant is new or changed. `time_zone` is an IANA name; its days are counted there."""
+    """A tenant is new or changed. `time_zone` is an IANA name, and the tenant's days are counted in that zone."""
 
     name: Name
-    time_zone: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    time_zone: Annotated[str, Meta(min_length=1, max_length=lengths.TIME_ZONE)] | UnsetType = UNSET
 
 
 class NotificationRequested(Common, frozen=True, tag="notification.requested"):
@@ -178,6 +184,9 @@ DomainEvent: TypeAlias = (
     | NotificationRequested
 )
 
+HALF_A_PAIR = "half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
+
+_KINDS = frozenset(get_args(DomainEvent))
 _decoder: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
 _batch_decoder: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -196,30 +205,66 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
     """
     text = bytes(body)
     event: DomainEvent = decode_json(_decoder, text)
-    # First, because the check of texts spells out the path to each value: long keys over many items would be endless.
+    # First, because the check of texts builds the path to each value: that is slow for long keys over many items.
     if isinstance(event, NotificationRequested) and event.data is not None:
         _check_data(event.data, small=len(text) <= SMALL_BYTES)
     check_values(event, text)
     return event
 
 
-def check_values(value: msgspec.Struct, body: bytes) -> None:
-    """Refuse what a struct's types let through: NUL in any text, times that leave the calendar in UTC.
+def check_event(event: DomainEvent) -> DomainEvent:
+    """The event as `decode_event` would make it of its JSON: for one that was made in Python, where nothing checks.
+
+    Raises:
+        Refused: `invalid`, with the message that the same JSON would get.
+    """
+    if type(event) not in _KINDS:
+        raise Refused(Code.INVALID, f"expected a domain event, got `{type(event).__name__}`")
+    fields = {
+        name: value
+        for name, value in zip(event.__struct_encode_fields__, msgspec.structs.astuple(event), strict=True)
+        if value is not UNSET
+    }
+    checked: DomainEvent = convert({"type": event_type(event), **fields}, type(event))
+    try:
+        body = msgspec.json.encode(checked)
+    except (RecursionError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(checked, NotificationRequested) and checked.data is not None:
+            _check_data(checked.data, small=False)
+        _check_texts(msgspec.structs.asdict(checked), "")
+        raise Refused(Code.INVALID, f"the event is no JSON: {error}") from None
+    return decode_event(body)
+
+
+def convert(value: object, kind: Any) -> Any:
+    """A value of Python as one of a type, checked as its JSON would be.
 
     Raises:
         Refused: `invalid`, naming the field.
     """
-    # A NUL can only come as an escape: without one there is nothing to look for. One byte is found faster than two.
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise Refused(Code.INVALID, str(error)) from None
+
+
+def check_values(value: msgspec.Struct, body: bytes) -> None:
+    """Refuse what the types of a struct let through: NUL in any text, and times that leave the calendar in UTC.
+
+    Raises:
+        Refused: `invalid`, naming the field.
+    """
+    # A NUL can only come as an escape, so nothing is looked for without one. One byte is found faster than two.
     if b"\\" in body and b"\\u" in body:
         _check_texts(msgspec.structs.asdict(value), "")
     _check_times(value)
 
 
 def decode_batch(body: bytes) -> list[msgspec.Raw]:
-    """The items of a batch post, each still to be decoded, so that a bad one does not sink the others.
+    """The items of a batch post. Each is still to be decoded, so that a bad item does not affect the others.
 
     Raises:
-        Refused: `invalid`, when the body is no JSON array or holds more than `MAX_BATCH` items.
+        Refused: `invalid`, if the body is no JSON array or holds more than `MAX_BATCH` items.
     """
     items: list[msgspec.Raw] = decode_json(_batch_decoder, body)
     if len(items) > MAX_BATCH:
@@ -228,17 +273,17 @@ def decode_batch(body: bytes) -> list[msgspec.Raw]:
 
 
 def decode_json(decoder: msgspec.json.Decoder[Any], body: bytes | msgspec.Raw) -> Any:
-    """Decode whatever bytes may come, with every way in which that fails told as one refusal.
+    """Decode any bytes, and turn every way in which that can fail into one kind of refusal.
 
     msgspec itself raises RecursionError on deep nesting, UnicodeDecodeError on bad UTF-8 and ValueError on very long
-    integers, none of them a MsgspecError.
+    integers, and none of them is a MsgspecError.
     """
     try:
         return decoder.decode(body)
     except msgspec.MsgspecError as error:
         message = str(error)
         if "surrogate" in message or ("truncated" in message and b"\\ud" in bytes(body).lower()):
-            message = "a text holds half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
+            message = f"a text holds {HALF_A_PAIR}"
         raise Refused(Code.INVALID, message) from None
     except RecursionError:
         raise Refused(Code.INVALID, "the JSON is nested too deeply") from None
@@ -249,27 +294,33 @@ def decode_json(decoder: msgspec.json.Decoder[Any], body: bytes | msgspec.Raw) -
 
 
 def fingerprint(event: DomainEvent, *, with_job: bool = False) -> str:
-    """SHA-256 of what the event says, whatever its spacing and order of keys: tells a retry from another body.
+    """The SHA-256 of what an event says, independent of its spacing and order of keys. It tells a retry from another
+    event.
 
-    `with_job` is part of it because a retry gets the first answer: whoever asked for the job would get another shape.
+    `with_job` is part of it, because a retry gets the first answer, and answers with and without the job differ in
+    shape.
     """
     return sha256(_encoder.encode(event) + (b"\nwith job" if with_job else b"")).hexdigest()
 
 
 def check_text(text: str, field: str) -> None:
-    """Refuse what PostgreSQL cannot hold.
+    """Refuse a text that PostgreSQL cannot store.
 
     Raises:
         Refused: `invalid`, naming the field.
     """
     if "\0" in text:
         raise Refused(Code.INVALID, f"{field} holds a NUL character: leave it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(Code.INVALID, f"{field} holds {HALF_A_PAIR}") from None
 
 
 def _check_texts(value: object, field: str) -> None:
     if isinstance(value, str):
         check_text(value, field)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, item in value.items():
             check_text(key, f"a key of {field or 'the event'}")
             _check_texts(item, f"{field}.{key}" if field else _camel(key))
@@ -289,15 +340,12 @@ def _check_times(event: msgspec.Struct) -> None:
 
 
 SMALL_BYTES = MAX_DATA_BYTES // 8
-"""A body up to this size cannot hold too much data, however its numbers are written: `1e15` becomes 18 characters."""
+"""A body up to this size cannot hold too much data, even if its numbers grow: `1e15` becomes 18 characters."""
 
 
 def _check_data(data: dict[str, Any], *, small: bool) -> None:
     if not small:
-        try:
-            size = len(msgspec.json.encode(data))
-        except RecursionError:
-            raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep") from None
+        size = len(_json_of(data))
         if size > MAX_DATA_BYTES:
             raise Refused(Code.INVALID, f"data is {size} bytes as JSON: at most {MAX_DATA_BYTES}")
     place = _large_integer(data, MAX_DATA_DEPTH)
@@ -305,8 +353,20 @@ def _check_data(data: dict[str, Any], *, small: bool) -> None:
         raise Refused(Code.INVALID, f"data{place} is an integer beyond 2^53 - 1: send it as text")
 
 
+def _json_of(data: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(data)
+    except RecursionError:
+        raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep") from None
+    except UnicodeEncodeError:
+        raise Refused(Code.INVALID, f"data holds {HALF_A_PAIR}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refused(Code.INVALID, f"data is no JSON: {error}") from None
+
+
 def _large_integer(value: object, depth: int) -> str | None:
-    """The path to the first integer that JavaScript would round, spelt only if there is one; None if there is none."""
+    """The path to the first integer that JavaScript would round, or None. The path is built only if there is such an
+    integer."""
     if depth < 0:
         raise Refused(Code.INVALID, f"data is nested more than {MAX_DATA_DEPTH} levels deep")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A job as the workflow sees it, and what a domain event makes of it. Pure: no clock, no store.
+"""A job as the workflow sees it, and how a domain event changes it. Pure: no clock, no store.
 
 Source: the contract's job shape and its list of states.
 """
@@ -38,7 +38,7 @@ JobEvent: TypeAlias = (
     | JobWatched
     | JobUnwatched
 )
-"""Events of a job that exists, or that is first heard of by one of them."""
+"""Events about a job that exists, or that is heard of for the first time by this event."""
 
 Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", "rejected", "completed"]
 
@@ -46,7 +46,7 @@ Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job of one tenant. `dj_id` is None for a job that was first heard of by its bare id. Times are UTC texts.
 
-    The last three fields are the SLA clock's; see `sla`.
+    The last three fields belong to the SLA clock; see `sla`.
     """
 
     tenant_id: int
@@ -69,7 +69,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """What people call it: `DJ-2026-0005`, or `Job 5` where no such number is known."""
+        """The job's name for people: `DJ-2026-0005`, or `Job 5` if no such number is known."""
         return self.dj_id or f"Job {self.id}"
 
 
@@ -94,17 +94,18 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def dj_id(year: int, number: int) -> str:
-    """`DJ-2026-0005`: the year and the number within it, four digits at least (seed)."""
+    """The DJ number, such as `DJ-2026-0005`: the year, and the job's number in that year with at least four digits
+    (seed)."""
     return f"DJ-{year:04d}-{number:04d}"
 
 
 def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | None, now: str) -> Job:
-    """The job that a `job.created` brings, under the id and the DJ number that the store settled.
+    """The job that a `job.created` makes, with the id and the DJ number that the store has settled.
 
-    `earlier` is what was heard of it by its bare id before: whatever the event does not name stays. Once it was
-    submitted, approved or completed, the creation is late news: it fills in what is missing, but neither reopens the
-    job nor takes it from the people who are at it. A deadline that was heard of before is always the newer one: only a
-    move of the deadline can have told it.
+    `earlier` is what was heard of the job before, by its bare id. Whatever the event does not name stays as it was. If
+    the job was already submitted, approved or completed, the creation comes late. It then fills in what is missing, but
+    it neither reopens the job nor takes it from the people who work on it. A deadline that was heard of before is
+    always newer than the one in the creation, because only a later move of the deadline can have set it.
     """
     if earlier is None:
         earlier = first_heard_of(event.tenant_id, job_id, now)
@@ -132,13 +133,13 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
 
 
 def _settled(named: int | None, heard: int | None, late: bool) -> int | None:
-    """Who has a part: whom the creation names before who was heard of, or the other way round where it is late."""
+    """The person in a part. The person whom the creation names goes first, or comes second if the creation is late."""
     first, second = (heard, named) if late else (named, heard)
     return second if first is None else first
 
 
 def first_heard_of(tenant_id: int, job_id: int, now: str) -> Job:
-    """A job that was never created here: an installation may begin in the middle of a job's life."""
+    """A job that was never created here, because an installation may begin in the middle of a job's life."""
     return Job(
         tenant_id=tenant_id,
         id=job_id,
@@ -151,7 +152,7 @@ def first_heard_of(tenant_id: int, job_id: int, now: str) -> Job:
 
 
 def after(job: Job, event: JobEvent, now: str) -> Job:
-    """The job after an event; comments and watchers leave it as it is."""
+    """The job after an event. Comments and watchers leave it as it is."""
     match event:
         case JobAssigned(assignee_id=assignee_id):
             return replace(job, assignee_id=assignee_id, status="assigned", updated_at=now)
@@ -171,7 +172,7 @@ def after(job: Job, event: JobEvent, now: str) -> Job:
 
 
 def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> JobView:
-    """The job with what clients want beside it."""
+    """The job as clients see it, with the assignee's name and the watchers, which are not part of the job itself."""
     return JobView(
         id=job.id,
         dj_id=job.dj_id,
@@ -202,7 +203,7 @@ MOVES: Mapping[str, tuple[Status, ...]] = {
     "reject": ("pending_approval",),
     "complete": ("open", "assigned", "approved", "rejected"),
 }
-"""From which states each move is allowed: the whole state machine, as the contract draws it."""
+"""The states in which each move is allowed. This is the whole state machine, as the contract draws it."""
 
 
 _MOVE_OF: Mapping[type, str] = {
@@ -212,7 +213,7 @@ _MOVE_OF: Mapping[type, str] = {
     JobRejected: "reject",
     JobCompleted: "complete",
 }
-"""Which event is which move; the others are none."""
+"""The move that each event is. Other events are no moves."""
 
 
 def check_move(job: Job, event: JobEvent) -> None:
@@ -222,7 +223,7 @@ def check_move(job: Job, event: JobEvent) -> None:
         Refused: `conflict`, with a message that says what is allowed.
     """
     if job.status == "open" and job.requester_id is None:
-        return  # a state that nobody told: see `first_heard_of`
+        return  # The job's state is not known here: see `first_heard_of`.
     move = _MOVE_OF.get(type(event))
     if move is not None and job.status not in MOVES[move]:
         allowed = [name for name, states in MOVES.items() if job.status in states]

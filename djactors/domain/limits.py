@@ -1,10 +1,11 @@
-"""How much a user is told: so many notifications a day, and one summary of the rest. Pure.
+"""How many notifications a user gets: at most a set number a day, and one summary of the rest. Pure: no clock, no
+store.
 
 Rules:
-  * A day is a day in the tenant's time zone. What was sent counts, whatever became of it: deleting frees nothing.
-  * CRITICAL notifications pass beyond the limit, unless the setting says otherwise. They count as well.
-  * What is held back is summed up in one notification, beside the limit, that replaces the one before it: at once, but
-    never less than a minute after its predecessor.
+  * A day is a day in the tenant's time zone. Every notification that was sent counts, even if it was deleted later.
+  * CRITICAL notifications are sent beyond the limit, unless the setting says otherwise. They count as well.
+  * Notifications that are held back are summed up in one notification, which does not count and which replaces the
+    summary before it. It is sent at once, but not earlier than a minute after the summary before it.
 
 Source: the seed's "Max 100 notifications per user per day".
 """
@@ -19,23 +20,24 @@ from djactors.domain.notifications import Draft, encode
 from djactors.domain.times import from_text
 
 DAILY_LIMIT = "daily_limit"
-"""Why somebody was not told: the reason that is recorded."""
+"""The recorded reason why somebody was not notified."""
 
 SUMMARY_TYPE = "daily_summary"
 """The type of the notification that sums up what was held back."""
 
 SUMMARY_INTERVAL = timedelta(minutes=1)
-"""Between two summaries for one user: often enough to be right, seldom enough not to be noise itself."""
+"""The shortest time between two summaries for one user, so that they are up to date and do not become a nuisance
+themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
-    """The settings of the same names.
+    """The settings of the same names, and their defaults.
 
     Attributes:
         daily_limit: notifications for one user in one day.
-        critical_beyond_limit: whether CRITICAL ones pass beyond it.
-        collapse_bursts: whether a notification takes the place of the unread one of the same type and job before it.
+        critical_beyond_limit: whether CRITICAL notifications are sent beyond it.
+        collapse_bursts: whether a notification replaces the user's unread notification of the same type and job.
     """
 
     daily_limit: int = 100
@@ -43,24 +45,25 @@ class Limits:
     collapse_bursts: bool = False
 
     def admits(self, priority: str, sent: int) -> bool:
-        """Whether a user who got `sent` notifications today gets one more of this priority."""
+        """Whether a user who got `sent` notifications today may get one more of this priority."""
         return sent < self.daily_limit or (self.critical_beyond_limit and priority == "CRITICAL")
 
 
 def day_of(time_zone: str, moment: datetime) -> str:
-    """The day, `2026-01-27`, on which a moment falls in a time zone; UTC where this machine does not know the zone."""
+    """The day on which a moment falls in a time zone, such as `2026-01-27`. UTC is used if this machine does not know
+    the zone."""
     try:
         zone: ZoneInfo | None = ZoneInfo(time_zone)
     except (KeyError, ValueError, OSError):
-        # The database may come from a machine that knows more zones. See `workflow` for the three kinds.
+        # The database may come from a machine that knows more time zones. See `workflow` for the three kinds.
         zone = None
     return moment.astimezone(zone or UTC).date().isoformat()
 
 
 def next_summary(sent_at: str | None, now: datetime) -> datetime:
-    """When the next summary may be sent: `now` where none was, or long enough ago.
+    """The moment at which the next summary may be sent: `now` if there was none yet, or if the last one is old enough.
 
-    One that was sent in the future (the clock was set back) stands in nobody's way.
+    A summary whose time is in the future, because the clock was set back, does not delay the next one.
     """
     if sent_at is None:
         return now
@@ -69,7 +72,7 @@ def next_summary(sent_at: str | None, now: datetime) -> datetime:
 
 
 def summary(user_id: int, day: str, held: int, daily_limit: int) -> Draft:
-    """What a user is told of the `held` notifications that the limit kept back on a day."""
+    """The summary of the `held` notifications that the limit kept from a user on a day."""
     return Draft(
         user_id,
         SUMMARY_TYPE,

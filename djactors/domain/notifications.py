@@ -1,4 +1,4 @@
-"""What a notification is, and its one JSON form: on the wire, in a list, in a replay.
+"""What a notification is, and its one JSON form, which is the same on the wire, in a list and in a replay.
 
 Source: the seed's "Server -> Client" events and the contract's `notification:new`.
 """
@@ -6,7 +6,8 @@ Source: the seed's "Server -> Client" events and the contract's `notification:ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -15,6 +16,17 @@ from djactors.domain.events import Priority
 
 HISTORY = timedelta(days=30)
 """How long a notification stays in the inbox (seed: "30-day notification history")."""
+
+
+def expires_at(created_at: str) -> str:
+    """When a notification leaves the inbox that was created at that moment; both are UTC text."""
+    return _expiry_day(created_at[:10]) + created_at[10:]
+
+
+@lru_cache(maxsize=2)  # today, and yesterday around midnight
+def _expiry_day(day: str) -> str:
+    return (date.fromisoformat(day) + HISTORY).isoformat()
+
 
 NotificationType: TypeAlias = Literal[
     "job_assigned",
@@ -30,7 +42,7 @@ NotificationType: TypeAlias = Literal[
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """What will be told to one user, before it has an id: `data` is JSON text of an object, or None."""
+    """A notification for one user, before it has an id. `data` is the JSON text of an object, or None."""
 
     user_id: int
     type: str
@@ -54,7 +66,7 @@ class Notification(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class InboxItem(Notification, frozen=True, kw_only=True, gc=False):
-    """A notification as a list shows it: with its read state."""
+    """A notification as a list shows it, with its read state."""
 
     is_read: bool
     read_at: str | None
@@ -62,4 +74,4 @@ class InboxItem(Notification, frozen=True, kw_only=True, gc=False):
 
 NULL = msgspec.Raw(b"null")
 encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-"""JSON bytes of a struct or plain value; the one encoder of everything that leaves for a client."""
+"""Encodes a struct or a plain value as JSON bytes. Everything that is sent to a client goes through it."""

@@ -1,9 +1,12 @@
-"""Who may do what to a job: by the role and by the part that a person has in it. One table, and two rules beside it.
+"""Who may do what to a job. This depends on a person's role and on the person's part in the job: one table and two
+rules.
 
-  * Nobody decides on their own work: only an admin makes one person a job's assignee and approver, or decides as both.
-  * An approver is replaced by the job's manager and the roles manager and admin alone; an assignee names the first one.
+  * Nobody decides on their own work. Only an admin may make one person both the assignee and the approver of a job, or
+    decide on a job as both.
+  * An assignee may name the first approver of a job. Only the job's manager and the roles manager and admin may replace
+    an approver.
 
-A service is trusted: what it publishes happened. These rules are for people, who act through the job routes.
+A service is trusted, because it reports what has happened. These rules are for people, who act through the job routes.
 """
 
 from __future__ import annotations
@@ -14,20 +17,20 @@ import msgspec
 
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import Role
+from djactors.domain.events import Id, Name, Role
 from djactors.domain.jobs import Job
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Who acts, as a token proves it. `name` is what somebody is called of whom the tenant has not heard before."""
+    """The person who acts, as a token proves. `name` is used if the tenant does not know the person yet."""
 
-    user_id: int
+    user_id: Id
     role: Role
-    name: str | None = None
+    name: Name | None = None
 
 
 ANYONE = "anyone"
-"""The part of whoever is in the tenant."""
+"""The part that everybody in the tenant has."""
 
 PERMISSIONS: Mapping[type, tuple[str, tuple[str, ...], tuple[Role, ...]]] = {
     events.JobCreated: ("create", (ANYONE,), ()),
@@ -41,14 +44,14 @@ PERMISSIONS: Mapping[type, tuple[str, tuple[str, ...], tuple[Role, ...]]] = {
     events.JobWatched: ("watch", (ANYONE,), ()),
     events.JobUnwatched: ("stop watching", (ANYONE,), ()),
 }
-"""For each event: the verb, the parts in the job that may, and the roles that may whatever their part."""
+"""For each event: the verb, the parts in the job that allow it, and the roles that allow it without any part."""
 
 
 def check(person: Person, event: object, job: Job | None) -> None:
     """Refuse what a person may not do.
 
     Raises:
-        Refused: `forbidden`, with a message that says who may.
+        Refused: `forbidden`, with a message that says who may do it.
     """
     verb, parts, roles = PERMISSIONS[type(event)]
     if not (ANYONE in parts or person.role in roles or _has_part(person, job, parts)):
@@ -64,7 +67,7 @@ def _has_part(person: Person, job: Job | None, parts: tuple[str, ...]) -> bool:
 
 
 def _check_own_work(person: Person, event: object, job: Job | None) -> None:
-    """The two rules beside the table, for whoever is no admin."""
+    """The two rules of the module, which do not apply to an admin."""
     match event:
         case events.JobCreated(assignee_id=int(assignee_id), approver_id=approver_id) if assignee_id == approver_id:
             raise _one_person("approverId", assignee_id, "assignee")

@@ -1,7 +1,7 @@
-"""Who hears of what: the seed's table of notification types, as a table.
+"""Who is notified of what: the seed's table of notification types, as a table. Pure: no clock, no store.
 
-Pure. A rule names an audience by the part it has in the job; `recipients` resolves it for one job. Nobody is notified
-of what they did themselves, and nobody twice of one event, even where two parts meet in one person.
+A rule names its audience by the parts that people have in a job, and `recipients` finds these people for one job.
+Nobody is notified of what they did themselves. Nobody is notified twice of one event, even if one person has two parts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from djactors.domain import lengths
 from djactors.domain.events import Priority
 from djactors.domain.jobs import Job
 from djactors.domain.notifications import Draft, NotificationType, encode
@@ -29,7 +30,7 @@ class Audience(StrEnum):
 class Rule(msgspec.Struct, frozen=True):
     """One row of the table.
 
-    `title` and `message` are filled from the job's label and title, the actor's name and the event's own words.
+    `title` and `message` are filled in with the job's label and title, the actor's name, and the event's own words.
     """
 
     type: NotificationType
@@ -53,7 +54,7 @@ RULES: Mapping[NotificationType, Rule] = {
         Rule("job_completed", "LOW", (_A.REQUESTER,), "{job} completed"),
     )
 }
-"""The seed's eight types with its priorities and recipients."""
+"""The seed's eight notification types with their priorities and recipients."""
 
 TRIGGERS: Mapping[str, NotificationType] = {
     "job.created": "job_assigned",
@@ -64,17 +65,19 @@ TRIGGERS: Mapping[str, NotificationType] = {
     "job.completed": "job_completed",
     "comment.added": "comment_added",
 }
-"""Which domain event sets off which type; the two SLA alerts are set off by the clock."""
+"""The notification type that each domain event causes. The clock causes the two SLA alerts."""
 
 ACTOR = "actor"
-"""Why the person who did it is not told: the reason that is recorded."""
+"""The recorded reason for not notifying the person who did it."""
 
 LATE = "late"
-"""Why an assignee is not told whom a creation names that came after the job was submitted, approved or completed."""
+"""The recorded reason for not notifying an assignee: the creation that names them came after the job was submitted,
+approved or completed."""
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What comes of a rule: a draft for each person who is told, and who was left out and why."""
+    """The result of a rule: a draft for each person who is notified, and each person who is left out, with the
+    reason."""
 
     drafts: tuple[Draft, ...]
     suppressed: tuple[tuple[int, str], ...]
@@ -90,14 +93,14 @@ def apply(
     words: str | None = None,
     data: Mapping[str, object] | None = None,
 ) -> Told:
-    """Who is told what of one event by one rule.
+    """Find who is notified of one event by one rule, and with which words.
 
-    `watchers` is asked only where the rule wants them. `words` are the event's own (a reason, a comment); where there
-    are none the message is the job's title. `data` is what the type adds to `jobId` and `djId`.
+    `watchers` is called only if the rule needs the watchers. `words` are the event's own words, such as a reason or a
+    comment; without them the message is the job's title. `data` is what the type adds to `jobId` and `djId`.
     """
     facts = {"job": job.label, "job_title": job.title, "actor": actor_name, "words": words or job.title}
     body = encode({"jobId": job.id, "djId": job.dj_id, **(data or {})})
-    title = rule.title.format_map(facts)[:255]
+    title = rule.title.format_map(facts)[: lengths.TITLE]
     message = rule.message.format_map(facts)
     people = recipients(rule, job, watchers)
     return Told(
@@ -109,7 +112,7 @@ def apply(
 
 
 def too_late(assignee_id: int, actor_id: int | None) -> Told:
-    """Nobody is told, because the creation assigns nothing any more: see `jobs.created`."""
+    """Notify nobody, because a late creation assigns nothing: see `jobs.created`."""
     return Told((), ((assignee_id, ACTOR if assignee_id == actor_id else LATE),))
 
 

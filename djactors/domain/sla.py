@@ -1,13 +1,13 @@
-"""When a job's deadline is told to people: 24 hours before it and once it has passed. Pure: no clock, no store.
+"""When people are alerted to a job's deadline: 24 hours before it, and once it has passed. Pure: no clock, no store.
 
 Rules:
-  * Each alert is sent once for a job and a deadline. A deadline that moved is another one and starts anew; moved back,
-    it is the one that was told already.
-  * What is still true is sent, not what is stale: after a pause beyond the deadline the job is overdue, and nobody is
-    told that it is due in 24 hours.
-  * A completed job gets none, and neither does one without a deadline.
-  * Whoever is the assignee (and the manager) at that moment hears of it. If that is nobody, the alert is spent all the
-    same: whoever gets the job later is told so by the assignment.
+  * Each alert is sent once for a job and a deadline. A deadline that is moved to a new time gets its own alerts. If it
+    is moved back to an earlier time, the alerts that were sent for that time are not sent again.
+  * Only an alert that is still true is sent. If the server was down until after the deadline, the job is overdue, and
+    nobody is told that it is due within 24 hours.
+  * A completed job gets no alert, and neither does a job without a deadline.
+  * The assignee at that moment is notified, and of an overdue job also its manager. If there is nobody, the alert
+    counts as sent, because whoever gets the job later is notified of the assignment.
 
 Source: the seed's table of notification types.
 """
@@ -28,11 +28,12 @@ WARNING = timedelta(hours=24)
 """How long before the deadline the first alert is due (seed)."""
 
 REMEMBERED = 8
-"""Deadlines of which a job remembers that they were told: so many fit into the column, and few ever move so often."""
+"""The number of deadlines for which a job remembers that an alert was sent. So many fit into the column, and few
+deadlines move that often."""
 
 
 def next_alert(job: Job) -> datetime | None:
-    """The moment of the job's next alert; it may have passed. None if there will be none as things are."""
+    """The moment of the job's next alert, which may have passed already. None if the job, as it is now, needs none."""
     if job.deadline is None or job.status == "completed" or _was_sent(job.alerted_overdue, job.deadline):
         return None
     deadline = from_text(job.deadline)
@@ -42,7 +43,7 @@ def next_alert(job: Job) -> datetime | None:
 
 
 def due_alert(job: Job, now: datetime) -> SlaAlert | None:
-    """The alert that is to be sent for the job now; None before its moment."""
+    """The alert that must be sent for the job now; None if its moment has not come."""
     moment = next_alert(job)
     if moment is None or job.deadline is None or now < moment:
         return None
@@ -57,14 +58,15 @@ def alerted(job: Job, alert: SlaAlert) -> Job:
 
 
 def scheduled(job: Job) -> Job:
-    """The job with the moment at which the clock is to look at it: what every job that is saved goes through."""
+    """The job with the moment at which the clock must look at it. Every job that is saved goes through this
+    function."""
     moment = next_alert(job)
     text = None if moment is None else utc_text(moment)
     return job if text == job.next_alert_at else replace(job, next_alert_at=text)
 
 
 _FIRST = datetime.min.replace(tzinfo=UTC) + WARNING
-"""A deadline before this has no moment 24 hours before it."""
+"""Before this deadline, there is no moment that is 24 hours earlier."""
 
 
 def _was_sent(deadlines: str | None, deadline: str) -> bool:

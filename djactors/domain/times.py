@@ -1,4 +1,5 @@
-"""Times are UTC text of one width, `2026-01-27T10:30:00.000000Z`: they sort as text in SQLite and PostgreSQL alike.
+"""Times are UTC texts of one width, such as `2026-01-27T10:30:00.000000Z`, so that they sort as texts in SQLite and
+PostgreSQL alike.
 
 Source: RFC 3339 for the form, the design notes for the width.
 """

@@ -1,4 +1,4 @@
-"""What the handlers of all routes share: who asks, how fast, and the way to the router and the store."""
+"""What the handlers of all routes share: who asks, how fast they may ask, and the way to the router and the store."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import trio
 
+from djactors.actors.command_ref import CommandRef
 from djactors.actors.users import Users
 from djactors.config import Settings
-from djactors.domain.commands import Command, Publish, Published
+from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused
 from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
 from djactors.edge.rate_limit import AddressLimit
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
-from djactors.kernel import ActorRef
-from djactors.net.addresses import host_of
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response, host_of
 from djactors.store.errors import StoreUnavailable
 from djactors.telemetry import Telemetry
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
 Table: TypeAlias = tuple[tuple[str, Mapping[str, Handler]], ...]
-"""Rows of a pattern for the whole path, and a handler for each method."""
+"""Rows of a pattern for the whole path, with a handler for each method."""
 
 
 class Dated(Protocol):
@@ -41,15 +40,15 @@ D = TypeVar("D", bound=Dated)
 class Api:
     """What the handlers need.
 
-    `ready` says why the server is not ready, or None; `measure` brings the gauges up to date before they are read;
-    `survey` tells an admin of a tenant how the installation is.
+    `ready` says why the server is not ready, or returns None if it is. `measure` brings the gauges up to date before
+    they are read. `survey` describes the installation to an admin of a tenant.
     """
 
     def __init__(
         self,
         *,
         authenticator: Authenticator,
-        router: ActorRef[Command],
+        router: CommandRef,
         users: Users,
         store: Inbox,
         settings: Settings,
@@ -70,7 +69,7 @@ class Api:
         self._post_limit = AddressLimit(settings.post_rate, settings.post_burst)
 
     def identity(self, request: Request) -> Identity:
-        """Who the request's token speaks for. Raises Unauthorized."""
+        """The identity that the request's token proves. Raises Unauthorized."""
         scheme, _, token = (request.header("authorization") or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
@@ -81,21 +80,21 @@ class Api:
         return self.identity(request).member()
 
     def publisher(self, request: Request) -> Identity:
-        """The service whose token it is. Raises Unauthorized, or Refused: `forbidden`."""
+        """The service whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
         identity = self.identity(request)
         if identity.role != "service":
             raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
         return identity
 
     def admin(self, request: Request) -> Member:
-        """The admin whose token it is. Raises Unauthorized, or Refused: `forbidden`."""
+        """The admin whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
         identity = self.identity(request)
         if identity.role != "admin":
             raise Refused(Code.FORBIDDEN, "only an admin may see this: use a token with the role admin")
         return identity.member()
 
     def check_pace(self, request: Request, count: int = 1) -> None:
-        """Refuse an address that publishes too fast: after who it is, before what it costs."""
+        """Refuse an address that publishes too fast. Call this once the token is known and before any costly work."""
         self._post_limit.check(host_of(request.peer), trio.current_time(), count)
 
     async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
@@ -112,6 +111,5 @@ class Api:
         return found
 
     async def publish(self, command: Publish) -> Published:
-        """Have the router record an event. Raises Refused, KernelError or StoreError."""
-        published: Published = await self.router.ask_nowait(command, self.settings.command_timeout)
-        return published
+        """Let the router record an event. Raises Refused, KernelError or StoreError."""
+        return await self.router.ask_nowait(command, self.settings.command_timeout)

@@ -10,10 +10,8 @@ from djactors.domain.errors import Code
 from djactors.edge.errors import error_body
 from djactors.edge.routes import Routes
 from djactors.edge.site import Site
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer
-from djactors.net.http_messages import HeadMemory, Request, Response
-from djactors.net.stream import ByteStream
+from djactors.engine import EngineServer, OriginPolicy
+from djactors.net import ByteStream, Request, Response
 
 ENGINE_PATH = "/socket.io/"
 
@@ -38,7 +36,6 @@ class Application:
         self._routes = routes
         self._origins = origins
         self._settings = settings
-        self.heads = HeadMemory()
 
     def body_limit(self, request: Request) -> int:
         """How much body a request may bring, by where it goes and, for much, by who sends it."""

@@ -1,34 +1,35 @@
-"""A batch post: many commands into the router's mailbox in order, their answers gathered in order."""
+"""A batch post: its commands go into the router's mailbox in order, and their answers are gathered in the same
+order."""
 
 from __future__ import annotations
 
 import trio
 
-from djactors.domain.commands import Command, Published
+from djactors.actors.command_ref import CommandRef
+from djactors.domain.commands import Publish, Published
 from djactors.edge.errors import error_body, error_of
-from djactors.kernel import ActorRef, AskTimeout, KernelError
+from djactors.kernel import AskTimeout, KernelError
 
 
 class Batch:
-    """Items in order; each ends as an answer or an error. One bad item does not sink the others."""
+    """The items of a batch, in order. Each ends as an answer or an error, and a bad item does not affect the others."""
 
-    def __init__(self, router: ActorRef[Command]) -> None:
+    def __init__(self, router: CommandRef) -> None:
         self._router = router
         self._results: list[bytes | None] = []
         self._open = 0
-        # Made once somebody waits: before that, the items sent so far may all be done while others are still to come.
+        # Made when `results` begins to wait. Before that, all items so far may be done while others are still to come.
         self._done: trio.Event | None = None
 
-    def add(self, command: Command) -> None:
-        """Send the next item to the router. If that has no room, the item fails."""
+    def add(self, command: Publish) -> None:
+        """Send the next item to the router. If the router's mailbox is full, the item fails."""
         place = len(self._results)
         self._results.append(None)
 
-        def settle(outcome: object, error: Exception | None) -> None:
-            if error is not None:
-                self._results[place] = error_body(*error_of(error))
+        def settle(outcome: Published | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._results[place] = error_body(*error_of(outcome))
             else:
-                assert isinstance(outcome, Published)
                 self._results[place] = outcome.answer
             self._open -= 1
             if not self._open and self._done is not None:
@@ -42,14 +43,15 @@ class Batch:
             self._open += 1
 
     def refuse(self, error: Exception) -> None:
-        """The next item is refused."""
+        """Refuse the next item with this error."""
         self._results.append(error_body(*error_of(error)))
 
     async def results(self, timeout: float) -> bytes:
-        """The JSON of all results, once the last one is there.
+        """The JSON of all results, as soon as the last one is there.
 
         Raises:
-            AskTimeout: not all were carried out within `timeout` seconds; what was, stays: a retry by id repeats it.
+            AskTimeout: some items were not carried out within `timeout` seconds. Those that were stay recorded, and a
+                retry with their ids repeats their answers.
         """
         if self._open:
             self._done = trio.Event()

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from djactors.domain.commands import Command, Counted, Delete, MarkAllRead, MarkRead, Outcome, Publish, Published
+from djactors.domain.commands import Counted, Delete, InboxCommand, MarkAllRead, MarkRead, Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import Id, JobAssigned, JobCreated, Title, check_text
 from djactors.edge.auth import Member
@@ -57,21 +57,21 @@ class _JobNumbers(msgspec.Struct, frozen=True, rename="camel"):
 _job_decoder = msgspec.json.Decoder(_JobNumbers)
 
 
-def _read(payload: _One, member: Member) -> Command:
+def _read(payload: _One, member: Member) -> MarkRead:
     return MarkRead(member.tenant_id, member.user_id, payload.notification_id)
 
 
-def _read_all(payload: _All, member: Member) -> Command:
+def _read_all(payload: _All, member: Member) -> MarkAllRead:
     if payload.user_id not in (None, member.user_id):
         raise not_found()
     return MarkAllRead(member.tenant_id, member.user_id)
 
 
-def _delete(payload: _One, member: Member) -> Command:
+def _delete(payload: _One, member: Member) -> Delete:
     return Delete(member.tenant_id, member.user_id, payload.notification_id)
 
 
-def _create_job(payload: _CreateJob, member: Member) -> Command:
+def _create_job(payload: _CreateJob, member: Member) -> Publish:
     check_text(payload.title, "title")
     event = JobCreated(
         tenant_id=member.tenant_id,
@@ -85,7 +85,7 @@ def _create_job(payload: _CreateJob, member: Member) -> Command:
     return Publish(event, person=member.person(), with_job=True)
 
 
-def _assign_job(payload: _AssignJob, member: Member) -> Command:
+def _assign_job(payload: _AssignJob, member: Member) -> Publish:
     event = JobAssigned(
         tenant_id=member.tenant_id,
         actor_id=member.user_id,
@@ -95,7 +95,10 @@ def _assign_job(payload: _AssignJob, member: Member) -> Command:
     return Publish(event, person=member.person(), with_job=True)
 
 
-_Row: TypeAlias = tuple[type[_Payload], Callable[[Any, Member], Command]]
+ClientCommand: TypeAlias = Publish | InboxCommand
+"""What a client's event can become."""
+
+_Row: TypeAlias = tuple[type[_Payload], Callable[[Any, Member], ClientCommand]]
 
 COMMANDS: Mapping[str, _Row] = {
     "notification:read": (_One, _read),
@@ -115,7 +118,7 @@ REFRESH = "auth:refresh"
 """The event with which a client hands in a fresh token."""
 
 
-def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: bool = False) -> Command:
+def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: bool = False) -> ClientCommand:
     """The command that an emitted event is.
 
     Raises:
@@ -130,7 +133,7 @@ def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: b
     return make(payload_of(shape, args), member)
 
 
-def answer_of(name: str, outcome: Outcome) -> dict[str, Any]:
+def answer_of(name: str, outcome: Published | Counted) -> dict[str, Any]:
     """What the ack of an event adds to `ok`, once its command is durable."""
     match outcome:
         case Counted(count=count):

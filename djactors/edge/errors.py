@@ -1,6 +1,6 @@
-"""How a refusal or a failure is told: one shape, `{ "error": { "code", "message" } }`, and the HTTP status that fits.
+"""How a refusal or a failure is answered: always as `{ "error": { "code", "message" } }`, with the fitting HTTP status.
 
-What went wrong inside is never told to a client; it is in the log.
+A client is never told what went wrong inside the server; that is in the log.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from djactors.domain.notifications import encode
 from djactors.edge.auth import Unauthorized
 from djactors.edge.rate_limit import TooManyRequests
 from djactors.kernel import KernelError
-from djactors.net.http_messages import Response
+from djactors.net import Response
 from djactors.store.errors import StoreError
 
 STATUS: Mapping[Code, int] = {
@@ -26,17 +26,17 @@ STATUS: Mapping[Code, int] = {
     Code.INTERNAL: 500,
     Code.UNAVAILABLE: 503,
 }
-"""The one table from a code to its status."""
+"""The HTTP status for each code."""
 
 RETRY_AFTER = 1
-"""Seconds after which a refused sender may try again: a full mailbox empties within a few commits."""
+"""The time in seconds after which a refused sender may try again. A full mailbox empties within a few commits."""
 
 EXPECTED = (Refused, KernelError, StoreError, Unauthorized)
-"""Exceptions that are an answer. Anything else is a fault of ours."""
+"""Exceptions that are an answer. Any other exception is a fault of this program."""
 
 
 def error_of(error: Exception) -> tuple[Code, str]:
-    """What a client is told of an exception."""
+    """The code and the message that a client gets for an exception."""
     match error:
         case Refused(code=code, message=message):
             return code, message
@@ -54,7 +54,7 @@ def error_body(code: str, message: str) -> bytes:
 
 
 def error_response(error: Exception) -> Response:
-    """The HTTP answer that an exception is."""
+    """The HTTP answer for an exception."""
     code, message = error_of(error)
     status = STATUS[code]
     headers: tuple[tuple[str, str], ...] = ()
@@ -67,7 +67,7 @@ def error_response(error: Exception) -> Response:
 
 
 def wrong_method(methods: Iterable[str]) -> Response:
-    """The HTTP answer where a path is known, but not with this method."""
+    """The HTTP answer for a known path with a method that it does not take."""
     allowed = ", ".join(sorted(methods))
     body = error_body("method_not_allowed", f"this route takes {allowed}")
     return Response(405, body, headers=(("allow", allowed),))

@@ -13,34 +13,29 @@ Source: the contract's section "Socket.IO".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import trio
 
+from djactors.actors.command_ref import CommandRef
 from djactors.actors.packets import AUTH_EXPIRING, unlogged
 from djactors.actors.users import Users
 from djactors.config import Settings
-from djactors.domain.commands import Command
+from djactors.domain.commands import Counted, Published
 from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.edge.auth import Authenticator, Member, Unauthorized
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
 from djactors.edge.errors import EXPECTED, error_of
-from djactors.edge.rate_limit import MAX_REFUSALS, TokenBucket, TooManyRequests
-from djactors.engine.session import Session
-from djactors.kernel import ActorRef, KernelError
-from djactors.protocol.encoded import EncodedPacket
-from djactors.protocol.socketio import (
-    AckReceived,
-    ConnectRequested,
-    DisconnectRequested,
-    EventReceived,
-    SocketSession,
-)
+from djactors.edge.rate_limit import MAX_REFUSALS, TooManyRequests
+from djactors.engine import BaseSocket, Session, SocketHandler
+from djactors.kernel import KernelError
+from djactors.net import TokenBucket
+from djactors.protocol import EventReceived
 from djactors.telemetry import Telemetry
 
 NAMESPACE = "/"
@@ -60,68 +55,42 @@ class Services:
 
     authenticator: Authenticator
     users: Users
-    router: ActorRef[Command]
+    router: CommandRef
     settings: Settings
     telemetry: Telemetry
     random_token: Callable[[], str]
     now: Callable[[], float]
 
 
-class UserSocket:
-    """One CONNECT that was let in: what the user's actor writes to. It ends with the namespace or the session."""
+class UserSocket(BaseSocket):
+    """What the user's actor writes to. It ends with the namespace or the session."""
 
-    __slots__ = ("_gateway", "alive", "recovery", "sid")
+    __slots__ = ("member", "recovery")
 
-    def __init__(self, gateway: Gateway, sid: str, *, recovery: bool) -> None:
-        self._gateway = gateway
-        self.sid = sid
-        self.recovery = recovery
-        self.alive = True
-
-    def accept(self, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
-        """Answer the CONNECT, with these packets behind the answer."""
-        if self.alive:
-            self._gateway.accept(self.sid, pid, packets)
-
-    def send(self, packets: Sequence[EncodedPacket]) -> None:
-        """Put packets into the session's outbox."""
-        if self.alive:
-            self._gateway.session.send(packets)
-
-    def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call back when there is room for more."""
-        if self.alive:
-            self._gateway.session.when_drained(callback)
-
-    def disconnect(self, reason: str) -> None:
-        """Close the transport, so that the client reconnects."""
-        if self.alive:
-            self._gateway.session.close(reason)
+    def __init__(self, gateway: Gateway, namespace: str) -> None:
+        super().__init__(gateway, namespace)
+        # Whose it is, once that is proved. The actor does not know of the socket before.
+        self.member: Member | None = None
+        # Whether the client wants offsets.
+        self.recovery = True
 
 
-class Gateway:
+class Gateway(SocketHandler[UserSocket]):
     """The handler of one Engine.IO session. See the module for the rules."""
 
     __slots__ = (
         "_bucket",
         "_came_at",
         "_logged",
-        "_member",
         "_pending",
-        "_protocol",
         "_refused_in_a_row",
         "_services",
-        "_socket",
         "_warned",
-        "session",
     )
 
     def __init__(self, session: Session, services: Services) -> None:
-        self.session = session
+        super().__init__(session, max_attachment_bytes=services.settings.max_payload)
         self._services = services
-        self._protocol = SocketSession(max_attachment_bytes=services.settings.max_payload)
-        self._socket: UserSocket | None = None
-        self._member: Member | None = None
         self._pending = 0
         self._logged = 0
         self._warned = False
@@ -130,38 +99,79 @@ class Gateway:
         self._came_at: float | None = None
         self._refused_in_a_row = 0
 
-    # What the session calls
+    # What the Socket.IO layer asks and tells
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody has asked to connect yet."""
-        return self._protocol.is_idle
+    def serves(self, namespace: str) -> bool:
+        """There is one."""
+        return namespace == NAMESPACE
 
-    def on_message(self, data: str | bytes) -> None:
-        """Take one Engine.IO message.
+    def new_socket(self, namespace: str) -> UserSocket:
+        """Return what the user's actor is to write to."""
+        return UserSocket(self, namespace)
 
-        Raises:
-            ProtocolError: the client broke the protocol; the session closes.
-        """
-        match self._protocol.receive(data):
-            case EventReceived() as event:
-                self._emitted(event)
-            case ConnectRequested(namespace=namespace, auth=auth):
-                self._connect(namespace, auth)
-            case DisconnectRequested():
-                self._leave("left")
-            case AckReceived() | None:
-                pass
+    def new_sid(self) -> str:
+        """Return a name for a socket."""
+        return self._services.random_token()
 
-    def on_close(self, reason: str) -> None:
-        """The session has ended."""
-        self._leave(reason)
+    def on_connect(self, socket: UserSocket, auth: dict[str, Any]) -> None:
+        """Give the socket to the actor of whoever the token says it is, which answers."""
+        try:
+            self._check_pace()
+        except TooManyRequests:
+            # Only a loop connects and leaves so often.
+            self.session.close("too_many_requests")
+            return
+        try:
+            member = self._identify(auth)
+        except Unauthorized as refusal:
+            self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
+            self._log_refusal("connect refused", code=refusal.code, peer=self.session.peer)
+            socket.refuse("Unauthorized", {"code": refusal.code})
+            return
+        self._warned = False
+        self.session.owner = (member.tenant_id, member.user_id)
+        socket.member = member
+        socket.recovery = auth.get("recovery") is not False
+        self._services.users.attach(member.tenant_id, member.person(), socket, auth)
+
+    def on_accept(self, socket: UserSocket, sid: str) -> None:
+        """The user's actor has let the client in."""
+        self._tell("connected", socket, transport=self.session.transport)
+
+    def on_event(self, socket: UserSocket, event: EventReceived) -> None:
+        """Make a command of what was emitted, which the router answers later."""
+        member = socket.member
+        # The protocol lets an event through only after its CONNECT was accepted.
+        assert member is not None
+        try:
+            self._check_pace()
+            if event.name == REFRESH:
+                self._acknowledge(socket, event, self._refresh(payload_of(Refresh, event.args), socket, member))
+                return
+            self._check_may_ask(member)
+            command = command_of(event.name, event.args, member, test_events=self._services.settings.test_events)
+            self._services.router.request_nowait(command, lambda outcome: self._answered(socket, event, outcome))
+        except (Refused, Unauthorized, KernelError) as error:
+            self._fail(socket, event, error)
+        else:
+            self._pending += 1
+
+    def on_disconnect(self, socket: UserSocket, reason: str) -> None:
+        """Have the user's actor forget the socket."""
+        member = socket.member
+        if member is not None:
+            self._services.users.detach(member.tenant_id, member.user_id, socket)
+            self._tell("disconnected", socket, reason=str(reason))
 
     def on_tick(self, now: float) -> None:
         """Look whether the token is about to end. The heartbeat's pace is exact enough for that."""
-        member, socket = self._member, self._socket
-        if member is None or socket is None:
-            return
+        for socket in self.sockets:
+            if socket.member is not None:
+                self._check_expiry(socket, socket.member)
+
+    # The rest is ours
+
+    def _check_expiry(self, socket: UserSocket, member: Member) -> None:
         settings = self._services.settings
         left = member.expires_at - self._services.now()
         if left <= -settings.expiry_grace:
@@ -174,16 +184,6 @@ class Gateway:
             self._warned = True
             body = encode({"expiresAt": _moment(member.expires_at)})
             socket.send([unlogged(AUTH_EXPIRING, body, told, stamped=socket.recovery)])
-
-    # What the user's actor calls, through UserSocket
-
-    def accept(self, sid: str, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
-        """Let the client into the namespace."""
-        extra = None if pid is None else {"pid": pid}
-        self._tell("connected", transport=self.session.transport)
-        self.session.send([self._protocol.accept(NAMESPACE, sid, extra), *packets])
-
-    # The rest is ours
 
     def _check_pace(self) -> None:
         now = trio.current_time()
@@ -202,29 +202,6 @@ class Gateway:
             raise TooManyRequests(wait)
         self._refused_in_a_row = 0
 
-    def _connect(self, namespace: str, auth: dict[str, Any]) -> None:
-        if namespace != NAMESPACE:
-            self.session.send([self._protocol.refuse(namespace, "Invalid namespace")])
-            return
-        try:
-            self._check_pace()
-        except TooManyRequests:
-            # Only a loop connects and leaves so often.
-            self.session.close("too_many_requests")
-            return
-        try:
-            member = self._identify(auth)
-        except Unauthorized as refusal:
-            self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
-            self._log_refusal("connect refused", code=refusal.code, peer=self.session.peer)
-            self.session.send([self._protocol.refuse(namespace, "Unauthorized", {"code": refusal.code})])
-            return
-        self._member = member
-        self._warned = False
-        self.session.owner = (member.tenant_id, member.user_id)
-        self._socket = UserSocket(self, self._services.random_token(), recovery=auth.get("recovery") is not False)
-        self._services.users.attach(member.tenant_id, member.person(), self._socket, auth)
-
     def _identify(self, auth: dict[str, Any]) -> Member:
         member = self._services.authenticator.identify(auth.get("token")).member()
         tenant_id = auth.get("tenantId")
@@ -235,39 +212,12 @@ class Gateway:
             raise Unauthorized("session_of_another_user", "this connection is another user's")
         return member
 
-    def _leave(self, reason: str) -> None:
-        socket, member = self._socket, self._member
-        self._socket = None
-        if socket is not None and member is not None:
-            socket.alive = False
-            self._services.users.detach(member.tenant_id, member.user_id, socket)
-            self._tell("disconnected", reason=str(reason))
-
-    def _tell(self, what: str, **more: Any) -> None:
-        if self._member is not None:
+    def _tell(self, what: str, socket: UserSocket, **more: Any) -> None:
+        member = socket.member
+        if member is not None:
             self._services.telemetry.log.info(
-                what, tenant_id=self._member.tenant_id, user_id=self._member.user_id, peer=self.session.peer, **more
+                what, tenant_id=member.tenant_id, user_id=member.user_id, peer=socket.peer, **more
             )
-
-    def _emitted(self, event: EventReceived) -> None:
-        socket, member = self._socket, self._member
-        # The protocol lets an event through only after its CONNECT was accepted.
-        assert socket is not None
-        assert member is not None
-        try:
-            self._check_pace()
-            if event.name == REFRESH:
-                self._acknowledge(socket, event, self._refresh(payload_of(Refresh, event.args), member))
-                return
-            self._check_may_ask(member)
-            command = command_of(event.name, event.args, member, test_events=self._services.settings.test_events)
-            self._services.router.request_nowait(
-                command, lambda outcome, error: self._answered(socket, event, outcome, error)
-            )
-        except (Refused, Unauthorized, KernelError) as error:
-            self._fail(socket, event, error)
-        else:
-            self._pending += 1
 
     def _check_may_ask(self, member: Member) -> None:
         if member.expires_at + self._services.settings.expiry_grace <= self._services.now():
@@ -275,29 +225,29 @@ class Gateway:
         if self._pending >= MAX_PENDING:
             raise Refused(Code.TOO_MANY_REQUESTS, f"at most {MAX_PENDING} commands at a time: wait for their acks")
 
-    def _refresh(self, payload: Refresh, before: Member) -> dict[str, Any]:
+    def _refresh(self, payload: Refresh, socket: UserSocket, before: Member) -> dict[str, Any]:
         member = self._services.authenticator.identify(payload.token).member()
         if (member.tenant_id, member.user_id) != (before.tenant_id, before.user_id):
             raise Unauthorized("tenant_mismatch", "the token is somebody else's")
-        self._member = member
+        socket.member = member
         self._warned = False
         return {"expiresAt": _moment(member.expires_at)}
 
-    def _answered(self, socket: UserSocket, event: EventReceived, outcome: Any, error: Exception | None) -> None:
+    def _answered(self, socket: UserSocket, event: EventReceived, outcome: Published | Counted | Exception) -> None:
         self._pending -= 1
-        if error is not None:
-            self._fail(socket, event, error)
+        if isinstance(outcome, Exception):
+            self._fail(socket, event, outcome)
         else:
             self._acknowledge(socket, event, answer_of(event.name, outcome))
 
     def _acknowledge(self, socket: UserSocket, event: EventReceived, answer: dict[str, Any]) -> None:
-        if event.ack_id is not None and socket.alive:
-            socket.send([self._protocol.ack(NAMESPACE, event.ack_id, {"ok": True, **answer})])
+        if event.ack_id is not None:
+            socket.ack(event.ack_id, {"ok": True, **answer})
 
     def _fail(self, socket: UserSocket, event: EventReceived, error: Exception) -> None:
         code, message = error_of(error)
         self._services.telemetry.metrics.refusals.labels(f"emit_{code}").inc()
-        member = self._member
+        member = socket.member
         self._log_refusal(
             "emit refused",
             ours=not isinstance(error, EXPECTED),
@@ -306,9 +256,8 @@ class Gateway:
             tenant_id=None if member is None else member.tenant_id,
             user_id=None if member is None else member.user_id,
         )
-        if event.ack_id is not None and socket.alive:
-            answer = {"ok": False, "error": {"code": code, "message": message}}
-            socket.send([self._protocol.ack(NAMESPACE, event.ack_id, answer)])
+        if event.ack_id is not None:
+            socket.ack(event.ack_id, {"ok": False, "error": {"code": code, "message": message}})
 
     def _log_refusal(self, what: str, *, ours: bool = False, **more: Any) -> None:
         """Log a refusal within `MAX_REFUSALS_LOGGED`; a fault of ours always, as an error."""

@@ -20,7 +20,7 @@ from djactors.domain.notifications import encode
 from djactors.edge.api import Api, Handler, Table
 from djactors.edge.auth import Identity
 from djactors.edge.requests import ID, choice, header_key, number, page_size, path_id, query_of
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response
 
 ANYBODYS = ("manager", "admin")
 """Roles that may act in another's name: create for another requester, add or remove another watcher."""

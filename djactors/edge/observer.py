@@ -1,4 +1,4 @@
-"""What the listener and the Engine.IO server count, in the catalogue's metrics."""
+"""Counts in the metrics what the listener and the Engine.IO server report."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ TRANSPORTS = ("polling", "websocket")
 
 
 class EdgeObserver:
-    """Implements `ListenerTelemetry` and the Engine.IO server's."""
+    """Implements the telemetry protocols of the listener and of the Engine.IO server."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        # Looked up once: there are thousands a second when a server comes back.
+        # Looked up once, because thousands of sessions a second open after a restart.
         self._sessions = {transport: telemetry.metrics.connections.labels(transport) for transport in TRANSPORTS}
 
     def connection_opened(self) -> None:
@@ -24,16 +24,16 @@ class EdgeObserver:
         self._telemetry.metrics.tcp_connections.dec()
 
     def connection_refused(self, reason: str) -> None:
-        """A TCP connection was over a cap."""
+        """A TCP connection was refused because there were too many."""
         self._telemetry.metrics.refusals.labels(f"connection_{reason}").inc()
 
     def accept_failed(self, reason: str) -> None:
-        """The system would not hand over a connection."""
+        """The system refused to hand over a connection."""
         self._telemetry.metrics.refusals.labels(f"accept_{reason}").inc()
         self._telemetry.log.warning("accept failed", reason=reason)
 
     def failed(self, error: BaseException, peer: str) -> None:
-        """A connection raised; it has ended alone."""
+        """An exception ended a connection. Other connections are not affected."""
         self._telemetry.metrics.refusals.labels("connection_failed").inc()
         self._telemetry.log.error("connection failed", peer=peer, exc_info=error)
 

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from djactors.domain import events
-from djactors.domain.commands import Counted, Delete, MarkAllRead, MarkRead, Publish
+from djactors.domain.commands import Delete, InboxCommand, MarkAllRead, MarkRead, Publish
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.marks import offset_of
@@ -29,7 +29,7 @@ from djactors.edge.requests import ID, MAX_PAGE, flag, header_key, number, page_
 from djactors.inbox.inbox import Page
 from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response
 
 BATCH = "/api/events/batch"
 """The one route with a large body."""
@@ -184,8 +184,8 @@ class Routes:
         query_of(request)
         return await self._count(Delete(member.tenant_id, member.user_id, path_id(found)))
 
-    async def _count(self, command: MarkRead | MarkAllRead | Delete) -> Response:
-        counted: Counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
+    async def _count(self, command: InboxCommand) -> Response:
+        counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
         return Response(200, encode({"ok": True, "count": counted.count}))
 
     async def _changes(self, request: Request, _: dict[str, str]) -> Response:
@@ -258,4 +258,4 @@ def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key:
         raise Refused(Code.FORBIDDEN, f"tenantId: this token publishes for tenant {publisher.tenant_id} only")
     if header_key is not None and event.id not in (None, header_key):
         raise Refused(Code.INVALID, "id: differs from the Idempotency-Key header: send one of them, or both alike")
-    return Publish(event, header_key or event.id, tenants_own=publisher.tenant_id is not None)
+    return Publish(event, header_key or event.id, tenants_own=publisher.tenant_id is not None, decoded=True)

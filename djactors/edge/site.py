@@ -1,9 +1,12 @@
-"""The web page: the files that the build left in `djactors/web/dist`, read once at the start and served from memory.
+"""The web page: the files that the build left in `djactors/web/dist`. They are read once at the start and served from
+memory.
 
-Rules: a path is looked up in a dict and never joined to a folder, so no path leads out of it. The page is for
-everybody; the data that it shows needs a token. What is under `assets/` has the hash of its content in its name and is
-kept by browsers for good; everything else is asked for again and mostly answered 304. Whatever is missing, the rest of
-the server serves.
+Rules:
+  * A path is looked up in a dict and never joined to a folder, so no path leads out of the folder.
+  * Everybody may load the page. The data that the page shows needs a token.
+  * The name of a file under `assets/` contains the hash of its content, so browsers keep such a file for good. For
+    every other file a browser asks again, and the usual answer is 304.
+  * If the page is missing, the rest of the server still serves.
 """
 
 from __future__ import annotations
@@ -15,19 +18,20 @@ from pathlib import Path
 from typing import Self
 
 from djactors.edge.errors import wrong_method
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response
 
 BUILT = Path(__file__).parent.parent / "web" / "dist"
-"""Where the build leaves the page, in a checkout and in an installed package alike."""
+"""The folder in which the build leaves the page, in a checkout and in an installed package alike."""
 
 BUILD_COMMAND = "npm ci --prefix djactors/web && npm run build --prefix djactors/web"
 
 INDEX = "index.html"
 PAGES = ("/", "/observer")
-"""The addresses at which the page starts; it decides itself what it shows there."""
+"""The paths at which the page starts. The page itself decides what it shows there."""
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Of all files together: ten times the page with its fonts. They stay in memory; a mistaken build must not fill it."""
+"""The most bytes of all files together, ten times the page with its fonts. They stay in memory, and a mistaken build
+must not fill it."""
 
 TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
@@ -43,12 +47,13 @@ TYPES: Mapping[str, str] = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-"""Not asked of the machine: what it has registered differs, and a script of the wrong type does not run (`nosniff`)."""
+"""The media types by suffix. The machine's own table is not used, because it differs from machine to machine, and
+browsers do not run a script of the wrong type (`nosniff`)."""
 
 OTHER_TYPE = "application/octet-stream"
 
 COMPRESSIBLE = frozenset({".css", ".html", ".js", ".json", ".svg", ".txt", ".webmanifest"})
-"""The other kinds are compressed in themselves."""
+"""The suffixes of files that are worth compressing. The other kinds are already compressed."""
 
 POLICY = "; ".join(
     (
@@ -73,7 +78,8 @@ PROTECTION = (
     ("referrer-policy", "no-referrer"),
     ("cross-origin-opener-policy", "same-origin"),
 )
-"""On every answer. The page holds a token: no foreign script runs in it, and no foreign page frames or opens it."""
+"""The headers on every answer. The page holds a token, so no foreign script may run in it, and no foreign page may
+frame or open it."""
 
 FOREVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
@@ -86,7 +92,7 @@ class _Variant:
 
     def __init__(self, body: bytes, cache_control: str, encoding: str | None, *, varies: bool) -> None:
         self.body = body
-        # Of the bytes that are sent: the plain and the compressed form must differ (RFC 9110 section 8.8.3.3).
+        # The tags of the plain and of the compressed form must differ (RFC 9110 section 8.8.3.3).
         self.etag = f'"{sha256(body).hexdigest()[:32]}"'
         self.headers = (
             *PROTECTION,
@@ -98,7 +104,7 @@ class _Variant:
 
 
 class _File:
-    """A file of the page, plain and, where that is smaller, compressed."""
+    """A file of the page: its plain form, and its compressed form if that is smaller."""
 
     __slots__ = ("compressed", "content_type", "plain")
 
@@ -106,7 +112,7 @@ class _File:
         suffix = Path(name).suffix
         self.content_type = TYPES.get(suffix, OTHER_TYPE)
         cache_control = FOREVER if name.startswith("assets/") else ASK_AGAIN
-        # Without the time of the compression in it, so that the ETag outlives a restart.
+        # Without the time of the compression, so that the ETag stays the same after a restart.
         smaller = gzip.compress(body, mtime=0) if suffix in COMPRESSIBLE else body
         self.compressed: _Variant | None = None
         if len(smaller) < len(body):
@@ -118,7 +124,7 @@ class Site:
     """The page's files by path. Made by `load`.
 
     Attributes:
-        problem: why there is no page to serve, in one line; None where there is one.
+        problem: one line that says why there is no page to serve; None if there is a page.
     """
 
     def __init__(self, files: Mapping[str, bytes], problem: str | None = None) -> None:
@@ -132,7 +138,10 @@ class Site:
 
     @classmethod
     def load(cls, folder: Path = BUILT) -> Self:
-        """Read a built page. Blocks for some 30 ms, so it is for the start. A page that is missing is a `problem`."""
+        """Read a built page. This blocks for some 30 ms, so it is for the start of the server.
+
+        A missing page is not an error: `problem` then says what is wrong.
+        """
         files = {}
         total = 0
         try:
@@ -146,7 +155,7 @@ class Site:
         return cls(files)
 
     def answer(self, request: Request) -> Response | None:
-        """Answer a request for the page or one of its files; None where the path is neither."""
+        """Answer a request for the page or one of its files; None if the path is neither."""
         file = self._files.get(request.path)
         if file is None:
             if request.path not in PAGES:
@@ -168,14 +177,14 @@ class Site:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """Every file below a folder; hidden ones, such as the build's own notes, are nobody's business."""
+    """Every file below a folder, except hidden ones such as the build's own notes."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
 
 
 def _takes_gzip(request: Request) -> bool:
-    """Whether the client takes gzip: by its name, or else by `*` (RFC 9110 section 12.5.3)."""
+    """Whether the client accepts gzip, by its name or else by `*` (RFC 9110 section 12.5.3)."""
     wanted = {}
     for token in request.tokens("accept-encoding"):
         coding, _, weight = token.partition(";")
@@ -184,7 +193,7 @@ def _takes_gzip(request: Request) -> bool:
 
 
 def _has(request: Request, etag: str) -> bool:
-    """Whether the client has this form already (RFC 9110 section 13.1.2; the comparison is the weak one)."""
+    """Whether the client already has this form of a file. The comparison is weak (RFC 9110 section 13.1.2)."""
     held = request.header("if-none-match")
     if held is None:
         return False

@@ -1,20 +1,23 @@
-"""How the installation is, in one answer: the actor tree, the users, the store, the event loop, what was done so far.
+"""The state of the installation in one answer: the actor tree, the users, the store, the event loop, and what was done
+so far.
 
-Rules: what it says of the whole installation are numbers and the names of its own parts. Of users it names those of the
-tenant that asks and no other's, and of an error only its class: the text may hold somebody's data. Counters only rise
-while the process lives, so that whoever asks twice knows the rates.
+Rules:
+  * The answer describes the whole installation by numbers and by the names of its own parts.
+  * It names only users of the tenant that asks. Of an error it tells only the class, because the text may hold
+    somebody's data.
+  * Counters only rise while the process lives, so a client that asks twice can compute rates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import msgspec
 import trio
 
+from djactors import __version__
 from djactors.actors import census
 from djactors.actors.census import Census, Population, UserRow
 from djactors.actors.users import Users
@@ -26,11 +29,12 @@ from djactors.store.database import Statistics
 from djactors.telemetry import Distribution, Metrics, Telemetry, distribution, total
 
 FRESH: Final = 0.5
-"""Seconds for which an answer serves whoever else of the tenant asks: many open pages cost what one does."""
+"""The time in seconds for which one answer serves everybody of the tenant, so that many open pages cost no more than
+one."""
 
 
 class Mailbox(msgspec.Struct, rename="camel"):
-    """See `MailboxStatistics`."""
+    """A mailbox; see `MailboxStatistics`."""
 
     depth: int
     capacity: int
@@ -40,7 +44,7 @@ class Mailbox(msgspec.Struct, rename="camel"):
 
 
 class Node(msgspec.Struct, rename="camel"):
-    """One node of the tree of supervision. `last_error` is a class."""
+    """One node of the tree of supervision. `last_error` is the name of a class."""
 
     name: str
     kind: str
@@ -54,7 +58,7 @@ class Node(msgspec.Struct, rename="camel"):
 
 
 class User(msgspec.Struct, rename="camel"):
-    """One user's actor and sockets."""
+    """One user's actor and the number of that user's sockets."""
 
     user_id: int
     state: str
@@ -67,7 +71,8 @@ class User(msgspec.Struct, rename="camel"):
 
 
 class UserField(msgspec.Struct, rename="camel"):
-    """User actors: all as numbers, those of the tenant that asks as numbers and one by one, trouble first."""
+    """User actors: numbers for all of them, and numbers and single rows for those of the tenant that asks, those in
+    trouble first."""
 
     total: int
     sockets: int
@@ -78,7 +83,7 @@ class UserField(msgspec.Struct, rename="camel"):
 
 
 class StoreCondition(msgspec.Struct, rename="camel"):
-    """The store: what waits for it, and what it did."""
+    """The store: what waits for it, and what it has done."""
 
     state: str
     writes_queued: int
@@ -93,7 +98,7 @@ class StoreCondition(msgspec.Struct, rename="camel"):
 
 
 class Loop(msgspec.Struct, rename="camel"):
-    """The longest turns of the event loop, in seconds: just now, and in the last `window` seconds."""
+    """The longest turns of the event loop in seconds: `lag` just now, `worst` in the last `window` seconds."""
 
     lag: float
     worst: float
@@ -101,7 +106,7 @@ class Loop(msgspec.Struct, rename="camel"):
 
 
 class Counters(msgspec.Struct, rename="camel"):
-    """What happened since the start."""
+    """What has happened since the start."""
 
     events: int
     notifications: int
@@ -118,7 +123,7 @@ class Sessions(msgspec.Struct, rename="camel"):
 
 
 class Condition(msgspec.Struct, rename="camel"):
-    """The whole answer. `uptime` in seconds."""
+    """The whole answer. `uptime` is in seconds."""
 
     version: str
     now: str
@@ -135,13 +140,13 @@ class Condition(msgspec.Struct, rename="camel"):
 
 
 class Survey:
-    """Takes stock, one at a time.
+    """Makes the answers, one at a time.
 
     Args:
         root: the actor tree.
-        users: who is connected.
-        store: what the store says of itself.
-        lag: the event loop's instrument.
+        users: the connected users.
+        store: gives the store's statistics.
+        lag: the instrument of the event loop.
         telemetry: the metrics.
         now: the wall clock, as an aware time.
     """
@@ -163,12 +168,11 @@ class Survey:
         self._now = now
         self._started = trio.current_time()
         self._started_at = utc_text(now())
-        self._version = _version()
         self._turn = trio.Lock()
         self._newest: tuple[int, float, bytes] | None = None
 
     async def take(self, tenant_id: int) -> bytes:
-        """The `Condition` as an admin of the tenant may see it, as JSON; at most `FRESH` seconds old."""
+        """The `Condition` that an admin of the tenant may see, as JSON. It is at most `FRESH` seconds old."""
         async with self._turn:
             newest = self._newest
             if newest is not None and newest[0] == tenant_id and trio.current_time() - newest[1] < FRESH:
@@ -180,7 +184,7 @@ class Survey:
     def _condition(self, users: Census) -> Condition:
         metrics = self._metrics
         return Condition(
-            version=self._version,
+            version=__version__,
             now=utc_text(self._now()),
             started_at=self._started_at,
             uptime=trio.current_time() - self._started,
@@ -206,7 +210,7 @@ class Survey:
         root = _node(self._root.statistics(levels=1))
         for node in root.children:
             if node.name == "users":
-                # Its children are not walked for this; who has come to grief among them has been counted.
+                # There may be thousands of children, so they are not walked. Their crashes have been counted.
                 node.crashes = node.restarts = total(self._metrics.restarts, actor="user")
         return root
 
@@ -258,7 +262,7 @@ def _store_condition(store: Statistics, metrics: Metrics) -> StoreCondition:
         reads_queued=store.reads_queued,
         read_capacity=store.read_capacity,
         commits=store.commits,
-        commands=store.items,
+        commands=int(distribution(metrics.commit_items).sum),
         failed=store.failed,
         last_error=None if store.last_error is None else type(store.last_error).__name__,
         commit=distribution(metrics.commit),
@@ -273,10 +277,3 @@ def _mailbox(mailbox: MailboxStatistics | None) -> Mailbox | None:
 
 def _class_of(error: str | None) -> str | None:
     return None if error is None else error.partition(":")[0]
-
-
-def _version() -> str:
-    try:
-        return version("djactors")
-    except PackageNotFoundError:  # from a checkout that was not installed
-        return "unknown"

@@ -1,1 +1,119 @@
-"""An Engine.IO server for any Trio program: sessions, transports, heartbeat, admission, origins."""
+"""An Engine.IO 4 and Socket.IO 5 server for any Trio program, on the listener of `djactors.net`. It needs no framework.
+
+Stock Socket.IO clients connect to it, by long-polling and WebSocket. Everything public is here. A complete program::
+
+    import sys
+    from typing import Any
+
+    import trio
+
+    from djactors.engine import ConnectRefused, Namespace, Socket, SocketServer
+
+    chat = Namespace("/chat")
+
+
+    @chat.on_connect
+    async def connect(socket: Socket, auth: dict[str, Any]) -> None:
+        if auth.get("token") != "let me in":
+            raise ConnectRefused("Unauthorized", {"code": "token_invalid"})
+        socket.data = str(auth.get("room", "lobby"))
+        socket.emit("welcome", socket.data)
+
+
+    @chat.on("say")
+    def say(socket: Socket, text: str) -> dict[str, bool]:
+        chat.emit("said", text, to=[other for other in chat.sockets if other.data == socket.data])
+        return {"ok": True}
+
+
+    @chat.on("roll call")
+    async def roll_call(socket: Socket) -> None:
+        [name] = await socket.emit_with_ack("who are you?", timeout=5)
+        await chat.broadcast("here", name)
+
+
+    @chat.on_disconnect
+    def disconnect(socket: Socket, reason: str) -> None:
+        chat.emit("left", reason)
+
+
+    async def main(port: int) -> None:
+        server = SocketServer(chat, on_error=lambda error, peer: print(peer, repr(error)))
+        async with trio.open_nursery() as nursery:
+            print("listening on", await nursery.start(server.serve, "127.0.0.1", port))
+
+
+    if __name__ == "__main__":
+        trio.run(main, int(sys.argv[1]))
+
+What a handler may do, and what it can count on:
+
+- Handlers are plain or `async` functions. A plain one runs at once, in the task that reads from its client: it must not
+  block, and costs no task. An `async` one runs in a task.
+- A client's handlers in a namespace run one at a time, in order. While an `async` one runs, at most `MAX_WAITING`
+  events wait, of together `EngineSettings.max_payload` bytes; a client that sends one more is let go.
+- Arguments are held to the handler's annotations; without one, or with `Any`, they are whatever JSON can say. What a
+  handler returns is the ack, if the client asked for one: an empty one for None, several values for a tuple.
+- CONNECT is always answered: when the connect handler returns; with `connect_error` if it raises `ConnectRefused`; and
+  by letting the client go, so that it tries again, if it raises anything else or takes `EngineSettings.connect_timeout`
+  seconds. What it emits goes out right behind the answer.
+- What a handler raises, and arguments that do not fit (`BadArguments`), are told to `on_error` and end that client's
+  session: a client is never left to wait for an ack that will not come. Nothing of it ends the server. An event without
+  a handler is dropped, and a namespace that is not there refused, as by the reference server.
+- When a client is gone, its handler that runs is cancelled at its next checkpoint, and what waited is dropped;
+  `on_disconnect` is called once for each socket that had joined. Work that must be finished belongs into a nursery of
+  your own.
+- `emit` never waits. A client that leaves more than `outbox_packets` packets or `outbox_bytes` bytes unread is let go:
+  it holds up nobody. `emit_with_ack` waits, at most its timeout; `MAX_AWAITED_ACKS` of one client may be awaited.
+- A room is whatever yields sockets: a list, a set that you keep, a function that is asked each time. What is emitted to
+  many is encoded once. `Namespace.emit` sends it at once, `broadcast` lets others have turns in between.
+- Cancelling `serve` closes everything at once, `drain` at a pace. Stock clients that were let go, or drained,
+  reconnect by themselves. Those that were refused, or put out by `disconnect(reconnect=False)`, do not.
+
+`EngineSettings` has all times (seconds), sizes (bytes) and counts, each with its reason. Time is Trio's clock;
+randomness, the telemetry and which web pages may connect (`OriginPolicy`) are given to the server. To serve beside
+another application, or two servers on one port, see `EngineApplication`; an echo that passes the protocols' official
+test suites is `djactors/engine/example.py`.
+
+Two lower storeys are for programs that need every microsecond: `SocketHandler` is Socket.IO without tasks and queues,
+where what many are sent goes straight to their sessions; below it, `EngineServer` with a `SessionHandler` is Engine.IO
+alone.
+
+Sources: the protocol documents of Engine.IO, revision 4, and Socket.IO, revision 5.
+"""
+
+from djactors.engine._application import EngineApplication, Mounted
+from djactors.engine._handlers import BadArguments
+from djactors.engine._namespace import SENT_PER_TURN, Audience, Namespace
+from djactors.engine._origins import OriginPolicy
+from djactors.engine._server import EngineServer, EngineTelemetry, Uncounted
+from djactors.engine._session import EngineSettings, Session, SessionHandler
+from djactors.engine._socket import MAX_AWAITED_ACKS, ConnectRefused, Socket, SocketGone, TooManyAcks
+from djactors.engine._socket_handler import BaseSocket, SocketHandler
+from djactors.engine._socket_server import SocketServer
+from djactors.engine._turns import MAX_WAITING
+
+__all__ = [
+    "MAX_AWAITED_ACKS",
+    "MAX_WAITING",
+    "SENT_PER_TURN",
+    "Audience",
+    "BadArguments",
+    "BaseSocket",
+    "ConnectRefused",
+    "EngineApplication",
+    "EngineServer",
+    "EngineSettings",
+    "EngineTelemetry",
+    "Mounted",
+    "Namespace",
+    "OriginPolicy",
+    "Session",
+    "SessionHandler",
+    "Socket",
+    "SocketGone",
+    "SocketHandler",
+    "SocketServer",
+    "TooManyAcks",
+    "Uncounted",
+]

@@ -18,23 +18,33 @@ from djactors.inbox.rows import Tenant, User, UserDay
 MAX_ROWS = 50_000
 """Rows of a kind: 10,000 connected users and as many again, their day and the day before; some 20 MB at most."""
 
+MAX_DATES = 1000
+"""Dates by time zone and minute: each zone of the world twice; looked up for every notification."""
+
 
 class Known:
-    """See the module for the rules."""
+    """See the module for the rules.
 
-    __slots__ = ("counters", "days", "tenants", "users")
+    `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk,
+    `dates` the day that it is in a time zone in a minute.
+    """
+
+    __slots__ = ("dates", "days", "highest", "latest_expiry", "tenants", "users")
 
     def __init__(self) -> None:
         self.tenants: dict[int, Tenant] = {}
         self.users: dict[tuple[int, int], User] = {}
-        self.counters: dict[str, int] = {}
+        self.highest: dict[str, int] = {}
+        self.latest_expiry: str | None = None
         self.days: dict[tuple[int, int, str], UserDay] = {}
+        self.dates: dict[tuple[str, str], str] = {}
 
     def forget(self) -> None:
         """Know nothing: what was changed has not been stored, or what is stored was changed by somebody else."""
         self.tenants.clear()
         self.users.clear()
-        self.counters.clear()
+        self.highest.clear()
+        self.latest_expiry = None
         self.days.clear()
 
     def trim(self) -> None:
@@ -42,3 +52,5 @@ class Known:
         for rows in (self.tenants, self.users, self.days):
             if len(rows) > MAX_ROWS:
                 rows.clear()
+        if len(self.dates) > MAX_DATES:
+            self.dates.clear()

@@ -5,6 +5,7 @@ Rules:
     first staging; should one come after, or should anything else go wrong, the whole batch is rolled back and each
     command is carried out again behind a savepoint of its own (`record_each`). One command's error never touches
     another's.
+  * Nothing is recorded that was not checked: what came in as bytes by its decoder, everything else here (`checked`).
   * Nothing a client can see changes without a sequence number.
   * The answer to a keyed event is stored with it; a retry gets the same bytes.
 
@@ -35,6 +36,7 @@ from djactors.domain.commands import (
     RaiseAlerts,
     Recorded,
     SendSummaries,
+    checked,
 )
 from djactors.domain.errors import Code, Refused
 from djactors.domain.limits import Limits
@@ -155,6 +157,7 @@ class Recorder:
         return UnitOfWork(connection, self._now(), self._limits, self._known)
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome:
+        command = checked(command)
         match command:
             case Publish():
                 return _publish(unit, command)

@@ -1,7 +1,8 @@
 """Carries out what retention asks for, in slices: expiry, which users see, and purging, which they do not.
 
 Rules:
-  * Expiry is a change like any other: rows are stamped, counters lowered, one change for each user and slice.
+  * Expiry is a change like any other: rows are stamped, counters lowered, one change for each user and slice. It walks
+    along the ids, as they rise with time; see `walks`.
   * A log is purged from its beginning, and `oldest_seq` says up to where: what is left of it has no gaps. The mark of
     the last change that went is kept beside it, so that whoever stands exactly there can go on.
   * Nothing is purged behind the change that somebody who is connected was told last: by the mark of that change the log
@@ -9,6 +10,7 @@ Rules:
   * A notification's row is purged only when the log no longer reaches back to its leaving, so no replay misses a row.
   * Changes, domain events and suppressions are purged by their keys, which rise with time, up to the last old row of a
     slice. A row whose time lies ahead (the clock was wrong for a while) goes with the older ones behind it.
+  * Purging leaves the highest id that it deleted in `counters`: ids follow the highest one, and none is given twice.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ from djactors.domain.commands import ExpireSlice, PurgeSlice, Sliced
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.walks import Walk
+
+ABOVE_ALL_IDS = 2**63 - 1
 
 TENANTS_A_SLICE = 100
 """Tenants whose logs one slice looks into, should there be nothing to purge: a few hundred microseconds."""
 
-# idx_notifications_expires, both.
-SELECT_EXPIRED = """SELECT id, tenant_id, user_id, is_read FROM notifications
-    WHERE expires_at <= ? AND removed_seq IS NULL ORDER BY expires_at LIMIT ?"""
-SELECT_NEXT_EXPIRY = "SELECT expires_at FROM notifications WHERE removed_seq IS NULL ORDER BY expires_at LIMIT 1"
+# The primary key.
+SELECT_WALKED = """SELECT id, tenant_id, user_id, is_read, removed_seq, expires_at FROM notifications
+    WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"""
 UPDATE_EXPIRED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'expired' WHERE id = ?"
 
 # The primary keys.
@@ -43,6 +47,8 @@ SELECT_REMOVED = """SELECT notifications.id FROM notifications CROSS JOIN tenant
     WHERE notifications.removed_at <= ? AND tenants.id = notifications.tenant_id
     AND notifications.removed_seq <= tenants.oldest_seq ORDER BY notifications.removed_at LIMIT ?"""
 DELETE_NOTIFICATION = "DELETE FROM notifications WHERE id = ?"
+UPSERT_PURGED = """INSERT INTO counters (name, value) VALUES (?, ?)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > counters.value"""
 
 # The primary keys again.
 SELECT_EVENTS = "SELECT id, received_at FROM domain_events WHERE id > ? ORDER BY id LIMIT ?"
@@ -62,23 +68,61 @@ _BY_ID: Mapping[str, tuple[str, str]] = {
 
 
 def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
-    """Take what has expired out of the inboxes, the earliest first."""
+    """Take what has expired out of the inboxes, on each walk from where it stands."""
     unit.flush()
-    rows = unit.connection.execute(SELECT_EXPIRED, (unit.now, command.limit)).fetchall()
+    expired: list[tuple[int, int, int, bool]] = []
+    left = command.limit
+    moments: list[str] = []
+    more = False
+    for walk in unit.walks.all():
+        next_id, next_due, looked_at = _walk(unit, walk, left, expired)
+        left -= looked_at
+        if next_due is not None:
+            moments.append(next_due)
+        elif left == 0:
+            more = True
+        elif walk.end is not None:
+            unit.walks.finish(walk)
+            continue
+        if next_id != walk.next_id:
+            unit.walks.move(walk, next_id)
+    _take_out(unit, expired)
+    return Sliced(len(expired), more, min(moments, default=None))
+
+
+def _walk(
+    unit: UnitOfWork, walk: Walk, limit: int, expired: list[tuple[int, int, int, bool]]
+) -> tuple[int, str | None, int]:
+    """Go on with a walk, to the first one that has not expired and at most `limit` rows; add those that have.
+
+    Returns:
+        The id to go on with, when the row of that id expires if the walk stopped there, and how many rows it passed.
+    """
+    end = ABOVE_ALL_IDS if walk.end is None else walk.end
+    next_id = walk.next_id
+    rows = unit.connection.execute(SELECT_WALKED, (next_id, end, limit)).fetchall()
+    for passed, (id_, tenant_id, user_id, is_read, removed_seq, expires_at) in enumerate(rows):
+        if removed_seq is None:
+            if expires_at > unit.now:
+                return id_, expires_at, passed
+            expired.append((id_, tenant_id, user_id, bool(is_read)))
+        next_id = id_ + 1
+    return next_id, None, len(rows)
+
+
+def _take_out(unit: UnitOfWork, expired: Sequence[tuple[int, int, int, bool]]) -> None:
     by_user: dict[tuple[int, int], list[tuple[int, bool]]] = {}
-    for id_, tenant_id, user_id, is_read in rows:
-        by_user.setdefault((tenant_id, user_id), []).append((id_, bool(is_read)))
+    for id_, tenant_id, user_id, is_read in expired:
+        by_user.setdefault((tenant_id, user_id), []).append((id_, is_read))
     stamps: list[tuple[int, str, int]] = []
-    for (tenant_id, user_id), expired in by_user.items():
+    for (tenant_id, user_id), rows in by_user.items():
         tenant, user = unit.ensure_tenant(tenant_id), unit.ensure_user(tenant_id, user_id)
-        seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [id_ for id_, _ in expired]}))
-        stamps.extend((seq, unit.now, id_) for id_, _ in expired)
-        unread = sum(not is_read for _, is_read in expired)
+        seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [id_ for id_, _ in rows]}))
+        stamps.extend((seq, unit.now, id_) for id_, _ in rows)
+        unread = sum(not is_read for _, is_read in rows)
         if unread:
             unit.count_unread(user, -unread)
     unit.connection.executemany(UPDATE_EXPIRED, stamps)
-    row = unit.connection.execute(SELECT_NEXT_EXPIRY).fetchone()
-    return Sliced(len(rows), len(rows) == command.limit, None if row is None else row[0])
 
 
 def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
@@ -92,6 +136,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
         case "notifications":
             found = connection.execute(SELECT_REMOVED, (before, command.limit)).fetchall()
             result = _deleted(connection, DELETE_NOTIFICATION, found, command.limit)
+            _keep_highest(connection, "notifications", max((id_ for (id_,) in found), default=0))
         case "user_days":
             # A day ends up to half a day later in some tenant's time zone than in UTC.
             day = utc_text(unit.moment - command.keep - timedelta(days=1))[:10]
@@ -103,6 +148,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
             rows, last = _old(found, before)
             if rows:
                 connection.execute(delete, (last,))
+                _keep_highest(connection, table, last)
             result = Sliced(rows, rows == command.limit)
     unit.writes += result.rows
     return result
@@ -134,8 +180,17 @@ def _purge_changes(connection: sqlite3.Connection, before: str, command: PurgeSl
     return Sliced(done, more=len(tenants) == TENANTS_A_SLICE, after=after, held_up=held_up)
 
 
+def _keep_highest(connection: sqlite3.Connection, table: str, deleted: int) -> None:
+    """Let no id up to the `deleted` one be given again."""
+    if deleted:
+        connection.execute(UPSERT_PURGED, (table, deleted))
+
+
 def _old(rows: Sequence[tuple[Any, ...]], before: str) -> tuple[int, int]:
-    """How many of (key, time, …) rows are up to the last one that is not after `before`, and that one's key."""
+    """How many rows there are up to the last one whose time is not after `before`, and the key of that one.
+
+    A row begins with its key and its time.
+    """
     for index in range(len(rows) - 1, -1, -1):
         if rows[index][1] <= before:
             return index + 1, rows[index][0]

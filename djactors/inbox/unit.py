@@ -5,8 +5,8 @@ Rules:
     writer, so nothing changes under them.
   * `flush` writes what is staged, each table with one statement or few, parents before children. Whatever must see the
     rows in SQL calls it first.
-  * Sequence numbers and ids are taken from counters that are written back in the same transaction: a rollback gives
-    them back, and what is committed has neither gaps nor repeats.
+  * Sequence numbers and ids follow the highest that is stored, so a rollback gives them back, and what is committed has
+    neither gaps nor repeats. No counter is written for them: that would be a page in every commit.
   * `writes` counts every staging. A command that is refused after it staged something must not be passed over in place:
     see `Recorder`.
 """
@@ -24,13 +24,14 @@ from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of
 from djactors.domain.marks import mark_of
-from djactors.domain.notifications import HISTORY
+from djactors.domain.notifications import expires_at
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
 from djactors.inbox.known import Known
 from djactors.inbox.rows import Tenant, User, UserDay
+from djactors.inbox.walks import ExpiryWalks
 from djactors.store.bulk import insert
 
 SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
@@ -40,6 +41,10 @@ SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq 
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count FROM users
     WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
+# The primary keys.
+SELECT_HIGHEST = {
+    kind: f"SELECT max(id) FROM {kind}" for kind in ("domain_events", "notifications", "suppressions", "job_comments")
+}
 
 _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, created_at, updated_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
@@ -49,7 +54,6 @@ _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, se
     earlier_count, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?,
     earlier_day = ?, earlier_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
-_UPDATE_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
@@ -87,27 +91,42 @@ class UnitOfWork:
         self.connection = connection
         self.moment = moment
         self.now = utc_text(moment)
-        self.expires = utc_text(moment + HISTORY)
+        self.expires = expires_at(self.now)
         self.limits = limits
         self.writes = 0
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
-        self.jobs = JobRows(connection)
-        self.days = DayRows(connection, known.days)
-        self._dates: dict[str, str] = {}
+        self.walks = ExpiryWalks(connection, known)
+        self._known = known
+        # Most units have to do with neither.
+        self._jobs: JobRows | None = None
+        self._days: DayRows | None = None
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
         self._tenants = known.tenants
         self._users = known.users
-        self._counters = known.counters
+        self._highest = known.highest
         self._dirty: list[Tenant | User] = []
-        self._dirty_counters: set[str] = set()
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[object, ...]] = []
         self._suppressions: list[tuple[object, ...]] = []
         self._log: list[tuple[object, ...]] = []
+
+    @property
+    def jobs(self) -> JobRows:
+        """The jobs of this unit."""
+        if self._jobs is None:
+            self._jobs = JobRows(self.connection)
+        return self._jobs
+
+    @property
+    def days(self) -> DayRows:
+        """The days, of users from whom something was held back, of this unit."""
+        if self._days is None:
+            self._days = DayRows(self.connection, self._known.days)
+        return self._days
 
     def tenant(self, tenant_id: int) -> Tenant | None:
         """The tenant, or None where it is not known yet."""
@@ -177,9 +196,11 @@ class UnitOfWork:
         was sent on that day. An earlier day than these two goes on with the count of the later one: no day that comes
         again has a second limit.
         """
-        date = self._dates.get(tenant.time_zone)
+        # No time zone is off by part of a minute.
+        place = tenant.time_zone, self.now[:16]
+        date = self._known.dates.get(place)
         if date is None:
-            date = self._dates[tenant.time_zone] = day_of(tenant.time_zone, self.moment)
+            date = self._known.dates[place] = day_of(tenant.time_zone, self.moment)
         if user.sent_day != date:
             day, sent = user.sent_day, user.sent
             if date == user.earlier_day:
@@ -196,16 +217,16 @@ class UnitOfWork:
         self.unread[user.tenant_id, user.id] = user.unread
         self.touch(user)
 
-    def next_id(self, counter: str) -> int:
-        """The next id of a kind of row."""
-        value = self._counters.get(counter)
-        if value is None:
-            value = int(self.connection.execute(SELECT_COUNTER, (counter,)).fetchone()[0])
-        value += 1
-        self._counters[counter] = value
-        self._dirty_counters.add(counter)
+    def next_id(self, kind: str) -> int:
+        """The next id of a kind of row, named as its table."""
+        highest = self._highest.get(kind)
+        if highest is None:
+            stored = self.connection.execute(SELECT_HIGHEST[kind]).fetchone()
+            purged = self.connection.execute(SELECT_COUNTER, (kind,)).fetchone() or (0,)
+            highest = max(stored[0] or 0, purged[0])
+        self._highest[kind] = highest + 1
         self.writes += 1
-        return value
+        return highest + 1
 
     def log(
         self, tenant: Tenant, user_id: int | None, kind: str, body: bytes, notification_id: int | None = None
@@ -273,12 +294,10 @@ class UnitOfWork:
             self._flush_tenants(tenants)
         if users:
             self._flush_users(users)
-        run = self.connection.executemany
-        if self._dirty_counters:
-            run(_UPDATE_COUNTER, [(self._counters[name], name) for name in sorted(self._dirty_counters)])
-            self._dirty_counters.clear()
-        self.jobs.flush(self.now)
-        self.days.flush()
+        if self._jobs is not None:
+            self._jobs.flush(self.now)
+        if self._days is not None:
+            self._days.flush()
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
             (_INSERT_EVENT, self._events),
@@ -305,24 +324,18 @@ class UnitOfWork:
 
     def _flush_users(self, dirty: Sequence[User]) -> None:
         now = self.now
-        new = [user for user in dirty if user.new]
+        new: list[tuple[object, ...]] = []
+        changed: list[tuple[object, ...]] = []
+        for u in dirty:
+            state = u.name, u.role, u.unread, u.sent_day, u.sent, u.earlier_day, u.earlier_count
+            if u.new:
+                new.append((u.tenant_id, u.id, *state, now, now))
+            else:
+                changed.append((*state, now, u.tenant_id, u.id))
+            u.new = u.dirty = False
         if new:
-            self.connection.executemany(_INSERT_USER, [(u.tenant_id, u.id, *_state(u), now, now) for u in new])
-        if len(new) < len(dirty):
-            self.connection.executemany(
-                _UPDATE_USER, [(*_state(u), now, u.tenant_id, u.id) for u in dirty if not u.new]
-            )
-        for user in dirty:
-            user.new = user.dirty = False
-
-
-def _state(user: User) -> tuple[object, ...]:
-    return (
-        user.name,
-        user.role,
-        user.unread,
-        user.sent_day,
-        user.sent,
-        user.earlier_day,
-        user.earlier_count,
-    )
+            insert(self.connection, _INSERT_USER, new)
+        if len(changed) == 1:
+            self.connection.execute(_UPDATE_USER, changed[0])
+        elif changed:
+            self.connection.executemany(_UPDATE_USER, changed)

@@ -1,1 +1,1 @@
-"""What an operator does beside serving: diagnose, sign tokens, try it out."""
+"""What an operator does besides serving: check an installation, sign tokens, look into an inbox, run the demo."""

@@ -1,4 +1,4 @@
-"""The demo's tenant: named people, some jobs, and lines to paste into another terminal."""
+"""The demo: a tenant with named people and some jobs, and lines to paste into another terminal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import msgspec
 
 from djactors.app import Server
 from djactors.config import Settings
-from djactors.domain.commands import Publish
 from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, Role, TenantUpserted, UserUpserted
 from djactors.operations.tokens import sign
 
 TENANT = 1
 TOKEN_SECONDS = 7 * 24 * 3600
-"""A demo is left open over a weekend."""
+"""The life of the demo's tokens, so that a demo can be left open over a weekend."""
 
 PEOPLE: tuple[tuple[int, str, Role], ...] = (
     (1, "Mali Requester", "user"),
@@ -26,7 +25,7 @@ PEOPLE: tuple[tuple[int, str, Role], ...] = (
     (5, "Admin", "admin"),
 )
 DUE_IN = timedelta(minutes=3)
-"""Until the one deadline of the demo: time to start watching, and not long to wait."""
+"""The time until the demo's one deadline: long enough to start watching, and short enough to wait for."""
 
 JOBS: tuple[tuple[str, int | None, timedelta | None], ...] = (
     ("Banner Design - Q1 Campaign", 2, None),
@@ -42,13 +41,14 @@ WATCHER = (
     'socket.on("connect_error", (error) => console.log("connect_error", error.message));'
     "socket.onAny((name, payload) => console.log(name, JSON.stringify(payload)));"
 )
-"""What watches a user's notifications: the stock client, printing all that comes."""
+"""A program that watches a user's notifications: the stock client, which prints all that arrives."""
 
 
 async def prepare(server: Server) -> list[str]:
-    """Seed the tenant through the same door that backends use; return the lines to print."""
-    for event in _events(datetime.now(UTC)):
-        await server.publish([Publish(event)])
+    """Fill the tenant through the same door that backends use, and return the lines to print."""
+    for outcome in await server.publish_all(_events(datetime.now(UTC))):
+        if isinstance(outcome, Exception):
+            raise outcome
     return list(_lines(server.url, server.settings))
 
 
@@ -74,7 +74,7 @@ def _events(now: datetime) -> Sequence[DomainEvent]:
 
 
 def _lines(url: str, settings: Settings) -> Sequence[str]:
-    lines = ["Open a link to sign in; each tab of the browser is somebody of its own:"]
+    lines = ["Open a link to sign in. Each tab of the browser can be signed in as another person:"]
     for user_id, name, role in PEOPLE:
         token = sign(settings, tenant_id=TENANT, user_id=user_id, role=role, name=name, ttl=TOKEN_SECONDS)
         lines.append(f"  {name} ({role}): {url}/#token={token}")
@@ -92,7 +92,7 @@ def _lines(url: str, settings: Settings) -> Sequence[str]:
 
 
 def watch_line(url: str, token: str) -> str:
-    """A shell line that watches one user. It installs the client into a folder of its own."""
+    """A shell line that watches one user's notifications. It installs the client into a new folder."""
     return (
         'cd "$(mktemp -d)" && npm install --silent --no-fund --no-audit socket.io-client@4 && '
         f"node --input-type=module --eval {shlex.quote(WATCHER)} {url} {token}"

@@ -1,4 +1,5 @@
-"""What `djactors check` looks at: configuration, secret, database. Reads only; a running server is not disturbed."""
+"""What `djactors check` looks at: configuration, secret and database. It only reads, so a running server is not
+disturbed."""
 
 from __future__ import annotations
 
@@ -11,18 +12,19 @@ from pathlib import Path
 
 from djactors.config import SettingError, Settings, check_keys
 from djactors.edge.auth import authenticator
-from djactors.store import migrate
+from djactors.inbox import schema
 from djactors.store.errors import MigrationError
 
 MIN_FREE_BYTES = 200 * 2**20
-"""Below this the disk is called nearly full: the write-ahead log alone may keep 64 MiB (`JOURNAL_SIZE_LIMIT`)."""
+"""With fewer free bytes than this, the disk counts as nearly full. The write-ahead log alone may keep 64 MiB
+(`JOURNAL_SIZE_LIMIT`)."""
 
 Finding = tuple[str, str | None]
-"""What was looked at, and what is wrong with it; None where all is well."""
+"""What was looked at, and what is wrong with it, or None if it is well."""
 
 
 def diagnose(settings: Settings) -> Iterator[Finding]:
-    """Look at everything; never raises for what it looks at."""
+    """Look at everything. What is wrong with it is reported and never raised."""
     yield "configuration", None
     yield "keys", _keys(settings)
     path = Path(settings.database)
@@ -35,9 +37,9 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         return
     yield "database rights", None if os.access(path, os.R_OK | os.W_OK) else f"{path} cannot be read and written"
     try:
-        behind = migrate.inspect(path)
+        behind = schema.inspect(path)
     except MigrationError as error:
-        # What cannot be read as one of ours has no integrity to speak of.
+        # A file that is not one of our databases has no integrity to check.
         yield "schema version", str(error)
         return
     mend = f"behind by {', '.join(behind)}: run `djactors migrate --database {path}`"

@@ -1,6 +1,7 @@
-"""What `djactors inbox` prints: somebody's inbox and count, now or as it was, for whoever answers their questions.
+"""What `djactors inbox` prints: a user's inbox and unread count, now or at an earlier change, to answer the user's
+questions.
 
-Reads only; a running server is not disturbed. Titles come from outside: nothing in them reaches the terminal raw.
+It only reads, so a running server is not disturbed. Titles come from outside, so they are escaped for the terminal.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from djactors.inbox import schema
 from djactors.inbox.history import PastInbox, inbox_at
-from djactors.store import migrate
 from djactors.store.errors import StoreBroken
 
 
 def read(path: str, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
-    """The inbox at that sequence number.
+    """The inbox after the change with that sequence number, or now if it is None.
 
     Raises:
-        OutOfReachError: there is no such inbox, or the log does not reach that far.
+        OutOfReachError: there is no such inbox, or the log does not reach back that far.
         MigrationError, StoreBroken: the file is not a database that this program can read.
     """
-    behind = migrate.inspect(path)
+    behind = schema.inspect(path)
     if behind:
         missing = not Path(path).exists()
         state = "does not exist" if missing else f"is behind by {', '.join(behind)}"

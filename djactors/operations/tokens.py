@@ -1,4 +1,4 @@
-"""Makes tokens, for the command line, the demo and tests. A DJ System backend makes its own."""
+"""Signs tokens for the command line, the demo and the tests. A DJ System backend signs its own."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def sign(
     ttl: int = 3600,
     now: float | None = None,
 ) -> str:
-    """A JWT with the contract's claims, signed with `JWT_SECRET`, that ends `ttl` seconds after `now` (Unix time).
+    """A JWT with the contract's claims, signed with `JWT_SECRET`. It expires `ttl` seconds after `now` (Unix time).
 
     Raises:
-        SettingError: there is no secret to sign with, or tokens are not verified with it.
+        SettingError: there is no secret to sign with, or the server would verify tokens with a public key.
     """
     if settings.jwt_public_key_file:
         raise SettingError(

@@ -24,6 +24,9 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[
     Raises:
         sqlite3.Error: what SQLite says of a row.
     """
+    if len(rows) == 1:
+        connection.execute(statement, rows[0])
+        return
     done, left, size = 0, len(rows), LARGEST
     while left:
         while size > left:

@@ -7,12 +7,14 @@
 
 Rules:
 
-- One connection writes; what is queued while it commits is committed next, together (`connections` says how).
+- One connection writes; each call of `write` is a commit with its fsync (`connections` says how). Nothing is gathered
+  here: whoever has many things to write gathers them into one function, as the router does. Gathering here as well
+  gained nothing: the router has one write under way at a time.
 - `write` returns after the fsync, never before.
 - A read that is asked for after a write was answered sees that write (`reads_may_lag` is what a store of another kind
   may say).
 - A function that is given to `write` or `read` uses nothing but its connection, ends no transaction, and returns plain
-  values, no cursors. One given to `write` may be run twice (the first time is undone), so it has no other effects.
+  values, no cursors.
 - Failures come in three kinds, see `errors`: the function's own exceptions as they are; `StoreBusy` and
   `StoreUnavailable`, which pass; `StoreBroken`, which stays until a restart.
 
@@ -27,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from djactors.store.connections import Reader, Writer
+from djactors.store.connections import BUSY_TIMEOUT, Reader, Writer
 from djactors.store.errors import StoreBroken, StoreError
 from djactors.store.threads import DedicatedThreads, Report, ThreadFactory, Work
 
@@ -35,25 +37,18 @@ __all__ = ["Database", "Statistics"]
 
 T = TypeVar("T")
 
-# Writes that may wait: about a tenth of a second of work even where each is a row with three indexes at 26 µs. More
-# waiting helps nobody; the sender is told to come back.
-WRITE_QUEUE = 4096
-# Writes in one commit: the fsync is shared by enough already (66 µs a row at 10 rows, 26 at 100, 12 at 1,000), and the
-# first of them waits for the last.
-WRITE_BATCH = 256
+# Writes that may wait. There is one for each part of the program that writes, and a commit takes a few milliseconds at
+# most; more waiting would say that somebody does not gather.
+WRITE_QUEUE = 64
 # Reads that may wait: a page of an inbox takes some 100 µs, so half a second of work for two readers.
 READ_QUEUE = 8192
-# Reads answered with one hop: halves the cost of a rush of reconnecting clients, and a slow one delays few others.
-READ_BATCH = 8
 # Threads that read. The interpreter runs one at a time; the second keeps short reads from waiting for a long one.
 READERS = 2
-# Seconds to wait for another process's lock: a checkpoint or a copy takes less, a sender's patience more.
-BUSY_TIMEOUT = 2.0
 # Seconds that closing may take: the queue (a fraction of a second), the last checkpoint, and a disk that is slow.
 CLOSE_TIMEOUT = 10.0
 
 
-def _ignore_commit(seconds: float, items: int) -> None:
+def _ignore_commit(seconds: float) -> None:
     pass
 
 
@@ -68,8 +63,7 @@ class Statistics:
     Attributes:
         writes_queued: writes that wait for the next commit.
         reads_queued: reads that wait for a reader.
-        commits: batches that were committed.
-        items: writes in them that succeeded.
+        commits: writes that were committed.
         failed: writes and reads that raised, or that the storage failed.
         write_capacity: writes that may wait.
         read_capacity: reads that may wait.
@@ -80,7 +74,6 @@ class Statistics:
     writes_queued: int
     reads_queued: int
     commits: int
-    items: int
     failed: int
     write_capacity: int
     read_capacity: int
@@ -107,9 +100,8 @@ class Database:
         readers: int,
         busy_timeout: float,
         write_queue: int,
-        write_batch: int,
         read_queue: int,
-        on_commit: Callable[[float, int], None],
+        on_commit: Callable[[float], None],
         on_broken: Callable[[StoreBroken], None],
         timer: Callable[[], float],
     ) -> None:
@@ -121,7 +113,6 @@ class Database:
         self._broken: StoreBroken | None = None
         self._closed = False
         self._commits = 0
-        self._items = 0
         self._failed = 0
         self._last_error: StoreError | None = None
         self._connection = Writer(path, busy_timeout, timer)
@@ -129,14 +120,12 @@ class Database:
             "djactors-writer",
             [self._connection],
             queue_limit=write_queue,
-            batch_limit=write_batch,
             on_report=self._note_commit,
         )
         self._readers = threads(
             "djactors-reader",
             [Reader(path, busy_timeout) for _ in range(readers)],
             queue_limit=read_queue,
-            batch_limit=READ_BATCH,
             on_report=self._note_reads,
         )
 
@@ -149,9 +138,8 @@ class Database:
         readers: int = READERS,
         busy_timeout: float = BUSY_TIMEOUT,
         write_queue: int = WRITE_QUEUE,
-        write_batch: int = WRITE_BATCH,
         read_queue: int = READ_QUEUE,
-        on_commit: Callable[[float, int], None] = _ignore_commit,
+        on_commit: Callable[[float], None] = _ignore_commit,
         on_broken: Callable[[StoreBroken], None] = _ignore_broken,
         timer: Callable[[], float] = time.perf_counter,
     ) -> Self:
@@ -163,9 +151,8 @@ class Database:
             readers: threads that read.
             busy_timeout: seconds to wait for a lock of another process.
             write_queue: writes that may wait before `StoreBusy`.
-            write_batch: writes in one commit.
             read_queue: reads that may wait before `StoreBusy`.
-            on_commit: told the seconds from BEGIN until the commit was durable, and how many writes were in it.
+            on_commit: told the seconds from BEGIN until a commit was durable.
             on_broken: told once, with the reason, when the store broke: the process should stop and exit. Both are
                 called on the Trio thread before the callers are answered, and must not raise.
             timer: seconds, for `on_commit`.
@@ -180,7 +167,6 @@ class Database:
             readers=readers,
             busy_timeout=busy_timeout,
             write_queue=write_queue,
-            write_batch=write_batch,
             read_queue=read_queue,
             on_commit=on_commit,
             on_broken=on_broken,
@@ -195,7 +181,7 @@ class Database:
         return database
 
     async def write(self, work: Work[T]) -> T:
-        """Run `work` inside the next commit and return what it returned, after the commit is durable.
+        """Run `work` in a commit of its own and return what it returned, after the commit is durable.
 
         Writes are run in the order in which they were asked for. If the caller is cancelled, the work was done wholly
         or not at all: dropped if it still waited, else it may yet be committed.
@@ -268,7 +254,6 @@ class Database:
             writes_queued=self._writer.queued,
             reads_queued=self._readers.queued,
             commits=self._commits,
-            items=self._items,
             failed=self._failed,
             write_capacity=self._write_capacity,
             read_capacity=self._read_capacity,
@@ -288,8 +273,7 @@ class Database:
         self._note(report)
         if report.items:
             self._commits += 1
-            self._items += report.items
-            self._on_commit(report.seconds, report.items)
+            self._on_commit(report.seconds)
 
     def _note_reads(self, report: Report) -> None:
         self._note(report)

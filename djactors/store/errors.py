@@ -5,7 +5,7 @@
 - `StoreClosed`: the server is stopping.
 - `MigrationError`, `DatabaseLocked`: the program does not start; the message says what to do.
 
-An error of these classes means that nothing was acknowledged. It does not prove that nothing was stored: a batch that
+An error of these classes means that nothing was acknowledged. It does not prove that nothing was stored: a commit that
 was in flight when the disk failed may be found again after a restart, so a retry needs its idempotency key.
 """
 
@@ -22,6 +22,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "storage_failure",
+    "twin",
 ]
 
 
@@ -47,6 +48,16 @@ class StoreClosed(StoreError):
 
 class MigrationError(StoreError):
     """The database and the migrations do not fit; the message names the file and the mend."""
+
+
+def twin(error: StoreError) -> StoreError:
+    """The same error of a running store for one more waiter.
+
+    Each needs an exception of its own: one that is raised in several tasks collects all their tracebacks.
+    """
+    same = type(error)(*error.args)
+    same.__cause__ = error.__cause__
+    return same
 
 
 class DatabaseLocked(StoreError):

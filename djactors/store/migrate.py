@@ -1,4 +1,4 @@
-"""Brings a database file to the schema of this program: applies the numbered files of `migrations/`, each once.
+"""Brings a database file to a schema: applies numbered files of SQL, each once.
 
 Rules:
 
@@ -9,7 +9,8 @@ Rules:
       id INTEGER NOT NULL PRIMARY KEY,  -- sqlite only
       id BIGINT NOT NULL PRIMARY KEY,   -- postgresql only
 - Each is applied in one transaction together with its record in `schema_migrations` (name, SHA-256, time), so a killed
-  migration leaves nothing behind and the next start takes it up again.
+  migration leaves nothing behind and the next start takes it up again. The first one's has the `seed` as well: what a
+  new database begins with.
 - What was applied is history: a changed file, an unknown one or a database newer than the program is refused.
 - A file that is not ours is never touched: not a database, corrupt, or a database of something else.
 
@@ -17,14 +18,12 @@ The caller holds the `DatabaseLock`. Nothing here is for the event loop's thread
 """
 
 import hashlib
-import importlib.resources
 import os
 import re
-import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -32,25 +31,16 @@ from typing import Literal
 
 import sqlite_utils
 
-from djactors.domain.times import utc_text
+from djactors.store.connections import BUSY_TIMEOUT
 from djactors.store.errors import MigrationError
 
-__all__ = [
-    "Clock",
-    "Migration",
-    "TokenBytes",
-    "apply",
-    "inspect",
-    "lines_for",
-    "migrations_directory",
-    "pending",
-    "read_migrations",
-    "statements",
-]
+__all__ = ["Clock", "Migration", "Schema", "apply", "inspect", "lines_for", "pending", "read_migrations", "statements"]
 
-Clock = Callable[[], datetime]
+Clock = Callable[[], str]
+"""The time now, as the text that is kept."""
+
 Engine = Literal["sqlite", "postgresql"]
-TokenBytes = Callable[[int], bytes]
+Seed = Callable[[sqlite3.Connection], None]
 
 _ENGINE_MARK = re.compile(r"--\s*(?P<engine>sqlite|postgresql) only\s*$")
 
@@ -64,20 +54,13 @@ CREATE TABLE schema_migrations (
 )"""
 _RECORDS_COLUMNS = {"name", "checksum", "applied_at"}
 _RECORD = "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?, ?, ?)"
-_INSERT_META = "INSERT INTO meta (id, pid_key, created_at) VALUES (1, ?, ?)"
-
-# The key of the MAC under which pids are given out (SHA-256: no longer key helps).
-_PID_KEY_BYTES = 32
-
-# Seconds to wait for another process that holds the file, a backup say, before giving up.
-_BUSY_SECONDS = 5.0
 
 _AUTO_VACUUM_INCREMENTAL = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file of `migrations/`."""
+    """One numbered file."""
 
     number: int
     name: str
@@ -86,29 +69,32 @@ class Migration:
     """SHA-256 of the file's bytes, in hex."""
 
 
-def migrations_directory() -> Traversable:
-    """Where the migrations are: inside the installed package, else beside it in a checkout.
+def _nothing(_: sqlite3.Connection) -> None:
+    """A database that begins empty."""
 
-    Raises:
-        MigrationError: neither is there.
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a database is to be.
+
+    Attributes:
+        migrations: the files that make it, in order.
+        seed: puts in what a new database begins with.
+        retired: checksums of migrations that this program no longer carries on, each with what to tell the owner of a
+            database that has it: what it is and the mend.
     """
-    package = importlib.resources.files("djactors")
-    installed = package / "migrations"
-    if installed.is_dir():
-        return installed
-    checkout = Path(str(package)).parent / "migrations"
-    if checkout.is_dir():
-        return checkout
-    raise MigrationError("this installation carries no migrations: install djactors again")
+
+    migrations: Sequence[Migration]
+    seed: Seed = _nothing
+    retired: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_migrations(directory: Traversable | None = None) -> list[Migration]:
-    """All migrations in order, `migrations_directory()` if no other is named.
+def read_migrations(directory: Traversable) -> list[Migration]:
+    """All migrations of a directory, in order.
 
     Raises:
         MigrationError: a file has another name than `NNNN_name.sql`, or the numbers have a gap or a duplicate.
     """
-    directory = migrations_directory() if directory is None else directory
     found = []
     for file in directory.iterdir():
         if not file.name.endswith(".sql"):
@@ -158,54 +144,54 @@ def statements(script: str) -> Iterator[str]:
         yield rest
 
 
-def pending(database: sqlite_utils.Database, directory: Traversable | None = None) -> list[Migration]:
+def pending(database: sqlite_utils.Database, schema: Schema) -> list[Migration]:
     """The migrations that an open database still lacks, in order; reads only.
 
     Raises:
         MigrationError: the database is not ours, is newer than the program, or a file changed after it was applied.
         sqlite3.DatabaseError: the file is not a database or is corrupt.
     """
-    migrations = read_migrations(directory)
     tables = database.table_names()
     if "schema_migrations" not in tables:
         if tables:
             raise MigrationError(
                 "it is an SQLite database of another program: name another file, or move this one away"
             )
-        return migrations
+        return list(schema.migrations)
     records = database["schema_migrations"]
     if {column.name for column in records.columns} != _RECORDS_COLUMNS:
         raise MigrationError("it is an SQLite database of another program: name another file, or move this one away")
     applied = {row["name"]: row["checksum"] for row in records.rows}
-    _refuse_other_history(applied, migrations)
-    return migrations[len(applied) :]
+    for checksum in applied.values():
+        if checksum in schema.retired:
+            raise MigrationError(schema.retired[checksum])
+    _refuse_other_history(applied, schema.migrations)
+    return list(schema.migrations[len(applied) :])
 
 
-def inspect(path: str | os.PathLike[str], directory: Traversable | None = None) -> list[str]:
+def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
     """Names of the migrations that a file still lacks, without changing or creating it.
 
     Raises:
         MigrationError: as `apply` would.
     """
     if not os.path.exists(path):
-        return [migration.name for migration in read_migrations(directory)]
+        return [migration.name for migration in schema.migrations]
     with _refusing(path), closing(_connect(path)) as connection:
         # Reading only, though a writable open: WAL readers write its shared index.
         connection.execute("PRAGMA query_only = ON")
-        return [migration.name for migration in pending(_inspected(connection), directory)]
+        return [migration.name for migration in pending(_inspected(connection), schema)]
 
 
-def apply(
-    path: str | os.PathLike[str],
-    *,
-    directory: Traversable | None = None,
-    now: Clock = lambda: datetime.now(UTC),
-    token_bytes: TokenBytes = secrets.token_bytes,
-) -> list[str]:
+def _utc_now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now) -> list[str]:
     """Bring the file to the newest schema, creating it where there is none; returns the names of what was applied.
 
-    A new file belongs to its owner only (mode 0600; SQLite gives its companions the same), is in WAL mode with
-    incremental vacuum, and gets its pid key in the transaction of the first migration.
+    A new file belongs to its owner only (mode 0600; SQLite gives its companions the same) and is in WAL mode with
+    incremental vacuum.
 
     Raises:
         MigrationError: refused, with the reason and the mend in one line. Migrations before the failing one stay.
@@ -213,16 +199,16 @@ def apply(
     _create(path)
     with _refusing(path), closing(_connect(path)) as connection:
         database = _inspected(connection)
-        todo = pending(database, directory)
+        todo = pending(database, schema)
         if not database.table_names():
             _prepare_new_file(connection)
         _require_wal(connection)
         for migration in todo:
-            _apply_one(connection, migration, utc_text(now()), token_bytes)
+            _apply_one(connection, migration, now(), schema.seed)
         return [migration.name for migration in todo]
 
 
-def _refuse_other_history(applied: dict[str, str], migrations: list[Migration]) -> None:
+def _refuse_other_history(applied: dict[str, str], migrations: Sequence[Migration]) -> None:
     """What was applied must be the first so many of our files, unchanged."""
     known = {migration.name: migration for migration in migrations}
     for name, checksum in sorted(applied.items()):
@@ -240,7 +226,7 @@ def _refuse_other_history(applied: dict[str, str], migrations: list[Migration]) 
             raise MigrationError(f"{migration.name} was never applied, but later ones were: restore a backup")
 
 
-def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, token_bytes: TokenBytes) -> None:
+def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, seed: Seed) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if migration.number == 1:
@@ -250,7 +236,7 @@ def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, t
             if not connection.in_transaction:
                 raise MigrationError(f"{migration.name} ends the transaction it runs in: take its COMMIT out")
         if migration.number == 1:
-            connection.execute(_INSERT_META, (token_bytes(_PID_KEY_BYTES).hex(), now))
+            seed(connection)
         connection.execute(_RECORD, (migration.name, migration.checksum, now))
         orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
         if orphans is not None:
@@ -282,7 +268,7 @@ def _create(path: str | os.PathLike[str]) -> None:
 
 def _connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{Path(os.path.abspath(path)).as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+        f"{Path(os.path.abspath(path)).as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
     )
 
 

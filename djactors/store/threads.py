@@ -1,7 +1,7 @@
 """Where the store's work runs: threads of its own in production, the Trio thread itself under a virtual clock.
 
-The active object pattern (POSA 2): callers put *calls* into a bounded queue, an *executor* gives what is queued to a
-*servant* (the owner of one connection) as a batch, and answers the whole batch at once.
+The active object pattern (POSA 2): callers put *calls* into a bounded queue, an *executor* gives them to a *servant*
+(the owner of one connection), up to as many at a time as that servant takes, and answers those at once.
 
     task ── call() ──> queue ──> servant.run(batch)          on the servant's thread
     task <── reschedule <── one run_sync_soon per batch      on the Trio thread
@@ -9,7 +9,8 @@ The active object pattern (POSA 2): callers put *calls* into a bounded queue, an
 Rules:
 
 - Everything a servant owns is made, used and closed on its one thread.
-- A batch is answered with one hop, and only when all of it is done: a write is answered after its commit.
+- What a servant was given is answered with one hop, and only when all of it is done: a write is answered after its
+  commit. The writer takes one call at a time: whoever has much to write makes it one call.
 - A cancelled caller leaves at once. Its call is dropped if nobody took it yet, else it runs, unheard.
 - `trio.to_thread` costs twice a hop through a queue of one's own, hence these threads.
 """
@@ -28,7 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import outcome
 import trio
 
-from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError, StoreUnavailable
+from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError, StoreUnavailable, twin
 
 __all__ = ["Call", "DedicatedThreads", "Executor", "InlineRunner", "Report", "Servant", "ThreadFactory", "Work"]
 
@@ -55,7 +56,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a servant did with a batch, for whoever counts."""
+    """What a servant did with the calls that it was given, for whoever counts."""
 
     items: int = 0
     """Calls that succeeded."""
@@ -63,11 +64,15 @@ class Report:
     """Calls that raised, or were not done because the storage failed."""
     seconds: float = 0.0
     error: StoreError | None = None
-    """Why the storage failed the batch."""
+    """Why the storage failed them."""
 
 
 class Servant(Protocol):
     """Owns one connection; each method runs on its thread."""
+
+    @property
+    def batch_limit(self) -> int:
+        """Calls that it is given at once, at most."""
 
     def open(self) -> None:
         """Make the connection; an error goes to whoever opens the executor."""
@@ -122,7 +127,6 @@ class ThreadFactory(Protocol):
         servants: Sequence[Servant],
         *,
         queue_limit: int,
-        batch_limit: int,
         on_report: Callable[[Report], None],
     ) -> Executor:
         """Make an executor that is not open yet.
@@ -131,7 +135,6 @@ class ThreadFactory(Protocol):
             name: of the threads.
             servants: one for each thread; they share one queue.
             queue_limit: calls that may wait; one more raises `StoreBusy`.
-            batch_limit: calls that a servant is given at once.
             on_report: called on the Trio thread before a batch is answered; must not raise.
         """
 
@@ -149,11 +152,9 @@ class DedicatedThreads:
         servants: Sequence[Servant],
         *,
         queue_limit: int,
-        batch_limit: int,
         on_report: Callable[[Report], None],
     ) -> None:
         self._queue_limit = queue_limit
-        self._batch_limit = batch_limit
         self._on_report = on_report
         # None tells one thread to stop, after everything that was queued before.
         self._queue: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
@@ -238,7 +239,7 @@ class DedicatedThreads:
                     break
                 if call.task is not None:
                     batch.append(call)
-                if len(batch) == self._batch_limit:
+                if len(batch) == servant.batch_limit:
                     break
                 try:
                     call = self._queue.get_nowait()
@@ -258,7 +259,7 @@ class DedicatedThreads:
             broken = StoreBroken(f"the store's thread failed: {error!r}")
             broken.__cause__ = error
             for call in batch:
-                call.error = broken
+                call.error = twin(broken)
             return Report(failed=len(batch), error=broken)
 
     def _report(self, report: Report | None) -> None:
@@ -297,7 +298,7 @@ class InlineRunner:
     """Runs the calls in the Trio thread, one checkpoint after they were made: no threads, so a seed decides the order.
 
     For simulations and tests: the event loop stands still while SQLite works. Only the first servant is used. Calls
-    made in the same tick of the scheduler form a batch, as they would for a thread.
+    made in the same tick of the scheduler wait together, as they would for a thread.
     """
 
     def __init__(
@@ -306,12 +307,10 @@ class InlineRunner:
         servants: Sequence[Servant],
         *,
         queue_limit: int,
-        batch_limit: int,
         on_report: Callable[[Report], None],
     ) -> None:
         self._servant = servants[0]
         self._queue_limit = queue_limit
-        self._batch_limit = batch_limit
         self._on_report = on_report
         self._queue: deque[Call[Any]] = deque()
         self._accepting = False
@@ -362,7 +361,7 @@ class InlineRunner:
             await trio.lowlevel.checkpoint()
 
     def _run_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._servant.batch_limit))]
         for call in batch:
             call.done = True
         self._on_report(self._servant.run(batch))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from djactors.store import migrate
+from djactors.inbox import schema
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "inbox.db"
-    migrate.apply(path)
+    schema.apply(path)
     return path

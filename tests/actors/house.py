@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from djactors.actors.command_ref import CommandRef, command_ref
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Continue
 from djactors.actors.router import Router
@@ -24,8 +25,8 @@ from djactors.domain.permissions import Person
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Found, Replay
 from djactors.inbox.pages import Snapshot
-from djactors.kernel import ActorRef, ActorStopped, ChildSpec, MailboxFull, Supervisor
-from djactors.protocol.encoded import EncodedPacket
+from djactors.kernel import ActorSpec, ActorStopped, MailboxFull, ServiceSpec, Supervisor
+from djactors.protocol import EncodedPacket
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
@@ -177,9 +178,7 @@ class GatedStore:
 class House:
     """The running server."""
 
-    def __init__(
-        self, path: Path, store: GatedStore, users: Users, router: ActorRef[Command], telemetry: Telemetry
-    ) -> None:
+    def __init__(self, path: Path, store: GatedStore, users: Users, router: CommandRef, telemetry: Telemetry) -> None:
         self.path = path
         self.store = store
         self.users = users
@@ -211,9 +210,7 @@ class House:
         """Send the commands at once, in this order; what comes of them, errors too, is put into the list."""
         outcomes: list[Any] = []
         for command in commands:
-            self.router.request_nowait(
-                command, lambda answer, error: outcomes.append(answer if error is None else error)
-            )
+            self.router.request_nowait(command, outcomes.append)
         return outcomes
 
     async def do(self, *commands: Command) -> list[Any]:
@@ -251,16 +248,17 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
         store = GatedStore(Inbox(database, lambda: now, Limits(daily_limit=settings.daily_limit)))
         nonces = count()
         pids = PidIssuer(PID_KEY, lambda size: next(nonces).to_bytes(size, "big"))
-        users = Users(store, pids, settings, telemetry, lambda: root.ref("router"))
-        router = ChildSpec(
+        users = Users(store, pids, settings, telemetry, lambda: router)
+        router_spec = ActorSpec(
             "router",
             lambda: Router(store, users, telemetry, settings.commit_batch, settings.commit_delay),
             mailbox_capacity=settings.router_mailbox,
         )
-        root = Supervisor("root", [ChildSpec("users", users.supervisor), router])
+        root = Supervisor("root", [ServiceSpec("users", users.supervisor), router_spec])
+        router = command_ref(root.ref(router_spec))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)
-            yield House(path, store, users, root.ref("router"), telemetry)
+            yield House(path, store, users, router, telemetry)
             root.request_stop()
 
 

@@ -25,7 +25,7 @@ from trio.testing import wait_all_tasks_blocked
 from djactors.actors import users as users_module
 from djactors.domain.commands import Change, Command, Delete, MarkAllRead, MarkRead, PurgeSlice, Recorded
 from djactors.domain.marks import BEGINNING, mark_of
-from djactors.store import migrate
+from djactors.inbox import schema
 from djactors.store.errors import StoreUnavailable
 from tests.actors.house import COUNT, RESET, FakeSocket, House, job, note, running
 from tests.copies import copy_of, put_back_online
@@ -290,7 +290,7 @@ class World:
 
 async def lived(path: Path, seed: int, told: Counter[str], *, put_backs: bool = False, **options: Any) -> None:
     """One life of a server, from any order of events to rest."""
-    migrate.apply(path)
+    schema.apply(path)
     async with running(path, daily_limit=100_000, **options) as house:
         world = World(house, seed, told, put_backs=put_backs)
         await world.live(400)

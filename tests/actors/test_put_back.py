@@ -16,8 +16,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.actors.user import REPLAY_SLICE
 from djactors.domain.commands import Command
+from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
-from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from tests.actors.house import COUNT, NEW, RESET, FakeSocket, House, job, note, running
@@ -45,7 +45,7 @@ async def do_each(house: House, commands: list[Command]) -> None:
 def start_from(copy: Path, path: Path) -> None:
     """Put the copy back, and do with it what each start does."""
     put_back(copy, path)
-    migrate.apply(path)
+    schema.apply(path)
 
 
 def titles(socket: FakeSocket) -> list[str]:

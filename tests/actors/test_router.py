@@ -7,16 +7,19 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from djactors.actors.command_ref import PublishAll
 from djactors.domain.commands import Command, Counted, MarkAllRead, MarkRead, Publish, Published
 from djactors.domain.errors import Refused
-from djactors.domain.events import JobCreated
+from djactors.domain.events import JobApproved, JobCreated
+from djactors.domain.permissions import Person
 from djactors.kernel import MailboxFull
 from djactors.store.errors import StoreUnavailable
 from tests.actors.house import note, running
 from tests.actors.test_lives import Broken
 from tests.actors.test_races import Gate
 
-POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70))
+NOBODYS = Publish(JobApproved(tenant_id=1, job_id=5), person=Person(3, "user", "Jo"))
+POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70), decoded=True)
 
 
 async def test_what_comes_at_once_is_one_commit_and_what_comes_meanwhile_the_next(path: Path, autojump_clock):
@@ -85,6 +88,8 @@ async def test_a_commit_that_the_store_could_not_make_fails_the_whole_batch_and_
         house.store.before_record = Broken(1)
         failed = await house.do(note(11), MarkRead(1, 11, 1), note(11))
         assert [type(outcome) for outcome in failed] == [StoreUnavailable] * 3
+        assert len({id(error) for error in failed}) == 3, "each waiter gets an exception of its own"
+        assert {str(error) for error in failed} == {"the disk is full"}
         assert socket.new == []
         (outcome,) = await house.do(note(11))
         assert isinstance(outcome, Published)
@@ -102,6 +107,44 @@ async def test_a_refused_or_poisonous_command_fails_alone(path: Path, autojump_c
         assert house.metric("djactors_domain_events_total", type="job.created", outcome="failed") == 1
         assert house.metric("djactors_inbox_commands_total", name="MarkRead", outcome="refused") == 1
         assert house.metric("djactors_domain_events_total", type="notification.requested", outcome="recorded") == 2
+
+
+async def test_what_is_published_together_is_one_commit_with_an_outcome_for_each(path: Path, autojump_clock):
+    async with running(path) as house:
+        socket = await house.connected(11)
+        events = (note(11), POISON, NOBODYS, note(12))
+        outcomes = await house.router.ask(PublishAll(events), timeout=60)
+        assert [type(outcome) for outcome in outcomes] == [Published, OverflowError, Refused, Published]
+        assert house.store.batches[-1] == 4
+        await wait_all_tasks_blocked()
+        assert socket.new == [1]
+        assert house.metric("djactors_commit_commands_sum") == sum(house.store.batches)
+        assert house.metric("djactors_domain_events_total", type="notification.requested", outcome="recorded") == 2
+        assert house.metric("djactors_domain_events_total", type="job.created", outcome="failed") == 1
+
+
+async def test_what_is_published_together_is_never_split(path: Path, autojump_clock):
+    async with running(path, commit_batch=4) as house:
+        results: list[object] = []
+        for messages in (note(11), PublishAll((note(11),) * 3), PublishAll((note(11),) * 2), note(11)):
+            house.router.request_nowait(messages, results.append)
+        await wait_all_tasks_blocked()
+        assert house.store.batches == [4, 3]
+        assert [len(result) if isinstance(result, list) else type(result) for result in results] == [
+            Published,
+            3,
+            2,
+            Published,
+        ]
+
+
+async def test_what_is_published_together_fails_together_where_the_store_cannot_commit(path: Path, autojump_clock):
+    async with running(path) as house:
+        house.store.before_record = Broken(1)
+        with pytest.raises(StoreUnavailable):
+            await house.router.ask(PublishAll((note(11), note(12))), timeout=60)
+        assert (await house.store.store.snapshot(1, 11)).unread == 0
+        assert house.metric("djactors_domain_events_total", type="notification.requested", outcome="unavailable") == 2
 
 
 async def test_a_retry_is_answered_and_nobody_is_told_again(path: Path, autojump_clock):
@@ -146,8 +189,8 @@ async def test_answers_come_after_the_users_actors_were_told(path: Path, autojum
     async with running(path) as house:
         seen: list[int] = []
 
-        def answered(_: object, error: Exception | None) -> None:
-            assert error is None
+        def answered(outcome: object) -> None:
+            assert isinstance(outcome, Published)
             seen.append(house.connect(11).writes.__len__())
 
         house.router.request_nowait(note(11), answered)

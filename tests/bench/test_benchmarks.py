@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from bench.usage import tree
+from tests.environment.background import in_background
 
 RUN_SECONDS = 400
 """A peer may have to be installed first."""
@@ -116,19 +117,39 @@ def test_all_do_the_same_work_side_by_side(tmp_path: Path) -> None:
     assert {"cpu_vs_floor", "batch_vs_single"} <= figures["ratios"].keys()
 
 
+BENCH = (sys.executable, "-u", "-m", "bench")
+
+
 @pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_benchmark_leaves_nothing_behind(tmp_path: Path, request_to_end: signal.Signals) -> None:
-    command = [sys.executable, "-u", "-m", "bench", "idle", "--users", "2", "--seconds", "600", "--out", str(tmp_path)]
+@pytest.mark.parametrize("start", [BENCH, in_background(*BENCH)], ids=["foreground", "background"])
+def test_an_interrupted_benchmark_leaves_nothing_behind(
+    tmp_path: Path, start: tuple[str, ...], request_to_end: signal.Signals
+) -> None:
+    command = [*start, "idle", "--users", "2", "--seconds", "600", "--out", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as bench:
         # The benchmark itself, its server and its load.
         while len(started := list(tree(bench.pid))) < 3:
             assert bench.poll() is None
         descriptors = [os.pidfd_open(pid) for pid in started]
         bench.send_signal(request_to_end)
-        bench.wait(RUN_SECONDS)
+        try:
+            bench.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            bench.send_signal(signal.SIGTERM)
+            raise
     assert bench.returncode != 0
     for descriptor in descriptors:
         # Readable once its process has ended (pidfd_open(2)). A load that was just being started sees its stdin end.
         assert select.select([descriptor], [], [], END_SECONDS)[0]
         os.close(descriptor)
     assert not list(tmp_path.iterdir())
+
+
+def test_builds_takes_turns_between_two_checkouts(tmp_path: Path) -> None:
+    python = tmp_path / "other" / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    plan = f"--other {tmp_path / 'other'} --users 2 --rate 40 --seconds 0.3 --turns 2 --publishers 2"
+    figures = run(tmp_path / "out", "builds", plan)["figures"]
+    assert [len(costs) for costs in figures["cpu_us"].values()] == [2, 2]

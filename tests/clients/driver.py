@@ -24,10 +24,12 @@ from typing import Any, Literal
 
 import trio
 
+from djactors.web.node import NODE
+
 HERE = Path(__file__).parent
 Kind = Literal["js", "python"]
 COMMANDS: dict[Kind, list[str]] = {
-    "js": ["node", str(HERE / "client.mjs")],
+    "js": [str(NODE), str(HERE / "client.mjs")],
     "python": [sys.executable, "-W", "ignore", str(HERE / "python_client.py")],
 }
 

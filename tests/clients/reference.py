@@ -6,6 +6,7 @@ from functools import partial
 
 import trio
 
+from djactors.web.node import NODE
 from tests.clients.driver import HERE
 
 START_SECONDS = 20.0
@@ -14,7 +15,7 @@ START_SECONDS = 20.0
 @asynccontextmanager
 async def reference_server(*flags: str) -> AsyncIterator[str]:
     """Run ``reference_server.mjs`` with these flags on a free port and give its URL."""
-    command = ["node", str(HERE / "reference_server.mjs"), *flags]
+    command = [str(NODE), str(HERE / "reference_server.mjs"), *flags]
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         process = await nursery.start(partial(trio.run_process, command, stdin=-1, stdout=-1, check=False))

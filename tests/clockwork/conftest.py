@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from djactors.store import migrate
+from djactors.inbox import schema
 from tests.clockwork.desk import Desk
 
 
@@ -16,7 +16,7 @@ from tests.clockwork.desk import Desk
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file that nobody writes to."""
     path = tmp_path_factory.mktemp("clockwork") / "inbox.db"
-    migrate.apply(path)
+    schema.apply(path)
     return path
 
 

@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.actors import retention, sla
+from djactors.actors.command_ref import CommandRef, command_ref
 from djactors.actors.pid import PidIssuer
 from djactors.actors.retention import Keeping, Retention
 from djactors.actors.router import Router
@@ -21,7 +22,7 @@ from djactors.domain.commands import Command, Publish, Recorded
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.inbox.inbox import Inbox
-from djactors.kernel import ActorRef, ChildSpec, Exhausted, Supervisor
+from djactors.kernel import ActorSpec, AnySpec, Exhausted, ServiceSpec, Supervisor
 from djactors.store.database import Database
 from djactors.store.errors import StoreUnavailable
 from djactors.store.threads import InlineRunner
@@ -67,7 +68,7 @@ class Ledger:
 
 
 class House:
-    def __init__(self, ledger: Ledger, router: ActorRef[Command], root: Supervisor, now: WallClock) -> None:
+    def __init__(self, ledger: Ledger, router: CommandRef, root: Supervisor, now: WallClock) -> None:
         self.ledger = ledger
         self.router = router
         self.root = root
@@ -77,9 +78,7 @@ class House:
         """Publish events, in one commit if there are few, and wait until everybody has dealt with them."""
         outcomes: list[Any] = []
         for event in events:
-            self.router.request_nowait(
-                Publish(event), lambda answer, error: outcomes.append(answer if error is None else error)
-            )
+            self.router.request_nowait(Publish(event), outcomes.append)
         await wait_all_tasks_blocked()
         assert len(outcomes) == len(events)
         assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
@@ -106,33 +105,29 @@ async def running(
         store = Inbox(database, now, limits)
         ledger = Ledger(store, now)
         users = Users(store, PidIssuer(b"k" * 32, bytes), settings, telemetry, lambda: router)
-        children = [
-            ChildSpec("users", users.supervisor),
-            ChildSpec(
-                "router",
-                lambda: Router(
-                    ledger, users, telemetry, settings.commit_batch, settings.commit_delay, alarm.bring_forward
-                ),
-                mailbox_capacity=settings.router_mailbox,
-            ),
-            ChildSpec(
-                "clock",
-                lambda: SlaClock(alarm, Asking(router, telemetry), now, longest_sleep),
-                mailbox_capacity=sla.MAILBOX,
-                when_exhausted=Exhausted.QUARANTINE,
-            ),
-        ]
+        router_spec = ActorSpec(
+            "router",
+            lambda: Router(ledger, users, telemetry, settings.commit_batch, settings.commit_delay, alarm.bring_forward),
+            mailbox_capacity=settings.router_mailbox,
+        )
+        clock_spec = ActorSpec(
+            "clock",
+            lambda: SlaClock(alarm, Asking(router, telemetry), now, longest_sleep),
+            mailbox_capacity=sla.MAILBOX,
+            when_exhausted=Exhausted.QUARANTINE,
+        )
+        children: list[AnySpec] = [ServiceSpec("users", users.supervisor), router_spec, clock_spec]
         if keeping is not None:
             children.append(
-                ChildSpec(
+                ActorSpec(
                     "retention",
                     lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, now),
                     mailbox_capacity=retention.MAILBOX,
                 )
             )
         root = Supervisor("root", children)
-        router: ActorRef[Command] = root.ref("router")
-        alarm = Alarm(root.ref("clock"))
+        router = command_ref(root.ref(router_spec))
+        alarm = Alarm(root.ref(clock_spec))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)
             if has_looked:

@@ -165,13 +165,6 @@ def test_a_clock_that_jumps_to_and_fro_neither_doubles_nor_loses_an_alert(desk: 
     assert sla(desk, 11) == ["sla_alert_24h", "sla_alert_overdue"]
 
 
-def test_jobs_from_before_the_clock_are_looked_at_once(desk: Desk):
-    created(desk)
-    desk.connection.execute("UPDATE jobs SET next_alert_at = created_at")
-    assert desk.alert().next_due == utc_text(DEADLINE - DAY)
-    assert sla(desk, 11) == []
-
-
 def test_commands_that_are_carried_out_one_by_one_tell_the_earliest_moment_and_sum_up_too(desk: Desk):
     limits = Limits(daily_limit=1)
     commands = [Publish(job(DEADLINE + hours * HOUR)) for hours in (3, 1, 2)]

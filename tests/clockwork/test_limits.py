@@ -92,6 +92,48 @@ def test_a_clock_that_is_set_back_finds_what_was_told_on_that_day(desk: Desk):
     assert desk.publish(note(11))[0]["suppressed"] != []
 
 
+def test_a_clock_that_is_set_back_by_days_goes_on_counting(desk: Desk):
+    desk.limits = Limits(daily_limit=2)
+    desk.publish(note(11), note(11))
+    desk.now -= 3 * DAY
+    assert desk.publish(note(11))[0]["suppressed"] != []
+    desk.now += 3 * DAY
+    assert desk.publish(note(11))[0]["suppressed"] != []
+    desk.now += DAY
+    assert desk.publish(note(11))[0]["suppressed"] == []
+
+
+def test_a_clock_that_was_far_ahead_silences_nobody_when_it_is_right_again(desk: Desk):
+    desk.limits = Limits(daily_limit=2)
+    desk.publish(note(11))
+    desk.now += 40 * DAY
+    desk.publish(note(11), note(11), note(11))
+    desk.now -= 40 * DAY
+    assert [bool(answer["suppressed"]) for answer in desk.publish(note(11), note(11))] == [False, True]
+    desk.now += DAY
+    assert desk.publish(note(11))[0]["suppressed"] == []
+
+
+def test_a_time_zone_that_is_changed_to_and_fro_gives_no_second_limit(desk: Desk):
+    desk.limits = Limits(daily_limit=2)
+    desk.now = datetime(2026, 1, 27, 20, 0, tzinfo=UTC)
+    desk.publish(note(11), note(11))
+    for zone, held in (("Asia/Bangkok", False), ("UTC", True), ("Asia/Bangkok", True), ("America/New_York", True)):
+        desk.publish(TenantUpserted(tenant_id=T, name="Acme", time_zone=zone))
+        answers = desk.publish(note(11), note(11))
+        assert [bool(answer["suppressed"]) for answer in answers] == [held] * 2
+
+
+def test_a_day_costs_a_row_only_where_something_was_held_back(desk: Desk):
+    desk.limits = Limits(daily_limit=2)
+    for _ in range(3):
+        desk.publish(note(11), note(11), note(12))
+        desk.now += DAY
+    assert desk.rows("SELECT * FROM user_days") == []
+    desk.publish(note(11), note(11), note(11), note(12))
+    assert desk.rows("SELECT user_id, held FROM user_days") == [(11, 1)]
+
+
 @pytest.mark.parametrize(
     ("zone", "moment", "day"),
     [
@@ -334,4 +376,6 @@ def _clear(desk: Desk) -> None:
     """Hypothesis runs all examples on one desk."""
     for table in ("suppressions", "notifications", "changes", "domain_events", "user_days", "jobs", "users", "tenants"):
         desk.connection.execute(f"DELETE FROM {table}")
+    desk.connection.execute("DELETE FROM expiry_walks")
+    desk.connection.execute("INSERT INTO expiry_walks VALUES (1, 1)")
     desk.now = MORNING

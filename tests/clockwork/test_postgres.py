@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from djactors.inbox import alerts, days, notices, retention
+from djactors.inbox import alerts, days, notices, retention, schema, walks
 from djactors.store import migrate
 
 T = "2026-01-27T10:30:00.000000Z"
@@ -19,8 +19,7 @@ QUERIES: dict[str, tuple[Any, ...]] = {
     notices.SELECT_UNREAD: (1, 1, 10),
     notices.SELECT_STATE: (1,),
     notices.UPDATE_REPLACED: (1, T, 1),
-    retention.SELECT_EXPIRED: (T, 10),
-    retention.SELECT_NEXT_EXPIRY: (),
+    retention.SELECT_WALKED: (1, 2, 10),
     retention.UPDATE_EXPIRED: (1, T, 1),
     retention.SELECT_TENANTS: (1, 10),
     retention.SELECT_CHANGES: (1, 1, 10),
@@ -34,6 +33,12 @@ QUERIES: dict[str, tuple[Any, ...]] = {
     retention.DELETE_SUPPRESSIONS: (1,),
     retention.SELECT_DAYS: ("2026-01-27", 10),
     retention.DELETE_DAY: (1, 1, "2026-01-27"),
+    retention.UPSERT_PURGED: ("notifications", 1),
+    walks.SELECT_WALKS: (10,),
+    walks.SELECT_LATEST: (),
+    walks.INSERT_WALK: (7, 7),
+    walks.UPDATE_WALK: (8, 7),
+    walks.DELETE_WALK: (7,),
 }
 
 
@@ -44,7 +49,7 @@ def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
         connection.execute("DROP SCHEMA IF EXISTS clockwork CASCADE")
         connection.execute("CREATE SCHEMA clockwork")
         connection.execute("SET search_path TO clockwork")
-        for migration in migrate.read_migrations():
+        for migration in migrate.read_migrations(schema.migrations_directory()):
             connection.execute(migrate.lines_for("postgresql", migration.sql).encode())
         yield connection
         connection.execute("DROP SCHEMA clockwork CASCADE")

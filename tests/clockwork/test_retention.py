@@ -14,9 +14,8 @@ from djactors.actors.retention import FIRST_ROUND, SLICE, Keeping
 from djactors.domain.commands import Delete, ExpireSlice, MarkRead, Publish, Purged, PurgeSlice
 from djactors.domain.limits import Limits
 from djactors.domain.times import utc_text
-from djactors.inbox import log, retention
+from djactors.inbox import log, retention, schema, walks
 from djactors.inbox.inbox import Inbox
-from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from tests.clockwork.desk import DAY, HOUR, MORNING, Desk, T, job, note
@@ -26,6 +25,7 @@ from tests.offsets import offset_in
 
 EXPIRY = MORNING + 30 * DAY
 WEEK = 7 * DAY
+KEEPING = Keeping(history_days=7, event_days=30, suppression_days=30)
 
 
 def purge(desk: Desk, table: Purged, keep: timedelta = WEEK, limit: int = 500) -> list[int]:
@@ -44,43 +44,28 @@ def count(desk: Desk, table: str) -> int:
     return found
 
 
-# Expiry
-
-
-def test_a_notification_leaves_after_thirty_days_and_the_badge_with_it(desk: Desk):
-    desk.publish(note(11), note(11), note(12))
-    desk.record(MarkRead(T, 11, 1))
-    desk.now = EXPIRY - HOUR
-    assert desk.slice(ExpireSlice(500)).next_due == utc_text(EXPIRY)
-    assert len(desk.inbox(11)) == 2
-    desk.now = EXPIRY
-    sliced = desk.slice(ExpireSlice(500))
-    assert (sliced.rows, sliced.more, sliced.next_due) == (3, False, None)
-    assert desk.inbox(11) == []
-    assert desk.recorded[-1].unread == {(T, 11): 0, (T, 12): 0}
-    assert desk.changes(11)[-1] == ("notification:deleted", {"notificationIds": [1, 2]})
-    assert desk.changes(12)[-1] == ("notification:deleted", {"notificationIds": [3]})
-    assert desk.rows("SELECT DISTINCT removed_reason, removed_at FROM notifications") == [("expired", utc_text(EXPIRY))]
-
-
-def test_expiry_goes_by_slices_one_change_for_each_user_and_slice(desk: Desk):
-    desk.limits = Limits(daily_limit=1000)
-    desk.publish(*[note(11 + number % 2) for number in range(10)])
-    desk.now = EXPIRY
-    assert [desk.slice(ExpireSlice(4)).rows for _ in range(4)] == [4, 4, 2, 0]
-    expired = [body["notificationIds"] for name, body in desk.changes(11) if name == "notification:deleted"]
-    assert [len(ids) for ids in expired] == [2, 2, 1]
-    assert desk.inbox(11) == desk.inbox(12) == []
-
-
-def test_what_was_deleted_or_replaced_does_not_expire(desk: Desk):
-    desk.publish(note(11))
-    desk.record(Delete(T, 11, 1))
-    desk.now = EXPIRY
-    assert desk.slice(ExpireSlice(500)).rows == 0
-
-
 # Purging
+
+
+def test_no_number_is_given_twice_though_everything_was_purged(desk: Desk):
+    """Ids and sequence numbers follow the highest that is stored, and here nothing is."""
+    desk.limits = Limits(daily_limit=1)
+    first = desk.publish(note(11), note(11))
+    desk.record(MarkRead(T, 11, 1))
+    desk.now = EXPIRY
+    desk.slice(ExpireSlice(500))
+    for _ in range(2):
+        desk.now += 31 * DAY
+        for table in ("changes", "notifications", "domain_events", "suppressions", "user_days"):
+            purge(desk, table)
+    assert [count(desk, table) for table in ("changes", "notifications", "domain_events", "suppressions")] == [0] * 4
+    seq = log.reach(desk.connection, T).last.seq
+    assert seq == log.reach(desk.connection, T).oldest.seq > first[-1]["seq"]
+    again = desk.publish(note(11), note(11))
+    assert again[0]["eventId"] == first[-1]["eventId"] + 1
+    assert again[0]["notifications"][0]["id"] == 3  # the summary was 2
+    assert again[0]["seq"] == seq + 1
+    assert desk.rows("SELECT id FROM suppressions") == [(2,)]
 
 
 def test_a_row_and_its_changes_go_a_week_after_it_left_and_the_log_says_up_to_where(desk: Desk):
@@ -167,8 +152,10 @@ def test_the_counts_of_days_are_forgotten_when_no_summary_is_due(desk: Desk):
 
 # Each step's index, or the table whose primary key it walks.
 INDEXES = {
-    retention.SELECT_EXPIRED: ["idx_notifications_expires"],
-    retention.SELECT_NEXT_EXPIRY: ["idx_notifications_expires"],
+    retention.SELECT_WALKED: ["notifications"],
+    walks.SELECT_LATEST: ["notifications", "", ""],
+    walks.UPDATE_WALK: ["expiry_walks"],
+    walks.DELETE_WALK: ["expiry_walks"],
     retention.UPDATE_EXPIRED: ["notifications"],
     retention.SELECT_TENANTS: ["tenants"],
     retention.SELECT_CHANGES: ["changes"],
@@ -238,7 +225,6 @@ def fill(connection: sqlite3.Connection, rows: int, users: int = 300) -> None:
         "INSERT INTO domain_events (id, tenant_id, type, seq, occurred_at, received_at) VALUES (?, ?, 'note', 0, ?, ?)",
         events,
     )
-    connection.execute("UPDATE counters SET value = ?", (rows,))
     connection.execute("COMMIT")
 
 
@@ -251,7 +237,7 @@ async def test_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_o
     now = WallClock()
     now.jump(51 * DAY)
     sizes: list[int] = []
-    async with running(fast_path, now, keeping=Keeping()) as house:
+    async with running(fast_path, now, keeping=KEEPING) as house:
         record = house.ledger.store.record
 
         async def counting(commands: Sequence[object]) -> object:
@@ -284,7 +270,7 @@ async def test_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_o
 
 async def test_retention_sleeps_until_something_expires(path: Path, autojump_clock):
     now = WallClock()
-    async with running(path, now, keeping=Keeping()) as house:
+    async with running(path, now, keeping=KEEPING) as house:
         await house.publish(note(11), job())
         start = now()
         await trio.sleep((29 * DAY).total_seconds())
@@ -302,14 +288,14 @@ async def test_retention_stops_in_the_middle_and_goes_on_at_the_next_start(fast_
         fill(connection, 10_000)
     now = WallClock()
     now.jump(51 * DAY)
-    async with running(fast_path, now, keeping=Keeping(), has_looked=False):
+    async with running(fast_path, now, keeping=KEEPING, has_looked=False):
         await trio.sleep(FIRST_ROUND + 0.2)
         asked = trio.current_time()
     assert trio.current_time() - asked < 0.2
     left = "SELECT count(*) FROM notifications WHERE removed_seq IS NULL"
     with closing(sqlite3.connect(fast_path)) as connection:
         assert 0 < connection.execute(left).fetchone()[0] < 10_000
-    async with running(fast_path, now, keeping=Keeping()):
+    async with running(fast_path, now, keeping=KEEPING):
         await trio.sleep(FIRST_ROUND + 10)
     with closing(sqlite3.connect(fast_path)) as connection:
         assert connection.execute(left).fetchone() == (0,)
@@ -317,7 +303,7 @@ async def test_retention_stops_in_the_middle_and_goes_on_at_the_next_start(fast_
 
 async def test_while_the_store_fails_retention_waits(path: Path, autojump_clock):
     now = WallClock()
-    async with running(path, now, keeping=Keeping()) as house:
+    async with running(path, now, keeping=KEEPING) as house:
         await house.publish(note(11))
         house.ledger.failing = True
         now.jump(31 * DAY)
@@ -334,7 +320,7 @@ async def test_while_the_store_fails_retention_waits(path: Path, autojump_clock)
 
 async def test_free_pages_go_back_in_small_steps_and_some_are_kept(tmp_path: Path, autojump_clock):
     path = tmp_path / "inbox.db"
-    migrate.apply(path)
+    schema.apply(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         fill(connection, 20_000)
         connection.execute("DELETE FROM notifications")

@@ -14,23 +14,23 @@ from typing import Any
 import msgspec
 import trio
 
+from djactors.actors.command_ref import CommandRef, command_ref
 from djactors.actors.pid import PidIssuer
 from djactors.actors.router import Router
 from djactors.actors.users import Users
 from djactors.config import Settings
-from djactors.domain.commands import Command
 from djactors.domain.limits import Limits
 from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Services
 from djactors.edge.routes import Routes
 from djactors.edge.survey import Survey
+from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
-from djactors.kernel import ActorRef, ChildSpec, Supervisor
+from djactors.kernel import ActorSpec, ServiceSpec, Supervisor
 from djactors.loop_lag import LoopLag
-from djactors.net.http_messages import Request, Response
+from djactors.net import Request, Response
 from djactors.operations.tokens import sign
-from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
@@ -85,10 +85,10 @@ class Rooms:
         store: Any,
         root: Supervisor,
         users: Users,
+        router: CommandRef,
         telemetry: Telemetry,
         log: io.StringIO,
     ) -> None:
-        router: ActorRef[Command] = root.ref("router")
         self.settings = settings
         self.clock = clock
         self.store = store
@@ -239,7 +239,7 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
     configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
     clock = Clock()
     path = folder / "inbox.db"
-    migrate.apply(path, now=clock.now)
+    schema.apply(path, now=clock.now)
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Broken(Inbox(database, clock.now, Limits(daily_limit=configured.daily_limit)))
         nonces = count()
@@ -248,20 +248,16 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
         log = io.StringIO()
         told = Telemetry(make_logger("json", "debug", log))
         behind = Telemetry(metrics=told.metrics)
-        users = Users(store, pids, configured, behind, lambda: root.ref("router"))
-        root = Supervisor(
-            "test",
-            [
-                ChildSpec("users", users.supervisor),
-                ChildSpec(
-                    "router",
-                    lambda: Router(store, users, behind, configured.commit_batch, configured.commit_delay),
-                    mailbox_capacity=configured.router_mailbox,
-                ),
-            ],
+        users = Users(store, pids, configured, behind, lambda: router)
+        router_spec = ActorSpec(
+            "router",
+            lambda: Router(store, users, behind, configured.commit_batch, configured.commit_delay),
+            mailbox_capacity=configured.router_mailbox,
         )
+        root = Supervisor("test", [ServiceSpec("users", users.supervisor), router_spec])
+        router = command_ref(root.ref(router_spec))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)
-            yield Rooms(configured, clock, database, store, root, users, told, log)
+            yield Rooms(configured, clock, database, store, root, users, router, told, log)
             root.request_stop()
             nursery.cancel_scope.deadline = trio.current_time() + STOP_SECONDS

@@ -10,8 +10,7 @@ import trio
 import trio.testing
 
 from djactors.edge.gateway import Gateway, Services
-from djactors.protocol.encoded import EncodedPacket
-from djactors.protocol.errors import ProtocolError
+from djactors.protocol import EncodedPacket, ProtocolError
 from tests.edge.rooms import Rooms
 
 

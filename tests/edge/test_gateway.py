@@ -415,8 +415,8 @@ async def test_a_client_that_goes_on_being_refused_is_counted_but_does_not_fill_
 
 async def test_a_fault_of_ours_is_logged_however_much_was_refused_before(house: Rooms) -> None:
     class Faulty:
-        def request_nowait(self, _: object, reply: Callable[[object, Exception], None]) -> None:
-            reply(None, RuntimeError("a fault"))
+        def request_nowait(self, _: object, reply: Callable[[Exception], None]) -> None:
+            reply(RuntimeError("a fault"))
 
     services = dataclasses.replace(house.services, router=Faulty())  # type: ignore[arg-type]
     client = Client(house, services)

@@ -9,7 +9,7 @@ import pytest
 
 from djactors.domain.marks import BEGINNING
 from djactors.inbox.log import Replay
-from djactors.net.http_messages import Request
+from djactors.net import Request
 from tests.edge.rooms import Answer, Rooms
 
 EVENT = {"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 7}

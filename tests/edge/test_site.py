@@ -12,8 +12,8 @@ from djactors.config import Settings
 from djactors.edge import site as site_module
 from djactors.edge.application import Application
 from djactors.edge.site import BUILD_COMMAND, Site
-from djactors.engine.origins import OriginPolicy
-from djactors.net.http_messages import Request, Response
+from djactors.engine import OriginPolicy
+from djactors.net import Request, Response
 from tests.edge.rooms import Rooms
 
 INDEX = b"<!doctype html>" + b"<p>page</p>" * 100

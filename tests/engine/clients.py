@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 
 import trio
 
+from djactors.engine.example import SUITE_SETTINGS
 from djactors.kernel import Alarms
-from djactors.net.http_messages import Limits
-from djactors.net.http_server import HttpConnection
-from tests.echo.application import SUITE_SETTINGS, EchoApplication
+from djactors.net import HeadMemory, HttpConnection, Limits
+from tests.engine.echo import EchoApplication
 from tests.fakes.memory_stream import MemoryPeer, MemoryStream
 from tests.net.applications import KEY, masked
 
@@ -125,6 +125,7 @@ class Served:
         self.errors: list[BaseException] = []
         self.streams: list[MemoryStream] = []
         self.alarms = Alarms()
+        self.heads = HeadMemory()
         nursery.start_soon(self.alarms.run)
 
     @property
@@ -232,7 +233,9 @@ class Served:
         return "\r\n".join(lines) + "\r\n"
 
     async def _serve(self, stream: MemoryStream, address: str) -> None:
-        connection = HttpConnection(stream, self.application, Limits(), peer=address, alarms=self.alarms)
+        connection = HttpConnection(
+            stream, self.application, Limits(), peer=address, alarms=self.alarms, heads=self.heads
+        )
         try:
             await connection.run()
         except Exception as error:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import trio
 
-from djactors.engine.server import EngineSettings
-from tests.echo.application import SUITE_SETTINGS, EchoApplication
+from djactors.engine import EngineSettings
+from djactors.engine.example import SUITE_SETTINGS
 from tests.engine.clients import CALM, ENGINE, SOCKET, Served
+from tests.engine.echo import EchoApplication
 
 Serve = Callable[..., Awaitable[Served]]
 

@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.engine.admission import AT_ONCE, PACE, Admission
-from djactors.engine.server import DRAIN_RATE
+from djactors.engine._admission import AT_ONCE, PACE, Admission
+from djactors.engine._server import DRAIN_RATE
 from tests.engine.clients import CALM, Served, receive_answer
 from tests.engine.conftest import Serve
 

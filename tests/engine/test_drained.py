@@ -3,7 +3,7 @@
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.protocol.encoded import MAX_POLL_PACKETS, EncodedPacket
+from djactors.protocol import MAX_POLL_PACKETS, EncodedPacket
 from tests.engine.clients import Served
 from tests.engine.test_session import HELLO, only_session
 from tests.engine.test_upgrade import upgrade

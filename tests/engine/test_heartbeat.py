@@ -5,7 +5,7 @@ from math import inf
 import pytest
 import trio
 
-from djactors.engine.heartbeat import Heartbeat, Timer
+from djactors.engine._heartbeat import Heartbeat, Timer
 
 
 class Periodic:

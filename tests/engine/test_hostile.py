@@ -74,7 +74,7 @@ async def test_no_message_at_any_stage_reaches_beyond_its_session(
             (await served.joined()).send(message)
     assert await is_served(served)
     await trio.sleep(60)
-    assert not served.application.socket.sessions
+    assert not served.application.sessions(SOCKET)
     assert not served.errors
     assert not served.log.errors
 
@@ -102,7 +102,7 @@ async def test_random_clients_leave_nothing_behind(autojump_clock, serve: Serve,
     for stream in served.streams:
         stream.peer.reset()
     await trio.sleep(120)
-    assert not served.application.socket.sessions
+    assert not served.application.sessions(SOCKET)
     assert not served.errors
     assert not served.log.errors
     assert all(len(handler.closed) == 1 for handler in served.application.handlers.values())

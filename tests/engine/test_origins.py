@@ -2,8 +2,8 @@
 
 import pytest
 
-from djactors.engine.origins import OriginPolicy
-from djactors.net.http_messages import Request
+from djactors.engine import OriginPolicy
+from djactors.net import Request
 
 ORIGIN_TABLE = [
     # Origin, Host, allowed origins, verdict

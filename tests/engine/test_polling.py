@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.session import FAREWELL_SECONDS
-from djactors.protocol.encoded import EncodedPacket
+from djactors.engine import OriginPolicy
+from djactors.engine._session import FAREWELL_SECONDS
+from djactors.protocol import EncodedPacket
 from tests.engine.clients import CALM, Served, receive_answer
 from tests.engine.conftest import Serve
 

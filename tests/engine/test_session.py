@@ -7,14 +7,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer, EngineSettings, Session
-from djactors.net.http_messages import Request
-from djactors.net.websocket import CLOSE_TIMEOUT
-from djactors.protocol.encoded import EncodedPacket
-from tests.echo.application import EngineEcho, EngineLog
+from djactors.engine import EngineServer, EngineSettings, OriginPolicy, Session
+from djactors.engine.example import EngineEcho
+from djactors.net import CLOSE_TIMEOUT, Request
+from djactors.protocol import EncodedPacket
 from tests.engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
 from tests.engine.conftest import Serve
+from tests.engine.echo import EngineLog, Watched
 
 HELLO = EncodedPacket(b"4hello")
 
@@ -243,7 +242,7 @@ class TestEnd:
     async def test_a_handler_is_told_even_if_the_server_stops_meanwhile(self, autojump_clock, nursery):
         server = EngineServer(
             EngineSettings(),
-            EngineEcho,
+            lambda session: Watched(session, EngineEcho(session)),
             origins=OriginPolicy(),
             random_token=lambda: "secret",
             telemetry=EngineLog(),
@@ -294,10 +293,13 @@ class TestEnd:
         assert len(server._heartbeat) == 0
 
 
-class Faulty(EngineEcho):
+class Faulty(Watched):
     """Fails where it is told to."""
 
     fails_in = ""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, EngineEcho(session))
 
     def on_message(self, data: str | bytes) -> None:
         if data == "fail":

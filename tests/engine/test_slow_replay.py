@@ -17,14 +17,12 @@ from djactors.config import Settings
 from djactors.domain.commands import Publish, Published
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.edge.gateway import Gateway
-from djactors.engine.origins import OriginPolicy
-from djactors.engine.server import EngineServer, EngineSettings, Session
+from djactors.engine import EngineServer, EngineSettings, OriginPolicy, Session
 from djactors.inbox.log import SLICE_BYTES
-from djactors.net.http_messages import HeadMemory, Request, Response
-from djactors.net.stream import ByteStream
-from tests.echo.application import EngineLog
+from djactors.net import ByteStream, Request, Response
 from tests.edge.rooms import Rooms, rooms
 from tests.engine.clients import SOCKET, Served
+from tests.engine.echo import EngineLog
 
 MESSAGES = 1000
 MESSAGE_CHARACTERS = 4000
@@ -39,7 +37,6 @@ class Application:
     def __init__(self, house: Rooms, **settings: Any) -> None:
         self.sessions: list[Session] = []
         self.log = EngineLog()
-        self.heads = HeadMemory()
 
         def gateway(session: Session) -> Gateway:
             self.sessions.append(session)

@@ -6,11 +6,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.engine.polling import PROBED_PAUSE
+from djactors.engine._polling import PROBED_PAUSE
 from tests.engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
 from tests.engine.conftest import Serve
 
-CONNECTED = ['40{"sid":"public"}', '42["auth",{}]']
+# The first name is the session's own, which is its secret.
+CONNECTED = ['40{"sid":"sid2"}', '42["auth",{}]']
 
 
 async def upgrade(served: Served, sid: str) -> TestSocket:

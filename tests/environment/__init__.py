@@ -1,1 +1,1 @@
-"""What the tests need from the machine: a real PostgreSQL server, Node and the stock clients; and how it gets there."""
+"""What the tests need from the machine (programs, a PostgreSQL server, the stock clients) and how it gets there."""

@@ -1,10 +1,12 @@
 """Fixtures over the test environment; `tests/conftest.py` imports them by name."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from bench.postgres import running_postgres
+from djactors.web.node import NODE, NPM
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +14,12 @@ def postgres_dsn() -> Iterator[str]:
     """The DSN of one PostgreSQL server for the whole session. Make a database or schema of your own in it."""
     with running_postgres() as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="session")
+def path_with_node(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The search path of somebody who has Node and npm, for lines that are printed for people: those of the wheel."""
+    folder = tmp_path_factory.mktemp("node")
+    (folder / "node").symlink_to(NODE)
+    (folder / "npm").symlink_to(NPM)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"

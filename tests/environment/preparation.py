@@ -1,28 +1,27 @@
-"""Brings a fresh Debian machine to where the whole suite runs: PostgreSQL, Node, Chromium, the stock clients, the page.
+"""Brings a fresh Debian machine to where the whole suite runs: programs, libraries, the stock clients, the page.
 
-Rules: what is there is left alone, so a prepared machine costs a few process starts and no network. What is missing
-is said before it is installed. Only root installs packages; anybody else is told which. No packaged database
-cluster is created or started: the tests run their own.
+Rules: `NEEDS` names every program and library that the tests use and that pip does not bring; `test_programs.py` holds
+the sources to that. What is there is left alone, so a prepared machine costs a few process starts and no network. What
+is missing is said before it is installed. Only root installs packages; anybody else is told which. No packaged
+database cluster is created or started: the tests run their own.
 """
 
-import hashlib
+import ctypes
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.postgres import OLDEST_MAJOR, find_postgres
-from djactors.web.build import PageNotBuilt, build_page
+from djactors.web.build import build_page
+from djactors.web.node import NpmFailed, install
 
 CLIENTS = Path(__file__).parent.parent / "clients"
-INSTALLED_LOCK = CLIENTS / "node_modules" / ".installed-lock"
-"""The hash of the package-lock.json that ``node_modules`` was made from."""
-
-OLDEST_NODE = 18
-"""Debian 12's; the clients themselves would run on older ones."""
+FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
+"""Where fontconfig looks."""
 
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/djactors-tests.conf")
 """Read by the server package when it is installed; a drop-in, since the main file belongs to the package."""
@@ -34,34 +33,19 @@ class NotPrepared(RuntimeError):
     """Something is missing that cannot be installed from here; the message says what to do."""
 
 
-def prepare(say: Say) -> None:
-    """Install what the tests need and is missing, telling `say` one line for each step.
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that the tests use: a program by the name that it is started by, or else `found` tells whether it is
+    there. `package` is Debian's, `users` are those who use it."""
 
-    Raises `NotPrepared` when it may not, or when an installation failed.
-    """
-    packages = missing_packages()
-    if packages:
-        _install_packages(packages, say)
-        if still := missing_packages():
-            raise NotPrepared(f"installed, but not to be found afterwards: {' '.join(still)}")
-    _install_clients(say)
-    try:
-        build_page(say)
-    except PageNotBuilt as failure:
-        raise NotPrepared(str(failure)) from failure
+    name: str
+    package: str
+    users: str
+    found: Callable[[], bool] | None = None
 
-
-def missing_packages() -> list[str]:
-    """The Debian packages that the machine lacks."""
-    packages = []
-    if find_postgres() is None:
-        packages.append("postgresql")
-    if _node_major() < OLDEST_NODE or shutil.which("npm") is None:
-        packages += ["ca-certificates", "nodejs", "npm"]
-    if find_chromium() is None:
-        # Chromium only recommends a font, and text that no font has would be boxes on the screenshots.
-        packages += ["chromium", "fonts-dejavu-core"]
-    return packages
+    def is_there(self) -> bool:
+        """Whether the machine has it."""
+        return shutil.which(self.name) is not None if self.found is None else self.found()
 
 
 def find_chromium() -> str | None:
@@ -69,21 +53,77 @@ def find_chromium() -> str | None:
     return shutil.which("chromium")
 
 
-def _node_major() -> int:
-    node = shutil.which("node")
-    if node is None:
-        return 0
-    shown = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-    match = re.match(r"v([0-9]{1,4})\.", shown)
-    return int(match[1]) if match else 0
+def _has_postgres() -> bool:
+    return find_postgres() is not None
 
 
-def _install_packages(packages: list[str], say: Say) -> None:
-    what = f"PostgreSQL >= {OLDEST_MAJOR}, Node >= {OLDEST_NODE} with npm, and Chromium"
-    by_hand = f"the tests need {what}; as root: apt-get update && apt-get install -y {' '.join(packages)}"
+def _has_libatomic() -> bool:
+    try:
+        ctypes.CDLL("libatomic.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _has_font() -> bool:
+    folders = [Path(folder).expanduser() for folder in FONTS]
+    return any(file.suffix in (".ttf", ".otf") for folder in folders for file in folder.rglob("*"))
+
+
+NEEDS = (
+    # Essential on Debian, and named all the same: another system may lack them.
+    Need("sh", "dash", "the demo's lines, the build of the wheel, npm's scripts"),
+    Need("bash", "bash", "README's commands, servers with a broken standard error"),
+    Need("cat", "coreutils", "the page that the tests of the build make"),
+    Need("mkdir", "coreutils", "the page that the tests of the build make"),
+    Need("mktemp", "coreutils", "the demo's lines"),
+    Need("setpriv", "util-linux", "PostgreSQL and the bench's servers, which end with whoever started them"),
+    # Not on every Debian.
+    Need("git", "git", "the tests of README and of the wheel, which copy what is tracked"),
+    Need("curl", "curl", "README's guides, the demo's lines, the tests that post as a backend developer would"),
+    Need("openssl", "openssl", "README's guides"),
+    Need("postgres", "postgresql", f"the schema's tests and the Express peer; from {OLDEST_MAJOR} on", _has_postgres),
+    Need("initdb", "postgresql", "the same", _has_postgres),
+    Need("chromium", "chromium", "the tests of the page"),
+    # Chromium only recommends a font, and text that no font has would be boxes on the screenshots.
+    Need("a font", "fonts-dejavu-core", "Chromium", _has_font),
+    Need("libatomic.so.1", "libatomic1", "the Node inside Playwright's wheel", _has_libatomic),
+)
+"""What must be installed. Node and npm are not among it: they come as a wheel (`djactors.web.node`)."""
+
+
+def prepare(say: Say) -> None:
+    """Install what the tests need and is missing, telling `say` one line for each step.
+
+    Raises `NotPrepared` when it may not, or when an installation failed.
+    """
+    needs = missing()
+    if needs:
+        _install_packages(needs, say)
+        if still := missing():
+            raise NotPrepared(f"installed, but not to be found afterwards: {_listed(still)}")
+    try:
+        install(CLIENTS, say)
+        build_page(say)
+    except NpmFailed as failure:
+        raise NotPrepared(str(failure)) from failure
+
+
+def missing() -> list[Need]:
+    """What the machine lacks."""
+    return [need for need in NEEDS if not need.is_there()]
+
+
+def _listed(needs: list[Need]) -> str:
+    return "; ".join(f"{need.name} (for {need.users})" for need in needs)
+
+
+def _install_packages(needs: list[Need], say: Say) -> None:
+    packages = list(dict.fromkeys(need.package for need in needs))
+    by_hand = f"as root: apt-get update && apt-get install -y {' '.join(packages)}"
     apt = shutil.which("apt-get")
     if os.geteuid() != 0 or apt is None:
-        raise NotPrepared(by_hand)
+        raise NotPrepared(f"the tests need {_listed(needs)}; {by_hand}")
     say(f"installing Debian packages: {' '.join(packages)}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     with _without_packaged_cluster():
@@ -104,17 +144,3 @@ def _without_packaged_cluster() -> Iterator[None]:
         yield
     finally:
         NO_CLUSTER.unlink()
-
-
-def _install_clients(say: Say) -> None:
-    lock = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()
-    if INSTALLED_LOCK.is_file() and INSTALLED_LOCK.read_text() == lock:
-        return
-    say(f"installing the stock JavaScript clients into {CLIENTS}: npm ci")
-    npm = shutil.which("npm")
-    assert npm is not None, "missing_packages() was empty"
-    # No package's install script is needed, so none is run.
-    arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    if subprocess.run([npm, *arguments], cwd=CLIENTS, stdin=subprocess.DEVNULL, check=False).returncode != 0:
-        raise NotPrepared(f"npm ci failed in {CLIENTS}; it needs the npm registry")
-    INSTALLED_LOCK.write_text(lock)

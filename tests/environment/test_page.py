@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from djactors.web.build import SOURCES, PageNotBuilt, build_page, is_built
+from djactors.web.build import SOURCES, build_page, is_built
+from djactors.web.node import NpmFailed
 
 BUILD = "mkdir -p dist && cat src/main.js > dist/index.html"
 
@@ -51,5 +52,5 @@ def test_whatever_it_is_made_from_makes_it_old(web: Path, changed: str) -> None:
 def test_a_build_that_fails_is_said(web: Path) -> None:
     head = {"name": "page", "version": "1.0.0"}
     (web / "package.json").write_text(json.dumps({**head, "scripts": {"build": "exit 3"}}))
-    with pytest.raises(PageNotBuilt, match="npm run build failed"):
+    with pytest.raises(NpmFailed, match="npm run build failed"):
         build_page(lambda line: None, web)

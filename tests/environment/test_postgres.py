@@ -1,6 +1,8 @@
 """The throw-away PostgreSQL is real, private to the test session, and leaves nothing behind."""
 
 import os
+import re
+import signal
 from pathlib import Path
 
 import psycopg
@@ -8,7 +10,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bench import postgres
-from bench.postgres import OLDEST_MAJOR, PostgresMissing, running_postgres
+from bench.postgres import OLDEST_MAJOR, QUICK, PostgresMissing, postgres_server, running_postgres
 
 
 def test_the_session_has_a_real_server_of_a_supported_version(postgres_dsn: str) -> None:
@@ -31,6 +33,17 @@ def test_leaving_the_context_ends_the_server_and_removes_its_directory() -> None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert not directory.exists()
+
+
+def test_a_server_that_is_started_in_the_background_still_ends_by_sigint() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with postgres_server("/tmp", QUICK) as server:
+            status = Path(f"/proc/{server.pid}/status").read_text()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    [caught] = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    assert int(caught, 16) & 1 << signal.SIGINT - 1
 
 
 def test_a_server_that_cannot_start_shows_its_own_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,38 +1,44 @@
 """A machine is prepared once, and only by those who may."""
 
+import ctypes
 import os
 from pathlib import Path
 
 import pytest
 
+from bench import postgres
 from tests.environment import preparation
-from tests.environment.preparation import NotPrepared, prepare
+from tests.environment.preparation import NEEDS, Need, NotPrepared, prepare
 
 
-def test_whoever_is_not_root_is_told_which_packages_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_is_not_root_is_told_what_is_missing_for_whom_and_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(preparation, "missing_packages", lambda: ["postgresql", "nodejs", "npm"])
-    with pytest.raises(NotPrepared, match="apt-get install -y postgresql nodejs npm"):
+    monkeypatch.setattr(
+        preparation, "NEEDS", (Need("one", "one-package", "these"), Need("two", "two-package", "those"))
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotPrepared, match=r"one \(for these\); two .* apt-get install -y one-package two-package"):
         prepare(lambda line: None)
 
 
-def test_a_machine_without_node_lacks_node_and_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "chromium").touch(mode=0o755)
+@pytest.mark.parametrize("need", NEEDS, ids=lambda need: str(need.name))
+def test_a_machine_that_lacks_everything_lacks_each(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, need: Need
+) -> None:
+    def not_there(name: str) -> None:
+        raise OSError(name)
+
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert preparation.missing_packages() == ["ca-certificates", "nodejs", "npm"]
+    monkeypatch.setattr(postgres, "PACKAGED_SERVERS", tmp_path)
+    monkeypatch.setattr(preparation, "FONTS", (str(tmp_path),))
+    monkeypatch.setattr(ctypes, "CDLL", not_there)
+    assert not need.is_there()
 
 
-def test_a_machine_without_a_browser_gets_one_and_a_font_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "find_chromium", lambda: None)
-    assert preparation.missing_packages() == ["chromium", "fonts-dejavu-core"]
-
-
-def test_a_machine_with_an_old_node_gets_a_newer_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, output in {"node": "v16.20.2", "npm": "8.19.4", "chromium": "Chromium 150"}.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\necho {output}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert preparation.missing_packages() == ["ca-certificates", "nodejs", "npm"]
+def test_this_machine_lacks_nothing_for_it_is_running_the_tests() -> None:
+    assert preparation.missing() == []
 
 
 def test_a_prepared_machine_is_left_alone() -> None:
@@ -51,19 +57,20 @@ def test_packages_are_installed_without_a_packaged_cluster(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(preparation, "NO_CLUSTER", drop_in)
-    answers = iter([["postgresql"], []])
-    monkeypatch.setattr(preparation, "missing_packages", lambda: next(answers))
-    monkeypatch.setattr(preparation, "_install_clients", lambda say: None)
+    needs = [Need("postgres", "postgresql", "some"), Need("initdb", "postgresql", "some"), Need("curl", "curl", "some")]
+    answers = iter([needs, []])
+    monkeypatch.setattr(preparation, "missing", lambda: next(answers))
+    monkeypatch.setattr(preparation, "install", lambda folder, say: None)
     monkeypatch.setattr(preparation, "build_page", lambda say: None)
     said: list[str] = []
 
     prepare(said.append)
 
-    assert said == ["installing Debian packages: postgresql"]
+    assert said == ["installing Debian packages: postgresql curl"]
     assert record.read_text().splitlines() == [
         "create_main_cluster = false",
         "update -q",
         "create_main_cluster = false",
-        "install -q -y --no-install-recommends postgresql",
+        "install -q -y --no-install-recommends postgresql curl",
     ]
     assert not drop_in.exists()

@@ -6,7 +6,7 @@ buffer, limits and timeouts of the real stream. The peer's side is scripted by t
 
 import trio
 
-from djactors.net.stream import LINGER_BYTES, LINGER_SECONDS, RECEIVE_SIZE, ByteStream, SlowConsumer
+from djactors.net import LINGER_BYTES, LINGER_SECONDS, RECEIVE_SIZE, ByteStream, SlowConsumer
 
 
 class MemoryStream(ByteStream):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from djactors.store import migrate
+from djactors.inbox import schema
 from tests.inbox.desk import Desk
 
 
@@ -15,7 +15,7 @@ from tests.inbox.desk import Desk
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file that nobody writes to."""
     path = tmp_path_factory.mktemp("migrated") / "inbox.db"
-    migrate.apply(path)
+    schema.apply(path)
     return path
 
 

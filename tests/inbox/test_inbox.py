@@ -1,6 +1,7 @@
 """The same through the door that everyone above uses: a store over a database, without threads."""
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import trio
 from djactors.domain.commands import Change, Command, Counted, MarkRead, Publish, Published, Recorded
 from djactors.domain.errors import Refused
 from djactors.domain.events import JobCreated, NotificationRequested
+from djactors.inbox import log, pages
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot
@@ -21,7 +23,7 @@ from djactors.store.threads import InlineRunner
 from tests.inbox.desk import MORNING, answer
 from tests.offsets import offset_in
 
-POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70))
+POISON = Publish(JobCreated(tenant_id=1, title="x", requester_id=1, project_id=2**70), decoded=True)
 
 
 def note(user_id: int = 11) -> Publish:
@@ -103,3 +105,21 @@ async def test_a_page_shows_what_was_recorded(path: Path):
         assert rest.next_before is None
         change = (await changes(store, 0))[0]
         assert json.loads(change.body)["id"] == 1
+
+
+async def test_closing_a_small_database_does_not_change_how_a_large_one_is_searched(path: Path):
+    def plan(connection: sqlite3.Connection) -> list[str]:
+        query = f"EXPLAIN QUERY PLAN {log.SELECT_REACH}"
+        steps = [row[3] for row in connection.execute(query, (1,))]
+        return [step.partition(" ")[0] for step in steps if "SUBQUERY" not in step]
+
+    def add_one(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 'T', '', '')")
+        connection.execute("INSERT INTO users (id, tenant_id, name, created_at, updated_at) VALUES (1, 1, 'U', '', '')")
+
+    async with await Database.open(path) as database:
+        await database.write(add_one)
+        # On the writer, which is the one that could gather statistics of what it was asked.
+        await database.write(lambda connection: pages.snapshot(connection, 1, 1))
+    async with await Database.open(path) as database:
+        assert await database.read(plan) == ["SEARCH"] * 3

@@ -77,7 +77,7 @@ def test_a_refused_or_failed_creation_leaves_no_gap(desk: Desk):
     recorded = desk.record(
         Publish(created()),
         Publish(created(job_id=9)),
-        Publish(created(project_id=2**70)),
+        Publish(created(project_id=2**70), decoded=True),
         Publish(created()),
     )
     assert desk.fell_back == 1
@@ -335,7 +335,7 @@ def test_what_was_heard_of_a_job_stays_when_it_is_created(desk: Desk):
     assert desk.publish(JobApproved(tenant_id=T, job_id=5))["notifications"]
 
 
-@pytest.mark.parametrize("name", ["Mars/Olympus", "..", "/etc/passwd", "Asia", "Asia/Bangkok ", ""])
+@pytest.mark.parametrize("name", ["Mars/Olympus", "..", "/etc/passwd", "Asia", "Asia/Bangkok "])
 def test_a_time_zone_that_is_none_is_refused(desk: Desk, name: str):
     refused = desk.refusal(TenantUpserted(tenant_id=T, name="Acme", time_zone=name))
     assert refused.code is Code.INVALID

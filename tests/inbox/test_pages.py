@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from djactors.domain.marks import BEGINNING, Offset
-from djactors.inbox import pages
+from djactors.inbox import pages, schema
 from djactors.inbox.pages import InboxPage, Snapshot, StoredNotification
-from djactors.store import migrate
 from tests.inbox.desk import served_by
 from tests.offsets import invented
 
@@ -177,7 +176,7 @@ def test_a_badge_and_a_page_say_whether_they_follow_from_what_was_told(
 
 def test_the_key_is_read_back_and_not_printed(tmp_path: Path):
     path = tmp_path / "made.db"
-    migrate.apply(path, token_bytes=lambda count: b"k" * count)
+    schema.apply(path, token_bytes=lambda count: b"k" * count)
     with closing(sqlite3.connect(path)) as connection:
         meta = pages.meta(connection)
     assert meta.pid_key == b"k" * 32

@@ -10,22 +10,21 @@ import trio.testing
 from djactors.kernel import (
     Actor,
     ActorCrashed,
+    ActorSpec,
     ActorStopped,
     AskTimeout,
     AskUnanswered,
-    ChildSpec,
     Envelope,
     MailboxFull,
     Restart,
-    Supervisor,
 )
-from tests.kernel.support import STEADY, BatchScribe, Boom, Scribe, gate, pause_forever, running, scribe
+from tests.kernel.support import STEADY, BatchScribe, Boom, NamedTree, Scribe, gate, pause_forever, running, scribe
 
 
 async def test_an_actor_handles_what_it_is_told_in_order(autojump_clock):
     journal = []
     async with running(scribe("a", journal)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         await ref.tell(1)
         ref.tell_nowait(2)
         assert await ref.ask(3, timeout=1) == ("done", 3)
@@ -33,22 +32,22 @@ async def test_an_actor_handles_what_it_is_told_in_order(autojump_clock):
 
 
 async def test_an_actor_knows_its_own_ref_before_it_starts(autojump_clock):
-    class Selfish(Actor[str]):
+    class Selfish(Actor[str, Any]):
         async def on_start(self):
             self.ref.tell_nowait("to myself")
 
         async def on_message(self, message):
             return self.ref.name, message
 
-    async with running(ChildSpec("self", Selfish)) as tree:
-        assert tree.ref("self").statistics().received == 1
-        assert await tree.ref("self").ask("hello", timeout=1) == ("self", "hello")
+    async with running(ActorSpec("self", Selfish)) as tree:
+        assert tree.named("self").statistics().received == 1
+        assert await tree.named("self").ask("hello", timeout=1) == ("self", "hello")
 
 
 async def test_an_ask_raises_when_its_deadline_passes_while_it_is_handled(autojump_clock):
     async with running(scribe("a", [])) as tree:
         with pytest.raises(AskTimeout, match="a did not answer within 2 s"):
-            await tree.ref("a").ask(pause_forever, timeout=2)
+            await tree.named("a").ask(pause_forever, timeout=2)
         assert trio.current_time() == pytest.approx(2, abs=1e-6)
 
 
@@ -56,7 +55,7 @@ async def test_the_deadline_of_an_ask_covers_waiting_for_room(autojump_clock):
     opened, wait = gate()
     journal = []
     async with running(scribe("a", journal, mailbox_capacity=1)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         await ref.tell(wait)
         await trio.testing.wait_all_tasks_blocked()
         ref.tell_nowait("queued")
@@ -69,7 +68,7 @@ async def test_the_deadline_of_an_ask_covers_waiting_for_room(autojump_clock):
 async def test_an_answer_after_the_deadline_goes_nowhere(autojump_clock):
     opened, wait = gate()
     async with running(scribe("a", [])) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         with pytest.raises(AskTimeout):
             await ref.ask(wait, timeout=1)
         opened.set()
@@ -80,7 +79,7 @@ async def test_a_full_mailbox_refuses_tell_nowait_and_makes_tell_wait(autojump_c
     opened, wait = gate()
     journal = []
     async with running(scribe("a", journal, mailbox_capacity=1)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         await ref.tell(wait)
         await trio.testing.wait_all_tasks_blocked()
         ref.tell_nowait("queued")
@@ -103,7 +102,7 @@ async def test_an_actor_under_load_lets_others_run(autojump_clock):
     journal = []
     async with running(scribe("a", journal, mailbox_capacity=1_000)) as tree:
         for number in range(1_000):
-            tree.ref("a").tell_nowait(number)
+            tree.named("a").tell_nowait(number)
         for _ in range(4):
             await trio.lowlevel.checkpoint()
         assert 0 < len(journal) < 1_000
@@ -111,7 +110,7 @@ async def test_an_actor_under_load_lets_others_run(autojump_clock):
 
 async def test_a_dead_actor_refuses_everything(autojump_clock):
     async with running(scribe("a", [])) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         await tree.stop_child("a")
         assert not ref.alive
         with pytest.raises(ActorStopped, match="a has stopped"):
@@ -125,8 +124,8 @@ async def test_a_dead_actor_refuses_everything(autojump_clock):
 
 async def test_a_ref_can_be_told_before_the_start(autojump_clock):
     journal = []
-    tree = Supervisor("tree", [scribe("a", journal)])
-    tree.ref("a").tell_nowait("early")
+    tree = NamedTree("tree", [scribe("a", journal)])
+    tree.named("a").tell_nowait("early")
     async with trio.open_nursery() as nursery:
         await nursery.start(tree.run)
         tree.request_stop()
@@ -139,25 +138,25 @@ async def test_a_ref_can_be_told_before_the_start(autojump_clock):
 async def test_a_request_hands_its_answer_or_its_error_to_a_function(autojump_clock):
     answers = []
     async with running(scribe("a", [], restart=Restart.TEMPORARY)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         for message in ("fine", "boom", "queued behind"):
-            ref.request_nowait(message, lambda *reply: answers.append(reply))
+            ref.request_nowait(message, answers.append)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(ActorStopped):
-            ref.request_nowait("late", lambda *reply: answers.append(reply))
+            ref.request_nowait("late", answers.append)
     (fine, crashed, stopped) = answers
-    assert fine == (("done", "fine"), None)
-    assert isinstance(crashed[1], ActorCrashed)
-    assert isinstance(stopped[1], ActorStopped)
+    assert fine == ("done", "fine")
+    assert isinstance(crashed, ActorCrashed)
+    assert isinstance(stopped, ActorStopped)
 
 
 async def test_a_reply_function_that_raises_keeps_nobody_else_waiting(autojump_clock, caplog):
-    def broken(value, error):
+    def broken(answer):
         raise Boom
 
     answers = {}
     async with running(scribe("a", [], stop_timeout=1)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         async with trio.open_nursery() as asking:
             for message in (pause_forever, "queued"):
                 ref.request_nowait(message, broken)
@@ -171,16 +170,16 @@ async def test_a_reply_function_that_raises_keeps_nobody_else_waiting(autojump_c
 # Batches
 
 
-def batching(journal: list[Any], **options: Any) -> ChildSpec:
-    return ChildSpec("b", lambda: BatchScribe(journal), **{"backoff": STEADY, **options})
+def batching(journal: list[Any], **options: Any) -> ActorSpec[Any, Any]:
+    return ActorSpec("b", lambda: BatchScribe(journal), **{"backoff": STEADY, **options})
 
 
 async def test_what_waits_comes_as_batches_up_to_the_limit(autojump_clock):
     journal = []
     async with running(batching(journal)) as tree:
         for number in range(13):
-            tree.ref("b").tell_nowait(number)
-        assert await tree.ref("b").ask("last", timeout=1) == ("done", "last")
+            tree.named("b").tell_nowait(number)
+        assert await tree.named("b").ask("last", timeout=1) == ("done", "last")
     assert journal == [list(range(10)), [10, 11, 12, "last"]]
 
 
@@ -201,7 +200,7 @@ async def test_poison_in_a_batch_costs_the_unanswered_part_of_that_batch_only(au
 
     async with running() as tree:
         ref = tree.spawn_child(
-            ChildSpec("b", lambda: Slow(journal), restart=Restart.TRANSIENT, backoff=STEADY, mailbox_capacity=20)
+            ActorSpec("b", lambda: Slow(journal), restart=Restart.TRANSIENT, backoff=STEADY, mailbox_capacity=20)
         )
         async with trio.open_nursery() as asking:
             for message in ["before", "boom", *range(8), "next batch"]:
@@ -221,7 +220,7 @@ async def test_one_envelope_can_be_failed_without_a_crash(autojump_clock):
     async with running(batching(journal)) as tree:
         async with trio.open_nursery() as asking:
             for message in ["refused", "fine", "ignored"]:
-                asking.start_soon(asked, tree.ref("b"), message, answers)
+                asking.start_soon(asked, tree.named("b"), message, answers)
         assert tree.statistics().children[0].crashes == 0
     assert isinstance(answers["refused"], LookupError)
     assert answers["fine"] == ("done", "fine")
@@ -229,15 +228,15 @@ async def test_one_envelope_can_be_failed_without_a_crash(autojump_clock):
 
 
 async def test_only_the_first_answer_counts(autojump_clock):
-    class Twice(Actor[str]):
-        async def on_batch(self, batch: Sequence[Envelope[str]]) -> None:
+    class Twice(Actor[str, Any]):
+        async def on_batch(self, batch: Sequence[Envelope[str, Any]]) -> None:
             for envelope in batch:
                 envelope.answer("first")
                 envelope.answer("second")
                 envelope.fail(ValueError("third"))
 
-    async with running(ChildSpec("twice", Twice)) as tree:
-        assert await tree.ref("twice").ask("?", timeout=1) == "first"
+    async with running(ActorSpec("twice", Twice)) as tree:
+        assert await tree.named("twice").ask("?", timeout=1) == "first"
 
 
 # Idleness
@@ -255,7 +254,7 @@ class Sleepy(Scribe):
 async def test_an_idle_actor_stops_and_frees_its_name(autojump_clock):
     journal = []
     async with running() as tree:
-        ref = tree.spawn_child(ChildSpec("sleepy", lambda: Sleepy(journal), restart=Restart.TRANSIENT))
+        ref = tree.spawn_child(ActorSpec("sleepy", lambda: Sleepy(journal), restart=Restart.TRANSIENT))
         await ref.tell("work")
         await trio.sleep(9)
         assert ref.alive
@@ -274,9 +273,9 @@ async def test_an_actor_that_will_not_stop_for_idleness_is_asked_again(autojump_
         willing = False
 
     journal = []
-    async with running(ChildSpec("restless", lambda: Restless(journal))) as tree:
+    async with running(ActorSpec("restless", lambda: Restless(journal))) as tree:
         await trio.sleep(35)
-        assert await tree.ref("restless").ask("still there", timeout=1) == ("done", "still there")
+        assert await tree.named("restless").ask("still there", timeout=1) == ("done", "still there")
     assert journal == ["start", "idle?", "idle?", "idle?", "still there", "stop"]
 
 
@@ -285,7 +284,7 @@ async def test_a_message_told_at_the_moment_of_idleness_is_either_handled_or_ref
     """The teller wakes in the same instant as the idle actor, in an order that Trio leaves to chance."""
     journal, refused = [], []
     async with running() as tree:
-        ref = tree.spawn_child(ChildSpec("sleepy", lambda: Sleepy(journal), restart=Restart.TRANSIENT))
+        ref = tree.spawn_child(ActorSpec("sleepy", lambda: Sleepy(journal), restart=Restart.TRANSIENT))
 
         async def tell(number):
             await trio.sleep_until(10)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from djactors.kernel.alarms import RESOLUTION, SHARE, Alarms, Bucket, Reminder
+from djactors.kernel import Alarms, Bucket, Reminder
 
 
 class Sleeper:
@@ -54,7 +54,7 @@ async def test_each_is_met_once_a_little_late_and_what_is_cleared_never(autojump
         await trio.sleep(400)
         for sleeper, deadline in kept:
             assert sleeper.expired_at is not None
-            assert 0 <= sleeper.expired_at - deadline <= RESOLUTION + 1e-6
+            assert 0 <= sleeper.expired_at - deadline <= Alarms.RESOLUTION + 1e-6
         assert [sleeper.expired_at for sleeper in cleared] == [None] * len(cleared)
 
 
@@ -65,7 +65,7 @@ async def test_short_ones_are_met_more_exactly(autojump_clock):
         alarms.set(sleeper, 0.01)
         await trio.sleep(1)
         assert sleeper.expired_at is not None
-        assert 0.01 <= sleeper.expired_at - begun <= 0.01 * (1 + 1 / SHARE) + 1e-6
+        assert 0.01 <= sleeper.expired_at - begun <= 0.01 * (1 + 1 / Alarms.SHARE) + 1e-6
 
 
 async def test_one_that_is_due_sooner_is_not_kept_waiting_by_a_later_one(autojump_clock):
@@ -127,7 +127,7 @@ async def test_a_reminder_calls_when_nobody_has_moved_it_on_for_long_enough(auto
                     pass
             await trio.sleep(dice.choice([0.1, 0.9, 3.0]))
             # A little late is allowed; early, twice, or after it was stopped is not.
-            if trio.current_time() >= due + RESOLUTION:
+            if trio.current_time() >= due + Alarms.RESOLUTION:
                 expected += 1
                 due = float("inf")
             elif len(calls) > expected:

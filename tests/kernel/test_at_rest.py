@@ -37,9 +37,9 @@ async def test_a_resting_actor_takes_a_tell_before_the_sender_goes_on(autojump_c
     journal = []
     async with running(scribe("a", journal, kind=Quick)) as tree:
         await wait_all_tasks_blocked()
-        tree.ref("a").tell_nowait("one")
+        tree.named("a").tell_nowait("one")
         assert journal == ["start", "one!"]
-        assert tree.ref("a").statistics().received == 1
+        assert tree.named("a").statistics().received == 1
 
 
 async def test_what_it_does_not_take_keeps_its_place_before_what_comes_after(autojump_clock):
@@ -47,9 +47,9 @@ async def test_what_it_does_not_take_keeps_its_place_before_what_comes_after(aut
     async with running(scribe("a", journal, kind=Quick)) as tree:
         await wait_all_tasks_blocked()
         for message in ("one", "later two", "three", "later four"):
-            tree.ref("a").tell_nowait(message)
+            tree.named("a").tell_nowait(message)
         await wait_all_tasks_blocked()
-        tree.ref("a").tell_nowait("five")
+        tree.named("a").tell_nowait("five")
     assert journal == ["start", "one!", "later two", "three", "later four", "five!", "stop"]
 
 
@@ -57,7 +57,7 @@ async def test_a_busy_actor_is_told_through_its_mailbox_and_its_bound(autojump_c
     journal = []
     opened, wait = gate()
     async with running(scribe("a", journal, kind=Quick, mailbox_capacity=1)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         await ref.tell(wait)
         await wait_all_tasks_blocked()
         ref.tell_nowait("one")
@@ -71,10 +71,10 @@ async def test_what_an_actor_tells_itself_on_the_way_waits_for_its_turn(autojump
     journal = []
     async with running(scribe("a", journal, kind=Quick)) as tree:
         await wait_all_tasks_blocked()
-        tree.ref("a").tell_nowait("to myself")
+        tree.named("a").tell_nowait("to myself")
         assert journal == ["start", "to myself!"]
         await wait_all_tasks_blocked()
-        tree.ref("a").tell_nowait("again")
+        tree.named("a").tell_nowait("again")
     assert journal == ["start", "to myself!", "from myself", "again!", "stop"]
 
 
@@ -83,16 +83,16 @@ async def test_what_an_actor_tells_another_on_the_way_goes_through_the_mailbox(a
 
     class Forwarding(Quick):
         def on_tell_at_rest(self, message):
-            tree.ref("b").tell_nowait(f"{message} from a")
+            tree.named("b").tell_nowait(f"{message} from a")
             return super().on_tell_at_rest(message)
 
     async with running(scribe("a", journal, kind=Forwarding), scribe("b", journal, kind=Quick)) as tree:
         await wait_all_tasks_blocked()
-        tree.ref("a").tell_nowait("one")
-        tree.ref("b").tell_nowait("two")
+        tree.named("a").tell_nowait("one")
+        tree.named("b").tell_nowait("two")
         assert journal == ["start", "start", "one!"]
         await wait_all_tasks_blocked()
-        tree.ref("b").tell_nowait("three")
+        tree.named("b").tell_nowait("three")
         assert journal[3:] == ["one from a", "two", "three!"]
 
 
@@ -103,7 +103,7 @@ async def test_a_message_goes_down_a_chain_of_any_length(autojump_clock):
         def on_tell_at_rest(self, message):
             came.append(message)
             if message + 1 < length:
-                tree.ref(f"{message + 1}").tell_nowait(message + 1)
+                tree.named(f"{message + 1}").tell_nowait(message + 1)
             return True
 
         async def on_message(self, message):
@@ -112,7 +112,7 @@ async def test_a_message_goes_down_a_chain_of_any_length(autojump_clock):
     links = [scribe(f"{number}", [], kind=Link) for number in range(length)]
     async with running(*links, on_event=events.append) as tree:
         await wait_all_tasks_blocked()
-        tree.ref("0").tell_nowait(0)
+        tree.named("0").tell_nowait(0)
         await wait_all_tasks_blocked()
     assert came == list(range(length))
     assert [event for event in events if isinstance(event, ChildCrashed)] == []
@@ -123,7 +123,7 @@ async def test_a_crash_at_rest_is_the_actors_and_not_the_senders(message, autoju
     journal, events = [], []
     async with running(scribe("a", journal, kind=Quick), on_event=events.append) as tree:
         await wait_all_tasks_blocked()
-        ref = tree.ref("a")
+        ref = tree.named("a")
         ref.tell_nowait(message)
         ref.tell_nowait("next")
         await trio.sleep(5)
@@ -139,7 +139,7 @@ async def test_after_a_crash_for_good_it_takes_nothing_more(autojump_clock):
     journal = []
     async with running(scribe("a", journal, kind=Quick, restart=Restart.TEMPORARY)) as tree:
         await wait_all_tasks_blocked()
-        ref = tree.ref("a")
+        ref = tree.named("a")
         ref.tell_nowait("boom")
         await ref.wait_stopped()
         with pytest.raises(ActorStopped):
@@ -157,7 +157,7 @@ async def test_a_crash_while_it_is_asked_to_stop_is_reported_and_ends_it(autojum
 
     async with running(scribe("a", journal, kind=StoppedAtWork), on_event=events.append) as tree:
         await wait_all_tasks_blocked()
-        tree.ref("a").tell_nowait("one")
+        tree.named("a").tell_nowait("one")
     assert [event.dropped for event in events if isinstance(event, ChildCrashed)] == [("one",)]
 
 
@@ -165,7 +165,7 @@ async def test_an_actor_that_is_asked_to_stop_takes_nothing_more(autojump_clock)
     journal = []
     async with running(scribe("a", journal, kind=Quick)) as tree:
         await wait_all_tasks_blocked()
-        ref = tree.ref("a")
+        ref = tree.named("a")
         tree.request_stop()
         await wait_all_tasks_blocked()
         with pytest.raises(ActorStopped):

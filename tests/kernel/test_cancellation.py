@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from djactors.kernel import ActorStopped, Mailbox, State, Supervisor
-from tests.kernel.support import Scribe, gate, running, scribe
+from djactors.kernel import ActorStopped, Mailbox, State
+from tests.kernel.support import NamedTree, Scribe, gate, running, scribe
 
 # The longest operation below is over after about ten turns.
 TURNS = range(14)
@@ -82,7 +82,7 @@ async def test_tell_waiting_for_room(autojump_clock, turns):
     journal = []
     opened, wait = gate()
     async with running(scribe("a", journal, mailbox_capacity=1)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         ref.tell_nowait(wait)
         await trio.testing.wait_all_tasks_blocked()
         ref.tell_nowait("queued")
@@ -113,7 +113,7 @@ async def test_ask_queued_or_being_handled(autojump_clock, turns, busy):
         return "answer"
 
     async with running(scribe("a", journal)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         if busy:
             ref.tell_nowait(wait)
             await trio.testing.wait_all_tasks_blocked()
@@ -177,8 +177,8 @@ async def test_stop_child(autojump_clock, turns):
 async def test_run(autojump_clock, turns):
     """A tree cancelled at any point of its start, work or stop leaves nobody waiting and no child alive."""
     journal, outcomes = [], []
-    tree = Supervisor("tree", [scribe(name, journal, kind=Leisurely) for name in ("a", "b")])
-    refs = [tree.ref("a"), tree.ref("b")]
+    tree = NamedTree("tree", [scribe(name, journal, kind=Leisurely) for name in ("a", "b")])
+    refs = [tree.named("a"), tree.named("b")]
 
     async def ask(ref):
         try:

@@ -49,7 +49,7 @@ async def test_a_single_sender_is_never_waited_for(autojump_clock):
     async with running(scribe("a", journal, kind=Patient)) as tree:
         began = trio.current_time()
         for _ in range(5):
-            await tree.ref("a").ask("one", timeout=PATIENCE)
+            await tree.named("a").ask("one", timeout=PATIENCE)
         assert trio.current_time() == began
 
 
@@ -58,7 +58,7 @@ async def test_senders_in_two_halves_become_one_batch(autojump_clock):
     journal = []
     opened, wait = gate()
     async with running(scribe("a", journal, kind=Patient)) as tree, trio.open_nursery() as nursery:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         ref.tell_nowait(wait)
         await wait_all_tasks_blocked()
         for name in "wx":
@@ -74,7 +74,7 @@ async def test_senders_in_two_halves_become_one_batch(autojump_clock):
 async def test_it_waits_no_longer_than_it_may_and_then_not_again_for_those_who_left(autojump_clock):
     journal = []
     async with running(scribe("a", journal, kind=Patient)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         for message in ("one", "two", "three"):
             ref.tell_nowait(message)
         await wait_all_tasks_blocked()
@@ -92,7 +92,7 @@ async def test_as_many_as_fit_are_enough(autojump_clock):
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
             for name in "wxyz":
-                nursery.start_soon(producer, tree.ref("a"), name, 0, 1)
+                nursery.start_soon(producer, tree.named("a"), name, 0, 1)
         assert trio.current_time() == began
 
 
@@ -100,7 +100,7 @@ async def test_a_stop_is_not_kept_waiting(autojump_clock):
     journal = []
     began = trio.current_time()
     async with running(scribe("a", journal, kind=Patient)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         for message in ("one", "two", "three"):
             ref.tell_nowait(message)
         await wait_all_tasks_blocked()
@@ -115,7 +115,7 @@ async def test_a_tell_does_not_overtake_what_waits_for_more(autojump_clock):
     journal = []
     opened, wait = gate()
     async with running(scribe("a", journal, kind=PatientAtRest)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         async with trio.open_nursery() as nursery:
             for message in (wait, "two", "three"):
                 nursery.start_soon(partial(ref.ask, message, timeout=PATIENCE))

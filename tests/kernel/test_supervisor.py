@@ -12,13 +12,13 @@ from djactors.kernel import (
     Actor,
     ActorCrashed,
     ActorQuarantined,
+    ActorSpec,
     ActorStopped,
     Backoff,
     ChildCrashed,
     ChildExists,
     ChildQuarantined,
     ChildRestarting,
-    ChildSpec,
     ChildStarted,
     ChildStartFailed,
     ChildStopped,
@@ -28,13 +28,13 @@ from djactors.kernel import (
     NoSuchChild,
     Restart,
     RestartIntensityExceeded,
+    ServiceSpec,
     State,
-    Supervisor,
     SupervisorEscalated,
     SupervisorNotRunning,
     TooManyChildren,
 )
-from tests.kernel.support import STEADY, Boom, Scribe, gate, pause_forever, running, scribe
+from tests.kernel.support import STEADY, Boom, NamedTree, Scribe, gate, pause_forever, running, scribe
 
 THREE_A_MINUTE = Intensity(max_restarts=3, period=60)
 
@@ -51,12 +51,12 @@ async def test_after_a_crash_a_new_instance_goes_on_under_the_same_ref(autojump_
             instances.append(self)
 
     events = []
-    async with running(ChildSpec("a", Counted, backoff=STEADY), on_event=events.append) as tree:
-        ref = tree.ref("a")
+    async with running(ActorSpec("a", Counted, backoff=STEADY), on_event=events.append) as tree:
+        ref = tree.named("a")
         ref.tell_nowait("boom")
         ref.tell_nowait("after")
         assert await ref.ask("later", timeout=5) == ("done", "later")
-        assert ref is tree.ref("a")
+        assert ref is tree.named("a")
         statistics = tree.statistics().children[0]
     assert [instance.journal for instance in instances] == [["start"], ["start", "after", "later", "stop"]]
     assert (statistics.restarts, statistics.crashes, statistics.dropped) == (1, 1, 1)
@@ -73,7 +73,7 @@ async def test_after_a_crash_a_new_instance_goes_on_under_the_same_ref(autojump_
 async def test_who_asked_the_poisonous_question_is_told_of_the_crash(autojump_clock):
     async with running(scribe("a", [])) as tree:
         with pytest.raises(ActorCrashed, match="Boom: boom") as raised:
-            await tree.ref("a").ask("boom", timeout=10)
+            await tree.named("a").ask("boom", timeout=10)
         assert isinstance(raised.value.__cause__, Boom)
         assert trio.current_time() == pytest.approx(0, abs=1e-6)
 
@@ -82,8 +82,8 @@ async def test_siblings_do_not_notice_a_crash(autojump_clock):
     journal = []
     async with running(scribe("bad", []), scribe("good", journal)) as tree:
         for _ in range(3):
-            tree.ref("bad").tell_nowait("boom")
-            assert await tree.ref("good").ask("work", timeout=0.5) == ("done", "work")
+            tree.named("bad").tell_nowait("boom")
+            assert await tree.named("good").ask("work", timeout=0.5) == ("done", "work")
             await trio.sleep(10)
     assert journal == ["start", "work", "work", "work", "stop"]
 
@@ -98,7 +98,7 @@ async def test_a_crash_in_a_nursery_of_the_handler_is_reported_as_itself(autojum
     events = []
     async with running(scribe("a", []), on_event=events.append) as tree:
         with pytest.raises(ActorCrashed) as raised:
-            await tree.ref("a").ask(crash_in_nursery, timeout=1)
+            await tree.named("a").ask(crash_in_nursery, timeout=1)
     assert isinstance(raised.value.__cause__, Boom)
     assert [type(e.error) for e in events if isinstance(e, ChildCrashed)] == [Boom]
 
@@ -110,7 +110,7 @@ async def test_pauses_grow_with_each_crash_in_a_row_and_start_over_after_a_quiet
         for quiet in (0, 0, 0, 0, 0, 8 + 20, 0):
             await trio.sleep(quiet)
             with pytest.raises(ActorCrashed):
-                await tree.ref("a").ask("boom", timeout=100)
+                await tree.named("a").ask("boom", timeout=100)
     assert [e.delay for e in events if isinstance(e, ChildRestarting)] == [1, 2, 4, 8, 8, 1, 2]
 
 
@@ -130,8 +130,8 @@ def test_jitter_shortens_a_pause_by_at_most_its_part():
         lambda: Backoff(jitter=2),
         lambda: Intensity(max_restarts=-1),
         lambda: Intensity(period=0),
-        lambda: ChildSpec("a", Actor, stop_timeout=0),
-        lambda: ChildSpec("a", Actor, mailbox_capacity=0),
+        lambda: ActorSpec("a", Actor, stop_timeout=0),
+        lambda: ActorSpec("a", Actor, mailbox_capacity=0),
     ],
 )
 def test_a_spec_that_makes_no_sense_is_refused(wrong):
@@ -165,7 +165,7 @@ async def test_the_restart_type_decides_which_ends_lead_to_a_restart(autojump_cl
             if crashes:
                 raise Boom
 
-    async with running(ChildSpec("brief", Brief, restart=restart, backoff=STEADY)) as tree:
+    async with running(ServiceSpec("brief", Brief, restart=restart, backoff=STEADY)) as tree:
         await trio.sleep(100)
         state = tree.statistics().children[0].state
     assert len(starts) == lives
@@ -174,7 +174,7 @@ async def test_the_restart_type_decides_which_ends_lead_to_a_restart(autojump_cl
 
 async def test_a_temporary_actor_that_crashed_stays_dead(autojump_clock):
     async with running(scribe("a", [], restart=Restart.TEMPORARY)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         ref.tell_nowait("boom")
         with pytest.raises(ActorStopped):
             await ref.ask("queued behind", timeout=10)
@@ -184,12 +184,12 @@ async def test_a_temporary_actor_that_crashed_stays_dead(autojump_clock):
 # Exhaustion
 
 
-async def crash(tree: Supervisor, name: str) -> None:
+async def crash(tree: NamedTree, name: str) -> None:
     with pytest.raises(ActorCrashed):
-        await tree.ref(name).ask("boom", timeout=100)
+        await tree.named(name).ask("boom", timeout=100)
 
 
-async def crash_repeatedly(tree: Supervisor, name: str, times: int) -> None:
+async def crash_repeatedly(tree: NamedTree, name: str, times: int) -> None:
     for _ in range(times):
         await crash(tree, name)
 
@@ -203,10 +203,10 @@ async def test_too_many_restarts_escalate_after_an_ordered_stop(autojump_clock, 
             stopped.append(self.ref.name)
 
     specs = [
-        ChildSpec(name, lambda name=name: Named(journals[name]), intensity=THREE_A_MINUTE, backoff=STEADY)
+        ActorSpec(name, lambda name=name: Named(journals[name]), intensity=THREE_A_MINUTE, backoff=STEADY)
         for name in journals
     ]
-    tree = Supervisor("tree", specs, on_event=events.append)
+    tree = NamedTree("tree", specs, on_event=events.append)
     nursery.start_soon(crash_repeatedly, tree, "bad", 4)
     with pytest.raises(RestartIntensityExceeded, match="tree/bad needed more than 3 restarts in 60 s") as raised:
         await tree.run()
@@ -214,7 +214,7 @@ async def test_too_many_restarts_escalate_after_an_ordered_stop(autojump_clock, 
     assert isinstance(error.__cause__, Boom)
     assert stopped == ["last", "first"]
     assert journals["bad"] == ["start"] * 4
-    assert not any(tree.ref(name).alive for name in journals)
+    assert not any(tree.named(name).alive for name in journals)
     assert SupervisorEscalated("tree", "bad") in events
 
 
@@ -226,14 +226,14 @@ async def test_crashes_far_apart_do_not_exhaust(autojump_clock):
         assert tree.statistics().children[0].restarts == 20
 
 
-def quarantined(journal: list[Any]) -> ChildSpec:
+def quarantined(journal: list[Any]) -> ActorSpec[Any, Any]:
     return scribe("bad", journal, intensity=THREE_A_MINUTE, when_exhausted=Exhausted.QUARANTINE, quarantine_seconds=300)
 
 
 async def test_an_exhausted_child_is_set_aside_alone_and_revived_later(autojump_clock):
     journal, events = [], []
     async with running(quarantined(journal), scribe("good", []), on_event=events.append) as tree:
-        ref = tree.ref("bad")
+        ref = tree.named("bad")
         for _ in range(4):
             await crash(tree, "bad")
         assert tree.statistics().children[0].state is State.QUARANTINED
@@ -244,7 +244,7 @@ async def test_an_exhausted_child_is_set_aside_alone_and_revived_later(autojump_
             ref.tell_nowait("anyone?")
         with pytest.raises(ActorQuarantined):
             await ref.tell("anyone?")
-        assert await tree.ref("good").ask("fine", timeout=1) == ("done", "fine")
+        assert await tree.named("good").ask("fine", timeout=1) == ("done", "fine")
         await trio.sleep(301)
         assert ref.alive
         assert await ref.ask("welcome back", timeout=1) == ("done", "welcome back")
@@ -262,7 +262,7 @@ async def test_quarantine_fails_what_was_queued_and_those_who_waited_for_room(au
 
     spec = scribe("bad", [], intensity=Intensity(0, 60), when_exhausted=Exhausted.QUARANTINE, mailbox_capacity=2)
     async with running(spec, on_event=events.append) as tree:
-        ref = tree.ref("bad")
+        ref = tree.named("bad")
         ref.tell_nowait(wait_then_boom)
         await trio.testing.wait_all_tasks_blocked()
         ref.tell_nowait("queued")
@@ -286,7 +286,7 @@ async def test_quarantine_fails_what_was_queued_and_those_who_waited_for_room(au
 
 async def test_after_quarantine_one_crash_leads_back_but_a_quiet_period_clears_the_record(autojump_clock):
     async with running(quarantined([])) as tree:
-        ref = tree.ref("bad")
+        ref = tree.named("bad")
         for _ in range(4):
             await crash(tree, "bad")
         await trio.sleep(301)
@@ -304,7 +304,7 @@ async def test_after_quarantine_one_crash_leads_back_but_a_quiet_period_clears_t
 async def test_children_start_one_after_the_other_and_stop_in_reverse(autojump_clock):
     order = []
 
-    class Slow(Actor[str]):
+    class Slow(Actor[str, Any]):
         async def on_start(self):
             order.append(("starting", self.ref.name))
             await trio.sleep(1)
@@ -326,7 +326,7 @@ async def test_children_start_one_after_the_other_and_stop_in_reverse(autojump_c
             finally:
                 order.append(("stopped", "listener"))
 
-    async with running(ChildSpec("a", Slow), ChildSpec("listener", Listener), ChildSpec("b", Slow)):
+    async with running(ActorSpec("a", Slow), ServiceSpec("listener", Listener), ActorSpec("b", Slow)):
         assert trio.current_time() == pytest.approx(3, abs=1e-6)
         up = order.copy()
         order.clear()
@@ -340,15 +340,15 @@ async def test_children_start_one_after_the_other_and_stop_in_reverse(autojump_c
     ]
 
 
-class FailsToStart(Actor[str]):
+class FailsToStart(Actor[str, Any]):
     async def on_start(self):
         raise Boom("not today")
 
 
 async def test_a_permanent_child_that_fails_its_first_start_undoes_the_start(autojump_clock):
     journal, never = [], []
-    tree = Supervisor("tree", [scribe("a", journal), ChildSpec("bad", FailsToStart), scribe("c", never)])
-    tree.ref("c").tell_nowait("early")
+    tree = NamedTree("tree", [scribe("a", journal), ActorSpec("bad", FailsToStart), scribe("c", never)])
+    tree.named("c").tell_nowait("early")
     async with trio.open_nursery() as nursery:
         with pytest.raises(ChildStartFailed, match="tree/bad did not start: Boom: not today") as raised:
             await nursery.start(tree.run)
@@ -356,13 +356,13 @@ async def test_a_permanent_child_that_fails_its_first_start_undoes_the_start(aut
     assert journal == ["start", "stop"]
     assert never == []
     with pytest.raises(ActorStopped):
-        tree.ref("c").tell_nowait("late")
+        tree.named("c").tell_nowait("late")
 
 
 async def test_a_transient_child_that_fails_its_first_start_is_tried_again_meanwhile(autojump_clock):
     starts = []
 
-    class Second(Actor[str]):
+    class Second(Actor[str, Any]):
         async def on_start(self):
             starts.append(trio.current_time())
             if len(starts) == 1:
@@ -371,13 +371,13 @@ async def test_a_transient_child_that_fails_its_first_start_is_tried_again_meanw
         async def on_message(self, message):
             return "at last"
 
-    async with running(ChildSpec("a", Second, restart=Restart.TRANSIENT, backoff=STEADY)) as tree:
+    async with running(ActorSpec("a", Second, restart=Restart.TRANSIENT, backoff=STEADY)) as tree:
         assert tree.statistics().children[0].state is State.BACKING_OFF
-        assert await tree.ref("a").ask("?", timeout=2) == "at last"
+        assert await tree.named("a").ask("?", timeout=2) == "at last"
 
 
 async def test_a_start_that_takes_too_long_is_a_failed_start(autojump_clock):
-    class Stuck(Actor[str]):
+    class Stuck(Actor[str, Any]):
         async def on_start(self):
             await trio.sleep_forever()
 
@@ -385,10 +385,10 @@ async def test_a_start_that_takes_too_long_is_a_failed_start(autojump_clock):
         async def run(self, *, task_status):
             await trio.sleep_forever()
 
-    for stuck in (Stuck, StuckService):
+    for spec in (ActorSpec("stuck", Stuck, start_timeout=3), ServiceSpec("stuck", StuckService, start_timeout=3)):
         async with running() as tree:
             with pytest.raises(ChildStartFailed) as raised:
-                await tree.start_child(ChildSpec("stuck", stuck, start_timeout=3))
+                await tree.start_child(spec)
             assert isinstance(raised.value.__cause__, trio.TooSlowError)
             assert "stuck" not in tree
 
@@ -399,7 +399,7 @@ async def test_a_factory_that_raises_is_a_crash(autojump_clock):
 
     async with running() as tree:
         with pytest.raises(ChildStartFailed, match="no parts"):
-            await tree.start_child(ChildSpec("a", factory))
+            await tree.start_child(ActorSpec("a", factory))
 
 
 async def test_a_supervisor_runs_once(autojump_clock):
@@ -415,7 +415,7 @@ async def test_a_stopping_actor_handles_what_is_queued_and_takes_nothing_new(aut
     journal = []
     opened, wait = gate()
     async with running(scribe("a", journal)) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         for message in (wait, 1, 2):
             ref.tell_nowait(message)
         await trio.testing.wait_all_tasks_blocked()
@@ -432,7 +432,7 @@ async def test_a_stopping_actor_handles_what_is_queued_and_takes_nothing_new(aut
 async def test_a_stop_that_takes_too_long_is_cut_off_and_fails_who_waited(autojump_clock, nursery):
     events, outcomes = [], []
     async with running(scribe("a", [], stop_timeout=5), on_event=events.append) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
 
         async def ask(message):
             with pytest.raises(ActorStopped):
@@ -452,7 +452,7 @@ async def test_a_stop_that_takes_too_long_is_cut_off_and_fails_who_waited(autoju
 
 async def test_an_actor_can_be_stopped_while_it_waits_for_its_restart(autojump_clock):
     async with running(scribe("a", [], backoff=Backoff(initial=100, maximum=100, jitter=0))) as tree:
-        ref = tree.ref("a")
+        ref = tree.named("a")
         ref.tell_nowait("boom")
         await trio.testing.wait_all_tasks_blocked()
         assert tree.statistics().children[0].state is State.BACKING_OFF
@@ -485,9 +485,8 @@ async def test_a_service_is_asked_to_stop_if_it_can_be_and_cancelled_if_not(auto
         def request_stop(self):
             self.asked.set()
 
-    async with running(ChildSpec("plain", Plain), ChildSpec("polite", Polite)) as tree:
-        with pytest.raises(NoSuchChild, match="no actor"):
-            tree.ref("plain")
+    async with running(ServiceSpec("plain", Plain), ServiceSpec("polite", Polite)):
+        pass
     assert ends == [("polite", "done"), ("plain", "cancelled")]
 
 
@@ -501,7 +500,7 @@ async def test_a_service_that_cannot_even_be_asked_to_stop_is_cancelled(autojump
             raise Boom
 
     events = []
-    async with running(ChildSpec("stubborn", Stubborn), on_event=events.append) as tree:
+    async with running(ServiceSpec("stubborn", Stubborn), on_event=events.append) as tree:
         await tree.stop_child("stubborn")
         assert trio.current_time() == pytest.approx(0, abs=1e-6)
     assert any(isinstance(event, ChildCrashed) for event in events)
@@ -523,10 +522,10 @@ async def test_cancelling_the_supervisor_ends_everything_at_once_and_leaves_nobo
     outcomes, journal = [], []
     async with trio.open_nursery() as outside:
         async with trio.open_nursery() as nursery:
-            inner = Supervisor("inner", [scribe("deep", journal)])
-            tree = Supervisor("tree", [ChildSpec("inner", lambda: inner), scribe("a", journal)])
+            inner = NamedTree("inner", [scribe("deep", journal)])
+            tree = NamedTree("tree", [ServiceSpec("inner", lambda: inner), scribe("a", journal)])
             await nursery.start(tree.run)
-            refs = [tree.ref("a"), inner.ref("deep"), tree.spawn_child(scribe("dynamic", journal))]
+            refs = [tree.named("a"), inner.named("deep"), tree.spawn_child(scribe("dynamic", journal))]
 
             async def ask(ref):
                 with pytest.raises(ActorStopped):
@@ -554,11 +553,11 @@ async def test_a_crash_during_cancellation_is_reported_and_does_not_replace_the_
                 raise Boom
 
     events = []
-    tree = Supervisor("tree", [scribe("a", [])], on_event=events.append)
+    tree = NamedTree("tree", [scribe("a", [])], on_event=events.append)
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             await nursery.start(tree.run)
-            tree.ref("a").tell_nowait(crash_when_cancelled)
+            tree.named("a").tell_nowait(crash_when_cancelled)
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
     assert [type(e.error) for e in events if isinstance(e, ChildCrashed)] == [Boom]
@@ -572,8 +571,8 @@ async def test_what_is_not_an_exception_is_not_a_crash(autojump_clock):
         raise Exit
 
     events = []
-    tree = Supervisor("tree", [scribe("a", [])], on_event=events.append)
-    tree.ref("a").tell_nowait(leave)
+    tree = NamedTree("tree", [scribe("a", [])], on_event=events.append)
+    tree.named("a").tell_nowait(leave)
     with pytest.raises(BaseExceptionGroup) as raised:
         await tree.run()
     assert raised.value.subgroup(Exit) is not None
@@ -624,28 +623,38 @@ async def test_unknown_children_are_named_in_the_error(autojump_clock):
     async with running() as tree:
         with pytest.raises(NoSuchChild, match="tree has no child nobody"):
             await tree.stop_child("nobody")
-        with pytest.raises(NoSuchChild):
-            tree.ref("nobody")
+        with pytest.raises(NoSuchChild, match="tree has no child nobody"):
+            tree.ref(scribe("nobody", []))
+
+
+async def test_a_ref_is_that_of_the_spec_it_was_asked_with(autojump_clock):
+    spec = scribe("a", [])
+    async with running(spec) as tree:
+        assert tree.ref(spec).name == "a"
+        with pytest.raises(NoSuchChild, match="tree/a was made from another spec of that name"):
+            tree.ref(scribe("a", []))
+        spawned = tree.spawn_child(scribe("b", []))
+        assert await spawned.ask("well?", timeout=1) == ("done", "well?")
 
 
 async def test_a_failed_start_child_leaves_nothing_behind(autojump_clock):
     async with running() as tree:
         with pytest.raises(ChildStartFailed):
-            await tree.start_child(ChildSpec("bad", FailsToStart))
+            await tree.start_child(ActorSpec("bad", FailsToStart))
         assert "bad" not in tree
 
 
 async def test_dynamic_children_stop_together_before_the_others(autojump_clock):
     order = []
 
-    class Slow(Actor[str]):
+    class Slow(Actor[str, Any]):
         async def on_stop(self):
             await trio.sleep(4)
             order.append((self.ref.name, round(trio.current_time())))
 
-    async with running(ChildSpec("static", Slow)) as tree:
+    async with running(ActorSpec("static", Slow)) as tree:
         for number in range(3):
-            tree.spawn_child(ChildSpec(str(number), Slow))
+            tree.spawn_child(ActorSpec(str(number), Slow))
         await trio.testing.wait_all_tasks_blocked()
     assert order[-1] == ("static", 8)
     assert sorted(order[:-1]) == [("0", 4), ("1", 4), ("2", 4)]
@@ -666,19 +675,19 @@ async def test_a_nested_supervisor_that_escalates_is_restarted_by_the_one_above(
     made = []
 
     def inner():
-        made.append(Supervisor("inner", [scribe("bad", [], intensity=Intensity(1, 60))]))
+        made.append(NamedTree("inner", [scribe("bad", [], intensity=Intensity(1, 60))]))
         return made[-1]
 
     events = []
-    spec = ChildSpec("inner", inner, backoff=STEADY, stop_timeout=20)
+    spec = ServiceSpec("inner", inner, backoff=STEADY, stop_timeout=20)
     async with running(spec, scribe("sibling", []), on_event=events.append) as tree:
         for _ in range(2):
             await crash(made[0], "bad")
         await trio.sleep(5)
         assert len(made) == 2
-        assert await made[1].ref("bad").ask("well?", timeout=1) == ("done", "well?")
-        assert not made[0].ref("bad").alive
-        assert await tree.ref("sibling").ask("well?", timeout=1) == ("done", "well?")
+        assert await made[1].named("bad").ask("well?", timeout=1) == ("done", "well?")
+        assert not made[0].named("bad").alive
+        assert await tree.named("sibling").ask("well?", timeout=1) == ("done", "well?")
         statistics = tree.statistics()
     assert [type(e.error) for e in events if isinstance(e, ChildCrashed)] == [RestartIntensityExceeded]
     # Two crashes of the innermost actor and one of its supervisor: none is lost with the old instance.
@@ -687,13 +696,13 @@ async def test_a_nested_supervisor_that_escalates_is_restarted_by_the_one_above(
 
 async def test_escalation_goes_up_through_every_level(autojump_clock, nursery):
     never = Intensity(0, 60)
-    inner = Supervisor("inner", [scribe("bad", [], intensity=never)])
-    middle = Supervisor("middle", [ChildSpec("inner", lambda: inner, intensity=never)])
-    tree = Supervisor("tree", [ChildSpec("middle", lambda: middle, intensity=never)])
+    inner = NamedTree("inner", [scribe("bad", [], intensity=never)])
+    middle = NamedTree("middle", [ServiceSpec("inner", lambda: inner, intensity=never)])
+    tree = NamedTree("tree", [ServiceSpec("middle", lambda: middle, intensity=never)])
 
     async def crash_once_up():
         await trio.sleep(1)
-        inner.ref("bad").tell_nowait("boom")
+        inner.named("bad").tell_nowait("boom")
 
     nursery.start_soon(crash_once_up)
     with pytest.raises(RestartIntensityExceeded, match="tree/middle") as raised:
@@ -710,35 +719,35 @@ async def test_an_observer_that_raises_does_not_disturb_supervision(autojump_clo
         raise RuntimeError("observer is broken")
 
     async with running(scribe("a", []), on_event=observer) as tree:
-        tree.ref("a").tell_nowait("boom")
-        assert await tree.ref("a").ask("fine", timeout=5) == ("done", "fine")
+        tree.named("a").tell_nowait("boom")
+        assert await tree.named("a").ask("fine", timeout=5) == ("done", "fine")
     assert "the observer of tree raised over ChildCrashed" in caplog.text
 
 
 async def test_without_an_observer_trouble_is_logged_without_contents(autojump_clock, caplog):
-    tree = Supervisor("tree", [scribe("a", [])])
+    tree = NamedTree("tree", [scribe("a", [])])
     async with trio.open_nursery() as nursery:
         await nursery.start(tree.run)
 
         async def secret_crash(_):
             raise Boom
 
-        tree.ref("a").tell_nowait(secret_crash)
+        tree.named("a").tell_nowait(secret_crash)
         await trio.testing.wait_all_tasks_blocked()
         tree.request_stop()
     assert "tree/a crashed, messages dropped: 1" in caplog.text
 
 
 async def test_statistics_show_the_whole_tree(autojump_clock):
-    inner = Supervisor("inner", [scribe("deep", [], mailbox_capacity=7)])
+    inner = NamedTree("inner", [scribe("deep", [], mailbox_capacity=7)])
 
     class Plain:
         async def run(self, *, task_status):
             task_status.started()
             await trio.sleep_forever()
 
-    async with running(ChildSpec("inner", lambda: inner), ChildSpec("plain", Plain)) as tree:
-        await inner.ref("deep").tell("something")
+    async with running(ServiceSpec("inner", lambda: inner), ServiceSpec("plain", Plain)) as tree:
+        await inner.named("deep").tell("something")
         tree.spawn_child(scribe("dynamic", []))
         await trio.testing.wait_all_tasks_blocked()
         root = tree.statistics()
@@ -756,8 +765,8 @@ async def test_statistics_show_the_whole_tree(autojump_clock):
 
 
 async def test_statistics_can_stop_short_of_thousands_of_children(autojump_clock):
-    inner = Supervisor("inner", [scribe("deep", [])])
-    async with running(ChildSpec("inner", lambda: inner)) as tree:
+    inner = NamedTree("inner", [scribe("deep", [])])
+    async with running(ServiceSpec("inner", lambda: inner)) as tree:
         assert [node.name for node in tree.statistics(levels=0).walk()] == ["tree"]
         assert [node.name for node in tree.statistics(levels=1).walk()] == ["tree", "inner"]
         assert [node.name for node in tree.statistics(levels=2).walk()] == ["tree", "inner", "deep"]

@@ -8,11 +8,17 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from djactors.net.http_messages import HeadMemory, Limits, Request, Response
-from djactors.net.listener import Listener, ListenerLimits
-from djactors.net.stream import ByteStream
-from djactors.net.websocket import WebSocket, WebSocketClosed, open_websocket
-from djactors.protocol.websocket_frames import binary_frame, text_frame
+from djactors.net import (
+    ByteStream,
+    Limits,
+    Listener,
+    ListenerLimits,
+    Request,
+    Response,
+    WebSocket,
+    WebSocketClosed,
+    open_websocket,
+)
 
 GOOD = b"GET /good HTTP/1.1\r\nHost: test\r\n\r\n"
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -24,9 +30,7 @@ UPGRADE = (
 
 async def echo(websocket: WebSocket) -> None:
     while True:
-        message = await websocket.receive()
-        websocket.write_frames(text_frame(message) if isinstance(message, str) else binary_frame(message))
-        await websocket.drain()
+        await websocket.send(await websocket.receive())
 
 
 class Echo:
@@ -39,7 +43,6 @@ class Echo:
         self.endings: list[tuple[int, str]] = []
         self.max_message_bytes = max_message_bytes
         self.limit = 1000
-        self.heads = HeadMemory()
 
     async def handle(self, request: Request) -> Response:
         self.requests.append(request)

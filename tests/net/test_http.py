@@ -7,8 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.kernel import Alarms
-from djactors.net.http_messages import Limits, Request, Response
-from djactors.net.http_server import HttpConnection
+from djactors.net import HeadMemory, HttpConnection, Limits, Request, Response
 from tests.fakes.memory_stream import MemoryPeer, MemoryStream
 from tests.net.applications import GOOD, KEY, UPGRADE, Echo
 
@@ -22,7 +21,7 @@ class Served:
         alarms = Alarms()
         nursery.start_soon(alarms.run)
         self.connection = HttpConnection(
-            self.stream, self.application, limits or Limits(), peer="192.0.2.1", alarms=alarms
+            self.stream, self.application, limits or Limits(), peer="192.0.2.1", alarms=alarms, heads=HeadMemory()
         )
         self.ended = trio.Event()
         nursery.start_soon(self._run)

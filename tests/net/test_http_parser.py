@@ -1,22 +1,13 @@
 """Heads and chunked bodies, sans-IO."""
 
-import tracemalloc
-from itertools import islice, pairwise, product
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djactors.net.http_messages import (
-    REMEMBERED_BYTES,
-    REMEMBERED_HEADS,
-    HeadMemory,
-    Limits,
-    Request,
-    RequestRefused,
-    Response,
-)
-from djactors.net.http_parser import ChunkedBody, check_unfinished_head, parse_head
+from djactors.net import Limits, Request, RequestRefused, Response
+from djactors.net._http_parser import ChunkedBody, check_unfinished_head, parse_head
 
 LIMITS = Limits()
 
@@ -241,85 +232,3 @@ def test_responses_state_their_length_where_they_may():
     )
     assert Response(204).encode() == b"HTTP/1.1 204 No Content\r\n\r\n"
     assert Response(304).encode() == b"HTTP/1.1 304 Not Modified\r\n\r\n"
-
-
-def remembered(memory: HeadMemory, raw: bytes) -> bool:
-    memory.keep(raw, parse_head(raw, LIMITS))
-    return memory.find(raw, LIMITS) is not None
-
-
-def test_each_request_of_a_remembered_head_is_its_own():
-    memory = HeadMemory()
-    raw = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"
-    assert remembered(memory, raw)
-    head = memory.find(raw, LIMITS)
-    assert head is not None
-    first, second = head.request("192.0.2.1"), head.request("192.0.2.2")
-    first.query["b"] = "changed"
-    first.body = b"one"
-    first.disconnected = True
-    assert (second.path, second.query, second.body, second.disconnected) == ("/a", {"b": "c"}, b"", False)
-    assert (first.peer, second.peer) == ("192.0.2.1", "192.0.2.2")
-    assert second.headers == {"host": "h", "content-length": "3"}
-    with pytest.raises(TypeError):
-        first.headers["host"] = "changed"  # type: ignore[index]
-
-
-def test_a_head_is_found_only_by_all_of_its_bytes_and_under_its_own_limits():
-    memory = HeadMemory()
-    raw = b"GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer one\r\n\r\n"
-    assert remembered(memory, raw)
-    assert memory.find(raw.replace(b"one", b"two"), LIMITS) is None
-    assert memory.find(raw.replace(b"Host: h", b"host: h"), LIMITS) is None
-    narrow = Limits(max_headers=1)
-    assert memory.find(raw, narrow) is None
-    with pytest.raises(RequestRefused):
-        parse_head(raw, narrow)
-
-
-def test_the_memory_of_heads_is_bounded_and_forgets_the_oldest_first():
-    memory = HeadMemory()
-    heads = [b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number for number in range(REMEMBERED_HEADS + 1)]
-    assert all(remembered(memory, raw) for raw in heads)
-    assert all(remembered(memory, heads[-1]) for _ in range(3))
-    assert len(memory) == REMEMBERED_HEADS
-    assert memory.find(heads[0], LIMITS) is None
-    assert memory.find(heads[1], LIMITS) is not None
-
-
-@pytest.mark.parametrize(
-    "field",
-    [b"Idempotency-Key: k", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"X: " + b"x" * REMEMBERED_BYTES],
-)
-def test_a_head_that_is_long_or_made_for_one_request_is_not_remembered(field):
-    assert not remembered(HeadMemory(), b"POST / HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n" % field)
-
-
-def repeated(pattern: bytes, room: int) -> bytes:
-    """As many different pieces as there is room for."""
-    pieces = (pattern % bytes(pair) for pair in product(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP", repeat=2))
-    return b"".join(islice(pieces, room // len(pattern)))
-
-
-@pytest.mark.parametrize(
-    ("target", "fields"),
-    [
-        (repeated(b"&%b", 1900), b""),
-        (repeated(b"&%b", 3 * 31) + b"%F0%9F%98%80" + b"a" * 1800, b""),
-        (b"", repeated(b"%b:b\r\n", 580)),
-        (b"", b"X: " + b"x" * 1900 + b"\r\n"),
-    ],
-    ids=["parameters", "wide characters", "fields", "a token"],
-)
-def test_the_memory_of_heads_takes_no_more_than_it_says_whatever_they_consist_of(target, fields):
-    heads = [b"GET /%d?%s HTTP/1.1\r\nHost: h\r\n%s\r\n" % (n, target, fields) for n in range(REMEMBERED_HEADS)]
-    memory = HeadMemory()
-    tracemalloc.start()
-    try:
-        for raw in heads:
-            # A copy, as it is cut out of what has arrived.
-            remembered(memory, bytes(bytearray(raw)))
-        taken, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert taken < 7 * 2**20

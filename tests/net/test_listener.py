@@ -9,8 +9,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from djactors.net.http_messages import Limits, Request, Response
-from djactors.net.listener import Listener, ListenerLimits
+from djactors.net import Limits, Listener, ListenerLimits, Request, Response
 from tests.net.applications import (
     GOOD,
     UPGRADE,

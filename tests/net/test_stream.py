@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.net.stream import ReceiveLimitExceeded, SlowConsumer, SocketStream
+from djactors.net import ReceiveLimitExceeded, SlowConsumer, SocketStream
 
 
 @pytest.fixture
@@ -21,6 +21,12 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     yield ours, theirs
     ours.close()
     theirs.close()
+
+
+def stream_over(
+    sock: socket.socket, nursery: trio.Nursery, *, max_buffered: int = 2**20, send_timeout: float = 30
+) -> SocketStream:
+    return SocketStream(sock, nursery, max_buffered=max_buffered, send_timeout=send_timeout)
 
 
 async def read(sock: socket.socket, size: int) -> bytes:
@@ -40,7 +46,7 @@ async def read_all(sock: socket.socket) -> bytes:
 
 async def test_a_write_arrives_without_waiting_and_without_a_task(nursery, pair):
     ours, theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     stream.write(b"hello")
     assert theirs.recv(100) == b"hello"
     assert stream.buffered == 0
@@ -49,7 +55,7 @@ async def test_a_write_arrives_without_waiting_and_without_a_task(nursery, pair)
 
 async def test_what_the_kernel_does_not_take_follows_in_order(nursery, pair):
     ours, theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     sent = b""
     for number in range(200):
         piece = b"%04d" % number * 100
@@ -64,7 +70,7 @@ async def test_what_the_kernel_does_not_take_follows_in_order(nursery, pair):
 
 async def test_bytes_of_write_and_send_all_never_interleave(nursery, pair):
     ours, theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     expected = []
 
     async def send(piece: bytes) -> None:
@@ -83,7 +89,7 @@ async def test_bytes_of_write_and_send_all_never_interleave(nursery, pair):
 
 async def test_send_all_waits_for_its_own_bytes_only(nursery, pair, autojump_clock):
     ours, theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     done = trio.Event()
 
     async def send() -> None:
@@ -103,7 +109,7 @@ async def test_send_all_waits_for_its_own_bytes_only(nursery, pair, autojump_clo
 
 async def test_a_cancelled_send_all_does_not_tear_what_it_sent(nursery, pair):
     ours, theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as inner:
             inner.start_soon(stream.send_all, b"a" * 50_000)
@@ -115,7 +121,7 @@ async def test_a_cancelled_send_all_does_not_tear_what_it_sent(nursery, pair):
 
 async def test_a_slow_consumer_is_cut_off_at_the_bound(nursery, pair):
     ours, _theirs = pair
-    stream = SocketStream(ours, nursery, max_buffered=100_000)
+    stream = stream_over(ours, nursery, max_buffered=100_000)
 
     def write_on() -> None:
         for _ in range(1000):
@@ -137,7 +143,7 @@ async def test_a_slow_consumer_is_cut_off_at_the_bound(nursery, pair):
 
 async def test_a_peer_that_takes_nothing_loses_its_connection(nursery, pair, autojump_clock):
     ours, _theirs = pair
-    stream = SocketStream(ours, nursery, send_timeout=30)
+    stream = stream_over(ours, nursery, send_timeout=30)
     with trio.fail_after(31), pytest.raises(trio.BrokenResourceError):
         await stream.send_all(b"x" * 100_000)
     assert ours.fileno() == -1
@@ -145,7 +151,7 @@ async def test_a_peer_that_takes_nothing_loses_its_connection(nursery, pair, aut
 
 async def test_a_peer_that_takes_a_little_now_and_then_keeps_it(nursery, pair, autojump_clock):
     ours, theirs = pair
-    stream = SocketStream(ours, nursery, send_timeout=30)
+    stream = stream_over(ours, nursery, send_timeout=30)
 
     async def sip() -> None:
         left = 100_000
@@ -160,7 +166,7 @@ async def test_a_peer_that_takes_a_little_now_and_then_keeps_it(nursery, pair, a
 
 async def test_abort_wakes_whoever_reads_and_whoever_sends(nursery, pair):
     ours, _theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     ended: list[type[Exception]] = []
 
     async def expect_end(operation, *args) -> None:
@@ -188,7 +194,7 @@ async def test_the_peer_s_end_reads_as_empty_and_its_reset_as_broken(nursery):
             theirs = socket.create_connection(listening.getsockname())
             ours, _ = listening.accept()
             ours.setblocking(False)
-            stream = SocketStream(ours, nursery)
+            stream = stream_over(ours, nursery)
             if not graceful:
                 theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             theirs.close()
@@ -203,7 +209,7 @@ async def test_the_peer_s_end_reads_as_empty_and_its_reset_as_broken(nursery):
 
 async def test_more_than_the_limit_without_a_mark_fails_the_reader(nursery, pair):
     ours, theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     stream.receive_limit = 10
     theirs.send(b"12345678")
     assert await stream.receive_some() == b"12345678"
@@ -221,7 +227,7 @@ async def test_more_than_the_limit_without_a_mark_fails_the_reader(nursery, pair
 
 async def test_closing_flushes_first(nursery, pair):
     ours, theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     stream.write(b"x" * 50_000)
     async with trio.open_nursery() as closer:
         closer.start_soon(stream.aclose)
@@ -231,7 +237,7 @@ async def test_closing_flushes_first(nursery, pair):
 
 async def test_cancelled_closing_still_closes(nursery, pair):
     ours, _theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     stream.write(b"x" * 50_000)
     with trio.CancelScope() as scope:
         scope.cancel()
@@ -248,7 +254,7 @@ async def test_a_lingering_close_lets_a_peer_read_that_is_still_sending(nursery,
     ours.setblocking(False)
     theirs.setblocking(False)
     theirs.send(b"y" * 30_000)
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     stream.write(b"last word")
 
     async def client() -> None:
@@ -264,7 +270,7 @@ async def test_a_lingering_close_lets_a_peer_read_that_is_still_sending(nursery,
 
 async def test_a_lingering_close_does_not_wait_for_ever(nursery, pair, autojump_clock):
     ours, _theirs = pair
-    stream = SocketStream(ours, nursery)
+    stream = stream_over(ours, nursery)
     with trio.fail_after(3):
         await stream.linger()
     assert ours.fileno() == -1
@@ -275,7 +281,7 @@ async def test_no_descriptor_is_left_behind(nursery):
     for _ in range(20):
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        stream = SocketStream(ours, nursery)
+        stream = stream_over(ours, nursery)
         theirs.close()
         with pytest.raises(trio.BrokenResourceError):
             stream.write(b"x")
@@ -293,7 +299,7 @@ async def test_a_supervisor_that_is_cancelled_tells_whoever_waits(nursery, pair)
         told.set()
 
     async with trio.open_nursery() as supervisor:
-        stream = SocketStream(ours, supervisor)
+        stream = stream_over(ours, supervisor)
         nursery.start_soon(send)
         await wait_all_tasks_blocked()
         supervisor.cancel_scope.cancel()

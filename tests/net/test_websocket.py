@@ -8,10 +8,8 @@ import trio
 import trio_websocket
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.net.http_messages import Request
-from djactors.net.stream import SlowConsumer
-from djactors.net.websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
-from djactors.protocol.websocket_frames import text_frame
+from djactors.net import CLOSE_TIMEOUT, Request, SlowConsumer, WebSocket, WebSocketClosed, open_websocket
+from djactors.protocol import text_frame
 from tests.fakes.memory_stream import MemoryStream
 from tests.net.applications import (
     KEY,
@@ -201,6 +199,26 @@ async def test_our_frames_and_its_pongs_never_interleave(nursery, autojump_clock
         frames.append((first, await stream.peer.receive(length)))
     assert [payload for first, payload in frames if first == 0x81] == [f"{n:03}".encode() * 20 for n in range(50)]
     assert [payload for first, payload in frames if first == 0x8A] == [b"p" * 50] * 20
+    stream.peer.end()
+
+
+async def test_sending_waits_for_the_peer_and_loses_nothing_when_it_is_cancelled(nursery, autojump_clock):
+    stream = MemoryStream(nursery, window=100)
+    waited: list[bool] = []
+
+    async def converse(websocket: WebSocket) -> None:
+        for number in range(2):
+            with trio.move_on_after(1) as scope:
+                await websocket.send(f"{number}" * 200)
+            waited.append(scope.cancelled_caught)
+        await websocket.receive()
+
+    nursery.start_soon(carry, stream, converse)
+    await stream.peer.receive_until(b"\r\n\r\n")
+    await trio.sleep(5)
+    assert waited == [True, True]
+    assert await stream.peer.receive(2 * 204) == text_frame("0" * 200) + text_frame("1" * 200)
+    stream.peer.send(masked(0x88, b"\x03\xe8"))
     stream.peer.end()
 
 

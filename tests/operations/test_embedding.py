@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -15,13 +16,13 @@ import pytest
 import trio
 
 from djactors.actors.users import Users
-from djactors.app import Server, ServerFailed
+from djactors.app import Server, ServerFailed, ServerNotStarted
 from djactors.config import SettingError, Settings
-from djactors.domain.commands import MarkRead, Publish, Published, Recorded
-from djactors.domain.errors import Refused
-from djactors.domain.events import JobAssigned
+from djactors.domain.commands import Published, Recorded
+from djactors.domain.errors import Code, Refused
+from djactors.domain.events import DomainEvent, JobAssigned, NotificationRequested
 from djactors.edge.routes import Routes
-from djactors.kernel import ActorCrashed
+from djactors.kernel import ActorCrashed, ActorStopped
 from djactors.store.errors import DatabaseLocked, MigrationError
 from djactors.telemetry import Telemetry, make_logger
 from tests.clients.driver import stock_client
@@ -55,18 +56,18 @@ async def start(configured: Settings) -> None:
             raise AssertionError("it has started")
 
 
-async def test_commands_can_be_given_from_inside(tmp_path: Path) -> None:
+async def test_events_can_be_published_from_inside(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as server:
-        event = JobAssigned(tenant_id=1, job_id=5, assignee_id=7)
-        first, again = await server.publish([Publish(event, "k"), Publish(event, "k")])
-        assert isinstance(first, Published)
-        assert isinstance(again, Published)
+        event = JobAssigned(tenant_id=1, job_id=5, assignee_id=7, id="k")
+        first, again = await server.publish(event), await server.publish(event)
         assert (first.repeated, again.repeated) == (False, True)
+        assert first.answer == again.answer
         token = make_token(tenant_id=1, user_id=7)
         page = await send_request(server.url, "GET", "/api/notifications", token=token)
         assert page.json["unreadCount"] == 1
-        with pytest.raises(Refused):
-            await server.publish([MarkRead(1, 8, 1)])
+        with pytest.raises(Refused) as refused:
+            await server.publish(JobAssigned(tenant_id=1, job_id=6, assignee_id=7, id="k"))
+        assert refused.value.code == "idempotency_key_reused"
         tree = server.statistics()
         assert tree is not None
         assert [child.name for child in tree.children] == [
@@ -77,6 +78,89 @@ async def test_commands_can_be_given_from_inside(tmp_path: Path) -> None:
             "engine",
             "listener",
         ]
+
+
+async def test_many_events_are_published_in_one_commit_and_a_refusal_loses_nothing(tmp_path: Path) -> None:
+    async with running(settings(tmp_path, daily_limit=1000)) as server:
+        events: list[DomainEvent] = [
+            JobAssigned(tenant_id=1, job_id=n, assignee_id=7, id=f"k{n}") for n in range(1, 201)
+        ]
+        events[100] = JobAssigned(tenant_id=1, job_id=1000, assignee_id=7, id="k1")
+        outcomes = await server.publish_all(events)
+        assert [place for place, outcome in enumerate(outcomes) if not isinstance(outcome, Published)] == [100]
+        assert isinstance(outcomes[100], Refused)
+        metrics = (await send_request(server.url, "GET", "/metrics")).body.decode()
+        # The clock's commits, which may come meanwhile, are of one command each.
+        up_to = dict(re.findall(r'djactors_commit_commands_bucket\{le="(128|256).0"\} (\S+)', metrics))
+        assert float(up_to["256"]) - float(up_to["128"]) == 1
+        assert await server.publish_all([]) == []
+        page = await send_request(
+            server.url, "GET", "/api/notifications/unread-count", token=make_token(tenant_id=1, user_id=7)
+        )
+        assert page.json["count"] == 199
+
+
+async def test_more_events_than_a_commit_takes_are_refused_before_anything_happens(tmp_path: Path) -> None:
+    async with running(settings(tmp_path, commit_batch=2)) as server:
+        event = JobAssigned(tenant_id=1, job_id=5, assignee_id=7)
+        with pytest.raises(ValueError, match="3 events are more than one commit takes: publish at most 2 at a time"):
+            await server.publish_all([event] * 3)
+        page = await send_request(server.url, "GET", "/api/notifications", token=make_token(tenant_id=1, user_id=7))
+        assert page.json["items"] == []
+
+
+async def test_where_it_listens_is_told_and_logged(tmp_path: Path) -> None:
+    log = io.StringIO()
+    async with running(settings(tmp_path), log) as server:
+        assert re.fullmatch(r"http://127.0.0.1:[0-9]+", server.url)
+    [entry] = [
+        entry for entry in map(msgspec.json.decode, log.getvalue().splitlines()) if entry["event"] == "listening"
+    ]
+    assert entry["url"] == server.url
+    assert entry["addresses"] == [server.url.removeprefix("http://")]
+
+
+async def test_a_server_that_was_not_started_says_so(tmp_path: Path) -> None:
+    server = Server(settings(tmp_path))
+    event = JobAssigned(tenant_id=1, job_id=5, assignee_id=7)
+    with pytest.raises(ServerNotStarted, match=r"`await nursery.start\(server.run\)` first"):
+        await server.publish(event)
+    with pytest.raises(ServerNotStarted):
+        await server.publish_all([event])
+    with pytest.raises(ServerNotStarted):
+        print(server.url)
+
+
+async def test_a_server_that_was_stopped_takes_nothing_more(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as server:
+        pass
+    with pytest.raises(ActorStopped):
+        await server.publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=7))
+
+
+async def test_events_from_inside_are_checked_as_those_over_http(tmp_path: Path) -> None:
+    good = {"tenant_id": 1, "user_id": 2, "notification_type": "note", "priority": "LOW", "title": "Hello"}
+    async with running(settings(tmp_path)) as server:
+        for field, value in (
+            ("priority", "SUPER"),
+            ("title", "x" * 300),
+            ("title", None),
+            ("title", "a\0"),
+            ("user_id", "2"),
+            ("user_id", 2**70),
+        ):
+            event = NotificationRequested(**{**good, field: value})  # type: ignore[arg-type]
+            with pytest.raises(Refused) as refused:
+                await server.publish(event)
+            assert refused.value.code is Code.INVALID
+            body = {"type": "notification.requested", **msgspec.to_builtins(NotificationRequested(**good))}
+            camel = {"user_id": "userId"}.get(field, field)
+            answer = await send_request(
+                server.url, "POST", "/api/events", token=service_token(), body={**body, camel: value}
+            )
+            assert (answer.status, answer.json["error"]["message"]) == (400, refused.value.message)
+        page = await send_request(server.url, "GET", "/api/notifications", token=make_token(tenant_id=1, user_id=2))
+        assert page.json["items"] == []
 
 
 async def test_an_admin_sees_the_whole_house_and_how_long_its_loop_was_held_up(tmp_path: Path) -> None:
@@ -209,7 +293,7 @@ async def test_who_is_connected_hears_of_a_commit_that_the_router_crashed_after(
         socket_ = await clients.connect(server.url, auth={"token": token}, transports=["websocket"])
         await socket_.expect("event", name="notification:unread-count")
         with pytest.raises(ActorCrashed):
-            await server.publish([Publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=7))])
+            await server.publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=7))
         await socket_.expect("event", name="notification:new")
         counted = await socket_.expect("event", name="notification:unread-count")
         assert counted.args[0] == {"count": 1}

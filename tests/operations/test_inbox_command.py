@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from djactors.cli import main
 from djactors.domain.commands import Command, Delete, MarkRead, Publish
 from djactors.domain.events import NotificationRequested, UserUpserted
+from djactors.inbox import schema
 from djactors.inbox.recorder import Recorder
-from djactors.store import migrate
 from djactors.store.lock import DatabaseLock
 from tests.inbox.desk import MORNING
 
@@ -35,7 +35,7 @@ def note(title: str) -> Publish:
 @pytest.fixture
 def database(tmp_path: Path) -> str:
     path = tmp_path / "inbox.db"
-    migrate.apply(path)
+    schema.apply(path)
     commands: list[Command] = [
         Publish(UserUpserted(tenant_id=1, user_id=11, name="Ann", role="user")),
         note("First"),

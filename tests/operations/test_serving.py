@@ -18,12 +18,16 @@ import msgspec
 import pytest
 import trio
 
+from tests.environment.background import in_background
 from tests.serving import SECRET, ServedProcess, make_token, send_request, service_token, serving
 
 CLI = (sys.executable, "-W", "error", "-m", "djactors.cli")
 SERVE = (*CLI, "serve")
 DEMO = (*CLI, "demo")
 PATIENCE = 30
+INSTALL_SECONDS = 120
+"""For npm to install one package from its registry."""
+
 EVENT: dict[str, Any] = {"type": "job.assigned", "tenantId": 1, "jobId": 5, "assigneeId": 7}
 
 
@@ -234,8 +238,9 @@ async def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in server.errors.read_text()
 
 
-async def test_ctrl_c_ends_it_like_sigterm(tmp_path: Path) -> None:
-    async with serving(tmp_path, command=SERVE) as server:
+@pytest.mark.parametrize("start", [SERVE, in_background(*SERVE)], ids=["foreground", "background"])
+async def test_ctrl_c_ends_it_like_sigterm(tmp_path: Path, start: tuple[str, ...]) -> None:
+    async with serving(tmp_path, command=start) as server:
         server.process.send_signal(signal.SIGINT)
         with trio.fail_after(PATIENCE):
             assert await server.process.wait() == 0
@@ -397,6 +402,31 @@ async def test_the_demo_prints_lines_that_work_as_printed(tmp_path: Path) -> Non
         assert [(job["title"], job["deadline"] is None) for job in jobs] == [("Packaging - Spring Edition", False)]
         assert await server.stop() == 0
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("djactors-demo-")], "nothing is left behind"
+
+
+async def test_the_demos_line_watches_a_user_as_printed(tmp_path: Path, path_with_node: str) -> None:
+    settings = {"JWT_SECRET": "", "TMPDIR": str(tmp_path)}
+    async with serving(tmp_path, command=DEMO, environment=settings) as server:
+        [line] = [line for line in server.output if line.startswith("  Somchai Designer: ")]
+        watching = await trio.lowlevel.open_process(
+            ["sh", "-c", line.removeprefix("  Somchai Designer: ")],
+            stdout=subprocess.PIPE,
+            env=os.environ | settings | {"PATH": path_with_node},
+            start_new_session=True,
+        )
+        assert watching.stdout is not None
+        try:
+            seen = b""
+            with trio.fail_after(INSTALL_SECONDS):
+                while b"notification:unread-count" not in seen:
+                    chunk = await watching.stdout.receive_some()
+                    assert chunk, seen
+                    seen += chunk
+        finally:
+            os.killpg(watching.pid, signal.SIGKILL)
+            await watching.wait()
+            await watching.stdout.aclose()
+        assert seen.startswith(b"connected\n"), seen
 
 
 # Secrets

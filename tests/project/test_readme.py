@@ -21,17 +21,24 @@ import trio
 
 from djactors.cli import main
 from djactors.config import Settings, environment_name
+from djactors.domain import limits, rules
+from djactors.domain.errors import Code
 from djactors.domain.events import Common, DomainEvent
+from djactors.domain.jobs import JobView, Status
 from djactors.domain.rules import RULES, Rule
 from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS
+from djactors.edge.errors import STATUS
 from djactors.edge.job_routes import JobRoutes
 from djactors.inbox.unit import NAMES
+from djactors.telemetry import Metrics
+from djactors.web.node import NODE
 from tests.clients.driver import HERE as CLIENTS
 from tests.serving import make_token, serving
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 PATIENCE = 120
+MAX_PICTURE_BYTES = 150_000
 
 
 def blocks(language: str) -> list[str]:
@@ -49,8 +56,9 @@ def free_port() -> int:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """As a person has it who has activated the virtual environment."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    """What a person has in a fresh shell: the virtual environment is not activated."""
+    own = str(Path(sys.executable).parent)
+    path = os.pathsep.join(folder for folder in os.environ["PATH"].split(os.pathsep) if folder != own)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJACTORS_", "JWT_", "COV_"))}
     return {**kept, "PATH": path, **more}
 
@@ -78,9 +86,13 @@ def test_every_command_and_option_is_documented(command: click.Command) -> None:
         assert f"{'' if parameter.required else '['}{parameter.opts[0]}" in row
 
 
-@pytest.mark.parametrize("event", [*COMMANDS, *TEST_COMMANDS, REFRESH, *NAMES.values()])
+PACKETS = ("notification:new", "notification:unread-count", "auth:expiring", "changes:reset")
+"""What the server emits beside the changes of the log."""
+
+
+@pytest.mark.parametrize("event", [*COMMANDS, *TEST_COMMANDS, REFRESH, *NAMES.values(), *PACKETS])
 def test_every_socket_event_is_documented(event: str) -> None:
-    assert f"`{event}`" in README
+    assert re.search(rf"^\| `{event}` \|", README, re.MULTILINE)
 
 
 def test_every_route_is_documented() -> None:
@@ -113,6 +125,62 @@ def test_every_domain_event_is_documented_with_its_fields(kind: type[msgspec.Str
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.type)
 def test_every_notification_type_is_documented_with_its_priority(rule: Rule) -> None:
     assert f"| `{rule.type}` | {rule.priority} |" in README
+
+
+def test_the_notification_beside_the_rules_is_documented() -> None:
+    assert f"| `{limits.SUMMARY_TYPE}` | LOW |" in README
+
+
+@pytest.mark.parametrize("reason", [rules.ACTOR, rules.LATE, limits.DAILY_LIMIT])
+def test_every_reason_for_not_notifying_somebody_is_documented(reason: str) -> None:
+    assert f"`{reason}`" in README
+
+
+def test_the_fields_and_the_states_of_a_job_are_documented() -> None:
+    [shape] = re.findall(r"^\{ id, djId, [^}]*\}", README, re.MULTILINE)
+    assert re.findall(r"\w+", shape) == [field.encode_name for field in msgspec.structs.fields(JobView)]
+    for status in get_args(Status):
+        assert f"`{status}`" in README
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_error_code_is_documented_with_its_status(code: Code) -> None:
+    assert f"| `{code}` | {STATUS[code]} |" in README
+
+
+def test_every_code_of_a_refused_token_is_documented() -> None:
+    sources = [(ROOT / "djactors/edge" / name).read_text() for name in ("auth.py", "gateway.py")]
+    codes = set(re.findall(r'Unauthorized\("([a-z_]+)"', "".join(sources)))
+    assert len(codes) > 4
+    for code in codes:
+        assert f"| `{code}` |" in README
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Metrics()) if name != "registry"])
+def test_every_metric_is_documented_with_its_labels_and_what_it_says_of_itself(name: str) -> None:
+    metric = getattr(Metrics(), name)
+    [family] = metric.collect()
+    shown = f"{family.name}{'_total' if family.type == 'counter' else ''}"
+    labels = ", ".join(f"`{label}`" for label in getattr(metric, "_labelnames", ()))
+    assert f"| `{shown}` | {labels} | {family.documentation} |" in README
+
+
+def anchor(heading: str) -> str:
+    """What a heading is called in a link, by GitHub's rule."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_link_leads_somewhere() -> None:
+    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)}
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    assert len(targets) > 10
+    for target in targets:
+        assert (target[1:] in anchors) if target.startswith("#") else (ROOT / target).is_file(), target
+
+
+def test_the_picture_is_small_enough_to_be_loaded_by_everybody() -> None:
+    [picture] = re.findall(r"^!\[[^\]]+\]\(([^)]+)\)", README, re.MULTILINE)
+    assert (ROOT / picture).stat().st_size < MAX_PICTURE_BYTES
 
 
 def test_ci_runs_the_test_command() -> None:
@@ -157,6 +225,8 @@ def test_the_first_command_installs_and_runs_the_demo(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("guide", [pytest.param(g, id=f"guide-{n}") for n, g in enumerate(GUIDES) if "bench" not in g])
 def test_each_guide_runs_as_written(guide: str, tmp_path: Path) -> None:
+    # A guide is for whoever has run the first command: there is a virtual environment, and it is not activated.
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     output = tmp_path / "output"
     with output.open("w") as file:
         running = subprocess.Popen(
@@ -202,7 +272,7 @@ async def test_the_frontend_guide_runs_as_written(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, trio.open_nursery() as nursery:
         head, rest = program.split("\n", 1)
         script.write_text(f"{head}\nconst [url, token] = process.argv.slice(2);\n{rest}")
-        process = await trio.lowlevel.open_process(["node", str(script), server.url, token], stdout=subprocess.PIPE)
+        process = await trio.lowlevel.open_process([NODE, script, server.url, token], stdout=subprocess.PIPE)
         try:
             output = ""
             assert process.stdout is not None

@@ -15,6 +15,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from djactors import __version__
 from tests.serving import make_token, serving
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built by way of the sdist, from what git tracks, where the machine itself has no Node."""
     folder = tmp_path_factory.mktemp("wheel")
     tracked = run("git", "ls-files", "-z", "djactors", "migrations", cwd=ROOT).split("\0")
-    for name in ("pyproject.toml", "README.md", ".gitignore", *filter(None, tracked)):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore", *filter(None, tracked)):
         if (ROOT / name).exists():
             (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / "checkout" / name)
@@ -48,7 +49,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert shell is not None
     (folder / "bin/sh").symlink_to(shell)
     without_node = {"PATH": str(folder / "bin")}
-    assert shutil.which("node", path=without_node["PATH"]) is None
     checkout = folder / "checkout"
     run(sys.executable, "-m", "build", "--outdir", folder / "out", checkout, cwd=folder, environment=without_node)
     [built] = (folder / "out").glob("*.whl")
@@ -72,6 +72,18 @@ def test_the_wheel_carries_the_page_and_nothing_that_only_builds_it(wheel: Path)
     assert {name.split("/")[0] for name in names} == {"dist", "src"}
 
 
+def test_the_wheel_carries_the_licence_and_says_which_version_it_is(wheel: Path, installed: Path) -> None:
+    with ZipFile(wheel) as archive:
+        [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        folder = metadata.rpartition("/")[0]
+        assert archive.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+        lines = archive.read(metadata).decode().splitlines()
+    assert f"Version: {__version__}" in lines
+    assert "License-Expression: Apache-2.0" in lines
+    assert "License-File: LICENSE" in lines
+    assert run(installed / "djactors", "--version", cwd=wheel.parent) == f"djactors, version {__version__}\n"
+
+
 def test_the_lock_file_holds_all_that_the_page_asks_for() -> None:
     asked = json.loads((WEB / "package.json").read_text())
     locked = json.loads((WEB / "package-lock.json").read_text())["packages"][""]
@@ -87,7 +99,7 @@ def test_the_lock_file_proves_what_every_platform_installs() -> None:
 
 def test_the_wheel_carries_the_migrations(installed: Path, tmp_path: Path) -> None:
     where = run(
-        installed / "python", "-c", "import djactors.store.migrate as m; print(m.migrations_directory())", cwd=tmp_path
+        installed / "python", "-c", "import djactors.inbox.schema as m; print(m.migrations_directory())", cwd=tmp_path
     )
     assert Path(where.strip()).is_relative_to(installed.parent)
     migrated = run(installed / "djactors", "migrate", "--database", "inbox.db", cwd=tmp_path)

@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from djactors.protocol.socketio import MAX_ATTACHMENTS, RESERVED_EVENTS
+from djactors.protocol import MAX_ATTACHMENTS, RESERVED_EVENTS
 
 # No deadline: the tests say nothing about time, and the machine may be busy.
 thorough = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])

@@ -6,48 +6,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djactors.protocol.client import (
-    UPGRADE,
-    ClientEngine,
-    ClientState,
-    Connected,
-    Disconnected,
-    Opened,
-    Refused,
-    Send,
-    SocketClient,
-)
-from djactors.protocol.engineio import (
+from djactors.protocol import (
     CLOSE,
     NOOP,
     PING,
     PONG,
     PROBE_REPLY,
+    UPGRADE,
+    AckReceived,
+    ClientEngine,
+    ClientState,
     Closed,
     CloseReason,
+    Connected,
+    ConnectRequested,
+    Disconnected,
+    DisconnectRequested,
     EncodedPacket,
     EngineSession,
-    EngineSettings,
+    EventReceived,
     Message,
+    NotJoinedError,
+    Opened,
     Packet,
     PacketType,
+    ProtocolError,
+    Refused,
+    Send,
     SendPing,
     SendProbeReply,
+    SessionSettings,
+    SocketClient,
+    SocketSession,
     Transport,
     Upgraded,
     decode_packet,
     decode_payload,
-    open_packet,
-)
-from djactors.protocol.socketio import (
-    AckReceived,
-    ConnectRequested,
-    DisconnectRequested,
-    EventReceived,
-    NotJoinedError,
-    ProtocolError,
-    SocketSession,
     encode_event,
+    open_packet,
 )
 
 from .strategies import event_names, json_values, thorough, values_with_bytes, wire_messages
@@ -60,7 +56,7 @@ class Pair:
 
     def __init__(self, transport: Transport = POLLING) -> None:
         self.now = 0.0
-        self.server = EngineSession("engine-sid", transport, EngineSettings(), self.now)
+        self.server = EngineSession("engine-sid", transport, SessionSettings(), self.now)
         self.client = ClientEngine(transport)
         self.server_sockets = SocketSession()
         self.client_sockets = SocketClient()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from djactors.protocol.engineio import (
+from djactors.protocol import (
     CLOSE,
     NOOP,
     PING,
@@ -17,8 +17,10 @@ from djactors.protocol.engineio import (
     PacketType,
     ProtocolError,
     Transport,
+    binary_frame,
     decode_packet,
     decode_payload,
+    encode_message,
     encode_packet,
     encode_payload,
     handshake_for,
@@ -26,8 +28,8 @@ from djactors.protocol.engineio import (
     open_packet,
     read_handshake,
     take_payload,
+    text_frame,
 )
-from djactors.protocol.websocket_frames import binary_frame, text_frame
 
 from .strategies import mutated, text, thorough
 
@@ -226,3 +228,26 @@ def test_any_message_whatever_decodes_or_raises_a_protocol_error(message: str | 
         read_handshake(packet)
     except ProtocolError:
         pass
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "payload"),
+    [
+        ("", "4", b"4"),
+        ("hello €", "4hello €", "4hello €".encode()),
+        (b"", b"", b"b"),
+        (b"\x01\x02\x03\x04", b"\x01\x02\x03\x04", b"bAQIDBA=="),
+    ],
+)
+def test_a_message_alone_is_one_packet_in_both_forms(data: str | bytes, message: str | bytes, payload: bytes) -> None:
+    encoded = encode_message(data)
+    assert encoded.messages == [data]
+    assert encoded.packet_count == 1
+    assert encoded.frame == (text_frame(message) if isinstance(message, str) else binary_frame(message))
+    assert encoded.payload == payload
+    assert decode_payload(encoded.payload) == [Packet(PacketType.MESSAGE, data)]
+
+
+def test_a_message_that_polling_cannot_carry_is_not_encoded() -> None:
+    with pytest.raises(ValueError, match=r"U\+001E"):
+        encode_message("one\x1etwo")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from djactors.protocol.engineio import (
+from djactors.protocol import (
     BAD_HANDSHAKE_METHOD,
     BAD_REQUEST,
     FORBIDDEN,
@@ -14,7 +14,6 @@ from djactors.protocol.engineio import (
     AttachWebSocket,
     Decision,
     EngineSession,
-    EngineSettings,
     HttpError,
     OpenSession,
     Packet,
@@ -22,6 +21,7 @@ from djactors.protocol.engineio import (
     Poll,
     Push,
     RejectWebSocket,
+    SessionSettings,
     Transport,
     judge_request,
 )
@@ -41,7 +41,7 @@ def judge(method: str, query: str, *, upgrade: bool = False, session: EngineSess
 
 def session_that_is(state: str) -> EngineSession:
     start = WEBSOCKET if state == "websocket only" else POLLING
-    session = EngineSession("s", start, EngineSettings(), now=0.0)
+    session = EngineSession("s", start, SessionSettings(), now=0.0)
     if state in ("upgrading", "probed", "upgraded"):
         session.begin_upgrade(0.0)
     if state in ("probed", "upgraded"):

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djactors.protocol.engineio import (
+from djactors.protocol import (
     Closed,
     CloseReason,
     CloseTransport,
     EngineSession,
-    EngineSettings,
     Message,
     Packet,
     PacketType,
     ProtocolError,
     SendPing,
     SendProbeReply,
+    SessionSettings,
     State,
     Transport,
     Upgraded,
@@ -27,14 +27,14 @@ from djactors.protocol.engineio import (
 from .strategies import thorough
 
 POLLING, WEBSOCKET = Transport.POLLING, Transport.WEBSOCKET
-SETTINGS = EngineSettings(ping_interval=25.0, ping_timeout=20.0, upgrade_timeout=10.0)
+SETTINGS = SessionSettings(ping_interval=25.0, ping_timeout=20.0, upgrade_timeout=10.0)
 PROBE, SWITCH, HELLO = "2probe", "5", "4hello"
 
 
 class Driver:
     """A session at a time of the test's own, fed with what arrives on the wire."""
 
-    def __init__(self, transport: Transport = POLLING, settings: EngineSettings = SETTINGS) -> None:
+    def __init__(self, transport: Transport = POLLING, settings: SessionSettings = SETTINGS) -> None:
         self.now = 100.0
         self.session = EngineSession("s", transport, settings, self.now)
 
@@ -264,7 +264,7 @@ def test_a_late_pong_keeps_the_cadence() -> None:
 
 
 def test_a_pong_later_than_the_interval_is_followed_by_one_ping_at_once() -> None:
-    driver = Driver(settings=EngineSettings(ping_interval=1.0, ping_timeout=5.0))
+    driver = Driver(settings=SessionSettings(ping_interval=1.0, ping_timeout=5.0))
     assert driver.tick_after(1.0) == SendPing()
     assert driver.tick_after(3.0) is None
     driver.polling("3")

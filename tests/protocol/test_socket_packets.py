@@ -9,23 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djactors.protocol.engineio import Packet, PacketType, decode_packet, decode_payload
-from djactors.protocol.socketio import (
+from djactors.protocol import (
     MAX_ACK_ID_DIGITS,
     MAX_JSON_BRACKETS,
     MAX_JSON_DEPTH,
     MAX_NAMESPACE_LENGTH,
     RESERVED_EVENTS,
-    PacketDecoder,
+    Packet,
+    PacketType,
     ProtocolError,
     SocketPacket,
+    SocketPacketDecoder,
     SocketPacketType,
-    decode_text,
+    decode_packet,
+    decode_payload,
+    decode_socket_text,
     encode_event,
     encode_event_json,
-    encode_packet,
+    encode_socket_packet,
+    text_frame,
 )
-from djactors.protocol.websocket_frames import text_frame
 
 from .strategies import (
     ack_ids,
@@ -89,7 +92,7 @@ PACKETS: list[tuple[SocketPacket, list[str | bytes]]] = [
 ]
 
 
-def receive_all(decoder: PacketDecoder, messages: list[str | bytes]) -> SocketPacket:
+def receive_all(decoder: SocketPacketDecoder, messages: list[str | bytes]) -> SocketPacket:
     *first, last = messages
     assert [decoder.receive(message) for message in first] == [None] * len(first)
     packet = decoder.receive(last)
@@ -100,10 +103,10 @@ def receive_all(decoder: PacketDecoder, messages: list[str | bytes]) -> SocketPa
 
 @pytest.mark.parametrize(("packet", "messages"), PACKETS)
 def test_a_packet_is_written_and_read_as_the_document_says(packet: SocketPacket, messages: list[str | bytes]) -> None:
-    encoded = encode_packet(packet)
+    encoded = encode_socket_packet(packet)
     assert encoded.messages == messages
     assert encoded.text == b"4" + str(messages[0]).encode()
-    assert receive_all(PacketDecoder(), messages) == packet
+    assert receive_all(SocketPacketDecoder(), messages) == packet
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_a_packet_is_written_and_read_as_the_document_says(packet: SocketPacket,
     ],
 )
 def test_other_spellings_that_a_peer_may_use(wire: str, packet: SocketPacket) -> None:
-    assert PacketDecoder().receive(wire) == packet
+    assert SocketPacketDecoder().receive(wire) == packet
 
 
 BAD_TEXTS: list[tuple[str, str]] = [
@@ -187,14 +190,14 @@ BAD_TEXTS: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("wire", "code"), BAD_TEXTS)
 def test_a_bad_text_is_refused_with_its_reason(wire: str, code: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        PacketDecoder().receive(wire)
+        SocketPacketDecoder().receive(wire)
     assert caught.value.code == code
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_EVENTS))
 def test_reserved_event_names_are_refused_both_ways(name: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        decode_text(json.dumps([name]).join(["2", ""]))
+        decode_socket_text(json.dumps([name]).join(["2", ""]))
     assert caught.value.code == "event_name"
     with pytest.raises(ValueError, match="reserved"):
         encode_event(name)
@@ -223,24 +226,24 @@ def test_reserved_event_names_are_refused_both_ways(name: str) -> None:
 )
 def test_placeholders_name_each_attachment_once(wire: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        PacketDecoder().receive(wire)
+        SocketPacketDecoder().receive(wire)
     assert caught.value.code == "placeholder"
 
 
 def test_a_placeholder_is_no_event_name() -> None:
     with pytest.raises(ProtocolError) as caught:
-        PacketDecoder().receive(f"51-[{hole(0)}]")
+        SocketPacketDecoder().receive(f"51-[{hole(0)}]")
     assert caught.value.code == "event_name"
 
 
 def test_placeholders_may_come_in_any_order() -> None:
-    decoder = PacketDecoder()
+    decoder = SocketPacketDecoder()
     packet = receive_all(decoder, [f'52-["a",{hole(1)},{{"x":{hole(0)}}}]', b"first", b"second"])
     assert packet.data == ["a", b"second", {"x": b"first"}]
 
 
 def test_text_while_attachments_are_due_is_an_error() -> None:
-    decoder = PacketDecoder()
+    decoder = SocketPacketDecoder()
     decoder.receive(f'51-["a",{hole(0)}]')
     assert decoder.awaits_attachments
     with pytest.raises(ProtocolError) as caught:
@@ -250,7 +253,7 @@ def test_text_while_attachments_are_due_is_an_error() -> None:
 
 @pytest.mark.parametrize("before", [[], ['2["a"]'], [f'51-["a",{hole(0)}]', b"x"]])
 def test_bytes_that_are_not_due_are_an_error(before: list[str | bytes]) -> None:
-    decoder = PacketDecoder()
+    decoder = SocketPacketDecoder()
     for message in before:
         decoder.receive(message)
     with pytest.raises(ProtocolError) as caught:
@@ -259,7 +262,7 @@ def test_bytes_that_are_not_due_are_an_error(before: list[str | bytes]) -> None:
 
 
 def test_attachments_together_are_bounded() -> None:
-    decoder = PacketDecoder(max_attachment_bytes=10)
+    decoder = SocketPacketDecoder(max_attachment_bytes=10)
     assert receive_all(decoder, [f'52-["a",{hole(0)},{hole(1)}]', b"12345", b"12345"]).data[1] == b"12345"
     decoder.receive(f'52-["a",{hole(0)},{hole(1)}]')
     decoder.receive(b"12345")
@@ -273,35 +276,35 @@ def test_nesting_is_bounded_to_the_level(opening: str, closing: str) -> None:
     def nested(levels: int) -> str:
         return '2["a",' + opening * levels + "0" + closing * levels + "]"
 
-    assert decode_text(nested(MAX_JSON_DEPTH - 1)).data[0] == "a"
+    assert decode_socket_text(nested(MAX_JSON_DEPTH - 1)).data[0] == "a"
     for levels in (MAX_JSON_DEPTH, 500, 90_000):
         with pytest.raises(ProtocolError) as caught:
-            decode_text(nested(levels))
+            decode_socket_text(nested(levels))
         assert caught.value.code == "json_depth"
 
 
 def test_lists_and_objects_are_bounded_in_number() -> None:
     within = '2["a"' + ",[]" * (MAX_JSON_BRACKETS - 1) + "]"
-    assert len(decode_text(within).data) == MAX_JSON_BRACKETS
+    assert len(decode_socket_text(within).data) == MAX_JSON_BRACKETS
     with pytest.raises(ProtocolError) as caught:
-        decode_text(within[:-1] + ",{}]")
+        decode_socket_text(within[:-1] + ",{}]")
     assert caught.value.code == "json_brackets"
 
 
 def test_a_hundred_thousand_levels_are_only_a_protocol_error() -> None:
     with pytest.raises(ProtocolError):
-        decode_text('2["a",' + "[" * 100_000 + "]" * 100_000 + "]")
+        decode_socket_text('2["a",' + "[" * 100_000 + "]" * 100_000 + "]")
 
 
 def test_brackets_in_strings_and_side_by_side_are_not_nesting() -> None:
-    assert decode_text('2["a","' + "[" * 1000 + '"]').data == ["a", "[" * 1000]
-    assert len(decode_text('2["a"' + ",[{}]" * 1000 + "]").data) == 1001
+    assert decode_socket_text('2["a","' + "[" * 1000 + '"]').data == ["a", "[" * 1000]
+    assert len(decode_socket_text('2["a"' + ",[{}]" * 1000 + "]").data) == 1001
 
 
 @pytest.mark.parametrize("wire", ["2" + "[" * 100_000, '2["a",' + '{"":' * 100_000, "0" + '{"a":' * 100_000])
 def test_unfinished_nesting_of_any_depth_is_only_a_protocol_error(wire: str) -> None:
     with pytest.raises(ProtocolError):
-        decode_text(wire)
+        decode_socket_text(wire)
 
 
 # ----------------------------------------------------------------------------------------------------- encoding
@@ -317,7 +320,7 @@ def test_anything_like_bytes_is_an_attachment(data: Any) -> None:
 
 
 def test_a_binary_type_without_bytes_is_encoded_as_plain() -> None:
-    assert encode_packet(SocketPacket(BINARY_EVENT, "/", ["a"])).messages == ['2["a"]']
+    assert encode_socket_packet(SocketPacket(BINARY_EVENT, "/", ["a"])).messages == ['2["a"]']
 
 
 def endless() -> list[Any]:
@@ -354,7 +357,7 @@ def endless() -> list[Any]:
 )
 def test_what_a_caller_gets_wrong_is_its_own_error(packet: SocketPacket, error: type[Exception]) -> None:
     with pytest.raises(error):
-        encode_packet(packet)
+        encode_socket_packet(packet)
 
 
 def test_an_event_of_ready_json_is_the_same_event() -> None:
@@ -372,11 +375,11 @@ def test_any_event_survives_both_layers_and_both_transports(
     name: str, namespace: str, ack_id: int | None, args: list[Any]
 ) -> None:
     packet = SocketPacket(EVENT, namespace, [name, *args], ack_id)
-    encoded = encode_packet(packet)
+    encoded = encode_socket_packet(packet)
     by_polling = decode_payload(encoded.payload)
     assert by_polling == [decode_packet(encoded.text.decode())]
     assert isinstance(by_polling[0].data, str)
-    assert decode_text(by_polling[0].data) == packet
+    assert decode_socket_text(by_polling[0].data) == packet
 
 
 @thorough
@@ -386,12 +389,12 @@ def test_bytes_anywhere_in_the_arguments_arrive_where_they_were(
 ) -> None:
     packet = SocketPacket(packet_type, namespace, ["name", *args], ack_id)
     try:
-        encoded = encode_packet(packet)
+        encoded = encode_socket_packet(packet)
     except ValueError:
         return  # over ten attachments
-    assert receive_all(PacketDecoder(), encoded.messages) == packet
+    assert receive_all(SocketPacketDecoder(), encoded.messages) == packet
     by_polling = [packet.data for packet in decode_payload(encoded.payload)]
-    assert receive_all(PacketDecoder(), by_polling) == packet
+    assert receive_all(SocketPacketDecoder(), by_polling) == packet
 
 
 # ---------------------------------------------------------------------------------------------------- fuzzing
@@ -401,11 +404,11 @@ def test_bytes_anywhere_in_the_arguments_arrive_where_they_were(
 @given(wire_texts)
 def test_any_text_whatever_decodes_or_raises_a_protocol_error(wire: str) -> None:
     try:
-        packet = decode_text(wire)
+        packet = decode_socket_text(wire)
     except ProtocolError:
         return
     if not packet.attachments:
-        assert decode_text(encode_packet(packet).text[1:].decode()) == packet
+        assert decode_socket_text(encode_socket_packet(packet).text[1:].decode()) == packet
 
 
 valid_texts = st.sampled_from([str(messages[0]).encode() for _, messages in PACKETS])
@@ -416,13 +419,13 @@ valid_texts = st.sampled_from([str(messages[0]).encode() for _, messages in PACK
 def test_mutated_packets_decode_or_raise_a_protocol_error(wire: bytes) -> None:
     text = wire.decode(errors="surrogateescape")
     with suppress(ProtocolError):
-        decode_text(text)
+        decode_socket_text(text)
 
 
 @thorough
 @given(st.lists(wire_messages, max_size=12))
 def test_any_messages_in_any_order_raise_nothing_but_protocol_errors(messages: list[str | bytes]) -> None:
-    decoder = PacketDecoder(max_attachment_bytes=60)
+    decoder = SocketPacketDecoder(max_attachment_bytes=60)
     with suppress(ProtocolError):
         for message in messages:
             decoder.receive(message)

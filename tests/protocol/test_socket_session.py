@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djactors.protocol.socketio import (
+from djactors.protocol import (
     AckReceived,
     ConnectRequested,
     DisconnectRequested,

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, TextMessage
 
-from djactors.protocol.websocket_frames import binary_frame, text_frame
+from djactors.protocol import binary_frame, text_frame
 
 from .strategies import text, thorough
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
-from djactors.protocol.websocket_frames import close_frame, pong_frame
-from djactors.protocol.websocket_reader import FrameError, Goodbye, MessageReader, Piece, Ping
+from djactors.protocol import CloseFrame, FrameError, OtherFrame, PingFrame, WebSocketReader, close_frame, pong_frame
 
 from .strategies import text, thorough
 
@@ -30,22 +29,22 @@ def frame(first: int, payload: bytes = b"", key: bytes = b"\x12\x34\x56\x78") ->
     return head + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
 
 
-def read_all(reader: MessageReader) -> Iterator[object]:
+def read_all(reader: WebSocketReader) -> Iterator[object]:
     while (item := reader.read()) is not None:
-        if not isinstance(item, Piece):
+        if not isinstance(item, OtherFrame):
             yield item
 
 
 def ours(pieces: list[bytes]) -> list[object]:
     """What the reader makes of the pieces; the code of the refusal last, if there is one."""
-    reader = MessageReader(MAX)
+    reader = WebSocketReader(MAX)
     seen: list[object] = []
     for piece in pieces:
         reader.feed(piece)
         try:
             for item in read_all(reader):
                 seen.append(item)
-                if isinstance(item, Goodbye):
+                if isinstance(item, CloseFrame):
                     return seen
         except FrameError as error:
             return [*seen, error.code]
@@ -63,7 +62,7 @@ def theirs(pieces: list[bytes]) -> list[object]:
             for read in server.received_frames():
                 match read.opcode:
                     case Opcode.PING:
-                        seen.append(Ping(bytes(read.payload)))  # type: ignore[arg-type]
+                        seen.append(PingFrame(bytes(read.payload)))  # type: ignore[arg-type]
                     case Opcode.CLOSE:
                         return [*seen, read.payload]
                     case Opcode.TEXT | Opcode.BINARY:
@@ -77,7 +76,7 @@ def theirs(pieces: list[bytes]) -> list[object]:
 
 
 def comparable(items: list[object]) -> list[object]:
-    return [(item.code, item.reason) if isinstance(item, Goodbye) else item for item in items]
+    return [(item.code, item.reason) if isinstance(item, CloseFrame) else item for item in items]
 
 
 firsts = st.sampled_from([0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8A, 0x88, 0x09, 0x83, 0x8B, 0xC1, 0x91])
@@ -123,11 +122,11 @@ def test_messages_in_any_fragments_come_out_whole(messages: list[str | bytes], d
             sent += frame(opcode, payload[:cut]) + frame(0x89, b"?") + frame(0x80, payload[cut:], os.urandom(4))
         else:
             sent += frame(0x80 | opcode, payload)
-    reader = MessageReader(MAX)
+    reader = WebSocketReader(MAX)
     read = []
     for start in range(0, len(sent), 4096):
         reader.feed(sent[start : start + 4096])
-        read += [item for item in read_all(reader) if not isinstance(item, Ping)]
+        read += [item for item in read_all(reader) if not isinstance(item, PingFrame)]
     assert read == messages
 
 
@@ -155,7 +154,7 @@ def test_messages_in_any_fragments_come_out_whole(messages: list[str | bytes], d
     ],
 )
 def test_a_breach_of_the_protocol_is_refused_with_its_code(sent: bytes, code: int) -> None:
-    reader = MessageReader(MAX, sent)
+    reader = WebSocketReader(MAX, sent)
     with pytest.raises(FrameError) as refused:
         list(read_all(reader))
     assert refused.value.code == code
@@ -170,14 +169,14 @@ def test_a_breach_of_the_protocol_is_refused_with_its_code(sent: bytes, code: in
     ],
 )
 def test_too_large_a_message_is_refused_by_its_header(head: bytes) -> None:
-    reader = MessageReader(10, head)
+    reader = WebSocketReader(10, head)
     with pytest.raises(FrameError) as refused:
         list(read_all(reader))
     assert refused.value.code == 1009
 
 
 def test_a_message_of_just_the_bound_is_taken() -> None:
-    assert list(read_all(MessageReader(10, frame(0x01, b"x" * 9) + frame(0x80, b"y")))) == ["x" * 9 + "y"]
+    assert list(read_all(WebSocketReader(10, frame(0x01, b"x" * 9) + frame(0x80, b"y")))) == ["x" * 9 + "y"]
 
 
 def test_a_close_frame_says_as_much_of_its_reason_as_it_can() -> None:

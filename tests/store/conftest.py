@@ -1,4 +1,4 @@
-"""A migrated database, and both ways to run its work."""
+"""A database with a table of its own, and both ways to run its work."""
 
 from pathlib import Path
 
@@ -6,13 +6,14 @@ import pytest
 
 from djactors.store import migrate
 from djactors.store.threads import DedicatedThreads, InlineRunner, ThreadFactory
+from tests.store.writes import COUNTERS
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A database file that was just migrated."""
     path = tmp_path / "inbox.db"
-    migrate.apply(path)
+    migrate.apply(path, COUNTERS)
     return path
 
 

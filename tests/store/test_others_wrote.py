@@ -7,14 +7,13 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import outcome
 import pytest
 
 from djactors.store import connections
 from djactors.store.database import Database
-from djactors.store.threads import InlineRunner, ThreadFactory
+from djactors.store.threads import ThreadFactory
 from tests.copies import copy_of, put_back_online
-from tests.store.batches import put, putting, stored, written_together
+from tests.store.writes import put, putting, stored
 
 
 class Watcher:
@@ -102,18 +101,3 @@ async def test_it_is_told_again_where_what_it_was_told_in_was_undone(path: Path,
         await database.write(watcher.noting("good"))
         await database.write(watcher.noting("after"))
         assert watcher.seen == ["others wrote", "fails", "others wrote", "good", "after"]
-
-
-async def test_it_is_told_in_each_of_two_tries_of_one_batch(path: Path):
-    """The first is undone as a whole, because one of the writes fails."""
-
-    def fail(connection: sqlite3.Connection) -> None:
-        raise ValueError("mine alone")
-
-    async with await Database.open(path, threads=InlineRunner) as database:
-        watcher = Watcher(database)
-        elsewhere(path, "other")
-        outcomes = await written_together(database, InlineRunner, [watcher.noting("good"), fail])
-        assert [isinstance(each, outcome.Error) for each in outcomes] == [False, True]
-        assert watcher.seen.count("others wrote") == 2
-        assert watcher.seen[-2:] == ["others wrote", "good"]

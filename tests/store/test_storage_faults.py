@@ -12,24 +12,24 @@ import pytest
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken, StoreUnavailable, storage_failure
 from djactors.store.threads import ThreadFactory
-from tests.store.batches import IMPATIENT, on_disk, put, putting, stored, written_together
+from tests.store.writes import IMPATIENT, on_disk, put, putting, stored, written_at_once
 
 
-async def test_a_full_disk_fails_everyone_in_the_batch_and_heals(path: Path, threads: ThreadFactory):
+async def test_a_full_disk_fails_the_whole_write_and_heals(path: Path, threads: ThreadFactory):
     def limit_to(pages: int) -> Callable[[sqlite3.Connection], Any]:
         return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    def two(connection: sqlite3.Connection) -> None:
+        put(connection, "small")
+        put(connection, "large" * 100_000)
 
     broken: list[StoreBroken] = []
     async with await Database.open(path, threads=threads, on_broken=broken.append) as database:
         await database.write(putting("before"))
         # Never below what the file has: this is "not one page more".
         await database.write(limit_to(1))
-        outcomes = await written_together(
-            database, threads, [putting("small"), lambda connection: put(connection, "large" * 100_000)]
-        )
-        for one in outcomes:
-            with pytest.raises(StoreUnavailable, match="the disk is full"):
-                one.unwrap()
+        with pytest.raises(StoreUnavailable, match="the disk is full"):
+            await database.write(two)
         assert await database.read(stored) == {"before"}
         assert isinstance(database.statistics().last_error, StoreUnavailable)
         await database.write(limit_to(1_000_000))
@@ -102,14 +102,18 @@ async def test_a_disk_that_lies_breaks_the_store_for_good(path: Path, threads: T
 
     broken: list[StoreBroken] = []
     async with await Database.open(path, threads=threads, on_broken=broken.append) as database:
-        outcomes = await written_together(database, threads, [putting("a"), fail, putting("b")])
+        await database.write(putting("before"))
+        outcomes = await written_at_once(database, threads, [fail, fail, fail])
+        errors = []
         for one in outcomes:
-            with pytest.raises(StoreBroken, match=name):
+            with pytest.raises(StoreBroken, match=name) as raised:
                 one.unwrap()
+            errors.append(raised.value)
+        assert len({id(error) for error in errors}) == 3, "each waiter gets an exception of its own"
         with pytest.raises(StoreBroken, match=name):
-            await database.write(putting("c"))
+            await database.write(putting("late"))
     assert len(broken) == 1
-    assert on_disk(path) == set()
+    assert on_disk(path) == {"before"}
 
 
 @pytest.mark.parametrize(

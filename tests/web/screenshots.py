@@ -1,6 +1,9 @@
-"""``python -m tests.web.screenshots [--out DIR]``: a picture of every view, in both themes, on desktop and phone.
+"""Pictures of the page, taken with Chromium.
 
-They are for looking at: what is beautiful is judged by people. The pictures go to ``build/screenshots`` by default.
+``python -m tests.web.screenshots [--out DIR]`` takes a picture of every view, in both themes, on desktop and phone.
+They are for looking at, because only people can judge what is beautiful. They go to ``build/screenshots`` by default.
+
+``python -m tests.web.screenshots --readme`` takes the one picture of the README, and puts it in its place.
 """
 
 from __future__ import annotations
@@ -10,15 +13,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from djactors.web.build import build_page
 from tests.environment.preparation import find_chromium
-from tests.web.site import Studio, running_site
+from tests.web.site import ALICE, BOB, NOK, Studio, running_site
 from tests.web.views import VIEWS, Scene, furnish, go
 from tests.web.visitor import DESKTOP, PHONE, open_visitor
 
-OUT = Path(__file__).parents[2] / "build" / "screenshots"
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "build" / "screenshots"
+README_PICTURE = ROOT / "djactors" / "web" / "screenshot.png"
+README_SIZE = (1080, 620)
+"""Small enough for the text in it to be readable in the width that a README is shown in."""
+
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 THEMES = ("light", "dark")
 
@@ -26,17 +34,23 @@ THEMES = ("light", "dark")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.web.screenshots")
     parser.add_argument("--out", type=Path, default=OUT)
-    out: Path = parser.parse_args().out
+    parser.add_argument("--readme", action="store_true", help=f"only take {README_PICTURE.relative_to(ROOT)}")
+    arguments = parser.parse_args()
+    out: Path = arguments.out
     chromium = find_chromium()
     if chromium is None:
         print("no Chromium: run `python -m tests --prepare`", file=sys.stderr)
         return 2
     build_page(print)
-    out.mkdir(parents=True, exist_ok=True)
+    if not arguments.readme:
+        out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, running_site(Path(folder)) as site, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         try:
             scene = furnish(Studio(site))
+            if arguments.readme:
+                print(_take_for_readme(browser, scene))
+                return 0
             for theme in THEMES:
                 for size in SIZES:
                     for name in VIEWS:
@@ -55,6 +69,21 @@ def _take(browser: Browser, scene: Scene, name: str, theme: str, size: str, out:
     finally:
         visitor.context.close()
     return file
+
+
+def _take_for_readme(browser: Browser, scene: Scene) -> Path:
+    """The queue of somebody who is given a job at this moment."""
+    visitor = open_visitor(browser, scene.studio.site, "readme", theme="light", size=README_SIZE)
+    try:
+        visitor.sign_in(scene.studio.token(BOB))
+        visitor.show_jobs("All jobs")
+        job = scene.studio.act(ALICE, title="Menu for the summer party", assigneeId=BOB, approverId=NOK)
+        expect(visitor.toast(f"{job['djId']} assigned to you")).to_be_visible()
+        visitor.settle()
+        visitor.page.screenshot(path=README_PICTURE)
+    finally:
+        visitor.context.close()
+    return README_PICTURE
 
 
 if __name__ == "__main__":

@@ -89,13 +89,20 @@ async function insertNotification(client, { tenantId, userId, type, priority, ti
   };
 }
 
+// PostgreSQL lets a user's row go before it answers the COMMIT, so the answers to two posts for one user may come the other
+// way round. Counts only rise here, so that the lower one is the older one, and is not told after the newer.
+const told = new Map();
+
 function deliver({ tenantId, userId, count, body, assigned }) {
   if (assigned) {
     io.to(`tenant_${tenantId}`).emit("job:assigned", assigned);
   }
   const room = `tenant_${tenantId}:user_${userId}`;
   io.to(room).emit("notification:new", body);
-  io.to(room).emit("notification:unread-count", { count });
+  if (count > (told.get(room) ?? 0)) {
+    told.set(room, count);
+    io.to(room).emit("notification:unread-count", { count });
+  }
 }
 
 // --- Domain events: each handler runs in the transaction and returns what is to be delivered after it ------------------------

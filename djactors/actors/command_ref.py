@@ -1,0 +1,78 @@
+"""The router as everybody else sees it: each command is answered with its own kind of outcome.
+
+The table of what is answered with what is `Ask`. Python's types cannot tie it to the code that carries commands out, so
+a test does: it has every command carried out and compares (`tests/actors/test_command_ref.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, overload
+
+import msgspec
+
+from djactors.domain.commands import Command, Counted, InboxCommand, Outcome, Publish, Published, SliceCommand, Sliced
+from djactors.kernel import ActorRef
+
+
+class PublishAll(msgspec.Struct, frozen=True):
+    """Record several events in one commit: one message in the router's mailbox, an outcome for each.
+
+    An exception in the place of an outcome is why that one was refused (`Refused`) or how it failed; it takes nothing
+    from the others. There may be as many commands as one commit takes (the router's `batch_limit`).
+    """
+
+    commands: tuple[Publish, ...]
+
+
+RouterMessage: TypeAlias = Command | PublishAll
+"""What the router takes."""
+
+RouterReply: TypeAlias = Outcome | list[Outcome | Exception]
+"""What the router answers."""
+
+
+class Ask(Protocol):
+    """`ActorRef.ask` and `ActorRef.ask_nowait`, by command."""
+
+    @overload
+    async def __call__(self, message: Publish, timeout: float) -> Published: ...
+    @overload
+    async def __call__(self, message: InboxCommand, timeout: float) -> Counted: ...
+    @overload
+    async def __call__(self, message: SliceCommand, timeout: float) -> Sliced: ...
+    @overload
+    async def __call__(self, message: PublishAll, timeout: float) -> list[Published | Exception]: ...
+
+
+class Request(Protocol):
+    """`ActorRef.request_nowait`, by command."""
+
+    @overload
+    def __call__(self, message: Publish, reply: Callable[[Published | Exception], None]) -> None: ...
+    @overload
+    def __call__(self, message: InboxCommand, reply: Callable[[Counted | Exception], None]) -> None: ...
+
+
+class CommandRef(Protocol):
+    """A ref to the router. Everything raises as `ActorRef` says; besides, an ask raises `Refused` and `StoreError`."""
+
+    @property
+    def ask(self) -> Ask:
+        """Have a command recorded; waits for room."""
+
+    @property
+    def ask_nowait(self) -> Ask:
+        """Have a command recorded; refused at once if there is no room."""
+
+    @property
+    def request_nowait(self) -> Request:
+        """Have a command recorded, and a function called with what comes of it."""
+
+    def tell_nowait(self, message: Command) -> None:
+        """Have a command recorded, whatever comes of it."""
+
+
+def command_ref(router: ActorRef[RouterMessage, Any]) -> CommandRef:
+    """The ref of the router, typed by command."""
+    return router

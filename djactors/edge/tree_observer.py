@@ -1,0 +1,75 @@
+"""What the operator hears of the actor tree: crashes, actors that were set aside, the end; and how much waits where.
+
+The user actors are looked after by `Users`, which disconnects their sockets as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from djactors.actors.users import Users
+from djactors.kernel import (
+    ChildCrashed,
+    ChildQuarantined,
+    ChildStatistics,
+    SupervisorEscalated,
+    SupervisorEvent,
+)
+from djactors.telemetry import Telemetry
+
+CONSEQUENCES: Mapping[str, str] = {
+    "clock": "SLA alerts and daily summaries are late",
+    "retention": "nothing expires or is purged, and the database grows",
+}
+"""What people notice while an actor is set aside."""
+
+
+class TreeObserver:
+    """Logs and counts what the root supervisor reports.
+
+    Args:
+        telemetry: where it logs and counts.
+        users: have the log reread where the router crashed.
+    """
+
+    def __init__(self, telemetry: Telemetry, users: Users) -> None:
+        self._telemetry = telemetry
+        self._users = users
+        # While the server starts, an error of the operating system ends the start, which says so in one line.
+        self.starting = True
+
+    def observe(self, event: SupervisorEvent) -> None:
+        """Take a report of the supervisor; must not block."""
+        match event:
+            case ChildCrashed(error=OSError()) if self.starting:
+                pass
+            case ChildCrashed(child=child, error=error, dropped=dropped):
+                self._telemetry.metrics.restarts.labels(child).inc()
+                if child == "router":
+                    # It may have crashed between a commit and its telling.
+                    self._users.reread()
+                self._telemetry.log.error("child crashed", child=child, dropped=len(dropped), exc_info=error)
+            case ChildQuarantined(child=child, seconds=seconds, dropped=dropped):
+                self._telemetry.metrics.quarantines.labels(child).inc()
+                self._telemetry.log.error(
+                    "child set aside",
+                    child=child,
+                    seconds=seconds,
+                    dropped=len(dropped),
+                    consequence=CONSEQUENCES.get(child, "what it does is not done"),
+                    mend=f"it starts again by itself in {seconds:g} s; if it is set aside again, mend what the entries "
+                    f"'child crashed' of {child} before this one name, and restart the server",
+                )
+            case SupervisorEscalated(child=child):
+                self._telemetry.log.critical("restart intensity exceeded", child=child)
+
+    def measure(self, root: ChildStatistics, lag: float) -> None:
+        """Set the gauges that nobody keeps up to date, when the metrics are read. `lag` is the loop's, in seconds."""
+        self._telemetry.metrics.loop_lag.set(lag)
+        depths: dict[str, int] = {}
+        for child in root.children:
+            nodes = child.children or (child,)
+            kind = "user" if child.name == "users" else child.name
+            depths[kind] = sum(node.mailbox.depth for node in nodes if node.mailbox is not None)
+        for kind, depth in depths.items():
+            self._telemetry.metrics.mailbox.labels(kind).set(depth)

@@ -1,0 +1,70 @@
+"""Puts servers behind paths: an `Application` of `djactors.net` for one or several of them, and for what is beside."""
+
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+from djactors.net import Application, ByteStream, Request, Response
+
+MAX_OTHER_BODY = 0
+"""Bytes that may be posted where nothing is: nobody would read them."""
+
+
+class Mounted(Protocol):
+    """What answers the requests to a path: an `EngineServer` or a `SocketServer`."""
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes that a body may have."""
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request whose body has been read."""
+
+    def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:
+        """Carry a WebSocket until it ends, or refuse it."""
+
+
+class EngineApplication:
+    """Sends each request to the server of its path, and all others to `beside`, or answers them 404.
+
+    Args:
+        servers: by path, which is compared whole: stock clients ask for `/socket.io/`.
+        beside: the application that the servers are added to, if there is one. It words HTTP's own errors then.
+    """
+
+    def __init__(self, servers: Mapping[str, Mounted], beside: Application | None = None) -> None:
+        self._servers = dict(servers)
+        self._beside = beside
+
+    def body_limit(self, request: Request) -> int:
+        """Return how many bytes of body a request may bring."""
+        server = self._servers.get(request.path)
+        if server is not None:
+            return server.max_payload
+        return MAX_OTHER_BODY if self._beside is None else self._beside.body_limit(request)
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request."""
+        server = self._servers.get(request.path)
+        if server is not None:
+            return await server.handle(request)
+        return _not_found() if self._beside is None else await self._beside.handle(request)
+
+    def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:
+        """Carry a WebSocket until it ends, or refuse it."""
+        # Passed on rather than awaited: a frame that waits here would be there for every client.
+        carrier = self._servers.get(request.path) or self._beside
+        return _no_websocket() if carrier is None else carrier.upgrade(request, stream, leftover)
+
+    def refusal(self, status: int, code: str, message: str) -> Response:
+        """Word an error of HTTP itself."""
+        if self._beside is not None:
+            return self._beside.refusal(status, code, message)
+        return Response(status, message.encode(), "text/plain; charset=utf-8")
+
+
+def _not_found() -> Response:
+    return Response(404, b"nothing is here", "text/plain; charset=utf-8")
+
+
+async def _no_websocket() -> Response:
+    return _not_found()

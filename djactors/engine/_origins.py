@@ -1,0 +1,81 @@
+"""Which web pages may talk to this server: the browser's `Origin`, judged on every request, and CORS for the answer.
+
+    Origin            Sec-Fetch-Site    verdict
+    missing           cross-site        refused
+    missing           anything else     allowed: Node, Python, same-origin GETs of browsers
+    `null`                              refused, unless it is listed or `*` is
+    the server's own                    allowed
+    listed, or `*`                      allowed
+    any other                           refused
+
+"The server's own" means that the Origin's host and port are those of the `Host` header. The schemes are not compared:
+behind a proxy that ends TLS the page is `https` while the request that reaches us is not. Such a proxy must pass `Host`
+on unchanged, or its origin must be listed.
+
+CORS alone would not do. It keeps a foreign page from reading answers, not from sending, and does not cover WebSocket at
+all. Sources: the Fetch standard, "HTTP-CORS protocol"; RFC 6454 sections 6 and 7; Fetch Metadata, `Sec-Fetch-Site`.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from djactors.net import Request
+
+ANY_ORIGIN: Final = "*"
+
+_ORIGIN: Final = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[^\s\[\]@:/?#,]+)(?::([0-9]{1,5}))?", re.ASCII)
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+# An answer differs with the Origin that asked, even where none did.
+_VARY: Final = (("vary", "Origin"),)
+
+
+def _parse(origin: str) -> tuple[str, str, str] | None:
+    """Return (scheme, host, port) of a serialised origin, `None` if it is none, such as `null`."""
+    match = _ORIGIN.fullmatch(origin.lower())
+    if match is None:
+        return None
+    scheme, host, port = match.groups()
+    return scheme, host, port or _DEFAULT_PORTS[scheme]
+
+
+class OriginPolicy:
+    """Judges requests by `allowed`, origins such as `https://app.example.com`, beside the server's own.
+
+    `*` among them allows any page whatever, sandboxed ones included. Tokens still say who may do what.
+    """
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        allowed = [origin.strip().removesuffix("/").lower() for origin in allowed]
+        self._any = ANY_ORIGIN in allowed
+        self._allowed = frozenset(_parse(origin) or origin for origin in allowed)
+
+    def allows(self, request: Request) -> bool:
+        """Tell whether the page that sent the request may send it. See the module's table."""
+        origin = request.header("origin")
+        if origin is None:
+            return self._any or (request.header("sec-fetch-site") or "").strip().lower() != "cross-site"
+        if self._any:
+            return True
+        parsed = _parse(origin)
+        if parsed is None:
+            return origin.lower() in self._allowed
+        return parsed in self._allowed or self._is_own(parsed, request.header("host"))
+
+    def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
+        """Return the CORS headers for any answer to the request, errors included.
+
+        The exact origin and never `*`, because a page that asks with credentials is refused the asterisk.
+        """
+        origin = request.header("origin")
+        if origin is None or not self.allows(request):
+            return _VARY
+        return (("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"), *_VARY)
+
+    @staticmethod
+    def _is_own(origin: tuple[str, str, str], host: str | None) -> bool:
+        if not host:
+            return False
+        scheme, name, port = origin
+        host = host.strip().lower()
+        return host == f"{name}:{port}" or (port == _DEFAULT_PORTS[scheme] and host == name)

@@ -1,0 +1,424 @@
+"""Engine.IO 4 on Trio: the register of sessions, and what becomes of each request to its path.
+
+    request ── Origin ── sid ── judge_request ─┬─ OpenSession      admission, a new session
+                                               ├─ Poll             wait for packets, answer
+                                               ├─ Push             act on packets, `ok`
+                                               ├─ AttachWebSocket  the upgrade
+                                               ├─ RejectWebSocket  accept and close
+                                               └─ HttpError
+
+There is no task for a session. A GET waits, and a WebSocket converses, in the task of its own connection; `run` is one
+task with the timers of all. Requests are answered before and after it runs, but nothing times out without it.
+
+Whoever knows a sid is taken for its client: a stock client sends nothing else with its polls that it could be known
+by. So the sid is a secret of its own. `may_use` is the place for more, where a deployment's clients can prove more.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from functools import partial
+from math import ceil
+from typing import Protocol
+
+import trio
+
+from djactors.engine._admission import Admission
+from djactors.engine._heartbeat import Heartbeat, settle
+from djactors.engine._origins import OriginPolicy
+from djactors.engine._polling import (
+    PROBED_PAUSE,
+    Headers,
+    Outbox,
+    error_response,
+    poll_response,
+    preflight_response,
+    push_response,
+)
+from djactors.engine._session import DRAINED, EngineSettings, Session, SessionHandler
+from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
+from djactors.protocol import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    NOOP,
+    UNKNOWN_SID,
+    AttachWebSocket,
+    CloseReason,
+    Decision,
+    EngineSession,
+    HttpError,
+    OpenSession,
+    Poll,
+    ProtocolError,
+    Push,
+    RejectWebSocket,
+    Transport,
+    judge_request,
+)
+
+# Not among the reference server's codes. Its clients look at the status only.
+BUSY = HttpError(503, 6, "Too many new sessions")
+PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
+
+# A drain closes this many sessions a second at least: their reconnects, which go elsewhere, come at the same pace.
+DRAIN_RATE = 500.0
+_DRAIN_STEP_SECONDS = 0.05
+
+
+class EngineTelemetry(Protocol):
+    """What the engine counts. The calls are synchronous and must neither wait nor raise."""
+
+    def session_opened(self, transport: str) -> None:
+        """A session was opened on `polling` or `websocket`."""
+
+    def session_upgraded(self) -> None:
+        """A session went from polling to WebSocket."""
+
+    def session_closed(self, transport: str, reason: str) -> None:
+        """A session ended; `transport` is what carried it at the end."""
+
+    def refused(self, reason: str) -> None:
+        """A request was refused before any session: `origin`, `draining`, `address`, `sessions` or `rate`."""
+
+    def failed(self, error: BaseException, peer: str) -> None:
+        """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
+
+
+class Uncounted:
+    """The `EngineTelemetry` of who counts nothing. `on_error` is told what failed, and where."""
+
+    def __init__(self, on_error: Callable[[BaseException, str], None]) -> None:
+        self.failed = on_error
+
+    def session_opened(self, transport: str) -> None:
+        """Do nothing."""
+
+    def session_upgraded(self) -> None:
+        """Do nothing."""
+
+    def session_closed(self, transport: str, reason: str) -> None:
+        """Do nothing."""
+
+    def refused(self, reason: str) -> None:
+        """Do nothing."""
+
+
+class EngineServer:
+    """All sessions of one Engine.IO path.
+
+    Args:
+        settings: times and bounds.
+        make_handler: is called with each new session, before anything has been sent on it.
+        origins: which pages may connect.
+        random_token: returns a fresh secret of at least 128 bits, safe in a URL.
+        telemetry: what is counted.
+        may_use: tells whether a request that names a session's sid may use it; a refusal looks like an unknown sid.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        make_handler: Callable[[Session], SessionHandler],
+        *,
+        origins: OriginPolicy,
+        random_token: Callable[[], str],
+        telemetry: EngineTelemetry,
+        may_use: Callable[[Session, Request], bool] = lambda session, request: True,
+    ) -> None:
+        self._settings = settings
+        self._protocol_settings = settings.protocol()
+        self._make_handler = make_handler
+        self._origins = origins
+        self._random_token = random_token
+        self._telemetry = telemetry
+        self._may_use = may_use
+        self._admission = Admission(
+            max_sessions=settings.max_sessions, rate=settings.admit_rate, burst=settings.admit_burst
+        )
+        self._heartbeat = Heartbeat(lambda error: telemetry.failed(error, ""))
+        self._sessions: dict[str, Session] = {}
+        self._per_address = AddressCounts()
+        # Ended sessions whose last packets wait for one more GET, for a bounded time.
+        self._leaving: dict[str, Session] = {}
+        # Ended sessions whose handlers have not been told.
+        self._untold: deque[Session] = deque()
+
+    @property
+    def sessions(self) -> Collection[Session]:
+        """The open sessions: a live view, to count or to walk through without a pause."""
+        return self._sessions.values()
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes that the body of a request may have."""
+        return self._settings.max_payload
+
+    # Running and stopping
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the time of all sessions, and tell handlers of sessions that have ended, until cancelled."""
+        task_status.started()
+        try:
+            await self._heartbeat.run(self._tell_handlers)
+        finally:
+            self._tell_handlers()
+
+    def stop_admitting(self) -> None:
+        """Answer new handshakes 503 from now on; open sessions live on."""
+        self._admission.open = False
+
+    async def close_all(self, seconds: float) -> None:
+        """Stop admitting and close every session, evenly over at most `seconds`, sooner if there are few.
+
+        The transports are closed, so clients reconnect, to wherever they then are sent. Cancelled, it leaves the rest
+        open.
+        """
+        self.stop_admitting()
+        waiting = list(self._sessions.values())
+        steps = max(1.0, min(seconds, len(waiting) / DRAIN_RATE) / _DRAIN_STEP_SECONDS)
+        step = max(1, ceil(len(waiting) / steps))
+        for start in range(0, len(waiting), step):
+            if start:
+                await trio.sleep(_DRAIN_STEP_SECONDS)
+            for session in waiting[start : start + step]:
+                session.close(DRAINED)
+        await trio.lowlevel.checkpoint()
+
+    def end_all(self, reason: str) -> None:
+        """Drop every session at once, unsent packets and all, and tell the handlers: for who will not `run` again."""
+        for session in list(self._sessions.values()):
+            session.close(reason, say_goodbye=False)
+        self._tell_handlers()
+
+    # Requests
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a GET, POST or OPTIONS whose body, of at most `max_payload` bytes, has been read.
+
+        A poll waits in here until there is something to say. Cancelling it closes its session.
+        """
+        cors = self._origins.headers(request)
+        if not self._origins.allows(request):
+            return self._refuse("origin", FORBIDDEN, cors)
+        if request.method == "OPTIONS":
+            return preflight_response(cors)
+        session = await self._find(request)
+        if session is not None and session.closed and request.method == "GET":
+            outbox = session.outbox
+            if outbox is not None and outbox.packets and not outbox.has_waiter:
+                return poll_response(outbox.take(), cors)
+        match self._judge(request, session, wants_websocket=False):
+            case OpenSession():
+                return await self._open_by_polling(request, cors)
+            case Poll():
+                assert session is not None
+                return await self._poll(session, request, cors)
+            case Push():
+                assert session is not None
+                return self._push(session, request, cors)
+            case HttpError() as error:
+                return error_response(error, cors)
+            case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
+                return error_response(BAD_REQUEST, cors)
+
+    async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
+        """Carry a WebSocket until it ends, or refuse it. See `Application.upgrade`."""
+        judged = await self._judge_upgrade(request)
+        if isinstance(judged, Response):
+            return judged
+        session, greeting = judged
+        websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
+        # Nobody asks for these any more, and they would be kept for as long as the conversation lasts: 2 KiB of each
+        # connected user, with what browsers send. Let go rather than emptied: others may share them.
+        request.headers = request.query = {}
+        del judged, greeting
+        if session is None:
+            async with websocket:
+                return None
+        session.attach(websocket)
+        try:
+            async with websocket:
+                try:
+                    while True:
+                        session.receive(websocket, await websocket.receive())
+                finally:
+                    # Before the closing handshake, which may take its time.
+                    session.detach(websocket)
+        finally:
+            session.detach(websocket)
+
+    async def _judge_upgrade(self, request: Request) -> Response | tuple[Session | None, bytes]:
+        """Return the session of a WebSocket that is let in and the frames to greet it with, or why it is not.
+
+        Without a session it is to be accepted and closed.
+        """
+        if not self._origins.allows(request):
+            return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
+        session = await self._find(request)
+        match self._judge(request, session, wants_websocket=True):
+            case OpenSession():
+                reason = await self._admit(request)
+                if reason is not None:
+                    return self._refuse(reason, BUSY, self._origins.headers(request))
+                session = self._open(Transport.WEBSOCKET, request)
+                return session, session.open_packet().frame
+            case AttachWebSocket():
+                assert session is not None
+                session.begin_upgrade(trio.current_time())
+                return session, b""
+            case RejectWebSocket():
+                return None, b""
+            case HttpError() as error:
+                return error_response(error, self._origins.headers(request))
+            case Poll() | Push():  # never for a request that asks for a WebSocket
+                return error_response(BAD_REQUEST, self._origins.headers(request))
+
+    async def _find(self, request: Request) -> Session | None:
+        """Return the session that the request names, with its timers up to date."""
+        sid = request.query.get("sid")
+        if not sid:
+            return None
+        session = self._sessions.get(sid) or self._leaving.get(sid)
+        if session is None or not self._may_use(session, request):
+            return None
+        if session.engine.answers_polls_at_once:
+            # The `5` that completes the upgrade was sent before this request, by another socket: read it first.
+            await settle()
+        now = trio.current_time()
+        # After a stall the heartbeat ticks, once what has arrived is read: this request may be the pong.
+        if not session.closed and now >= session.next_deadline and not self._heartbeat.is_late(now):
+            session.tick(now)
+        return session
+
+    @staticmethod
+    def _judge(request: Request, session: Session | None, *, wants_websocket: bool) -> Decision:
+        engine = None if session is None else session.engine
+        return judge_request(
+            request.method, request.query, wants_websocket=wants_websocket, find_session=lambda sid: engine
+        )
+
+    def _refuse(self, reason: str, error: HttpError, cors: Headers) -> Response:
+        self._telemetry.refused(reason)
+        return error_response(error, cors)
+
+    async def _admit(self, request: Request) -> str | None:
+        """Let a newcomer in when it is their turn, or say why not."""
+        # Before the rate, so that one address over its cap does not use up the others' turns.
+        now = trio.current_time()
+        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), now)
+        if reason is None and (turn := self._admission.turn(now)) is not None:
+            self._heartbeat.schedule(turn)
+            await turn.wait()
+            # Those whose turn was before may have taken the room.
+            reason = self._no_room(request)
+        return reason
+
+    def _no_room(self, request: Request) -> str | None:
+        if self._per_address[request.peer] >= self._settings.max_sessions_per_address:
+            return "address"
+        if len(self._sessions) >= self._settings.max_sessions:
+            return "sessions"
+        return None if self._admission.open else "draining"
+
+    def _open(self, transport: Transport, request: Request) -> Session:
+        now = trio.current_time()
+        engine = EngineSession(self._random_token(), transport, self._protocol_settings, now)
+        session = Session(engine, self._settings, self, peer=request.peer, now=now)
+        session.handler = self._make_handler(session)
+        self._sessions[session.sid] = session
+        self._per_address.add(session.peer)
+        self._heartbeat.schedule(session)
+        self._telemetry.session_opened(transport)
+        return session
+
+    # Polling
+
+    async def _open_by_polling(self, request: Request, cors: Headers) -> Response:
+        reason = await self._admit(request)
+        if reason is not None:
+            return self._refuse(reason, BUSY, cors)
+        session = self._open(Transport.POLLING, request)
+        return self._answer_poll(session, session.open_packet().payload, cors)
+
+    def _push(self, session: Session, request: Request, cors: Headers) -> Response:
+        content_type = request.header("content-type") or ""
+        if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
+            # How revision 3 sent bytes; read as text they would be nonsense.
+            session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
+            return error_response(BAD_REQUEST, cors)
+        try:
+            session.receive_payload(request.body)
+        except ProtocolError as error:
+            return error_response(PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST, cors)
+        return push_response(cors)
+
+    async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:
+        outbox = session.outbox
+        assert outbox is not None
+        if outbox.has_waiter:
+            session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
+            return error_response(BAD_REQUEST, cors)
+        if not outbox.packets:
+            try:
+                with outbox.waiter():
+                    async with request.watch_disconnect():
+                        await self._wait_for_packets(session, outbox)
+            except BaseException:
+                session.transport_lost(Transport.POLLING)
+                raise
+            if request.disconnected:
+                session.transport_lost(Transport.POLLING)
+                return error_response(UNKNOWN_SID, cors)  # nobody reads it
+        return self._answer_poll(session, outbox.take() if outbox.packets else NOOP.payload, cors)
+
+    @staticmethod
+    def _answer_poll(session: Session, payload: bytes, cors: Headers) -> Response:
+        response = poll_response(payload, cors)
+        response.on_lost = partial(session.transport_lost, Transport.POLLING)
+        return response
+
+    @staticmethod
+    async def _wait_for_packets(session: Session, outbox: Outbox) -> None:
+        if not session.engine.answers_polls_at_once:
+            await outbox.wait()
+        if session.engine.answers_polls_at_once:
+            with trio.move_on_after(PROBED_PAUSE):
+                await outbox.wait()
+
+    # What sessions tell
+
+    def schedule(self, session: Session) -> None:
+        """See `SessionOwner`."""
+        self._heartbeat.schedule(session)
+
+    def upgraded(self, session: Session) -> None:
+        """See `SessionOwner`."""
+        self._telemetry.session_upgraded()
+
+    def parting(self, websocket: WebSocket) -> None:
+        """See `SessionOwner`."""
+        self._heartbeat.schedule(websocket)
+
+    def ended(self, session: Session, *, has_last_words: bool) -> None:
+        """See `SessionOwner`."""
+        if self._sessions.pop(session.sid, None) is not None:
+            self._per_address.remove(session.peer)
+        self._heartbeat.cancel(session)
+        if has_last_words:
+            self._leaving[session.sid] = session
+            self._heartbeat.schedule(session)
+        self._telemetry.session_closed(session.transport, session.reason or "")
+        self._untold.append(session)
+        self._heartbeat.wake()
+
+    def forget(self, session: Session) -> None:
+        """See `SessionOwner`."""
+        self._leaving.pop(session.sid, None)
+        self._heartbeat.cancel(session)
+
+    def _tell_handlers(self) -> None:
+        while self._untold:
+            session = self._untold.popleft()
+            try:
+                session.handler.on_close(session.reason or "")
+            except Exception as error:  # noqa: BLE001 - the supervisor of handlers: the others are to be told as well
+                self._telemetry.failed(error, session.peer)

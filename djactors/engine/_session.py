@@ -1,0 +1,417 @@
+"""One Engine.IO session at work: an `EngineSession` with sockets, an outbox and a handler.
+
+Theory of operation
+
+    handler ──send──► outbox ──────────► the waiting GET        while polling carries the session
+                 └──► WebSocket's own buffer                    once the WebSocket does
+    POST, frames ──► EngineSession ──► handler.on_message
+    Heartbeat ──► tick ──► pings, timeouts, handler.on_tick
+
+- Nothing here waits. `send` and `close` may be called at any time, from any handler, and never raise.
+- A client that does not keep up is closed and resumes by offset: it never slows another down. By polling the bound is
+  on the outbox, by WebSocket on what the kernel has not taken yet.
+- A session ends once, with one reason. Its handler hears of it from the engine's own task, right after, and never from
+  inside a call that it made itself; nothing reaches it in between.
+- A WebSocket that is not (or no longer) the session's can do nothing to it: what it brings is dropped.
+- A WebSocket that the session lets go is told goodbye and heard out by its own task, for a bounded time.
+
+The sid is the secret that stands for the session: stock clients prove nothing else with a poll. It is random, never
+logged, and is not the Socket.IO sid, which others may learn.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Final, Protocol
+
+import trio
+
+from djactors.engine._polling import Outbox
+from djactors.net import ListenerLimits, SlowConsumer, Timer, WebSocket, WebSocketClosed
+from djactors.protocol import (
+    CLOSE,
+    NOOP,
+    PING,
+    PROBE_REPLY,
+    Closed,
+    CloseReason,
+    CloseTransport,
+    EncodedPacket,
+    EngineSession,
+    Message,
+    ProtocolError,
+    SendPing,
+    SendProbeReply,
+    SessionSettings,
+    Transport,
+    Upgraded,
+    decode_packet,
+    decode_payload,
+    frames_of,
+    open_packet,
+)
+
+SLOW_CONSUMER: Final = "slow_consumer"
+CONNECT_TIMEOUT: Final = "connect_timeout"
+DRAINED: Final = "drained"
+
+# A client between two polls comes back within a round trip; the goodbye is kept for it that long.
+FAREWELL_SECONDS: Final = 3.0
+# A heartbeat that is late by no more than this counts as punctual, so that intervals do not grow by each delay.
+_PUNCTUAL_SECONDS: Final = 0.02
+
+# Ends of a WebSocket that its peer takes part in. Any other peer is gone, or does not read, or is to be told nothing:
+# waiting for it would only hold up the closing handshake.
+_HEARD: Final = frozenset({CloseReason.VIOLATION, CloseReason.TRANSPORT})
+
+_POLLING = Transport.POLLING
+_WEBSOCKET = Transport.WEBSOCKET
+
+
+# Times and sizes that are told to clients, or that they know: the reference server's.
+_REFERENCE: Final = SessionSettings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """What all sessions of a server have in common. Times in seconds, sizes in bytes.
+
+    Those of djactors' settings that are meant for the engine have these defaults.
+    """
+
+    ping_interval: float = _REFERENCE.ping_interval
+    ping_timeout: float = _REFERENCE.ping_timeout
+    upgrade_timeout: float = _REFERENCE.upgrade_timeout
+    max_payload: int = _REFERENCE.max_payload
+    # From the handshake to the first CONNECT; a stock client sends it at once. Times `admit_rate` it stays below
+    # `max_sessions`, or clients that never connect could hold every session.
+    connect_timeout: float = 20.0
+    # Twice what a commit of a thousand commands brings one user; see the settings of the same names.
+    outbox_packets: int = 4096
+    outbox_bytes: int = ListenerLimits.max_buffered
+    # Polling sessions have no connection between polls, so the listener's cap does not bound them.
+    max_sessions: int = ListenerLimits.max_connections
+    # A single connection can open them all, by handshakes that it never follows up.
+    max_sessions_per_address: int = ListenerLimits.max_connections_per_address
+    # Newcomers a second: each costs a quarter of a millisecond, with its handshake, token check and snapshot, and a
+    # replay may come on top. The burst lets an office in at once; 5,000 clients are back within 10 s.
+    admit_rate: float = 400.0
+    admit_burst: int = 1000
+
+    def protocol(self) -> SessionSettings:
+        """Return the part that the protocol needs."""
+        return SessionSettings(
+            ping_interval=self.ping_interval,
+            ping_timeout=self.ping_timeout,
+            upgrade_timeout=self.upgrade_timeout,
+            max_payload=self.max_payload,
+        )
+
+
+class SessionHandler(Protocol):
+    """What sits on a session. All of it is synchronous and must not block."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client has joined nothing: past `connect_timeout` an idle session is closed."""
+
+    def on_message(self, data: str | bytes) -> None:
+        """Take one message. `ProtocolError` closes the session; anything else does too, and is reported."""
+
+    def on_close(self, reason: str) -> None:
+        """The session has ended. Called exactly once, and nothing is called after it."""
+
+    def on_tick(self, now: float) -> None:
+        """A ping was just sent. `now` is `trio.current_time()`."""
+
+
+class SessionOwner(Protocol):
+    """What a session asks of the server that holds it."""
+
+    def schedule(self, session: "Session") -> None:
+        """The session's next deadline may have become earlier."""
+
+    def upgraded(self, session: "Session") -> None:
+        """The session is carried by its WebSocket from now on."""
+
+    def parting(self, websocket: WebSocket) -> None:
+        """The WebSocket was told goodbye: see to it that this comes to an end."""
+
+    def ended(self, session: "Session", *, has_last_words: bool) -> None:
+        """The session has ended; with last words it is kept for one more GET."""
+
+    def forget(self, session: "Session") -> None:
+        """Nobody has come for the last words."""
+
+
+class Session:
+    """One client's session. Handlers use `send`, `close` and the attributes; the rest is the engine's.
+
+    `owner` is the handler's to set, once it knows whose session this is; nothing here looks at it.
+    """
+
+    __slots__ = (
+        "_carrier",
+        "_connect_by",
+        "_forget_at",
+        "_server",
+        "_settings",
+        "_websocket",
+        "engine",
+        "handler",
+        "outbox",
+        "owner",
+        "peer",
+        "reason",
+        "timer",
+    )
+
+    def __init__(
+        self, engine: EngineSession, settings: EngineSettings, server: SessionOwner, *, peer: str, now: float
+    ) -> None:
+        self.engine = engine
+        self.peer = peer
+        self.owner: object = None
+        # Why it ended; None while it lives.
+        self.reason: str | None = None
+        self.handler: SessionHandler
+        self.timer: Timer | None = None
+        self._settings = settings
+        self._server = server
+        self._connect_by = now + settings.connect_timeout
+        self._forget_at = inf
+        # The one that is the session's, which may only be about to carry it.
+        self._websocket: WebSocket | None = None
+        # The WebSocket once it carries the session. Before, packets go to the outbox.
+        self._carrier: WebSocket | None = None
+        polls = engine.transport is _POLLING
+        self.outbox = Outbox(settings.outbox_packets, settings.outbox_bytes) if polls else None
+
+    # What handlers use
+
+    @property
+    def sid(self) -> str:
+        """The session's name and secret."""
+        return self.engine.sid
+
+    @property
+    def transport(self) -> Transport:
+        """What carries the session now."""
+        return self.engine.transport
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session has ended."""
+        return self.reason is not None
+
+    def send(self, packets: Sequence[EncodedPacket]) -> None:
+        """Send packets, in one write. Over the outbox's bounds the session closes itself; once closed it drops them."""
+        websocket = self._carrier
+        if websocket is not None:
+            self._write(websocket, frames_of(packets))
+        elif self.outbox is not None and self.reason is None and not self.outbox.put(packets):
+            self._end(SLOW_CONSUMER)
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back once when all that was sent is on its way; at once if it is, and never if the session ends before.
+
+        One callback at a time: a second one takes the place of the first while the session polls.
+        """
+        if self._carrier is not None:
+            # A WebSocket sends on for a while after its session has ended.
+            self._carrier.when_drained(lambda: callback() if self.reason is None else None)
+        elif self.outbox is not None and self.reason is None:
+            if self.outbox.packets:
+                self.outbox.on_empty = callback
+            else:
+                callback()
+
+    def close(self, reason: str, *, say_goodbye: bool = True) -> None:
+        """End the session; the client reconnects. `reason` is a word for logs and metrics, from a fixed set.
+
+        What was sent before still goes out: by WebSocket it is followed by a close frame, by polling by a close packet
+        in the waiting GET or one that comes within `FAREWELL_SECONDS`. Without a goodbye it is dropped.
+        """
+        self._end(reason, CLOSE if say_goodbye else None)
+
+    # What the engine tells
+
+    def open_packet(self) -> EncodedPacket:
+        """Return the packet that opens the session."""
+        return open_packet(self.engine.handshake())
+
+    def begin_upgrade(self, now: float) -> None:
+        """A WebSocket is to be attached. Raises `ProtocolError` unless polling carries the session alone."""
+        self.engine.begin_upgrade(now)
+        self._server.schedule(self)
+
+    def attach(self, websocket: WebSocket) -> None:
+        """The session has this WebSocket, which carries it if nothing else does."""
+        self._websocket = websocket
+        if self.engine.transport is _WEBSOCKET:
+            self._carrier = websocket
+
+    def detach(self, websocket: WebSocket) -> None:
+        """The WebSocket has ended, or never opened. Idempotent."""
+        if self._websocket is websocket:
+            self.transport_lost(_WEBSOCKET)
+
+    def receive(self, websocket: WebSocket, data: str | bytes) -> None:
+        """Take one message of the WebSocket."""
+        if self._websocket is not websocket:
+            return
+        try:
+            answer = self.engine.receive(decode_packet(data), _WEBSOCKET, trio.current_time())
+            if type(answer) is Message:
+                self.handler.on_message(answer.data)
+                return
+        except ProtocolError:
+            self.transport_lost(_WEBSOCKET, CloseReason.VIOLATION)
+            return
+        self._act(answer)
+
+    def receive_payload(self, body: bytes) -> None:
+        """Take the body of one POST. A violation ends the session and raises `ProtocolError`.
+
+        A body over `max_payload` raises it with the code `payload_bytes` and changes nothing.
+        """
+        now = trio.current_time()
+        try:
+            for packet in decode_payload(body, max_bytes=self._settings.max_payload):
+                answer = self.engine.receive(packet, _POLLING, now)
+                if type(answer) is Message:
+                    self.handler.on_message(answer.data)
+                else:
+                    self._act(answer)
+                if self.reason is not None:
+                    return
+        except ProtocolError as error:
+            if error.code != "payload_bytes":
+                self.transport_lost(_POLLING, CloseReason.VIOLATION)
+            raise
+        except BaseException:
+            self.transport_lost(_POLLING, CloseReason.SERVER)
+            raise
+
+    def transport_lost(self, transport: Transport, reason: CloseReason = CloseReason.TRANSPORT) -> None:
+        """A transport ended or broke the protocol. Ends the session, its upgrade, or nothing."""
+        self._act(self.engine.transport_lost(transport, reason))
+
+    # Timers
+
+    @property
+    def next_deadline(self) -> float:
+        """When `tick` is due."""
+        return min(self.engine.next_deadline, self._connect_by) if self.reason is None else self._forget_at
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.reason is not None:
+            self._forget_at = inf
+            self._server.forget(self)
+            return
+        if now >= self._connect_by:
+            self._connect_by = inf
+            if self.handler.is_idle:
+                self._end(CONNECT_TIMEOUT, CLOSE)
+                return
+        due = self.engine.next_deadline
+        if 0 <= now - due <= _PUNCTUAL_SECONDS:
+            now = due
+        while (answer := self.engine.tick(now)) is not None:
+            self._act(answer)
+            if type(answer) is SendPing and self.reason is None:
+                self._after_ping(now)
+
+    def _after_ping(self, now: float) -> None:
+        # A client that has left every namespace has until the next ping to join one.
+        if self._connect_by == inf and self.handler.is_idle:
+            self._end(CONNECT_TIMEOUT, CLOSE)
+        else:
+            self.handler.on_tick(now)
+
+    # The rest is ours
+
+    def _act(self, answer: Message | SendPing | SendProbeReply | Upgraded | CloseTransport | Closed | None) -> None:
+        """Do what the protocol says."""
+        match answer:
+            case SendPing():
+                self.send((PING,))
+            case SendProbeReply():
+                assert self._websocket is not None
+                self._write(self._websocket, PROBE_REPLY.frame)
+                if self.outbox is not None:
+                    self.outbox.nudge()
+            case Upgraded():
+                self._switch()
+            case CloseTransport():
+                self._drop_websocket()
+            case Closed(reason):
+                self._end(reason, NOOP if reason is CloseReason.CLIENT else None)
+                return
+            case Message() | None:
+                pass
+        # A pong, or an upgrade that begins or ends, can bring the next deadline nearer.
+        if self.reason is None:
+            self._server.schedule(self)
+
+    def _switch(self) -> None:
+        """Let the WebSocket carry the session, beginning with what waits for a poll."""
+        self._carrier = websocket = self._websocket
+        assert websocket is not None
+        outbox, self.outbox = self.outbox, None
+        assert outbox is not None
+        waiting = b"".join([packet.frame for packet in outbox.packets])
+        outbox.clear()
+        outbox.nudge()
+        self._server.upgraded(self)
+        if waiting:
+            self._write(websocket, waiting)
+        if outbox.on_empty is not None:
+            self.when_drained(outbox.on_empty)
+
+    def _write(self, websocket: WebSocket, frames: bytes) -> None:
+        try:
+            websocket.write_frames(frames)
+        except SlowConsumer:
+            self._end(SLOW_CONSUMER)
+        except WebSocketClosed:
+            self.transport_lost(_WEBSOCKET)
+        else:
+            if websocket.buffered > self._settings.outbox_bytes:
+                self._end(SLOW_CONSUMER)
+
+    def _drop_websocket(self, *, abort: bool = False) -> None:
+        websocket, self._websocket = self._websocket, None
+        self._carrier = None
+        if websocket is None:
+            return
+        if abort:
+            websocket.abort()
+        else:
+            websocket.say_goodbye()
+            self._server.parting(websocket)
+
+    def _end(self, reason: str, last_word: EncodedPacket | None = None) -> None:
+        """End the session. `last_word` is for a client that polls; without one, a waiting GET alone gets a close."""
+        if self.reason is not None:
+            return
+        self.engine.close()
+        self.reason = str(reason)
+        self._drop_websocket(abort=last_word is None and reason not in _HEARD)
+        outbox = self.outbox
+        has_last_words = False
+        if outbox is not None:
+            outbox.on_empty = None
+            # Only a goodbye of ours leaves what was sent before it standing.
+            if last_word is not CLOSE:
+                outbox.clear()
+            if last_word is not None or outbox.has_waiter:
+                outbox.put((last_word or CLOSE,))
+                has_last_words = True
+            self._forget_at = trio.current_time() + FAREWELL_SECONDS
+        self._server.ended(self, has_last_words=has_last_words)
+
+    def __repr__(self) -> str:
+        # Without the sid, which is a secret.
+        return f"<Session of {self.peer} by {self.transport}>" if self.reason is None else f"<Session: {self.reason}>"

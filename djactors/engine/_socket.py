@@ -1,0 +1,282 @@
+"""One client in one namespace, for programs that handle it with functions, `async` or not.
+
+- Its handlers run one at a time, in the order in which things came; see `_turns.py`.
+- When the socket is gone, what waits is dropped and the handler that runs is cancelled, for nobody hears its answer. So
+  there are never more tasks than sockets. Work that must not be cancelled belongs into a nursery of the program.
+- What is emitted before the client is let in goes out right behind the answer to its CONNECT.
+- A handler that raises loses its own client's session and nothing else.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol
+
+import trio
+
+from djactors.engine._handlers import BadArguments, Handlers
+from djactors.engine._polling import Outbox
+from djactors.engine._session import CONNECT_TIMEOUT, SLOW_CONSUMER, EngineSettings, Session
+from djactors.engine._socket_handler import BaseSocket, SocketHandler
+from djactors.engine._turns import Expired, Turn, Turns
+from djactors.protocol import AckReceived, EncodedPacket, EventReceived, encode_event
+
+MAX_AWAITED_ACKS: Final = 64
+"""Acks of one client that are awaited at the same time: one that answers none of them costs no more than that."""
+
+TOO_MANY_EVENTS: Final = "too_many_events"
+HANDLER_FAILED: Final = "handler_failed"
+BAD_ARGUMENTS: Final = "bad_arguments"
+
+
+class ConnectRefused(Exception):  # noqa: N818 - a verdict on the client, not a fault of the program
+    """Raise it in a connect handler to turn the client away: its `connect_error` has the message, and `data` if given.
+
+    A stock client does not try again by itself.
+    """
+
+    def __init__(self, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+
+class SocketGone(Exception):  # noqa: N818 - the ordinary end of every socket
+    """The socket ended before the client answered."""
+
+
+class TooManyAcks(Exception):  # noqa: N818 - what the client has not answered
+    """The client has left `MAX_AWAITED_ACKS` events unanswered: nothing was sent."""
+
+
+class Host(Protocol):
+    """What sockets need of the server that they are of."""
+
+    @property
+    def settings(self) -> EngineSettings:
+        """Times and bounds."""
+
+    def handlers(self, namespace: str) -> Handlers | None:
+        """Return the handlers of a namespace, None if there is no such namespace."""
+
+    def new_sid(self) -> str:
+        """Return a name for a socket that joins."""
+
+    def has_joined(self, socket: "Socket") -> None:
+        """The socket is one of its namespace from now on."""
+
+    def is_gone(self, socket: "Socket") -> None:
+        """The socket is no longer one of its namespace, if it was."""
+
+    def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run an async function in a task."""
+
+    def report(self, error: BaseException, peer: str) -> None:
+        """Tell the program what went wrong in or before a handler. It does not raise."""
+
+
+class _Answer:
+    """An ack that is awaited. `args` stays None if the socket ends first."""
+
+    __slots__ = ("args", "came")
+
+    def __init__(self) -> None:
+        self.args: list[Any] | None = None
+        self.came = trio.Event()
+
+
+class Socket(BaseSocket):
+    """One client in one namespace, from its CONNECT to its end.
+
+    `sid` is its public name, empty until it has joined; `joined` says whether it has been let in and is still there;
+    `data` is the program's own, None at first. It can be kept in sets and as a key: it is equal to itself alone.
+    """
+
+    __slots__ = ("_acks", "_early", "_handlers", "_host", "_next_ack_id", "_turns", "data", "joined", "sid")
+
+    def __init__(self, client: "ClientHandler", namespace: str, handlers: Handlers, host: Host) -> None:
+        super().__init__(client, namespace)
+        self._handlers = handlers
+        self._host = host
+        self._turns = Turns(host.spawn, self._failed, self._goes_on)
+        self.sid = ""
+        self.joined = False
+        self.data: Any = None
+        # What was emitted before the client was let in.
+        self._early: Outbox | None = None
+        self._acks: dict[int, _Answer] = {}
+        self._next_ack_id = 0
+
+    def send(self, packets: Sequence[EncodedPacket]) -> None:
+        """Send packets that were encoded for this namespace, in one write. See `emit`."""
+        if self.joined or not self.alive:
+            super().send(packets)
+            return
+        if self._early is None:
+            settings = self._host.settings
+            self._early = Outbox(settings.outbox_packets, settings.outbox_bytes)
+        if not self._early.put(packets):
+            self.disconnect(SLOW_CONSUMER)
+
+    def emit(self, name: str, *args: Any) -> None:
+        """Send an event to this client alone, without waiting; a socket that is gone drops it.
+
+        A client that has left more than `EngineSettings.outbox_packets` or `outbox_bytes` unread is let go, so that it
+        holds up nobody. Arguments are what JSON can say, dataclasses, `msgspec.Struct`, and bytes, at most 10 of them.
+
+        Raises:
+            ValueError, TypeError: the name is reserved, or the arguments cannot be encoded.
+        """
+        super().emit(name, *args)
+
+    async def emit_with_ack(self, name: str, *args: Any, timeout: float) -> list[Any]:
+        """Send an event, and wait for the client's ack; return what it acknowledged with.
+
+        Cancelling it gives up the wait: an ack that comes later is ignored. While a handler waits in here, what else
+        its client emits waits for its turn.
+
+        Raises:
+            trio.TooSlowError: no ack came within `timeout` seconds.
+            SocketGone: the socket ended first, or had before.
+            TooManyAcks: `MAX_AWAITED_ACKS` are awaited already.
+            RuntimeError: the client has not been let in yet, so that it cannot answer.
+            ValueError, TypeError: see `emit`.
+        """
+        if not self.joined:
+            if self.alive:
+                raise RuntimeError("a client that has not been let in yet cannot answer: return from on_connect first")
+            raise SocketGone("the socket is gone")
+        if len(self._acks) >= MAX_AWAITED_ACKS:
+            raise TooManyAcks(f"{MAX_AWAITED_ACKS} acks are awaited already")
+        ack_id = self._next_ack_id
+        self.send([encode_event(name, *args, namespace=self.namespace, ack_id=ack_id)])
+        self._next_ack_id += 1
+        self._acks[ack_id] = answer = _Answer()
+        try:
+            with trio.fail_after(timeout):
+                await answer.came.wait()
+        finally:
+            self._acks.pop(ack_id, None)
+        if answer.args is None:
+            raise SocketGone("the socket ended before the client answered")
+        return answer.args
+
+    # For the client's handler, below
+
+    def _ask_in(self, auth: dict[str, Any]) -> None:
+        call = self._handlers.connect
+        if call is None:
+            self._let_in(None)
+        else:
+            timeout = self._host.settings.connect_timeout
+            self._turns.take(Turn(call, (self, auth), self._let_in, timeout=timeout))
+
+    def _let_in(self, _: object) -> None:
+        early, self._early = self._early, None
+        self.accept(None, () if early is None else tuple(early.packets))
+
+    def _emitted(self, event: EventReceived, size: int) -> None:
+        call = self._handlers.events.get(event.name)
+        if call is None:
+            return  # as the reference server does
+        if not self._turns.has_room(size, self._host.settings.max_payload):
+            self.disconnect(TOO_MANY_EVENTS)
+            return
+        try:
+            args = call.convert(event.args)
+        except BadArguments as error:
+            self._host.report(error, self.peer)
+            self.disconnect(BAD_ARGUMENTS)
+            return
+        self._turns.take(Turn(call, (self, *args), lambda answer: self._acknowledge(event.ack_id, answer), size=size))
+
+    def _acknowledge(self, ack_id: int | None, answer: object) -> None:
+        """Answer with what a handler returned: nothing, one value, or those of a tuple."""
+        if ack_id is not None:
+            self.ack(ack_id, *(answer if isinstance(answer, tuple) else () if answer is None else (answer,)))
+
+    def _answered(self, ack: AckReceived) -> None:
+        answer = self._acks.get(ack.ack_id)
+        if answer is not None and not answer.came.is_set():
+            answer.args = ack.args
+            answer.came.set()
+
+    def _end(self, reason: str) -> None:
+        for answer in self._acks.values():
+            answer.came.set()
+        had_joined, self.joined = self.joined, False
+        call = self._handlers.disconnect if had_joined else None
+        self._turns.stop(None if call is None else Turn(call, (self, reason), lambda _: None))
+
+    def _goes_on(self) -> bool:
+        return self.alive and not self._handler.session.closed
+
+    def _failed(self, error: Exception) -> None:
+        """A handler raised, or took too long to let the client in."""
+        if isinstance(error, Expired):
+            self.disconnect(CONNECT_TIMEOUT)
+            return
+        if isinstance(error, ConnectRefused) and self.alive and not self.joined:
+            try:
+                self.refuse(error.message, error.data)
+            except (TypeError, ValueError) as unfit:  # its data is nothing that JSON can say
+                error = unfit
+            else:
+                return
+        self._host.report(error, self.peer)
+        self.disconnect(HANDLER_FAILED)
+
+
+class ClientHandler(SocketHandler[Socket]):
+    """The sockets of one session."""
+
+    __slots__ = ("_host", "_received")
+
+    def __init__(self, session: Session, host: Host) -> None:
+        super().__init__(session, max_attachment_bytes=host.settings.max_payload)
+        self._host = host
+        # Bytes since the last packet that was complete.
+        self._received = 0
+
+    def serves(self, namespace: str) -> bool:
+        """See `SocketHandler`."""
+        return self._host.handlers(namespace) is not None
+
+    def new_socket(self, namespace: str) -> Socket:
+        """See `SocketHandler`."""
+        handlers = self._host.handlers(namespace)
+        assert handlers is not None
+        return Socket(self, namespace, handlers, self._host)
+
+    def new_sid(self) -> str:
+        """See `SocketHandler`."""
+        return self._host.new_sid()
+
+    def on_message(self, data: str | bytes) -> None:
+        """See `SocketHandler`."""
+        self._received += len(data)
+        super().on_message(data)
+
+    def on_connect(self, socket: Socket, auth: dict[str, Any]) -> None:
+        """Ask the program."""
+        self._received = 0
+        socket._ask_in(auth)
+
+    def on_accept(self, socket: Socket, sid: str) -> None:
+        """Count it among its namespace's."""
+        socket.sid = sid
+        socket.joined = True
+        self._host.has_joined(socket)
+
+    def on_event(self, socket: Socket, event: EventReceived) -> None:
+        """Give it to its handler."""
+        size, self._received = self._received, 0
+        socket._emitted(event, size)
+
+    def on_ack(self, socket: Socket, ack: AckReceived) -> None:
+        """Give it to who waits for it."""
+        self._received = 0
+        socket._answered(ack)
+
+    def on_disconnect(self, socket: Socket, reason: str) -> None:
+        """Tell the program, unless it never let the client in."""
+        self._host.is_gone(socket)
+        socket._end(reason)

@@ -1,0 +1,85 @@
+"""The schema of the inbox: where its migrations are, and what a new database begins with.
+
+Everything else about migrations is `store.migrate`.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from djactors.domain.times import utc_text
+from djactors.store import migrate
+from djactors.store.errors import MigrationError
+from djactors.store.migrate import Schema
+
+TokenBytes = Callable[[int], bytes]
+
+INSERT_META = "INSERT INTO meta (id, pid_key, created_at) VALUES (1, ?, ?)"
+
+PID_KEY_BYTES = 32
+"""The key of the MAC under which pids are given out (SHA-256: no longer key helps)."""
+
+RETIRED: Mapping[str, str] = {
+    "1afbf21f20c107a8fd0f104de83c3ed9a08593ddca319d86ff6584195c945f7c": (
+        "it was made by djactors 0.1, and this version cannot go on with it: name a new file, have the backend publish "
+        "its tenants, users and jobs again, and read the old inbox with `sqlite-utils rows FILE notifications`"
+    ),
+}
+"""By the checksum of its first migration: a database that is refused, and what its owner is told."""
+
+
+def migrations_directory() -> Traversable:
+    """Where the migrations are: inside the installed package, else beside it in a checkout.
+
+    Raises:
+        MigrationError: neither is there.
+    """
+    package = importlib.resources.files("djactors")
+    installed = package / "migrations"
+    if installed.is_dir():
+        return installed
+    checkout = Path(str(package)).parent / "migrations"
+    if checkout.is_dir():
+        return checkout
+    raise MigrationError("this installation carries no migrations: install djactors again")
+
+
+def inspect(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the migrations that a file still lacks, without changing or creating it.
+
+    Raises:
+        MigrationError: as `apply` would.
+    """
+    return migrate.inspect(path, _schema())
+
+
+def apply(
+    path: str | os.PathLike[str],
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    token_bytes: TokenBytes = secrets.token_bytes,
+) -> list[str]:
+    """Bring a file to the schema of this program, creating it where there is none; the names of what was applied.
+
+    A new database gets its pid key. The caller holds the `DatabaseLock`.
+
+    Raises:
+        MigrationError: refused, with the reason and the mend in one line.
+    """
+
+    def seed(connection: sqlite3.Connection) -> None:
+        connection.execute(INSERT_META, (token_bytes(PID_KEY_BYTES).hex(), utc_text(now())))
+
+    return migrate.apply(path, _schema(seed), now=lambda: utc_text(now()))
+
+
+def _schema(seed: migrate.Seed | None = None) -> Schema:
+    migrations = migrate.read_migrations(migrations_directory())
+    return Schema(migrations, retired=RETIRED) if seed is None else Schema(migrations, seed, RETIRED)

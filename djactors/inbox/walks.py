@@ -1,0 +1,74 @@
+"""How far expiry has come: all SQL on `expiry_walks`.
+
+An index of what expires when would be a page in every commit. It is not needed: ids and `expires_at` rise together, so
+expiry walks along the ids and remembers how far it came. The one thing that breaks this order is a clock that is set
+back: what comes then expires before what came last. So from there on the ids have a walk of their own, and neither walk
+waits for the other.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+
+import msgspec
+
+from djactors.domain.times import from_text
+from djactors.inbox.known import Known
+
+TOLERANCE = timedelta(minutes=1)
+"""A clock that is set back by less, as time servers do, begins no walk: what comes then expires so much later."""
+
+MAX_WALKS = 64
+"""Walks at a time: each is a look-up in every slice. Nobody sets a clock back as often in 30 days. Should it happen,
+what comes after expires no earlier than what came before."""
+
+# The primary keys.
+SELECT_WALKS = "SELECT first_id, next_id FROM expiry_walks ORDER BY first_id LIMIT ?"
+SELECT_LATEST = "SELECT expires_at FROM notifications WHERE id = (SELECT max(id) FROM notifications)"
+INSERT_WALK = "INSERT INTO expiry_walks (first_id, next_id) VALUES (?, ?)"
+UPDATE_WALK = "UPDATE expiry_walks SET next_id = ? WHERE first_id = ?"
+DELETE_WALK = "DELETE FROM expiry_walks WHERE first_id = ?"
+
+
+class Walk(msgspec.Struct, frozen=True):
+    """A walk along the ids from `next_id` up to, and without, `end`; the last walk has none."""
+
+    first_id: int
+    next_id: int
+    end: int | None
+
+
+class ExpiryWalks:
+    """The walks, as one transaction sees and moves them."""
+
+    def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
+        self._connection = connection
+        self._known = known
+
+    def note(self, notification_id: int, expires_at: str) -> None:
+        """A notification is about to be stored. Begin a walk with it where the clock was set back before."""
+        latest = self._known.latest_expiry
+        if latest is None:
+            row = self._connection.execute(SELECT_LATEST).fetchone()
+            latest = expires_at if row is None else row[0]
+        if expires_at < latest:
+            if from_text(latest) - from_text(expires_at) < TOLERANCE or len(self.all()) >= MAX_WALKS:
+                expires_at = latest
+            else:
+                self._connection.execute(INSERT_WALK, (notification_id, notification_id))
+        self._known.latest_expiry = expires_at
+
+    def all(self) -> list[Walk]:
+        """All walks, by their ids."""
+        rows = self._connection.execute(SELECT_WALKS, (MAX_WALKS,)).fetchall()
+        ends = [first for first, _ in rows[1:]]
+        return [Walk(first, next_id, end) for (first, next_id), end in zip(rows, [*ends, None], strict=True)]
+
+    def move(self, walk: Walk, next_id: int) -> None:
+        """What lies before `next_id` has left the inbox."""
+        self._connection.execute(UPDATE_WALK, (next_id, walk.first_id))
+
+    def finish(self, walk: Walk) -> None:
+        """Everything on the walk has left the inbox."""
+        self._connection.execute(DELETE_WALK, (walk.first_id,))

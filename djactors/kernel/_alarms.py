@@ -1,0 +1,123 @@
+"""Deadlines that are set all the time and hardly ever met: of asks, of idle actors, of connections between requests.
+
+A cancel scope for each of them was a seventh of what an event costs. Here setting one is to put the waiter into a
+bucket, and clearing it to take it out again; one task sleeps until the next bucket is due.
+
+Rules:
+  * A deadline is met late, never early, by at most `Alarms.RESOLUTION` or `1 / Alarms.SHARE` of itself, whichever is
+    less.
+  * A waiter holds its place by its bucket: `bucket.pop(waiter, None)` clears the alarm. What is cleared is not kept.
+  * `expire` is called in the middle of the task: it must neither block nor raise.
+"""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from math import ceil, inf
+from typing import Final, Protocol, TypeAlias
+
+import trio
+
+
+class Waiter(Protocol):
+    """An object with a deadline."""
+
+    def expire(self) -> None:
+        """The deadline has come. Must neither block nor raise."""
+
+
+Bucket: TypeAlias = dict[Waiter, None]
+"""All waiters of one moment. `bucket.pop(waiter, None)` clears the waiter's alarm."""
+
+
+class Alarms:
+    """All deadlines of those who share one `run`."""
+
+    RESOLUTION: Final = 0.25
+    """Seconds that a deadline may be late: nobody tells 15 from 15.25 seconds of waiting, and there are few buckets."""
+
+    SHARE: Final = 16
+    """A deadline is met within this part of itself, so that short ones are met more exactly."""
+
+    __slots__ = ("_buckets", "_moments", "_sooner")
+
+    def __init__(self) -> None:
+        self._buckets: dict[float, Bucket] = {}
+        self._moments: list[float] = []
+        self._sooner = trio.Event()
+
+    def set(self, waiter: Waiter, seconds: float) -> Bucket:
+        """Have `waiter` expire in `seconds` or a little more, unless it is taken out of the returned bucket first."""
+        step = min(self.RESOLUTION, seconds / self.SHARE) or self.RESOLUTION
+        moment = ceil((trio.current_time() + seconds) / step) * step
+        bucket = self._buckets.get(moment)
+        if bucket is None:
+            bucket = self._buckets[moment] = {}
+            heappush(self._moments, moment)
+            if self._moments[0] == moment:
+                self._sooner.set()
+        bucket[waiter] = None
+        return bucket
+
+    async def run(self) -> None:
+        """Meet the deadlines, until cancelled."""
+        while True:
+            self._sooner = trio.Event()
+            with trio.move_on_at(self._moments[0] if self._moments else inf):
+                await self._sooner.wait()
+            now = trio.current_time()
+            while self._moments and self._moments[0] <= now:
+                for waiter in list(self._buckets.pop(heappop(self._moments))):
+                    waiter.expire()
+
+
+class Reminder:
+    """A deadline that is moved on again and again, such as the end of an idle time, and calls when it is met.
+
+    Moving it on costs a look at the clock: its alarm stays where it is, and is set anew when it goes off too early.
+
+    Args:
+        alarms: who keeps time.
+        call: what to do then; must neither block nor raise.
+    """
+
+    __slots__ = ("_alarms", "_bucket", "_call", "_due", "_set_for")
+
+    def __init__(self, alarms: Alarms, call: Callable[[], None]) -> None:
+        self._alarms = alarms
+        self._call = call
+        self._due = inf
+        self._set_for = inf
+        self._bucket: Bucket | None = None
+
+    def start(self, seconds: float) -> None:
+        """Call in so many seconds, whatever was said before."""
+        self._due = trio.current_time() + seconds
+        if self._due < self._set_for:
+            self._set(seconds)
+
+    def stop(self) -> None:
+        """Do not call, until the next `start`."""
+        self._due = inf
+
+    def close(self) -> None:
+        """Do not call, and let go of the alarm, which would be kept until it goes off."""
+        self._due = self._set_for = inf
+        if self._bucket is not None:
+            self._bucket.pop(self, None)
+            self._bucket = None
+
+    def expire(self) -> None:
+        """The alarm that was set a while ago."""
+        self._set_for, self._bucket = inf, None
+        left = self._due - trio.current_time()
+        if left <= 0:
+            self._due = inf
+            self._call()
+        elif left < inf:
+            self._set(left)
+
+    def _set(self, seconds: float) -> None:
+        if self._bucket is not None:
+            self._bucket.pop(self, None)
+        self._set_for = trio.current_time() + seconds
+        self._bucket = self._alarms.set(self, seconds)

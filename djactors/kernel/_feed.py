@@ -1,0 +1,160 @@
+"""How an actor is fed from its mailbox: batch after batch, and at rest while there is none.
+
+Rules:
+  * What is being handled is in hand: after a crash it is what the actor crashed on.
+  * At rest, with an empty mailbox, an actor may take a tell in the middle of its sender (`Actor.on_tell_at_rest`). That
+    saves waking its task. It is a delivery like any other: in order, alone with the actor, and a crash is the actor's:
+    its task is woken to crash over it, and the sender goes on.
+  * One actor at a time takes a tell that way. What it tells meanwhile, itself or others, goes through the mailboxes: a
+    chain of actors would fill the interpreter's stack.
+"""
+
+import threading
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Any
+
+import trio
+
+from djactors.kernel._actor import Actor
+from djactors.kernel._address import Address
+from djactors.kernel._alarms import Reminder
+from djactors.kernel._envelope import Envelope
+from djactors.kernel._errors import AskUnanswered, MailboxClosed
+
+MESSAGES_PER_TURN = 32
+"""An actor with a full mailbox lets other tasks run after so many messages: often enough that nobody notices, seldom
+enough that the scheduler (about 3 µs a turn) does not count."""
+
+
+class Fed(Enum):
+    """Why an actor gets no more messages."""
+
+    CLOSED = auto()
+    IDLE = auto()
+
+
+class _Turn(threading.local):
+    """Whether an actor of this thread is taking a tell in the middle of its sender."""
+
+    taken = False
+
+
+_turn = _Turn()
+
+
+class Feed:
+    """Feeds one instance of an actor, for the length of its life."""
+
+    __slots__ = ("_actor", "_address", "_crash_at_rest", "_idle", "_in_hand", "_took_at_rest")
+
+    def __init__(self, actor: Actor[Any, Any], address: Address) -> None:
+        self._in_hand: Sequence[Envelope[Any, Any]] = ()
+        self._actor = actor
+        self._address = address
+        self._idle = Reminder(address.alarms, address.mailbox.nudge)
+        # Whether a message was taken at rest since the idle time began, and what one crashed with.
+        self._took_at_rest = False
+        self._crash_at_rest: Exception | None = None
+
+    async def run(self) -> Fed:
+        """Feed the actor until the mailbox is closed and empty, or the actor stops for idleness.
+
+        Raises:
+            Exception: what the actor crashed with.
+        """
+        actor, mailbox = self._actor, self._address.mailbox
+        if type(actor).on_tell_at_rest is not Actor.on_tell_at_rest:
+            self._address.taker = self._take_at_rest
+        takes_batches = type(actor).on_batch is not Actor.on_batch
+        limit = actor.batch_limit if takes_batches else 1
+        this_turn = 0
+        # Messages that the batch before took and left.
+        about = 0
+        while True:
+            if not mailbox:
+                end = await self._rest()
+                if end is not None:
+                    return end
+                this_turn = 0
+            elif this_turn >= MESSAGES_PER_TURN:
+                await trio.lowlevel.checkpoint()
+                this_turn = 0
+            if about > 1 and actor.linger:
+                with trio.move_on_after(actor.linger):
+                    await mailbox.wait_for_more(min(about, limit))
+            self._in_hand = batch = mailbox.receive_batch_nowait(limit)
+            this_turn += len(batch)
+            if takes_batches:
+                await actor.on_batch(batch)
+                self._fail_unanswered(batch)
+                about = len(batch) + len(mailbox)
+            else:
+                envelope = batch[0]
+                envelope.answer(await actor.on_message(envelope.message))
+            self._in_hand = ()
+
+    def take_in_hand(self) -> Sequence[Envelope[Any, Any]]:
+        """What was being handled when the life ended; nothing the second time."""
+        in_hand, self._in_hand = self._in_hand, ()
+        return in_hand
+
+    def end(self) -> None:
+        """The actor's life is over, however it ended."""
+        self._address.taker = None
+        self._idle.close()
+
+    async def _rest(self) -> Fed | None:
+        """Wait until there is a message, or there will be none."""
+        actor, mailbox = self._actor, self._address.mailbox
+        while True:
+            if actor.idle_after is not None:
+                self._idle.start(actor.idle_after)
+            try:
+                await mailbox.wait_for_item()
+            except MailboxClosed:
+                self._raise_crash_at_rest()
+                return Fed.CLOSED
+            self._raise_crash_at_rest()
+            self._idle.stop()
+            # Between the alarm and now a message may have come or the actor may have been asked to stop. From here to
+            # the return there is no checkpoint, so neither can happen any more.
+            if mailbox:
+                return None
+            if self._took_at_rest:
+                self._took_at_rest = False
+            elif actor.on_idle():
+                return Fed.IDLE
+
+    def _take_at_rest(self, message: Any) -> bool:
+        """Have the actor, whose task waits for the mailbox, take a message in the middle of its sender."""
+        turn = _turn
+        if turn.taken:
+            return False
+        turn.taken = True
+        try:
+            taken = self._actor.on_tell_at_rest(message)
+        except Exception as error:  # noqa: BLE001 - supervision
+            self._in_hand = (Envelope(message),)
+            self._crash_at_rest = error
+            # What comes from now on is its successor's.
+            self._address.taker = None
+            # It may have been woken on the way, by what the actor did.
+            self._address.mailbox.nudge()
+            taken = True
+        finally:
+            turn.taken = False
+        if taken:
+            self._took_at_rest = True
+            self._address.mailbox.count_passed_by()
+        return taken
+
+    def _raise_crash_at_rest(self) -> None:
+        if self._crash_at_rest is not None:
+            error, self._crash_at_rest = self._crash_at_rest, None
+            raise error
+
+    def _fail_unanswered(self, batch: Sequence[Envelope[Any, Any]]) -> None:
+        for envelope in batch:
+            if envelope.expects_answer and not envelope.answered:
+                envelope.fail(AskUnanswered(f"{self._address.name} handled the message without answering it"))

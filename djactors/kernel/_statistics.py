@@ -1,0 +1,109 @@
+"""What the kernel tells about itself: immutable snapshots, cheap enough to take on every scrape."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a node of the tree is. A nested supervisor is a `SERVICE` until it has been made for the first time."""
+
+    ACTOR = "actor"
+    SERVICE = "service"
+    SUPERVISOR = "supervisor"
+
+
+class State(StrEnum):
+    """Where a node is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    BACKING_OFF = "backing_off"
+    QUARANTINED = "quarantined"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatistics:
+    """One mailbox.
+
+    Attributes:
+        depth: items in it now.
+        capacity: items that fit.
+        high_water: the largest depth there has been.
+        received: items it has ever taken.
+        refused: items refused because it was full.
+        waiting_senders: tasks waiting for room now.
+    """
+
+    depth: int
+    capacity: int
+    high_water: int
+    received: int
+    refused: int
+    waiting_senders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counters that only rise.
+
+    Attributes:
+        restarts: how often a new instance took the place of an old one.
+        crashes: how often an instance raised.
+        dropped: messages nobody handled: those an actor crashed on, and those left in a mailbox that was given up.
+    """
+
+    restarts: int = 0
+    crashes: int = 0
+    dropped: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.restarts + other.restarts, self.crashes + other.crashes, self.dropped + other.dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStatistics:
+    """One node of the tree of supervision.
+
+    Attributes:
+        tally: this node's own counters and, on a supervisor, those of the children it no longer has; so the sum
+            over a tree never falls when children come and go.
+        mailbox: `None` unless the node is an actor.
+        last_error: type and text of the last crash.
+        children: in the order they were started; empty unless the node is a supervisor.
+    """
+
+    name: str
+    kind: Kind
+    state: State
+    tally: Tally = Tally()
+    mailbox: MailboxStatistics | None = None
+    last_error: str | None = None
+    children: tuple["ChildStatistics", ...] = ()
+
+    @property
+    def restarts(self) -> int:
+        """See `Tally`."""
+        return self.tally.restarts
+
+    @property
+    def crashes(self) -> int:
+        """See `Tally`."""
+        return self.tally.crashes
+
+    @property
+    def dropped(self) -> int:
+        """See `Tally`."""
+        return self.tally.dropped
+
+    def walk(self) -> Iterator["ChildStatistics"]:
+        """This node, then everything below it, parents first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def total(self) -> Tally:
+        """The tallies of the whole subtree, added up."""
+        return sum((node.tally for node in self.walk()), Tally())

@@ -1,0 +1,311 @@
+"""A supervisor starts children in order, restarts each on its own (OTP's `one_for_one`), and stops them in reverse.
+
+Rules:
+
+- The children given at construction start one after the other: each is up before the next begins. If a permanent one
+  fails its very first start, those before it are stopped again and `run` raises `ChildStartFailed`.
+- Dynamic children come and go while the supervisor runs. They stop before the others and all at the same time, since
+  there may be thousands of them; the others stop one by one, last started first. So a stop takes at most the longest
+  `stop_timeout` of a dynamic child and the sum of those of the others.
+- `request_stop` ends a supervisor in that order. Cancelling `run` cancels every child at once; no `on_stop` is called.
+  Either way nobody who waits for an answer is left hanging.
+- A child that exceeds its restart intensity either goes into quarantine alone or stops the supervisor, whose `run`
+  then raises `RestartIntensityExceeded`. A supervisor is a service, so that is a crash to the supervisor above it.
+- Refs of the actors among the first children can be had before `run`: messages wait for the start.
+"""
+
+import contextvars
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar, overload
+
+import trio
+
+from djactors.kernel._actor import Tree
+from djactors.kernel._alarms import Alarms
+from djactors.kernel._child import Child, Parent
+from djactors.kernel._crash import described
+from djactors.kernel._errors import (
+    ChildExists,
+    ChildStartFailed,
+    KernelError,
+    NoSuchChild,
+    RestartIntensityExceeded,
+    SupervisorNotRunning,
+    TooManyChildren,
+)
+from djactors.kernel._events import SupervisorEscalated, SupervisorEvent, log_event, logger
+from djactors.kernel._ref import ActorRef
+from djactors.kernel._spec import ActorSpec, AnySpec, Restart, ServiceSpec
+from djactors.kernel._statistics import ChildStatistics, Kind, State, Tally
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+DEFAULT_MAX_CHILDREN = 10_000
+"""Dynamic children. An idle actor takes a few KiB, so this many take a few dozen MiB."""
+
+
+class Supervisor(Tree):
+    """Runs children by their specs. Its `run` can be called once; a restart needs a new supervisor.
+
+    Args:
+        name: for events, statistics and task names.
+        children: what to start first, in this order.
+        max_children: how many dynamic children there may be at a time.
+        on_event: is told what happens, in the middle of it; must not block. By default trouble goes to the log.
+        rng: where the jitter of pauses comes from.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        children: Sequence[AnySpec] = (),
+        *,
+        max_children: int = DEFAULT_MAX_CHILDREN,
+        on_event: Callable[[SupervisorEvent], None] = log_event,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self._alarms = Alarms()
+        self._timekeeping = trio.CancelScope()
+        self._max_children = max_children
+        self._on_event = on_event
+        self._state = State.STOPPED
+        self._nursery: trio.Nursery | None = None
+        # In which the tasks of children start, rather than in that of the request that happened to need one.
+        self._context = contextvars.copy_context()
+        self._ending = trio.Event()
+        self._failure: KernelError | None = None
+        self._children: dict[str, Child] = {}
+        self._dynamic_count = 0
+        self._forgotten = Tally()
+        self._parent = Parent(
+            name,
+            rng if rng is not None else random.Random(),  # noqa: S311 - spreads pauses, guards no secret
+            self._alarms,
+            self._report,
+            self._escalate,
+            self._forget,
+        )
+        for spec in children:
+            self._add(spec, dynamic=False, must_start=spec.restart is Restart.PERMANENT)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._children
+
+    def ref(self, spec: ActorSpec[M, R]) -> ActorRef[M, R]:
+        """The ref of the actor that was made from this very spec, typed as the actor is.
+
+        Raises:
+            NoSuchChild: no child was made from this spec, or the child is gone.
+        """
+        child = self._child(spec.name)
+        if child.spec is not spec:
+            raise NoSuchChild(f"{self.name}/{spec.name} was made from another spec of that name")
+        return child.ref
+
+    def child_statistics(self, name: str) -> ChildStatistics:
+        """A snapshot of one child.
+
+        Raises:
+            NoSuchChild: there is no child of that name.
+        """
+        return self._child(name).statistics()
+
+    # Dynamic children
+
+    @overload
+    def spawn_child(self, spec: ActorSpec[M, R]) -> ActorRef[M, R]: ...
+    @overload
+    def spawn_child(self, spec: ServiceSpec) -> None: ...
+    def spawn_child(self, spec: ActorSpec[M, R] | ServiceSpec) -> ActorRef[M, R] | None:
+        """Add a child at once; what is told to an actor waits while it starts. A crash while it starts is a crash.
+
+        Returns:
+            The ref of an actor; None for a service.
+
+        Raises:
+            ChildExists: the name is taken.
+            TooManyChildren: there are `max_children` dynamic children.
+            SupervisorNotRunning: it has not been started, or is stopping.
+        """
+        child = self._spawn(spec, must_start=False)
+        return child.ref if child.is_actor else None
+
+    @overload
+    async def start_child(self, spec: ActorSpec[M, R]) -> ActorRef[M, R]: ...
+    @overload
+    async def start_child(self, spec: ServiceSpec) -> None: ...
+    async def start_child(self, spec: ActorSpec[M, R] | ServiceSpec) -> ActorRef[M, R] | None:
+        """Add a child and wait until it is up. If this is cancelled, so is the child.
+
+        Returns:
+            The ref of an actor; None for a service.
+
+        Raises:
+            ChildStartFailed: its first start failed; there is no such child then.
+            ChildExists, TooManyChildren, SupervisorNotRunning: as `spawn_child`.
+        """
+        child = self._spawn(spec, must_start=True)
+        try:
+            await child.settled.wait()
+        except trio.Cancelled:
+            child.cancel()
+            raise
+        if child.start_error is not None:
+            raise self._start_failure(child)
+        return child.ref if child.is_actor else None
+
+    async def stop_child(self, name: str) -> None:
+        """Stop a child in good order and wait until it is gone. If this is cancelled, the stop goes on.
+
+        A child that calls this for itself waits for itself, until `stop_timeout` cancels it.
+
+        Raises:
+            NoSuchChild: there is no child of that name.
+        """
+        child = self._child(name)
+        child.request_stop()
+        await child.ref.wait_stopped()
+
+    # The supervisor itself
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start the children, then watch over them until `request_stop`, escalation or cancellation.
+
+        Raises:
+            ChildStartFailed: a permanent child failed its first start.
+            RestartIntensityExceeded: a child was exhausted and its spec says to escalate.
+        """
+        if self._nursery is not None:
+            raise RuntimeError(f"the supervisor {self.name} has been run already")
+        self._context = contextvars.copy_context()
+        self._state = State.STARTING
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._keep_time)
+                await self._start_children()
+                if not self._ending.is_set():
+                    self._state = State.RUNNING
+                    task_status.started()
+                    await self._ending.wait()
+                self._state = State.STOPPING
+                await self._stop_children()
+                self._timekeeping.cancel()
+        finally:
+            self._state = State.STOPPED
+            # Those that were never launched: somebody may have told or asked them all the same.
+            for child in list(self._children.values()):
+                child.end()
+        if self._failure is not None:
+            raise self._failure
+
+    def request_stop(self) -> None:
+        """Make `run` stop the children in order and return. Does not wait."""
+        self._ending.set()
+
+    def statistics(self, levels: int | None = None) -> ChildStatistics:
+        """A snapshot of the tree, or of so many levels below this node where there may be thousands of children.
+
+        The tally of a supervisor is that of the children it has forgotten.
+        """
+        below = None if levels is None else levels - 1
+        return ChildStatistics(
+            name=self.name,
+            kind=Kind.SUPERVISOR,
+            state=self._state,
+            tally=self._forgotten,
+            children=() if levels == 0 else tuple(child.statistics(below) for child in self._children.values()),
+        )
+
+    async def _keep_time(self) -> None:
+        with self._timekeeping:
+            await self._alarms.run()
+
+    async def _start_children(self) -> None:
+        for child in list(self._children.values()):
+            if self._ending.is_set():
+                return
+            self._launch(child)
+            await child.settled.wait()
+            if child.start_error is not None:
+                self._failure = self._start_failure(child)
+                self._ending.set()
+
+    async def _stop_children(self) -> None:
+        last_first = list(reversed(self._children.values()))
+        dynamic = [child for child in last_first if child.dynamic]
+        for child in dynamic:
+            child.request_stop()
+        for child in dynamic:
+            await child.ref.wait_stopped()
+        for child in last_first:
+            if child.dynamic or not child.launched:
+                continue
+            child.request_stop()
+            await child.ref.wait_stopped()
+
+    def _add(self, spec: AnySpec, *, dynamic: bool, must_start: bool) -> Child:
+        if spec.name in self._children:
+            raise ChildExists(f"{self.name}/{spec.name} exists already")
+        child = self._children[spec.name] = Child(spec, self._parent, dynamic=dynamic, must_start=must_start)
+        return child
+
+    def _spawn(self, spec: AnySpec, *, must_start: bool) -> Child:
+        if self._state not in (State.STARTING, State.RUNNING) or self._ending.is_set():
+            raise SupervisorNotRunning(f"{self.name} takes no children: it is {self._state}")
+        if self._dynamic_count >= self._max_children:
+            raise TooManyChildren(f"{self.name} has {self._max_children} dynamic children already")
+        child = self._add(spec, dynamic=True, must_start=must_start)
+        self._dynamic_count += 1
+        self._launch(child)
+        return child
+
+    def _launch(self, child: Child) -> None:
+        assert self._nursery is not None
+        child.launched = True
+        launch = partial(self._nursery.start_soon, child.run, name=child.name)
+        self._context.run(launch)
+
+    def _child(self, name: str) -> Child:
+        try:
+            return self._children[name]
+        except KeyError:
+            raise NoSuchChild(f"{self.name} has no child {name}") from None
+
+    def _start_failure(self, child: Child) -> ChildStartFailed:
+        assert child.start_error is not None
+        failure = ChildStartFailed(f"{self.name}/{child.name} did not start: {described(child.start_error)}")
+        failure.__cause__ = child.start_error
+        return failure
+
+    # What children are given
+
+    def _report(self, event: SupervisorEvent) -> None:
+        """Tell the observer; never raises."""
+        try:
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 - supervision
+            logger.exception("the observer of %s raised over %s", self.name, type(event).__name__)
+
+    def _escalate(self, child: Child, error: Exception | None) -> None:
+        """Stop everything, then raise."""
+        if self._failure is None:
+            intensity = child.spec.intensity
+            self._failure = RestartIntensityExceeded(
+                f"{self.name}/{child.name} needed more than {intensity.max_restarts} restarts in {intensity.period} s"
+            )
+            self._failure.__cause__ = error
+        self._ending.set()
+        self._report(SupervisorEscalated(self.name, child.name))
+
+    def _forget(self, child: Child) -> None:
+        """Free the name of a dynamic child that is gone or going, and keep its counts."""
+        if not child.dynamic:
+            return
+        self._forgotten += child.hand_over_tally()
+        if self._children.get(child.name) is child:
+            del self._children[child.name]
+            self._dynamic_count -= 1

@@ -1,0 +1,82 @@
+"""Sockets that listen on every address that a host name stands for, all of them on one port.
+
+`localhost` is two addresses on most machines, `127.0.0.1` and `::1`. A browser tries either one first, so that a server
+on one of them alone answers some clients late and others never.
+"""
+
+import errno
+import socket
+from contextlib import ExitStack
+from typing import Any, Final, TypeAlias
+
+import trio
+
+# What Linux keeps of connections that wait to be accepted; it clips the number to its own maximum.
+_BACKLOG: Final = 1024
+
+_ATTEMPTS: Final = 8
+"""How often a free port is picked anew because it is taken on another address: one in some thousand is."""
+
+# A name may stand for addresses that this machine does not have: for IPv6 ones, say, where IPv6 is switched off.
+_ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+
+_Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+
+async def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on all addresses of a host that this machine has, in the order in which they were found.
+
+    With port 0 the system picks one that is free on the first address, and the others take the same.
+
+    Raises:
+        OSError: the name cannot be resolved, the machine has none of its addresses, the port is taken on one of them,
+            or, with port 0, no port was free on all of them.
+    """
+    found = await trio.socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+    )
+    addresses: list[_Address] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    attempts = 1 if port or len(addresses) == 1 else _ATTEMPTS
+    for attempt in range(1, attempts + 1):
+        try:
+            return _bind_all(addresses, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or attempt == attempts:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _bind_all(addresses: list[_Address], port: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    absent: list[OSError] = []
+    with ExitStack() as to_close:
+        for family, (host, _, *rest) in addresses:
+            try:
+                listening = _listen(family, (host, port, *rest), alone=len(addresses) == 1)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent.append(error)
+            else:
+                sockets.append(to_close.enter_context(listening))
+                port = listening.getsockname()[1]
+        to_close.pop_all()
+    if not sockets:
+        raise absent[0]
+    return sockets
+
+
+def _listen(family: socket.AddressFamily, address: tuple[Any, ...], *, alone: bool) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setblocking(False)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and not alone:
+            # On `::` it would take the port of IPv4 as well, which has a socket of its own.
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening

@@ -1,0 +1,318 @@
+"""The HTTP/1.1 server loop of one connection: read a request, ask the application, write the answer, again.
+
+One task per connection and no state that outlives it. Requests are served strictly in order; while a handler runs the
+socket is left unread, so a client that pipelines is slowed by TCP and never buffered without bound. A request that is
+refused for its form is answered and the connection closed, because nothing after it can be trusted.
+
+Nothing here catches what a handler raises: that is the supervisor's, which answers with `fail` (see `listener.py`).
+Cancelling `run` abandons the request in hand; what was written still goes out whole.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import trio
+
+from djactors.kernel import Alarms, Reminder
+from djactors.net._background import background
+from djactors.net._head_memory import HeadMemory
+from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
+from djactors.net._http_parser import (
+    HEAD_END,
+    ChunkedBody,
+    body_too_large,
+    check_unfinished_head,
+    head_too_large,
+    parse_head,
+)
+from djactors.net._stream import ByteStream, SlowConsumer
+from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# An answer up to this size goes to the kernel in one call and needs no waiting; a larger one is waited for.
+_WRITE_AT_ONCE: Final = 64 * 1024
+
+
+class _PeerLeftError(Exception):
+    """The client is gone. Distinct from Trio's own errors, which a handler may raise for reasons of its own."""
+
+
+class HttpConnection:
+    """Serves the requests that arrive on `stream`, which the caller closes afterwards.
+
+    `heads` is the memory that it shares with others. `vital_paths` is None for an ordinary connection. A connection
+    over the caps is given the paths that must answer even then (health, metrics); it serves one request, refuses any
+    other path with 503, and closes.
+    """
+
+    __slots__ = (
+        "_answerable",
+        "_application",
+        "_buffer",
+        "_draining",
+        "_heads",
+        "_idle_end",
+        "_is_idle",
+        "_limits",
+        "_peer",
+        "_served_one",
+        "_stream",
+        "_vital_paths",
+    )
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        application: Application,
+        limits: Limits,
+        *,
+        peer: str,
+        alarms: Alarms,
+        heads: HeadMemory,
+        vital_paths: frozenset[str] | None = None,
+    ) -> None:
+        self._stream = stream
+        self._application = application
+        self._limits = limits
+        self._heads = heads
+        self._peer = peer
+        self._idle_end = Reminder(alarms, self._close_if_idle)
+        self._vital_paths = vital_paths
+        # What has been received and not yet been read as part of a request.
+        self._buffer = b""
+        # True while it waits for a request to begin.
+        self._is_idle = False
+        self._served_one = False
+        self._draining = False
+        # True while a request is owed an answer of which nothing has been written.
+        self._answerable = False
+
+    async def run(self) -> None:
+        """Serve until either side ends the connection. Raises whatever the application raises."""
+        try:
+            while await self._serve_one():
+                self._served_one = True
+        except RequestRefused as refused:
+            await self._refuse(refused)
+        except _PeerLeftError:
+            pass  # nobody is left to answer
+        finally:
+            self._idle_end.close()
+
+    def drain(self) -> None:
+        """Finish the request in hand, if any, and then close. An idle connection closes at once."""
+        self._draining = True
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if self._is_idle:
+            self._stream.hang_up()
+
+    async def fail(self) -> None:
+        """Answer the request in hand with 500, where an answer is still possible."""
+        if self._answerable:
+            await self._refuse(RequestRefused(500, "internal_error", "the server failed to answer this request"))
+
+    async def _serve_one(self) -> bool:
+        """Serve one request; return whether another may follow."""
+        raw = await self._read_head()
+        if raw is None:
+            return False
+        self._answerable = True
+        head = self._heads.find(raw, self._limits)
+        if head is None:
+            head = parse_head(raw, self._limits)
+            self._heads.keep(raw, head)
+        request = head.request(self._peer)
+        if self._vital_paths is not None and request.path not in self._vital_paths:
+            raise RequestRefused(
+                503, "overloaded", "the server has no room for another connection", (("retry-after", "5"),)
+            )
+        if asks_for_websocket(request):
+            return await self._upgrade(request)
+        if request.content_length != 0:
+            request.body = await self._read_body(request)
+        request.attach(self._watch)
+        response = await self._application.handle(request)
+        if request.disconnected:
+            return False
+        keep_alive = request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+        await self._respond(request, response, keep_alive=keep_alive)
+        return keep_alive
+
+    async def _upgrade(self, request: Request) -> bool:
+        check_handshake(request)
+        leftover, self._buffer = self._buffer, b""
+        # From here on a 500 could land in the middle of a frame.
+        self._answerable = False
+        try:
+            response = await self._application.upgrade(request, self._stream, leftover)
+        except (WebSocketClosed, SlowConsumer):
+            return False  # how WebSockets end
+        if response is not None:
+            await self._respond(request, response, keep_alive=False)
+        return False
+
+    # Reading
+
+    async def _read_head(self) -> bytes | None:
+        """Return the next whole head, or None if the connection ends between requests."""
+        if self._buffer:
+            # A pipelining client takes turns with everybody else.
+            await trio.lowlevel.checkpoint()
+        # An empty line before a request is tolerated (RFC 9112 section 2.2).
+        self._buffer = self._buffer.lstrip(b"\r\n")
+        if not self._buffer and not await self._await_first_bytes():
+            return None
+        end = self._buffer.find(HEAD_END)
+        if end < 0:
+            end = await self._await_end_of_head()
+        end += len(HEAD_END)
+        if end > self._limits.max_head:
+            raise head_too_large(self._limits)
+        head, self._buffer = self._buffer[:end], self._buffer[end:]
+        return head
+
+    async def _await_first_bytes(self) -> bool:
+        """Wait for a request to begin; false if the client leaves, idles too long, or the server drains."""
+        if self._draining:
+            return False
+        patience = self._limits.idle_timeout if self._served_one else self._limits.header_timeout
+        self._is_idle = True
+        self._idle_end.start(patience)
+        try:
+            while not self._buffer:
+                received = await self._receive()
+                if not received:
+                    return False
+                self._buffer = received.lstrip(b"\r\n")
+        finally:
+            self._idle_end.stop()
+            self._is_idle = False
+        return True
+
+    async def _await_end_of_head(self) -> int:
+        with trio.move_on_after(self._limits.header_timeout):
+            while True:
+                check_unfinished_head(self._buffer, self._limits)
+                searched = max(0, len(self._buffer) - len(HEAD_END))
+                chunk = await self._receive()
+                if not chunk:
+                    raise _PeerLeftError
+                self._buffer += chunk
+                end = self._buffer.find(HEAD_END, searched)
+                if end >= 0:
+                    return end
+        raise RequestRefused(408, "request_timeout", "the request's head took too long to arrive")
+
+    async def _read_body(self, request: Request) -> bytes:
+        limit = self._application.body_limit(request)
+        length = request.content_length
+        if length is not None and length > limit:
+            raise body_too_large(limit)
+        if length is not None and len(self._buffer) >= length:
+            body, self._buffer = self._buffer[:length], self._buffer[length:]
+            return body
+        expectation = request.header("expect")
+        if expectation is not None and request.version == "1.1":
+            if expectation.lower() != "100-continue":
+                raise RequestRefused(417, "expectation_failed", "the only expectation known here is 100-continue")
+            if not self._buffer:
+                self._write(_CONTINUE)
+        with trio.move_on_after(self._limits.body_timeout):
+            return await (self._read_chunked(limit) if length is None else self._read_sized(length))
+        raise RequestRefused(408, "request_timeout", "the request's body took too long to arrive")
+
+    async def _read_sized(self, length: int) -> bytes:
+        body = bytearray(self._buffer)
+        while len(body) < length:
+            body += await self._receive_more()
+        self._buffer = bytes(body[length:])
+        del body[length:]
+        return bytes(body)
+
+    async def _read_chunked(self, limit: int) -> bytes:
+        chunked = ChunkedBody(limit)
+        chunked.feed(self._buffer)
+        while not chunked.complete:
+            chunked.feed(await self._receive_more())
+        self._buffer = chunked.rest
+        return bytes(chunked.body)
+
+    async def _receive_more(self) -> bytes:
+        chunk = await self._receive()
+        if not chunk:
+            raise _PeerLeftError
+        return chunk
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._stream.receive_some()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _PeerLeftError from error
+
+    @asynccontextmanager
+    async def _watch(self, request: Request) -> AsyncIterator[trio.CancelScope]:
+        """Carry out `Request.watch_disconnect`: read on while the handler is parked."""
+        with trio.CancelScope() as handler:
+
+            async def read_on() -> None:
+                while len(self._buffer) < self._limits.max_pipelined:
+                    try:
+                        chunk = await self._receive()
+                    except _PeerLeftError:
+                        chunk = b""
+                    if not chunk:
+                        request.disconnected = True
+                        handler.cancel()
+                        return
+                    self._buffer += chunk
+
+            async with background(self._stream.nursery, read_on):
+                yield handler
+
+    # Writing
+
+    async def _respond(self, request: Request, response: Response, *, keep_alive: bool) -> None:
+        # HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 drops it unless told otherwise.
+        says_so = not keep_alive or request.version == "1.0"
+        connection = ("keep-alive" if keep_alive else "close") if says_so else ""
+        encoded = response.encode(head_only=request.method == "HEAD", connection=connection)
+        self._answerable = False
+        try:
+            await (self._send(encoded) if keep_alive else self._send_last(encoded))
+        except _PeerLeftError:
+            if response.on_lost is not None:
+                response.on_lost()
+            raise
+
+    async def _refuse(self, refused: RequestRefused) -> None:
+        self._answerable = False
+        response = self._application.refusal(refused.status, refused.code, refused.message)
+        response.headers += refused.headers
+        with suppress(_PeerLeftError):  # it may not have waited for the refusal
+            await self._send_last(response.encode(connection="close"))
+
+    async def _send_last(self, encoded: bytes) -> None:
+        await self._send(encoded)
+        # Closing with the client's bytes still unread would reset the connection under the answer.
+        await self._stream.linger()
+
+    async def _send(self, encoded: bytes) -> None:
+        try:
+            if len(encoded) > _WRITE_AT_ONCE:
+                await self._stream.send_all(encoded)
+                return
+            self._stream.write(encoded)
+            # Nearly always the kernel has taken it all.
+            if self._stream.buffered:
+                await self._stream.drain()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _PeerLeftError from error
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._stream.write(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _PeerLeftError from error

@@ -1,0 +1,309 @@
+"""Accepts connections, bounds their number, fences each one, and drains them.
+
+The fence is the supervisor of a connection: whatever goes wrong inside one is reported, answered with 500 where that is
+still possible, and ends that connection alone. `drain` is how a server that is stopping lets go of its clients; being
+cancelled closes everything at once.
+"""
+
+import errno
+import os
+import resource
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import trio
+
+from djactors.kernel import Alarms
+from djactors.net._addresses import AddressCounts
+from djactors.net._binding import bind
+from djactors.net._head_memory import HeadMemory
+from djactors.net._http_messages import Application, Limits
+from djactors.net._http_server import HttpConnection
+from djactors.net._stream import SocketStream
+
+# A burst of reconnects is accepted in slices, so that those who are connected keep their turn.
+_ACCEPT_BATCH: Final = 64
+# Descriptors come back when connections end; to ask more often than this would only burn the processor.
+_ACCEPT_PAUSE: Final = 0.05
+# Descriptors left for the database, its journal, logs, certificates and standard streams.
+_RESERVED_DESCRIPTORS: Final = 64
+# Over the caps this many connections are still heard, shortly: to answer a health probe, and to tell others 503.
+_OVERFLOW_CONNECTIONS: Final = 64
+_OVERFLOW_LIMITS: Final = Limits(header_timeout=2.0, idle_timeout=2.0, body_timeout=2.0, write_timeout=2.0)
+# How long a connection that is let go may take to send its last bytes.
+_CLOSE_SECONDS: Final = 2.0
+
+_TASK_NAME: Final = "connection"
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+@dataclass(frozen=True)
+class ListenerLimits:
+    """What all connections together may cost. The first three are settings of djactors, whose defaults these are."""
+
+    # About 16 KiB each when idle, with its user's actor: a fifth of a gigabyte.
+    max_connections: int = 12_000
+    # Offices stand behind one address, and everybody does behind one proxy.
+    max_connections_per_address: int = 10_000
+    # Bytes written and unread before a client is cut off; one that is so far behind (about four thousand
+    # notifications) does better to come back.
+    max_buffered: int = 4 * 1024 * 1024
+    # Answered even over the caps, so that a flood does not look like a death.
+    vital_paths: frozenset[str] = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class ListenerTelemetry(Protocol):
+    """What the listener counts. The calls are synchronous and must neither wait nor raise."""
+
+    def connection_opened(self) -> None:
+        """A connection was accepted within the caps."""
+
+    def connection_closed(self) -> None:
+        """A connection that was opened has ended."""
+
+    def connection_refused(self, reason: str) -> None:
+        """A connection was over a cap: `total` or `address`; `overflow` when it was not even told."""
+
+    def accept_failed(self, reason: str) -> None:
+        """The system refused to hand over a connection; `reason` is the errno's name, such as `EMFILE`."""
+
+
+class _Uncounted:
+    """Counts nothing."""
+
+    def connection_opened(self) -> None:
+        pass
+
+    def connection_closed(self) -> None:
+        pass
+
+    def connection_refused(self, reason: str) -> None:
+        pass
+
+    def accept_failed(self, reason: str) -> None:
+        pass
+
+
+class Listener:
+    """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
+
+    `on_error` is told every exception that reaches the fence, with the peer's address.
+
+    Attributes:
+        addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        limits: Limits | None = None,
+        listener_limits: ListenerLimits | None = None,
+        telemetry: ListenerTelemetry | None = None,
+        on_error: Callable[[BaseException, str], None],
+    ) -> None:
+        self._application = application
+        self._host = host
+        self._port = port
+        self._limits = limits or Limits()
+        self._listener_limits = listener_limits or ListenerLimits()
+        self._telemetry: ListenerTelemetry = telemetry or _Uncounted()
+        self._on_error = on_error
+        self._max_connections = self._listener_limits.max_connections
+        self._sockets: list[socket.socket] = []
+        # In which they run, so that those who do not end in time can be cancelled all together: a scope for each would
+        # be a twentieth of what a connected user takes.
+        self._nursery: trio.Nursery | None = None
+        self._open: set[HttpConnection] = set()
+        self._overflowing: set[HttpConnection] = set()
+        self._per_address = AddressCounts()
+        self._draining = False
+        self._all_closed = trio.Event()
+        self._alarms = Alarms()
+        self._heads = HeadMemory()
+        self.addresses: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """The first of the addresses, once `run` has called `started`."""
+        return self.addresses[0] if self.addresses else None
+
+    @property
+    def connections(self) -> int:
+        """Connections open within the caps."""
+        return len(self._open)
+
+    @property
+    def capacity(self) -> int:
+        """The cap in force once `run` has started: `max_connections`, or fewer if descriptors are short."""
+        return self._max_connections
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Bind, call `started`, accept. Returns once it has been drained; cancelled, it closes everything.
+
+        It may be run again after it was cancelled, on the port it had.
+
+        Raises:
+            OSError: the host is unknown, this machine has none of its addresses, or the port is taken.
+        """
+        self._max_connections = min(self._listener_limits.max_connections, _descriptors_to_spare())
+        self._sockets = await bind(self._host, self._port)
+        self.addresses = tuple(listening.getsockname()[:2] for listening in self._sockets)
+        self._port = self.addresses[0][1]
+        self._draining = False
+        try:
+            # The outer one is for what connections have others do, such as to write out their last words.
+            async with trio.open_nursery() as nursery:
+                timekeeping = trio.CancelScope()
+                nursery.start_soon(self._keep_time, timekeeping)
+                async with trio.open_nursery() as self._nursery:
+                    for listening in self._sockets:
+                        self._nursery.start_soon(self._accept_forever, listening, self._nursery, nursery)
+                    task_status.started()
+                timekeeping.cancel()
+        finally:
+            self._stop_accepting()
+            self._nursery = None
+
+    async def drain(self, seconds: float) -> None:
+        """Stop accepting, close idle connections, give the others `seconds` to finish, then cancel them.
+
+        Takes `seconds` and a bounded moment more. A WebSocket or a parked request ends by itself only if the
+        application ends it; do that meanwhile.
+        """
+        self._draining = True
+        self._stop_accepting()
+        for connection in self._open | self._overflowing:
+            connection.drain()
+        with trio.move_on_after(seconds):
+            await self._until_all_closed()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+        await self._until_all_closed()
+
+    async def _keep_time(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._alarms.run()
+
+    def _stop_accepting(self) -> None:
+        for listening in self._sockets:
+            trio.lowlevel.notify_closing(listening)
+            listening.close()
+        self._sockets = []
+
+    async def _accept_forever(self, listening: socket.socket, connections: trio.Nursery, helpers: trio.Nursery) -> None:
+        while not self._draining:
+            try:
+                await trio.lowlevel.wait_readable(listening)
+            except trio.ClosedResourceError:
+                return
+            for _ in range(_ACCEPT_BATCH):
+                try:
+                    sock, address = listening.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    self._telemetry.accept_failed(errno.errorcode.get(error.errno or 0, "unknown"))
+                    if error.errno in _OUT_OF_RESOURCES:
+                        await trio.sleep(_ACCEPT_PAUSE)
+                        break
+                    # Anything else, such as ECONNABORTED, is about that one client, who is gone.
+                    continue
+                self._admit(sock, str(address[0]), connections, helpers)
+            await trio.lowlevel.checkpoint()
+
+    def _admit(self, sock: socket.socket, peer: str, connections: trio.Nursery, helpers: trio.Nursery) -> None:
+        excess = self._excess(peer)
+        if excess is not None:
+            overflowed = len(self._overflowing) >= _OVERFLOW_CONNECTIONS
+            self._telemetry.connection_refused("overflow" if overflowed else excess)
+            if overflowed:
+                sock.close()
+                return
+        limits = self._limits if excess is None else _OVERFLOW_LIMITS
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:  # reset before we came to it
+            sock.close()
+            return
+        stream = SocketStream(
+            sock, helpers, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
+        )
+        vital_paths = None if excess is None else self._listener_limits.vital_paths
+        connection = HttpConnection(
+            stream,
+            self._application,
+            limits,
+            peer=peer,
+            alarms=self._alarms,
+            heads=self._heads,
+            vital_paths=vital_paths,
+        )
+        # Counted here and not in the task, which runs only after the whole batch has been admitted.
+        if excess is None:
+            self._open.add(connection)
+            self._per_address.add(peer)
+            self._telemetry.connection_opened()
+        else:
+            self._overflowing.add(connection)
+        # Named, because Trio would put together the same name anew for each.
+        connections.start_soon(self._fence, connection, stream, peer, name=_TASK_NAME)
+
+    def _excess(self, peer: str) -> str | None:
+        if len(self._open) >= self._max_connections:
+            return "total"
+        if self._per_address[peer] >= self._listener_limits.max_connections_per_address:
+            return "address"
+        return None
+
+    async def _fence(self, connection: HttpConnection, stream: SocketStream, peer: str) -> None:
+        """Run one connection to its end; let nothing out but the cancellation of the whole listener."""
+        try:
+            try:
+                await connection.run()
+            except* Exception as failure:  # noqa: BLE001 - the supervisor of this connection
+                self._report(failure, peer)
+                await connection.fail()
+        except* Exception as failure:  # noqa: BLE001 - the answer failed as well: the application words it
+            self._report(failure, peer)
+        finally:
+            try:
+                with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                    await stream.aclose()
+            finally:
+                stream.abort()
+                self._forget(connection, peer)
+
+    def _report(self, failure: BaseExceptionGroup[Exception], peer: str) -> None:
+        # A group of one, which `except*` also makes of a lone exception, would only be noise in a log.
+        lone = failure.exceptions[0] if len(failure.exceptions) == 1 else failure
+        with suppress(Exception):  # a log that fails must not end the server
+            self._on_error(lone, peer)
+
+    def _forget(self, connection: HttpConnection, peer: str) -> None:
+        if connection in self._open:
+            self._open.remove(connection)
+            self._per_address.remove(peer)
+            self._telemetry.connection_closed()
+        self._overflowing.discard(connection)
+        if not (self._open or self._overflowing):
+            self._all_closed.set()
+            self._all_closed = trio.Event()
+
+    async def _until_all_closed(self) -> None:
+        while self._open or self._overflowing:
+            await self._all_closed.wait()
+
+
+def _descriptors_to_spare() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 2**31
+    in_use = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else _RESERVED_DESCRIPTORS
+    return max(1, soft - in_use - _RESERVED_DESCRIPTORS - _OVERFLOW_CONNECTIONS)

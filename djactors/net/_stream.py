@@ -1,0 +1,329 @@
+"""One connection's bytes: a stream that can also write without waiting.
+
+`trio.SocketStream` can only write by waiting, so a broadcast to ten thousand sockets would need ten thousand tasks.
+`ByteStream` adds `write`, which hands the bytes to the kernel at once; what the kernel does not take goes into one
+outgoing buffer, in order, together with what `send_all` sends, so that the two never interleave inside a frame.
+
+Rules:
+
+- Nothing here waits without a bound: a peer that takes nothing for `send_timeout` seconds loses its connection, because
+  a half-written frame can never be continued.
+- Nothing here grows without a bound: `write` refuses more than `max_buffered` unsent bytes by killing the connection,
+  and a reader may bound what arrives with `mark` and `receive_limit`.
+- A task exists only while there are leftovers to flush, in the nursery of the connection's supervisor.
+"""
+
+import errno
+import socket
+import struct
+from abc import abstractmethod
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+# Large enough for a whole request or a burst of frames, small enough that a chunk costs the others no visible time.
+RECEIVE_SIZE: Final = 64 * 1024
+# A lingering close reads on so that the peer can read our last words before a reset; more than this is an attack.
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 4 * 1024 * 1024
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class SlowConsumer(trio.BrokenResourceError):
+    """The peer reads too slowly: its outgoing buffer is full, and the connection has been killed."""
+
+
+class ReceiveLimitExceeded(trio.BrokenResourceError):
+    """More bytes than `receive_limit` arrived since the last `mark`. The connection is still open for a last word."""
+
+
+class ByteStream(trio.abc.Stream):
+    """What HTTP and WebSocket need of a connection, whatever carries it: a socket now, TLS later, memory in tests.
+
+    `nursery` is the nursery of the connection's supervisor, for tasks that live no longer than the stream.
+    `received_since_mark` counts the bytes `receive_some` returned since `mark`; once they exceed `receive_limit`
+    (None: no limit), the next `receive_some` raises `ReceiveLimitExceeded`.
+
+    Every operation raises `trio.ClosedResourceError` on a stream closed from this side and `trio.BrokenResourceError`
+    on one that the peer reset or that was given up.
+    """
+
+    __slots__ = ("nursery", "receive_limit", "received_since_mark")
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.received_since_mark = 0
+        self.receive_limit: int | None = None
+
+    @property
+    @abstractmethod
+    def buffered(self) -> int:
+        """Bytes accepted from the program that the kernel has not taken yet."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send `data` after everything accepted so far, without waiting. Kills the connection with `SlowConsumer`."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until nothing is buffered. Cancelling it loses nothing: the bytes still go out."""
+
+    @abstractmethod
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return what has arrived, at most `max_bytes`; empty bytes once the peer has ended its side."""
+
+    @abstractmethod
+    async def linger(self) -> None:
+        """Close so that the peer can read all that was sent: flush, end our side, discard what still arrives, close.
+
+        Bounded by `LINGER_SECONDS` and `LINGER_BYTES` once the buffer is flushed; never raises for a peer that left.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close at once with a reset and drop what is unsent. Idempotent; whoever waits on the stream is woken."""
+
+    @abstractmethod
+    def hang_up(self) -> None:
+        """Close at once in good order: for a connection on which nothing is owed. Whoever reads is woken."""
+
+    def mark(self) -> None:
+        """Start counting received bytes anew."""
+        self.received_since_mark = 0
+
+    def _count(self, data: bytes) -> bytes:
+        self.received_since_mark += len(data)
+        return data
+
+    def _require_within_limit(self) -> None:
+        if self.receive_limit is not None and self.received_since_mark > self.receive_limit:
+            raise ReceiveLimitExceeded("too many bytes without a complete message")
+
+
+class SocketStream(ByteStream):
+    """A `ByteStream` over a connected, non-blocking stdlib socket, which it owns from now on.
+
+    One task may read at a time; any number may write. `max_buffered` is in bytes, `send_timeout` in seconds.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_drained",
+        "_flushing",
+        "_max_buffered",
+        "_outgoing",
+        "_progress",
+        "_send_timeout",
+        "_sent",
+        "_socket",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        nursery: trio.Nursery,
+        *,
+        max_buffered: int,
+        send_timeout: float,
+    ) -> None:
+        super().__init__(nursery)
+        self._socket = sock
+        self._max_buffered = max_buffered
+        self._send_timeout = send_timeout
+        self._outgoing = bytearray()
+        # How many bytes have left the buffer: a waiting `send_all` compares it with where its own bytes end.
+        self._sent = 0
+        self._progress: trio.Event | None = None
+        self._flushing = False
+        self._broken = False
+        # The last read got less than it asked for: there is nothing more for now, and asking again would only fail.
+        self._drained = False
+
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`."""
+        return len(self._outgoing)
+
+    def write(self, data: bytes) -> None:
+        """See `ByteStream.write`."""
+        self._require_open()
+        unsent = data if self._outgoing else self._unsent_of(data)
+        if not unsent:
+            return
+        if len(self._outgoing) + len(unsent) > self._max_buffered:
+            self._give_up()
+            raise SlowConsumer(f"the peer left more than {self._max_buffered} bytes unread")
+        self._enqueue(unsent)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send `data` after everything accepted so far and wait until the kernel has taken it.
+
+        The caller's waiting is the bound, so `max_buffered` does not apply. Cancelling it never tears a frame: what was
+        accepted still goes out whole.
+        """
+        await trio.lowlevel.checkpoint()
+        self._require_open()
+        unsent = data if self._outgoing else self._unsent_of(data)
+        if not unsent:
+            return
+        self._enqueue(unsent)
+        await self._wait_sent(self._sent + len(self._outgoing))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until nothing is buffered."""
+        await self.drain()
+
+    async def drain(self) -> None:
+        """See `ByteStream.drain`."""
+        if self._outgoing:
+            await self._wait_sent(self._sent + len(self._outgoing))
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """See `ByteStream.receive_some`."""
+        self._require_within_limit()
+        return self._count(await self._receive(max_bytes or RECEIVE_SIZE))
+
+    async def aclose(self) -> None:
+        """Flush, then close. If it is cancelled, or the peer stops reading, the rest is dropped with a reset."""
+        try:
+            await trio.lowlevel.checkpoint()
+            if not self._closed:
+                await self.drain()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._close(reset=bool(self._outgoing))
+
+    async def linger(self) -> None:
+        """See `ByteStream.linger`."""
+        try:
+            await self.drain()
+            self._socket.shutdown(socket.SHUT_WR)
+            discarded = 0
+            with trio.move_on_after(LINGER_SECONDS):
+                while discarded < LINGER_BYTES and (data := await self._receive(RECEIVE_SIZE)):
+                    discarded += len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            pass
+        finally:
+            self._close(reset=bool(self._outgoing))
+
+    def abort(self) -> None:
+        """See `ByteStream.abort`."""
+        self._close(reset=True)
+
+    def hang_up(self) -> None:
+        """See `ByteStream.hang_up`."""
+        self._close(reset=bool(self._outgoing))
+
+    @property
+    def _closed(self) -> bool:
+        return self._socket.fileno() == -1
+
+    def _require_open(self) -> None:
+        if self._broken:
+            raise trio.BrokenResourceError("the connection is lost")
+        if self._socket.fileno() == -1:
+            raise trio.ClosedResourceError("the connection was closed from this side")
+
+    def _unsent_of(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
+        """Let the kernel take what it can; return the rest, empty if it took everything."""
+        sent = self._send_now(data)
+        return b"" if sent == len(data) else memoryview(data)[sent:]
+
+    def _send_now(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno in {errno.ENOBUFS, errno.ENOMEM}:
+                return 0
+            self._give_up()
+            raise trio.BrokenResourceError("the peer is gone") from error
+
+    def _enqueue(self, unsent: bytes | bytearray | memoryview) -> None:
+        self._outgoing += unsent
+        if not self._flushing:
+            self._flushing = True
+            self.nursery.start_soon(self._flush)
+
+    async def _flush(self) -> None:
+        try:
+            while self._outgoing:
+                with trio.move_on_after(self._send_timeout) as patience:
+                    await trio.lowlevel.wait_writable(self._socket)
+                if patience.cancelled_caught:
+                    self._give_up()
+                    return
+                sent = self._send_now(self._outgoing)
+                del self._outgoing[:sent]
+                self._sent += sent
+                self._wake()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # whoever waits for these bytes is told by `_wait_sent`
+        finally:
+            self._flushing = False
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
+
+    async def _wait_sent(self, position: int) -> None:
+        while self._sent < position:
+            self._require_open()
+            if not self._flushing:
+                # The supervisor's nursery is being cancelled: nobody is left to send the rest.
+                raise trio.BrokenResourceError("the connection is being shut down")
+            if self._progress is None:
+                self._progress = trio.Event()
+            await self._progress.wait()
+
+    async def _receive(self, max_bytes: int) -> bytes:
+        self._require_open()
+        if not self._drained:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            data = self._receive_now(max_bytes)
+            if data is not None:
+                # A peer that always has more to say must still let the others have their turn.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            data = self._receive_now(max_bytes)
+            if data is not None:
+                return data
+
+    def _receive_now(self, max_bytes: int) -> bytes | None:
+        """What has arrived; None if nothing has."""
+        try:
+            data = self._socket.recv(max_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise self._lost() from error
+        self._drained = len(data) < max_bytes
+        return data
+
+    def _lost(self) -> trio.BrokenResourceError:
+        self._give_up()
+        return trio.BrokenResourceError("the peer is gone")
+
+    def _give_up(self) -> None:
+        self._broken = True
+        self._close(reset=True)
+
+    def _close(self, *, reset: bool) -> None:
+        if self._closed:
+            return
+        trio.lowlevel.notify_closing(self._socket)
+        if reset:
+            with suppress(OSError):  # the option only hurries the end along
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._socket.close()
+        self._outgoing.clear()
+        self._wake()

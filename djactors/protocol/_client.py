@@ -1,0 +1,220 @@
+"""The client's side of both protocols, without I/O: what tests and load generators need to talk to a server.
+
+It trusts its server no more than a server trusts its clients: anything out of order raises `ProtocolError`. It
+never reconnects by itself; a program that does puts `pid` and `offset` of the old `ClientSocket` into the auth of the
+next CONNECT.
+"""
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from djactors.protocol._encoded import EncodedPacket
+from djactors.protocol._engine_packets import (
+    PONG,
+    Handshake,
+    Packet,
+    PacketType,
+    Transport,
+    read_handshake,
+)
+from djactors.protocol._engine_session import Closed, CloseReason, Message
+from djactors.protocol._errors import ProtocolError
+from djactors.protocol._socket_packets import (
+    SocketPacket,
+    SocketPacketDecoder,
+    SocketPacketType,
+    encode_event,
+    encode_socket_packet,
+)
+from djactors.protocol._socket_session import AckReceived, EventReceived, NotJoinedError
+
+PROBE = EncodedPacket(b"2probe")
+UPGRADE = EncodedPacket(b"5")
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The server opened the session; `upgrades` in the handshake says what may be tried."""
+
+    handshake: Handshake
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send this by the transport that it answers."""
+
+    packet: EncodedPacket
+
+
+class ClientState(Enum):
+    """Where the client's engine stands."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    PROBING = "probing"
+    CLOSED = "closed"
+
+
+class ClientEngine:
+    """The client's side of an Engine.IO session.
+
+    To upgrade: connect a WebSocket, send what `begin_upgrade` returns by it, and when `receive` answers with `UPGRADE`
+    send that only after the last poll has returned.
+    """
+
+    __slots__ = ("handshake", "state", "transport")
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.state = ClientState.OPENING
+        self.handshake: Handshake | None = None
+
+    def receive(self, packet: Packet, transport: Transport) -> Opened | Message | Send | Closed | None:
+        """Take one packet from the server and return what to do, `None` for nothing."""
+        if self.state is ClientState.CLOSED:
+            return None
+        if self.state is ClientState.OPENING:
+            self.handshake = read_handshake(packet)
+            self.state = ClientState.OPEN
+            return Opened(self.handshake)
+        if transport is not self.transport:
+            if self.state is ClientState.PROBING and packet == Packet(PacketType.PONG, "probe"):
+                self.state = ClientState.OPEN
+                self.transport = transport
+                return Send(UPGRADE)
+            # What the last poll brings after the switch is still the session's.
+            if transport is not Transport.POLLING:
+                raise ProtocolError("unexpected_packet", "the server wrote to a transport before its probe")
+        match packet.type:
+            case PacketType.MESSAGE:
+                return Message(packet.data)
+            case PacketType.PING:
+                return Send(PONG)
+            case PacketType.CLOSE:
+                self.state = ClientState.CLOSED
+                return Closed(CloseReason.SERVER)
+            case PacketType.NOOP:
+                return None
+            case _:
+                raise ProtocolError("unexpected_packet", f"a {packet.type.name} packet from the server")
+
+    def begin_upgrade(self) -> EncodedPacket:
+        """Return the probe to send by a new WebSocket."""
+        if self.state is not ClientState.OPEN or self.transport is not Transport.POLLING:
+            raise ValueError("only an open polling session upgrades")
+        self.state = ClientState.PROBING
+        return PROBE
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """The server let the client into the namespace."""
+
+    namespace: str
+    sid: str
+    pid: str | None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The server turned the client away; a stock client does not retry."""
+
+    namespace: str
+    message: str
+    data: Any
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """The server put the client out of the namespace; a stock client does not reconnect."""
+
+    namespace: str
+
+
+class ClientSocket:
+    """One namespace of a client, and what a stock client would send to have its session recovered."""
+
+    __slots__ = ("namespace", "offset", "pid", "sid")
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.sid: str | None = None
+        self.pid: str | None = None
+        self.offset: str | None = None
+
+
+class SocketClient:
+    """The client's side of a Socket.IO session: any number of namespaces over one Engine.IO session."""
+
+    __slots__ = ("_decoder", "_next_ack_id", "sockets")
+
+    def __init__(self) -> None:
+        self._decoder = SocketPacketDecoder()
+        self._next_ack_id = 0
+        self.sockets: dict[str, ClientSocket] = {}
+
+    def connect(self, namespace: str = "/", auth: dict[str, Any] | None = None) -> EncodedPacket:
+        """Ask to join a namespace."""
+        self.sockets[namespace] = ClientSocket(namespace)
+        return encode_socket_packet(SocketPacket(SocketPacketType.CONNECT, namespace, auth))
+
+    def disconnect(self, namespace: str = "/") -> EncodedPacket:
+        """Leave a namespace."""
+        self._require(namespace)
+        del self.sockets[namespace]
+        return encode_socket_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
+
+    def emit(self, name: str, *args: Any, namespace: str = "/") -> EncodedPacket:
+        """Emit an event that asks for no ack."""
+        self._require(namespace)
+        return encode_event(name, *args, namespace=namespace)
+
+    def emit_with_ack(self, name: str, *args: Any, namespace: str = "/") -> tuple[EncodedPacket, int]:
+        """Emit an event and return the id that its `AckReceived` will carry."""
+        self._require(namespace)
+        ack_id = self._next_ack_id
+        self._next_ack_id += 1
+        return encode_event(name, *args, namespace=namespace, ack_id=ack_id), ack_id
+
+    def ack(self, namespace: str, ack_id: int, *args: Any) -> EncodedPacket:
+        """Acknowledge an event of the server's."""
+        self._require(namespace)
+        return encode_socket_packet(SocketPacket(SocketPacketType.ACK, namespace, list(args), ack_id))
+
+    def receive(self, message: str | bytes) -> Connected | Refused | Disconnected | EventReceived | AckReceived | None:
+        """Take one Engine.IO message; return what it says, `None` while attachments are still due."""
+        packet = self._decoder.receive(message)
+        if packet is None:
+            return None
+        namespace = packet.namespace
+        socket = self.sockets.get(namespace)
+        if socket is None:
+            raise ProtocolError("unexpected_packet", "a packet for a namespace that was not asked for")
+        if packet.type is SocketPacketType.CONNECT and socket.sid is None:
+            return self._joined(socket, packet.data or {})
+        if packet.type is SocketPacketType.CONNECT_ERROR and socket.sid is None:
+            del self.sockets[namespace]
+            return Refused(namespace, str(packet.data.get("message")), packet.data.get("data"))
+        if socket.sid is not None:
+            if packet.type is SocketPacketType.EVENT:
+                name, *args = packet.data
+                # As the stock client does: only where recovery is on, and only if it is a string.
+                if socket.pid is not None and args and isinstance(args[-1], str):
+                    socket.offset = args[-1]
+                return EventReceived(namespace, name, args, packet.ack_id)
+            if packet.type is SocketPacketType.ACK and packet.ack_id is not None:
+                return AckReceived(namespace, packet.ack_id, packet.data)
+            if packet.type is SocketPacketType.DISCONNECT:
+                del self.sockets[namespace]
+                return Disconnected(namespace)
+        raise ProtocolError("unexpected_packet", f"a {packet.type.name} packet out of order")
+
+    @staticmethod
+    def _joined(socket: ClientSocket, data: dict[str, Any]) -> Connected:
+        sid, pid = data.get("sid"), data.get("pid")
+        if not isinstance(sid, str) or not isinstance(pid, str | None):
+            raise ProtocolError("handshake", "a CONNECT reply without a sid")
+        socket.sid, socket.pid = sid, pid
+        return Connected(socket.namespace, sid, pid)
+
+    def _require(self, namespace: str) -> None:
+        socket = self.sockets.get(namespace)
+        if socket is None or socket.sid is None:
+            raise NotJoinedError(f"namespace {namespace} is not joined")

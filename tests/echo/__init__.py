@@ -1,1 +1,0 @@
-"""The echo server that the official protocol suites want."""

@@ -1,0 +1,80 @@
+"""The schema of the inbox: frozen, marked in every new database, and not to be mixed up with that of version 0.1."""
+
+import hashlib
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from djactors.inbox import pages, schema
+from djactors.store import migrate
+from djactors.store.errors import MigrationError
+
+FROZEN = {
+    "0001_initial.sql": "65278b621597eb72ffc4c5a7d36865f619a743bcfead24ee8a4c19d03bff6651",
+}
+"""What was applied is history: a change to the schema is another migration, never a change to one of these."""
+
+VERSION_0_1 = Path(__file__).parent / "version_0_1"
+"""The four migrations of version 0.1."""
+
+
+def test_a_migration_is_never_changed_and_never_missing():
+    files = {file.name: file.read_bytes() for file in schema.migrations_directory().iterdir()}
+    assert {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == FROZEN
+
+
+def test_a_new_database_begins_with_a_key(tmp_path: Path):
+    path = tmp_path / "inbox.db"
+    schema.apply(path, token_bytes=lambda count: b"\xfb" * count, now=lambda: datetime(2026, 1, 27, tzinfo=UTC))
+    with closing(sqlite3.connect(path)) as connection:
+        assert pages.meta(connection).pid_key == b"\xfb" * 32
+        times = connection.execute("SELECT created_at FROM meta UNION SELECT applied_at FROM schema_migrations")
+        assert times.fetchall() == [("2026-01-27T00:00:00.000000Z",)]
+
+
+def test_two_databases_differ_in_their_key(tmp_path: Path):
+    keys = []
+    for name in ("one.db", "other.db"):
+        schema.apply(tmp_path / name)
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            keys.append(pages.meta(connection).pid_key)
+    assert keys[0] != keys[1]
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A database of version 0.1 with one notification."""
+    path = tmp_path / "old.db"
+    migrate.apply(path, migrate.Schema(migrate.read_migrations(VERSION_0_1)))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 'T', '', '')")
+        connection.execute("INSERT INTO users (id, tenant_id, name, created_at, updated_at) VALUES (7, 1, 'U', '', '')")
+        connection.execute(
+            "INSERT INTO notifications (id, tenant_id, user_id, type, priority, title, created_at, expires_at, seq) "
+            "VALUES (1, 1, 7, 'note', 'LOW', 'From before', '', '', 1)"
+        )
+    return path
+
+
+def test_a_database_of_version_0_1_is_refused_with_the_mend_and_left_alone(old: Path):
+    before = old.read_bytes()
+    for attempt in (schema.apply, schema.inspect):
+        with pytest.raises(MigrationError) as refused:
+            attempt(old)
+        message = str(refused.value)
+        assert "\n" not in message
+        assert message.startswith(f"{old}: it was made by djactors 0.1, ")
+        assert "name a new file" in message
+        assert "sqlite-utils rows FILE notifications" in message
+    assert old.read_bytes() == before
+
+
+def test_the_old_inbox_is_read_as_the_refusal_says(old: Path):
+    command = [str(Path(sys.executable).parent / "sqlite-utils"), "rows", str(old), "notifications"]
+    read = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "From before" in read.stdout

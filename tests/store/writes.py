@@ -1,0 +1,81 @@
+"""Rows to write, and ways to have many writes wait at once.
+
+The rows are counters: any table would do.
+"""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import outcome
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from djactors.store.database import Database
+from djactors.store.migrate import Migration, Schema
+from djactors.store.threads import InlineRunner, ThreadFactory
+
+SQL = "CREATE TABLE counters (name VARCHAR(50) NOT NULL PRIMARY KEY, value BIGINT NOT NULL);"
+COUNTERS = Schema([Migration(1, "0001_counters.sql", SQL, hashlib.sha256(SQL.encode()).hexdigest())])
+
+# Seconds to wait for a lock: long enough to be tried, short enough for a test.
+IMPATIENT = 0.01
+
+
+def put(connection: sqlite3.Connection, name: str) -> str:
+    connection.execute("INSERT INTO counters (name, value) VALUES (?, 1)", (name,))
+    return name
+
+
+def putting(name: str) -> Callable[[sqlite3.Connection], str]:
+    return lambda connection: put(connection, name)
+
+
+def stored(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM counters WHERE value = 1")}
+
+
+def on_disk(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return stored(connection)
+
+
+@asynccontextmanager
+async def held(database: Database, threads: ThreadFactory) -> AsyncIterator[None]:
+    """Keep the writer busy, so that what is written inside is queued. Inline, the calls of one tick are anyway."""
+    if threads is InlineRunner:
+        yield
+        return
+    started, release = threading.Event(), threading.Event()
+
+    def hold(_: sqlite3.Connection) -> None:
+        started.set()
+        release.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, hold)
+        try:
+            await trio.to_thread.run_sync(started.wait)
+            yield
+        finally:
+            release.set()
+
+
+async def written_at_once(
+    database: Database, threads: ThreadFactory, works: list[Callable[[sqlite3.Connection], Any]]
+) -> list[outcome.Maybe[Any]]:
+    """Ask for all while the writer is busy; what came of each."""
+    outcomes: list[outcome.Maybe[Any]] = [outcome.Value(None)] * len(works)
+
+    async def write(index: int) -> None:
+        outcomes[index] = await outcome.acapture(database.write, works[index])
+
+    async with trio.open_nursery() as nursery, held(database, threads):
+        for index in range(len(works)):
+            nursery.start_soon(write, index)
+        await wait_all_tasks_blocked()
+    return outcomes
