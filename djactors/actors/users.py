@@ -191,11 +191,10 @@ class Users:
         Args:
             recorded: what the commit changed.
             committed_at: when it was durable, in Trio's time.
-            number: the commit's. If it has come into doubt since it was asked for, or somebody else has written to the
-                database, nobody is told of the commit: everybody looks into the log, whether it has what they know, and
-                what it has behind that.
+            number: the commit's.
         """
-        if recorded.others_wrote or number <= self._commits.doubted:
+        if recorded.others_wrote:
+            # Nobody is told: everybody looks whether the log has what they know, and what it has behind that.
             await self.doubt()
             return
         told = 0
@@ -213,8 +212,6 @@ class Users:
                 deliveries += [(presence, delivery) for user_id, presence in present.items() if user_id not in own]
             for presence, delivery in deliveries:
                 told = await _pause(told)
-                if number <= self._commits.doubted:
-                    return
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
 
