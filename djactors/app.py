@@ -29,6 +29,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 
 import trio
 
@@ -76,6 +77,9 @@ from djactors.telemetry import Telemetry
 TOKEN_BYTES = 18
 """144 bits: a session's name is its secret."""
 
+WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
+"""The clock of the machine. It is read several times at each event, so no function of ours stands in between."""
+
 
 class ServerFailed(Exception):  # noqa: N818 - what the person who started the program reads
     """The server had to stop; the message says why, in one line."""
@@ -104,7 +108,7 @@ class Server:
         settings: Settings,
         *,
         telemetry: Telemetry | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = WALL_CLOCK,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         threads: ThreadFactory = DedicatedThreads,
     ) -> None:
@@ -114,7 +118,7 @@ class Server:
         self._now = now
         self._random_bytes = random_bytes
         self._threads = threads
-        self._authenticator = authenticator(settings, lambda: now().timestamp())
+        self._authenticator = authenticator(settings, now)
         self._site = Site.load()
         self._stopping = trio.Event()
         self._stopped = trio.Event()
@@ -329,7 +333,7 @@ class Server:
             settings=settings,
             telemetry=self.telemetry,
             random_token=self._random_token,
-            now=lambda: self._now().timestamp(),
+            now=self._now,
         )
         return EngineServer(
             EngineSettings(

@@ -1,7 +1,12 @@
-"""What the handlers of all routes share: who asks, how fast they may ask, and the way to the router and the store."""
+"""What the handlers of all routes share: who asks, how fast they may ask, the way to the router and the store, and what
+a request says besides its body (query parameters, ids in the path, the idempotency key).
+
+Whatever a request says wrong is `Refused`, with a message that names the parameter and says what it must be.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -10,20 +15,32 @@ import trio
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.users import Users
 from djactors.config import Settings
+from djactors.domain import lengths
 from djactors.domain.commands import Publish, Published
-from djactors.domain.errors import Code, Refused
+from djactors.domain.errors import Code, Refused, not_found
+from djactors.domain.events import MAX_ID
 from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
-from djactors.edge.rate_limit import AddressLimit
+from djactors.edge.errors import TooManyRequests
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
-from djactors.net import Request, Response, host_of
+from djactors.net import Request, Response, TokenBuckets, host_of
 from djactors.store.errors import StoreUnavailable
 from djactors.telemetry import Telemetry
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
 Table: TypeAlias = tuple[tuple[str, Mapping[str, Handler]], ...]
 """Rows of a pattern for the whole path, with a handler for each method."""
+
+PAGE = 20
+"""The default number of items in a page (seed: "20 per page")."""
+
+MAX_PAGE = 100
+"""The most items that one page may hold (contract)."""
+
+ID = r"(?P<id>[0-9]+)"
+"""An id in a path. A number that is too long for an id still matches, so that it is answered like a missing id, not
+like a missing route."""
 
 
 class Dated(Protocol):
@@ -66,11 +83,11 @@ class Api:
         self.survey = survey
         self._users = users
         self._authenticator = authenticator
-        self._post_limit = AddressLimit(settings.post_rate, settings.post_burst)
+        self._posts: TokenBuckets[str] = TokenBuckets(settings.post_rate, settings.post_burst)
 
     def identity(self, request: Request) -> Identity:
         """The identity that the request's token proves. Raises Unauthorized."""
-        scheme, _, token = (request.header("authorization") or "").partition(" ")
+        scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
         return self._authenticator.identify(token.strip())
@@ -94,8 +111,14 @@ class Api:
         return identity.member()
 
     def check_pace(self, request: Request, count: int = 1) -> None:
-        """Refuse an address that publishes too fast. Call this once the token is known and before any costly work."""
-        self._post_limit.check(host_of(request.peer), trio.current_time(), count)
+        """Refuse an address that publishes too fast. Call this once the token is known and before any costly work.
+
+        Raises:
+            TooManyRequests: the address has no tokens left.
+        """
+        wait = self._posts.take(host_of(request.peer), trio.current_time(), count)
+        if wait > 0:
+            raise TooManyRequests(wait)
 
     async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
         """Read something that has an offset, for a member: it has everything in its past that their sockets were told.
@@ -113,3 +136,62 @@ class Api:
     async def publish(self, command: Publish) -> Published:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
         return await self.router.ask_nowait(command, self.settings.command_timeout)
+
+
+def header_key(request: Request) -> str | None:
+    """The `Idempotency-Key` header."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not (1 <= len(key) <= lengths.KEY and key.isascii() and key.isprintable()):
+        raise Refused(Code.INVALID, f"Idempotency-Key: must be 1 to {lengths.KEY} printable ASCII characters")
+    return key
+
+
+def query_of(request: Request, *known: str) -> dict[str, str]:
+    """The query parameters. One that the route does not know is refused, like an unknown field."""
+    for name in request.query:
+        if name not in known:
+            allowed = ", ".join(known) or "none"
+            raise Refused(Code.INVALID, f"unknown query parameter {name[:50]!r}; allowed: {allowed}")
+    return request.query
+
+
+def number(query: dict[str, str], name: str, high: int = MAX_ID) -> int | None:
+    """A whole number from 1 to `high`, or None if the parameter is missing."""
+    text = query.get(name)
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,16}", text) is None or not 1 <= int(text) <= high:
+        raise Refused(Code.INVALID, f"{name}: must be a whole number from 1 to {high}")
+    return int(text)
+
+
+def page_size(query: dict[str, str], default: int = PAGE) -> int:
+    """The parameter `limit`."""
+    return number(query, "limit", MAX_PAGE) or default
+
+
+def flag(query: dict[str, str], name: str) -> bool:
+    """A parameter that is true or false; false if it is missing."""
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise Refused(Code.INVALID, f"{name}: must be true or false")
+    return text == "true"
+
+
+def choice(query: dict[str, str], name: str, choices: tuple[str, ...]) -> str | None:
+    """One of a few words, or None if the parameter is missing."""
+    text = query.get(name)
+    if text is not None and text not in choices:
+        raise Refused(Code.INVALID, f"{name}: must be one of {', '.join(choices)}")
+    return text
+
+
+def path_id(found: dict[str, str]) -> int:
+    """The id in the path. A number that no id can be is answered like a missing id."""
+    text = found["id"]
+    # The length is checked first, because Python refuses to read a number of thousands of digits.
+    if len(text) > len(str(MAX_ID)) or not 1 <= int(text) <= MAX_ID:
+        raise not_found()
+    return int(text)

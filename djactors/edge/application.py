@@ -50,10 +50,9 @@ class Application:
         cors = self._origins.headers(request)
         if request.method == "OPTIONS":
             return Response(204, headers=(*cors, *(PREFLIGHT if self._origins.allows(request) else ())))
-        # Other origins have no use for the page, so it carries no permission for them.
-        page = self._site.answer(request)
-        if page is not None:
-            return page
+        if request.path in self._site.paths:
+            # Other origins have no use for the page, so it carries no permission for them.
+            return self._site.answer(request)
         response = await self._routes.handle(request)
         response.headers = (*response.headers, *cors)
         return response

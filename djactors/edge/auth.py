@@ -19,6 +19,7 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,10 +127,10 @@ class Authenticator:
     Args:
         key: the HS256 secret or a public key.
         algorithms: what the key may be used with.
-        now: Unix time in seconds.
+        now: the wall clock, as an aware time.
     """
 
-    def __init__(self, key: Any, algorithms: tuple[str, ...], now: Callable[[], float]) -> None:
+    def __init__(self, key: Any, algorithms: tuple[str, ...], now: Callable[[], datetime]) -> None:
         self._key = key
         self._algorithms = list(algorithms)
         self._hashes = algorithms == _HS256
@@ -155,7 +156,7 @@ class Authenticator:
             self._verified[token] = identity
             if len(self._verified) > (HASHED_CACHE if self._hashes else VERIFIED_CACHE):
                 self._verified.popitem(last=False)
-        if identity.expires_at <= self._now():
+        if identity.expires_at <= self._now().timestamp():
             self._verified.pop(token, None)
             raise Unauthorized("token_expired", "the token has expired")
         return identity
@@ -164,9 +165,8 @@ class Authenticator:
         try:
             claims = self._ordinary(token) or self._decoded(token)
             expires_at = int(claims.exp)
-            # Half of a surrogate pair could be neither stored nor sent.
-            (claims.name or "").encode()
-            check_text(claims.name or "", "name")
+            if claims.name is not None:
+                check_text(claims.name, "name")
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError, Refused):
             raise Unauthorized("token_invalid", "the token is not valid") from None
         self._check_not_before(claims)
@@ -215,7 +215,7 @@ class Authenticator:
             if moment is None:
                 continue
             # Put so that NaN, which is neither more nor less than anything, is refused.
-            if type(moment) not in (int, float) or not moment <= self._now() + CLOCK_SKEW:
+            if type(moment) not in (int, float) or not moment <= self._now().timestamp() + CLOCK_SKEW:
                 raise Unauthorized("token_invalid", "the token is not valid yet")
 
 
@@ -227,7 +227,7 @@ CLOCK_SKEW = 60
 """Seconds by which the clock of who issued a token may be ahead of ours."""
 
 
-def authenticator(settings: Settings, now: Callable[[], float]) -> Authenticator:
+def authenticator(settings: Settings, now: Callable[[], datetime]) -> Authenticator:
     """The authenticator that the settings ask for.
 
     Raises:

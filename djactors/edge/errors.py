@@ -6,11 +6,11 @@ A client is never told what went wrong inside the server; that is in the log.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import ceil
 
 from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
 from djactors.edge.auth import Unauthorized
-from djactors.edge.rate_limit import TooManyRequests
 from djactors.kernel import KernelError
 from djactors.net import Response
 from djactors.store.errors import StoreError
@@ -30,6 +30,15 @@ STATUS: Mapping[Code, int] = {
 
 RETRY_AFTER = 1
 """The time in seconds after which a refused sender may try again. A full mailbox empties within a few commits."""
+
+
+class TooManyRequests(Refused):
+    """The sender goes too fast; it may come back in `retry_after` seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = max(1, ceil(retry_after))
+        super().__init__(Code.TOO_MANY_REQUESTS, f"too many requests: try again in {self.retry_after} s")
+
 
 EXPECTED = (Refused, KernelError, StoreError, Unauthorized)
 """Exceptions that are an answer. Any other exception is a fault of this program."""

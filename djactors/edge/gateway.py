@@ -30,8 +30,7 @@ from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.edge.auth import Authenticator, Member, Unauthorized
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
-from djactors.edge.errors import EXPECTED, error_of
-from djactors.edge.rate_limit import MAX_REFUSALS, TooManyRequests
+from djactors.edge.errors import EXPECTED, TooManyRequests, error_of
 from djactors.engine import BaseSocket, Session, SocketHandler
 from djactors.kernel import KernelError
 from djactors.net import TokenBucket
@@ -44,6 +43,10 @@ NAMESPACE = "/"
 MAX_PENDING = 64
 """Commands of one socket that may be under way: more than a person clicks, far less than the router's mailbox holds."""
 
+MAX_REFUSALS = 100
+"""Refusals in a row after which a socket is closed. A page that listens stops at the first; one that loops would have
+each answered for ever."""
+
 MAX_REFUSALS_LOGGED = 20
 """Refusals of one connection that are logged. All are counted; a client that does nothing but err would otherwise fill
 the disk, and writing the entries was most of what a POST full of bad events cost."""
@@ -51,7 +54,7 @@ the disk, and writing the entries was most of what a POST full of bad events cos
 
 @dataclass(frozen=True)
 class Services:
-    """What every gateway of a server shares. `now` is Unix time."""
+    """What every gateway of a server shares. `now` is the wall clock, as an aware time."""
 
     authenticator: Authenticator
     users: Users
@@ -59,7 +62,7 @@ class Services:
     settings: Settings
     telemetry: Telemetry
     random_token: Callable[[], str]
-    now: Callable[[], float]
+    now: Callable[[], datetime]
 
 
 class UserSocket(BaseSocket):
@@ -173,7 +176,7 @@ class Gateway(SocketHandler[UserSocket]):
 
     def _check_expiry(self, socket: UserSocket, member: Member) -> None:
         settings = self._services.settings
-        left = member.expires_at - self._services.now()
+        left = member.expires_at - self._services.now().timestamp()
         if left <= -settings.expiry_grace:
             self._services.telemetry.metrics.refusals.labels("token_expired").inc()
             self.session.close("token_expired")
@@ -220,7 +223,7 @@ class Gateway(SocketHandler[UserSocket]):
             )
 
     def _check_may_ask(self, member: Member) -> None:
-        if member.expires_at + self._services.settings.expiry_grace <= self._services.now():
+        if member.expires_at + self._services.settings.expiry_grace <= self._services.now().timestamp():
             raise Unauthorized("token_expired", "the token has expired")
         if self._pending >= MAX_PENDING:
             raise Refused(Code.TOO_MANY_REQUESTS, f"at most {MAX_PENDING} commands at a time: wait for their acks")

@@ -17,9 +17,8 @@ from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import MAX_WATCHERS, DomainEvent, Id, Moment, Text, Title
 from djactors.domain.jobs import Status
 from djactors.domain.notifications import encode
-from djactors.edge.api import Api, Handler, Table
+from djactors.edge.api import ID, Api, Handler, Table, choice, header_key, number, page_size, path_id, query_of
 from djactors.edge.auth import Identity
-from djactors.edge.requests import ID, choice, header_key, number, page_size, path_id, query_of
 from djactors.net import Request, Response
 
 ANYBODYS = ("manager", "admin")

@@ -20,12 +20,23 @@ from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.marks import offset_of
 from djactors.domain.notifications import encode
-from djactors.edge.api import Api, Handler, Table
+from djactors.edge.api import (
+    ID,
+    MAX_PAGE,
+    Api,
+    Handler,
+    Table,
+    flag,
+    header_key,
+    number,
+    page_size,
+    path_id,
+    query_of,
+)
 from djactors.edge.auth import Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
-from djactors.edge.requests import ID, MAX_PAGE, flag, header_key, number, page_size, path_id, query_of
 from djactors.inbox.inbox import Page
 from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot

@@ -124,6 +124,7 @@ class Site:
     """The page's files by path. Made by `load`.
 
     Attributes:
+        paths: the paths that are the page's, whether it is there or not.
         problem: one line that says why there is no page to serve; None if there is a page.
     """
 
@@ -135,6 +136,7 @@ class Site:
             self._files.update(dict.fromkeys(PAGES, loaded[INDEX]))
         elif problem is None:
             self.problem = "it is not built"
+        self.paths = frozenset((*PAGES, *self._files))
 
     @classmethod
     def load(cls, folder: Path = BUILT) -> Self:
@@ -154,15 +156,13 @@ class Site:
             return cls({}, f"it cannot be read: {error}")
         return cls(files)
 
-    def answer(self, request: Request) -> Response | None:
-        """Answer a request for the page or one of its files; None if the path is neither."""
-        file = self._files.get(request.path)
-        if file is None:
-            if request.path not in PAGES:
-                return None
-            return self._absent() if request.method in ("GET", "HEAD") else wrong_method(["GET"])
+    def answer(self, request: Request) -> Response:
+        """Answer a request for one of `paths`."""
         if request.method not in ("GET", "HEAD"):
             return wrong_method(["GET"])
+        file = self._files.get(request.path)
+        if file is None:
+            return self._absent()
         variant = file.plain
         if file.compressed is not None and _takes_gzip(request):
             variant = file.compressed
@@ -194,7 +194,7 @@ def _takes_gzip(request: Request) -> bool:
 
 def _has(request: Request, etag: str) -> bool:
     """Whether the client already has this form of a file. The comparison is weak (RFC 9110 section 13.1.2)."""
-    held = request.header("if-none-match")
+    held = request.headers.get("if-none-match")
     if held is None:
         return False
     return held.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in held.split(","))

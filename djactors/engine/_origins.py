@@ -52,22 +52,22 @@ class OriginPolicy:
 
     def allows(self, request: Request) -> bool:
         """Tell whether the page that sent the request may send it. See the module's table."""
-        origin = request.header("origin")
+        origin = request.headers.get("origin")
         if origin is None:
-            return self._any or (request.header("sec-fetch-site") or "").strip().lower() != "cross-site"
+            return self._any or (request.headers.get("sec-fetch-site") or "").strip().lower() != "cross-site"
         if self._any:
             return True
         parsed = _parse(origin)
         if parsed is None:
             return origin.lower() in self._allowed
-        return parsed in self._allowed or self._is_own(parsed, request.header("host"))
+        return parsed in self._allowed or self._is_own(parsed, request.headers.get("host"))
 
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return the CORS headers for any answer to the request, errors included.
 
         The exact origin and never `*`, because a page that asks with credentials is refused the asterisk.
         """
-        origin = request.header("origin")
+        origin = request.headers.get("origin")
         if origin is None or not self.allows(request):
             return _VARY
         return (("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"), *_VARY)

@@ -340,7 +340,7 @@ class EngineServer:
         return self._answer_poll(session, session.open_packet().payload, cors)
 
     def _push(self, session: Session, request: Request, cors: Headers) -> Response:
-        content_type = request.header("content-type") or ""
+        content_type = request.headers.get("content-type") or ""
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
             # How revision 3 sent bytes; read as text they would be nonsense.
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)

@@ -50,7 +50,6 @@ restarts. Nothing here knows what the messages are about.
 
 from djactors.kernel._actor import Actor, Service, StoppableService, Tree
 from djactors.kernel._alarms import Alarms, Bucket, Reminder, Waiter
-from djactors.kernel._envelope import Envelope
 from djactors.kernel._errors import (
     ActorCrashed,
     ActorQuarantined,
@@ -78,7 +77,7 @@ from djactors.kernel._events import (
     log_event,
 )
 from djactors.kernel._mailbox import Mailbox
-from djactors.kernel._ref import ActorRef
+from djactors.kernel._ref import ActorRef, Envelope
 from djactors.kernel._spec import ActorSpec, AnySpec, Backoff, ChildSpec, Exhausted, Intensity, Restart, ServiceSpec
 from djactors.kernel._statistics import ChildStatistics, Kind, MailboxStatistics, State, Tally
 from djactors.kernel._supervisor import Supervisor

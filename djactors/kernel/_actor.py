@@ -16,8 +16,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import trio
 
-from djactors.kernel._envelope import Envelope
-from djactors.kernel._ref import ActorRef
+from djactors.kernel._ref import ActorRef, Envelope
 from djactors.kernel._statistics import ChildStatistics
 
 M = TypeVar("M")

@@ -19,10 +19,8 @@ from typing import Any
 import trio
 
 from djactors.kernel._actor import Actor, Service, StoppableService, Tree
-from djactors.kernel._address import Address
 from djactors.kernel._alarms import Alarms
 from djactors.kernel._crash import described, unwrapped
-from djactors.kernel._envelope import Envelope
 from djactors.kernel._events import (
     ChildCrashed,
     ChildQuarantined,
@@ -33,7 +31,7 @@ from djactors.kernel._events import (
 )
 from djactors.kernel._feed import Fed, Feed
 from djactors.kernel._latch import Latch
-from djactors.kernel._ref import ActorRef
+from djactors.kernel._ref import ActorRef, Address, Envelope
 from djactors.kernel._spec import ActorSpec, AnySpec, Exhausted, Restart
 from djactors.kernel._statistics import ChildStatistics, Kind, State, Tally
 

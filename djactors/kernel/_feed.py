@@ -17,10 +17,9 @@ from typing import Any
 import trio
 
 from djactors.kernel._actor import Actor
-from djactors.kernel._address import Address
 from djactors.kernel._alarms import Reminder
-from djactors.kernel._envelope import Envelope
 from djactors.kernel._errors import AskUnanswered, MailboxClosed
+from djactors.kernel._ref import Address, Envelope
 
 MESSAGES_PER_TURN = 32
 """An actor with a full mailbox lets other tasks run after so many messages: often enough that nobody notices, seldom

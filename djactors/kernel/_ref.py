@@ -1,20 +1,41 @@
-"""The ref of an actor: the one thing that others hold of it.
+"""Telling and asking one actor: the ref, which is the one thing that others hold of the actor; the message on its way;
+and the address, which stands behind the ref.
 
-A ref outlives the actor's restarts, because the mailbox belongs to the address behind the ref and not to the instance
-that is reading it. A ref is safe to pass around and to keep: when the actor is gone for good, the ref says so.
+    sender ── ActorRef ──► Envelope (tell), Call (request), Question (ask) ──► Address.mailbox ──► the actor
+    sender ◄── the answer of a Call or a Question ◄────────────────────────────────────────────── the actor
+
+A ref outlives the actor's restarts, because the mailbox belongs to the address and not to the instance that is reading
+it. A ref is safe to pass around and to keep: when the actor is gone for good, the ref says so. The kernel alone holds
+the address: it knows when an actor opens, closes and ends, and it reads the mailbox.
+
+An actor treats all messages alike: it may answer any of them, and the answer to a tell goes nowhere. The first answer
+counts; later ones are ignored, as is one to an asker who has left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task
 
-from djactors.kernel._address import Address
-from djactors.kernel._envelope import Call, Envelope, Expired, Question
-from djactors.kernel._errors import AskTimeout, MailboxClosed, MailboxFull
+from djactors.kernel._alarms import Alarms
+from djactors.kernel._crash import described
+from djactors.kernel._errors import (
+    ActorCrashed,
+    ActorQuarantined,
+    ActorStopped,
+    AskTimeout,
+    MailboxClosed,
+    MailboxFull,
+)
+from djactors.kernel._events import logger
+from djactors.kernel._latch import Latch
+from djactors.kernel._mailbox import Mailbox
 from djactors.kernel._statistics import MailboxStatistics
 
+M = TypeVar("M")
+R = TypeVar("R")
 # An actor that takes more kinds of messages can stand in for one that takes fewer, and one that answers more exactly
 # for one that answers less exactly.
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -34,7 +55,7 @@ class ActorRef(Generic[M_contra, R_co]):
 
     __slots__ = ("_address",)
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: "Address") -> None:
         self._address = address
 
     def __repr__(self) -> str:
@@ -167,3 +188,201 @@ class ActorRef(Generic[M_contra, R_co]):
         finally:
             if bucket is not None:
                 bucket.pop(question, None)
+
+
+class Expired(Exception):  # noqa: N818 - never leaves the kernel
+    """The deadline of an ask has come."""
+
+
+class Envelope(Generic[M, R]):
+    """One message in a mailbox, as `Actor.on_batch` gets it. The parameters are the actor's: message and reply.
+
+    Attributes:
+        message: what was told or asked.
+        answered: whether `answer` or `fail` has been called. On a tell it says that the message has been dealt with.
+    """
+
+    __slots__ = ("answered", "message")
+
+    def __init__(self, message: M) -> None:
+        self.message = message
+        self.answered = False
+
+    @property
+    def expects_answer(self) -> bool:
+        """Whether somebody waits for the answer: false for a tell."""
+        return False
+
+    def answer(self, value: R) -> None:
+        """Give the asker `value`. Without effect if the envelope was answered or failed before."""
+        self.answered = True
+
+    def fail(self, error: Exception) -> None:
+        """Raise `error` in the asker. Not a crash: the actor goes on.
+
+        Each envelope needs an exception of its own: one that is raised in several tasks would collect all their
+        tracebacks. Without effect if the envelope was answered or failed before.
+        """
+        self.answered = True
+
+
+class Call(Envelope[M, R]):
+    """A message whose answer is handed to a function, for senders that have no task to wait in.
+
+    The function gets the answer, or the exception that the message was failed with. It is called exactly once, in the
+    middle of whoever settles the message: it must not block, and what it raises is that one's crash.
+    """
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, message: M, reply: Callable[[R | Exception], None]) -> None:
+        super().__init__(message)
+        self._reply = reply
+
+    @property
+    def expects_answer(self) -> bool:
+        """See `Envelope`."""
+        return True
+
+    def answer(self, value: R) -> None:
+        """See `Envelope`."""
+        if not self.answered:
+            self.answered = True
+            self._reply(value)
+
+    def fail(self, error: Exception) -> None:
+        """See `Envelope`."""
+        if not self.answered:
+            self.answered = True
+            self._reply(error)
+
+
+class Question(Envelope[M, R]):
+    """A message whose sender waits, in at most one task, for the answer."""
+
+    __slots__ = ("_asker", "_error", "_value")
+
+    _value: R
+
+    def __init__(self, message: M) -> None:
+        super().__init__(message)
+        self._asker: Task | None = None
+        self._error: Exception | None = None
+
+    @property
+    def expects_answer(self) -> bool:
+        """See `Envelope`."""
+        return True
+
+    def answer(self, value: R) -> None:
+        """See `Envelope`."""
+        if not self.answered:
+            self._value = value
+            self._settle()
+
+    def fail(self, error: Exception) -> None:
+        """See `Envelope`."""
+        if not self.answered:
+            self._error = error
+            self._settle()
+
+    async def wait(self) -> R:
+        """Wait for the answer and return it, or raise what the question was failed with.
+
+        A checkpoint only if there is no answer yet.
+        """
+        if not self.answered:
+            self._asker = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def expire(self) -> None:
+        """Nobody has answered in time."""
+        self.fail(Expired())
+
+    def _settle(self) -> None:
+        self.answered = True
+        if self._asker is not None:
+            trio.lowlevel.reschedule(self._asker)
+            self._asker = None
+
+    def _abandon(self, _: RaiseCancelT) -> Abort:
+        self._asker = None
+        return Abort.SUCCEEDED
+
+
+class Address:
+    """The mailbox of one child and what is known about it. It outlives the instances that read the mailbox.
+
+    Attributes:
+        name: the child's name, for error messages.
+        alarms: the deadlines of asks.
+        mailbox: where the messages wait.
+        quarantined: whether the actor kept crashing and is set aside for now.
+        taker: is offered tells while the mailbox is empty and awaited; it says whether it took the message.
+        ended: is set when the actor is gone for good.
+    """
+
+    __slots__ = ("alarms", "ended", "mailbox", "name", "quarantined", "taker")
+
+    def __init__(self, name: str, capacity: int, alarms: Alarms) -> None:
+        self.name = name
+        self.alarms = alarms
+        self.mailbox: Mailbox[Envelope[Any, Any]] = Mailbox(capacity)
+        self.quarantined = False
+        self.taker: Callable[[Any], bool] | None = None
+        self.ended = Latch()
+
+    def refuse(self) -> None:
+        """Take no more messages, for good."""
+        self.quarantined = False
+        self.mailbox.close()
+
+    def quarantine(self) -> None:
+        """Take no messages until `release`."""
+        self.quarantined = True
+        self.mailbox.close()
+
+    def release(self) -> None:
+        """End a quarantine."""
+        self.quarantined = False
+        self.mailbox.reopen()
+
+    def end(self) -> None:
+        """Refuse for good and let those go who wait for the end."""
+        self.refuse()
+        self.ended.set()
+
+    def give_up(self, envelopes: Iterable[Envelope[Any, Any]], crash: Exception | None = None) -> tuple[Any, ...]:
+        """Fail what nobody will handle: with `ActorCrashed` over `crash`, else as a sender would be refused now.
+
+        A `reply` that raises must not keep the other senders waiting: its exception is logged.
+
+        Returns:
+            The messages that had not been answered.
+        """
+        lost = [envelope for envelope in envelopes if not envelope.answered]
+        for envelope in lost:
+            try:
+                envelope.fail(self.refusal() if crash is None else self._crashed(crash))
+            except Exception:  # noqa: BLE001 - supervision
+                logger.exception("the function for an answer of %s raised", self.name)
+        return tuple(envelope.message for envelope in lost)
+
+    def refusal(self) -> ActorStopped:
+        """What a sender is told while messages are refused."""
+        if self.quarantined:
+            return ActorQuarantined(f"{self.name} keeps crashing and is set aside for a while")
+        return ActorStopped(f"{self.name} has stopped")
+
+    def overflow(self) -> MailboxFull:
+        """What a sender who does not wait is told while there is no room."""
+        return MailboxFull(f"the mailbox of {self.name} is full")
+
+    def _crashed(self, crash: Exception) -> ActorCrashed:
+        # Each asker gets its own: an exception that is raised in several tasks collects all their tracebacks.
+        crashed = ActorCrashed(f"{self.name} crashed on this message: {described(crash)}")
+        crashed.__cause__ = crash
+        return crashed

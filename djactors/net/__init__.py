@@ -59,11 +59,11 @@ Rules:
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
-from djactors.net._addresses import AddressCounts, host_of
-from djactors.net._head_memory import HeadMemory
+from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
+from djactors.net._shares import AddressCounts, TokenBucket, TokenBuckets, host_of
 from djactors.net._stream import (
     LINGER_BYTES,
     LINGER_SECONDS,
@@ -74,7 +74,6 @@ from djactors.net._stream import (
     SocketStream,
 )
 from djactors.net._timer import Timed, Timer
-from djactors.net._token_bucket import TokenBucket
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
 __all__ = [
@@ -100,6 +99,7 @@ __all__ = [
     "Timed",
     "Timer",
     "TokenBucket",
+    "TokenBuckets",
     "WebSocket",
     "WebSocketClosed",
     "host_of",

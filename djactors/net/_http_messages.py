@@ -1,4 +1,4 @@
-"""HTTP's nouns: a head, a request, a response, the limits of a connection, and what the application must offer.
+"""HTTP's nouns: a request, a response, the limits of a connection, and what the application must offer.
 
 They know no socket, so a route is tested by building a `Request` and looking at the `Response`.
 """
@@ -54,6 +54,11 @@ class RequestRefused(Exception):  # noqa: N818 - a verdict on the request, not a
         self.headers = headers
 
 
+def bad_request(message: str) -> RequestRefused:
+    """400."""
+    return RequestRefused(400, "bad_request", message)
+
+
 def elements(value: str | None) -> list[str]:
     """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
     return [element.strip().lower() for element in value.split(",")] if value else []
@@ -63,12 +68,12 @@ class Request:
     """One HTTP request. `headers` has lower-case names; `query` keeps the first value of a repeated name.
 
     `path` and `query` are percent-decoded, with U+FFFD for bytes that are not UTF-8; `target` is what was sent.
-    `content_length` is None for a chunked body whose length is not known beforehand. `disconnected` becomes true when
-    the client goes away inside `watch_disconnect`.
+    `content_length` is None for a chunked body whose length is not known beforehand. `carrier` is the connection that
+    the request came by; `disconnected` becomes true when the client goes away inside `watch_disconnect`.
     """
 
     __slots__ = (
-        "_watch",
+        "_carrier",
         "body",
         "content_length",
         "disconnected",
@@ -95,6 +100,7 @@ class Request:
         version: str = "1.1",
         keep_alive: bool = True,
         content_length: int | None = 0,
+        carrier: "Carrier | None" = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -107,23 +113,15 @@ class Request:
         self.keep_alive = keep_alive
         self.content_length = content_length
         self.disconnected = False
-        self._watch: Callable[[Request], AbstractAsyncContextManager[trio.CancelScope]] | None = None
+        self._carrier = carrier
 
     def __repr__(self) -> str:
         # Neither the query nor the headers: both may carry secrets.
         return f"<Request {self.method} {self.path!r} from {self.peer}>"
 
-    def header(self, name: str) -> str | None:
-        """Return the value of the header with this lower-case name, or None."""
-        return self.headers.get(name)
-
     def tokens(self, name: str) -> list[str]:
         """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
         return elements(self.headers.get(name))
-
-    def attach(self, watch: Callable[["Request"], AbstractAsyncContextManager[trio.CancelScope]]) -> None:
-        """Let the connection that carries the request watch for its client's departure."""
-        self._watch = watch
 
     @asynccontextmanager
     async def watch_disconnect(self) -> AsyncIterator[trio.CancelScope]:
@@ -132,66 +130,19 @@ class Request:
         For handlers that park, such as a long poll. Bytes of a next request that arrive meanwhile are kept. Yields the
         block's cancel scope. A request that no connection carries is never disconnected.
         """
-        if self._watch is None:
+        if self._carrier is None:
             with trio.CancelScope() as scope:
                 yield scope
             return
-        async with self._watch(self) as scope:
+        async with self._carrier.watch(self) as scope:
             yield scope
 
 
-class Head:
-    """What one head says, parsed under `limits`: all of a request but its body and who sent it. Never changed."""
+class Carrier(Protocol):
+    """The connection that a request came by."""
 
-    __slots__ = (
-        "content_length",
-        "headers",
-        "keep_alive",
-        "limits",
-        "method",
-        "path",
-        "query",
-        "target",
-        "version",
-    )
-
-    def __init__(
-        self,
-        limits: Limits,
-        method: str,
-        path: str,
-        query: dict[str, str],
-        headers: dict[str, str],
-        *,
-        target: str,
-        version: str,
-        keep_alive: bool,
-        content_length: int | None,
-    ) -> None:
-        self.limits = limits
-        self.method = method
-        self.path = path
-        self.query = query
-        # Many requests may share them.
-        self.headers = MappingProxyType(headers)
-        self.target = target
-        self.version = version
-        self.keep_alive = keep_alive
-        self.content_length = content_length
-
-    def request(self, peer: str) -> Request:
-        """A request of its own with this head."""
-        return Request(
-            self.method,
-            self.path,
-            dict(self.query) if self.query else None,
-            self.headers,
-            peer=peer,
-            target=self.target,
-            version=self.version,
-            keep_alive=self.keep_alive,
-            content_length=self.content_length,
-        )
+    def watch(self, request: Request) -> AbstractAsyncContextManager[trio.CancelScope]:
+        """Carry out `Request.watch_disconnect`: cancel the block, and mark the request, when the client goes away."""
 
 
 class Response:

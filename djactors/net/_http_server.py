@@ -16,16 +16,9 @@ import trio
 
 from djactors.kernel import Alarms, Reminder
 from djactors.net._background import background
-from djactors.net._head_memory import HeadMemory
+from djactors.net._http_body import ChunkedBody, body_too_large
+from djactors.net._http_head import HEAD_END, HeadMemory, check_unfinished_head, head_too_large, parse_head
 from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
-from djactors.net._http_parser import (
-    HEAD_END,
-    ChunkedBody,
-    body_too_large,
-    check_unfinished_head,
-    head_too_large,
-    parse_head,
-)
 from djactors.net._stream import ByteStream, SlowConsumer
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
@@ -124,7 +117,7 @@ class HttpConnection:
         if head is None:
             head = parse_head(raw, self._limits)
             self._heads.keep(raw, head)
-        request = head.request(self._peer)
+        request = head.request(self._peer, self)
         if self._vital_paths is not None and request.path not in self._vital_paths:
             raise RequestRefused(
                 503, "overloaded", "the server has no room for another connection", (("retry-after", "5"),)
@@ -133,7 +126,6 @@ class HttpConnection:
             return await self._upgrade(request)
         if request.content_length != 0:
             request.body = await self._read_body(request)
-        request.attach(self._watch)
         response = await self._application.handle(request)
         if request.disconnected:
             return False
@@ -188,7 +180,7 @@ class HttpConnection:
                     return False
                 self._buffer = received.lstrip(b"\r\n")
         finally:
-            self._idle_end.stop()
+            # `_idle_end` need not be stopped: whatever it finds in the middle of a request, it leaves.
             self._is_idle = False
         return True
 
@@ -214,7 +206,7 @@ class HttpConnection:
         if length is not None and len(self._buffer) >= length:
             body, self._buffer = self._buffer[:length], self._buffer[length:]
             return body
-        expectation = request.header("expect")
+        expectation = request.headers.get("expect")
         if expectation is not None and request.version == "1.1":
             if expectation.lower() != "100-continue":
                 raise RequestRefused(417, "expectation_failed", "the only expectation known here is 100-continue")
@@ -253,8 +245,8 @@ class HttpConnection:
             raise _PeerLeftError from error
 
     @asynccontextmanager
-    async def _watch(self, request: Request) -> AsyncIterator[trio.CancelScope]:
-        """Carry out `Request.watch_disconnect`: read on while the handler is parked."""
+    async def watch(self, request: Request) -> AsyncIterator[trio.CancelScope]:
+        """See `Carrier.watch`: read on while the handler is parked."""
         with trio.CancelScope() as handler:
 
             async def read_on() -> None:

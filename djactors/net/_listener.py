@@ -17,11 +17,11 @@ from typing import Final, Protocol
 import trio
 
 from djactors.kernel import Alarms
-from djactors.net._addresses import AddressCounts
 from djactors.net._binding import bind
-from djactors.net._head_memory import HeadMemory
+from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits
 from djactors.net._http_server import HttpConnection
+from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
 
 # A burst of reconnects is accepted in slices, so that those who are connected keep their turn.

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 import trio
 
-from djactors.net._http_messages import Request, RequestRefused
+from djactors.net._http_messages import Request, RequestRefused, bad_request
 from djactors.net._stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
 from djactors.net._timer import Timer
 from djactors.protocol import (
@@ -69,10 +69,10 @@ def asks_for_websocket(request: Request) -> bool:
 def check_handshake(request: Request) -> None:
     """Raise `RequestRefused` unless the request is a client's opening handshake by RFC 6455 section 4.2.1."""
     if request.method != "GET" or request.version != "1.1" or request.content_length != 0:
-        raise _bad_handshake("a WebSocket opens with a GET request of HTTP/1.1 without a body")
+        raise bad_request("a WebSocket opens with a GET request of HTTP/1.1 without a body")
     if "upgrade" not in request.tokens("connection"):
-        raise _bad_handshake("a WebSocket handshake needs the header Connection: Upgrade")
-    if request.header("sec-websocket-version") != "13":
+        raise bad_request("a WebSocket handshake needs the header Connection: Upgrade")
+    if request.headers.get("sec-websocket-version") != "13":
         raise RequestRefused(
             426,
             "upgrade_required",
@@ -84,11 +84,7 @@ def check_handshake(request: Request) -> None:
     except (KeyError, ValueError, binascii.Error):
         nonce = b""
     if len(nonce) != 16:
-        raise _bad_handshake("the header Sec-WebSocket-Key must be 16 bytes in base64")
-
-
-def _bad_handshake(message: str) -> RequestRefused:
-    return RequestRefused(400, "bad_request", message)
+        raise bad_request("the header Sec-WebSocket-Key must be 16 bytes in base64")
 
 
 class WebSocket:

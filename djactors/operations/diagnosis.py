@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from djactors.config import SettingError, Settings, check_keys
@@ -50,7 +51,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
 def _keys(settings: Settings) -> str | None:
     try:
         check_keys(settings)
-        authenticator(settings, lambda: 0.0)
+        authenticator(settings, lambda: datetime.now(UTC))
     except SettingError as error:
         return str(error)
     return None

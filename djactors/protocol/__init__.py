@@ -73,15 +73,6 @@ from djactors.protocol._client import (
     Send,
     SocketClient,
 )
-from djactors.protocol._encoded import (
-    MAX_POLL_PACKETS,
-    EncodedBatch,
-    EncodedPacket,
-    encode_message,
-    frames_of,
-    join_payload,
-    take_payload,
-)
 from djactors.protocol._engine_packets import (
     CLOSE,
     MAX_PAYLOAD_BYTES,
@@ -131,6 +122,20 @@ from djactors.protocol._engine_session import (
     Upgraded,
 )
 from djactors.protocol._errors import ProtocolError
+from djactors.protocol._outgoing import (
+    MAX_POLL_PACKETS,
+    CloseCode,
+    EncodedBatch,
+    EncodedPacket,
+    binary_frame,
+    close_frame,
+    encode_message,
+    frames_of,
+    join_payload,
+    pong_frame,
+    take_payload,
+    text_frame,
+)
 from djactors.protocol._socket_packets import (
     MAX_ACK_ID_DIGITS,
     MAX_ATTACHMENT_BYTES,
@@ -159,7 +164,6 @@ from djactors.protocol._socket_session import (
     SocketEvent,
     SocketSession,
 )
-from djactors.protocol._websocket_frames import CloseCode, binary_frame, close_frame, pong_frame, text_frame
 from djactors.protocol._websocket_reader import CloseFrame, FrameError, OtherFrame, PingFrame, WebSocketReader
 
 __all__ = [

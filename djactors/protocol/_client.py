@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from djactors.protocol._encoded import EncodedPacket
 from djactors.protocol._engine_packets import (
     PONG,
     Handshake,
@@ -21,6 +20,7 @@ from djactors.protocol._engine_packets import (
 )
 from djactors.protocol._engine_session import Closed, CloseReason, Message
 from djactors.protocol._errors import ProtocolError
+from djactors.protocol._outgoing import EncodedPacket
 from djactors.protocol._socket_packets import (
     SocketPacket,
     SocketPacketDecoder,

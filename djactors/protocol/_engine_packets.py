@@ -10,8 +10,8 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
-from djactors.protocol._encoded import EncodedPacket
 from djactors.protocol._errors import ProtocolError
+from djactors.protocol._outgoing import EncodedPacket
 
 # The default of the reference server, announced to clients in the open packet; they split their POSTs by it.
 MAX_PAYLOAD_BYTES = 1_000_000

@@ -30,8 +30,8 @@ from typing import Any
 
 import msgspec
 
-from djactors.protocol._encoded import EncodedPacket
 from djactors.protocol._errors import ProtocolError
+from djactors.protocol._outgoing import EncodedPacket
 
 # The stock client refuses more attachments than this, so neither do we send nor take more.
 MAX_ATTACHMENTS = 10

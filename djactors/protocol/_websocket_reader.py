@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from djactors.protocol._websocket_frames import CloseCode
+from djactors.protocol._outgoing import CloseCode
 
 _CONTINUATION: Final = 0x0
 _TEXT: Final = 0x1

@@ -1,6 +1,7 @@
 """How fast anybody may go: what a socket and an address are told that go too fast."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -9,8 +10,7 @@ import trio
 
 from djactors.config import Settings
 from djactors.edge.auth import authenticator
-from djactors.edge.gateway import Gateway, Services
-from djactors.edge.rate_limit import MAX_REFUSALS, AddressLimit, TooManyRequests
+from djactors.edge.gateway import MAX_REFUSALS, Gateway, Services
 from djactors.edge.routes import Api, Routes
 from djactors.kernel import AskTimeout
 from djactors.net import Request
@@ -19,32 +19,7 @@ from djactors.protocol import EncodedPacket
 from djactors.telemetry import Telemetry, make_logger
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
-
-
-def test_each_address_has_a_bucket_of_its_own_and_hears_when_to_come_back():
-    limit = AddressLimit(1, 2)
-    for address in ("10.0.0.1", "10.0.0.2"):
-        limit.check(address, 0)
-        limit.check(address, 0)
-        with pytest.raises(TooManyRequests) as refusal:
-            limit.check(address, 0)
-        assert refusal.value.retry_after == 1
-    with pytest.raises(TooManyRequests) as refusal:
-        limit.check("10.0.0.1", 0, tokens=2)
-    assert refusal.value.retry_after == 2
-
-
-def test_the_table_of_addresses_is_bounded_and_forgets_who_was_quiet_the_longest():
-    limit = AddressLimit(1, 1, max_addresses=3)
-    for address in "abc":
-        limit.check(address, 0)
-    with pytest.raises(TooManyRequests):
-        limit.check("a", 0)
-    limit.check("d", 0)
-    assert len(limit) == 3
-    with pytest.raises(TooManyRequests):
-        limit.check("a", 0)
-    limit.check("b", 0)
+BEGINNING = datetime.fromtimestamp(0, UTC)
 
 
 # A socket
@@ -98,13 +73,13 @@ class Line:
         settings = Settings(jwt_secret=SECRET, **options)
         self.router = SilentRouter()
         services = Services(
-            authenticator=authenticator(settings, lambda: 1.0),
+            authenticator=authenticator(settings, lambda: BEGINNING),
             users=FakeUsers(),  # type: ignore[arg-type]
             router=self.router,  # type: ignore[arg-type]
             settings=settings,
             telemetry=Telemetry(make_logger("json", "critical")),
             random_token=lambda: "sid",
-            now=lambda: 1.0,
+            now=lambda: BEGINNING,
         )
         self.session = FakeSession()
         self.gateway = Gateway(self.session, services)  # type: ignore[arg-type]
@@ -185,7 +160,7 @@ class Desk:
         self.user_token = sign(settings, tenant_id=1, user_id=2)
         self.routes = Routes(
             Api(
-                authenticator=authenticator(settings, lambda: 1.0),
+                authenticator=authenticator(settings, lambda: BEGINNING),
                 router=SilentRouter(),  # type: ignore[arg-type]
                 users=FakeUsers(),  # type: ignore[arg-type]
                 store=None,  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ class Rooms:
         self.root = root
         self.users = users
         self._sids = 0
-        door = authenticator(settings, clock.unix)
+        door = authenticator(settings, clock.now)
         self.routes = Routes(
             Api(
                 authenticator=door,
@@ -121,7 +121,7 @@ class Rooms:
             settings=settings,
             telemetry=telemetry,
             random_token=self._sid,
-            now=clock.unix,
+            now=clock.now,
         )
 
     def _sid(self) -> str:

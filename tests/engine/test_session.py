@@ -378,7 +378,7 @@ class TestSecret:
             origins=OriginPolicy(),
             random_token=lambda: "secret",
             telemetry=EngineLog(),
-            may_use=lambda session, request: request.header("x-proof") == "mine",
+            may_use=lambda session, request: request.headers.get("x-proof") == "mine",
         )
         await nursery.start(server.run)
         query = {"EIO": "4", "transport": "polling"}

@@ -6,8 +6,7 @@ from itertools import islice, product
 import pytest
 
 from djactors.net import HeadMemory, Limits, RequestRefused
-from djactors.net._head_memory import NOTED_HEADS, REMEMBERED_BYTES, REMEMBERED_HEADS
-from djactors.net._http_parser import parse_head
+from djactors.net._http_head import NOTED_HEADS, REMEMBERED_BYTES, REMEMBERED_HEADS, parse_head
 
 LIMITS = Limits()
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djactors.net import Limits, Request, RequestRefused, Response
-from djactors.net._http_parser import ChunkedBody, check_unfinished_head, parse_head
+from djactors.net._http_body import ChunkedBody
+from djactors.net._http_head import check_unfinished_head, parse_head
 
 LIMITS = Limits()
 
@@ -31,10 +32,10 @@ def test_a_request_is_taken_apart():
     assert request.path == "/café/a b"
     assert request.query == {"x": "1", "y": "a b&c", "flag": "", "": "z"}
     assert request.target.startswith("/caf%C3%A9/a%20b?x=1")
-    assert request.header("accept") == "a, b"
-    assert request.header("cookie") == "c=1; d=2"
-    assert request.header("x-odd") == "café"
-    assert request.header("missing") is None
+    assert request.headers.get("accept") == "a, b"
+    assert request.headers.get("cookie") == "c=1; d=2"
+    assert request.headers.get("x-odd") == "café"
+    assert request.headers.get("missing") is None
     assert request.content_length == 12
     assert request.peer == "192.0.2.1"
     assert request.keep_alive

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_a_token_that_would_prove_nothing_is_not_made(arguments: tuple[str, ...]
 
 
 def test_every_token_that_is_made_is_taken() -> None:
-    door = authenticator(Settings(jwt_secret=SECRET), lambda: 0.0)
+    door = authenticator(Settings(jwt_secret=SECRET), lambda: datetime.fromtimestamp(0, UTC))
     for arguments in (
         ("--tenant", "1", "--user", str(2**53 - 1), "--name", "x" * 255),
         ("--tenant", "1", "--user", "1", "--ttl", str(10 * 365 * 24 * 3600)),

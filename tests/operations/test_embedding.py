@@ -245,7 +245,7 @@ async def test_a_fault_of_ours_is_500_without_details_and_the_server_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(self: Routes, request: Any, found: Any) -> Any:
-        held = request.header("authorization")
+        held = request.headers.get("authorization")
         raise RuntimeError(f"/secret/path {len(held or '')}")
 
     monkeypatch.setattr(Routes, "_unread_count", fail)

@@ -1,17 +1,23 @@
-"""From bytes to a `Head`, sans-IO: heads through llhttp, framing decided here and nowhere else.
+"""From bytes to a `Head`, sans-IO: llhttp reads it, a memory keeps it, and framing is decided here and nowhere else.
 
 llhttp (strict, through httptools) checks the grammar of a head. It is given exactly one head, never what follows, so
 that no disagreement about where a body ends can arise inside one connection (request smuggling, RFC 9112 section 11.2):
 a body is either `Content-Length` bytes or chunked, never both, and everything else is refused.
+
+A sender on a kept connection repeats its head to the last byte, so heads are remembered (`HeadMemory`). But a head that
+comes once may never come again: each poll of a stock Socket.IO client has another `t` in its query. Were all of them
+kept, a few hundred polling clients would push out, within a second, the heads of the backends for which this memory is
+there. So a head is kept when it comes for the second time; of the first time no more is noted than that.
 """
 
 import re
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
-from djactors.net._http_messages import Head, Limits, RequestRefused, elements
+from djactors.net._http_messages import Carrier, Limits, Request, RequestRefused, bad_request, elements
 
 HEAD_END: Final = b"\r\n\r\n"
 # A second value of one of these would let two readers of the request disagree about it.
@@ -31,10 +37,127 @@ _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _REQUEST_LINE: Final = re.compile(rb"[A-Z][A-Z-]{0,31} [!-~]+ (HTTP/[0-9]\.[0-9])\r\n")
 # 10^15 bytes is more than any limit and stays far from where an integer of digits gets slow.
 _LENGTH: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
-_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?", re.ASCII)
-# A chunk's size line, with extensions nobody uses, and the trailer section nobody reads.
-_MAX_CHUNK_LINE: Final = 256
-_MAX_TRAILERS: Final = 8 * 1024
+
+REMEMBERED_HEADS: Final = 512
+"""Heads that are kept parsed: a few senders, each with a few hundred lengths of body. With what they were parsed to,
+they take 7 MiB at most, and those with the longest tokens 3."""
+
+REMEMBERED_BYTES: Final = 2 * 1024
+"""The longest head that is kept: one with a token signed by RSA has about half of that."""
+
+REMEMBERED_FIELDS: Final = 32
+"""The most headers and query parameters that a head may have and be kept: a browser behind a proxy sends fewer. Each
+takes some hundred bytes parsed, however short it is, and a head of `REMEMBERED_BYTES` has room for hundreds."""
+
+NOTED_HEADS: Final = 1024
+"""A head is kept if it comes again before this many others that were new, and forgotten after twice as many: a second
+of a busy server. What is noted of each is one number, 140 KiB of them in all."""
+
+_MADE_FOR_ONE: Final = frozenset({"idempotency-key", "sec-websocket-key"})
+
+
+class Head:
+    """What one head says, parsed under `limits`: all of a request but its body and who sent it. Never changed."""
+
+    __slots__ = (
+        "content_length",
+        "headers",
+        "keep_alive",
+        "limits",
+        "method",
+        "path",
+        "query",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        limits: Limits,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        headers: dict[str, str],
+        *,
+        target: str,
+        version: str,
+        keep_alive: bool,
+        content_length: int | None,
+    ) -> None:
+        self.limits = limits
+        self.method = method
+        self.path = path
+        self.query = query
+        # Many requests may share them.
+        self.headers = MappingProxyType(headers)
+        self.target = target
+        self.version = version
+        self.keep_alive = keep_alive
+        self.content_length = content_length
+
+    def request(self, peer: str, carrier: Carrier | None = None) -> Request:
+        """A request of its own with this head."""
+        return Request(
+            self.method,
+            self.path,
+            dict(self.query) if self.query else None,
+            self.headers,
+            peer=peer,
+            target=self.target,
+            version=self.version,
+            keep_alive=self.keep_alive,
+            content_length=self.content_length,
+            carrier=carrier,
+        )
+
+
+class HeadMemory:
+    """The heads that came again, by their bytes: a sender on a kept connection repeats its own to the last byte.
+
+    To parse one takes 4 µs, to find it here a quarter of one. What a head says depends on nothing but its bytes and the
+    limits, so that one is found only by exactly what it was parsed from, and under the limits that it was parsed under:
+    whoever has the bytes has what is in them. Whether a token in it is good, still, is asked anew for each request.
+
+    Tokens and cookies stay in it, good or not, until newer heads push them out (`REMEMBERED_HEADS`): in the memory of
+    the process only, as verified tokens do anyhow, and never shown to anyone.
+    """
+
+    __slots__ = ("_heads", "_noted", "_noted_before")
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Head] = {}
+        # Hashes of heads that came once: those of late, and the `NOTED_HEADS` before them.
+        self._noted: set[int] = set()
+        self._noted_before: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def find(self, raw: bytes, limits: Limits) -> Head | None:
+        """Return what these bytes were parsed to under the same limits, if that is remembered."""
+        head = self._heads.get(raw)
+        return head if head is not None and head.limits is limits else None
+
+    def keep(self, raw: bytes, head: Head) -> None:
+        """Remember what these bytes were parsed to, if that is little and they have come before."""
+        if len(raw) > REMEMBERED_BYTES or len(head.headers) + len(head.query) > REMEMBERED_FIELDS:
+            return
+        if not _MADE_FOR_ONE.isdisjoint(head.headers) or not self._note(raw):
+            return
+        if len(self._heads) >= REMEMBERED_HEADS and raw not in self._heads:
+            del self._heads[next(iter(self._heads))]
+        self._heads[raw] = head
+
+    def _note(self, raw: bytes) -> bool:
+        """Note that these bytes have come; return whether they had come before."""
+        # Two heads of one hash only mean that one of them is kept at its first time.
+        number = hash(raw)
+        if number in self._noted or number in self._noted_before:
+            return True
+        if len(self._noted) >= NOTED_HEADS:
+            self._noted_before, self._noted = self._noted, set()
+        self._noted.add(number)
+        return False
 
 
 class _Collector:
@@ -64,7 +187,7 @@ def parse_head(head: bytes, limits: Limits) -> Head:
     """
     line = _REQUEST_LINE.match(head)
     if line is None:
-        raise _bad_request("malformed request line")
+        raise bad_request("malformed request line")
     version = _VERSIONS.get(line[1])
     if version is None:
         raise RequestRefused(505, "version_not_supported", "only HTTP/1.1 and HTTP/1.0 are spoken here")
@@ -75,16 +198,16 @@ def parse_head(head: bytes, limits: Limits) -> Head:
     except httptools.HttpParserUpgrade:
         pass  # whether to upgrade is decided by whoever reads the request
     except httptools.HttpParserError as error:
-        raise _bad_request(f"malformed request: {error}") from error
+        raise bad_request(f"malformed request: {error}") from error
     if not collected.complete:
-        raise _bad_request("malformed request: the head does not end where it should")
+        raise bad_request("malformed request: the head does not end where it should")
     if len(collected.target) > limits.max_target:
         raise target_too_long(limits)
     if len(collected.headers) > limits.max_headers:
         raise head_too_large(limits)
     headers = _join(collected.headers)
     if version == "1.1" and "host" not in headers:
-        raise _bad_request("an HTTP/1.1 request needs a Host header")
+        raise bad_request("an HTTP/1.1 request needs a Host header")
     method = parser.get_method().decode("ascii")
     path, query = _split_target(collected.target, method)
     connection = elements(headers.get("connection"))
@@ -106,11 +229,11 @@ def check_unfinished_head(head: bytes, limits: Limits) -> None:
     line_end = head.find(b"\n")
     if line_end < 0:
         if not 0x41 <= head[0] <= 0x5A:
-            raise _bad_request("not an HTTP request")
+            raise bad_request("not an HTTP request")
         if len(head) > limits.max_target + 64:
             raise target_too_long(limits)
     elif not _REQUEST_LINE.fullmatch(head, 0, line_end + 1):
-        raise _bad_request("malformed request line")
+        raise bad_request("malformed request line")
     if len(head) > limits.max_head:
         raise head_too_large(limits)
 
@@ -129,15 +252,6 @@ def head_too_large(limits: Limits) -> RequestRefused:
     )
 
 
-def body_too_large(limit: int) -> RequestRefused:
-    """413."""
-    return RequestRefused(413, "body_too_large", f"the request body is larger than {limit} bytes")
-
-
-def _bad_request(message: str) -> RequestRefused:
-    return RequestRefused(400, "bad_request", message)
-
-
 def _join(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in pairs:
@@ -145,7 +259,7 @@ def _join(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
         value = raw_value.decode("latin-1").strip(" \t")
         if name in headers:
             if name in _SINGULAR:
-                raise _bad_request(f"the header {name} may be given only once")
+                raise bad_request(f"the header {name} may be given only once")
             # RFC 9110 section 5.3; cookies have their own separator, RFC 9113 section 8.2.3.
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
         headers[name] = value
@@ -158,14 +272,14 @@ def _content_length(headers: dict[str, str], version: str) -> int | None:
     length = headers.get("content-length")
     if encoding is not None:
         if length is not None or version == "1.0":
-            raise _bad_request("the length of the body is ambiguous")
+            raise bad_request("the length of the body is ambiguous")
         if encoding.lower() != "chunked":
             raise RequestRefused(501, "not_implemented", "the only transfer coding spoken here is chunked")
         return None
     if length is None:
         return 0
     if not _LENGTH.fullmatch(length):
-        raise _bad_request("the Content-Length is not a number of bytes")
+        raise bad_request("the Content-Length is not a number of bytes")
     return int(length)
 
 
@@ -176,7 +290,7 @@ def _split_target(target: bytes, method: str) -> tuple[str, dict[str, str]]:
         # The absolute form, meant for proxies, must be accepted too (RFC 9112 section 3.2.2).
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in {b"http", b"https"}:
-            raise _bad_request("malformed request target")
+            raise bad_request("malformed request target")
         authority_end = re.search(rb"[/?#]", rest)
         target = b"/" if authority_end is None else rest[authority_end.start() :]
         if target[:1] != b"/":
@@ -199,79 +313,3 @@ def _decode(raw: bytes) -> str:
     if b"%" in raw:
         raw = unquote_to_bytes(raw)
     return raw.decode("utf-8", "replace")
-
-
-class ChunkedBody:
-    """Decodes a chunked body piece by piece (RFC 9112 section 7.1); trailers are read over and dropped.
-
-    `feed` until `complete`; then `body` holds the content and `rest` what came after it.
-    """
-
-    __slots__ = ("_limit", "_missing", "_pending", "_trailer_bytes", "_trailers", "body", "complete")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._pending = b""
-        # Bytes still to come of the present chunk, with the line break behind it.
-        self._missing = 0
-        self._trailers = False
-        self._trailer_bytes = 0
-        self.body = bytearray()
-        self.complete = False
-
-    @property
-    def rest(self) -> bytes:
-        """What followed the body: the beginning of a pipelined request."""
-        return self._pending
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes. Raises `RequestRefused`, 413 as soon as a chunk announces more than the limit."""
-        data = self._pending + data if self._pending else data
-        position = 0
-        while not self.complete and position < len(data):
-            if self._missing:
-                taken = self._take_content(data, position)
-            else:
-                line_end = data.find(b"\r\n", position)
-                if line_end < 0:
-                    if len(data) - position > _MAX_CHUNK_LINE:
-                        raise _bad_request("malformed chunk")
-                    break
-                self._take_line(data[position:line_end])
-                taken = line_end + 2 - position
-            if not taken:
-                break
-            position += taken
-        self._pending = data[position:]
-
-    def _take_content(self, data: bytes, position: int) -> int:
-        """Take as much of the present chunk as is there; its line break only as a whole."""
-        content = min(self._missing - 2, len(data) - position)
-        if content > 0:
-            self.body += memoryview(data)[position : position + content]
-            self._missing -= content
-            return content
-        if len(data) - position < 2:
-            return 0
-        if data[position : position + 2] != b"\r\n":
-            raise _bad_request("malformed chunk")
-        self._missing = 0
-        return 2
-
-    def _take_line(self, line: bytes) -> None:
-        if self._trailers:
-            self._trailer_bytes += len(line) + 2
-            if self._trailer_bytes > _MAX_TRAILERS:
-                raise _bad_request("too many trailers")
-            self.complete = not line
-            return
-        size = _CHUNK_SIZE.fullmatch(line) if len(line) <= _MAX_CHUNK_LINE else None
-        if size is None:
-            raise _bad_request("malformed chunk")
-        length = int(size[1], 16)
-        if length == 0:
-            self._trailers = True
-        elif len(self.body) + length > self._limit:
-            raise body_too_large(self._limit)
-        else:
-            self._missing = length + 2

@@ -1,0 +1,118 @@
+"""Fair shares: how much each sender may have of what many want.
+
+A token bucket bounds a rate: it holds `burst` tokens and gains `rate` a second; a request takes some, or is refused and
+told when to come back. `TokenBuckets` has a bucket for each sender. `AddressCounts` bounds a number: of connections at
+the listener, and of sessions at the engine. Sessions need counts of their own, because a session that polls has no
+connection between its polls, so that a single connection can open any number of them.
+
+Rules:
+  * Pure: the time is handed in, as seconds of a clock that never goes back.
+  * A request that is larger than a whole bucket passes when the bucket is full, and leaves it in debt: no request is
+    impossible.
+  * A table of buckets is bounded. The bucket that was quiet the longest is forgotten first; once it was quiet for
+    `burst / rate` seconds, it was as full as a new one.
+  * What counts as one address is said in one place: `host_of`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Final, Generic, TypeVar
+
+MAX_BUCKETS: Final = 20_000
+"""Buckets kept in one table, 4 MiB: more senders than connections are let in at a time."""
+
+_ROUNDING: Final = 1e-6
+"""Of a token, that may be missing: a sender who waited as long as was said is not refused for a float's last bit."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class TokenBucket:
+    """The tokens of one sender, or of all together.
+
+    Args:
+        rate: tokens gained in a second.
+        burst: tokens that it holds at most, and at first.
+        now: seconds.
+    """
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float, tokens: float = 1.0) -> float:
+        """Take tokens: 0.0 if they were there, else nothing was taken and they will be in so many seconds."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        missing = min(tokens, self._burst) - self._tokens
+        if missing > _ROUNDING:
+            return missing / self._rate
+        self._tokens -= tokens
+        return 0.0
+
+
+class TokenBuckets(Generic[Key]):
+    """A bucket for each key, such as an address: `rate` and `burst` are of each, `max_buckets` of all together."""
+
+    __slots__ = ("_buckets", "_burst", "_max_buckets", "_rate")
+
+    def __init__(self, rate: float, burst: float, max_buckets: int = MAX_BUCKETS) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._max_buckets = max_buckets
+        self._buckets: OrderedDict[Key, TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: Key, now: float, tokens: float = 1.0) -> float:
+        """Take tokens from the bucket of this key. See `TokenBucket.take`."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= self._max_buckets:
+                self._buckets.popitem(last=False)
+            bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, now)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket.take(now, tokens)
+
+
+class AddressCounts:
+    """How much each address has of something that is capped. A peer is the text of an IP address."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def __getitem__(self, peer: str) -> int:
+        return self._counts.get(host_of(peer), 0)
+
+    def add(self, peer: str) -> None:
+        """Count one more."""
+        host = host_of(peer)
+        self._counts[host] = self._counts.get(host, 0) + 1
+
+    def remove(self, peer: str) -> None:
+        """Count one less, which was added before."""
+        host = host_of(peer)
+        self._counts[host] -= 1
+        if not self._counts[host]:
+            del self._counts[host]
+
+
+def host_of(peer: str) -> str:
+    """What counts as one address: an IPv6 host owns a whole /64 (RFC 6177), a mapped IPv4 address is that address."""
+    if ":" not in peer:
+        return peer
+    packed = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
+    if packed.startswith(b"\0" * 10 + b"\xff\xff"):
+        return socket.inet_ntoa(packed[12:])
+    return packed[:8].hex()
