@@ -166,7 +166,7 @@ class Users:
         """For each tenant in which somebody is connected, the number of the change that the hindmost was told last."""
         standing: dict[int, int] = {}
         for tenant_id, present in self._tenants.items():
-            numbers = [number for presence in present.values() if (number := presence.hindmost) is not None]
+            numbers = [presence.hindmost() for presence in present.values() if presence.sockets]
             if numbers:
                 standing[tenant_id] = min(numbers)
         return standing
