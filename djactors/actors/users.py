@@ -5,6 +5,8 @@ Rules:
     while after the last.
   * Nobody waits for a user here. A user mailbox that is full marks its actor stale; it reads the log when it gets to
     it.
+  * Where somebody else has written to the database, an old copy of it may have been put back: then nobody is told what
+    a commit changed, and everybody looks into the log instead, first of all for what they know.
   * An actor without sockets is told nothing, only marked stale: in a busy tenant it would never be idle and never stop.
   * What a crash dropped is seen to: a socket whose CONNECT was lost with it is disconnected, never left without an
     answer.
@@ -164,7 +166,7 @@ class Users:
         """For each tenant in which somebody is connected, the number of the change that the hindmost was told last."""
         standing: dict[int, int] = {}
         for tenant_id, present in self._tenants.items():
-            numbers = [number for presence in present.values() if (number := presence.hindmost) is not None]
+            numbers = [presence.hindmost() for presence in present.values() if presence.sockets]
             if numbers:
                 standing[tenant_id] = min(numbers)
         return standing

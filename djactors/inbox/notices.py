@@ -149,6 +149,7 @@ def _put(
             unit.now,
             unit.expires,
             seq,
+            tenant.last_mark,
             job_id,
             replaces,
         )
