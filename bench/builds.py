@@ -1,9 +1,9 @@
 """Two builds of djactors side by side: what a change costs or saves at the pace of an office, as a ratio.
 
 Both servers run at once, each with a load of its own, and take turns: A B B A A B …, so that a slow moment of the
-machine, and whatever the turn before left behind, meet both alike. Events are posted one by one at fixed times whatever
-the server does; at such a pace hardly two share a commit, so a page that an event writes is seen here, and not where
-many producers share it.
+machine, and whatever the turn before left behind, meet both alike. Events are posted one by one at fixed times. With
+one publisher, which waits for each answer, no two of them ever share a commit, however busy the machine is: a page that
+an event writes is seen here, and not where many producers share it.
 
 The other build is another checkout with an environment of its own:
 
@@ -31,11 +31,11 @@ AT_ONCE = 64
 
 @click.command()
 @click.option("--other", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True, help="Checkout.")
-@click.option("--users", type=click.IntRange(1), default=500, help="Connected users.")
+@click.option("--users", type=click.IntRange(1), default=200, help="Connected users.")
 @click.option("--rate", type=click.FloatRange(0.1), default=300.0, help="Events a second, posted one by one.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=3.0, help="Of a turn.")
-@click.option("--turns", type=click.IntRange(1), default=16, help="Of each build.")
-@click.option("--publishers", type=click.IntRange(1), default=16, help="HTTP connections to post by.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=2.0, help="Of a turn.")
+@click.option("--turns", type=click.IntRange(1), default=24, help="Of each build.")
+@click.option("--publishers", type=click.IntRange(1), default=1, help="HTTP connections to post by.")
 @out_option
 def builds(other: Path, users: int, rate: float, seconds: float, turns: int, publishers: int, out: Path) -> None:
     """Paced CPU of an event, of this build and of another checkout, in turns."""

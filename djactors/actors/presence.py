@@ -142,11 +142,13 @@ class Presence:
             return None
         return self.at if seat.position is None else seat.position
 
-    @property
-    def hindmost(self) -> int | None:
-        """The number of the change that the hindmost of the sockets was told last; None where there are none."""
-        behind = [seat.position.seq for seat in self.sockets.values() if seat.position is not None]
-        return min(behind) if behind else self.at.seq if self.sockets else None
+    def hindmost(self) -> int:
+        """The number of the change that the hindmost of the sockets was told last."""
+        number = self.at.seq
+        for seat in self.sockets.values():
+            if seat.position is not None and seat.position.seq < number:
+                number = seat.position.seq
+        return number
 
     def go_on(self, socket: Socket) -> None:
         """Have the actor give a socket its next slice."""

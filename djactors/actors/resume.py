@@ -48,5 +48,4 @@ def resume_of(
         return Resume(issued.at, pid)
     offset = offset_of(text)
     # An older offset is one from before the pid: of an earlier connection, since when the client was told to reload.
-    known = offset is not None and (offset == issued.at or offset.seq > issued.at.seq)
-    return Resume(offset if known else None, pid)
+    return Resume(None if offset is None or offset.seq < issued.at.seq else offset, pid)

@@ -5,6 +5,8 @@ Rules:
     while after the last.
   * Nobody waits for a user here. A user mailbox that is full marks its actor stale; it reads the log when it gets to
     it.
+  * Where somebody else has written to the database, an old copy of it may have been put back: then nobody is told what
+    a commit changed, and everybody looks into the log instead, first of all for what they know.
   * An actor without sockets is told nothing, only marked stale: in a busy tenant it would never be idle and never stop.
   * What a crash dropped is seen to: a socket whose CONNECT was lost with it is disconnected, never left without an
     answer.
@@ -164,7 +166,7 @@ class Users:
         """For each tenant in which somebody is connected, the number of the change that the hindmost was told last."""
         standing: dict[int, int] = {}
         for tenant_id, present in self._tenants.items():
-            numbers = [number for presence in present.values() if (number := presence.hindmost) is not None]
+            numbers = [presence.hindmost() for presence in present.values() if presence.sockets]
             if numbers:
                 standing[tenant_id] = min(numbers)
         return standing
@@ -191,11 +193,10 @@ class Users:
         Args:
             recorded: what the commit changed.
             committed_at: when it was durable, in Trio's time.
-            number: the commit's. If it has come into doubt since it was asked for, or somebody else has written to the
-                database, nobody is told of the commit: everybody looks into the log, whether it has what they know, and
-                what it has behind that.
+            number: the commit's.
         """
-        if recorded.others_wrote or number <= self._commits.doubted:
+        if recorded.others_wrote:
+            # Nobody is told: everybody looks whether the log has what they know, and what it has behind that.
             await self.doubt()
             return
         told = 0
@@ -215,8 +216,6 @@ class Users:
                 deliveries += [(presence, delivery) for user_id, presence in present.items() if user_id not in own]
             for presence, delivery in deliveries:
                 told = await _pause(told)
-                if number <= self._commits.doubted:
-                    return
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
 

@@ -91,8 +91,10 @@ def mark_of(before: int, seq: int, name: str, user_id: int | None, body: bytes) 
         body: the JSON of its payload, as it is sent.
     """
     numbers = _NUMBERS.pack(before, seq, _EVERYBODY if user_id is None else user_id)
-    digest = blake2b(b"%b%b\0%b" % (numbers, name.encode(), body), digest_size=MARK_BYTES).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    hashed = blake2b(numbers, digest_size=MARK_BYTES)
+    hashed.update(f"{name}\0".encode())
+    hashed.update(body)
+    return int.from_bytes(hashed.digest(), "big", signed=True)
 
 
 def offset_of(text: object) -> Offset | None:

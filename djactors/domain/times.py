@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 
 WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
 """The machine's clock, as an aware time: for whoever is given no other. Nothing in the domain reads it. It is read
@@ -21,7 +21,14 @@ def utc_text(moment: datetime) -> str:
     Raises:
         OverflowError: the moment leaves the years 1 to 9999 when it is turned into UTC.
     """
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    moment = moment.astimezone(UTC)
+    minute = _minute_text(moment.year, moment.month, moment.day, moment.hour, moment.minute)
+    return "%s%02d.%06dZ" % (minute, moment.second, moment.microsecond)  # noqa: UP031 -- half of what an f-string takes
+
+
+@lru_cache(maxsize=16)  # now, and what is reckoned from now
+def _minute_text(year: int, month: int, day: int, hour: int, minute: int) -> str:
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:"
 
 
 def from_text(text: str) -> datetime:

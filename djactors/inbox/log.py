@@ -37,16 +37,12 @@ SELECT_NEXT_NEW = """SELECT notification_id FROM changes
     WHERE tenant_id = ? AND seq > ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq LIMIT 1"""
 SELECT_LAST_NEW = """SELECT notification_id FROM changes
     WHERE tenant_id = ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq DESC LIMIT 1"""
-# idx_notifications_user_unread, its unread and its read half; the mark by the primary key of changes. CROSS JOIN keeps
-# SQLite from walking the changes first.
-_NEW_COLUMNS = "n.seq, c.mark, n.id, n.type, n.priority, n.title, n.message, n.data, n.created_at, n.replaces"
-_NEW_CHANGE = "c.tenant_id = n.tenant_id AND c.seq = n.seq"
-SELECT_NEW_UNREAD = f"""SELECT {_NEW_COLUMNS} FROM notifications n CROSS JOIN changes c
-    WHERE n.tenant_id = ? AND n.user_id = ? AND n.is_read = false AND n.id >= ? AND {_NEW_CHANGE}
-    ORDER BY n.id LIMIT ?"""
-SELECT_NEW_READ = f"""SELECT {_NEW_COLUMNS} FROM notifications n CROSS JOIN changes c
-    WHERE n.tenant_id = ? AND n.user_id = ? AND n.is_read = true AND n.id >= ? AND {_NEW_CHANGE}
-    ORDER BY n.id LIMIT ?"""
+# idx_notifications_user_unread, its unread and its read half.
+_NEW_COLUMNS = "seq, mark, id, type, priority, title, message, data, created_at, replaces"
+SELECT_NEW_UNREAD = f"""SELECT {_NEW_COLUMNS} FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = false AND id >= ? ORDER BY id LIMIT ?"""
+SELECT_NEW_READ = f"""SELECT {_NEW_COLUMNS} FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = true AND id >= ? ORDER BY id LIMIT ?"""
 # idx_changes_user, both.
 SELECT_OWN = """SELECT seq, mark, kind, data FROM changes
     WHERE tenant_id + 0 = ? AND user_id = ? AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""

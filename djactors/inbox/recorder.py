@@ -142,7 +142,8 @@ class Recorder:
                     if unit.writes != before:
                         raise _LateRefusalError from refused
                     outcomes.append(refused)
-            notices.settle_summaries(unit)
+            if unit.wanted_summaries:
+                notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
             unit.flush()
         except BaseException:
@@ -189,8 +190,9 @@ class Recorder:
         return UnitOfWork(connection, self._now(), self._limits, self._known)
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome:
-        if not (type(command) is Publish and command.decoded):
-            command = checked(command)
+        if type(command) is Publish and command.decoded:  # first: what comes in masses
+            return _publish(unit, command)
+        command = checked(command)
         match command:
             case Publish():
                 return _publish(unit, command)

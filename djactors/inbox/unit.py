@@ -60,7 +60,7 @@ _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id,
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
     fingerprint, answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
-    data, created_at, expires_at, seq, job_id, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    data, created_at, expires_at, seq, job_id, replaces, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_SUPPRESSION = """INSERT INTO suppressions (id, tenant_id, user_id, event_id, type, reason, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, mark, created_at)
@@ -155,7 +155,7 @@ class UnitOfWork:
         self._dirty: list[Tenant | User] = []
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
-        self._notifications: list[tuple[object, ...]] = []
+        self._notifications: list[tuple[int, *tuple[object, ...]]] = []
         self._suppressions: list[tuple[object, ...]] = []
         self._log: dict[Tenant, list[_Logged]] = {}
 
@@ -280,7 +280,7 @@ class UnitOfWork:
         self.writes += 1
 
     def add_notification(self, row: tuple[int, *tuple[object, ...]]) -> None:
-        """Stage a row of `notifications`: its id and all the rest."""
+        """Stage a row of `notifications`: its id and all the rest but the mark, which is that of its change."""
         self._known.latest_expiry = walks.note(self.connection, self._known.latest_expiry, row[0], self.expires)
         self._notifications.append(row)
         self.writes += 1
@@ -310,7 +310,7 @@ class UnitOfWork:
 
     def flush(self) -> None:
         """Write everything that is staged, parents before children."""
-        changes = self._marked()
+        changes, notifications = self._marked()
         dirty, self._dirty = self._dirty, []
         tenants: list[Tenant] = []
         users: list[User] = []
@@ -330,7 +330,7 @@ class UnitOfWork:
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
             (_INSERT_EVENT, self._events),
-            (_INSERT_NOTIFICATION, self._notifications),
+            (_INSERT_NOTIFICATION, notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
             (_INSERT_CHANGE, changes),
         ):
@@ -369,9 +369,13 @@ class UnitOfWork:
         elif changed:
             self.connection.executemany(_UPDATE_USER, changed)
 
-    def _marked(self) -> list[tuple[object, ...]]:
-        """The rows of the changes that are staged, each with its mark; told from now on as `changes`."""
+    def _marked(self) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+        """The rows of the changes and of the notifications that are staged, each with its mark.
+
+        The changes are told from now on, as `changes`.
+        """
         rows: list[tuple[object, ...]] = []
+        of_new: dict[int, int] = {}
         for tenant, staged in self._log.items():
             told = [(seq, NAMES[kind], user_id, body) for seq, kind, user_id, _, body in staged]
             marks = marks_of(tenant.last_mark, told)
@@ -381,5 +385,8 @@ class UnitOfWork:
                 stored = None if notification_id is not None else body.decode()
                 rows.append((tenant.id, seq, user_id, kind, notification_id, stored, mark, self.now))
                 changes.append(Change(tenant.id, Offset(mark, seq), user_id, NAMES[kind], body))
+                if notification_id is not None:
+                    of_new[notification_id] = mark
         self._log.clear()
-        return rows
+        staged_rows, self._notifications = self._notifications, []
+        return rows, [(*row, of_new[row[0]]) for row in staged_rows]

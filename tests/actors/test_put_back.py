@@ -310,6 +310,26 @@ class TestUnderARunningServer:
             assert early.counts == [COPIED]
             assert knows.closed == other.closed == "history_lost"
 
+    async def test_a_past_that_is_back_before_it_is_missed_is_gone_on_from(
+        self, path: Path, tmp_path: Path, autojump_clock
+    ):
+        """Two copies are put back between two reads of one actor: what it knows was lost, and is there again."""
+        async with self.lost(path, tmp_path) as (house, copy, knows):
+            longer = copy_of(path, tmp_path / "longer.db")
+            async with await Database.open(longer, threads=InlineRunner) as other:
+                await Inbox(other).record(notes("there", 2))
+
+            async def put_back_the_longer() -> None:
+                house.store.before_snapshot = house.store._pass
+                put_back_online(longer, path)
+
+            put_back_online(copy, path)
+            house.store.before_snapshot = put_back_the_longer
+            late = await house.connected(ANN, since=".0")
+            assert len(titles(late)) == COPIED + LOST + 2
+            assert knows.closed is None
+            assert titles(knows)[LOST:] == ["there 0", "there 1"]
+
     async def test_a_socket_that_is_behind_is_judged_by_what_it_was_given(
         self, path: Path, tmp_path: Path, autojump_clock
     ):
