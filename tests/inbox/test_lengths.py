@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from djactors.actors.retention import Keeping
-from djactors.domain import events, jobs, lengths, limits
+from djactors.domain import events, jobs, lengths, limits, notification_rules
 from djactors.domain.commands import Introduce, MarkRead, Publish, RaiseAlerts, SendSummaries
 from djactors.domain.errors import Code
 from djactors.domain.events import (

@@ -21,7 +21,7 @@ import trio
 
 from djactors.cli import main
 from djactors.config import Settings, environment_name
-from djactors.domain import limits
+from djactors.domain import limits, notification_rules
 from djactors.domain.errors import Code
 from djactors.domain.events import Common, DomainEvent
 from djactors.domain.jobs import JobView, Status
