@@ -59,11 +59,9 @@ ENGINE_PATH = "/socket.io/"
 MAX_SMALL_BODY = 64 * 1024
 """Bytes of a body outside the batch route: one event with the largest texts that the schema takes."""
 
-PREFLIGHT = (
-    ("access-control-allow-methods", "GET, POST, DELETE"),
-    ("access-control-allow-headers", "authorization, content-type, idempotency-key"),
-    ("access-control-max-age", "600"),
-)
+METHODS = "GET, POST, DELETE"
+HEADERS = "authorization, content-type, idempotency-key"
+"""What a page of an allowed origin is told that it may send, where it does not ask for more."""
 
 
 class Routes:
@@ -302,14 +300,13 @@ class Application:
         """Answer a request."""
         if request.path == ENGINE_PATH:
             return await self._engine.handle(request)
-        cors = self._origins.headers(request)
         if request.method == "OPTIONS":
-            return Response(204, headers=(*cors, *(PREFLIGHT if self._origins.allows(request) else ())))
+            return Response(204, headers=self._origins.preflight(request, METHODS, HEADERS))
         if request.path in self._site.paths:
             # Other origins have no use for the page, so it carries no permission for them.
             return self._site.answer(request)
         response = await self._routes.handle(request)
-        response.headers = (*response.headers, *cors)
+        response.headers = (*response.headers, *self._origins.headers(request))
         return response
 
     def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:

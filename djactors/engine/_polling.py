@@ -21,7 +21,8 @@ from typing import Final
 import trio
 
 from djactors.engine._admission import RETRY_AFTER_SECONDS
-from djactors.net import Response
+from djactors.engine._origins import OriginPolicy
+from djactors.net import Request, Response
 from djactors.protocol import MAX_POLL_PACKETS, EncodedPacket, HttpError, take_payload
 
 Headers = tuple[tuple[str, str], ...]
@@ -30,14 +31,9 @@ Headers = tuple[tuple[str, str], ...]
 # would; answered at once, a client that polls on meanwhile would do so in a tight loop.
 PROBED_PAUSE: Final = 0.05
 
-# Browsers cap it at two hours (Chromium) or a day (Firefox).
-_PREFLIGHT_SECONDS: Final = 7200
+METHODS: Final = "GET, POST, OPTIONS"
+HEADERS: Final = "content-type"
 
-_PREFLIGHT: Final = (
-    ("access-control-allow-methods", "GET, POST, OPTIONS"),
-    ("access-control-allow-headers", "content-type"),
-    ("access-control-max-age", str(_PREFLIGHT_SECONDS)),
-)
 # A poll that a cache answered would bring a client somebody else's packets.
 _NO_STORE: Final = (("cache-control", "no-store"),)
 _RETRY_AFTER: Final = (("retry-after", str(RETRY_AFTER_SECONDS)),)
@@ -119,9 +115,9 @@ def push_response(cors: Headers) -> Response:
     return Response(200, b"ok", "text/html", _NO_STORE + cors)
 
 
-def preflight_response(cors: Headers) -> Response:
+def preflight_response(origins: OriginPolicy, request: Request) -> Response:
     """Answer OPTIONS."""
-    return Response(204, headers=_PREFLIGHT + cors)
+    return Response(204, headers=origins.preflight(request, METHODS, HEADERS))
 
 
 def error_response(error: HttpError, cors: Headers) -> Response:

@@ -200,7 +200,7 @@ class EngineServer:
         if not self._origins.allows(request):
             return self._refuse("origin", FORBIDDEN, cors)
         if request.method == "OPTIONS":
-            return preflight_response(cors)
+            return preflight_response(self._origins, request)
         session = await self._find(request)
         if session is not None and session.closed and request.method == "GET":
             outbox = session.outbox
