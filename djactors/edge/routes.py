@@ -59,6 +59,10 @@ ENGINE_PATH = "/socket.io/"
 MAX_SMALL_BODY = 64 * 1024
 """Bytes of a body outside the batch route: one event with the largest texts that the schema takes."""
 
+NOT_KEPT = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
+"""On every answer of a route. What one person's token shows is for no cache; and a browser that took JSON for a page,
+because of the text in it, would run that text."""
+
 METHODS = "GET, POST, DELETE"
 HEADERS = "authorization, content-type, idempotency-key"
 """What a page of an allowed origin is told that it may send, where it does not ask for more."""
@@ -243,7 +247,7 @@ class Routes:
         admin = self._api.admin(request)
         query_of(request)
         answer = await self._api.survey.take(admin.tenant_id)
-        return Response(200, answer, headers=(("cache-control", "no-store"),))
+        return Response(200, answer)
 
     async def _suppressions(self, request: Request, _: dict[str, str]) -> Response:
         admin = self._api.admin(request)
@@ -306,7 +310,7 @@ class Application:
             # Other origins have no use for the page, so it carries no permission for them.
             return self._site.answer(request)
         response = await self._routes.handle(request)
-        response.headers = (*response.headers, *self._origins.headers(request))
+        response.headers = (*response.headers, *NOT_KEPT, *self._origins.headers(request))
         return response
 
     def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:
@@ -316,12 +320,16 @@ class Application:
         return carrier(request, stream, leftover)
 
     async def _no_websocket(self, request: Request, stream: ByteStream, leftover: bytes) -> Response:
-        return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/")
+        return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/", request)
 
-    def refusal(self, status: int, code: str, message: str) -> Response:
-        """Word an error of HTTP itself in the contract's shape."""
+    def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
+        """Word an error of HTTP itself in the contract's shape, or in Engine.IO's where it was asked."""
+        if request is not None and request.path == ENGINE_PATH:
+            return self._engine.refusal(status, message, request)
+        cors = () if request is None else self._origins.headers(request)
         # One word for a fault of ours, whichever floor it is told from.
-        return Response(status, error_body(Code.INTERNAL if status == 500 else code, message))
+        body = error_body(Code.INTERNAL if status == 500 else code, message)
+        return Response(status, body, headers=(*NOT_KEPT, *cors))
 
 
 def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key: str | None) -> Publish:

@@ -34,8 +34,9 @@ PROBED_PAUSE: Final = 0.05
 METHODS: Final = "GET, POST, OPTIONS"
 HEADERS: Final = "content-type"
 
-# A poll that a cache answered would bring a client somebody else's packets.
-_NO_STORE: Final = (("cache-control", "no-store"),)
+# A poll that a cache answered would bring a client somebody else's packets; and a browser that took an answer for a
+# page, because of the text in it, would run that text.
+NOT_KEPT: Final = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 _RETRY_AFTER: Final = (("retry-after", str(RETRY_AFTER_SECONDS)),)
 
 
@@ -107,12 +108,12 @@ class Outbox:
 
 def poll_response(payload: bytes, cors: Headers) -> Response:
     """Answer a GET with packets."""
-    return Response(200, payload, "text/plain; charset=UTF-8", _NO_STORE + cors)
+    return Response(200, payload, "text/plain; charset=UTF-8", NOT_KEPT + cors)
 
 
 def push_response(cors: Headers) -> Response:
     """Answer a POST that was taken in."""
-    return Response(200, b"ok", "text/html", _NO_STORE + cors)
+    return Response(200, b"ok", "text/html", NOT_KEPT + cors)
 
 
 def preflight_response(origins: OriginPolicy, request: Request) -> Response:
@@ -123,4 +124,4 @@ def preflight_response(origins: OriginPolicy, request: Request) -> Response:
 def error_response(error: HttpError, cors: Headers) -> Response:
     """Refuse a request, in the reference server's words."""
     extra = _RETRY_AFTER if error.status == 503 else ()
-    return Response(error.status, error.body, headers=_NO_STORE + extra + cors)
+    return Response(error.status, error.body, headers=NOT_KEPT + extra + cors)

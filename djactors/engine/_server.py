@@ -220,6 +220,13 @@ class EngineServer:
             case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
                 return error_response(BAD_REQUEST, cors)
 
+    def refusal(self, status: int, message: str, request: Request) -> Response:
+        """Word an error of HTTP itself, such as a body that is too large, in the shape of this protocol's errors.
+
+        It carries the CORS headers, or a page of an allowed origin could not read what is wrong.
+        """
+        return error_response(HttpError(status, BAD_REQUEST.code, message), self._origins.headers(request))
+
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Carry a WebSocket until it ends, or refuse it. See `Application.upgrade`."""
         judged = await self._judge_upgrade(request)

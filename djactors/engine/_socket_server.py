@@ -192,6 +192,10 @@ class SocketServer:
         """Bytes that the body of a request may have."""
         return self._settings.max_payload
 
+    def refusal(self, status: int, message: str, request: Request) -> Response:
+        """Word an error of HTTP itself."""
+        return self._engine.refusal(status, message, request)
+
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read."""
         if not self._is_open:

@@ -29,7 +29,7 @@ A complete program that echoes what is posted to it, and each message of a WebSo
                 while True:
                     await websocket.send(await websocket.receive())
 
-        def refusal(self, status: int, code: str, message: str) -> Response:
+        def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
             return Response(status, message.encode(), "text/plain; charset=utf-8")
 
 
@@ -60,7 +60,7 @@ Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
+from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
 from djactors.net._shares import AddressCounts, TokenBucket, TokenBuckets, host_of
@@ -86,6 +86,7 @@ __all__ = [
     "ByteStream",
     "HeadMemory",
     "HttpConnection",
+    "HttpDates",
     "Limits",
     "Listener",
     "ListenerLimits",

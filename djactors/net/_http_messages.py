@@ -3,9 +3,11 @@
 They know no socket, so a route is tested by building a `Request` and looking at the `Response`.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -145,6 +147,25 @@ class Carrier(Protocol):
         """Carry out `Request.watch_disconnect`: cancel the block, and mark the request, when the client goes away."""
 
 
+class HttpDates:
+    """The `Date` of answers (RFC 9110 section 6.6.1), written once a second. `now` returns seconds since 1970."""
+
+    __slots__ = ("_now", "_second", "_text")
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._second = -1
+        self._text = ""
+
+    def __call__(self) -> str:
+        """Return the date and time of now."""
+        second = int(self._now())
+        if second != self._second:
+            self._second = second
+            self._text = formatdate(second, usegmt=True)
+        return self._text
+
+
 class Response:
     """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs.
 
@@ -172,10 +193,11 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"
 
-    def encode(self, *, head_only: bool = False, connection: str = "") -> bytes:
+    def encode(self, *, head_only: bool = False, connection: str = "", date: str = "") -> bytes:
         """Return the whole response as it goes onto the wire.
 
-        `head_only` leaves the body out (HEAD) but states its length; `connection` is the value of that header, if any.
+        `head_only` leaves the body out (HEAD) but states its length; `connection` and `date` are the values of those
+        headers, if any.
         Raises `ValueError` for a header that contains a line break, which would let its source write headers.
         """
         head = _STATUS_LINES[self.status]
@@ -189,6 +211,9 @@ class Response:
                 lines += 1
         for name, value in self.headers:
             head += f"{name}: {value}\r\n"
+        if date:
+            head += f"date: {date}\r\n"
+            lines += 1
         if connection:
             head += f"connection: {connection}\r\n"
             lines += 1
@@ -221,5 +246,9 @@ class Application(Protocol):
         after the head. It may let `WebSocketClosed` and `SlowConsumer` out; other errors are reported.
         """
 
-    def refusal(self, status: int, code: str, message: str) -> Response:
-        """Word an error of the protocol itself (400, 408, 413, 414, 431, 500, 503 …) in the contract's shape."""
+    def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
+        """Word an error of the protocol itself (400, 408, 413, 414, 431, 500, 503 …) in the contract's shape.
+
+        `request` is what is refused, without its body, where as much as its head could be read: a page of another
+        origin can read the refusal only if it carries the CORS headers.
+        """

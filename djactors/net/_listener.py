@@ -9,6 +9,7 @@ import errno
 import os
 import resource
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import trio
 from djactors.kernel import Alarms
 from djactors.net._binding import bind
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import Application, Limits
+from djactors.net._http_messages import Application, HttpDates, Limits
 from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
@@ -90,7 +91,8 @@ class _Uncounted:
 class Listener:
     """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
-    `on_error` is told every exception that reaches the fence, with the peer's address.
+    `on_error` is told every exception that reaches the fence, with the peer's address. `wall_clock` returns seconds
+    since 1970, for the `Date` of answers.
 
     Attributes:
         addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
@@ -106,6 +108,7 @@ class Listener:
         listener_limits: ListenerLimits | None = None,
         telemetry: ListenerTelemetry | None = None,
         on_error: Callable[[BaseException, str], None],
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._application = application
         self._host = host
@@ -126,6 +129,7 @@ class Listener:
         self._all_closed = trio.Event()
         self._alarms = Alarms()
         self._heads = HeadMemory()
+        self._dates = HttpDates(wall_clock)
         self.addresses: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -243,6 +247,7 @@ class Listener:
             peer=peer,
             alarms=self._alarms,
             heads=self._heads,
+            dates=self._dates,
             vital_paths=vital_paths,
         )
         # Counted here and not in the task, which runs only after the whole batch has been admitted.
