@@ -311,6 +311,8 @@ class Application:
             return self._site.answer(request)
         response = await self._routes.handle(request)
         response.headers = (*response.headers, *NOT_KEPT, *self._origins.headers(request))
+        # No answer holds a token, and no foreign page can have one asked for: the token goes in a header, not a cookie.
+        response.compressible = request.method == "GET"
         return response
 
     def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from djactors.edge.errors import wrong_method
-from djactors.net import Request, Response
+from djactors.net import Request, Response, takes_gzip
 
 BUILT = Path(__file__).parent.parent / "web" / "dist"
 """The folder in which the build leaves the page, in a checkout and in an installed package alike."""
@@ -164,7 +164,7 @@ class Site:
         if file is None:
             return self._absent()
         variant = file.plain
-        if file.compressed is not None and _takes_gzip(request):
+        if file.compressed is not None and takes_gzip(request):
             variant = file.compressed
         if _has(request, variant.etag):
             return Response(304, headers=variant.headers)
@@ -181,15 +181,6 @@ def _visible(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
-
-
-def _takes_gzip(request: Request) -> bool:
-    """Whether the client accepts gzip, by its name or else by `*` (RFC 9110 section 12.5.3)."""
-    wanted = {}
-    for token in request.tokens("accept-encoding"):
-        coding, _, weight = token.partition(";")
-        wanted[coding.strip()] = weight.replace(" ", "").removeprefix("q=").strip("0.") != "" if weight else True
-    return wanted.get("gzip", wanted.get("*", False))
 
 
 def _has(request: Request, etag: str) -> bool:

@@ -8,6 +8,8 @@ Rules:
 - A POST is received whole before it is looked at and then acted upon without a pause, so two that arrive at once never
   mix.
 - Every answer, errors included, carries the CORS headers, or a page of another origin could not read it.
+- A poll may be compressed (see `Response.compressible`) unless the session's sid or the answer to a CONNECT is in it.
+  What others have written follows in the same answer, and its length would tell of those secrets.
 
 Source: the Engine.IO protocol document, revision 4, "HTTP long-polling"; headers as the reference server sends them.
 """
@@ -30,6 +32,9 @@ Headers = tuple[tuple[str, str], ...]
 # How long a GET waits while the client is about to complete its upgrade. It must not wait for a message, or the upgrade
 # would; answered at once, a client that polls on meanwhile would do so in a tight loop.
 PROBED_PAUSE: Final = 0.05
+
+_CONNECT: Final = b"40"
+_PACKET_SEPARATOR: Final = b"\x1e"
 
 METHODS: Final = "GET, POST, OPTIONS"
 HEADERS: Final = "content-type"
@@ -108,7 +113,17 @@ class Outbox:
 
 def poll_response(payload: bytes, cors: Headers) -> Response:
     """Answer a GET with packets."""
-    return Response(200, payload, "text/plain; charset=UTF-8", NOT_KEPT + cors)
+    response = Response(200, payload, "text/plain; charset=UTF-8", NOT_KEPT + cors)
+    response.compressible = not _has_secret(payload)
+    return response
+
+
+def _has_secret(payload: bytes) -> bool:
+    """Tell whether the session's sid is in a payload (its first packet), or the answer to a CONNECT, with its pid.
+
+    Messages of an Engine.IO without Socket.IO that begin with a zero are taken for one; their poll is not compressed.
+    """
+    return payload.startswith((b"0", _CONNECT)) or _PACKET_SEPARATOR + _CONNECT in payload
 
 
 def push_response(cors: Headers) -> Response:

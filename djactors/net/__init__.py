@@ -59,6 +59,7 @@ Rules:
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
+from djactors.net._http_compression import Compression, takes_gzip
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
@@ -84,6 +85,7 @@ __all__ = [
     "AddressCounts",
     "Application",
     "ByteStream",
+    "Compression",
     "HeadMemory",
     "HttpConnection",
     "HttpDates",
@@ -105,4 +107,5 @@ __all__ = [
     "WebSocketClosed",
     "host_of",
     "open_websocket",
+    "takes_gzip",
 ]

@@ -3,11 +3,12 @@
 They know no socket, so a route is tested by building a `Request` and looking at the `Response`.
 """
 
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -19,6 +20,7 @@ from djactors.net._stream import ByteStream
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 # RFC 9110 sections 8.6 and 15: these carry neither a body nor, for 1xx and 204, a Content-Length.
 _BODILESS: Final = frozenset({204, 304})
+MACHINE_CLOCK: Final[Callable[[], datetime]] = partial(datetime.now, UTC)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -148,18 +150,18 @@ class Carrier(Protocol):
 
 
 class HttpDates:
-    """The `Date` of answers (RFC 9110 section 6.6.1), written once a second. `now` returns seconds since 1970."""
+    """The `Date` of answers (RFC 9110 section 6.6.1), written once a second. `now` is the wall clock, an aware time."""
 
     __slots__ = ("_now", "_second", "_text")
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, now: Callable[[], datetime] = MACHINE_CLOCK) -> None:
         self._now = now
         self._second = -1
         self._text = ""
 
     def __call__(self) -> str:
         """Return the date and time of now."""
-        second = int(self._now())
+        second = int(self._now().timestamp())
         if second != self._second:
             self._second = second
             self._text = formatdate(second, usegmt=True)
@@ -169,11 +171,14 @@ class HttpDates:
 class Response:
     """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs.
 
+    `compressible` may be set where a client that takes gzip may have it so: nothing in the body is secret beside what
+    somebody else has written (see `_http_compression.py`).
+
     `on_lost` may be set to what is to be called if the client is gone before it was all handed to the kernel. What was
     handed over may be lost as well, without anybody's notice.
     """
 
-    __slots__ = ("body", "close", "content_type", "headers", "on_lost", "status")
+    __slots__ = ("body", "close", "compressible", "content_type", "headers", "on_lost", "status")
 
     def __init__(
         self,
@@ -188,6 +193,7 @@ class Response:
         self.content_type = content_type
         self.headers = tuple(headers)
         self.close = close
+        self.compressible = False
         self.on_lost: Callable[[], None] | None = None
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ import trio
 from djactors.kernel import Alarms, Reminder
 from djactors.net._background import background
 from djactors.net._http_body import ChunkedBody, body_too_large
+from djactors.net._http_compression import Compression
 from djactors.net._http_head import HEAD_END, HeadMemory, check_unfinished_head, head_too_large, parse_head
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._stream import ByteStream, SlowConsumer
@@ -37,7 +38,8 @@ class _PeerLeftError(Exception):
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
-    `heads` is the memory that it shares with others, and `dates` their clock. `vital_paths` is None for an ordinary
+    `heads` is the memory that it shares with others, `dates` their clock, and `compression` what compresses for all of
+    them. `vital_paths` is None for an ordinary
     connection. A connection over the caps is given the paths that must answer even then (health, metrics); it serves
     one request, refuses any other path with 503, and closes.
     """
@@ -46,6 +48,7 @@ class HttpConnection:
         "_answerable",
         "_application",
         "_buffer",
+        "_compression",
         "_dates",
         "_draining",
         "_heads",
@@ -69,6 +72,7 @@ class HttpConnection:
         alarms: Alarms,
         heads: HeadMemory,
         dates: HttpDates | None = None,
+        compression: Compression | None = None,
         vital_paths: frozenset[str] | None = None,
     ) -> None:
         self._stream = stream
@@ -76,6 +80,7 @@ class HttpConnection:
         self._limits = limits
         self._heads = heads
         self._dates = dates or HttpDates()
+        self._compression = compression or Compression()
         self._peer = peer
         self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
@@ -286,6 +291,12 @@ class HttpConnection:
     # Writing
 
     async def _respond(self, request: Request, response: Response, *, keep_alive: bool) -> None:
+        if response.compressible:
+            try:
+                await self._compression.apply(request, response)
+            except trio.Cancelled:
+                self._lose(response)
+                raise
         # HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 drops it unless told otherwise.
         says_so = not keep_alive or request.version == "1.0"
         connection = ("keep-alive" if keep_alive else "close") if says_so else ""
@@ -295,9 +306,13 @@ class HttpConnection:
         try:
             await (self._send(encoded) if keep_alive else self._send_last(encoded))
         except _PeerLeftError:
-            if response.on_lost is not None:
-                response.on_lost()
+            self._lose(response)
             raise
+
+    @staticmethod
+    def _lose(response: Response) -> None:
+        if response.on_lost is not None:
+            response.on_lost()
 
     async def _refuse(self, refused: RequestRefused) -> None:
         self._answerable = False

@@ -9,18 +9,19 @@ import errno
 import os
 import resource
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 import trio
 
 from djactors.kernel import Alarms
 from djactors.net._binding import bind
+from djactors.net._http_compression import Compression
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import Application, HttpDates, Limits
+from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, Limits
 from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
@@ -91,8 +92,8 @@ class _Uncounted:
 class Listener:
     """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
-    `on_error` is told every exception that reaches the fence, with the peer's address. `wall_clock` returns seconds
-    since 1970, for the `Date` of answers.
+    `on_error` is told every exception that reaches the fence, with the peer's address. `wall_clock` returns an
+    aware time, for the `Date` of answers.
 
     Attributes:
         addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
@@ -108,7 +109,7 @@ class Listener:
         listener_limits: ListenerLimits | None = None,
         telemetry: ListenerTelemetry | None = None,
         on_error: Callable[[BaseException, str], None],
-        wall_clock: Callable[[], float] = time.time,
+        wall_clock: Callable[[], datetime] = MACHINE_CLOCK,
     ) -> None:
         self._application = application
         self._host = host
@@ -130,6 +131,7 @@ class Listener:
         self._alarms = Alarms()
         self._heads = HeadMemory()
         self._dates = HttpDates(wall_clock)
+        self._compression = Compression()
         self.addresses: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -248,6 +250,7 @@ class Listener:
             alarms=self._alarms,
             heads=self._heads,
             dates=self._dates,
+            compression=self._compression,
             vital_paths=vital_paths,
         )
         # Counted here and not in the task, which runs only after the whole batch has been admitted.

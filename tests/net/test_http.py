@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 import trio
@@ -461,9 +462,9 @@ def test_f6_the_date_is_that_of_the_clock_and_changes_with_its_second():
     now = 784111777.0
     asked = []
 
-    def clock() -> float:
+    def clock() -> datetime:
         asked.append(now)
-        return now
+        return datetime.fromtimestamp(now, UTC)
 
     dates = HttpDates(clock)
     assert dates() == "Sun, 06 Nov 1994 08:49:37 GMT"  # the example of RFC 9110 section 5.6.7
