@@ -24,6 +24,7 @@ import trio
 
 from djactors.engine._admission import Admission
 from djactors.engine._heartbeat import Heartbeat, settle
+from djactors.engine._jsonp import asks_for_jsonp, jsonp_refusal
 from djactors.engine._origins import OriginPolicy
 from djactors.engine._polling import (
     PROBED_PAUSE,
@@ -57,6 +58,13 @@ from djactors.protocol import (
 
 # Not among the reference server's codes. Its clients look at the status only.
 BUSY = HttpError(503, 6, "Too many new sessions")
+# The code is the reference server's, whose message is its application's to choose as well.
+ORIGIN_REFUSED = HttpError(
+    FORBIDDEN.status,
+    FORBIDDEN.code,
+    "Forbidden: the server does not allow the origin of this page. Add it to the allowed origins or, if it is the "
+    "server's own page, have the proxy pass the Host header on unchanged",
+)
 PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
 
 # A drain closes this many sessions a second at least: their reconnects, which go elsewhere, come at the same pace.
@@ -77,7 +85,7 @@ class EngineTelemetry(Protocol):
         """A session ended; `transport` is what carried it at the end."""
 
     def refused(self, reason: str) -> None:
-        """A request was refused before any session: `origin`, `draining`, `address`, `sessions` or `rate`."""
+        """A request was refused before any session: `origin`, `jsonp`, `draining`, `address`, `sessions` or `rate`."""
 
     def failed(self, error: BaseException, peer: str) -> None:
         """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
@@ -196,9 +204,12 @@ class EngineServer:
 
         A poll waits in here until there is something to say. Cancelling it closes its session.
         """
+        if asks_for_jsonp(request):
+            self._telemetry.refused("jsonp")
+            return jsonp_refusal(request)
         cors = self._origins.headers(request)
         if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, cors)
+            return self._refuse("origin", ORIGIN_REFUSED, cors)
         if request.method == "OPTIONS":
             return preflight_response(self._origins, request)
         session = await self._find(request)
@@ -259,7 +270,7 @@ class EngineServer:
         Without a session it is to be accepted and closed.
         """
         if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
+            return self._refuse("origin", ORIGIN_REFUSED, self._origins.headers(request))
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():

@@ -187,7 +187,10 @@ class TestCompression:
         return headers, len(body)
 
     async def test_f7_a_long_poll_is_compressed_for_a_client_that_takes_it(self, autojump_clock, calm: Served):
-        events = [f'2["notification:new",{{"id":{number},"title":"You are the assignee of a job now"}}]' for number in range(16)]
+        events = [
+            f'2["notification:new",{{"id":{number},"title":"You are the assignee of a job now"}}]'
+            for number in range(16)
+        ]
         headers, size = await self.polled(calm, *events)
         assert headers["content-encoding"] == "gzip"
         assert headers["vary"] == "Origin, Accept-Encoding"

@@ -1,0 +1,56 @@
+"""Refuses JSONP polling, in a form that the old clients that ask for it show to whoever looks.
+
+JSONP is polling by `<script>`: clients up to socket.io-client 3 do it with `forceJSONP`, or where they find no
+XMLHttpRequest. It is not served, because every page can load a script without an Origin being told. But its clients see
+neither the status nor the body of an answer, so that a plain error leaves them with "jsonp poll error". They do see
+what calls their function:
+
+    ___eio[0]("0{…}␞44{\"message\":\"JSONP …\"}␞1");
+
+That opens a session which does not exist, refuses the CONNECT, and closes, so that `connect_error` (`error` in
+socket.io-client 2) has the message. Nothing of it is secret, so it needs no Origin.
+
+Such a client tries again after its shortest delay, as the session was opened; that costs less than a refused Origin.
+
+Sources: `polling-jsonp` of engine.io 6 and of engine.io-client 3 and 4; the protocol documents of Engine.IO, revisions
+3 and 4, and Socket.IO, revisions 4 and 5.
+"""
+
+from typing import Final
+
+import msgspec
+
+from djactors.engine._polling import NOT_KEPT
+from djactors.net import Request, Response
+
+MESSAGE: Final = (
+    "JSONP polling is not served here: let the client poll by XMLHttpRequest or use WebSocket (no forceJSONP)"
+)
+OLD_MESSAGE: Final = f"{MESSAGE}, and take socket.io-client 3 or later"
+
+# A page has a handful of them.
+_MAX_DIGITS: Final = 9
+# Times in milliseconds that nobody keeps, for the client has something to say they are.
+_OPEN: Final = '0{"sid":"refused","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
+
+
+def asks_for_jsonp(request: Request) -> bool:
+    """Tell whether the request is the handshake of a client that polls by JSONP."""
+    query = request.query
+    return "j" in query and "sid" not in query and query.get("transport") == "polling" and request.method == "GET"
+
+
+def jsonp_refusal(request: Request) -> Response:
+    """Answer it with the refusal."""
+    digits = "".join(digit for digit in request.query["j"] if digit in "0123456789")[:_MAX_DIGITS] or "0"
+    if request.query.get("EIO") == "3":
+        packets = (_OPEN, f"44{_quoted(OLD_MESSAGE)}", "1")
+        payload = "".join(f"{len(packet)}:{packet}" for packet in packets)
+    else:
+        payload = "\x1e".join((_OPEN, f'44{{"message":{_quoted(MESSAGE)}}}', "1"))
+    # With another status than 200 a browser does not run it.
+    return Response(200, f"___eio[{digits}]({_quoted(payload)});".encode(), "text/javascript; charset=UTF-8", NOT_KEPT)
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
