@@ -12,13 +12,13 @@ import { useStore } from 'zustand'
 
 import { useDjactors } from '../DjactorsContext.js'
 
-/** @returns {{ status: string, connected: boolean, refusal: string|null, expiresAt: string|null, emit: Function,
+/** @returns {{ status: string, connected: boolean, refusal: string|null, originRefused: boolean, expiresAt: string|null, emit: Function,
  *   retry: Function, setToken: (token: string) => Promise<void> }} */
 export function useSocket() {
   const { client } = useDjactors()
-  const { status, refusal, expiresAt } = useStore(client.socket.state)
+  const { status, refusal, originRefused, expiresAt } = useStore(client.socket.state)
   const { emit, retry } = client.socket
-  return { status, connected: status === 'connected', refusal, expiresAt, emit, retry, setToken: client.setToken }
+  return { status, connected: status === 'connected', refusal, originRefused, expiresAt, emit, retry, setToken: client.setToken }
 }
 
 /** Call `handler(data, { offset, live })` for each server event of this name. */
