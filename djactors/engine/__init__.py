@@ -67,6 +67,7 @@ What a handler may do, and what it can count on:
   it holds up nobody. `emit_with_ack` waits, at most its timeout; `MAX_AWAITED_ACKS` of one client may be awaited.
 - A room is whatever yields sockets: a list, a set that you keep, a function that is asked each time. What is emitted to
   many is encoded once. `Namespace.emit` sends it at once, `broadcast` lets others have turns in between.
+- Long polls go out by gzip to clients that take it, except for those with the session's sid or the answer to a CONNECT.
 - Cancelling `serve` closes everything at once, `drain` at a pace. Stock clients that were let go, or drained,
   reconnect by themselves. Those that were refused, or put out by `disconnect(reconnect=False)`, do not.
 
