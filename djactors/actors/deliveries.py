@@ -79,8 +79,11 @@ def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacke
         if new:
             stamps = json_of([each.at for each in new])
             events = [(each.name, (each.body, stamp)) for each, stamp in zip(new, stamps, strict=True)]
-            for each, packet in zip(new, encode_events_json(events), strict=True):
+            packets = encode_events_json(events)
+            for each, packet in zip(new, packets, strict=True):
                 each.stamped = packet
+            if len(new) == len(outgoing):  # nearly always: a change is mostly one user's
+                return packets
         return [each.stamped for each in outgoing if each.stamped is not None]
     new = [each for each in outgoing if each.plain is None]
     for each, packet in zip(new, encode_events_json([(each.name, (each.body,)) for each in new]), strict=True):

@@ -55,8 +55,14 @@ class Offset(msgspec.Struct, frozen=True, gc=False):
 
 
 def json_of(offsets: Iterable[Offset]) -> list[bytes]:
-    """The texts of offsets, as JSON."""
-    return [b'"%b"' % _text(offset) for offset in offsets]
+    """The texts of offsets, as JSON. A badge is stamped as the change before it, so the same text often comes again."""
+    texts = []
+    last, text = None, b""
+    for offset in offsets:
+        if offset is not last:
+            last, text = offset, b'"%b"' % _text(offset)
+        texts.append(text)
+    return texts
 
 
 def _text(offset: Offset) -> bytes:
