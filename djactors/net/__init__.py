@@ -54,10 +54,11 @@ Rules:
   slowed down by TCP: nothing is read while a handler runs or a WebSocket is not received from.
 - All bounds are in `Limits` (one connection; seconds and bytes), `ListenerLimits` (all of them together) and what
   `Application.body_limit` and `open_websocket` are told, each with its reason where it is defined.
-- Every answer has a `Date`. An answer is compressed by gzip where `Response.compressible` is set and the client takes it.
-  Bodies of requests are not decompressed: one with a `Content-Encoding` is refused with 415.
+- Every answer has a `Date`. An answer is compressed by gzip where `Response.compressible` is set and the client takes
+  it. Bodies of requests are not decompressed: one with a `Content-Encoding` is refused with 415.
 - Of the subprotocols that a WebSocket offers, the first is selected.
-- Time is Trio's clock, but for the `Date`. There is no TLS yet; a `ByteStream` of another kind can be given to `HttpConnection`.
+- Time is Trio's clock, but for the `Date`. There is no TLS yet; a `ByteStream` of another kind can be given to
+  `HttpConnection`.
 
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """

@@ -5,8 +5,8 @@
  *     useSocketEvent('job:assigned', ({ djId }) => …)
  *
  * Rules: `status` is idle, connecting, connected, reconnecting or unauthorized. `originRefused` is true while the server
- * refuses the page for its Origin; see `RefusedPage`. `emit` resolves to the server's ack or
- * throws an `ApiError`; it does not queue. A handler hears for as long as its component is mounted.
+ * refuses the page for its Origin; see `RefusedPage`. `emit` resolves to the server's ack or throws an `ApiError`; it
+ * does not queue. A handler hears for as long as its component is mounted.
  */
 import { useEffect, useEffectEvent } from 'react'
 import { useStore } from 'zustand'
