@@ -39,7 +39,7 @@ from djactors.edge.api import (
 )
 from djactors.edge.auth import Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
-from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_method
+from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.site import Site
 from djactors.engine import EngineServer, OriginPolicy
@@ -58,10 +58,6 @@ ENGINE_PATH = "/socket.io/"
 
 MAX_SMALL_BODY = 64 * 1024
 """Bytes of a body outside the batch route: one event with the largest texts that the schema takes."""
-
-NOT_KEPT = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
-"""On every answer of a route. What one person's token shows is for no cache; and a browser that took JSON for a page,
-because of the text in it, would run that text."""
 
 METHODS = "GET, POST, DELETE"
 HEADERS = "authorization, content-type, idempotency-key"

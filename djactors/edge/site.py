@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from djactors.edge.errors import wrong_method
+from djactors.edge.errors import NOT_KEPT, wrong_method
 from djactors.net import Request, Response, takes_gzip
 
 BUILT = Path(__file__).parent.parent / "web" / "dist"
@@ -171,7 +171,9 @@ class Site:
     def answer(self, request: Request) -> Response:
         """Answer a request for one of `paths`."""
         if request.method not in ("GET", "HEAD"):
-            return wrong_method(["GET"])
+            refused = wrong_method(["GET"])
+            refused.headers += NOT_KEPT
+            return refused
         file = self._files.get(request.path)
         if file is None:
             return self._absent_client() if request.path in CLIENT_PATHS else self._absent()
