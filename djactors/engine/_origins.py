@@ -15,16 +15,17 @@ on unchanged, or its origin must be listed.
 What may be listed:
 
     https://app.example.com        one origin; without a port the scheme's own, 80 or 443
-    capacitor://localhost, app://  the pages of an application, of whatever scheme; the host may be empty
-    https://*.example.com          every host that has exactly one label more: `a.example.com`, and neither
-                                   `example.com` nor `a.b.example.com`, as in the certificates of RFC 9525
-    null                           sandboxed pages and files: whoever frames one of them is let in with it
+    capacitor://localhost, app://  the pages of an application, with any scheme; the host may be empty
+    https://*.example.com          each host with exactly one label more: `a.example.com`, but neither `example.com` nor
+                                   `a.b.example.com`, as in the certificates of RFC 9525
+    null                           sandboxed pages and files, whoever made them
     *                              every page
 
-An asterisk anywhere else is refused, and so is one for all hosts below a top level domain.
+An asterisk anywhere else is refused, and so is an asterisk for all hosts below a top level domain.
 
-CORS alone would not do. It keeps a foreign page from reading answers, not from sending, and does not cover WebSocket at
-all. Sources: the Fetch standard, "HTTP-CORS protocol"; RFC 6454 sections 6 and 7; Fetch Metadata, `Sec-Fetch-Site`.
+CORS alone would not be enough: it keeps a foreign page from reading answers but not from sending requests, and does not
+cover WebSocket at all. Sources: the Fetch standard, "HTTP-CORS protocol"; RFC 6454 sections 6 and 7; Fetch Metadata,
+`Sec-Fetch-Site`.
 """
 
 import re
@@ -37,35 +38,35 @@ ANY_ORIGIN: Final = "*"
 _OPAQUE: Final = "null"
 _WILDCARD: Final = "*."
 
-# A host may be empty, as in `app://`; what a wildcard stands for is one label.
+# A host may be empty, as in `app://`.
 _ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s\[\]@:/?#,*\\]*)(?::([0-9]{1,5}))?", re.ASCII)
 _HOST: Final = re.compile(r"\[[0-9a-f:.]+\]|(?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\.|", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
-# Schemes that are written by mistake: no browser has pages of theirs.
+# Schemes that are written by mistake, because no browser has pages with them.
 _NO_PAGES: Final = frozenset({"ws", "wss", "ftp"})
-# Names that only ever mean this machine: the one host of a single label below which a wildcard harms nobody.
+# The one host of a single label below which a wildcard is harmless: its names always mean the machine itself.
 _LOCAL: Final = "localhost"
 
-# An answer differs with the Origin that asked, even where none did.
+# An answer depends on the request's Origin header, even on its absence.
 _VARY: Final = (("vary", "Origin"),)
 
 _PREFLIGHT_SECONDS: Final = 7200
 """How long a browser may remember a preflight. Browsers cap it at two hours (Chromium) or a day (Firefox)."""
 
 MAX_ASKED_HEADERS: Final = 32
-"""The most headers that a preflight may ask for; programs send a handful."""
+"""The most headers that a preflight may ask for. Programs send a handful."""
 
 MAX_ASKED_BYTES: Final = 1024
-"""The longest list of them."""
+"""The most bytes of the list of these headers."""
 
-# RFC 9110 section 5.6.2; browsers send them in lower case and separated by commas alone.
+# RFC 9110 section 5.6.2. Browsers send the names in lower case, separated by commas.
 _HEADER_NAMES: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*", re.ASCII)
 
 _Parsed = tuple[str, str, str]
 
 
 def _parse(origin: str) -> _Parsed | None:
-    """Return (scheme, host, port) of a serialised origin, `None` if it is none, such as `null`."""
+    """Return (scheme, host, port) of a serialised origin, `None` for a text that is no origin, such as `null`."""
     match = _ORIGIN.fullmatch(origin.lower())
     if match is None:
         return None
@@ -76,17 +77,18 @@ def _parse(origin: str) -> _Parsed | None:
 
 
 class OriginPolicy:
-    """Judges requests by `allowed`, origins such as `https://app.example.com`, beside the server's own.
+    """Judges which pages may send requests. `allowed` lists origins such as `https://app.example.com`.
 
-    See the module for what may be listed; anything else raises `ValueError`, whose message says what is wrong and how
-    to write it. `*` allows any page whatever, sandboxed ones included. Tokens still say who may do what.
+    The server's own origin is always allowed. `*` in the list allows every page, sandboxed pages included. The program
+    must still check who may do what, for instance by tokens. The module says what may be listed. Anything else raises
+    `ValueError`, whose message says what is wrong and how to write it.
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         self._any = False
         self._opaque = False
         origins: set[_Parsed] = set()
-        # By what follows the wildcard.
+        # Each holds the host that follows the wildcard.
         wildcards: set[_Parsed] = set()
         for text in allowed:
             if text.strip() == ANY_ORIGIN:
@@ -100,7 +102,7 @@ class OriginPolicy:
         self._wildcards = frozenset(wildcards)
 
     def allows(self, request: Request) -> bool:
-        """Tell whether the page that sent the request may send it. See the module's table."""
+        """Whether the page that sent the request may send it. See the module's table."""
         origin = request.headers.get("origin")
         if origin is None:
             return self._any or (request.headers.get("sec-fetch-site") or "").strip().lower() != "cross-site"
@@ -114,7 +116,7 @@ class OriginPolicy:
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return the CORS headers for any answer to the request, errors included.
 
-        The exact origin and never `*`, because a page that asks with credentials is refused the asterisk.
+        They name the exact origin and never `*`, because browsers refuse `*` for requests with credentials.
         """
         origin = request.headers.get("origin")
         if origin is None or not self.allows(request):
@@ -122,11 +124,12 @@ class OriginPolicy:
         return (("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"), *_VARY)
 
     def preflight(self, request: Request, methods: str, headers: str) -> tuple[tuple[str, str], ...]:
-        """Return the headers of the answer to a page's OPTIONS: for an allowed origin, what the page may send.
+        """Return the headers of the answer to a page's OPTIONS. They say what a page of an allowed origin may send.
 
-        That is `methods`, and the headers that it asks for, whatever they are: the page is trusted, and a proxy in
-        front of us may want headers that we do not know. `headers` are allowed where it asks for none, for what is no
-        list of names, or for more than `MAX_ASKED_HEADERS` in `MAX_ASKED_BYTES`; the browser then says which it misses.
+        Such a page may use `methods` and send all headers that it asks for, because the page is trusted, and a proxy
+        in front of the server may need headers that the server does not know. If the page asks for no headers, for more
+        than `MAX_ASKED_HEADERS` in `MAX_ASKED_BYTES`, or sends no list of names, it may send `headers` only, and the
+        browser tells its developers which header is missing.
         """
         vary = ("vary", "Origin, Access-Control-Request-Headers")
         cors = [header for header in self.headers(request) if header not in _VARY]
@@ -169,7 +172,7 @@ def _read_pattern(text: str) -> tuple[_Parsed, bool]:
         raise ValueError(
             f"is no page's origin: write it with the page's scheme, like https://{rest or 'app.example.com'}"
         )
-    # The only path that is no mistake: what the address bar shows behind the host.
+    # A slash alone is no mistake, because the address bar shows it behind the host.
     rest = rest.removesuffix("/")
     is_wildcard = rest.startswith(_WILDCARD)
     host = rest.removeprefix(_WILDCARD) if is_wildcard else rest
