@@ -1,16 +1,15 @@
-"""Refuses JSONP polling, in a form that the old clients that ask for it show to whoever looks.
+"""Refuses JSONP polling in a form that the old clients with this transport show to their users.
 
-JSONP is polling by `<script>`: clients up to socket.io-client 3 do it with `forceJSONP`, or where they find no
-XMLHttpRequest. It is not served, because every page can load a script without an Origin being told. But its clients see
-neither the status nor the body of an answer, so that a plain error leaves them with "jsonp poll error". They do see
-what calls their function:
+JSONP is polling by `<script>`. Clients up to socket.io-client 3 use it with `forceJSONP`, or if there is no
+XMLHttpRequest. The server does not offer it, because every page can load a script, and the browser then sends no
+Origin. A plain error would not be seen: these clients see neither the status nor the body of an answer and only report
+"jsonp poll error". They do see a call of their own function:
 
     ___eio[0]("0{…}␞44{\"message\":\"JSONP …\"}␞1");
 
-That opens a session which does not exist, refuses the CONNECT, and closes, so that `connect_error` (`error` in
-socket.io-client 2) has the message. Nothing of it is secret, so it needs no Origin.
-
-Such a client tries again after its shortest delay, as the session was opened; that costs less than a refused Origin.
+This opens a session that does not exist, refuses the CONNECT, and closes the session, so that `connect_error` (`error`
+in socket.io-client 2) gets the message. The answer holds no secret, so the Origin does not matter. The client takes the
+session for opened and therefore tries again after its shortest delay, about a second.
 
 Sources: `polling-jsonp` of engine.io 6 and of engine.io-client 3 and 4; the protocol documents of Engine.IO, revisions
 3 and 4, and Socket.IO, revisions 4 and 5.
@@ -30,7 +29,7 @@ OLD_MESSAGE: Final = f"{MESSAGE}, and take socket.io-client 3 or later"
 
 # A page has a handful of them.
 _MAX_DIGITS: Final = 9
-# Times in milliseconds that nobody keeps, for the client has something to say they are.
+# The client needs the times (milliseconds), although it never comes to use them.
 _OPEN: Final = '0{"sid":"refused","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
 
 

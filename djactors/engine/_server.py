@@ -58,7 +58,7 @@ from djactors.protocol import (
 
 # The reference server has no such code, but its clients look only at the status.
 BUSY = HttpError(503, 6, "Too many new sessions")
-# The code is the reference server's, whose message is its application's to choose as well.
+# The code is the reference server's, which also lets its application choose the message.
 ORIGIN_REFUSED = HttpError(
     FORBIDDEN.status,
     FORBIDDEN.code,
@@ -85,7 +85,10 @@ class EngineTelemetry(Protocol):
         """A session ended; `transport` carried it at the end, and `reason` is a fixed word."""
 
     def refused(self, reason: str) -> None:
-        """A request was refused before it had a session: `origin`, `jsonp`, `draining`, `address`, `sessions` or `rate`."""
+        """A request was refused before it had a session.
+
+        The reason is `origin`, `jsonp`, `draining`, `address`, `sessions` or `rate`.
+        """
 
     def failed(self, error: BaseException, peer: str) -> None:
         """A handler's `on_close` or a `tick` raised. `peer` may be empty."""
@@ -234,7 +237,7 @@ class EngineServer:
     def refusal(self, status: int, message: str, request: Request) -> Response:
         """Word an error of HTTP itself, such as a body that is too large, in the shape of this protocol's errors.
 
-        It carries the CORS headers, or a page of an allowed origin could not read what is wrong.
+        It carries the CORS headers, because a page of an allowed origin could not read it otherwise.
         """
         return error_response(HttpError(status, BAD_REQUEST.code, message), self._origins.headers(request))
 

@@ -4,12 +4,13 @@
 
 Rules:
 
-- The application decides what is compressible. Whoever sees how long an encrypted answer is learns something of what it
-  holds, if he can have text of his own put into it beside a secret (BREACH, 2013). So an answer with a secret in it is
-  not to be called compressible.
-- An answer that says itself how it is encoded, or has an `ETag` (which would have to differ), is left as it is.
-- Nothing holds up the loop: after each slice the others have their turn. A stream that is being compressed holds some
-  256 KiB, so of those that take more than one slice, `MAX_STREAMS` run at once; the answers beyond go out as they are.
+- The application decides which answers are compressible. An observer of an encrypted connection sees the length of an
+  answer. If he can put texts of his own into the answer beside a secret, the lengths tell him the secret, one character
+  after the other (BREACH, 2013). So an answer with a secret must not be called compressible.
+- An answer that has a `Content-Encoding` already, or an `ETag` (which would have to differ), is left as it is.
+- Nothing holds up the loop: other tasks have a turn after each slice. While an answer is compressed, some 256 KiB of
+  state are kept, so at most `MAX_STREAMS` answers of more than one slice are compressed at a time. Further answers go
+  out as they are.
 """
 
 import re
@@ -27,14 +28,14 @@ SLICE_BYTES: Final = 128 * 1024
 """What is compressed in one turn: 0.3 ms of JSON, 3 ms of noise."""
 
 MAX_STREAMS: Final = 8
-"""2 MiB of state; a core has no use for more of them at a time."""
+"""Together they have 2 MiB of state. One core gains nothing from more of them at a time."""
 
-# 7.1 times smaller with the fastest level and 7.6 with zlib's default, which takes three times as long (64 KiB of
-# notifications).
+# 64 KiB of notifications become 7.1 times smaller with the fastest level. With zlib's default they become 7.6 times
+# smaller, but that takes three times as long.
 _LEVEL: Final = 1
 _GZIP: Final = 31
 _VARY: Final = "Accept-Encoding"
-# Browsers send some 30 bytes. Who sends more than this is not worth the reading.
+# Browsers send some 30 bytes. A longer header is not read, so that nobody can make its reading slow.
 _MAX_HEADER: Final = 512
 
 _CODING: Final = re.compile(
@@ -43,9 +44,10 @@ _CODING: Final = re.compile(
 
 
 def takes_gzip(request: Request) -> bool:
-    """Tell whether the client takes gzip, and likes it no less than an answer that is not encoded.
+    """Tell whether the client accepts gzip and prefers it, or likes it as much as an answer that is not encoded.
 
-    What cannot be read counts as not taken. Without the header nothing is compressed: some who send none cannot unpack.
+    A coding with a weight that cannot be read counts as not accepted. Without the header nothing is compressed, because
+    some clients that do not send it cannot decompress.
     """
     weights = _weights(request)
     rest = weights.get("*", 0.0)
@@ -54,7 +56,7 @@ def takes_gzip(request: Request) -> bool:
 
 
 def _refuses_identity(request: Request) -> bool:
-    """Whether the client said that it takes nothing that is not encoded."""
+    """Whether the client refuses answers that are not encoded."""
     if "=0" not in request.headers.get("accept-encoding", ""):
         return False
     weights = _weights(request)
@@ -78,11 +80,11 @@ class Compression:
     __slots__ = ("_streams",)
 
     def __init__(self) -> None:
-        # Those that are between two slices.
+        # The number of answers that are between two slices.
         self._streams = 0
 
     async def apply(self, request: Request, response: Response) -> None:
-        """Compress the body of a compressible answer, where it is long enough and the client takes it.
+        """Compress the body of a compressible answer, if it is long enough and the client accepts that.
 
         Cancelled between two slices, it leaves the answer as it was.
         """
@@ -104,7 +106,7 @@ class Compression:
         response.headers = tuple(headers)
 
     async def _compress(self, body: bytes) -> bytes | None:
-        """Return it compressed, or None where too many others are being compressed."""
+        """Return the body compressed, or None if too many others are being compressed."""
         if len(body) <= SLICE_BYTES:
             return zlib.compress(body, _LEVEL, _GZIP)
         if self._streams >= MAX_STREAMS:

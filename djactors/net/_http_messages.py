@@ -172,7 +172,7 @@ class HttpDates:
 class Response:
     """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs.
 
-    `compressible` may be set if nothing in the body is secret beside a text that somebody else has written. Clients that
+    `compressible` may be set unless the body holds a secret beside a text that somebody else has written. Clients that
     accept gzip then get the body compressed (see `_http_compression.py`).
 
     `on_lost` may be set to a function. It is called if the client is gone before the whole response was handed to the

@@ -354,8 +354,8 @@ def open_websocket(
 
     `leftover` holds the bytes that the client sent behind its handshake. `max_message_bytes` bounds one message.
     `greeting` holds frames that are sent together with the answer to the handshake, in one write. The first subprotocol
-    that the client offers is selected, as by the reference server's `ws`, because a browser fails a connection for which
-    the server selects none (the WebSockets standard, "establish").
+    that the client offers is selected, as by the reference server's `ws`, because a browser that offered some fails the
+    connection if the server selects none (the WebSockets standard, "establish").
     """
     stream.mark()
     stream.receive_limit = max_message_bytes + _OVERHEAD_BYTES
