@@ -66,7 +66,7 @@ class Outbox:
         return self._wake is not None
 
     def put(self, packets: Sequence[EncodedPacket]) -> bool:
-        """Append the packets and wake the waiting GET. Returns false, and appends none, if that exceeds the bounds."""
+        """Append the packets and wake the waiting GET. Returns false if the outbox is then over its bounds."""
         self.packets.extend(packets)
         for packet in packets:
             self.size += packet.size
