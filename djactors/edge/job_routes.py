@@ -116,7 +116,13 @@ class JobRoutes:
         page = await self._api.dated(
             member,
             lambda told: self._api.store.jobs(
-                member.tenant_id, assignee_id=assignee_id, status=status, before=before, limit=limit, told=told
+                member.tenant_id,
+                member.user_id,
+                assignee_id=assignee_id,
+                status=status,
+                before=before,
+                limit=limit,
+                told=told,
             ),
         )
         return Response(200, encode({"items": page.items, "nextBefore": page.next_before, "offset": str(page.at)}))
@@ -124,7 +130,7 @@ class JobRoutes:
     async def _show(self, request: Request, found: dict[str, str]) -> Response:
         member = self._api.member(request)
         query_of(request)
-        job = await self._api.store.job(member.tenant_id, path_id(found))
+        job = await self._api.store.job(member.tenant_id, member.user_id, path_id(found))
         if job is None:
             raise not_found()
         return Response(200, encode(job))

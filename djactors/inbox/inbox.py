@@ -22,6 +22,7 @@ from djactors.inbox.recorder import Recorder
 from djactors.store.database import Database
 from djactors.store.errors import StoreError
 from djactors.store.threads import Work
+from djactors.store.turns import Turn
 
 T = TypeVar("T")
 
@@ -54,6 +55,10 @@ class Inbox:
     yes is certain: what is read then is of that same snapshot. A no is certain, too, as a read sees whatever was told
     before it was asked for; of a store whose reads may lag, the writer is asked again.
 
+    Tenants are read for in turn, and so are the users of a tenant. A user's actor has a turn of its own beside the
+    user's requests, so that whoever sends many requests still gets live what is new. Every read raises `StoreCrowded`
+    where too many of one user's requests wait already.
+
     Args:
         database: open, migrated.
         now: the wall clock, as an aware time.
@@ -82,10 +87,15 @@ class Inbox:
         except Exception:  # noqa: BLE001 - whoever is to blame among them fails alone, behind a savepoint each
             return await self._database.write(partial(self._recorder.record_each, commands=commands))
 
-    async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
-        """A user's unread count, and the tenant's newest change in the same snapshot."""
+    async def snapshot(
+        self, tenant_id: int, user_id: int, told: Offset | None = None, *, requested: bool = False
+    ) -> Snapshot:
+        """A user's unread count, and the tenant's newest change in the same snapshot.
+
+        `requested` says that a request asks for it, and not the user's actor.
+        """
         work = partial(pages.snapshot, tenant_id=tenant_id, user_id=user_id, told=told)
-        return await self._read(work, lambda state: state.follows)
+        return await self._read(work, _turn(tenant_id, user_id, requested=requested), lambda state: state.follows)
 
     async def page(
         self,
@@ -107,7 +117,7 @@ class Inbox:
             unread_only=unread_only,
             told=told,
         )
-        page = await self._read(work, lambda page: page.follows)
+        page = await self._read(work, _turn(tenant_id, user_id), lambda page: page.follows)
         return Page([_item(row) for row in page.items], page.next_before, page.unread, page.at, page.follows)
 
     async def replay(
@@ -120,8 +130,12 @@ class Inbox:
         told: Offset | None = None,
         limit: int,
         at_most: int | None = None,
+        requested: bool = False,
     ) -> Found:
-        """A part of the log as the user sees it, or why it does not lead from `since` to now: `log.replay`."""
+        """A part of the log as the user sees it, or why it does not lead from `since` to now: `log.replay`.
+
+        `requested` says that a request asks for it, and not the user's actor.
+        """
         work = partial(
             log.replay,
             tenant_id=tenant_id,
@@ -132,7 +146,8 @@ class Inbox:
             limit=limit,
             at_most=at_most,
         )
-        return await self._read(work, lambda found: not isinstance(found, Astray))
+        turn = _turn(tenant_id, user_id, requested=requested)
+        return await self._read(work, turn, lambda found: not isinstance(found, Astray))
 
     async def reclaim_space(self) -> int:
         """Give some of the file's free pages back to the file system, while nobody waits; how many are left to give.
@@ -144,13 +159,15 @@ class Inbox:
             return await self._database.read(partial(retention.reclaimable, keep=FREE_PAGES_KEPT))
         return await self._database.write(partial(retention.reclaim, pages=RECLAIMED_PAGES, keep=FREE_PAGES_KEPT))
 
-    async def job(self, tenant_id: int, job_id: int) -> JobView | None:
-        """One job of the tenant, or None."""
-        return await self._database.read(partial(job_lists.job, tenant_id=tenant_id, job_id=job_id))
+    async def job(self, tenant_id: int, reader_id: int, job_id: int) -> JobView | None:
+        """One job of the tenant, or None. `reader_id` is the user who asks, here and in `jobs` and `suppressions`."""
+        work = partial(job_lists.job, tenant_id=tenant_id, job_id=job_id)
+        return await self._database.read(work, _turn(tenant_id, reader_id))
 
     async def jobs(
         self,
         tenant_id: int,
+        reader_id: int,
         *,
         assignee_id: int | None,
         status: Status | None,
@@ -168,24 +185,30 @@ class Inbox:
             limit=limit,
             told=told,
         )
-        return await self._read(work, lambda page: page.follows)
+        return await self._read(work, _turn(tenant_id, reader_id), lambda page: page.follows)
 
-    async def suppressions(self, tenant_id: int, user_id: int, *, before: int | None, limit: int) -> SuppressionPage:
+    async def suppressions(
+        self, tenant_id: int, reader_id: int, user_id: int, *, before: int | None, limit: int
+    ) -> SuppressionPage:
         """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
-        return await self._database.read(
-            partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
-        )
+        work = partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
+        return await self._database.read(work, _turn(tenant_id, reader_id))
 
     async def meta(self) -> pages.Meta:
         """What is this database's own."""
         return await self._database.read(pages.meta)
 
-    async def _read(self, work: Work[T], is_yes: Callable[[T], bool]) -> T:
+    async def _read(self, work: Work[T], turn: Turn, is_yes: Callable[[T], bool]) -> T:
         """Read; where the answer is no and the reader may not have known better, ask the writer."""
-        found = await self._database.read(work)
+        found = await self._database.read(work, turn)
         if is_yes(found) or not self._database.reads_may_lag:
             return found
         return await self._database.write(work)
+
+
+def _turn(tenant_id: int, user_id: int, *, requested: bool = True) -> Turn:
+    """Whose turn a read is: a user's, or that of the user's actor."""
+    return tenant_id, user_id if requested else -user_id
 
 
 def _item(row: StoredNotification) -> InboxItem:

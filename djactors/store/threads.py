@@ -3,10 +3,14 @@
 The active object pattern (POSA 2): callers put *calls* into a bounded queue, an *executor* gives them to a *servant*
 (the owner of one connection), up to as many at a time as that servant takes, and answers those at once.
 
-    task ── call() ──> queue ──> servant.run(batch)          on the servant's thread
-    task <── reschedule <── one run_sync_soon per batch      on the Trio thread
+    task ── call() ──> turns ──> queue ──> servant.run(batch)          on the servant's thread
+    task <────────── reschedule <── one run_sync_soon per batch       on the Trio thread
 
 Rules:
+
+- The threads are given at most `under_way` calls at a time. What is beyond waits on the Trio thread for its turn (see
+  `turns`), so that one caller with a hundred calls keeps another one waiting no longer than a few of them take. A call
+  that finds the threads with room goes straight to them.
 
 - Everything a servant owns is made, used and closed on its one thread.
 - What a servant was given is answered with one hop, and only when all of it is done: a write is answered after its
@@ -18,7 +22,6 @@ Rules:
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,9 +32,29 @@ from typing import Any, Generic, Protocol, TypeVar
 import outcome
 import trio
 
-from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError, StoreUnavailable, twin
+from djactors.store.errors import (
+    StoreBroken,
+    StoreBusy,
+    StoreClosed,
+    StoreCrowded,
+    StoreError,
+    StoreUnavailable,
+    twin,
+)
+from djactors.store.turns import Turn, Turns
 
-__all__ = ["Call", "DedicatedThreads", "Executor", "InlineRunner", "Report", "Servant", "ThreadFactory", "Work"]
+__all__ = [
+    "NOBODY",
+    "TURN_LIMIT",
+    "Call",
+    "DedicatedThreads",
+    "Executor",
+    "InlineRunner",
+    "Report",
+    "Servant",
+    "ThreadFactory",
+    "Work",
+]
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -39,6 +62,12 @@ Work = Callable[[Connection], T]
 # Seconds without a call after which a servant that worked tidies up. Shorter, and a slow trickle of calls would pay for
 # it each time; longer, and the tidying falls into the next burst.
 _IDLE_SECONDS = 1.0
+
+# Calls of one turn that may wait. A person's fifty devices that all come back at once ask for an inbox and a list each.
+TURN_LIMIT = 100
+
+# The turn of calls that belong to nobody: the program's own.
+NOBODY: Turn = (0, 0)
 
 
 class Call(Generic[T]):
@@ -100,11 +129,13 @@ class Executor(Protocol):
     async def open(self) -> None:
         """Open the servants; if one fails, close the others and raise its error."""
 
-    async def call(self, work: Work[T]) -> T:
+    async def call(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """Run the work on a servant and return what it returned, or raise what it raised.
 
+        `turn` says whose work it is, by tenant and user say.
+
         Raises:
-            StoreBusy: the queue is full.
+            StoreBusy: the queue is full; `StoreCrowded` where `TURN_LIMIT` calls of this turn wait already.
             StoreClosed: `close` was called.
         """
 
@@ -127,6 +158,7 @@ class ThreadFactory(Protocol):
         servants: Sequence[Servant],
         *,
         queue_limit: int,
+        under_way: int,
         on_report: Callable[[Report], None],
     ) -> Executor:
         """Make an executor that is not open yet.
@@ -135,6 +167,7 @@ class ThreadFactory(Protocol):
             name: of the threads.
             servants: one for each thread; they share one queue.
             queue_limit: calls that may wait; one more raises `StoreBusy`.
+            under_way: calls that the threads are given at a time; the others wait for their turn.
             on_report: called on the Trio thread before a batch is answered; must not raise.
         """
 
@@ -152,9 +185,13 @@ class DedicatedThreads:
         servants: Sequence[Servant],
         *,
         queue_limit: int,
+        under_way: int,
         on_report: Callable[[Report], None],
     ) -> None:
         self._queue_limit = queue_limit
+        # How many more calls the threads may be given now.
+        self._room = under_way
+        self._waiting: Turns[Call[Any]] = Turns()
         self._on_report = on_report
         # None tells one thread to stop, after everything that was queued before.
         self._queue: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
@@ -175,7 +212,7 @@ class DedicatedThreads:
     @property
     def queued(self) -> int:
         """Calls that no thread took yet."""
-        return self._queue.qsize()
+        return self._queue.qsize() + len(self._waiting)
 
     async def open(self) -> None:
         """Start the threads and wait until each has opened its servant."""
@@ -190,25 +227,32 @@ class DedicatedThreads:
             failures[0].unwrap()
         self._accepting = True
 
-    async def call(self, work: Work[T]) -> T:
+    async def call(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """See `Executor.call`."""
         if not self._accepting:
             raise StoreClosed("the store is closed")
-        if self._queue.qsize() >= self._queue_limit:
+        if self.queued >= self._queue_limit:
             raise StoreBusy(f"{self._queue_limit} calls are waiting for the store already")
         call = Call(work, trio.lowlevel.current_task())
 
         def abort(_: object) -> trio.lowlevel.Abort:
+            # Should a thread have it already, it runs unheard; otherwise it is dropped when its turn comes.
             call.task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        self._queue.put(call)
+        if self._room > 0:
+            self._room -= 1
+            self._queue.put(call)
+        else:
+            _require_room(self._waiting, turn)
+            self._waiting.add(turn, call)
         result: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return result
 
     async def close(self, timeout: float) -> None:
         """See `Executor.close`."""
         self._accepting = False
+        self._give(len(self._waiting))
         for _ in self._threads:
             self._queue.put(None)
         # Real time: under a mock clock a deadline of Trio's would pass while the thread works.
@@ -233,12 +277,15 @@ class DedicatedThreads:
                 self._report(servant.idle())
                 continue
             batch = []
+            dropped = 0
             while True:
                 if call is None:
                     stopping = True
                     break
                 if call.task is not None:
                     batch.append(call)
+                else:
+                    dropped += 1
                 if len(batch) == servant.batch_limit:
                     break
                 try:
@@ -247,8 +294,10 @@ class DedicatedThreads:
                     break
             if batch:
                 worked = True
-                self._hop(self._answer, batch, self._run(servant, batch))
+                self._hop(self._answer, batch, dropped, self._run(servant, batch))
                 self._report(servant.after())
+            elif dropped:
+                self._hop(self._note_done, dropped)
         self._report(servant.close())
 
     @staticmethod
@@ -276,7 +325,9 @@ class DedicatedThreads:
         if len(self._opened) == len(self._threads):
             self._all_opened.set()
 
-    def _answer(self, batch: list[Call[Any]], report: Report) -> None:
+    def _answer(self, batch: list[Call[Any]], dropped: int, report: Report) -> None:
+        # First, so that the threads have something to do meanwhile.
+        self._note_done(len(batch) + dropped)
         self._on_report(report)
         for call in batch:
             task = call.task
@@ -284,6 +335,22 @@ class DedicatedThreads:
                 call.task = None
                 error = call.error
                 trio.lowlevel.reschedule(task, outcome.Value(call.value) if error is None else outcome.Error(error))
+
+    def _note_done(self, calls: int) -> None:
+        """The threads have done with so many calls: those whose turn it is take their place."""
+        self._room += calls
+        if self._waiting and self._room > 0:
+            self._give(min(self._room, len(self._waiting)))
+
+    def _give(self, calls: int) -> None:
+        self._room -= calls
+        for _ in range(calls):
+            self._queue.put(self._waiting.take())
+
+
+def _require_room(waiting: Turns[Call[Any]], turn: Turn) -> None:
+    if turn != NOBODY and waiting.waiting(turn) >= TURN_LIMIT:
+        raise StoreCrowded(f"{TURN_LIMIT} calls of the same caller are waiting for the store already")
 
 
 def _join(threads: Sequence[threading.Thread], timeout: float) -> list[str]:
@@ -307,18 +374,19 @@ class InlineRunner:
         servants: Sequence[Servant],
         *,
         queue_limit: int,
+        under_way: int,
         on_report: Callable[[Report], None],
     ) -> None:
         self._servant = servants[0]
         self._queue_limit = queue_limit
         self._on_report = on_report
-        self._queue: deque[Call[Any]] = deque()
+        self._waiting: Turns[Call[Any]] = Turns()
         self._accepting = False
 
     @property
     def queued(self) -> int:
         """Calls that were not run yet."""
-        return len(self._queue)
+        return len(self._waiting)
 
     async def open(self) -> None:
         """Open the servant."""
@@ -326,19 +394,20 @@ class InlineRunner:
         self._servant.open()
         self._accepting = True
 
-    async def call(self, work: Work[T]) -> T:
+    async def call(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """See `Executor.call`."""
         if not self._accepting:
             raise StoreClosed("the store is closed")
-        if len(self._queue) >= self._queue_limit:
+        if len(self._waiting) >= self._queue_limit:
             raise StoreBusy(f"{self._queue_limit} calls are waiting for the store already")
+        _require_room(self._waiting, turn)
         call = Call(work)
-        self._queue.append(call)
+        self._waiting.add(turn, call)
         try:
             await trio.lowlevel.checkpoint()
         except trio.Cancelled:
             if not call.done:
-                self._queue.remove(call)
+                self._waiting.remove(turn, call)
             raise
         while not call.done:
             self._run_batch()
@@ -352,7 +421,7 @@ class InlineRunner:
         if not self._accepting:
             return
         self._accepting = False
-        while self._queue:
+        while self._waiting:
             self._run_batch()
         report = self._servant.close()
         if report is not None:
@@ -361,7 +430,7 @@ class InlineRunner:
             await trio.lowlevel.checkpoint()
 
     def _run_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._servant.batch_limit))]
+        batch = [self._waiting.take() for _ in range(min(len(self._waiting), self._servant.batch_limit))]
         for call in batch:
             call.done = True
         self._on_report(self._servant.run(batch))
