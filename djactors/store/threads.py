@@ -135,7 +135,8 @@ class Executor(Protocol):
         `turn` says whose work it is, by tenant and user say.
 
         Raises:
-            StoreBusy: the queue is full; `StoreCrowded` where `TURN_LIMIT` calls of this turn wait already.
+            StoreBusy: the queue is full; `StoreCrowded` where `TURN_LIMIT` calls of this turn wait already, or half of
+                all that may wait are of its group.
             StoreClosed: `close` was called.
         """
 
@@ -244,7 +245,7 @@ class DedicatedThreads:
             self._room -= 1
             self._queue.put(call)
         else:
-            _require_room(self._waiting, turn)
+            _require_room(self._waiting, turn, self._queue_limit)
             self._waiting.add(turn, call)
         result: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return result
@@ -348,9 +349,14 @@ class DedicatedThreads:
             self._queue.put(self._waiting.take())
 
 
-def _require_room(waiting: Turns[Call[Any]], turn: Turn) -> None:
-    if turn != NOBODY and waiting.waiting(turn) >= TURN_LIMIT:
+def _require_room(waiting: Turns[Call[Any]], turn: Turn, queue_limit: int) -> None:
+    if turn == NOBODY:
+        return
+    if waiting.waiting(turn) >= TURN_LIMIT:
         raise StoreCrowded(f"{TURN_LIMIT} calls of the same caller are waiting for the store already")
+    # A tenant of many users leaves the other half of the queue to the other tenants.
+    if waiting.waiting_in(turn[0]) > queue_limit // 2:
+        raise StoreCrowded("half of the calls that may wait for the store are of the same tenant already")
 
 
 def _join(threads: Sequence[threading.Thread], timeout: float) -> list[str]:
@@ -400,7 +406,7 @@ class InlineRunner:
             raise StoreClosed("the store is closed")
         if len(self._waiting) >= self._queue_limit:
             raise StoreBusy(f"{self._queue_limit} calls are waiting for the store already")
-        _require_room(self._waiting, turn)
+        _require_room(self._waiting, turn, self._queue_limit)
         call = Call(work)
         self._waiting.add(turn, call)
         try:
