@@ -36,10 +36,13 @@ class User:
     """A user's row inside one transaction.
 
     `sent` is of `sent_day`, the day on which the user was told last; `earlier_count` is of the day before that one.
+    `by_persons` of those that were sent were caused by persons, and `earlier_by_persons` on the day before.
     """
 
     __slots__ = (
+        "by_persons",
         "dirty",
+        "earlier_by_persons",
         "earlier_count",
         "earlier_day",
         "id",
@@ -63,6 +66,8 @@ class User:
         sent: int = 0,
         earlier_day: str | None = None,
         earlier_count: int = 0,
+        by_persons: int = 0,
+        earlier_by_persons: int = 0,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -73,6 +78,8 @@ class User:
         self.sent = sent
         self.earlier_day = earlier_day
         self.earlier_count = earlier_count
+        self.by_persons = by_persons
+        self.earlier_by_persons = earlier_by_persons
         self.new = False
         self.dirty = False
 
