@@ -7,11 +7,15 @@ Rules:
     moment for those who were just answered to come back (`Actor.linger`). Otherwise they would fall into two halves
     that take turns, each with a commit of its own: a fifth more CPU at 64 producers, half as much again at 8.
   * Nobody is told or answered before the commit is durable.
-  * What was asked for together (`PublishAll`) is committed together. A commit takes at most `batch_limit` commands; a
-    batch that holds more becomes several commits.
+  * A commit takes at most `batch_limit` commands, and no more than the store carries out at once: it is bounded by what
+    it writes. What is left is put off, and from then on tenants are served in turn, and the senders of a tenant as well
+    (`Turns`): a thousand comments that a thousand people watch keep another tenant's post waiting for a commit or two,
+    and not for all of them. What one sender sent stays in order.
+  * What was asked for together (`PublishAll`) is committed together where it fits into a commit.
   * A batch that the store could not commit fails as a whole, with the store's reason; nothing of it happened. A command
     that was refused or was itself at fault fails alone.
-  * Its mailbox is the bound on waiting commands: senders use `tell_nowait` forms and answer 503 when it is full.
+  * Its mailbox is the bound on waiting commands: senders use `tell_nowait` forms and answer 503 when it is full. What
+    is put off has a bound as well, and no tenant may have more than half of it.
 """
 
 from __future__ import annotations
@@ -27,11 +31,22 @@ import trio
 from djactors.actors.command_ref import PublishAll, RouterMessage, RouterReply
 from djactors.actors.deliveries import NEW
 from djactors.actors.users import Users
-from djactors.domain.commands import Command, Outcome, Publish, Published, Recorded
+from djactors.domain.commands import (
+    Command,
+    Delete,
+    Introduce,
+    MarkAllRead,
+    MarkRead,
+    Outcome,
+    Publish,
+    Published,
+    Recorded,
+)
 from djactors.domain.errors import Refused
 from djactors.domain.events import TYPES
-from djactors.kernel import Actor, Envelope
+from djactors.kernel import Actor, Envelope, MailboxFull
 from djactors.store.errors import StoreError, twin
+from djactors.store.turns import Turn, Turns
 from djactors.telemetry import Telemetry
 
 _Envelope: TypeAlias = Envelope[RouterMessage, RouterReply]
@@ -41,11 +56,25 @@ class Store(Protocol):
     """What the router asks of the store."""
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
-        """Carry out commands in one commit. Raises StoreError when nothing was recorded."""
+        """Carry out commands in one commit, all or the first so many: as many as there are outcomes.
+
+        Raises StoreError when nothing was recorded.
+        """
 
 
 def _ignore(_: str) -> None:
     """Nobody keeps time."""
+
+
+PUT_OFF = 8192
+"""Messages that are put off at a time, some MiB: eight batch posts of a thousand events each. One more is refused as if
+the mailbox were full."""
+
+PUT_OFF_OF_A_TENANT = PUT_OFF // 2
+"""The part of them that is one tenant's at most: it leaves room for the others."""
+
+NOBODYS: Turn = (0, 0)
+"""The turn of the clock's and of retention's commands. No tenant has this id."""
 
 
 class Router(Actor[RouterMessage, RouterReply]):
@@ -75,32 +104,65 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._telemetry = telemetry
         self.batch_limit = batch_limit
         self.linger = linger
+        # What is put off, which is `put_off` as well while there is any.
+        self._waiting: Turns[_Envelope] = Turns()
+        # Messages of the next commit, while some wait: about as many as fitted into the one before.
+        self._stride = batch_limit
+        # What came of the first commands of those that were asked for together and did not fit into a commit.
+        self._partly: dict[_Envelope, list[Outcome | Exception]] = {}
 
     async def on_batch(self, batch: Sequence[_Envelope]) -> None:
-        """One batch, one commit; more where it holds more commands than a commit takes."""
-        messages = [envelope.message for envelope in batch]
-        if PublishAll not in map(type, messages):
-            # Nearly always: each message is a command, and there are no more than a commit takes.
-            await self._commit(batch, cast("list[Command]", messages))
-            return
-        for envelopes, commands in self._parts(batch):
-            await self._commit(envelopes, commands)
+        """One batch, one commit; what does not fit into it is put off."""
+        if not self.put_off:
+            messages = [envelope.message for envelope in batch]
+            if PublishAll not in map(type, messages):
+                # Nearly always: each message is a command, and all fit into a commit.
+                done = await self._commit(batch, cast("list[Command]", messages))
+                if done < len(batch):
+                    self._stride = done
+                    self._put_off(batch[done:])
+                    self.put_off = self._waiting
+                return
+            self._stride = self.batch_limit
+        self._put_off(batch)
+        envelopes, commands = self._take()
+        done = await self._commit(envelopes, commands)
+        for envelope in reversed(envelopes[done:]):
+            self._waiting.give_back(_turn_of(envelope.message), envelope)
+        self._stride = done or 1 if done < len(envelopes) else min(2 * self._stride, self.batch_limit)
+        self.put_off = self._waiting if self._waiting else ()
 
-    def _parts(self, batch: Sequence[_Envelope]) -> Iterator[tuple[list[_Envelope], list[Command]]]:
-        """The batch as commits: each with its messages, and all of their commands."""
+    def _put_off(self, envelopes: Sequence[_Envelope]) -> None:
+        """Have messages wait for their turn; those for which there is no room are refused."""
+        waiting = self._waiting
+        for envelope in envelopes:
+            turn = _turn_of(envelope.message)
+            if turn != NOBODYS and (len(waiting) >= PUT_OFF or waiting.waiting_in(turn[0]) >= PUT_OFF_OF_A_TENANT):
+                envelope.fail(MailboxFull("as many commands wait for their turn as may"))
+            else:
+                waiting.add(turn, envelope)
+
+    def _take(self) -> tuple[list[_Envelope], list[Command]]:
+        """The next commit: messages whose turn it is, and all of their commands that are still to be carried out."""
+        waiting = self._waiting
         envelopes: list[_Envelope] = []
         commands: list[Command] = []
-        for envelope in batch:
+        while waiting and len(envelopes) < self._stride:
+            envelope = waiting.take()
             message = envelope.message
-            more = message.commands if isinstance(message, PublishAll) else (message,)
+            if type(message) is PublishAll:
+                more: Sequence[Command] = message.commands[len(self._partly.get(envelope, ())) :]
+            else:
+                more = (cast("Command", message),)
             if commands and len(commands) + len(more) > self.batch_limit:
-                yield envelopes, commands
-                envelopes, commands = [], []
+                waiting.give_back(_turn_of(message), envelope)
+                break
             envelopes.append(envelope)
             commands += more
-        yield envelopes, commands
+        return envelopes, commands
 
-    async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> None:
+    async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> int:
+        """Have commands recorded, tell whom they concern, and answer; how many of the messages were dealt with."""
         number = self._users.number_commit()
         try:
             recorded = await self._store.record(commands)
@@ -108,9 +170,15 @@ class Router(Actor[RouterMessage, RouterReply]):
             self._telemetry.log.warning("commit failed", commands=len(commands), error=str(error))
             self._count(Counter((_kind_of(command), "unavailable") for command in commands))
             for envelope in envelopes:
-                envelope.fail(twin(error))
-            return
-        self._telemetry.metrics.commit_items.observe(len(commands))
+                earlier = self._partly.pop(envelope, None) if self._partly else None
+                if earlier is None:
+                    envelope.fail(twin(error))
+                else:
+                    # The others are durable already, and their sender is to know.
+                    left = len(cast("PublishAll", envelope.message).commands) - len(earlier)
+                    envelope.answer([*earlier, *(twin(error) for _ in range(left))])
+            return len(envelopes)
+        self._telemetry.metrics.commit_items.observe(len(recorded.outcomes))
         await self._users.deliver(recorded, trio.current_time(), number)
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
@@ -118,18 +186,33 @@ class Router(Actor[RouterMessage, RouterReply]):
         # Counted together: a batch is mostly of one kind.
         self._count(Counter(map(self._judged, commands, recorded.outcomes)))
         if self._telemetry.log.is_enabled_for(logging.DEBUG):
-            for command, outcome in zip(commands, recorded.outcomes, strict=True):
+            for command, outcome in zip(commands, recorded.outcomes, strict=False):
                 self._log(command, outcome)
-        outcomes = iter(recorded.outcomes)
-        for envelope in envelopes:
+        outcomes: Iterator[Outcome | Exception] = iter(recorded.outcomes)
+        for done, envelope in enumerate(envelopes):
             if type(envelope.message) is PublishAll:
-                envelope.answer(list(islice(outcomes, len(envelope.message.commands))))
+                if not self._answer_all(envelope, envelope.message, outcomes):
+                    return done
                 continue
-            outcome = next(outcomes)
-            if isinstance(outcome, Exception):
-                envelope.fail(outcome)
+            reply = next(outcomes, None)
+            if reply is None:
+                # There was no room for this one.
+                return done
+            if isinstance(reply, Exception):
+                envelope.fail(reply)
             else:
-                envelope.answer(outcome)
+                envelope.answer(reply)
+        return len(envelopes)
+
+    def _answer_all(self, envelope: _Envelope, message: PublishAll, outcomes: Iterator[Outcome | Exception]) -> bool:
+        """Answer what was asked for together, once all of it was carried out; whether it was."""
+        gathered = self._partly.pop(envelope, [])
+        gathered += islice(outcomes, len(message.commands) - len(gathered))
+        if len(gathered) < len(message.commands):
+            self._partly[envelope] = gathered
+            return False
+        envelope.answer(gathered)
+        return True
 
     def _judged(self, command: Command, outcome: Outcome | Exception) -> tuple[type, str]:
         """What a command is counted as, by what came of it; a fault of ours is logged."""
@@ -168,6 +251,21 @@ class Router(Actor[RouterMessage, RouterReply]):
                 metrics.events.labels(TYPES[kind], outcome).inc(count)
             else:
                 metrics.commands.labels(kind.__name__, outcome).inc(count)
+
+
+def _turn_of(message: RouterMessage) -> Turn:
+    """Whose turn a message is: that of a sender in a tenant."""
+    if type(message) is PublishAll:
+        message = message.commands[0]
+    match message:
+        case Publish():
+            return message.event.tenant_id, message.sender
+        case MarkRead() | MarkAllRead() | Delete():
+            return message.tenant_id, message.user_id
+        case Introduce():
+            return message.tenant_id, message.person.user_id
+        case _:
+            return NOBODYS
 
 
 def _kind_of(command: Command) -> type:

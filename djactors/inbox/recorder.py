@@ -6,6 +6,9 @@ Rules:
     first staging; should one come after, or should anything else go wrong, the whole batch is rolled back and each
     command is carried out again behind a savepoint of its own (`record_each`). One command's error never touches
     another's.
+  * A commit is bounded by what it writes, not only by its commands: a comment on a job with a thousand watchers is a
+    thousand rows. Of a batch that would be more, the first so many commands are carried out, and the answer says how
+    many by its length. At least one is: a command is never taken apart.
   * Nothing is recorded that was not checked: what came in as bytes by its decoder, everything else here (`checked`).
   * Nothing a client can see changes without a sequence number.
   * The answer to a keyed event is stored with it; a retry gets the same bytes.
@@ -54,6 +57,11 @@ SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
     WHERE tenant_id = ? AND sender = ? AND idempotency_key = ?"""
 
 
+WRITES_A_COMMIT = 8000
+"""Stagings after which a commit takes no further command, some 15 ms of the writer: about four for each notification,
+so two thousand of them. A batch post of a thousand ordinary events, six stagings each, fits into one commit."""
+
+
 class _LateRefusalError(Exception):
     """A command was refused after it had staged something: the batch must be taken apart."""
 
@@ -74,18 +82,26 @@ class Recording:
         database: open, migrated.
         now: the wall clock, as an aware time.
         limits: how much a user is told.
+        writes: stagings after which a commit takes no further command.
     """
 
     def __init__(
-        self, database: Database, now: Callable[[], datetime] = WALL_CLOCK, limits: Limits | None = None
+        self,
+        database: Database,
+        now: Callable[[], datetime] = WALL_CLOCK,
+        limits: Limits | None = None,
+        writes: int = WRITES_A_COMMIT,
     ) -> None:
         self._database = database
-        self._recorder = Recorder(now, limits)
+        self._recorder = Recorder(now, limits, writes)
         database.when_rolled_back(self._recorder.forget)
         database.when_others_wrote(self._recorder.others_wrote)
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
-        """Carry out commands in one commit; durable when this returns.
+        """Carry out commands in one commit, all or the first so many; durable when this returns.
+
+        There are as many outcomes as commands were carried out: at least one, and all where the commit does not become
+        too large. The others are to be asked for again.
 
         A command that was refused or failed has its exception as its outcome; the others are not touched by it. If this
         is cancelled, the commit may still happen.
@@ -107,9 +123,13 @@ class Recorder:
     Args:
         now: the wall clock's aware time.
         limits: how much a user is told.
+        writes: stagings after which a commit takes no further command.
     """
 
-    def __init__(self, now: Callable[[], datetime], limits: Limits | None = None) -> None:
+    def __init__(
+        self, now: Callable[[], datetime], limits: Limits | None = None, writes: int = WRITES_A_COMMIT
+    ) -> None:
+        self._writes = writes
         self._now = now
         self._limits = Limits() if limits is None else limits
         self._known = Known()
@@ -125,7 +145,7 @@ class Recorder:
         self._others_wrote = True
 
     def record(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
-        """Carry out a batch as one unit of work, without savepoints.
+        """Carry out a batch, all of it or the first so many commands, as one unit of work, without savepoints.
 
         Raises:
             Exception: whatever went wrong; the transaction must be rolled back; `record_each` tells who is to blame.
@@ -142,6 +162,8 @@ class Recorder:
                     if unit.writes != before:
                         raise _LateRefusalError from refused
                     outcomes.append(refused)
+                if unit.writes >= self._writes:
+                    break
             if unit.wanted_summaries:
                 notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
@@ -152,7 +174,11 @@ class Recorder:
         return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
-        """Carry out a batch with a savepoint around each command; one that fails has its exception as its outcome."""
+        """Carry out a batch, all of it or the first so many commands, with a savepoint around each command.
+
+        One that fails has its exception as its outcome.
+        """
+        writes = 0
         whole = Recorded([], {}, {})
         next_alerts: list[str] = []
         self.forget()
@@ -177,6 +203,9 @@ class Recorder:
                     next_alerts.append(unit.next_alert)
             connection.execute("RELEASE command")
             whole.outcomes.append(outcome)
+            writes += unit.writes
+            if writes >= self._writes:
+                break
         return msgspec.structs.replace(
             whole, next_alert=min(next_alerts, default=None), others_wrote=self._take_others_wrote()
         )

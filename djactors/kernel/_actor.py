@@ -11,7 +11,7 @@ An instance handles one message, or one batch, at a time, so nothing in it needs
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import trio
@@ -39,6 +39,10 @@ class Actor(Generic[M, R]):
         linger: seconds that a batch may wait to become larger, once it has a message. It waits only while messages come
             together: until there are as many as the batch before took and left, which is everybody who is waiting for
             answers in turns. A batch after a single message never waits.
+        put_off: messages that `on_batch` has put off, for an actor that deals with its messages in another order than
+            that in which they came, or with a part of them. They are the actor's to answer; while there are any,
+            `on_batch` is called again at once, with what came meanwhile, which may be nothing. What has not been
+            answered when the actor crashes or ends fails like what it had in hand. The actor bounds how many there are.
         idle_after: seconds without a message after which `on_idle` is asked; `None` for never. After messages that were
             taken at rest it may take twice as long.
     """
@@ -49,6 +53,7 @@ class Actor(Generic[M, R]):
     batch_limit: int = 1
     linger: float = 0.0
     idle_after: float | None = None
+    put_off: Collection[Envelope[M, R]] = ()
 
     async def on_start(self) -> None:
         """Get ready, within the spec's `start_timeout`. Messages wait meanwhile."""
@@ -58,9 +63,10 @@ class Actor(Generic[M, R]):
         raise NotImplementedError(f"{type(self).__name__} overrides neither on_message nor on_batch")
 
     async def on_batch(self, batch: Sequence[Envelope[M, R]]) -> None:
-        """Handle one or more messages together, oldest first.
+        """Handle one or more messages together, oldest first; none only where some were put off.
 
-        Every ask among them is to be answered before this returns; one that is not fails with `AskUnanswered`. If this
+        Every ask among them is to be answered before this returns, or put off; one that is not fails with
+        `AskUnanswered`. If this
         raises, the envelopes that have not been answered are what the actor crashed on, tells included: `answer` marks
         a tell as dealt with.
         """

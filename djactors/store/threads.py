@@ -135,8 +135,8 @@ class Executor(Protocol):
         `turn` says whose work it is, by tenant and user say.
 
         Raises:
-            StoreBusy: the queue is full; `StoreCrowded` where `TURN_LIMIT` calls of this turn wait already, or half of
-                all that may wait are of its group.
+            StoreBusy: the queue is full; `StoreCrowded` where `TURN_LIMIT` calls of this turn wait already, or
+                three quarters of all that may wait are of its group.
             StoreClosed: `close` was called.
         """
 
@@ -190,7 +190,7 @@ class DedicatedThreads:
         on_report: Callable[[Report], None],
     ) -> None:
         self._queue_limit = queue_limit
-        # How many more calls the threads may be given now.
+        # How many more calls the threads may be given now. As long as there is room, none waits for its turn.
         self._room = under_way
         self._waiting: Turns[Call[Any]] = Turns()
         self._on_report = on_report
@@ -213,7 +213,8 @@ class DedicatedThreads:
     @property
     def queued(self) -> int:
         """Calls that no thread took yet."""
-        return self._queue.qsize() + len(self._waiting)
+        queued = self._queue.qsize()
+        return queued if self._room > 0 else queued + len(self._waiting)
 
     async def open(self) -> None:
         """Start the threads and wait until each has opened its servant."""
@@ -339,8 +340,9 @@ class DedicatedThreads:
 
     def _note_done(self, calls: int) -> None:
         """The threads have done with so many calls: those whose turn it is take their place."""
+        was_full = self._room <= 0
         self._room += calls
-        if self._waiting and self._room > 0:
+        if was_full and self._waiting:
             self._give(min(self._room, len(self._waiting)))
 
     def _give(self, calls: int) -> None:
@@ -354,9 +356,9 @@ def _require_room(waiting: Turns[Call[Any]], turn: Turn, queue_limit: int) -> No
         return
     if waiting.waiting(turn) >= TURN_LIMIT:
         raise StoreCrowded(f"{TURN_LIMIT} calls of the same caller are waiting for the store already")
-    # A tenant of many users leaves the other half of the queue to the other tenants.
-    if waiting.waiting_in(turn[0]) > queue_limit // 2:
-        raise StoreCrowded("half of the calls that may wait for the store are of the same tenant already")
+    # However many users a tenant has, it leaves a quarter of the queue to the others.
+    if waiting.waiting_in(turn[0]) >= queue_limit - queue_limit // 4:
+        raise StoreCrowded("three quarters of the calls that may wait for the store are of the same tenant already")
 
 
 def _join(threads: Sequence[threading.Thread], timeout: float) -> list[str]:

@@ -44,6 +44,9 @@ class Turns(Generic[T]):
             for items in members.values():
                 yield from items
 
+    def __contains__(self, item: object) -> bool:
+        return any(each == item for each in self)
+
     def waiting(self, turn: Turn) -> int:
         """How many items wait for this turn."""
         group, member = turn

@@ -35,7 +35,7 @@ def comments(count: int) -> list[DomainEvent]:
 
 
 def approvals(desk: Desk, count: int) -> list[str | None]:
-    """Ask the victim to approve so many jobs of a person's own; why each was held back, None for those that were not."""
+    """Ask the victim to approve so many jobs of a person's own; why each was held back, or None."""
     reasons: list[str | None] = []
     for _ in range(count):
         created = JobCreated(

@@ -134,7 +134,9 @@ async def test_a14_too_many_reads_of_one_person_are_refused_and_those_of_others_
         assert outcomes[2, 11] == ["read"]
 
 
-async def test_a14_the_people_of_one_tenant_leave_half_of_the_queue_to_the_others(path: Path, autojump_clock: object):
+async def test_a14_the_people_of_one_tenant_leave_a_quarter_of_the_queue_to_the_others(
+    path: Path, autojump_clock: object
+):
     async with await Database.open(path, threads=InlineRunner, read_queue=20) as database:
         outcomes: dict[int, list[str]] = {1: [], 2: []}
 
@@ -149,8 +151,8 @@ async def test_a14_the_people_of_one_tenant_leave_half_of_the_queue_to_the_other
         async with trio.open_nursery() as nursery:
             for user_id in range(1, 31):
                 nursery.start_soon(read, 1, user_id)
-            for user_id in range(1, 9):
+            for user_id in range(1, 6):
                 nursery.start_soon(read, 2, user_id)
-        assert outcomes[1].count("read") == 11
+        assert outcomes[1].count("read") == 15
         assert set(outcomes[1]) == {"read", "StoreCrowded"}
-        assert outcomes[2] == ["read"] * 8
+        assert outcomes[2] == ["read"] * 5
