@@ -162,7 +162,10 @@ class Server:
         return await self._commands().ask_nowait(Publish(event, event.id), self.settings.command_timeout)
 
     async def publish_all(self, events: Iterable[DomainEvent]) -> list[Published | Exception]:
-        """Record several events in one commit: quicker than one by one, and all of them are durable together.
+        """Record several events together, in one commit unless they write more than one may: quicker than one by one.
+
+        All of them are durable when this returns. A comment on a job that a thousand people watch writes as much as a
+        thousand other events.
 
         Args:
             events: at most `commit_batch` of them.

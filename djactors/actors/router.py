@@ -125,12 +125,18 @@ class Router(Actor[RouterMessage, RouterReply]):
                 return
             self._stride = self.batch_limit
         self._put_off(batch)
+        self.put_off = self._waiting
         envelopes, commands = self._take()
-        done = await self._commit(envelopes, commands)
-        for envelope in reversed(envelopes[done:]):
-            self._waiting.give_back(_turn_of(envelope.message), envelope)
+        done = 0
+        try:
+            done = await self._commit(envelopes, commands)
+        finally:
+            # After a crash as well: whoever has not been answered is among those that were put off.
+            for envelope in reversed(envelopes[done:]):
+                self._waiting.give_back(_turn_of(envelope.message), envelope)
         self._stride = done or 1 if done < len(envelopes) else min(2 * self._stride, self.batch_limit)
-        self.put_off = self._waiting if self._waiting else ()
+        if not self._waiting:
+            self.put_off = ()
 
     def _put_off(self, envelopes: Sequence[_Envelope]) -> None:
         """Have messages wait for their turn; those for which there is no room are refused."""
