@@ -10,6 +10,7 @@ Rules:
     nothing, and each alert is sent once because it is recorded in the commit that sends it.
   * It compares with the wall clock and never sleeps longer than `LONGEST_SLEEP`, so it notices when that was set anew.
   * While the store cannot be written it tries again, a while later each time.
+  * While the clock itself is not to be trusted (`steady_clock`), it waits.
 """
 
 from __future__ import annotations
@@ -84,6 +85,11 @@ class Alarm:
         return True
 
 
+def always() -> bool:
+    """The clock is always to be trusted."""
+    return True
+
+
 class SlaClock(Actor[Nudge, None]):
     """See the module for the rules.
 
@@ -92,11 +98,18 @@ class SlaClock(Actor[Nudge, None]):
         ask: how to have commands recorded.
         now: the wall clock, as an aware time.
         longest_sleep: seconds.
+        trusted: whether what is due by this clock may be told.
     """
 
     def __init__(
-        self, alarm: Alarm, ask: Asking, now: Callable[[], datetime], longest_sleep: float = LONGEST_SLEEP
+        self,
+        alarm: Alarm,
+        ask: Asking,
+        now: Callable[[], datetime],
+        longest_sleep: float = LONGEST_SLEEP,
+        trusted: Callable[[], bool] = always,
     ) -> None:
+        self._trusted = trusted
         self._alarm = alarm
         self._ask = ask
         self._now = now
@@ -136,10 +149,12 @@ class SlaClock(Actor[Nudge, None]):
             self._alarm.set_no_later(sliced.next_due)
 
     def _is_due(self) -> bool:
-        return self._alarm.moment is not None and self._alarm.moment <= utc_text(self._now())
+        # The time is looked at each time, so that a jump of the clock is noticed.
+        now = utc_text(self._now())
+        return self._alarm.moment is not None and self._alarm.moment <= now and self._trusted()
 
     def _set_sleep(self) -> None:
-        if self._alarm.moment is None:
+        if self._alarm.moment is None or not self._trusted():
             self.idle_after = self._longest_sleep
         else:
             left = (from_text(self._alarm.moment) - self._now()).total_seconds()

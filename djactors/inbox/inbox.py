@@ -162,6 +162,10 @@ class Inbox(Recording):
         """What is this database's own."""
         return await self._database.read(pages.meta)
 
+    async def last_seen(self) -> str | None:
+        """The time of the newest event or notification; None where there is none."""
+        return await self._database.read(pages.last_seen)
+
     async def _read(self, work: Work[T], turn: Turn, is_yes: Callable[[T], bool]) -> T:
         """Read; where the answer is no and the reader may not have known better, ask the writer."""
         found = await self._database.read(work, turn)
