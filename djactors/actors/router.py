@@ -66,6 +66,11 @@ def _ignore(_: str) -> None:
     """Nobody keeps time."""
 
 
+NOTICES_TOGETHER = 200
+"""Notifications in one commit while messages wait for their turn, some 5 ms. How many a message will make is not known
+before; it is taken for as many as the one before it from the same sender. So whoever makes many is alone in a commit,
+and nobody else's answer waits for it."""
+
 PUT_OFF = 8192
 """Messages that are put off at a time, some MiB: eight batch posts of a thousand events each. One more is refused as if
 the mailbox were full."""
@@ -106,8 +111,8 @@ class Router(Actor[RouterMessage, RouterReply]):
         self.linger = linger
         # What is put off, which is `put_off` as well while there is any.
         self._waiting: Turns[_Envelope] = Turns()
-        # Messages of the next commit, while some wait: about as many as fitted into the one before.
-        self._stride = batch_limit
+        # How many notifications the newest command of each sender made or would have made, while some are put off.
+        self._weights: dict[Turn, int] = {}
         # What came of the first commands of those that were asked for together and did not fit into a commit.
         self._partly: dict[_Envelope, list[Outcome | Exception]] = {}
 
@@ -119,11 +124,9 @@ class Router(Actor[RouterMessage, RouterReply]):
                 # Nearly always: each message is a command, and all fit into a commit.
                 done = await self._commit(batch, cast("list[Command]", messages))
                 if done < len(batch):
-                    self._stride = done
                     self._put_off(batch[done:])
                     self.put_off = self._waiting
                 return
-            self._stride = self.batch_limit
         self._put_off(batch)
         self.put_off = self._waiting
         envelopes, commands = self._take()
@@ -134,9 +137,9 @@ class Router(Actor[RouterMessage, RouterReply]):
             # After a crash as well: whoever has not been answered is among those that were put off.
             for envelope in reversed(envelopes[done:]):
                 self._waiting.give_back(_turn_of(envelope.message), envelope)
-        self._stride = done or 1 if done < len(envelopes) else min(2 * self._stride, self.batch_limit)
         if not self._waiting:
             self.put_off = ()
+            self._weights.clear()
 
     def _put_off(self, envelopes: Sequence[_Envelope]) -> None:
         """Have messages wait for their turn; those for which there is no room are refused."""
@@ -153,15 +156,18 @@ class Router(Actor[RouterMessage, RouterReply]):
         waiting = self._waiting
         envelopes: list[_Envelope] = []
         commands: list[Command] = []
-        while waiting and len(envelopes) < self._stride:
+        notices = 0
+        while waiting and len(envelopes) < self.batch_limit:
             envelope = waiting.take()
             message = envelope.message
+            turn = _turn_of(message)
             if type(message) is PublishAll:
                 more: Sequence[Command] = message.commands[len(self._partly.get(envelope, ())) :]
             else:
                 more = (cast("Command", message),)
-            if commands and len(commands) + len(more) > self.batch_limit:
-                waiting.give_back(_turn_of(message), envelope)
+            notices += len(more) * self._weights.get(turn, 1)
+            if commands and (len(commands) + len(more) > self.batch_limit or notices > NOTICES_TOGETHER):
+                waiting.give_back(turn, envelope)
                 break
             envelopes.append(envelope)
             commands += more
@@ -194,6 +200,8 @@ class Router(Actor[RouterMessage, RouterReply]):
         if self._telemetry.log.is_enabled_for(logging.DEBUG):
             for command, outcome in zip(commands, recorded.outcomes, strict=False):
                 self._log(command, outcome)
+        if len(recorded.outcomes) < len(commands) or self.put_off:
+            self._weigh(commands, recorded.outcomes)
         outcomes: Iterator[Outcome | Exception] = iter(recorded.outcomes)
         for done, envelope in enumerate(envelopes):
             if type(envelope.message) is PublishAll:
@@ -209,6 +217,11 @@ class Router(Actor[RouterMessage, RouterReply]):
             else:
                 envelope.answer(reply)
         return len(envelopes)
+
+    def _weigh(self, commands: Sequence[Command], outcomes: Sequence[Outcome | Exception]) -> None:
+        for command, outcome in zip(commands, outcomes, strict=False):
+            if type(outcome) is Published:
+                self._weights[_turn_of(command)] = outcome.notified + outcome.suppressed
 
     def _answer_all(self, envelope: _Envelope, message: PublishAll, outcomes: Iterator[Outcome | Exception]) -> bool:
         """Answer what was asked for together, once all of it was carried out; whether it was."""

@@ -3,6 +3,7 @@
 Rules:
   * Each item belongs to a *turn*: a group and a member of it, such as a tenant and one of its users. The groups are
     served one after the other, an item each, and so are the members within a group.
+  * Whoever comes anew goes before the one that was served last, even if that one was alone until then.
   * What belongs to one turn is served in the order in which it came.
   * Whoever uses the queue bounds how much waits: `waiting` and `waiting_in` say how much it is.
 
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 Turn: TypeAlias = tuple[int, int]
 """A group and a member of it."""
@@ -26,7 +28,7 @@ Turn: TypeAlias = tuple[int, int]
 class Turns(Generic[T]):
     """See the module for the rules."""
 
-    __slots__ = ("_groups", "_length", "_lengths")
+    __slots__ = ("_groups", "_length", "_lengths", "_served", "_served_of")
 
     def __init__(self) -> None:
         # The next group, and the next member of each group, come first.
@@ -34,6 +36,9 @@ class Turns(Generic[T]):
         # How many items wait in each group, and in all.
         self._lengths: dict[int, int] = {}
         self._length = 0
+        # The group that was served last, and the member of each group.
+        self._served: int | None = None
+        self._served_of: dict[int, int] = {}
 
     def __len__(self) -> int:
         return self._length
@@ -63,6 +68,8 @@ class Turns(Generic[T]):
 
     def give_back(self, turn: Turn, item: T) -> None:
         """Put an item that was taken back before the others of its turn, which is the next one then."""
+        self._served = None
+        self._served_of.pop(turn[0], None)
         self._items(turn).appendleft(item)
         self._groups[turn[0]].move_to_end(turn[1], last=False)
         self._groups.move_to_end(turn[0], last=False)
@@ -75,9 +82,11 @@ class Turns(Generic[T]):
         """
         if not self._length:
             raise LookupError("nothing waits")
-        group = next(iter(self._groups))
+        group = _next_of(self._groups, self._served)
         members = self._groups[group]
-        member = next(iter(members))
+        member = _next_of(members, self._served_of.get(group))
+        self._served = group
+        self._served_of[group] = member
         items = members[member]
         item = items.popleft()
         self._note_gone(group, member)
@@ -121,3 +130,13 @@ class Turns(Generic[T]):
             del members[member]
         if not members:
             del self._groups[group], self._lengths[group]
+            self._served_of.pop(group, None)
+
+
+def _next_of(waiting: OrderedDict[int, V], served: int | None) -> int:
+    """The first one; the one that was served last only where it is alone."""
+    first = next(iter(waiting))
+    if first == served and len(waiting) > 1:
+        waiting.move_to_end(first)
+        first = next(iter(waiting))
+    return first

@@ -8,7 +8,7 @@ MOST = {"job.created": (41, 52), "notification:read": (38, 57)}
 """Files, and crossings from folder to folder, that an event may pass. Each is something that a reader who follows the
 event has to open. A later commit may raise a figure only for a reason that it states.
 
-`steady_clock.py` is one of them: each commit asks it once for its time, so that no jump of the wall clock gets into it."""
+`steady_clock.py` is one of them: each commit asks it for its time, so that no jump of the wall clock gets into it."""
 
 
 def test_the_way_of_an_event_leads_from_socket_to_socket_and_grows_no_longer() -> None:
