@@ -1,21 +1,21 @@
-"""The router: every command of every user and backend passes here, into one commit, and from there to the user actors.
+"""The router: has the commands of all users and backends committed in batches, and then tells the user actors.
 
 Rules:
-  * It takes all that is in its mailbox, a batch, and has it recorded in one transaction. While that commits, the next
-    batch gathers: load makes batches larger, not queues longer.
+  * The router takes everything in its mailbox as a batch and has it recorded in one transaction. Meanwhile the next
+    batch gathers, so load makes batches larger and not queues longer.
   * A commit costs about as much as eight commands, whatever is in it, so while commands come together it waits a
     moment for those who were just answered to come back (`Actor.linger`). Otherwise they would fall into two halves
     that take turns, each with a commit of its own: a fifth more CPU at 64 producers, half as much again at 8.
-  * Nobody is told or answered before the commit is durable.
-  * A commit takes at most `batch_limit` commands, and no more than the store carries out at once: it is bounded by what
-    it writes. What is left is put off, and from then on tenants are served in turn, and the senders of a tenant as well
-    (`Turns`): a thousand comments that a thousand people watch keep another tenant's post waiting for a commit or two,
-    and not for all of them. What one sender sent stays in order.
-  * What was asked for together (`PublishAll`) is committed together where it fits into a commit.
-  * A batch that the store could not commit fails as a whole, with the store's reason; nothing of it happened. A command
-    that was refused or was itself at fault fails alone.
-  * Its mailbox is the bound on waiting commands: senders use `tell_nowait` forms and answer 503 when it is full. What
-    is put off has a bound as well, and no tenant may have more than half of it.
+  * The commit is durable before anybody is told or answered.
+  * A commit takes at most `batch_limit` commands, and no more than the store carries out at once, because a commit is
+    bounded by what it writes. The rest is put off, and from then on tenants are served in turn, and so are the senders
+    of a tenant (`Turns`). So a thousand comments that a thousand people watch keep another tenant's post waiting for a
+    commit or two, and not for all of them. The messages of one sender stay in order.
+  * Commands that were asked for together (`PublishAll`) are committed together if they fit into a commit.
+  * A batch that the store could not commit fails as a whole, with the store's reason, and nothing was acknowledged. A
+    command that was refused or is itself at fault fails alone.
+  * The mailbox bounds the waiting commands: senders use the `nowait` forms and answer 503 when it is full. The messages
+    that are put off have a bound as well, and no tenant may have more than half of it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Store(Protocol):
     async def record(self, commands: Sequence[Command]) -> Recorded:
         """Carry out commands in one commit, all or the first so many: as many as there are outcomes.
 
-        Raises StoreError when nothing was recorded.
+        Raises StoreError if none of them was acknowledged.
         """
 
 
