@@ -44,7 +44,7 @@ from djactors.config import Settings, check_keys
 from djactors.domain.commands import Publish, Published
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
-from djactors.domain.times import WALL_CLOCK
+from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
@@ -67,6 +67,7 @@ from djactors.kernel import (
 )
 from djactors.loop_lag import LoopLag
 from djactors.net import Listener, ListenerLimits
+from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
@@ -94,7 +95,8 @@ class Server:
     Args:
         settings: see `djactors.config`.
         telemetry: where it logs and counts; by default errors go to standard error as JSON.
-        now: the wall clock, as an aware time.
+        now: the wall clock, as an aware time. One that is given goes as Trio's clock does, and where it jumps from that
+            by minutes, times go on without the jump for a while (`steady_clock`).
         random_bytes: a source of randomness that cannot be foreseen.
         threads: what runs the store's work.
     """
@@ -162,7 +164,10 @@ class Server:
         return await self._commands().ask_nowait(Publish(event, event.id), self.settings.command_timeout)
 
     async def publish_all(self, events: Iterable[DomainEvent]) -> list[Published | Exception]:
-        """Record several events in one commit: quicker than one by one, and all of them are durable together.
+        """Record several events together, in one commit unless they write more than one may: quicker than one by one.
+
+        All of them are durable when this returns. A comment on a job that a thousand people watch writes as much as a
+        thousand other events.
 
         Args:
             events: at most `commit_batch` of them.
@@ -225,14 +230,23 @@ class Server:
                 critical_beyond_limit=settings.critical_beyond_limit,
                 collapse_bursts=settings.collapse_bursts,
             )
+            clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
             try:
-                await self._serve(database, Inbox(database, self._now, limits), task_status)
+                await self._serve(database, Inbox(database, clock, limits), clock, task_status)
             finally:
                 await database.close()
 
-    async def _serve(self, database: Database, store: Inbox, task_status: trio.TaskStatus[None]) -> None:
+    def _monotonic(self) -> Callable[[], float]:
+        """The clock beside the wall clock that nobody sets: the machine's, or Trio's beside one that was given."""
+        return MONOTONIC if self._now is WALL_CLOCK else trio.lowlevel.current_clock().current_time
+
+    async def _serve(
+        self, database: Database, store: Inbox, clock: SteadyClock, task_status: trio.TaskStatus[None]
+    ) -> None:
         settings, telemetry, now = self.settings, self.telemetry, self._now
         meta = await store.meta()
+        last_seen = await store.last_seen()
+        clock.begin(None if last_seen is None else from_text(last_seen))
         pids = PidIssuer(meta.pid_key, self._random_bytes)
         users = Users(store, pids, settings, telemetry, lambda: router)
         observer = TreeObserver(telemetry, users)
@@ -249,13 +263,13 @@ class Server:
         # A clock or a retention that keeps crashing is set aside alone: deadlines and purging can wait, people cannot.
         clock_spec = ActorSpec(
             "clock",
-            lambda: SlaClock(alarm, Asking(router, telemetry), now),
+            lambda: SlaClock(alarm, Asking(router, telemetry), clock, trusted=clock.may_fall_due),
             mailbox_capacity=sla.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
         retention_spec = ActorSpec(
             "retention",
-            lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, now),
+            lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, clock, clock.is_settled),
             mailbox_capacity=retention.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )

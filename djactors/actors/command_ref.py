@@ -16,7 +16,8 @@ from djactors.kernel import ActorRef
 
 
 class PublishAll(msgspec.Struct, frozen=True):
-    """Record several events in one commit: one message in the router's mailbox, an outcome for each.
+    """Record several events in one commit, or in a few where they write more than one may: one message in the router's
+    mailbox, an outcome for each.
 
     An exception in the place of an outcome says why this event was refused (`Refused`) or how it failed; the others are
     not affected. There may be as many commands as one commit takes (the router's `batch_limit`).

@@ -206,17 +206,22 @@ class Users:
             own, shared = sort_out(
                 (Outgoing(each.name, each.body, each.offset, each.user_id) for each in changes), present
             )
-            deliveries = [
-                (present[user_id], Deliver(packets, recorded.unread.get((tenant_id, user_id)), committed_at, number))
-                for user_id, packets in own.items()
-            ]
-            if shared:
-                delivery = Deliver(shared, None, committed_at, number)
-                deliveries += [(presence, delivery) for user_id, presence in present.items() if user_id not in own]
-            for presence, delivery in deliveries:
+            # Whoever comes from now on has read the commit.
+            some = [(present[user_id], packets) for user_id, packets in own.items()]
+            others = [presence for user_id, presence in present.items() if user_id not in own] if shared else ()
+            for presence, packets in some:
                 told = await _pause(told)
+                unread = recorded.unread.get((tenant_id, presence.user_id))
+                delivery = Deliver(in_order(packets, shared), unread, committed_at, number)
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
+            if others:
+                delivery = Deliver(shared, None, committed_at, number)
+                weight = 1 + len(shared) // PACKETS_OF_A_WRITE
+                for presence in others:
+                    told = await _pause(told)
+                    self._tell(presence, delivery)
+                    told += weight
 
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""
@@ -368,22 +373,31 @@ MIN_IDLE = 0.001
 def sort_out(
     changes: Iterable[Outgoing], present: dict[int, Presence]
 ) -> tuple[dict[int, list[Outgoing]], Sequence[Outgoing]]:
-    """Split a tenant's changes into what each connected user with some of their own sees, and what everyone else sees.
+    """Split a tenant's changes into those of each connected user's own, and those that everyone sees.
 
-    Changes of users who are not connected are left out; order is kept.
+    Changes of users who are not connected are left out; order is kept. It costs a step for each change: the two are put
+    together where each user is told (`in_order`), as many changes for everyone among many people's own would be a step
+    for each of the ones and the others, in one turn of the loop.
     """
     own: dict[int, list[Outgoing]] = {}
     shared: list[Outgoing] = []
     for change in changes:
         if change.user_id is None:
             shared.append(change)
-            for packets in own.values():
-                packets.append(change)
         elif change.user_id in own:
             own[change.user_id].append(change)
         elif change.user_id in present:
-            own[change.user_id] = [*shared, change]
+            own[change.user_id] = [change]
     return own, shared
+
+
+def in_order(own: list[Outgoing], shared: Sequence[Outgoing]) -> list[Outgoing]:
+    """A user's own changes and those that everyone sees, in the order of the log."""
+    return sorted((*own, *shared), key=_number) if shared else own
+
+
+def _number(change: Outgoing) -> int:
+    return change.at.seq
 
 
 def _disconnect_lost(dropped: tuple[UserMessage, ...]) -> None:

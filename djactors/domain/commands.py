@@ -229,7 +229,8 @@ class Recorded(msgspec.Struct, frozen=True):
     """What one commit did.
 
     Attributes:
-        outcomes: one for each command, in order; an exception for a command that was refused or failed.
+        outcomes: one for each command that was carried out, in order; an exception for one that was refused or failed.
+            Fewer than there were commands where a commit of all would have been too large: the rest is still to do.
         changes: the new changes by tenant, in the order of their sequence numbers.
         unread: the unread count after the commit, for every user whose count it touched.
         next_alert: the earliest moment at which this commit needs the clock to wake up, for an alert or a summary; None

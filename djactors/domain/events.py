@@ -39,6 +39,9 @@ MAX_DATA_BYTES = 8192
 """The largest encoded size of `data`, because it is kept for 30 days for each recipient and sent to each of their
 sockets."""
 
+MAX_JOB_WATCHERS = 5000
+"""How many people may watch one job. A comment notifies them all in one commit: ten thousand rows, some 35 ms."""
+
 MAX_WATCHERS = 1000
 """The most watchers that one event may name, because each becomes a row in the same commit."""
 

@@ -13,16 +13,14 @@ from msgspec import Meta
 
 from djactors.domain import events
 from djactors.domain.commands import Publish
-from djactors.domain.errors import Code, Refused, not_found
+from djactors.domain.errors import not_found
 from djactors.domain.events import MAX_WATCHERS, DomainEvent, Id, Moment, Text, Title
 from djactors.domain.jobs import Status
 from djactors.domain.notifications import encode
+from djactors.domain.permissions import check_own
 from djactors.edge.api import ID, Api, Handler, Table, choice, header_key, number, page_size, path_id, query_of
 from djactors.edge.auth import Identity
 from djactors.net import Request, Response
-
-ANYBODYS = ("manager", "admin")
-"""Roles that may act in another's name: create for another requester, add or remove another watcher."""
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -70,10 +68,9 @@ class _Nothing(_Body, frozen=True):
 
 
 def _watcher(body: _Watcher, identity: Identity) -> int:
-    me = identity.member().user_id
-    if body.user_id not in (None, me) and identity.role not in ANYBODYS:
-        raise Refused(Code.FORBIDDEN, "userId: only a manager or admin names somebody else: leave it out")
-    return me if body.user_id is None else body.user_id
+    person = identity.member().person()
+    check_own(person, "userId", body.user_id)
+    return person.user_id if body.user_id is None else body.user_id
 
 
 _MOVES: dict[str, tuple[type[_Body], type[Any], Callable[[Any, Identity], dict[str, Any]]]] = {
@@ -116,7 +113,13 @@ class JobRoutes:
         page = await self._api.dated(
             member,
             lambda told: self._api.store.jobs(
-                member.tenant_id, assignee_id=assignee_id, status=status, before=before, limit=limit, told=told
+                member.tenant_id,
+                member.user_id,
+                assignee_id=assignee_id,
+                status=status,
+                before=before,
+                limit=limit,
+                told=told,
             ),
         )
         return Response(200, encode({"items": page.items, "nextBefore": page.next_before, "offset": str(page.at)}))
@@ -124,7 +127,7 @@ class JobRoutes:
     async def _show(self, request: Request, found: dict[str, str]) -> Response:
         member = self._api.member(request)
         query_of(request)
-        job = await self._api.store.job(member.tenant_id, path_id(found))
+        job = await self._api.store.job(member.tenant_id, member.user_id, path_id(found))
         if job is None:
             raise not_found()
         return Response(200, encode(job))
@@ -133,14 +136,13 @@ class JobRoutes:
         identity = self._api.identity(request)
         member = identity.member()
         body: _Create = _decode(request, _Create)
-        requester_id = member.user_id if body.requester_id is None else body.requester_id
-        if requester_id != member.user_id and identity.role not in ANYBODYS:
-            raise Refused(Code.FORBIDDEN, "requesterId: only a manager or admin names somebody else: leave it out")
+        check_own(member.person(), "requesterId", body.requester_id)
+        check_own(member.person(), "watcherIds", *body.watcher_ids)
         event = events.JobCreated(
             tenant_id=member.tenant_id,
             actor_id=member.user_id,
             title=body.title,
-            requester_id=requester_id,
+            requester_id=member.user_id if body.requester_id is None else body.requester_id,
             project_id=body.project_id,
             job_type_id=body.job_type_id,
             assignee_id=body.assignee_id,

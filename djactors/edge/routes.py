@@ -192,7 +192,8 @@ class Routes:
 
     async def _state(self, member: Member) -> Snapshot:
         return await self._api.dated(
-            member, lambda told: self._api.store.snapshot(member.tenant_id, member.user_id, told)
+            member,
+            lambda told: self._api.store.snapshot(member.tenant_id, member.user_id, told, requested=True),
         )
 
     async def _read(self, request: Request, found: dict[str, str]) -> Response:
@@ -225,7 +226,9 @@ class Routes:
         if start is not None:
             found = await self._api.dated(
                 member,
-                lambda told: self._api.store.replay(member.tenant_id, member.user_id, start, told=told, limit=limit),
+                lambda told: self._api.store.replay(
+                    member.tenant_id, member.user_id, start, told=told, limit=limit, requested=True
+                ),
             )
         if isinstance(found, Replay):
             items = [
@@ -252,7 +255,7 @@ class Routes:
         if user_id is None:
             raise Refused(Code.INVALID, "userId: is missing: whose suppressions?")
         page = await self._api.store.suppressions(
-            admin.tenant_id, user_id, before=number(query, "before"), limit=page_size(query)
+            admin.tenant_id, admin.user_id, user_id, before=number(query, "before"), limit=page_size(query)
         )
         return Response(200, encode(page))
 

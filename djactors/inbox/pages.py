@@ -16,7 +16,17 @@ import msgspec
 from djactors.domain.marks import Offset
 from djactors.inbox import log
 
-__all__ = ["HOT_QUERIES", "InboxPage", "Meta", "Snapshot", "StoredNotification", "meta", "page", "snapshot"]
+__all__ = [
+    "HOT_QUERIES",
+    "InboxPage",
+    "Meta",
+    "Snapshot",
+    "StoredNotification",
+    "last_seen",
+    "meta",
+    "page",
+    "snapshot",
+]
 
 # The primary key.
 SELECT_UNREAD = "SELECT unread_count FROM users WHERE tenant_id = ? AND id = ?"
@@ -41,6 +51,10 @@ ORDER BY id DESC LIMIT ?"""
 
 # The primary key.
 META = "SELECT pid_key FROM meta WHERE id = 1"
+
+# The primary keys, read backwards.
+SELECT_LAST_EVENT = "SELECT received_at FROM domain_events ORDER BY id DESC LIMIT 1"
+SELECT_LAST_NOTIFICATION = "SELECT created_at FROM notifications ORDER BY id DESC LIMIT 1"
 
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
     {"unread": SELECT_UNREAD, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
@@ -154,6 +168,12 @@ def page(
         for id_, type_, priority, title, message, data, is_read, read_at, created_at, replaces in rows
     ]
     return InboxPage(items, items[-1].id if more else None, state.unread, state.at, state.follows)
+
+
+def last_seen(connection: sqlite3.Connection) -> str | None:
+    """The time of the newest event or notification; None where there is none."""
+    found = [connection.execute(select).fetchone() for select in (SELECT_LAST_EVENT, SELECT_LAST_NOTIFICATION)]
+    return max((row[0] for row in found if row is not None), default=None)
 
 
 def meta(connection: sqlite3.Connection) -> Meta:

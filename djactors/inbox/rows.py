@@ -38,10 +38,13 @@ class User:
 
     `sent` counts the notifications of `sent_day`, the last day on which the user got any, and `earlier_count` those of
     the last such day before.
+    `by_persons` of those in `sent` were caused by persons, and `earlier_by_persons` on the day before.
     """
 
     __slots__ = (
+        "by_persons",
         "dirty",
+        "earlier_by_persons",
         "earlier_count",
         "earlier_day",
         "id",
@@ -65,6 +68,8 @@ class User:
         sent: int = 0,
         earlier_day: str | None = None,
         earlier_count: int = 0,
+        by_persons: int = 0,
+        earlier_by_persons: int = 0,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -75,6 +80,8 @@ class User:
         self.sent = sent
         self.earlier_day = earlier_day
         self.earlier_count = earlier_count
+        self.by_persons = by_persons
+        self.earlier_by_persons = earlier_by_persons
         self.new = False
         self.dirty = False
 

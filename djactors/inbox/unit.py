@@ -39,8 +39,8 @@ SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_se
     WHERE id = ?"""
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
-SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count FROM users
-    WHERE tenant_id = ? AND id = ?"""
+SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
+    earlier_persons_count FROM users WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 # Served by the primary keys.
 SELECT_HIGHEST = {
@@ -52,9 +52,10 @@ _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, las
 _UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, updated_at = ?
     WHERE id = ?"""
 _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, sent_day, sent_count, earlier_day,
-    earlier_count, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?,
-    earlier_day = ?, earlier_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
+    earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, earlier_day = ?,
+    earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
@@ -222,7 +223,7 @@ class UnitOfWork:
         self.writes += 1
 
     def today(self, tenant: Tenant, user: User) -> str:
-        """The day in the tenant's time zone. Afterwards the user's `sent` counts the notifications of this day.
+        """The day in the tenant's time zone. Afterwards the user's `sent` and `by_persons` count its notifications.
 
         The count is in the user's row, which a notification writes anyway; a row for each day would cost another page.
         The row has the count of the day before as well, so that the count is right when the clock or the time zone is
@@ -235,12 +236,13 @@ class UnitOfWork:
         if date is None:
             date = self._known.dates[place] = day_of(tenant.time_zone, self.moment)
         if user.sent_day != date:
-            day, sent = user.sent_day, user.sent
+            day, sent, by_persons = user.sent_day, user.sent, user.by_persons
             if date == user.earlier_day:
-                user.sent = user.earlier_count
+                user.sent, user.by_persons = user.earlier_count, user.earlier_by_persons
             elif day is None or date > day:
-                user.sent = 0
-            user.sent_day, user.earlier_day, user.earlier_count = date, day, sent
+                user.sent = user.by_persons = 0
+            user.sent_day, user.earlier_day = date, day
+            user.earlier_count, user.earlier_by_persons = sent, by_persons
             self.touch(user)
         return date
 
@@ -357,7 +359,8 @@ class UnitOfWork:
         new: list[tuple[object, ...]] = []
         changed: list[tuple[object, ...]] = []
         for u in dirty:
-            state = u.name, u.role, u.unread, u.sent_day, u.sent, u.earlier_day, u.earlier_count
+            counts = u.sent_day, u.sent, u.earlier_day, u.earlier_count, u.by_persons, u.earlier_by_persons
+            state = u.name, u.role, u.unread, *counts
             if u.new:
                 new.append((u.tenant_id, u.id, *state, now, now))
             else:

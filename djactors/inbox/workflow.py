@@ -137,6 +137,8 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
         year = int(unit.now[:4])
         number = jobs.dj_id(year, unit.jobs.next_number(tenant_id, year))
     job = jobs.created(event, job_id, number, earlier, unit.now)
+    if person is not None and job.deadline is not None:
+        job = msgspec.structs.replace(job, deadline_by_person=True)
     unit.save_job(job)
     unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
     told = Told((), ())
@@ -200,8 +202,12 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         _check_named(unit, tenant_id, people, person)
     if before is not None:
         jobs.check_move(before, event)
+    if isinstance(event, events.JobWatched):
+        _check_watchers(unit, event)
     job = before or jobs.first_heard_of(tenant_id, event.job_id, unit.now)
     job = jobs.after(job, event, unit.now)
+    if isinstance(event, events.JobDeadlineChanged):
+        job = msgspec.structs.replace(job, deadline_by_person=person is not None)
     if isinstance(event, events.JobSubmitted) and job.approver_id is None:
         raise Refused(Code.INVALID, f"approverId: {job.label} has no approver yet: name one")
 
@@ -216,6 +222,12 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         return Consequences(job=job, announce=_announcement(unit, event, job))
     told = _told(unit, event, job, words, data)
     return Consequences(told, job, _announcement(unit, event, job))
+
+
+def _check_watchers(unit: UnitOfWork, event: events.JobWatched) -> None:
+    watchers = unit.jobs.watchers(event.tenant_id, event.job_id)
+    if len(watchers) >= events.MAX_JOB_WATCHERS and event.user_id not in watchers:
+        raise Refused(Code.CONFLICT, f"userId: {events.MAX_JOB_WATCHERS} people watch the job, and no more may")
 
 
 def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[str, object]]:

@@ -34,9 +34,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from djactors.store.connections import BUSY_TIMEOUT, Reader, Writer
+from djactors.store.connections import BUSY_TIMEOUT, READ_BATCH, Reader, Writer
 from djactors.store.errors import StoreBroken, StoreError
-from djactors.store.threads import DedicatedThreads, Report, ThreadFactory, Work
+from djactors.store.threads import NOBODY, DedicatedThreads, Report, ThreadFactory, Work
+from djactors.store.turns import Turn
 
 __all__ = ["Database", "Statistics", "insert"]
 
@@ -129,12 +130,16 @@ class Database:
             "djactors-writer",
             [self._connection],
             queue_limit=write_queue,
+            under_way=write_queue,  # they have no turns: whoever has much to write gathers it
             on_report=self._note_commit,
         )
         self._readers = threads(
             "djactors-reader",
             [Reader(path, busy_timeout) for _ in range(readers)],
             queue_limit=read_queue,
+            # As many as they take at a time: they are never idle while something waits, and whoever comes has so many
+            # before it at most, whatever others have asked for.
+            under_way=readers * READ_BATCH,
             on_report=self._note_reads,
         )
 
@@ -206,14 +211,16 @@ class Database:
             raise StoreBroken(*self._broken.args)
         return await self._writer.call(work)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """Run `work` on a connection that cannot write, within one snapshot, and return what it returned.
 
         The snapshot holds every write that was answered before this call. If the caller is cancelled, the work may
         still run, and its answer is dropped.
+        `turn` says for whom it is read, by tenant and user: tenants are served in turn, and so are the users of a
+        tenant.
 
         Raises:
-            StoreBusy: `read_queue` reads wait already.
+            StoreBusy: `read_queue` reads wait already; `StoreCrowded` where `TURN_LIMIT` of this turn do.
             StoreUnavailable: out of memory or descriptors.
             StoreBroken: see `errors`.
             StoreClosed: `close` was called.
@@ -221,7 +228,7 @@ class Database:
         """
         if self._broken is not None:
             raise StoreBroken(*self._broken.args)
-        return await self._readers.call(work)
+        return await self._readers.call(work, turn)
 
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Finish what is queued, checkpoint, and join the threads; calls from now on raise `StoreClosed`.

@@ -187,10 +187,12 @@ async def test_what_is_no_body_at_all_is_refused(house: Rooms, body: bytes) -> N
         assert (answer.status, answer.error) == (400, "invalid"), path
 
 
-async def test_only_a_manager_or_admin_acts_in_anothers_name(house: Rooms) -> None:
+async def test_a8_only_a_manager_or_admin_acts_in_anothers_name(house: Rooms) -> None:
     await create(house)
     for path, body, field in (
         ("", {"title": "x", "requesterId": STRANGER}, "requesterId"),
+        ("", {"title": "x", "watcherIds": [STRANGER]}, "watcherIds"),
+        ("", {"title": "x", "watcherIds": [REQUESTER, STRANGER]}, "watcherIds"),
         ("/1/watch", {"userId": STRANGER}, "userId"),
         ("/1/unwatch", {"userId": STRANGER}, "userId"),
     ):
@@ -198,12 +200,14 @@ async def test_only_a_manager_or_admin_acts_in_anothers_name(house: Rooms) -> No
         assert (answer.status, answer.error) == (403, "forbidden")
         assert field in answer.json["error"]["message"]
         assert (await post(house, path, MANAGER, body, role="manager")).status in (200, 201)
-        mine = {name: REQUESTER if name == field else value for name, value in body.items()}
+        own = [REQUESTER] if field == "watcherIds" else REQUESTER
+        mine = {name: own if name == field else value for name, value in body.items()}
         assert (await post(house, path, body=mine)).status in (200, 201)
 
 
 async def test_watchers_come_and_go(house: Rooms) -> None:
-    await create(house, watcherIds=[WATCHER])
+    await create(house)
+    assert (await post(house, "/1/watch", WATCHER)).json["watcherIds"] == [WATCHER]
     assert (await post(house, "/1/watch", STRANGER)).json["watcherIds"] == [WATCHER, STRANGER]
     assert (await post(house, "/1/watch", STRANGER)).json["watcherIds"] == [WATCHER, STRANGER]
     assert (await post(house, "/1/comments", REQUESTER, {"text": "x"})).status == 201
