@@ -67,7 +67,7 @@ from djactors.kernel import (
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net import Listener, ListenerLimits
+from djactors.net import Listener, ListenerLimits, descriptor_shortage
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
@@ -302,6 +302,7 @@ class Server:
             observer.starting = False
             task_status.started()
             places = [_place(address) for address in listener.addresses]
+            self._warn_of_shortage()
             telemetry.log.info("listening", url=self.url, addresses=places, page=self._site.problem or "served")
             await self._stopping.wait()
             telemetry.log.info("stopping", connections=listener.connections)
@@ -310,6 +311,13 @@ class Server:
             await listener.drain(settings.drain_timeout)
             root.request_stop()
         telemetry.log.info("stopped")
+
+    def _warn_of_shortage(self) -> None:
+        shortage = descriptor_shortage(self.settings.max_connections)
+        if shortage is not None:
+            self.telemetry.log.warning(
+                "fewer connections than configured", reason=f"{shortage}, or lower DJACTORS_MAX_CONNECTIONS"
+            )
 
     async def _supervise(self, root: Supervisor, *, task_status: trio.TaskStatus[None]) -> None:
         try:

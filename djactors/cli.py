@@ -18,7 +18,7 @@ import click
 import trio
 
 from djactors import __version__
-from djactors.config import SettingError, Settings, load
+from djactors.config import SettingError, Settings, exposed_secrets, load
 
 MAX_TTL = 10 * 365 * 24 * 3600
 """The longest life of a token, in seconds: ten years. A token cannot be taken back, so every token must end."""
@@ -60,7 +60,7 @@ def main() -> None:
 @_config
 def serve(host: str | None, port: int | None, database: str | None, config: str | None) -> None:
     """Migrate if needed, then serve until SIGTERM."""
-    _run(_settings(config, host=host, port=port, database=database))
+    _run(_settings(config, host=host, port=port, database=database), config)
 
 
 @main.command()
@@ -83,7 +83,7 @@ def demo(host: str | None, port: int | None) -> None:
             jwt_public_key_file="",
             test_events=True,
         )
-        _run(settings, demonstration.prepare)
+        _run(settings, prepare=demonstration.prepare)
 
 
 @main.command()
@@ -153,7 +153,7 @@ def check(database: str | None, config: str | None) -> None:
     except SettingError as error:
         _fail(str(error))
     findings = 0
-    for name, finding in diagnosis.diagnose(settings):
+    for name, finding in diagnosis.diagnose(settings, config):
         click.echo(f"{'ok  ' if finding is None else 'FAIL'} {name}{'' if finding is None else f': {finding}'}")
         findings += finding is not None
     if findings:
@@ -195,14 +195,19 @@ every connect and every broadcast made the collector walk all actors and session
 connecting."""
 
 
-def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
+def _run(settings: Settings, config: str | None = None, *, prepare: Callable[..., Any] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; a second one exits at once."""
     from djactors.app import Server, ServerFailed
+    from djactors.net import raise_descriptor_limit
     from djactors.store.errors import StoreError
     from djactors.telemetry import Telemetry, make_logger
 
     async def serve_until_told() -> None:
-        server = Server(settings, telemetry=Telemetry(make_logger(settings.log_format, settings.log_level)))
+        telemetry = Telemetry(make_logger(settings.log_format, settings.log_level))
+        exposed = exposed_secrets(config)
+        if exposed is not None:
+            telemetry.log.warning("a secret is exposed", reason=exposed)
+        server = Server(settings, telemetry=telemetry)
         async with trio.open_nursery() as nursery:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 await nursery.start(server.run)
@@ -214,6 +219,7 @@ def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
                 await server.wait_stopped()
                 nursery.cancel_scope.cancel()
 
+    raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -59,6 +59,7 @@ Rules:
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
+from djactors.net._descriptors import descriptor_shortage, raise_descriptor_limit
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
@@ -102,6 +103,8 @@ __all__ = [
     "TokenBuckets",
     "WebSocket",
     "WebSocketClosed",
+    "descriptor_shortage",
     "host_of",
     "open_websocket",
+    "raise_descriptor_limit",
 ]

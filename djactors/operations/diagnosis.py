@@ -1,5 +1,5 @@
-"""What `djactors check` looks at: configuration, secret and database. It only reads, so a running server is not
-disturbed."""
+"""What `djactors check` looks at: configuration, secrets, descriptors and database. It only reads, so a running server
+is not disturbed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from djactors.config import SettingError, Settings, check_keys
+from djactors.config import SettingError, Settings, check_keys, exposed_secrets
 from djactors.edge.auth import authenticator
 from djactors.inbox import schema
+from djactors.net import descriptor_shortage
 from djactors.store.errors import MigrationError
 
 MIN_FREE_BYTES = 200 * 2**20
@@ -24,10 +25,17 @@ Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it, or None if it is well."""
 
 
-def diagnose(settings: Settings) -> Iterator[Finding]:
-    """Look at everything. What is wrong with it is reported and never raised."""
+def diagnose(settings: Settings, file: str | None = None) -> Iterator[Finding]:
+    """Look at everything. What is wrong with it is reported and never raised.
+
+    Args:
+        settings: as the server would have them.
+        file: the TOML file that they were read from, if any.
+    """
     yield "configuration", None
     yield "keys", _keys(settings)
+    yield "secrets", exposed_secrets(file)
+    yield "descriptors", _descriptors(settings)
     path = Path(settings.database)
     yield "free space", _free_space(path)
     if not os.path.exists(path):
@@ -55,6 +63,12 @@ def _keys(settings: Settings) -> str | None:
     except SettingError as error:
         return str(error)
     return None
+
+
+def _descriptors(settings: Settings) -> str | None:
+    # The server raises its limit; this command's own is of no interest.
+    shortage = descriptor_shortage(settings.max_connections, raised=True)
+    return None if shortage is None else f"{shortage}, or lower DJACTORS_MAX_CONNECTIONS"
 
 
 def _free_space(path: Path) -> str | None:

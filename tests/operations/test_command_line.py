@@ -6,14 +6,13 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from djactors import __version__
 from djactors.cli import main
@@ -21,36 +20,14 @@ from djactors.config import Settings
 from djactors.edge.auth import authenticator
 from djactors.inbox import schema
 from djactors.store.lock import DatabaseLock
+from tests.operations.commands import SECRET, complaint, findings, run
 
 MIGRATIONS = schema.inspect("there is no such file")
 
-SECRET = "a-secret-for-tests-only-0123456789abcdef"
-
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith(("DJACTORS_", "JWT_", "SOCKET_")):
-            monkeypatch.delenv(name)
-
-
-def run(*arguments: str, secret: str | None = SECRET, environment: Mapping[str, str] | None = None) -> Result:
-    variables = {**({} if secret is None else {"JWT_SECRET": secret}), **(environment or {})}
-    result = CliRunner(env=variables).invoke(main, arguments)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert SECRET not in result.output
-    return result
-
-
-def complaint(result: Result, code: int = 1) -> str:
-    """The one line that says what is wrong."""
-    assert result.exit_code == code, result.output
-    lines = result.stderr.splitlines()
-    if code == 1:
-        assert len(lines) == 1, result.stderr
-        assert lines[0].startswith("djactors: ")
-    return lines[-1]
+def _in_a_folder_of_its_own(own_folder: Path) -> None:
+    pass
 
 
 @pytest.mark.parametrize("name", [None, *main.commands])
@@ -206,15 +183,6 @@ def test_whatever_writes_is_refused_while_the_database_is_in_use() -> None:
 
 
 # check
-
-
-def findings(result: Result) -> dict[str, str]:
-    assert result.exit_code in (0, 1), result.output
-    lines = result.stdout.splitlines()
-    assert all(line[:5] in ("ok   ", "FAIL ") for line in lines), result.stdout
-    wrong = dict(line[5:].split(": ", 1) for line in lines if line.startswith("FAIL "))
-    assert result.exit_code == (1 if wrong else 0)
-    return wrong
 
 
 def test_check_finds_nothing_wrong_with_a_good_installation() -> None:
