@@ -42,11 +42,11 @@ FILL = (
     INSERT INTO users (id, tenant_id, name, unread_count, created_at, updated_at)
     SELECT n, :tenant, 'User ' || n, 0, {_NOW}, {_NOW} FROM series""",
     f"""{_SERIES} INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message, data,
-    is_read, read_at, created_at, expires_at, seq)
+    is_read, read_at, created_at, expires_at, seq, mark)
     SELECT n, :tenant, 1 + n % :owners, n, 'bench', 'HIGH', 'Notice ' || n || ' for you',
     'The quick brown fox jumps over the lazy dog', '{{"n":' || n || '}}', n / :owners % 10 < :read,
     CASE WHEN n / :owners % 10 < :read THEN {_NOW} END, {_NOW},
-    strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+30 days'), n FROM series""",
+    strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+30 days'), n, n FROM series""",
     f"""{_SERIES} INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, mark, created_at)
     SELECT :tenant, n, 1 + n % :owners, 'new', n, n, {_NOW} FROM series""",
     f"""{_SERIES} INSERT INTO domain_events (id, tenant_id, type, actor_id, seq, occurred_at, received_at)

@@ -191,6 +191,8 @@ CREATE INDEX idx_changes_user ON changes ((tenant_id + 0), user_id, seq) WHERE n
 
 -- seq, read_seq and removed_seq name the changes that brought the row, read it and took it away, so that the inbox as it was at
 -- any sequence number can be read off. removed_reason: 'deleted', 'expired' or 'replaced'.
+-- mark is that of the change that brought the row, here as well so that a replay of what is new need not look into changes: one page
+-- for each notification of a user among those of many.
 -- job_id: bursts of the same type and job can be collapsed.
 CREATE TABLE notifications (
     id INTEGER NOT NULL PRIMARY KEY,  -- sqlite only
@@ -210,6 +212,7 @@ CREATE TABLE notifications (
     expires_at VARCHAR(27) NOT NULL,
     replaces BIGINT,
     seq BIGINT NOT NULL,
+    mark BIGINT NOT NULL,
     read_seq BIGINT,
     removed_seq BIGINT,
     removed_at VARCHAR(27),

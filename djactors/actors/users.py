@@ -5,6 +5,8 @@ Rules:
     while after the last.
   * Nobody waits for a user here. A user mailbox that is full marks its actor stale; it reads the log when it gets to
     it.
+  * Where somebody else has written to the database, an old copy of it may have been put back: then nobody is told what
+    a commit changed, and everybody looks into the log instead, first of all for what they know.
   * An actor without sockets is told nothing, only marked stale: in a busy tenant it would never be idle and never stop.
   * What a crash dropped is seen to: a socket whose CONNECT was lost with it is disconnected, never left without an
     answer.
@@ -19,9 +21,9 @@ from typing import Any
 import trio
 
 from djactors.actors.command_ref import CommandRef
-from djactors.actors.packets import ChangePackets
+from djactors.actors.deliveries import Deliver, Numbering, Outgoing
 from djactors.actors.pid import PidIssuer
-from djactors.actors.presence import Attach, Deliver, Numbering, Presence, Socket, UserMessage
+from djactors.actors.presence import Attach, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
 from djactors.actors.user import Inbox, UserActor
 from djactors.config import Settings
@@ -164,7 +166,7 @@ class Users:
         """For each tenant in which somebody is connected, the number of the change that the hindmost was told last."""
         standing: dict[int, int] = {}
         for tenant_id, present in self._tenants.items():
-            numbers = [number for presence in present.values() if (number := presence.hindmost) is not None]
+            numbers = [presence.hindmost() for presence in present.values() if presence.sockets]
             if numbers:
                 standing[tenant_id] = min(numbers)
         return standing
@@ -202,7 +204,9 @@ class Users:
             present = self._tenants.get(tenant_id)
             if not present:
                 continue
-            own, shared = sort_out(map(ChangePackets, changes), present)
+            own, shared = sort_out(
+                (Outgoing(each.name, each.body, each.offset, each.user_id) for each in changes), present
+            )
             deliveries = [
                 (present[user_id], Deliver(packets, recorded.unread.get((tenant_id, user_id)), committed_at, number))
                 for user_id, packets in own.items()
@@ -330,7 +334,7 @@ class Users:
                 presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
 
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
-        if presence.stale or not presence.socket_count:
+        if presence.stale or not (presence.sockets or presence.attaching):
             # It will look into the store, which has all this, if it is not lost.
             self._make_look(presence)
             return
@@ -363,14 +367,14 @@ MIN_IDLE = 0.001
 
 
 def sort_out(
-    changes: Iterable[ChangePackets], present: dict[int, Presence]
-) -> tuple[dict[int, list[ChangePackets]], Sequence[ChangePackets]]:
+    changes: Iterable[Outgoing], present: dict[int, Presence]
+) -> tuple[dict[int, list[Outgoing]], Sequence[Outgoing]]:
     """Split a tenant's changes into what each connected user with some of their own sees, and what everyone else sees.
 
     Changes of users who are not connected are left out; order is kept.
     """
-    own: dict[int, list[ChangePackets]] = {}
-    shared: list[ChangePackets] = []
+    own: dict[int, list[Outgoing]] = {}
+    shared: list[Outgoing] = []
     for change in changes:
         if change.user_id is None:
             shared.append(change)

@@ -20,6 +20,9 @@ from djactors.config._settings import FIELDS, SHOWN, SettingError, Settings, env
 _OURS = re.compile(r"DJ_?ACTORS?_?", re.ASCII | re.IGNORECASE)
 """How the names of our settings begin in the environment, and how they do with a typing error."""
 
+_CLIENTS = ("DJACTORS_URL", "DJACTORS_TOKEN")
+"""Names in the environment that commands and tools read which talk to a server; the server has no use for them."""
+
 _SERVICE_LINK = re.compile(
     r"DJACTORS_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
 )
@@ -58,7 +61,7 @@ def load(
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {environment_name(name): name for name in FIELDS}
     for shown, text in environment.items():
-        if shown not in known and _OURS.match(shown) is not None and not _is_service_link(shown, text):
+        if shown not in (*known, *_CLIENTS) and _OURS.match(shown) is not None and not _is_service_link(shown, text):
             nearest = environment_name(_nearest(shown))
             raise SettingError(f"{_shown(shown)}: is no setting: the nearest one is {nearest}; correct or remove it")
     return {name: _parse(name, environment[shown]) for shown, name in known.items() if shown in environment}

@@ -37,16 +37,12 @@ SELECT_NEXT_NEW = """SELECT notification_id FROM changes
     WHERE tenant_id = ? AND seq > ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq LIMIT 1"""
 SELECT_LAST_NEW = """SELECT notification_id FROM changes
     WHERE tenant_id = ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq DESC LIMIT 1"""
-# idx_notifications_user_unread, its unread and its read half; the mark by the primary key of changes. CROSS JOIN keeps
-# SQLite from walking the changes first.
-_NEW_COLUMNS = "n.seq, c.mark, n.id, n.type, n.priority, n.title, n.message, n.data, n.created_at, n.replaces"
-_NEW_CHANGE = "c.tenant_id = n.tenant_id AND c.seq = n.seq"
-SELECT_NEW_UNREAD = f"""SELECT {_NEW_COLUMNS} FROM notifications n CROSS JOIN changes c
-    WHERE n.tenant_id = ? AND n.user_id = ? AND n.is_read = false AND n.id >= ? AND {_NEW_CHANGE}
-    ORDER BY n.id LIMIT ?"""
-SELECT_NEW_READ = f"""SELECT {_NEW_COLUMNS} FROM notifications n CROSS JOIN changes c
-    WHERE n.tenant_id = ? AND n.user_id = ? AND n.is_read = true AND n.id >= ? AND {_NEW_CHANGE}
-    ORDER BY n.id LIMIT ?"""
+# idx_notifications_user_unread, its unread and its read half.
+_NEW_COLUMNS = "seq, mark, id, type, priority, title, message, data, created_at, replaces"
+SELECT_NEW_UNREAD = f"""SELECT {_NEW_COLUMNS} FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = false AND id >= ? ORDER BY id LIMIT ?"""
+SELECT_NEW_READ = f"""SELECT {_NEW_COLUMNS} FROM notifications
+    WHERE tenant_id = ? AND user_id = ? AND is_read = true AND id >= ? ORDER BY id LIMIT ?"""
 # idx_changes_user, both.
 SELECT_OWN = """SELECT seq, mark, kind, data FROM changes
     WHERE tenant_id + 0 = ? AND user_id = ? AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
@@ -166,7 +162,7 @@ def replay(
     changes: list[Change] = []
     size = 0
     for change in _walk(connection, tenant_id, user_id, since.seq, limit):
-        if change.seq > end.seq:
+        if change.offset.seq > end.seq:
             break
         changes.append(change)
         size += len(change.body)
@@ -185,25 +181,25 @@ def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: i
     They are walks along indexes, merged: an OR of them would make SQLite sort.
     """
     own = (
-        Change(tenant_id, seq, mark, user_id, NAMES[kind], data.encode())
+        Change(tenant_id, Offset(mark, seq), user_id, NAMES[kind], data.encode())
         for seq, mark, kind, data in connection.execute(SELECT_OWN, (tenant_id, user_id, since, limit))
     )
     rows = connection.execute(SELECT_SHARED, (tenant_id, since, limit)).fetchall()
-    shared = (Change(tenant_id, seq, mark, None, NAMES[kind], data.encode()) for seq, mark, kind, data in rows)
+    shared = (Change(tenant_id, Offset(mark, seq), None, NAMES[kind], data.encode()) for seq, mark, kind, data in rows)
     # Where the tenant's alone are enough, nobody comes to what is behind them: a search for a new notification among
     # thousands of job changes would be made for each slice.
     reach = rows[-1][0] if len(rows) == limit else _ABOVE_ALL_SEQS
     first_new = connection.execute(SELECT_NEXT_NEW, (tenant_id, since, reach)).fetchone()
     if first_new is None:
-        return merge(own, shared, key=attrgetter("seq"))
+        return merge(own, shared, key=attrgetter("offset.seq"))
     unread, read = (
         (
-            Change(tenant_id, row[0], row[1], user_id, NAMES["new"], _body(row))
+            Change(tenant_id, Offset(row[1], row[0]), user_id, NAMES["new"], _body(row))
             for row in connection.execute(sql, (tenant_id, user_id, *first_new, limit))
         )
         for sql in (SELECT_NEW_UNREAD, SELECT_NEW_READ)
     )
-    return merge(unread, read, own, shared, key=attrgetter("seq"))
+    return merge(unread, read, own, shared, key=attrgetter("offset.seq"))
 
 
 def _more_than(

@@ -213,7 +213,7 @@ def fill(connection: sqlite3.Connection, rows: int, users: int = 300) -> None:
     )
     connection.executemany(
         "INSERT INTO notifications (id, tenant_id, user_id, type, priority, title, is_read, created_at, expires_at, "
-        "seq) VALUES (?, ?, ?, 'note', 'LOW', ?, ?, ?, ?, ?)",
+        "seq, mark) VALUES (?, ?, ?, 'note', 'LOW', ?, ?, ?, ?, ?, 0)",
         notifications,
     )
     connection.executemany(

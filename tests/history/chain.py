@@ -25,8 +25,8 @@ EVENTS = {
 }
 """The kinds of change, and the event that each of them is to a client."""
 
-SELECT_CHANGES = """SELECT c.seq, c.mark, c.user_id, c.kind, c.data, n.id, n.type, n.priority, n.title, n.message,
-    n.data, n.created_at, n.replaces FROM changes c LEFT JOIN notifications n ON n.id = c.notification_id
+SELECT_CHANGES = """SELECT c.seq, c.mark, n.mark, c.user_id, c.kind, c.data, n.id, n.type, n.priority, n.title,
+    n.message, n.data, n.created_at, n.replaces FROM changes c LEFT JOIN notifications n ON n.id = c.notification_id
     WHERE c.tenant_id = ? ORDER BY c.seq"""
 
 
@@ -49,11 +49,13 @@ def judge_marks(connection: sqlite3.Connection) -> Iterator[Finding]:
     for tenant_id, oldest_seq, mark in connection.execute("SELECT id, oldest_seq, oldest_mark FROM tenants").fetchall():
         if oldest_seq == 0 and mark != 0:
             yield Finding("marks", f"tenant {tenant_id}", f"nothing was purged, but the oldest mark is {mark}")
-        for seq, stored, user_id, kind, *row in connection.execute(SELECT_CHANGES, (tenant_id,)):
+        for seq, stored, of_row, user_id, kind, *row in connection.execute(SELECT_CHANGES, (tenant_id,)):
             expected = mark_after(mark, seq, user_id, EVENTS[kind], _payload(kind, *row))
             if stored != expected:
                 text = f"change {seq} has {offset_text(stored, seq)}, and not {offset_text(expected, seq)}"
                 yield Finding("marks", f"tenant {tenant_id}", text)
+            if kind == "new" and of_row != stored:
+                yield Finding("marks", f"tenant {tenant_id}", f"the notification of change {seq} has another mark")
             mark = stored
 
 

@@ -555,6 +555,7 @@ class TestMarks:
             "UPDATE changes SET mark = mark + 1 WHERE tenant_id = 1 AND seq = 3",
             "UPDATE changes SET data = data || ' ' WHERE tenant_id = 1 AND kind = 'read'",
             "UPDATE notifications SET title = title || '.' WHERE id = 1",
+            "UPDATE notifications SET mark = mark + 1 WHERE id = 1",
             "UPDATE notifications SET data = '{\"a\":1}' WHERE tenant_id = 2",
             "UPDATE changes SET user_id = 9 WHERE tenant_id = 2",
             "UPDATE changes SET user_id = NULL WHERE kind = 'deleted'",

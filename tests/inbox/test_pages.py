@@ -47,7 +47,7 @@ def add_notification(
 ) -> None:
     connection.execute(
         "INSERT INTO notifications (id, tenant_id, user_id, type, priority, title, data, is_read, read_at, created_at, "
-        "expires_at, seq, removed_seq) VALUES (?, ?, ?, 'job_assigned', 'high', ?, ?, ?, ?, ?, ?, ?, ?)",
+        "expires_at, seq, mark, removed_seq) VALUES (?, ?, ?, 'job_assigned', 'high', ?, ?, ?, ?, ?, ?, ?, 0, ?)",
         (
             id_,
             tenant_id,

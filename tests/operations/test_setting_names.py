@@ -52,7 +52,9 @@ def test_a19_so_is_one_that_is_like_nothing(wrong: str) -> None:
     assert "the nearest one is " in refusal({wrong: "1"})
 
 
-@pytest.mark.parametrize("others", ["DJANGO_SETTINGS_MODULE", "JWT_ALGORITHM", "JWT_SECRET_KEY", "SOCKET_PATH", "PATH"])
+@pytest.mark.parametrize(
+    "others", ["DJANGO_SETTINGS_MODULE", "JWT_ALGORITHM", "JWT_SECRET_KEY", "SOCKET_PATH", "PATH", "DJACTORS_URL"]
+)
 def test_the_names_of_other_programs_are_none_of_ours(others: str) -> None:
     load({}, {others: "x"})
 

@@ -55,8 +55,9 @@ def fill(connection: sqlite3.Connection) -> None:
     )
     connection.execute(
         f"""{numbers} INSERT INTO notifications (id, tenant_id, user_id, type, priority, title, is_read, created_at,
-        expires_at, seq)
-        SELECT id, 1, CASE WHEN id % 3 THEN 10 ELSE 10 + id % 90 END, 'x', 'LOW', 'x', id % 4 = 0, ?, ?, id FROM n""",
+        expires_at, seq, mark)
+        SELECT id, 1, CASE WHEN id % 3 THEN 10 ELSE 10 + id % 90 END, 'x', 'LOW', 'x', id % 4 = 0, ?, ?, id, 0
+        FROM n""",
         (NOW, NOW),
     )
     connection.execute("COMMIT")
