@@ -18,7 +18,7 @@ import click
 import trio
 
 from djactors import __version__
-from djactors.config import SettingError, Settings, exposed_secrets, load
+from djactors.config import SettingError, Settings, exposed_secrets, load, weak_secrets
 
 MAX_TTL = 10 * 365 * 24 * 3600
 """The longest life of a token, in seconds: ten years. A token cannot be taken back, so every token must end."""
@@ -80,7 +80,9 @@ def demo(host: str | None, port: int | None) -> None:
             port=port,
             database=str(Path(folder, "demo.db")),
             jwt_secret=secrets.token_hex(32),
+            jwt_secret_previous="",
             jwt_public_key_file="",
+            jwt_keys_file="",
             test_events=True,
         )
         _run(settings, prepare=demonstration.prepare)
@@ -127,8 +129,8 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
 def token(
     tenant_id: int | None, user_id: int | None, role: str, name: str | None, ttl: int, config: str | None
 ) -> None:
-    """Print a JWT signed with JWT_SECRET."""
-    from djactors.operations.tokens import sign
+    """Print a JWT signed with JWT_SECRET, or with the first secret of the file of keys."""
+    from djactors.operations.tokens import sign, signing_key
 
     settings = _settings(config)
     if role != "service" and (tenant_id is None or user_id is None):
@@ -137,8 +139,11 @@ def token(
         raise click.UsageError(f"a name has 1 to {MAX_NAME} characters")
     try:
         click.echo(sign(settings, tenant_id=tenant_id, user_id=user_id, role=role, name=name, ttl=ttl))
+        kid = signing_key(settings).kid
     except SettingError as error:
         _fail(str(error))
+    if kid is not None:
+        click.echo(f"signed with kid {kid!r}", err=True)
 
 
 @main.command()
@@ -198,15 +203,16 @@ connecting."""
 def _run(settings: Settings, config: str | None = None, *, prepare: Callable[..., Any] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; a second one exits at once."""
     from djactors.app import Server, ServerFailed
+    from djactors.edge.keys import exposed_keys
     from djactors.net import raise_descriptor_limit
     from djactors.store.errors import StoreError
     from djactors.telemetry import Telemetry, make_logger
 
     async def serve_until_told() -> None:
         telemetry = Telemetry(make_logger(settings.log_format, settings.log_level))
-        exposed = exposed_secrets(config)
-        if exposed is not None:
-            telemetry.log.warning("a secret is exposed", reason=exposed)
+        for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
+            if concern is not None:
+                telemetry.log.warning("tokens could be forged", reason=concern)
         server = Server(settings, telemetry=telemetry)
         async with trio.open_nursery() as nursery:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -7,7 +7,7 @@ environment and `<name>` in the file. A wrong setting raises `SettingError`, who
 is wrong, and says how to mend it. The line never shows a secret.
 """
 
-from djactors.config._checks import MIN_SECRET_BYTES, check_keys, exposed_secrets, readable_by_all
+from djactors.config._checks import MIN_SECRET_BYTES, check_keys, exposed_secrets, readable_by_all, weak_secrets
 from djactors.config._settings import SettingError, Settings, environment_name
 from djactors.config._sources import load
 
@@ -20,4 +20,5 @@ __all__ = [
     "exposed_secrets",
     "load",
     "readable_by_all",
+    "weak_secrets",
 ]

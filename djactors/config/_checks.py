@@ -87,12 +87,29 @@ def _check_secret(name: str, text: str) -> None:
         if kind is _JWK:
             mend = "put it into a file and name that in DJACTORS_JWT_KEYS_FILE"
         raise SettingError(f"{shown}: {kind}, which is no secret: {mend}")
-    if len(set(secret)) < MIN_SECRET_VARIETY or _secrets.is_repetition(secret, MIN_SECRET_BYTES):
+    if len(set(secret)) < MIN_SECRET_VARIETY:
         raise SettingError(f"{shown}: is easy to guess, because it repeats itself: {_RANDOM}")
     if len(secret) < MIN_SECRET_BYTES:
         raise SettingError(f"{shown}: is shorter than {MIN_SECRET_BYTES} bytes: {_RANDOM}")
-    if _secrets.is_guessable(text):
-        raise SettingError(f"{shown}: is easy to guess, because it is made of words, runs or repetitions: {_RANDOM}")
+
+
+def weak_secrets(settings: Settings) -> str | None:
+    """What is wrong with secrets that `check_keys` takes but that somebody may guess all the same, or None.
+
+    This is an estimate, so nobody is kept from starting by it.
+    """
+    if settings.jwt_public_key_file or settings.jwt_keys_file:
+        return None
+    for name in ("jwt_secret", "jwt_secret_previous"):
+        text: str = getattr(settings, name)
+        if _secrets.is_repetition(text.encode(errors="surrogateescape"), MIN_SECRET_BYTES):
+            return f"{environment_name(name)}: is easy to guess, because it repeats itself: {_RANDOM}"
+        if text and _secrets.is_guessable(text):
+            return (
+                f"{environment_name(name)}: is easy to guess, because it is made of words, runs or repetitions: "
+                f"{_RANDOM}"
+            )
+    return None
 
 
 _JWK = "looks like a JWK, a key that is written as JSON"

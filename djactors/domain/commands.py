@@ -14,7 +14,8 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec.structs import asdict, replace
 
-from djactors.domain.events import DomainEvent, Id, Key, check_event, check_text, convert
+from djactors.domain.events import DomainEvent, Key, check_event, check_text, convert
+from djactors.domain.ids import Id
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 

@@ -18,7 +18,7 @@ from djactors.config import Settings
 from djactors.domain import lengths
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import MAX_ID
+from djactors.domain.ids import MAX_ID
 from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
 from djactors.edge.errors import TooManyRequests

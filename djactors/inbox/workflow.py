@@ -13,6 +13,7 @@ import msgspec
 from djactors.domain import events, jobs, permissions, rules
 from djactors.domain.commands import Counted, Introduce
 from djactors.domain.errors import Code, Refused, not_found
+from djactors.domain.ids import MAX_ID
 from djactors.domain.jobs import Job, JobEvent, JobView
 from djactors.domain.notifications import Draft, encode
 from djactors.domain.permissions import Person
@@ -171,7 +172,7 @@ def _check_numbering(unit: UnitOfWork, event: events.JobCreated, person: Person 
         if unit.jobs.has_dj_id(event.tenant_id, event.dj_id):
             raise Refused(Code.CONFLICT, f"djId: {event.dj_id} is taken: send another one")
     if event.job_id is None:
-        if known is not None and known.last_job_id >= events.MAX_ID:
+        if known is not None and known.last_job_id >= MAX_ID:
             raise Refused(Code.CONFLICT, "jobId: this tenant's job ids are used up: its backend named the last one")
         return None
     earlier = unit.jobs.get(event.tenant_id, event.job_id)

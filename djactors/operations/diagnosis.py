@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from djactors.config import SettingError, Settings, check_keys, exposed_secrets
-from djactors.domain.times import WALL_CLOCK
-from djactors.edge.auth import authenticator
+from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
+from djactors.edge.keys import exposed_keys, load_keys
 from djactors.inbox import schema
 from djactors.net import descriptor_shortage
 from djactors.store.errors import MigrationError
@@ -34,7 +33,7 @@ def diagnose(settings: Settings, file: str | None = None) -> Iterator[Finding]:
     """
     yield "configuration", None
     yield "keys", _keys(settings)
-    yield "secrets", exposed_secrets(file)
+    yield "secrets", exposed_secrets(file) or exposed_keys(settings)
     yield "descriptors", _descriptors(settings)
     path = Path(settings.database)
     yield "free space", _free_space(path)
@@ -58,11 +57,10 @@ def diagnose(settings: Settings, file: str | None = None) -> Iterator[Finding]:
 
 def _keys(settings: Settings) -> str | None:
     try:
-        check_keys(settings)
-        authenticator(settings, WALL_CLOCK)
+        load_keys(settings)
     except SettingError as error:
         return str(error)
-    return None
+    return weak_secrets(settings)
 
 
 def _descriptors(settings: Settings) -> str | None:
