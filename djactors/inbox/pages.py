@@ -12,13 +12,15 @@ from types import MappingProxyType
 
 import msgspec
 
+from djactors.domain.accounts import UNTOLD, Account
 from djactors.domain.marks import Offset
 from djactors.inbox import log
+from djactors.inbox.accounts import SELECT_ACCOUNT, account_of
 
 __all__ = ["HOT_QUERIES", "InboxPage", "Meta", "Snapshot", "StoredNotification", "meta", "page", "snapshot"]
 
 # The primary key.
-SELECT_UNREAD = "SELECT unread_count FROM users WHERE tenant_id = ? AND id = ?"
+SELECT_STATE = "SELECT unread_count, role, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"
 
 _COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces"
 
@@ -42,7 +44,7 @@ ORDER BY id DESC LIMIT ?"""
 META = "SELECT pid_key FROM meta WHERE id = 1"
 
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
-    {"unread": SELECT_UNREAD, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
+    {"unread": SELECT_STATE, "account": SELECT_ACCOUNT, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
 )
 """What a request may run, by name: each is served by the index named above it."""
 
@@ -58,12 +60,14 @@ class Snapshot(msgspec.Struct, frozen=True):
         at: the offset of the tenant's newest change.
         known: whether the tenant knows the user.
         follows: whether what was told is in the past of this.
+        account: what the tenant says of the user.
     """
 
     unread: int
     at: Offset
     known: bool = True
     follows: bool = True
+    account: Account = UNTOLD
 
 
 class StoredNotification(msgspec.Struct, frozen=True, gc=False):
@@ -116,10 +120,12 @@ def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int, told:
     A user who is not known yet in a known tenant has no unread, but the tenant's offset: what was before is not theirs
     to replay. `told` is what the user was told last.
     """
-    row = connection.execute(SELECT_UNREAD, (tenant_id, user_id)).fetchone()
+    row = connection.execute(SELECT_STATE, (tenant_id, user_id)).fetchone()
     reach = log.reach(connection, tenant_id)
     follows = told is None or log.holds(connection, tenant_id, told, reach)
-    return Snapshot(0 if row is None else row[0], reach.last, row is not None, follows)
+    if row is None:
+        return Snapshot(0, reach.last, known=False, follows=follows)
+    return Snapshot(row[0], reach.last, follows=follows, account=account_of(*row[1:]))
 
 
 def page(

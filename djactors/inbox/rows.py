@@ -46,8 +46,10 @@ class User:
         "name",
         "new",
         "role",
+        "role_given",
         "sent",
         "sent_day",
+        "signed_out_at",
         "tenant_id",
         "unread",
     )
@@ -63,6 +65,8 @@ class User:
         sent: int = 0,
         earlier_day: str | None = None,
         earlier_count: int = 0,
+        role_given: object = False,
+        signed_out_at: str | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -73,6 +77,8 @@ class User:
         self.sent = sent
         self.earlier_day = earlier_day
         self.earlier_count = earlier_count
+        self.role_given = bool(role_given)
+        self.signed_out_at = signed_out_at
         self.new = False
         self.dirty = False
 

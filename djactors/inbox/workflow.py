@@ -18,6 +18,7 @@ from djactors.domain.jobs import Job, JobEvent, JobView
 from djactors.domain.notifications import Draft, encode
 from djactors.domain.permissions import Person
 from djactors.domain.rules import RULES, TRIGGERS, Told
+from djactors.inbox import accounts
 from djactors.inbox.rows import Tenant
 from djactors.inbox.unit import UnitOfWork
 
@@ -48,6 +49,8 @@ def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) ->
     Raises:
         Refused: the event cannot be as it stands; nothing was staged.
     """
+    if person is not None:
+        person = accounts.in_office(unit, event.tenant_id, person)
     match event:
         case events.NotificationRequested():  # first: what comes in masses
             return _notification_requested(unit, event)
@@ -75,8 +78,9 @@ def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
     _ensure(unit, event.tenant_id, people)
     user = unit.ensure_user(event.tenant_id, event.user_id)
-    user.name, user.role = event.name, event.role
+    user.name = event.name
     unit.touch(user)
+    accounts.give_role(unit, event.tenant_id, event.user_id, event.role)
     return Consequences()
 
 

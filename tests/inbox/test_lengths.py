@@ -63,6 +63,7 @@ OF_OURS: dict[str, list[str]] = {
     "users.role": list(get_args(events.Role)),
     "users.sent_day": ["2026-01-27"],
     "users.earlier_day": ["2026-01-27"],
+    "users.signed_out_at": [TIME],
     "jobs.status": list(get_args(Status)),
     "jobs.deadline": [TIME],
     "jobs.next_alert_at": [TIME],
