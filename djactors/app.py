@@ -48,6 +48,8 @@ from djactors.domain.times import WALL_CLOCK
 from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
+from djactors.edge.key_file import KeyFile
+from djactors.edge.keys import file_of
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
@@ -123,6 +125,7 @@ class Server:
         self._lag = LoopLag()
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
+        self._key_file: KeyFile | None = None
 
     @property
     def url(self) -> str:
@@ -138,6 +141,11 @@ class Server:
     def request_stop(self) -> None:
         """Stop in good order, within `drain_timeout` and a bounded moment more. Must be called on the Trio thread."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Read the file of keys again. A wrong one changes nothing. Must be called on the Trio thread."""
+        if self._key_file is not None:
+            self._key_file.reload()
 
     async def wait_stopped(self) -> None:
         """Wait until `run` has ended."""
@@ -235,6 +243,7 @@ class Server:
         meta = await store.meta()
         pids = PidIssuer(meta.pid_key, self._random_bytes)
         users = Users(store, pids, settings, telemetry, lambda: router)
+        key_file = self._key_file = KeyFile(settings, self._authenticator, users.drop_keys, telemetry)
         observer = TreeObserver(telemetry, users)
         keeping = Keeping(
             history_days=settings.history_days,
@@ -267,6 +276,7 @@ class Server:
                 router_spec,
                 clock_spec,
                 retention_spec,
+                *([] if file_of(settings) is None else [ServiceSpec("keys", lambda: key_file)]),
                 ServiceSpec("engine", lambda: engine),
                 ServiceSpec("listener", lambda: listener),
             ],

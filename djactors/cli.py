@@ -59,7 +59,7 @@ def main() -> None:
 @_database
 @_config
 def serve(host: str | None, port: int | None, database: str | None, config: str | None) -> None:
-    """Migrate if needed, then serve until SIGTERM."""
+    """Migrate if needed, then serve until SIGTERM. SIGHUP reads the file of keys again."""
     _run(_settings(config, host=host, port=port, database=database), config)
 
 
@@ -187,6 +187,38 @@ def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, c
         click.echo(line)
 
 
+@main.command("sign-out")
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--url", metavar="URL", help="The server to ask. Without it the database is changed directly.")
+@click.option(
+    "--token",
+    metavar="JWT",
+    envvar="DJACTORS_TOKEN",
+    help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.",
+)
+@_database
+@_config
+def sign_out(
+    tenant_id: int, user_id: int, url: str | None, token: str | None, database: str | None, config: str | None
+) -> None:
+    """Refuse all tokens of a user that were issued before now, and end the user's connections."""
+    from djactors.operations import signing_out
+    from djactors.store.errors import DatabaseLocked, MigrationError, StoreError
+
+    settings = _settings(config, database=database)
+    try:
+        if url is not None:
+            at = signing_out.through_server(settings, url, token, tenant_id, user_id)
+        else:
+            at = signing_out.directly(settings.database, tenant_id, user_id)
+    except DatabaseLocked as error:
+        _fail(f"{error}; or sign out through the server with --url")
+    except (SettingError, signing_out.NotSignedOutError, MigrationError, StoreError, OSError) as error:
+        _fail(_line(error))
+    click.echo(f"user {user_id} of tenant {tenant_id} is signed out: tokens issued before {at} are refused")
+
+
 SWITCH_SECONDS = 0.0005
 """The time in seconds that a thread may keep the interpreter while another thread wants it. With Python's
 5 ms, a busy event loop made the commit's thread wait for seconds. With 0.5 ms the longest of a hundred waits was 15 ms,
@@ -201,7 +233,7 @@ connecting."""
 
 
 def _run(settings: Settings, config: str | None = None, *, prepare: Callable[..., Any] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; a second one exits at once."""
+    """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its file of keys again."""
     from djactors.app import Server, ServerFailed
     from djactors.edge.keys import exposed_keys
     from djactors.net import raise_descriptor_limit
@@ -215,7 +247,7 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
                 telemetry.log.warning("tokens could be forged", reason=concern)
         server = Server(settings, telemetry=telemetry)
         async with trio.open_nursery() as nursery:
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 await nursery.start(server.run)
                 if prepare is not None:
                     for line in await prepare(server):
@@ -257,7 +289,10 @@ def _line(error: BaseException) -> str:
 
 async def _watch_signals(signals: Any, server: Any, nursery: trio.Nursery) -> None:
     first = True
-    async for _ in signals:
+    async for number in signals:
+        if number == signal.SIGHUP:
+            server.reload()
+            continue
         if not first:
             nursery.cancel_scope.cancel()
             return
