@@ -325,8 +325,8 @@ def _invalid(reason: str) -> Unauthorized:
 
 
 def _id(claim: str, value: int | str | None) -> int | None:
-    if value is None:
-        return None
+    if value is None or isinstance(value, int):
+        return value  # Of the claims' type already.
     number = id_of(value)
     if number is None:
         raise _invalid(f"{claim}: is no id: ids are integers from 1 to 2^53 - 1")
