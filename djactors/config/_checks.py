@@ -6,13 +6,13 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
-import re
 import stat
 import tomllib
 from pathlib import Path
 
 from djactors.config import _secrets
 from djactors.config._settings import FIELDS, SHOWN, SettingError, Settings, environment_name
+from djactors.engine import OriginPolicy
 
 MIN_SECRET_BYTES = 32
 """HS256 needs a key that is at least as long as its hash (RFC 7518, section 3.2)."""
@@ -22,9 +22,6 @@ MIN_SECRET_VARIETY = 8
 hexadecimal digits of these bytes about 16."""
 
 _RANDOM = "take random bytes, such as from `openssl rand -hex 32`"
-
-_ORIGIN = re.compile(r"\*|null|https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+)(:[0-9]{1,5})?/?", re.ASCII)
-"""What a browser may send as `Origin` (RFC 6454, section 6.1), or `*` for any origin."""
 
 
 def check_texts(settings: Settings) -> None:
@@ -43,10 +40,10 @@ def check_texts(settings: Settings) -> None:
                 f"{environment_name('metrics_addresses')}: {network[:SHOWN]!r} is no network: write it like 10.0.0.0/8"
             ) from None
     for origin in settings.allowed_origins:
-        if _ORIGIN.fullmatch(origin) is None:
-            raise SettingError(
-                f"{environment_name('allowed_origins')}: {origin[:SHOWN]!r} is no origin: write it like https://app.example.com"
-            )
+        try:
+            OriginPolicy([origin])
+        except ValueError as error:
+            raise SettingError(f"{environment_name('allowed_origins')}: {origin[:SHOWN]!r} {error}") from None
     for name in ("host", "database"):
         if not getattr(settings, name):
             raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")

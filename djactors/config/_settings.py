@@ -90,7 +90,8 @@ class Settings:
     allowed_origins: tuple[str, ...] = _setting(
         (),
         "Web pages from these origins may connect, in addition to the pages of this server. Separate them by commas; "
-        "* allows all pages.",
+        "https://*.example.com allows hosts with one label more, capacitor://localhost the pages of an application, "
+        "null sandboxed pages, and * all pages.",
     )
     metrics_addresses: tuple[str, ...] = _setting(
         ("127.0.0.0/8", "::1/128"),

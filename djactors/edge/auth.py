@@ -38,7 +38,7 @@ from djactors.domain.permissions import Person
 from djactors.edge.keys import HS256, Key, Keys, load_keys
 
 MAX_TOKEN = 8192
-"""Characters of a token: beyond what fits into a request's header there is nothing to verify."""
+"""The most characters of a token. A longer one would not fit into a request's header."""
 
 VERIFIED_CACHE = 20_000
 """Tokens under a public key, verified and kept until they expire, so that a client's later requests cost no signature

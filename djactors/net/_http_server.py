@@ -1,11 +1,13 @@
 """The HTTP/1.1 server loop of one connection: read a request, ask the application, write the answer, again.
 
-One task per connection and no state that outlives it. Requests are served strictly in order; while a handler runs the
-socket is left unread, so a client that pipelines is slowed by TCP and never buffered without bound. A request that is
-refused for its form is answered and the connection closed, because nothing after it can be trusted.
+Each connection has one task, and no state outlives the connection. Requests are served strictly in order. While a
+handler runs, the socket is left unread, so TCP slows down a client that pipelines, and nothing is buffered without
+bound. A request that is refused for its form is answered and the connection closed, because the bytes behind it cannot
+be trusted.
 
-Nothing here catches what a handler raises: that is the supervisor's, which answers with `fail` (see `listener.py`).
-Cancelling `run` abandons the request in hand; what was written still goes out whole.
+Nothing here catches an exception of a handler: the connection's supervisor does, and answers with `fail` (see
+`_listener.py`). Cancelling `run` abandons the request in hand; bytes that were written still go out whole. Sources:
+RFC 9110 and 9112.
 """
 
 from collections.abc import AsyncIterator
@@ -17,38 +19,45 @@ import trio
 from djactors.kernel import Alarms, Reminder
 from djactors.net._background import background
 from djactors.net._http_body import ChunkedBody, body_too_large
+from djactors.net._http_compression import Compression
 from djactors.net._http_head import HEAD_END, HeadMemory, check_unfinished_head, head_too_large, parse_head
-from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
+from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._stream import ByteStream, SlowConsumer
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
+# What says that a body is not encoded (RFC 9110 section 8.4.1). Others are not decoded, because no client here sends
+# much, while a kilobyte can unpack to a megabyte: section 15.5.16 has the server say so.
+_NO_CODINGS: Final = frozenset({"", "identity"})
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-# An answer up to this size goes to the kernel in one call and needs no waiting; a larger one is waited for.
+# Bytes. An answer up to this size is written at once, and nearly always the kernel takes all of it without a wait.
 _WRITE_AT_ONCE: Final = 64 * 1024
 
 
 class _PeerLeftError(Exception):
-    """The client is gone. Distinct from Trio's own errors, which a handler may raise for reasons of its own."""
+    """The client is gone. Trio's own errors would not do, because a handler may raise them for other reasons."""
 
 
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
-    `heads` is the memory that it shares with others. `vital_paths` is None for an ordinary connection. A connection
-    over the caps is given the paths that must answer even then (health, metrics); it serves one request, refuses any
-    other path with 503, and closes.
+    `heads` is the memory that all connections share, `dates` their clock, and `compression` compresses for all of them.
+    `vital_paths` is None for an ordinary connection. A connection over the caps gets the paths that must be answered
+    even then (health, metrics); it serves one request, refuses any other path with 503, and closes.
     """
 
     __slots__ = (
         "_answerable",
         "_application",
         "_buffer",
+        "_compression",
+        "_dates",
         "_draining",
         "_heads",
         "_idle_end",
         "_is_idle",
         "_limits",
         "_peer",
+        "_request",
         "_served_one",
         "_stream",
         "_vital_paths",
@@ -63,23 +72,29 @@ class HttpConnection:
         peer: str,
         alarms: Alarms,
         heads: HeadMemory,
+        dates: HttpDates | None = None,
+        compression: Compression | None = None,
         vital_paths: frozenset[str] | None = None,
     ) -> None:
         self._stream = stream
         self._application = application
         self._limits = limits
         self._heads = heads
+        self._dates = dates or HttpDates()
+        self._compression = compression or Compression()
         self._peer = peer
         self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
-        # What has been received and not yet been read as part of a request.
+        # Bytes that were received and not yet read as part of a request.
         self._buffer = b""
-        # True while it waits for a request to begin.
+        # True while the connection waits for a request to begin.
         self._is_idle = False
         self._served_one = False
         self._draining = False
-        # True while a request is owed an answer of which nothing has been written.
+        # True while there is a request to answer, and nothing of the answer has been written.
         self._answerable = False
+        # The request in hand, once its head is read and until it is answered.
+        self._request: Request | None = None
 
     async def run(self) -> None:
         """Serve until either side ends the connection. Raises whatever the application raises."""
@@ -117,7 +132,7 @@ class HttpConnection:
         if head is None:
             head = parse_head(raw, self._limits)
             self._heads.keep(raw, head)
-        request = head.request(self._peer, self)
+        request = self._request = head.request(self._peer, self)
         if self._vital_paths is not None and request.path not in self._vital_paths:
             raise RequestRefused(
                 503, "overloaded", "the server has no room for another connection", (("retry-after", "5"),)
@@ -136,12 +151,14 @@ class HttpConnection:
     async def _upgrade(self, request: Request) -> bool:
         check_handshake(request)
         leftover, self._buffer = self._buffer, b""
-        # From here on a 500 could land in the middle of a frame.
+        # The application drops the parts of the request that it does not need for the rest of the conversation.
+        self._request = None
+        # From now on a 500 could go out in the middle of a frame.
         self._answerable = False
         try:
             response = await self._application.upgrade(request, self._stream, leftover)
         except (WebSocketClosed, SlowConsumer):
-            return False  # how WebSockets end
+            return False  # every WebSocket ends with one of these
         if response is not None:
             await self._respond(request, response, keep_alive=False)
         return False
@@ -151,7 +168,7 @@ class HttpConnection:
     async def _read_head(self) -> bytes | None:
         """Return the next whole head, or None if the connection ends between requests."""
         if self._buffer:
-            # A pipelining client takes turns with everybody else.
+            # A client that pipelines must let other tasks run between its requests.
             await trio.lowlevel.checkpoint()
         # An empty line before a request is tolerated (RFC 9112 section 2.2).
         self._buffer = self._buffer.lstrip(b"\r\n")
@@ -180,7 +197,7 @@ class HttpConnection:
                     return False
                 self._buffer = received.lstrip(b"\r\n")
         finally:
-            # `_idle_end` need not be stopped: whatever it finds in the middle of a request, it leaves.
+            # `_idle_end` need not be stopped: it does nothing if it comes in the middle of a request.
             self._is_idle = False
         return True
 
@@ -199,6 +216,14 @@ class HttpConnection:
         raise RequestRefused(408, "request_timeout", "the request's head took too long to arrive")
 
     async def _read_body(self, request: Request) -> bytes:
+        coding = request.headers.get("content-encoding")
+        if coding is not None and coding.strip().lower() not in _NO_CODINGS:
+            raise RequestRefused(
+                415,
+                "unsupported_media_type",
+                "a body is taken only as it is, without a Content-Encoding: send it uncompressed",
+                (("accept-encoding", "identity"),),
+            )
         limit = self._application.body_limit(request)
         length = request.content_length
         if length is not None and length > limit:
@@ -267,28 +292,39 @@ class HttpConnection:
     # Writing
 
     async def _respond(self, request: Request, response: Response, *, keep_alive: bool) -> None:
+        if response.compressible:
+            try:
+                await self._compression.apply(request, response)
+            except trio.Cancelled:
+                self._lose(response)
+                raise
         # HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 drops it unless told otherwise.
         says_so = not keep_alive or request.version == "1.0"
         connection = ("keep-alive" if keep_alive else "close") if says_so else ""
-        encoded = response.encode(head_only=request.method == "HEAD", connection=connection)
+        encoded = response.encode(head_only=request.method == "HEAD", connection=connection, date=self._dates())
         self._answerable = False
+        self._request = None
         try:
             await (self._send(encoded) if keep_alive else self._send_last(encoded))
         except _PeerLeftError:
-            if response.on_lost is not None:
-                response.on_lost()
+            self._lose(response)
             raise
+
+    @staticmethod
+    def _lose(response: Response) -> None:
+        if response.on_lost is not None:
+            response.on_lost()
 
     async def _refuse(self, refused: RequestRefused) -> None:
         self._answerable = False
-        response = self._application.refusal(refused.status, refused.code, refused.message)
+        response = self._application.refusal(refused.status, refused.code, refused.message, self._request)
         response.headers += refused.headers
-        with suppress(_PeerLeftError):  # it may not have waited for the refusal
-            await self._send_last(response.encode(connection="close"))
+        with suppress(_PeerLeftError):  # the client may not have waited for the refusal
+            await self._send_last(response.encode(connection="close", date=self._dates()))
 
     async def _send_last(self, encoded: bytes) -> None:
         await self._send(encoded)
-        # Closing with the client's bytes still unread would reset the connection under the answer.
+        # If the client's bytes were still unread, closing would reset the connection before the client has the answer.
         await self._stream.linger()
 
     async def _send(self, encoded: bytes) -> None:
@@ -297,7 +333,7 @@ class HttpConnection:
                 await self._stream.send_all(encoded)
                 return
             self._stream.write(encoded)
-            # Nearly always the kernel has taken it all.
+            # Nearly always the kernel has taken everything, so there is nothing to wait for.
             if self._stream.buffered:
                 await self._stream.drain()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
