@@ -48,6 +48,8 @@ from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
+from djactors.edge.key_file import KeyFile
+from djactors.edge.keys import file_of
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
@@ -66,7 +68,7 @@ from djactors.kernel import (
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net import Listener, ListenerLimits
+from djactors.net import Listener, ListenerLimits, descriptor_shortage
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
@@ -125,6 +127,7 @@ class Server:
         self._lag = LoopLag()
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
+        self._key_file: KeyFile | None = None
 
     @property
     def url(self) -> str:
@@ -140,6 +143,11 @@ class Server:
     def request_stop(self) -> None:
         """Stop in good order, within `drain_timeout` and a bounded moment more. Must be called on the Trio thread."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Read the file of keys again. A wrong one changes nothing. Must be called on the Trio thread."""
+        if self._key_file is not None:
+            self._key_file.reload()
 
     async def wait_stopped(self) -> None:
         """Wait until `run` has ended."""
@@ -249,6 +257,7 @@ class Server:
         clock.begin(None if last_seen is None else from_text(last_seen))
         pids = PidIssuer(meta.pid_key, self._random_bytes)
         users = Users(store, pids, settings, telemetry, lambda: router)
+        key_file = self._key_file = KeyFile(settings, self._authenticator, users.drop_keys, telemetry)
         observer = TreeObserver(telemetry, users)
         keeping = Keeping(
             history_days=settings.history_days,
@@ -281,6 +290,7 @@ class Server:
                 router_spec,
                 clock_spec,
                 retention_spec,
+                *([] if file_of(settings) is None else [ServiceSpec("keys", lambda: key_file)]),
                 ServiceSpec("engine", lambda: engine),
                 ServiceSpec("listener", lambda: listener),
             ],
@@ -312,6 +322,7 @@ class Server:
             observer.starting = False
             task_status.started()
             places = [_place(address) for address in listener.addresses]
+            self._warn_of_shortage()
             telemetry.log.info("listening", url=self.url, addresses=places, page=self._site.problem or "served")
             await self._stopping.wait()
             telemetry.log.info("stopping", connections=listener.connections)
@@ -320,6 +331,13 @@ class Server:
             await listener.drain(settings.drain_timeout)
             root.request_stop()
         telemetry.log.info("stopped")
+
+    def _warn_of_shortage(self) -> None:
+        shortage = descriptor_shortage(self.settings.max_connections)
+        if shortage is not None:
+            self.telemetry.log.warning(
+                "fewer connections than configured", reason=f"{shortage}, or lower DJACTORS_MAX_CONNECTIONS"
+            )
 
     async def _supervise(self, root: Supervisor, *, task_status: trio.TaskStatus[None]) -> None:
         try:

@@ -11,7 +11,18 @@ from typing import Any, Protocol, TypeAlias, overload
 
 import msgspec
 
-from djactors.domain.commands import Command, Counted, InboxCommand, Outcome, Publish, Published, SliceCommand, Sliced
+from djactors.domain.commands import (
+    Command,
+    Counted,
+    InboxCommand,
+    Outcome,
+    Publish,
+    Published,
+    SignedOut,
+    SignOut,
+    SliceCommand,
+    Sliced,
+)
 from djactors.kernel import ActorRef
 
 
@@ -42,6 +53,8 @@ class Ask(Protocol):
     async def __call__(self, message: InboxCommand, timeout: float) -> Counted: ...
     @overload
     async def __call__(self, message: SliceCommand, timeout: float) -> Sliced: ...
+    @overload
+    async def __call__(self, message: SignOut, timeout: float) -> SignedOut: ...
     @overload
     async def __call__(self, message: PublishAll, timeout: float) -> list[Published | Exception]: ...
 

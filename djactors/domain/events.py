@@ -2,7 +2,7 @@
 
 Rules:
   * The union is tagged by `type`. Unknown types and unknown fields are refused, so that a typo never passes silently.
-  * Ids are integers from 1 to 2^53 - 1, because JavaScript holds no larger integer exactly.
+  * Ids are integers from 1 to 2^53 - 1, as numbers or as decimal text (`ids`).
   * Texts are no longer than the columns of the schema. NUL is refused because PostgreSQL cannot store it, and lone
     surrogates because UTF-8 cannot express them (msgspec refuses these by itself).
   * Whatever bytes come in, the only exception that leaves `decode_event` is `Refused`.
@@ -23,10 +23,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from djactors.domain import lengths
 from djactors.domain.errors import Code, Refused
+from djactors.domain.ids import MAX_ID, Id, with_numbers
 from djactors.domain.times import utc_text
-
-MAX_ID = 2**53 - 1
-"""The largest integer that JavaScript holds exactly (Number.MAX_SAFE_INTEGER)."""
 
 MAX_BATCH = 1000
 """The most events in one batch post, as the contract says."""
@@ -45,7 +43,6 @@ MAX_JOB_WATCHERS = 5000
 MAX_WATCHERS = 1000
 """The most watchers that one event may name, because each becomes a row in the same commit."""
 
-Id: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ID)]
 Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.KEY, pattern=r"\A[\x20-\x7e]+\Z")]
 Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.TITLE)]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.NAME)]
@@ -204,8 +201,8 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
     Raises:
         Refused: `invalid`, with a message that names the field and what it must be.
     """
-    text = bytes(body)
-    event: DomainEvent = decode_json(_decoder, text)
+    event: DomainEvent
+    event, text = decode_with_ids(_decoder, DomainEvent, bytes(body))
     # First, because the check of texts builds the path to each value: that is slow for long keys over many items.
     if isinstance(event, NotificationRequested) and event.data is not None:
         _check_data(event.data, small=len(text) <= SMALL_BYTES)
@@ -226,7 +223,8 @@ def check_event(event: DomainEvent) -> DomainEvent:
         for name, value in zip(event.__struct_encode_fields__, msgspec.structs.astuple(event), strict=True)
         if value is not UNSET
     }
-    checked: DomainEvent = convert({"type": TYPES[type(event)], **fields}, type(event))
+    said = {"type": TYPES[type(event)], **fields}
+    checked: DomainEvent = convert(with_numbers(said, DomainEvent) or said, type(event))
     try:
         body = msgspec.json.encode(checked)
     except (RecursionError, TypeError, ValueError, OverflowError) as error:
@@ -292,6 +290,30 @@ def decode_json(decoder: msgspec.json.Decoder[Any], body: bytes | msgspec.Raw) -
         raise Refused(Code.INVALID, "the body is not valid UTF-8") from None
     except (ValueError, OverflowError):
         raise Refused(Code.INVALID, "the JSON holds a number that is out of range") from None
+
+
+def decode_with_ids(decoder: msgspec.json.Decoder[Any], shape: Any, text: bytes) -> tuple[Any, bytes]:
+    """A value of a shape, and the JSON that it was read from, in which ids that came as text are numbers.
+
+    Raises:
+        Refused: as `decode_json`.
+    """
+    try:
+        return decode_json(decoder, text), text
+    except Refused:
+        # Nearly always ids are numbers, and nobody pays for those who write them as text.
+        written = _written_with_numbers(text, shape)
+        if written is None:
+            raise
+        return decode_json(decoder, written), written
+
+
+def _written_with_numbers(text: bytes, shape: Any) -> bytes | None:
+    try:
+        value = with_numbers(msgspec.json.decode(text), shape)
+        return None if value is None else msgspec.json.encode(value)
+    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
+        return None
 
 
 def fingerprint(event: DomainEvent, *, with_job: bool = False) -> str:

@@ -22,7 +22,8 @@ import msgspec
 
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import Id, Name, Role
+from djactors.domain.events import Name, Role
+from djactors.domain.ids import Id
 from djactors.domain.jobs import Job
 
 

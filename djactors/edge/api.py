@@ -18,9 +18,9 @@ from djactors.config import Settings
 from djactors.domain import lengths
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import MAX_ID
+from djactors.domain.ids import MAX_ID
 from djactors.domain.marks import Offset
-from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
+from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized, in_force
 from djactors.edge.errors import TooManyRequests
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
@@ -85,12 +85,48 @@ class Api:
         self._authenticator = authenticator
         self._posts: TokenBuckets[str] = TokenBuckets(settings.post_rate, settings.post_burst)
 
+    async def look_up(self, request: Request) -> None:
+        """See to it that what the tenant says of the request's user is known, for the handler's first step.
+
+        Nearly always it is, and nothing is waited for. A token that proves nothing is left to the handler.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        try:
+            proved = self._proved(request)
+        except Unauthorized:
+            return
+        if proved.user_id is not None and proved.tenant_id is not None:
+            await self._users.look_up(proved.tenant_id, proved.user_id)
+
     def identity(self, request: Request) -> Identity:
-        """The identity that the request's token proves. Raises Unauthorized."""
+        """Who asks, as the request's token proves and the tenant says.
+
+        Raises:
+            Unauthorized: the token proves nothing, or the user was signed out.
+            StoreUnavailable: what the tenant says is not known, because nobody has said `look_up`.
+        """
+        proved = self._proved(request)
+        if proved.user_id is None or proved.tenant_id is None:
+            return proved
+        account = self._users.account(proved.tenant_id, proved.user_id)
+        if account is None:
+            raise StoreUnavailable("it is not known whether the user was signed out")
+        return in_force(proved, account)
+
+    def _proved(self, request: Request) -> Identity:
         scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
         return self._authenticator.identify(token.strip())
+
+    def may_publish(self, request: Request) -> bool:
+        """Whether the request's token is a service's, for a size to be allowed before more is known."""
+        try:
+            return self._proved(request).role == "service"
+        except Unauthorized:
+            return False
 
     def member(self, request: Request) -> Member:
         """The person whom the request's token names. Raises Unauthorized."""

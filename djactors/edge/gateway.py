@@ -24,11 +24,13 @@ from djactors.actors.command_ref import CommandRef
 from djactors.actors.deliveries import AUTH_EXPIRING, Outgoing, encoded
 from djactors.actors.users import Users
 from djactors.config import Settings
+from djactors.domain.accounts import Account
 from djactors.domain.commands import Counted, Published
 from djactors.domain.errors import Code, Refused
+from djactors.domain.ids import id_of
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
-from djactors.edge.auth import Authenticator, Member, Unauthorized
+from djactors.edge.auth import Authenticator, Member, Unauthorized, in_force
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
 from djactors.edge.errors import EXPECTED, TooManyRequests, error_of
 from djactors.engine import BaseSocket, Session, SocketHandler
@@ -68,14 +70,26 @@ class Services:
 class UserSocket(BaseSocket):
     """What the user's actor writes to. It ends with the namespace or the session."""
 
-    __slots__ = ("member", "recovery")
+    __slots__ = ("_gateway", "joined", "member", "recovery")
 
     def __init__(self, gateway: Gateway, namespace: str) -> None:
         super().__init__(gateway, namespace)
+        self._gateway = gateway
+        # Whether the actor has let it in.
+        self.joined = False
         # The person, once the token has proved it. The actor does not know of the socket before.
         self.member: Member | None = None
         # Whether the client wants offsets.
         self.recovery = True
+
+    @property
+    def key(self) -> str:
+        """The name of the key that has verified its token."""
+        return "" if self.member is None else self.member.key
+
+    def admit(self, account: Account) -> bool:
+        """Take in the role that the tenant gave; end if the user was signed out."""
+        return self._gateway.admit(self, account)
 
 
 class Gateway(SocketHandler[UserSocket]):
@@ -127,9 +141,7 @@ class Gateway(SocketHandler[UserSocket]):
         try:
             member = self._identify(auth)
         except Unauthorized as refusal:
-            self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
-            self._log_refusal("connect refused", code=refusal.code, peer=self.session.peer)
-            socket.refuse("Unauthorized", {"code": refusal.code})
+            self._turn_away(socket, refusal)
             return
         self._warned = False
         self.session.owner = (member.tenant_id, member.user_id)
@@ -139,6 +151,7 @@ class Gateway(SocketHandler[UserSocket]):
 
     def on_accept(self, socket: UserSocket, sid: str) -> None:
         """The user's actor has let the client in."""
+        socket.joined = True
         self._tell("connected", socket, transport=self.session.transport)
 
     def on_event(self, socket: UserSocket, event: EventReceived) -> None:
@@ -172,7 +185,27 @@ class Gateway(SocketHandler[UserSocket]):
             if socket.member is not None:
                 self._check_expiry(socket, socket.member)
 
+    def admit(self, socket: UserSocket, account: Account) -> bool:
+        """Have a socket take in what the tenant says of its user; see `UserSocket`."""
+        member = socket.member
+        assert member is not None
+        try:
+            socket.member = in_force(member, account)
+        except Unauthorized as refusal:
+            if socket.joined:
+                self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
+                socket.disconnect("signed_out")
+            else:
+                self._turn_away(socket, refusal)
+            return False
+        return True
+
     # The rest is ours
+
+    def _turn_away(self, socket: UserSocket, refusal: Unauthorized) -> None:
+        self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
+        self._log_refusal("connect refused", code=refusal.code, reason=refusal.reason, peer=self.session.peer)
+        socket.refuse("Unauthorized", {"code": refusal.code})
 
     def _check_expiry(self, socket: UserSocket, member: Member) -> None:
         settings = self._services.settings
@@ -208,12 +241,18 @@ class Gateway(SocketHandler[UserSocket]):
     def _identify(self, auth: dict[str, Any]) -> Member:
         member = self._services.authenticator.identify(auth.get("token")).member()
         tenant_id = auth.get("tenantId")
-        # True is 1 to Python.
-        if tenant_id is not None and (type(tenant_id) is not int or tenant_id != member.tenant_id):
-            raise Unauthorized("tenant_mismatch", "the token is another tenant's")
+        # A page keeps it as text in the browser's storage.
+        if tenant_id is not None and id_of(tenant_id) != member.tenant_id:
+            reason = f"auth.tenantId: is not {member.tenant_id}, the tenant of the token"
+            raise Unauthorized("tenant_mismatch", "the token is another tenant's", reason)
         if self.session.owner not in (None, (member.tenant_id, member.user_id)):
             raise Unauthorized("session_of_another_user", "this connection is another user's")
-        return member
+        return self._in_force(member)
+
+    def _in_force(self, member: Member) -> Member:
+        """As far as that is known already; where it is not, the user's actor reads it, and says `admit`."""
+        account = self._services.users.account(member.tenant_id, member.user_id)
+        return member if account is None else in_force(member, account)
 
     def _tell(self, what: str, socket: UserSocket, **more: Any) -> None:
         member = socket.member
@@ -232,6 +271,7 @@ class Gateway(SocketHandler[UserSocket]):
         member = self._services.authenticator.identify(payload.token).member()
         if (member.tenant_id, member.user_id) != (before.tenant_id, before.user_id):
             raise Unauthorized("tenant_mismatch", "the token is somebody else's")
+        member = self._in_force(member)
         socket.member = member
         self._warned = False
         return {"expiresAt": _moment(member.expires_at)}
@@ -256,6 +296,7 @@ class Gateway(SocketHandler[UserSocket]):
             ours=not isinstance(error, EXPECTED),
             name=event.name[:50],
             code=code,
+            reason=error.reason if isinstance(error, Unauthorized) else message,
             tenant_id=None if member is None else member.tenant_id,
             user_id=None if member is None else member.user_id,
         )

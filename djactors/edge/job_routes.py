@@ -14,7 +14,8 @@ from msgspec import Meta
 from djactors.domain import events
 from djactors.domain.commands import Publish
 from djactors.domain.errors import not_found
-from djactors.domain.events import MAX_WATCHERS, DomainEvent, Id, Moment, Text, Title
+from djactors.domain.events import MAX_WATCHERS, DomainEvent, Moment, Text, Title
+from djactors.domain.ids import Id
 from djactors.domain.jobs import Status
 from djactors.domain.notifications import encode
 from djactors.domain.permissions import check_own
@@ -180,6 +181,6 @@ class JobRoutes:
 
 def _decode(request: Request, shape: type[_Body]) -> Any:
     """The body of a request; a body that is missing is an empty one."""
-    body = events.decode_json(_DECODERS[shape], request.body or b"{}")
-    events.check_values(body, request.body)
+    body, text = events.decode_with_ids(_DECODERS[shape], shape, request.body or b"{}")
+    events.check_values(body, text)
     return body

@@ -42,6 +42,7 @@ from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.site import Site
+from djactors.edge.user_routes import UserRoutes
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.inbox.inbox import Page
 from djactors.inbox.log import Replay
@@ -86,6 +87,7 @@ class Routes:
             ("/api/admin/actors", {"GET": self._actors}),
             ("/api/admin/suppressions", {"GET": self._suppressions}),
             *JobRoutes(api).table,
+            *UserRoutes(api).table,
         )
         # A path without an id is looked up in a dict. Only the other paths are matched, one pattern after the other.
         self._fixed = {pattern: handlers for pattern, handlers in rows if ID not in pattern}
@@ -96,13 +98,7 @@ class Routes:
 
         This is decided before the body is read, so that nobody without a token can make the server keep megabytes.
         """
-        if request.path != BATCH:
-            return False
-        try:
-            self._api.publisher(request)
-        except (Refused, Unauthorized):
-            return False
-        return True
+        return request.path == BATCH and self._api.may_publish(request)
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, whatever it asks for."""
@@ -116,6 +112,7 @@ class Routes:
         if handler is None:
             return wrong_method(handlers)
         try:
+            await self._api.look_up(request)
             return await handler(request, found)
         except EXPECTED as error:
             return self._refused(request, error)
@@ -131,7 +128,11 @@ class Routes:
         response = error_response(error)
         self._api.telemetry.metrics.refusals.labels(f"http_{response.status}").inc()
         self._api.telemetry.log.info(
-            "request refused", method=request.method, path=request.path[:200], status=response.status
+            "request refused",
+            method=request.method,
+            path=request.path[:200],
+            status=response.status,
+            reason=error.reason if isinstance(error, Unauthorized) else str(error),
         )
         return response
 

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import msgspec
 
+from djactors.domain.accounts import Account
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.inbox import job_lists, log, pages, retention
+from djactors.inbox import accounts, job_lists, log, pages, retention
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import Snapshot, StoredNotification
@@ -158,6 +159,10 @@ class Inbox(Recording):
         """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
         work = partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
         return await self._database.read(work, _turn(tenant_id, reader_id))
+
+    async def account(self, tenant_id: int, user_id: int) -> Account:
+        """What the tenant says of a user beyond the user's token."""
+        return await self._database.read(partial(accounts.account, tenant_id=tenant_id, user_id=user_id))
 
     async def meta(self) -> pages.Meta:
         """What belongs to this database alone, such as the key of its pids."""

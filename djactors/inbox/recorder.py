@@ -40,6 +40,7 @@ from djactors.domain.commands import (
     RaiseAlerts,
     Recorded,
     SendSummaries,
+    SignOut,
     checked,
 )
 from djactors.domain.errors import Code, Refused
@@ -47,7 +48,7 @@ from djactors.domain.limits import Limits
 from djactors.domain.notification_rules import TRIGGERS
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
-from djactors.inbox import alerts, notices, reading, retention, workflow
+from djactors.inbox import accounts, alerts, notices, reading, retention, workflow
 from djactors.inbox.notices import Entry, Suppressed
 from djactors.inbox.unit import NO_KEY, Known, UnitOfWork
 from djactors.store.database import Database
@@ -173,7 +174,7 @@ class Recorder:
         except BaseException:
             self.forget()
             raise
-        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote)
+        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote, unit.accounts)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch, all of it or the first so many commands, with a savepoint around each command. The outcome
@@ -199,6 +200,7 @@ class Recorder:
                 for tenant_id, changes in unit.changes.items():
                     whole.changes.setdefault(tenant_id, []).extend(changes)
                 whole.unread.update(unit.unread)
+                whole.accounts.update(unit.accounts)
                 if unit.next_alert is not None:
                     next_alerts.append(unit.next_alert)
             connection.execute("RELEASE command")
@@ -233,6 +235,8 @@ class Recorder:
                 return reading.delete(unit, command)
             case Introduce():
                 return workflow.introduce(unit, command)
+            case SignOut():
+                return accounts.sign_out(unit, command)
             case RaiseAlerts():
                 return alerts.raise_alerts(unit, command)
             case SendSummaries():

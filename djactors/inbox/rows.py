@@ -51,8 +51,10 @@ class User:
         "name",
         "new",
         "role",
+        "role_given",
         "sent",
         "sent_day",
+        "signed_out_at",
         "tenant_id",
         "unread",
     )
@@ -70,6 +72,8 @@ class User:
         earlier_count: int = 0,
         by_persons: int = 0,
         earlier_by_persons: int = 0,
+        role_given: object = False,
+        signed_out_at: str | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -82,6 +86,8 @@ class User:
         self.earlier_count = earlier_count
         self.by_persons = by_persons
         self.earlier_by_persons = earlier_by_persons
+        self.role_given = bool(role_given)
+        self.signed_out_at = signed_out_at
         self.new = False
         self.dirty = False
 

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
+from djactors.domain.accounts import Account
 from djactors.domain.commands import Change
 from djactors.domain.events import Role
 from djactors.domain.jobs import Job
@@ -40,7 +41,7 @@ SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_se
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
-    earlier_persons_count FROM users WHERE tenant_id = ? AND id = ?"""
+    earlier_persons_count, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 # Served by the primary keys.
 SELECT_HIGHEST = {
@@ -56,6 +57,8 @@ _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, se
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, earlier_day = ?,
     earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
+# Apart from the rest of the row, which nearly every notification writes.
+_UPDATE_ACCOUNT = "UPDATE users SET role_given = ?, signed_out_at = ? WHERE tenant_id = ? AND id = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
@@ -151,10 +154,12 @@ class UnitOfWork:
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
+        self.accounts: dict[tuple[int, int], Account] = {}
         self._tenants = known.tenants
         self._users = known.users
         self._highest = known.highest
         self._dirty: list[Tenant | User] = []
+        self._told_accounts: list[User] = []
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[int, *tuple[object, ...]]] = []
@@ -221,6 +226,11 @@ class UnitOfWork:
             row.dirty = True
             self._dirty.append(row)
         self.writes += 1
+
+    def tell_account(self, user: User, account: Account) -> None:
+        """Write what the tenant says of a user, and tell those above of it. The row itself is touched by the caller."""
+        self._told_accounts.append(user)
+        self.accounts[user.tenant_id, user.id] = account
 
     def today(self, tenant: Tenant, user: User) -> str:
         """The day in the tenant's time zone. Afterwards the user's `sent` and `by_persons` count its notifications.
@@ -326,6 +336,10 @@ class UnitOfWork:
             self._flush_tenants(tenants)
         if users:
             self._flush_users(users)
+        if self._told_accounts:
+            accounts = [(u.role_given, u.signed_out_at, u.tenant_id, u.id) for u in self._told_accounts]
+            self.connection.executemany(_UPDATE_ACCOUNT, accounts)
+            self._told_accounts.clear()
         if self._jobs is not None:
             self._jobs.flush(self.now)
         if self._days is not None:

@@ -13,10 +13,12 @@ import msgspec
 from djactors.domain import events, jobs, notification_rules, permissions
 from djactors.domain.commands import Counted, Introduce
 from djactors.domain.errors import Code, Refused, not_found
+from djactors.domain.ids import MAX_ID
 from djactors.domain.jobs import Job, JobEvent, JobView
 from djactors.domain.notification_rules import RULES, TRIGGERS, Told
 from djactors.domain.notifications import Draft, encode
 from djactors.domain.permissions import Person
+from djactors.inbox import accounts
 from djactors.inbox.rows import Tenant
 from djactors.inbox.unit import UnitOfWork
 
@@ -47,6 +49,8 @@ def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) ->
     Raises:
         Refused: the event cannot be carried out as it stands; nothing was staged.
     """
+    if person is not None:
+        person = accounts.in_office(unit, event.tenant_id, person)
     match event:
         case events.NotificationRequested():  # first, because it is the most frequent
             return _notification_requested(unit, event)
@@ -74,8 +78,9 @@ def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
     _ensure(unit, event.tenant_id, people)
     user = unit.ensure_user(event.tenant_id, event.user_id)
-    user.name, user.role = event.name, event.role
+    user.name = event.name
     unit.touch(user)
+    accounts.give_role(unit, event.tenant_id, event.user_id, event.role)
     return Consequences()
 
 
@@ -175,7 +180,7 @@ def _check_numbering(unit: UnitOfWork, event: events.JobCreated, person: Person 
         if unit.jobs.has_dj_id(event.tenant_id, event.dj_id):
             raise Refused(Code.CONFLICT, f"djId: {event.dj_id} is taken: send another one")
     if event.job_id is None:
-        if known is not None and known.last_job_id >= events.MAX_ID:
+        if known is not None and known.last_job_id >= MAX_ID:
             raise Refused(Code.CONFLICT, "jobId: this tenant's job ids are used up: its backend named the last one")
         return None
     earlier = unit.jobs.get(event.tenant_id, event.job_id)

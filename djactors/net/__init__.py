@@ -63,6 +63,7 @@ Rules:
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
+from djactors.net._descriptors import descriptor_shortage, raise_descriptor_limit
 from djactors.net._http_compression import Compression, takes_gzip
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
@@ -109,7 +110,9 @@ __all__ = [
     "TokenBuckets",
     "WebSocket",
     "WebSocketClosed",
+    "descriptor_shortage",
     "host_of",
     "open_websocket",
+    "raise_descriptor_limit",
     "takes_gzip",
 ]

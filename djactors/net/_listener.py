@@ -6,8 +6,6 @@ is still possible, and ends that connection alone. A server that stops lets its 
 """
 
 import errno
-import os
-import resource
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +17,7 @@ import trio
 
 from djactors.kernel import Alarms
 from djactors.net._binding import bind
+from djactors.net._descriptors import OVERFLOW, share_out
 from djactors.net._http_compression import Compression
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, Limits
@@ -31,10 +30,6 @@ _ACCEPT_BATCH: Final = 64
 # Seconds to pause while the process has no descriptors left. They come back when connections end; asking more often
 # would only burn the processor.
 _ACCEPT_PAUSE: Final = 0.05
-# Descriptors left for the database, its journal, logs, certificates and standard streams.
-_RESERVED_DESCRIPTORS: Final = 64
-# Over the caps, this many connections are still served one request each: health probes are answered, others get 503.
-_OVERFLOW_CONNECTIONS: Final = 64
 _OVERFLOW_LIMITS: Final = Limits(header_timeout=2.0, idle_timeout=2.0, body_timeout=2.0, write_timeout=2.0)
 # How many seconds a connection that has ended may take to send its last bytes.
 _CLOSE_SECONDS: Final = 2.0
@@ -120,6 +115,7 @@ class Listener:
         self._telemetry: ListenerTelemetry = telemetry or _Uncounted()
         self._on_error = on_error
         self._max_connections = self._listener_limits.max_connections
+        self._max_overflowing = OVERFLOW
         self._sockets: list[socket.socket] = []
         # All connections run in this nursery, so that a drain can cancel all of them together. A scope for each would
         # take a twentieth of a connected user's memory.
@@ -158,7 +154,9 @@ class Listener:
         Raises:
             OSError: the host is unknown, this machine has none of its addresses, or the port is taken.
         """
-        self._max_connections = min(self._listener_limits.max_connections, _descriptors_to_spare())
+        shares = share_out()
+        self._max_connections = min(self._listener_limits.max_connections, shares.connections)
+        self._max_overflowing = shares.overflow
         self._sockets = await bind(self._host, self._port)
         self.addresses = tuple(listening.getsockname()[:2] for listening in self._sockets)
         self._port = self.addresses[0][1]
@@ -227,7 +225,7 @@ class Listener:
     def _admit(self, sock: socket.socket, peer: str, connections: trio.Nursery, helpers: trio.Nursery) -> None:
         excess = self._excess(peer)
         if excess is not None:
-            overflowed = len(self._overflowing) >= _OVERFLOW_CONNECTIONS
+            overflowed = len(self._overflowing) >= self._max_overflowing
             self._telemetry.connection_refused("overflow" if overflowed else excess)
             if overflowed:
                 sock.close()
@@ -308,11 +306,3 @@ class Listener:
     async def _until_all_closed(self) -> None:
         while self._open or self._overflowing:
             await self._all_closed.wait()
-
-
-def _descriptors_to_spare() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return 2**31
-    in_use = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else _RESERVED_DESCRIPTORS
-    return max(1, soft - in_use - _RESERVED_DESCRIPTORS - _OVERFLOW_CONNECTIONS)

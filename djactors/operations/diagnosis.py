@@ -1,5 +1,5 @@
-"""What `djactors check` looks at: configuration, secret and database. It only reads, so a running server is not
-disturbed."""
+"""What `djactors check` looks at: configuration, secrets, descriptors and database. It only reads, so a running server
+is not disturbed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from djactors.config import SettingError, Settings, check_keys
+from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
 from djactors.domain.times import WALL_CLOCK, utc_text
-from djactors.edge.auth import authenticator
+from djactors.edge.keys import exposed_keys, load_keys
 from djactors.inbox import schema
+from djactors.net import descriptor_shortage
 from djactors.steady_clock import TOLERANCE
 from djactors.store.errors import MigrationError
 
@@ -26,10 +27,20 @@ Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it, or None if it is well."""
 
 
-def diagnose(settings: Settings, now: Callable[[], datetime] = WALL_CLOCK) -> Iterator[Finding]:
-    """Look at everything. What is wrong with it is reported and never raised. `now` is the wall clock."""
+def diagnose(
+    settings: Settings, file: str | None = None, now: Callable[[], datetime] = WALL_CLOCK
+) -> Iterator[Finding]:
+    """Look at everything. What is wrong with it is reported and never raised.
+
+    Args:
+        settings: as the server would have them.
+        file: the TOML file that they were read from, if any.
+        now: the wall clock.
+    """
     yield "configuration", None
     yield "keys", _keys(settings)
+    yield "secrets", exposed_secrets(file) or exposed_keys(settings)
+    yield "descriptors", _descriptors(settings)
     path = Path(settings.database)
     yield "free space", _free_space(path)
     if not os.path.exists(path):
@@ -54,11 +65,16 @@ def diagnose(settings: Settings, now: Callable[[], datetime] = WALL_CLOCK) -> It
 
 def _keys(settings: Settings) -> str | None:
     try:
-        check_keys(settings)
-        authenticator(settings, WALL_CLOCK)
+        load_keys(settings)
     except SettingError as error:
         return str(error)
-    return None
+    return weak_secrets(settings)
+
+
+def _descriptors(settings: Settings) -> str | None:
+    # The server raises its limit; this command's own is of no interest.
+    shortage = descriptor_shortage(settings.max_connections, raised=True)
+    return None if shortage is None else f"{shortage}, or lower DJACTORS_MAX_CONNECTIONS"
 
 
 def _free_space(path: Path) -> str | None:

@@ -279,11 +279,11 @@ async def test_b2_check_finds_the_traces(path: Path, autojump_clock: object):
         await trio.sleep(2 * retention.LONGEST_SLEEP)
         ahead = now()
         now.jump(-40 * DAY)
-    found = dict(diagnosis.diagnose(Settings(database=str(path), jwt_secret="x" * 20 + "abcdefghijklmnop"), now))
+    found = dict(diagnosis.diagnose(Settings(database=str(path), jwt_secret="x" * 20 + "abcdefghijklmnop"), now=now))
     finding = found["times"]
     assert finding is not None
     assert "1 domain events (up to 2026-03-08" in finding
     assert "3 notifications that left the inbox as expired" in finding
     assert "the wall clock was ahead when they were written, or it is behind now" in finding
-    assert dict(diagnosis.diagnose(Settings(database=str(path)), lambda: ahead))["times"] is None
+    assert dict(diagnosis.diagnose(Settings(database=str(path)), now=lambda: ahead))["times"] is None
     assert utc_text(now()) in finding

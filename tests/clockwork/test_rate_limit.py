@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from djactors.config import Settings
+from djactors.domain.accounts import UNTOLD, Account
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import MAX_REFUSALS, Gateway, Services
 from djactors.edge.routes import Api, Routes
@@ -59,6 +60,12 @@ class SilentRouter:
 class FakeUsers:
     """Lets everybody in at once."""
 
+    def account(self, tenant_id: int, user_id: int) -> Account:
+        return UNTOLD
+
+    async def look_up(self, tenant_id: int, user_id: int) -> None:
+        pass
+
     def attach(self, tenant_id: int, person: Any, socket: Any, auth: Any) -> None:
         socket.accept(None, [])
 
@@ -83,7 +90,7 @@ class Line:
         )
         self.session = FakeSession()
         self.gateway = Gateway(self.session, services)  # type: ignore[arg-type]
-        self.token = sign(settings, tenant_id=1, user_id=2)
+        self.token = sign(settings, tenant_id=1, user_id=2, now=0)
 
     def connect(self) -> None:
         self.gateway.on_message("0" + msgspec.json.encode({"token": self.token}).decode())
@@ -156,8 +163,8 @@ class Desk:
 
     def __init__(self, **options: Any) -> None:
         settings = Settings(jwt_secret=SECRET, command_timeout=0.1, **options)
-        self.token = sign(settings, role="service")
-        self.user_token = sign(settings, tenant_id=1, user_id=2)
+        self.token = sign(settings, role="service", now=0)
+        self.user_token = sign(settings, tenant_id=1, user_id=2, now=0)
         self.routes = Routes(
             Api(
                 authenticator=authenticator(settings, lambda: BEGINNING),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import MAX_ID, JobAssigned, JobCreated, NotificationRequested, decode_batch, decode_event
+from djactors.domain.events import JobAssigned, JobCreated, NotificationRequested, decode_batch, decode_event
+from djactors.domain.ids import MAX_ID
 from tests.domain.bodies import MINIMAL, OPTIONAL, body, encoded
 
 COMMON = {"actorId": 9, "id": "order-77", "occurredAt": "2026-01-27T10:30:00Z"}
@@ -78,9 +79,42 @@ def test_ids_reach_from_1_to_the_largest_integer_that_javascript_holds(id_: int)
     assert event.job_id == id_
 
 
-@pytest.mark.parametrize("id_", [0, -1, 2**53, 2**63, 2**64, -(2**63) - 1, 10**30, 5.0, "5", None, True])
+@pytest.mark.parametrize(
+    "id_",
+    [0, -1, 2**53, 2**63, 2**64, -(2**63) - 1, 10**30, 5.0, "05", " 5", "5.0", "x", "", "0", str(2**53), None, True],
+)
 def test_other_ids_are_refused(id_: object):
     assert "jobId" in refusal(encoded(body("job.approved", jobId=id_)))
+
+
+@pytest.mark.parametrize("id_", ["05", " 5", "5 ", "5\n", "+5", "5.0", "x", "", "0", "-1", "๕", str(2**53), "9" * 5000])
+def test_a16_text_that_is_no_id_is_refused_as_it_was_sent(id_: str):
+    assert "jobId" in refusal(encoded(body("job.approved", jobId=id_)))
+
+
+def test_a16_every_id_of_an_event_may_come_as_decimal_text():
+    """A BIGINT arrives so from node-postgres."""
+    for kind in MINIMAL:
+        said = json.loads(encoded(body(kind, actorId=9)))
+        # Numbers on the first floor are ids, whatever a field is called.
+        texts = {name: str(value) if type(value) is int else value for name, value in said.items()}
+        assert texts != said
+        assert decode_event(encoded(texts)) == decode_event(encoded(said))
+    said = body("job.created", watcherIds=["3", 4, str(MAX_ID)], djId="17")
+    event = decode_event(encoded(said))
+    assert isinstance(event, JobCreated)
+    assert (event.watcher_ids, event.dj_id) == ((3, 4, MAX_ID), "17")
+    note = decode_event(encoded(body("notification.requested", userId="2", data={"userId": "2", "n": 1.5})))
+    assert isinstance(note, NotificationRequested)
+    assert note.data == {"userId": "2", "n": 1.5}
+    said_as_number = msgspec.structs.replace(note, user_id=2)
+    assert events.fingerprint(note) == events.fingerprint(said_as_number), "a retry is the same event"
+
+
+def test_a16_what_else_is_wrong_beside_an_id_as_text_is_named():
+    for more, named in (({"jobId": "x"}, "jobId"), ({"jobid": 1}, "jobid"), ({"actorId": 2**70}, "actorId")):
+        said = {**body("job.approved"), "tenantId": "1", **more}
+        assert named in refusal(encoded(said))
 
 
 @pytest.mark.parametrize(
