@@ -358,7 +358,7 @@ class Server:
     def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         return Listener(
-            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings),
+            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings, self.telemetry),
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(

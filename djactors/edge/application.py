@@ -7,11 +7,13 @@ from typing import Any
 
 from djactors.config import Settings
 from djactors.domain.errors import Code
+from djactors.edge import refusals
 from djactors.edge.errors import error_body
 from djactors.edge.routes import Routes
-from djactors.edge.site import Site
+from djactors.edge.site import SITE_METHODS, Site
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.net import ByteStream, Request, Response
+from djactors.telemetry import Telemetry
 
 ENGINE_PATH = "/socket.io/"
 
@@ -29,8 +31,15 @@ class Application:
     """Sends each request where it belongs. Implements the HTTP loop's `Application`."""
 
     def __init__(
-        self, engine: EngineServer, site: Site, routes: Routes, origins: OriginPolicy, settings: Settings
+        self,
+        engine: EngineServer,
+        site: Site,
+        routes: Routes,
+        origins: OriginPolicy,
+        settings: Settings,
+        telemetry: Telemetry,
     ) -> None:
+        self._telemetry = telemetry
         self._engine = engine
         self._site = site
         self._routes = routes
@@ -49,9 +58,14 @@ class Application:
             return await self._engine.handle(request)
         cors = self._origins.headers(request)
         if request.method == "OPTIONS":
-            return Response(204, headers=(*cors, *(PREFLIGHT if self._origins.allows(request) else ())))
+            if self._origins.allows(request):
+                return Response(204, headers=(*cors, *PREFLIGHT))
+            refusals.preflight_refused(self._telemetry, request, self._origins.told(request))
+            return Response(204, headers=cors)
         if request.path in self._site.paths:
             # Other origins have no use for the page, so it carries no permission for them.
+            if request.method not in SITE_METHODS:
+                refusals.method_refused(self._telemetry, request, SITE_METHODS)
             return self._site.answer(request)
         response = await self._routes.handle(request)
         response.headers = (*response.headers, *cors)
@@ -64,7 +78,8 @@ class Application:
         return carrier(request, stream, leftover)
 
     async def _no_websocket(self, request: Request, stream: ByteStream, leftover: bytes) -> Response:
-        return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/")
+        refusals.websocket_refused(self._telemetry, request, ENGINE_PATH)
+        return self.refusal(404, "not_found", f"no WebSocket here: it is at {ENGINE_PATH}")
 
     def refusal(self, status: int, code: str, message: str) -> Response:
         """Word an error of HTTP itself in the contract's shape."""

@@ -53,12 +53,13 @@ each with its own library."""
 
 
 class Unauthorized(Exception):  # noqa: N818 - the contract's own word
-    """The token proves nothing. `code` is what the client is told."""
+    """The token proves nothing. The client is told `code` and `message`; `detail` is for the log alone."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.detail = detail
 
 
 class Member(msgspec.Struct, frozen=True):

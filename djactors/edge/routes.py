@@ -20,6 +20,7 @@ from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.marks import offset_of
 from djactors.domain.notifications import encode
+from djactors.edge import refusals
 from djactors.edge.api import (
     ID,
     MAX_PAGE,
@@ -96,9 +97,10 @@ class Routes:
         if handlers is None:
             handlers, found = self._match(request.path)
         if handlers is None:
-            return error_response(Refused(Code.NOT_FOUND, "no such route"))
+            return self._refused(request, Refused(Code.NOT_FOUND, "no such route"))
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
+            refusals.method_refused(self._api.telemetry, request, handlers)
             return wrong_method(handlers)
         try:
             return await handler(request, found)
@@ -113,12 +115,8 @@ class Routes:
         return None, {}
 
     def _refused(self, request: Request, error: Exception) -> Response:
-        response = error_response(error)
-        self._api.telemetry.metrics.refusals.labels(f"http_{response.status}").inc()
-        self._api.telemetry.log.info(
-            "request refused", method=request.method, path=request.path[:200], status=response.status
-        )
-        return response
+        refusals.request_refused(self._api.telemetry, request, error)
+        return error_response(error)
 
     # Publishing
 
@@ -135,7 +133,7 @@ class Routes:
         query_of(request)
         items = events.decode_batch(request.body)
         self._api.check_pace(request, max(1, len(items)))
-        batch = Batch(self._api.router)
+        batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
         for place, item in enumerate(items, start=1):
             if place % ITEMS_PER_TURN == 0:
                 await trio.lowlevel.checkpoint()
@@ -259,8 +257,7 @@ class Routes:
         address = getattr(address, "ipv4_mapped", None) or address
         if not any(address in network for network in self._networks):
             raise not_found()
-        self._api.measure()
-        return Response(200, self._api.telemetry.metrics.exposition(), "text/plain; version=0.0.4; charset=utf-8")
+        return Response(200, await self._api.exposition.take(), "text/plain; version=0.0.4; charset=utf-8")
 
 
 def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key: str | None) -> Publish:

@@ -26,6 +26,8 @@ ANY_ORIGIN: Final = "*"
 
 _ORIGIN: Final = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[^\s\[\]@:/?#,]+)(?::([0-9]{1,5}))?", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+# Characters of a header that are told: more than a host's name has in practice.
+_SHOWN: Final = 80
 # An answer differs with the Origin that asked, even where none did.
 _VARY: Final = (("vary", "Origin"),)
 
@@ -71,6 +73,14 @@ class OriginPolicy:
         if origin is None or not self.allows(request):
             return _VARY
         return (("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"), *_VARY)
+
+    @staticmethod
+    def told(request: Request) -> str:
+        """Say what a request was judged by, as it came: for whoever looks why a page was refused."""
+        origin, host = request.headers.get("origin"), request.headers.get("host", "none")
+        if origin is None:
+            return f"no Origin, Sec-Fetch-Site {request.headers.get('sec-fetch-site')}, Host {host}"
+        return f"Origin {origin[:_SHOWN]}, Host {host[:_SHOWN]}"
 
     @staticmethod
     def _is_own(origin: tuple[str, str, str], host: str | None) -> bool:

@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from math import ceil
-from typing import Protocol
 
 import trio
 
@@ -34,7 +33,9 @@ from djactors.engine._polling import (
     preflight_response,
     push_response,
 )
-from djactors.engine._session import DRAINED, EngineSettings, Session, SessionHandler
+from djactors.engine._refusals import Refusal, wrong_packets, wrong_request
+from djactors.engine._session import CONNECT_TIMEOUT, DRAINED, SLOW_CONSUMER, EngineSettings, Session, SessionHandler
+from djactors.engine._telemetry import EngineTelemetry
 from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
 from djactors.protocol import (
     BAD_REQUEST,
@@ -62,44 +63,6 @@ PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
 # A drain closes this many sessions a second at least: their reconnects, which go elsewhere, come at the same pace.
 DRAIN_RATE = 500.0
 _DRAIN_STEP_SECONDS = 0.05
-
-
-class EngineTelemetry(Protocol):
-    """What the engine counts. The calls are synchronous and must neither wait nor raise."""
-
-    def session_opened(self, transport: str) -> None:
-        """A session was opened on `polling` or `websocket`."""
-
-    def session_upgraded(self) -> None:
-        """A session went from polling to WebSocket."""
-
-    def session_closed(self, transport: str, reason: str) -> None:
-        """A session ended; `transport` is what carried it at the end."""
-
-    def refused(self, reason: str) -> None:
-        """A request was refused before any session: `origin`, `draining`, `address`, `sessions` or `rate`."""
-
-    def failed(self, error: BaseException, peer: str) -> None:
-        """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
-
-
-class Uncounted:
-    """The `EngineTelemetry` of who counts nothing. `on_error` is told what failed, and where."""
-
-    def __init__(self, on_error: Callable[[BaseException, str], None]) -> None:
-        self.failed = on_error
-
-    def session_opened(self, transport: str) -> None:
-        """Do nothing."""
-
-    def session_upgraded(self) -> None:
-        """Do nothing."""
-
-    def session_closed(self, transport: str, reason: str) -> None:
-        """Do nothing."""
-
-    def refused(self, reason: str) -> None:
-        """Do nothing."""
 
 
 class EngineServer:
@@ -134,6 +97,20 @@ class EngineServer:
         self._admission = Admission(
             max_sessions=settings.max_sessions, rate=settings.admit_rate, burst=settings.admit_burst
         )
+        # What is told of newcomers who are refused, and of sessions that are ended over a bound.
+        self._admission_rules = {
+            "draining": "nobody new while the server stops",
+            "address": f"at most {settings.max_sessions_per_address} sessions from one address",
+            "sessions": f"at most {settings.max_sessions} sessions",
+            "rate": f"at most {settings.admit_rate:g} new sessions a second, and {settings.admit_burst} at once",
+        }
+        self._overrun = {
+            CONNECT_TIMEOUT: ("no CONNECT", f"a CONNECT within {settings.connect_timeout:g} s"),
+            SLOW_CONSUMER: (
+                "too much that it has not read",
+                f"at most {settings.outbox_packets} packets or {settings.outbox_bytes} bytes that are unread",
+            ),
+        }
         self._heartbeat = Heartbeat(lambda error: telemetry.failed(error, ""))
         self._sessions: dict[str, Session] = {}
         self._per_address = AddressCounts()
@@ -198,7 +175,7 @@ class EngineServer:
         """
         cors = self._origins.headers(request)
         if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, cors)
+            return self._forbid(request, cors)
         if request.method == "OPTIONS":
             return preflight_response(cors)
         session = await self._find(request)
@@ -216,7 +193,7 @@ class EngineServer:
                 assert session is not None
                 return self._push(session, request, cors)
             case HttpError() as error:
-                return error_response(error, cors)
+                return self._refuse(wrong_request(error, request), error, cors)
             case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
                 return error_response(BAD_REQUEST, cors)
 
@@ -245,6 +222,10 @@ class EngineServer:
                     session.detach(websocket)
         finally:
             session.detach(websocket)
+            if websocket.breach is not None:
+                self._telemetry.refused(
+                    Refusal("frame", session.peer, websocket.breach, "WebSocket frames by RFC 6455, not too large")
+                )
 
     async def _judge_upgrade(self, request: Request) -> Response | tuple[Session | None, bytes]:
         """Return the session of a WebSocket that is let in and the frames to greet it with, or why it is not.
@@ -252,13 +233,13 @@ class EngineServer:
         Without a session it is to be accepted and closed.
         """
         if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
+            return self._forbid(request, self._origins.headers(request))
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():
-                reason = await self._admit(request)
-                if reason is not None:
-                    return self._refuse(reason, BUSY, self._origins.headers(request))
+                refusal = await self._admit(request)
+                if refusal is not None:
+                    return self._refuse(refusal, BUSY, self._origins.headers(request))
                 session = self._open(Transport.WEBSOCKET, request)
                 return session, session.open_packet().frame
             case AttachWebSocket():
@@ -268,7 +249,7 @@ class EngineServer:
             case RejectWebSocket():
                 return None, b""
             case HttpError() as error:
-                return error_response(error, self._origins.headers(request))
+                return self._refuse(wrong_request(error, request), error, self._origins.headers(request))
             case Poll() | Push():  # never for a request that asks for a WebSocket
                 return error_response(BAD_REQUEST, self._origins.headers(request))
 
@@ -296,11 +277,15 @@ class EngineServer:
             request.method, request.query, wants_websocket=wants_websocket, find_session=lambda sid: engine
         )
 
-    def _refuse(self, reason: str, error: HttpError, cors: Headers) -> Response:
-        self._telemetry.refused(reason)
+    def _refuse(self, refusal: Refusal, error: HttpError, cors: Headers) -> Response:
+        self._telemetry.refused(refusal)
         return error_response(error, cors)
 
-    async def _admit(self, request: Request) -> str | None:
+    def _forbid(self, request: Request, cors: Headers) -> Response:
+        expected = "an Origin with the host and port of Host, or one that is allowed"
+        return self._refuse(Refusal("origin", request.peer, self._origins.told(request), expected), FORBIDDEN, cors)
+
+    async def _admit(self, request: Request) -> Refusal | None:
         """Let a newcomer in when it is their turn, or say why not."""
         # Before the rate, so that one address over its cap does not use up the others' turns.
         now = trio.current_time()
@@ -310,7 +295,9 @@ class EngineServer:
             await turn.wait()
             # Those whose turn was before may have taken the room.
             reason = self._no_room(request)
-        return reason
+        if reason is None:
+            return None
+        return Refusal(reason, request.peer, "a new session", self._admission_rules[reason])
 
     def _no_room(self, request: Request) -> str | None:
         if self._per_address[request.peer] >= self._settings.max_sessions_per_address:
@@ -333,9 +320,9 @@ class EngineServer:
     # Polling
 
     async def _open_by_polling(self, request: Request, cors: Headers) -> Response:
-        reason = await self._admit(request)
-        if reason is not None:
-            return self._refuse(reason, BUSY, cors)
+        refusal = await self._admit(request)
+        if refusal is not None:
+            return self._refuse(refusal, BUSY, cors)
         session = self._open(Transport.POLLING, request)
         return self._answer_poll(session, session.open_packet().payload, cors)
 
@@ -344,11 +331,13 @@ class EngineServer:
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
             # How revision 3 sent bytes; read as text they would be nonsense.
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
-            return error_response(BAD_REQUEST, cors)
+            refusal = wrong_request(BAD_REQUEST, request, "application/octet-stream, as Engine.IO 3 sent bytes")
+            return self._refuse(refusal, BAD_REQUEST, cors)
         try:
             session.receive_payload(request.body)
         except ProtocolError as error:
-            return error_response(PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST, cors)
+            answer = PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST
+            return self._refuse(wrong_packets(error, session.peer), answer, cors)
         return push_response(cors)
 
     async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:
@@ -356,7 +345,8 @@ class EngineServer:
         assert outbox is not None
         if outbox.has_waiter:
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
-            return error_response(BAD_REQUEST, cors)
+            refusal = wrong_request(BAD_REQUEST, request, "a second GET while the first one waits")
+            return self._refuse(refusal, BAD_REQUEST, cors)
         if not outbox.packets:
             try:
                 with outbox.waiter():
@@ -394,6 +384,10 @@ class EngineServer:
         """See `SessionOwner`."""
         self._telemetry.session_upgraded()
 
+    def violated(self, session: Session, error: ProtocolError) -> None:
+        """See `SessionOwner`."""
+        self._telemetry.refused(wrong_packets(error, session.peer))
+
     def parting(self, websocket: WebSocket) -> None:
         """See `SessionOwner`."""
         self._heartbeat.schedule(websocket)
@@ -407,6 +401,9 @@ class EngineServer:
             self._leaving[session.sid] = session
             self._heartbeat.schedule(session)
         self._telemetry.session_closed(session.transport, session.reason or "")
+        if session.reason in self._overrun:
+            came, expected = self._overrun[session.reason]
+            self._telemetry.refused(Refusal(session.reason, session.peer, came, expected))
         self._untold.append(session)
         self._heartbeat.wake()
 

@@ -8,7 +8,7 @@ Nothing here catches what a handler raises: that is the supervisor's, which answ
 Cancelling `run` abandons the request in hand; what was written still goes out whole.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -31,10 +31,15 @@ class _PeerLeftError(Exception):
     """The client is gone. Distinct from Trio's own errors, which a handler may raise for reasons of its own."""
 
 
+def _ignore(refused: RequestRefused, peer: str) -> None:
+    """Nobody wants to know."""
+
+
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
-    `heads` is the memory that it shares with others. `vital_paths` is None for an ordinary connection. A connection
+    `heads` is the memory that it shares with others. `on_refused` is told of each request that is refused for its form,
+    and of the client's address. `vital_paths` is None for an ordinary connection. A connection
     over the caps is given the paths that must answer even then (health, metrics); it serves one request, refuses any
     other path with 503, and closes.
     """
@@ -48,6 +53,7 @@ class HttpConnection:
         "_idle_end",
         "_is_idle",
         "_limits",
+        "_on_refused",
         "_peer",
         "_served_one",
         "_stream",
@@ -64,6 +70,7 @@ class HttpConnection:
         alarms: Alarms,
         heads: HeadMemory,
         vital_paths: frozenset[str] | None = None,
+        on_refused: Callable[[RequestRefused, str], None] = _ignore,
     ) -> None:
         self._stream = stream
         self._application = application
@@ -72,6 +79,7 @@ class HttpConnection:
         self._peer = peer
         self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
+        self._on_refused = on_refused
         # What has been received and not yet been read as part of a request.
         self._buffer = b""
         # True while it waits for a request to begin.
@@ -87,6 +95,7 @@ class HttpConnection:
             while await self._serve_one():
                 self._served_one = True
         except RequestRefused as refused:
+            self._on_refused(refused, self._peer)
             await self._refuse(refused)
         except _PeerLeftError:
             pass  # nobody is left to answer

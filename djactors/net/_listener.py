@@ -19,7 +19,7 @@ import trio
 from djactors.kernel import Alarms
 from djactors.net._binding import bind
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import Application, Limits
+from djactors.net._http_messages import Application, Limits, RequestRefused
 from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
@@ -56,7 +56,7 @@ class ListenerLimits:
 
 
 class ListenerTelemetry(Protocol):
-    """What the listener counts. The calls are synchronous and must neither wait nor raise."""
+    """What the listener counts. The calls are synchronous and must neither wait nor raise. `peer` is an address."""
 
     def connection_opened(self) -> None:
         """A connection was accepted within the caps."""
@@ -64,8 +64,11 @@ class ListenerTelemetry(Protocol):
     def connection_closed(self) -> None:
         """A connection that was opened has ended."""
 
-    def connection_refused(self, reason: str) -> None:
+    def connection_refused(self, reason: str, peer: str) -> None:
         """A connection was over a cap: `total` or `address`; `overflow` when it was not even told."""
+
+    def request_refused(self, refused: RequestRefused, peer: str) -> None:
+        """A request was refused for its form, or because its connection is over a cap."""
 
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection; `reason` is the errno's name, such as `EMFILE`."""
@@ -80,7 +83,10 @@ class _Uncounted:
     def connection_closed(self) -> None:
         pass
 
-    def connection_refused(self, reason: str) -> None:
+    def connection_refused(self, reason: str, peer: str) -> None:
+        pass
+
+    def request_refused(self, refused: RequestRefused, peer: str) -> None:
         pass
 
     def accept_failed(self, reason: str) -> None:
@@ -221,7 +227,7 @@ class Listener:
         excess = self._excess(peer)
         if excess is not None:
             overflowed = len(self._overflowing) >= _OVERFLOW_CONNECTIONS
-            self._telemetry.connection_refused("overflow" if overflowed else excess)
+            self._telemetry.connection_refused("overflow" if overflowed else excess, peer)
             if overflowed:
                 sock.close()
                 return
@@ -244,6 +250,7 @@ class Listener:
             alarms=self._alarms,
             heads=self._heads,
             vital_paths=vital_paths,
+            on_refused=self._telemetry.request_refused,
         )
         # Counted here and not in the task, which runs only after the whole batch has been admitted.
         if excess is None:
