@@ -7,11 +7,12 @@ functions and files among them, and crossings from one folder of the project to 
 Server and clients share one process, so that the profiler sees the loop's thread and the store's. The clients are
 sockets and nothing of the project's. What is traced is the first event of its kind, which fills every cache on its way.
 
-Two things make the same event give the same figures each time:
+Three things make the same event give the same figures each time:
   * `loop_lag.py` is left out. Trio calls it at every turn of the loop, whatever the turn is about; how many turns there
     are is for the kernel's timing to say.
   * The loop and the store's thread run at the same time. So the calls of the store's thread are put together, at the
     place where the event was handed to it.
+  * A comprehension is a part of the function that it stands in. Before Python 3.12 it is a call of its own.
 """
 
 import secrets
@@ -40,6 +41,9 @@ HOME = Path(djactors.__file__).parent
 TENANT, ASSIGNEE, REQUESTER = 1, 2, 3
 LEFT_OUT = HOME / "loop_lag.py"
 """The one file whose functions are called by the clock and not by the event."""
+
+COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>"})
+"""The names of calls that Python 3.12 no longer makes."""
 
 PATIENCE = 10.0
 """Seconds for any answer."""
@@ -95,7 +99,8 @@ class Trace:
         ours = self._ours.get(code)
         if ours is None:
             path = Path(code.co_filename)
-            ours = self._ours[code] = path.is_relative_to(HOME) and path != LEFT_OUT
+            ours = path.is_relative_to(HOME) and path != LEFT_OUT and code.co_name not in COMPREHENSIONS
+            self._ours[code] = ours
         if ours:
             self._calls.append((threading.get_ident(), code))
 

@@ -28,8 +28,7 @@ from __future__ import annotations
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 
 import trio
 
@@ -45,12 +44,12 @@ from djactors.config import Settings, check_keys
 from djactors.domain.commands import Publish, Published
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
+from djactors.domain.times import WALL_CLOCK
 from djactors.edge.api import Api
-from djactors.edge.application import Application
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.observer import EdgeObserver
-from djactors.edge.routes import Routes
+from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
 from djactors.edge.tree_observer import TreeObserver
@@ -76,9 +75,6 @@ from djactors.telemetry import Telemetry
 
 TOKEN_BYTES = 18
 """144 bits: a session's name is its secret."""
-
-WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
-"""The clock of the machine. It is read several times at each event, so no function of ours stands in between."""
 
 
 class ServerFailed(Exception):  # noqa: N818 - what the person who started the program reads

@@ -12,12 +12,12 @@ from typing import Protocol
 
 import trio
 
-from djactors.actors.packets import ChangePackets
+from djactors.actors.deliveries import Deliver
 from djactors.actors.resume import Resume
 from djactors.domain.marks import BEGINNING, Offset
 from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ActorStopped, MailboxFull
-from djactors.protocol import EncodedBatch, EncodedPacket
+from djactors.protocol import EncodedPacket
 
 
 class Socket(Protocol):
@@ -41,54 +41,6 @@ class Socket(Protocol):
 
     def disconnect(self, reason: str) -> None:
         """Close the transport: the client reconnects and resumes. `reason` is a word for the log and the metrics."""
-
-
-class Numbering:
-    """Numbers the commits as they are asked for: so what an actor is told is put in order with what it has read.
-
-    Attributes:
-        newest: of the commit that was asked for last.
-        doubted: of all commits up to this one it is not known whether the database still has them.
-    """
-
-    __slots__ = ("doubted", "newest")
-
-    def __init__(self) -> None:
-        self.newest = 0
-        self.doubted = 0
-
-    def next(self) -> int:
-        """The number of a commit that is about to be asked for."""
-        self.newest += 1
-        return self.newest
-
-    def doubt(self) -> None:
-        """Doubt all commits that have been asked for. What is read from now on has a later number."""
-        self.doubted = self.next()
-
-
-class Deliver:
-    """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
-
-    Where it means the same to many, all of them are told with the same object. `number` is that of the commit.
-    """
-
-    __slots__ = ("_batches", "changes", "committed_at", "number", "unread")
-
-    def __init__(self, changes: Sequence[ChangePackets], unread: int | None, committed_at: float, number: int) -> None:
-        self.changes = changes
-        self.unread = unread
-        self.committed_at = committed_at
-        self.number = number
-        self._batches: dict[bool, EncodedBatch] = {}
-
-    def packets(self, *, stamped: bool) -> EncodedBatch:
-        """All changes, each stamped with its offset or plain: put together once."""
-        batch = self._batches.get(stamped)
-        if batch is None:
-            batch = EncodedBatch([change.packet(stamped=stamped) for change in self.changes])
-            self._batches[stamped] = batch
-        return batch
 
 
 class Attach:

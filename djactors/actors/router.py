@@ -25,11 +25,11 @@ from typing import Protocol, TypeAlias, cast
 import trio
 
 from djactors.actors.command_ref import PublishAll, RouterMessage, RouterReply
-from djactors.actors.packets import NEW
+from djactors.actors.deliveries import NEW
 from djactors.actors.users import Users
 from djactors.domain.commands import Command, Outcome, Publish, Published, Recorded
 from djactors.domain.errors import Refused
-from djactors.domain.events import Common, event_type
+from djactors.domain.events import TYPES
 from djactors.kernel import Actor, Envelope
 from djactors.store.errors import StoreError, twin
 from djactors.telemetry import Telemetry
@@ -166,8 +166,8 @@ class Router(Actor[RouterMessage, RouterReply]):
     def _count(self, counts: Counter[tuple[type, str]]) -> None:
         metrics = self._telemetry.metrics
         for (kind, outcome), count in counts.items():
-            if issubclass(kind, Common):
-                metrics.events.labels(event_type(kind), outcome).inc(count)
+            if kind in TYPES:
+                metrics.events.labels(TYPES[kind], outcome).inc(count)
             else:
                 metrics.commands.labels(kind.__name__, outcome).inc(count)
 

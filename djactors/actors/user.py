@@ -28,9 +28,9 @@ from typing import Protocol
 
 import trio
 
-from djactors.actors.packets import CHANGES_RESET, ChangePackets, unlogged, unread_count
+from djactors.actors.deliveries import CHANGES_RESET, Deliver, Numbering, Outgoing, encoded, unread_count
 from djactors.actors.pid import PidIssuer
-from djactors.actors.presence import Attach, Deliver, Numbering, Presence, Seat, Socket, UserMessage
+from djactors.actors.presence import Attach, Presence, Seat, Socket, UserMessage
 from djactors.domain.commands import Introduce
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import encode
@@ -133,13 +133,13 @@ class UserActor(Actor[UserMessage, None]):
         if type(message) is not Deliver or presence.stale:
             return False
         changes = message.changes
-        if not changes or changes[-1].seq <= presence.at.seq:
+        if not changes or changes[-1].at.seq <= presence.at.seq:
             return True
         if message.number <= presence.read:
             return False
-        news: Sequence[ChangePackets] | Deliver = message
-        if changes[0].seq <= presence.at.seq:
-            news = [change for change in changes if change.seq > presence.at.seq]
+        news: Sequence[Outgoing] | Deliver = message
+        if changes[0].at.seq <= presence.at.seq:
+            news = [change for change in changes if change.at.seq > presence.at.seq]
         presence.at = changes[-1].at
         self._write(news, self._unread if message.unread is None else message.unread)
         if presence.sockets:
@@ -151,21 +151,21 @@ class UserActor(Actor[UserMessage, None]):
         presence = self._presence
         if presence.stale:
             await self._catch_up()
-        news: list[ChangePackets] = []
+        news: list[Outgoing] = []
         unread = self._unread
         committed_at: float | None = None
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Deliver):
-                if message.number <= presence.read and message.changes and message.changes[-1].seq > presence.at.seq:
+                if message.number <= presence.read and message.changes and message.changes[-1].at.seq > presence.at.seq:
                     self._write(news, unread)
                     news = []
                     await self._catch_up()
                     unread = self._unread
                     envelope.answer(None)
                     continue
-                news.extend(change for change in message.changes if change.seq > presence.at.seq)
-                if message.changes and message.changes[-1].seq > presence.at.seq:
+                news.extend(change for change in message.changes if change.at.seq > presence.at.seq)
+                if message.changes and message.changes[-1].at.seq > presence.at.seq:
                     presence.at = message.changes[-1].at
                     unread = unread if message.unread is None else message.unread
                     committed_at = message.committed_at if committed_at is None else committed_at
@@ -200,11 +200,12 @@ class UserActor(Actor[UserMessage, None]):
         if socket not in presence.attaching:
             return  # It closed meanwhile.
         presence.attached(socket)
-        pid, packets = None, []
+        pid = None
+        told: list[Outgoing] = []
         position, reload = presence.at, resume is not None and replay is None
         if reload:
             body = encode({"offset": str(presence.at)})
-            packets.append(unlogged(CHANGES_RESET, body, presence.at, stamped=socket.recovery))
+            told.append(Outgoing(CHANGES_RESET, body, presence.at))
             self._telemetry.metrics.resumed.labels("reset").inc()
         elif resume is not None and replay is not None:
             assert resume.since is not None
@@ -213,8 +214,8 @@ class UserActor(Actor[UserMessage, None]):
         if pid is None and socket.recovery:
             pid = self._pids.issue(presence.tenant_id, presence.user_id, position, reload=reload)
         seat = presence.sockets[socket] = Seat(pid, position)
-        packets += self._slice(socket, seat, replay)
-        socket.accept(pid, packets)
+        told += self._slice(seat, replay)
+        socket.accept(pid, encoded(told, stamped=socket.recovery))
         self._go_on(socket, seat)
 
     async def _advance(self, socket: Socket) -> None:
@@ -232,7 +233,7 @@ class UserActor(Actor[UserMessage, None]):
             presence.discard(socket)
             socket.disconnect("history_gone")
             return
-        socket.send(self._slice(socket, seat, replay))
+        socket.send(encoded(self._slice(seat, replay), stamped=socket.recovery))
         self._go_on(socket, seat)
 
     async def _read(self, since: Offset, at_most: int | None = None) -> Replay | None:
@@ -260,18 +261,18 @@ class UserActor(Actor[UserMessage, None]):
                 if seat.position is not None and not seat.draining:
                     presence.go_on(socket)
 
-    def _slice(self, socket: Socket, seat: Seat, replay: Replay | None) -> list[EncodedPacket]:
-        """The packets of a slice; behind the last one the count, and the socket has caught up."""
-        packets: list[EncodedPacket] = []
+    def _slice(self, seat: Seat, replay: Replay | None) -> list[Outgoing]:
+        """What a socket is told with a slice; behind the last one the count, and the socket has caught up."""
+        told: list[Outgoing] = []
         if replay is not None:
-            packets = [ChangePackets(change).packet(stamped=socket.recovery) for change in replay.changes]
-            self._telemetry.metrics.replayed.inc(len(packets))
+            told = [Outgoing(change.name, change.body, change.offset) for change in replay.changes]
+            self._telemetry.metrics.replayed.inc(len(told))
             if replay.position.seq < self._presence.at.seq:
                 seat.position = replay.position
-                return packets
+                return told
         seat.position = None
-        packets.append(unread_count(self._unread, self._presence.at, stamped=socket.recovery))
-        return packets
+        told.append(unread_count(self._unread, self._presence.at))
+        return told
 
     def _go_on(self, socket: Socket, seat: Seat) -> None:
         """Have a socket that is still behind continue when it has room."""
@@ -279,7 +280,7 @@ class UserActor(Actor[UserMessage, None]):
             seat.draining = True
             socket.when_drained(lambda: self._presence.go_on(socket))
 
-    def _write(self, news: Sequence[ChangePackets] | Deliver, unread: int) -> None:
+    def _write(self, news: Sequence[Outgoing] | Deliver, unread: int) -> None:
         """Send changes and, if it is another one, the unread count to every socket that has caught up."""
         counted = unread != self._unread
         self._unread = unread
@@ -295,16 +296,13 @@ class UserActor(Actor[UserMessage, None]):
                 packets = forms[socket.recovery] = self._encode(news, counted=counted, stamped=socket.recovery)
             socket.send(packets)
 
-    def _encode(
-        self, news: Sequence[ChangePackets] | Deliver, *, counted: bool, stamped: bool
-    ) -> Sequence[EncodedPacket]:
+    def _encode(self, news: Sequence[Outgoing] | Deliver, *, counted: bool, stamped: bool) -> Sequence[EncodedPacket]:
         if isinstance(news, Deliver) and not counted:
             return news.packets(stamped=stamped)
-        changes = news.changes if isinstance(news, Deliver) else news
-        packets = [change.packet(stamped=stamped) for change in changes]
+        told = list(news.changes if isinstance(news, Deliver) else news)
         if counted:
-            packets.append(unread_count(self._unread, self._presence.at, stamped=stamped))
-        return packets
+            told.append(unread_count(self._unread, self._presence.at))
+        return encoded(told, stamped=stamped)
 
     async def _look(self) -> None:
         """Go to where the inbox stands. Who is connected is behind from then on, or goes if what they know is lost."""

@@ -21,9 +21,9 @@ from typing import Any
 import trio
 
 from djactors.actors.command_ref import CommandRef
-from djactors.actors.packets import ChangePackets
+from djactors.actors.deliveries import Deliver, Numbering, Outgoing
 from djactors.actors.pid import PidIssuer
-from djactors.actors.presence import Attach, Deliver, Numbering, Presence, Socket, UserMessage
+from djactors.actors.presence import Attach, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
 from djactors.actors.user import Inbox, UserActor
 from djactors.config import Settings
@@ -204,7 +204,9 @@ class Users:
             present = self._tenants.get(tenant_id)
             if not present:
                 continue
-            own, shared = sort_out(map(ChangePackets, changes), present)
+            own, shared = sort_out(
+                (Outgoing(each.name, each.body, each.offset, each.user_id) for each in changes), present
+            )
             deliveries = [
                 (present[user_id], Deliver(packets, recorded.unread.get((tenant_id, user_id)), committed_at, number))
                 for user_id, packets in own.items()
@@ -331,7 +333,7 @@ class Users:
                 presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
 
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
-        if presence.stale or not presence.socket_count:
+        if presence.stale or not (presence.sockets or presence.attaching):
             # It will look into the store, which has all this, if it is not lost.
             self._make_look(presence)
             return
@@ -364,14 +366,14 @@ MIN_IDLE = 0.001
 
 
 def sort_out(
-    changes: Iterable[ChangePackets], present: dict[int, Presence]
-) -> tuple[dict[int, list[ChangePackets]], Sequence[ChangePackets]]:
+    changes: Iterable[Outgoing], present: dict[int, Presence]
+) -> tuple[dict[int, list[Outgoing]], Sequence[Outgoing]]:
     """Split a tenant's changes into what each connected user with some of their own sees, and what everyone else sees.
 
     Changes of users who are not connected are left out; order is kept.
     """
-    own: dict[int, list[ChangePackets]] = {}
-    shared: list[ChangePackets] = []
+    own: dict[int, list[Outgoing]] = {}
+    shared: list[Outgoing] = []
     for change in changes:
         if change.user_id is None:
             shared.append(change)

@@ -129,14 +129,14 @@ Command: TypeAlias = Publish | InboxCommand | SliceCommand
 
 
 def checked(command: Command) -> Command:
-    """A command that may be recorded: whoever made it, by HTTP, at a socket or in Python, it is as the contract has it.
+    """A command that may be recorded: whoever made it, at a socket or in Python, it is as the contract has it.
+
+    A `Publish` that is `decoded` need not be given: its event was checked on the way in.
 
     Raises:
         Refused: `invalid`, naming the field.
     """
     match command:
-        case Publish(decoded=True):
-            return command
         case Publish():
             event = check_event(command.event)
             if command.key is not None:
@@ -207,22 +207,21 @@ Outcome: TypeAlias = Published | Counted | Sliced
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One logged packet. `user_id` None means everyone connected in the tenant. `body` is the payload as JSON.
+    """One logged packet.
 
-    `seq` and `mark` are the change's offset (`domain/marks.py`).
+    Attributes:
+        tenant_id: whose log it is in.
+        offset: the point in the log right after it.
+        user_id: who sees it; None means everyone connected in the tenant.
+        name: the Socket.IO event that it is to a client.
+        body: the payload as JSON.
     """
 
     tenant_id: int
-    seq: int
-    mark: int
+    offset: Offset
     user_id: int | None
     name: str
     body: bytes
-
-    @property
-    def offset(self) -> Offset:
-        """The point in the log right after this change."""
-        return Offset(self.mark, self.seq)
 
 
 class Recorded(msgspec.Struct, frozen=True):

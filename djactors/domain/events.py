@@ -13,6 +13,7 @@ Source: the contract's section "Domain events".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -184,17 +185,14 @@ DomainEvent: TypeAlias = (
     | NotificationRequested
 )
 
+TYPES: Mapping[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(DomainEvent)}
+"""The tag of each kind of event, such as `job.assigned`, by its class."""
+
 HALF_A_PAIR = "half of a surrogate pair (an escape from \\ud800 to \\udfff): send whole characters"
 
-_KINDS = frozenset(get_args(DomainEvent))
 _decoder: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
 _batch_decoder: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _encoder = msgspec.json.Encoder(order="deterministic")
-
-
-def event_type(event: DomainEvent | type[Common]) -> str:
-    """The tag of an event or of its class, such as `job.assigned`."""
-    return str(event.__struct_config__.tag)
 
 
 def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
@@ -218,14 +216,14 @@ def check_event(event: DomainEvent) -> DomainEvent:
     Raises:
         Refused: `invalid`, with the message that the same JSON would get.
     """
-    if type(event) not in _KINDS:
+    if type(event) not in TYPES:
         raise Refused(Code.INVALID, f"expected a domain event, got `{type(event).__name__}`")
     fields = {
         name: value
         for name, value in zip(event.__struct_encode_fields__, msgspec.structs.astuple(event), strict=True)
         if value is not UNSET
     }
-    checked: DomainEvent = convert({"type": event_type(event), **fields}, type(event))
+    checked: DomainEvent = convert({"type": TYPES[type(event)], **fields}, type(event))
     try:
         body = msgspec.json.encode(checked)
     except (RecursionError, TypeError, ValueError, OverflowError) as error:

@@ -1,12 +1,22 @@
-"""A job as the workflow sees it, and how a domain event changes it. Pure: no clock, no store.
+"""A job as the workflow sees it, how a domain event changes it, and when people are alerted to its deadline. Pure: no
+clock, no store.
 
-Source: the contract's job shape and its list of states.
+Rules of the alerts, 24 hours before the deadline and once it has passed:
+  * Each alert is sent once for a job and a deadline. A deadline that is moved to a new time gets its own alerts. If it
+    is moved back to an earlier time, the alerts that were sent for that time are not sent again.
+  * Only an alert that is still true is sent. If the server was down until after the deadline, the job is overdue, and
+    nobody is told that it is due within 24 hours.
+  * A completed job gets no alert, and neither does a job without a deadline.
+  * The assignee at that moment is notified, and of an overdue job also its manager. If there is nobody, the alert
+    counts as sent, because whoever gets the job later is notified of the assignment.
+
+Source: the contract's job shape and its list of states; the seed's table of notification types for the alerts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -25,7 +35,7 @@ from djactors.domain.events import (
     JobUnwatched,
     JobWatched,
 )
-from djactors.domain.times import utc_text
+from djactors.domain.times import from_text, utc_text
 
 JobEvent: TypeAlias = (
     JobAssigned
@@ -43,10 +53,21 @@ JobEvent: TypeAlias = (
 Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", "rejected", "completed"]
 
 
+SlaAlert: TypeAlias = Literal["sla_alert_24h", "sla_alert_overdue"]
+
+WARNING = timedelta(hours=24)
+"""How long before the deadline the first alert is due (seed)."""
+
+REMEMBERED = 8
+"""The number of deadlines for which a job remembers that an alert was sent. So many fit into the column, and few
+deadlines move that often."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job of one tenant. `dj_id` is None for a job that was first heard of by its bare id. Times are UTC texts.
 
-    The last three fields belong to the SLA clock; see `sla`.
+    The last three fields belong to the alerts: when the clock must look at the job, and the deadlines for which each
+    alert was sent.
     """
 
     tenant_id: int
@@ -111,7 +132,7 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
         earlier = first_heard_of(event.tenant_id, job_id, now)
     late = earlier.status not in MOVES["assign"]
     assigned = event.assignee_id is not None and not late
-    return Job(
+    job = Job(
         tenant_id=event.tenant_id,
         id=job_id,
         dj_id=number,
@@ -130,6 +151,7 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
         alerted_24h=earlier.alerted_24h,
         alerted_overdue=earlier.alerted_overdue,
     )
+    return scheduled(job)
 
 
 def _settled(named: int | None, heard: int | None, late: bool) -> int | None:
@@ -153,6 +175,10 @@ def first_heard_of(tenant_id: int, job_id: int, now: str) -> Job:
 
 def after(job: Job, event: JobEvent, now: str) -> Job:
     """The job after an event. Comments and watchers leave it as it is."""
+    return scheduled(_moved(job, event, now))
+
+
+def _moved(job: Job, event: JobEvent, now: str) -> Job:
     match event:
         case JobAssigned(assignee_id=assignee_id):
             return replace(job, assignee_id=assignee_id, status="assigned", updated_at=now)
@@ -231,3 +257,53 @@ def check_move(job: Job, event: JobEvent) -> None:
             Code.CONFLICT,
             f"{job.label} is {job.status}: {move} is not allowed; allowed: {', '.join(allowed) or 'nothing'}",
         )
+
+
+# Alerts
+
+
+def next_alert(job: Job) -> datetime | None:
+    """The moment of the job's next alert, which may have passed already. None if the job, as it is now, needs none."""
+    if job.deadline is None or job.status == "completed" or _was_sent(job.alerted_overdue, job.deadline):
+        return None
+    deadline = from_text(job.deadline)
+    if _was_sent(job.alerted_24h, job.deadline):
+        return deadline
+    return max(deadline, _FIRST) - WARNING
+
+
+def due_alert(job: Job, now: datetime) -> SlaAlert | None:
+    """The alert that must be sent for the job now; None if its moment has not come."""
+    moment = next_alert(job)
+    if moment is None or job.deadline is None or now < moment:
+        return None
+    return "sla_alert_overdue" if now >= from_text(job.deadline) else "sla_alert_24h"
+
+
+def alerted(job: Job, alert: SlaAlert) -> Job:
+    """The job after an alert was sent for its deadline."""
+    if alert == "sla_alert_overdue":
+        return scheduled(replace(job, alerted_overdue=_remember(job.alerted_overdue, job.deadline)))
+    return scheduled(replace(job, alerted_24h=_remember(job.alerted_24h, job.deadline)))
+
+
+def scheduled(job: Job) -> Job:
+    """The job with the moment at which the clock must look at it. Whatever changes a job here ends with this."""
+    moment = next_alert(job)
+    text = None if moment is None else utc_text(moment)
+    return job if text == job.next_alert_at else replace(job, next_alert_at=text)
+
+
+_FIRST = datetime.min.replace(tzinfo=UTC) + WARNING
+"""Before this deadline, there is no moment that is 24 hours earlier."""
+
+
+def _was_sent(deadlines: str | None, deadline: str) -> bool:
+    return deadlines is not None and deadline in deadlines.split(" ")
+
+
+def _remember(deadlines: str | None, deadline: str | None) -> str | None:
+    if deadline is None:
+        return deadlines
+    earlier = [] if deadlines is None else deadlines.split(" ")
+    return " ".join([*earlier, deadline][-REMEMBERED:])

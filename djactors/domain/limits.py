@@ -1,5 +1,5 @@
-"""How many notifications a user gets: at most a set number a day, and one summary of the rest. Pure: no clock, no
-store.
+"""How much an inbox holds: at most a set number of new notifications a day, and one summary of the rest, each for 30
+days. Pure: no clock, no store.
 
 Rules:
   * A day is a day in the tenant's time zone. Every notification that was sent counts, even if it was deleted later.
@@ -7,13 +7,14 @@ Rules:
   * Notifications that are held back are summed up in one notification, which does not count and which replaces the
     summary before it. It is sent at once, but not earlier than a minute after the summary before it.
 
-Source: the seed's "Max 100 notifications per user per day".
+Source: the seed's "Max 100 notifications per user per day" and "30-day notification history".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from djactors.domain.notifications import Draft, encode
@@ -21,6 +22,9 @@ from djactors.domain.times import from_text
 
 DAILY_LIMIT = "daily_limit"
 """The recorded reason why somebody was not notified."""
+
+HISTORY = timedelta(days=30)
+"""How long a notification stays in the inbox (seed)."""
 
 SUMMARY_TYPE = "daily_summary"
 """The type of the notification that sums up what was held back."""
@@ -47,6 +51,16 @@ class Limits:
     def admits(self, priority: str, sent: int) -> bool:
         """Whether a user who got `sent` notifications today may get one more of this priority."""
         return sent < self.daily_limit or (self.critical_beyond_limit and priority == "CRITICAL")
+
+
+def expires_at(created_at: str) -> str:
+    """When a notification leaves the inbox that was created at that moment; both are UTC text."""
+    return _expiry_day(created_at[:10]) + created_at[10:]
+
+
+@lru_cache(maxsize=2)  # today, and yesterday around midnight
+def _expiry_day(day: str) -> str:
+    return (date.fromisoformat(day) + HISTORY).isoformat()
 
 
 def day_of(time_zone: str, moment: datetime) -> str:

@@ -18,7 +18,9 @@ Source: the contract's section "Offsets and recovery"; RFC 7693 (BLAKE2).
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
+from collections.abc import Iterable
 from hashlib import blake2b
 from struct import Struct
 
@@ -29,6 +31,8 @@ MARK_BYTES = 8
 mark as one integer."""
 
 _NUMBERS = Struct(">qqq")
+_MARK = Struct(">q")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _EVERYBODY = 0
 """Stands for no user: ids begin with 1."""
 
@@ -47,14 +51,33 @@ class Offset(msgspec.Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         """`MARK.SEQ`, opaque to clients: at most 28 characters, none of which JSON or a URL would escape."""
-        if self.seq == 0:
-            return ".0"
-        mark = urlsafe_b64encode(self.mark.to_bytes(MARK_BYTES, "big", signed=True))
-        return f"{mark[:-1].decode()}.{self.seq}"
+        return _text(self).decode()
+
+
+def json_of(offsets: Iterable[Offset]) -> list[bytes]:
+    """The texts of offsets, as JSON."""
+    return [b'"%b"' % _text(offset) for offset in offsets]
+
+
+def _text(offset: Offset) -> bytes:
+    if offset.seq == 0:
+        return b".0"
+    # RFC 4648, section 5. Put together here, as each change that is told is stamped with one.
+    mark = b2a_base64(_MARK.pack(offset.mark), newline=False)[:-1]
+    return b"%b.%d" % (mark.translate(_URL_SAFE), offset.seq)
 
 
 BEGINNING = Offset(0, 0)
 """Before any change. Nothing of the past is in it, so only a log that was never purged has it."""
+
+
+def marks_of(before: int, changes: Iterable[tuple[int, str, int | None, bytes]]) -> list[int]:
+    """The marks of a tenant's next changes, which are given in their order; the arguments are those of `mark_of`."""
+    marks = []
+    for seq, name, user_id, body in changes:
+        before = mark_of(before, seq, name, user_id, body)
+        marks.append(before)
+    return marks
 
 
 def mark_of(before: int, seq: int, name: str, user_id: int | None, body: bytes) -> int:

@@ -6,27 +6,11 @@ Source: the seed's "Server -> Client" events and the contract's `notification:ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from djactors.domain.events import Priority
-
-HISTORY = timedelta(days=30)
-"""How long a notification stays in the inbox (seed: "30-day notification history")."""
-
-
-def expires_at(created_at: str) -> str:
-    """When a notification leaves the inbox that was created at that moment; both are UTC text."""
-    return _expiry_day(created_at[:10]) + created_at[10:]
-
-
-@lru_cache(maxsize=2)  # today, and yesterday around midnight
-def _expiry_day(day: str) -> str:
-    return (date.fromisoformat(day) + HISTORY).isoformat()
-
 
 NotificationType: TypeAlias = Literal[
     "job_assigned",

@@ -6,8 +6,13 @@ Source: RFC 3339 for the form, the design notes for the width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+
+WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
+"""The machine's clock, as an aware time: for whoever is given no other. Nothing in the domain reads it. It is read
+several times at each event, so no function of ours stands in between."""
 
 
 def utc_text(moment: datetime) -> str:

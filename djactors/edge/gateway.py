@@ -21,7 +21,7 @@ from typing import Any
 import trio
 
 from djactors.actors.command_ref import CommandRef
-from djactors.actors.packets import AUTH_EXPIRING, unlogged
+from djactors.actors.deliveries import AUTH_EXPIRING, Outgoing, encoded
 from djactors.actors.users import Users
 from djactors.config import Settings
 from djactors.domain.commands import Counted, Published
@@ -191,7 +191,7 @@ class Gateway(SocketHandler[UserSocket]):
                 return  # The CONNECT is not answered yet: nothing may come before that. The next tick will do.
             self._warned = True
             body = encode({"expiresAt": _moment(member.expires_at)})
-            socket.send([unlogged(AUTH_EXPIRING, body, told, stamped=socket.recovery)])
+            socket.send(encoded([Outgoing(AUTH_EXPIRING, body, told)], stamped=socket.recovery))
 
     def _check_pace(self) -> None:
         now = trio.current_time()

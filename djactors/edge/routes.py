@@ -1,4 +1,7 @@
-"""The HTTP routes of the contract: each a row of a table, and a handler that turns a request into a command or a read.
+"""What one port serves: `/socket.io/` is Engine.IO's, the page's files are the site's, everything else the routes'.
+
+The routes are those of the contract. Each is a row of a table, and a handler that turns a request into a command or a
+read.
 
 Rules: a handler raises what it refuses; the one place that words errors is `errors.py`. Unknown query parameters are
 refused like unknown fields. Another's id is answered like a missing one.
@@ -8,12 +11,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
 import trio
 
+from djactors.config import Settings
 from djactors.domain import events
 from djactors.domain.commands import Delete, InboxCommand, MarkAllRead, MarkRead, Publish
 from djactors.domain.errors import Code, Refused, not_found
@@ -38,16 +42,30 @@ from djactors.edge.auth import Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
+from djactors.edge.site import SITE_METHODS, Site
+from djactors.engine import EngineServer, OriginPolicy
 from djactors.inbox.inbox import Page
 from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot
-from djactors.net import Request, Response
+from djactors.net import ByteStream, Request, Response
+from djactors.telemetry import Telemetry
 
 BATCH = "/api/events/batch"
 """The one route with a large body."""
 
 ITEMS_PER_TURN = 32
 """Events of a batch that are decoded in one go. The largest take 0.1 ms each: a thousand held up the loop for 130."""
+
+ENGINE_PATH = "/socket.io/"
+
+MAX_SMALL_BODY = 64 * 1024
+"""Bytes of a body outside the batch route: one event with the largest texts that the schema takes."""
+
+PREFLIGHT = (
+    ("access-control-allow-methods", "GET, POST, DELETE"),
+    ("access-control-allow-headers", "authorization, content-type, idempotency-key"),
+    ("access-control-max-age", "600"),
+)
 
 
 class Routes:
@@ -258,6 +276,66 @@ class Routes:
         if not any(address in network for network in self._networks):
             raise not_found()
         return Response(200, await self._api.exposition.take(), "text/plain; version=0.0.4; charset=utf-8")
+
+
+class Application:
+    """Sends each request where it belongs. Implements the HTTP loop's `Application`."""
+
+    def __init__(
+        self,
+        engine: EngineServer,
+        site: Site,
+        routes: Routes,
+        origins: OriginPolicy,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
+        self._telemetry = telemetry
+        self._engine = engine
+        self._site = site
+        self._routes = routes
+        self._origins = origins
+        self._settings = settings
+
+    def body_limit(self, request: Request) -> int:
+        """How much body a request may bring, by where it goes and, for much, by who sends it."""
+        if request.path == ENGINE_PATH:
+            return self._settings.max_payload
+        return self._settings.max_body if self._routes.takes_batch(request) else MAX_SMALL_BODY
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request."""
+        if request.path == ENGINE_PATH:
+            return await self._engine.handle(request)
+        cors = self._origins.headers(request)
+        if request.method == "OPTIONS":
+            if self._origins.allows(request):
+                return Response(204, headers=(*cors, *PREFLIGHT))
+            refusals.preflight_refused(self._telemetry, request, self._origins.told(request))
+            return Response(204, headers=cors)
+        if request.path in self._site.paths:
+            # Other origins have no use for the page, so it carries no permission for them.
+            if request.method not in SITE_METHODS:
+                refusals.method_refused(self._telemetry, request, SITE_METHODS)
+            return self._site.answer(request)
+        response = await self._routes.handle(request)
+        response.headers = (*response.headers, *cors)
+        return response
+
+    def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:
+        """Carry a WebSocket, where there is one to be had."""
+        # Passed on rather than awaited: a frame that waits here would be there for every connected user.
+        carrier = self._engine.upgrade if request.path == ENGINE_PATH else self._no_websocket
+        return carrier(request, stream, leftover)
+
+    async def _no_websocket(self, request: Request, stream: ByteStream, leftover: bytes) -> Response:
+        refusals.websocket_refused(self._telemetry, request, ENGINE_PATH)
+        return self.refusal(404, "not_found", f"no WebSocket here: it is at {ENGINE_PATH}")
+
+    def refusal(self, status: int, code: str, message: str) -> Response:
+        """Word an error of HTTP itself in the contract's shape."""
+        # One word for a fault of ours, whichever floor it is told from.
+        return Response(status, error_body(Code.INTERNAL if status == 500 else code, message))
 
 
 def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key: str | None) -> Publish:

@@ -6,11 +6,10 @@ find out why.
 
 from __future__ import annotations
 
-from djactors.domain import rules, sla
+from djactors.domain import jobs, rules
 from djactors.domain.commands import RaiseAlerts, SendSummaries, Sliced
-from djactors.domain.jobs import Job
+from djactors.domain.jobs import Job, SlaAlert
 from djactors.domain.rules import RULES
-from djactors.domain.sla import SlaAlert
 from djactors.inbox import notices
 from djactors.inbox.unit import NO_KEY, UnitOfWork
 
@@ -27,10 +26,13 @@ def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:
     for tenant_id, job_id in due:
         job = unit.jobs.get(tenant_id, job_id)
         assert job is not None
-        alert = sla.due_alert(job, unit.moment)
-        if alert is not None:
+        alert = jobs.due_alert(job, unit.moment)
+        if alert is None:
+            # Its moment is another one than when it was saved: the rules have changed since.
+            job = jobs.scheduled(job)
+        else:
             _publish(unit, job, alert)
-            job = sla.alerted(job, alert)
+            job = jobs.alerted(job, alert)
         unit.save_job(job)
     unit.flush()
     row = unit.connection.execute(SELECT_NEXT).fetchone()

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from djactors.domain.commands import Command, Recorded
 from djactors.domain.jobs import JobView, Status
-from djactors.domain.limits import Limits
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
 from djactors.inbox import job_lists, log, pages, retention
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import Snapshot, StoredNotification
-from djactors.inbox.recorder import Recorder
-from djactors.store.database import Database
-from djactors.store.errors import StoreError
+from djactors.inbox.recorder import Recording
 from djactors.store.threads import Work
 
 T = TypeVar("T")
@@ -43,44 +38,13 @@ FREE_PAGES_KEPT = 256
 """Free pages left in the file, 1 MiB: the next notifications would only make it grow again."""
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Inbox:
-    """One tenant-spanning inbox in one database.
+class Inbox(Recording):
+    """One tenant-spanning inbox in one database: what is written, which is `Recording`'s, and what is read.
 
     Whoever reads names what the reader was `told` last, and is answered whether the snapshot has that in its past. A
     yes is certain: what is read then is of that same snapshot. A no is certain, too, as a read sees whatever was told
     before it was asked for; of a store whose reads may lag, the writer is asked again.
-
-    Args:
-        database: open, migrated.
-        now: the wall clock, as an aware time.
-        limits: how much a user is told.
     """
-
-    def __init__(self, database: Database, now: Callable[[], datetime] = _now, limits: Limits | None = None) -> None:
-        self._database = database
-        self._recorder = Recorder(now, limits)
-        database.when_rolled_back(self._recorder.forget)
-        database.when_others_wrote(self._recorder.others_wrote)
-
-    async def record(self, commands: Sequence[Command]) -> Recorded:
-        """Carry out commands in one commit; durable when this returns.
-
-        A command that was refused or failed has its exception as its outcome; the others are not touched by it. If this
-        is cancelled, the commit may still happen.
-
-        Raises:
-            StoreError: nothing of the batch was recorded.
-        """
-        try:
-            return await self._database.write(partial(self._recorder.record, commands=commands))
-        except StoreError:
-            raise
-        except Exception:  # noqa: BLE001 - whoever is to blame among them fails alone, behind a savepoint each
-            return await self._database.write(partial(self._recorder.record_each, commands=commands))
 
     async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
         """A user's unread count, and the tenant's newest change in the same snapshot."""

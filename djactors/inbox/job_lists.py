@@ -12,14 +12,13 @@ from typing import Any
 
 import msgspec
 
-from djactors.domain.jobs import JobView, Status
+from djactors.domain.jobs import JobView, Status, view
 from djactors.domain.marks import Offset
 from djactors.inbox import log
+from djactors.inbox.jobs import COLUMNS, SELECT_WATCHERS, job_of, watchers_of
 
-_COLUMNS = """j.id, j.dj_id, j.title, j.project_id, j.job_type_id, j.status, j.requester_id, j.assignee_id, u.name,
-    j.approver_id, j.manager_id, j.deadline, j.created_at, j.updated_at"""
-_FROM = f"""SELECT {_COLUMNS} FROM jobs j LEFT JOIN users u ON u.tenant_id = j.tenant_id AND u.id = j.assignee_id
-    WHERE j.tenant_id = :tenant"""
+_FROM = f"""SELECT u.name, {", ".join(f"j.{column}" for column in COLUMNS)}
+    FROM jobs j LEFT JOIN users u ON u.tenant_id = j.tenant_id AND u.id = j.assignee_id WHERE j.tenant_id = :tenant"""
 _NEWEST = "AND j.id < :before ORDER BY j.id DESC LIMIT :limit"
 
 # The primary key of jobs.
@@ -29,8 +28,6 @@ SELECT_ALL = f"{_FROM} {_NEWEST}"
 SELECT_BY_STATUS = f"{_FROM} AND j.status = :status {_NEWEST}"
 SELECT_BY_ASSIGNEE = f"{_FROM} AND j.assignee_id = :assignee {_NEWEST}"
 SELECT_BY_ASSIGNEE_AND_STATUS = f"{_FROM} AND j.assignee_id = :assignee AND j.status = :status {_NEWEST}"
-# The primary key of job_watchers.
-SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_id = ? ORDER BY user_id"
 # idx_suppressions_user, read backwards.
 SELECT_SUPPRESSIONS = """SELECT id, user_id, event_id, type, reason, created_at FROM suppressions
     WHERE tenant_id = ? AND user_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""
@@ -133,21 +130,6 @@ def suppressions(
 
 
 def _view(connection: sqlite3.Connection, tenant_id: int, row: tuple[Any, ...]) -> JobView:
-    names = (
-        "id",
-        "dj_id",
-        "title",
-        "project_id",
-        "job_type_id",
-        "status",
-        "requester_id",
-        "assignee_id",
-        "assignee_name",
-        "approver_id",
-        "manager_id",
-        "deadline",
-        "created_at",
-        "updated_at",
-    )
-    watchers = tuple(found[0] for found in connection.execute(SELECT_WATCHERS, (tenant_id, row[0])))
-    return JobView(**dict(zip(names, row, strict=True)), watcher_ids=watchers)
+    assignee_name, *columns = row
+    job = job_of(columns)
+    return view(job, assignee_name, watchers_of(connection, tenant_id, job.id))

@@ -1,30 +1,43 @@
-"""Jobs, their watchers and their DJ numbers: all SQL on them."""
+"""Jobs, their watchers and their DJ numbers: all SQL on them but the lists (`job_lists`)."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
-from djactors.domain.jobs import Job, dj_id
+from djactors.domain.jobs import Job
 
-_COLUMNS = Job.__struct_fields__
+COLUMNS = Job.__struct_fields__
 """A job's fields are its columns, by the same names."""
 
-SELECT_JOB = f"SELECT {', '.join(_COLUMNS)} FROM jobs WHERE tenant_id = ? AND id = ?"
+SELECT_JOB = f"SELECT {', '.join(COLUMNS)} FROM jobs WHERE tenant_id = ? AND id = ?"
 SELECT_DJ_ID = "SELECT id FROM jobs WHERE tenant_id = ? AND dj_id = ?"
+# The primary key of job_watchers.
 SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_id = ? ORDER BY user_id"
 SELECT_NUMBER = "SELECT last_number FROM job_numbers WHERE tenant_id = ? AND year = ?"
 
-_UPSERT_JOB = f"""INSERT INTO jobs ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
+_UPSERT_JOB = f"""INSERT INTO jobs ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
     ON CONFLICT (tenant_id, id) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("tenant_id", "id"))}"""
+    {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in ("tenant_id", "id"))}"""
 _UPSERT_NUMBER = """INSERT INTO job_numbers (tenant_id, year, last_number) VALUES (?, ?, ?)
     ON CONFLICT (tenant_id, year) DO UPDATE SET last_number = excluded.last_number"""
 _INSERT_WATCHER = """INSERT INTO job_watchers (tenant_id, job_id, user_id, created_at) VALUES (?, ?, ?, ?)
     ON CONFLICT (tenant_id, job_id, user_id) DO NOTHING"""
 
 _DELETE_WATCHER = "DELETE FROM job_watchers WHERE tenant_id = ? AND job_id = ? AND user_id = ?"
+
+
+def job_of(row: Iterable[Any]) -> Job:
+    """The job of a row of `COLUMNS`."""
+    return Job(**dict(zip(COLUMNS, row, strict=True)))
+
+
+def watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[int, ...]:
+    """The users who watch a job, by id, as they are stored."""
+    return tuple(row[0] for row in connection.execute(SELECT_WATCHERS, (tenant_id, job_id)).fetchall())
 
 
 class JobRows:
@@ -46,15 +59,17 @@ class JobRows:
         key = tenant_id, job_id
         if key not in self._jobs:
             row = self._connection.execute(SELECT_JOB, key).fetchone()
-            self._jobs[key] = None if row is None else Job(**dict(zip(_COLUMNS, row, strict=True)))
+            self._jobs[key] = None if row is None else job_of(row)
         return self._jobs[key]
 
-    def put(self, job: Job) -> None:
-        """Stage a job's new state."""
+    def put(self, job: Job) -> Job | None:
+        """Stage a job's new state; the one before it, if it had one."""
         key = job.tenant_id, job.id
+        before = self._jobs.get(key)
         self._jobs[key] = self._dirty[key] = job
         if job.dj_id is not None:
             self._dj_ids.add((job.tenant_id, job.dj_id))
+        return before
 
     def has_dj_id(self, tenant_id: int, number: str) -> bool:
         """Whether the tenant has a job of this DJ number."""
@@ -62,8 +77,8 @@ class JobRows:
             return True
         return self._connection.execute(SELECT_DJ_ID, (tenant_id, number)).fetchone() is not None
 
-    def next_number(self, tenant_id: int, year: int) -> str:
-        """The tenant's next DJ number of a year. Without gaps: a rollback gives it back."""
+    def next_number(self, tenant_id: int, year: int) -> int:
+        """The number of the tenant's next job in a year. Without gaps: a rollback gives it back."""
         key = tenant_id, year
         last = self._numbers.get(key)
         if last is None:
@@ -71,14 +86,13 @@ class JobRows:
             last = 0 if row is None else int(row[0])
         self._numbers[key] = last + 1
         self._dirty_numbers.add(key)
-        return dj_id(year, last + 1)
+        return last + 1
 
     def watchers(self, tenant_id: int, job_id: int) -> tuple[int, ...]:
         """The users who watch a job, by id."""
         key = tenant_id, job_id
         if key not in self._watchers:
-            rows = self._connection.execute(SELECT_WATCHERS, key).fetchall()
-            self._watchers[key] = tuple(row[0] for row in rows)
+            self._watchers[key] = watchers_of(self._connection, *key)
         return self._watchers[key]
 
     def watch(self, tenant_id: int, job_id: int, user_ids: tuple[int, ...]) -> None:

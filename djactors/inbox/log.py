@@ -162,7 +162,7 @@ def replay(
     changes: list[Change] = []
     size = 0
     for change in _walk(connection, tenant_id, user_id, since.seq, limit):
-        if change.seq > end.seq:
+        if change.offset.seq > end.seq:
             break
         changes.append(change)
         size += len(change.body)
@@ -181,25 +181,25 @@ def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: i
     They are walks along indexes, merged: an OR of them would make SQLite sort.
     """
     own = (
-        Change(tenant_id, seq, mark, user_id, NAMES[kind], data.encode())
+        Change(tenant_id, Offset(mark, seq), user_id, NAMES[kind], data.encode())
         for seq, mark, kind, data in connection.execute(SELECT_OWN, (tenant_id, user_id, since, limit))
     )
     rows = connection.execute(SELECT_SHARED, (tenant_id, since, limit)).fetchall()
-    shared = (Change(tenant_id, seq, mark, None, NAMES[kind], data.encode()) for seq, mark, kind, data in rows)
+    shared = (Change(tenant_id, Offset(mark, seq), None, NAMES[kind], data.encode()) for seq, mark, kind, data in rows)
     # Where the tenant's alone are enough, nobody comes to what is behind them: a search for a new notification among
     # thousands of job changes would be made for each slice.
     reach = rows[-1][0] if len(rows) == limit else _ABOVE_ALL_SEQS
     first_new = connection.execute(SELECT_NEXT_NEW, (tenant_id, since, reach)).fetchone()
     if first_new is None:
-        return merge(own, shared, key=attrgetter("seq"))
+        return merge(own, shared, key=attrgetter("offset.seq"))
     unread, read = (
         (
-            Change(tenant_id, row[0], row[1], user_id, NAMES["new"], _body(row))
+            Change(tenant_id, Offset(row[1], row[0]), user_id, NAMES["new"], _body(row))
             for row in connection.execute(sql, (tenant_id, user_id, *first_new, limit))
         )
         for sql in (SELECT_NEW_UNREAD, SELECT_NEW_READ)
     )
-    return merge(unread, read, own, shared, key=attrgetter("seq"))
+    return merge(unread, read, own, shared, key=attrgetter("offset.seq"))
 
 
 def _more_than(

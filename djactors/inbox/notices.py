@@ -129,7 +129,6 @@ def _put(
 ) -> Entry:
     """A new row in an inbox, its change, and the count."""
     notification_id = unit.next_id("notifications")
-    unit.walks.note(notification_id, unit.expires)
     data = NULL if draft.data is None else msgspec.Raw(draft.data)
     mark = msgspec.UNSET if replaces is None else replaces
     body = Notification(notification_id, draft.type, draft.priority, draft.title, draft.message, data, unit.now, mark)
@@ -149,7 +148,6 @@ def _put(
             unit.now,
             unit.expires,
             seq,
-            tenant.last_mark,
             job_id,
             replaces,
         )

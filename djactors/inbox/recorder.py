@@ -1,4 +1,5 @@
-"""Carries out commands inside the writer's transaction: the one place where the inbox changes.
+"""Records commands: a batch of them in one commit, each carried out inside the writer's transaction. This is the one
+place where the inbox changes.
 
 Rules:
   * A batch of commands is one unit of work. A command that is refused leaves nothing behind: refusals come before the
@@ -9,15 +10,15 @@ Rules:
   * Nothing a client can see changes without a sequence number.
   * The answer to a keyed event is stored with it; a retry gets the same bytes.
 
-Runs on the writer's thread; knows SQL, no actors, no sockets.
+`Recording` is asked on the event loop; `Recorder` runs on the writer's thread. Both know no actors and no sockets.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import get_args
+from functools import partial
 
 import msgspec
 
@@ -42,19 +43,15 @@ from djactors.domain.errors import Code, Refused
 from djactors.domain.limits import Limits
 from djactors.domain.notifications import encode
 from djactors.domain.rules import TRIGGERS
-from djactors.domain.times import utc_text
+from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import alerts, notices, reading, retention, workflow
-from djactors.inbox.known import Known
 from djactors.inbox.notices import Entry, Suppressed
-from djactors.inbox.unit import NO_KEY, UnitOfWork
-from djactors.store.errors import storage_failure
+from djactors.inbox.unit import NO_KEY, Known, UnitOfWork
+from djactors.store.database import Database
+from djactors.store.errors import StoreError, storage_failure
 
 SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
     WHERE tenant_id = ? AND sender = ? AND idempotency_key = ?"""
-
-
-_TYPES: Mapping[type, str] = {kind: events.event_type(kind) for kind in get_args(events.DomainEvent)}
-"""The tag of each kind of event; msgspec makes it anew each time that it is asked."""
 
 
 class _LateRefusalError(Exception):
@@ -68,6 +65,40 @@ class _Answer(msgspec.Struct, frozen=True, rename="camel"):
     seq: int
     notifications: list[Entry]
     suppressed: list[Suppressed]
+
+
+class Recording:
+    """The writing half of an inbox: commands in, one commit for a batch of them.
+
+    Args:
+        database: open, migrated.
+        now: the wall clock, as an aware time.
+        limits: how much a user is told.
+    """
+
+    def __init__(
+        self, database: Database, now: Callable[[], datetime] = WALL_CLOCK, limits: Limits | None = None
+    ) -> None:
+        self._database = database
+        self._recorder = Recorder(now, limits)
+        database.when_rolled_back(self._recorder.forget)
+        database.when_others_wrote(self._recorder.others_wrote)
+
+    async def record(self, commands: Sequence[Command]) -> Recorded:
+        """Carry out commands in one commit; durable when this returns.
+
+        A command that was refused or failed has its exception as its outcome; the others are not touched by it. If this
+        is cancelled, the commit may still happen.
+
+        Raises:
+            StoreError: nothing of the batch was recorded.
+        """
+        try:
+            return await self._database.write(partial(self._recorder.record, commands=commands))
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - whoever is to blame among them fails alone, behind a savepoint each
+            return await self._database.write(partial(self._recorder.record_each, commands=commands))
 
 
 class Recorder:
@@ -113,11 +144,12 @@ class Recorder:
                     outcomes.append(refused)
             if unit.wanted_summaries:
                 notices.settle_summaries(unit)
+            others_wrote = self._take_others_wrote()
             unit.flush()
         except BaseException:
             self.forget()
             raise
-        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, self._take_others_wrote())
+        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch with a savepoint around each command; one that fails has its exception as its outcome."""
@@ -204,7 +236,7 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     told, job_id = come.told, None if come.job is None else come.job.id
     tenant = unit.ensure_tenant(event.tenant_id)
     event_id = unit.next_id("domain_events")
-    kind = _TYPES[type(event)]
+    kind = events.TYPES[type(event)]
     entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id)
     come.announce(tenant)
     left_out = TRIGGERS.get(kind, kind)

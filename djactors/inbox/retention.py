@@ -24,7 +24,7 @@ from djactors.domain.commands import ExpireSlice, PurgeSlice, Sliced
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.inbox.unit import UnitOfWork
-from djactors.inbox.walks import Walk
+from djactors.inbox.walks import Walk, all_walks, finish, move
 
 ABOVE_ALL_IDS = 2**63 - 1
 
@@ -74,7 +74,7 @@ def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
     left = command.limit
     moments: list[str] = []
     more = False
-    for walk in unit.walks.all():
+    for walk in all_walks(unit.connection):
         next_id, next_due, looked_at = _walk(unit, walk, left, expired)
         left -= looked_at
         if next_due is not None:
@@ -82,10 +82,10 @@ def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
         elif left == 0:
             more = True
         elif walk.end is not None:
-            unit.walks.finish(walk)
+            finish(unit.connection, walk)
             continue
         if next_id != walk.next_id:
-            unit.walks.move(walk, next_id)
+            move(unit.connection, walk, next_id)
     _take_out(unit, expired)
     return Sliced(len(expired), more, min(moments, default=None))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class Tenant:
-    """A tenant's row inside one transaction; `last_seq` and `last_mark` are of its newest change."""
+    """A tenant's row inside one transaction.
+
+    `last_seq` is the number of its newest change, `last_mark` the mark of the newest that was written.
+    """
 
     __slots__ = ("dirty", "id", "job_numbering", "last_job_id", "last_mark", "last_seq", "name", "new", "time_zone")
 

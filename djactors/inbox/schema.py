@@ -10,11 +10,11 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from djactors.domain.times import utc_text
+from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.store import migrate
 from djactors.store.errors import MigrationError
 from djactors.store.migrate import Schema
@@ -63,7 +63,7 @@ def inspect(path: str | os.PathLike[str]) -> list[str]:
 def apply(
     path: str | os.PathLike[str],
     *,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] = WALL_CLOCK,
     token_bytes: TokenBytes = secrets.token_bytes,
 ) -> list[str]:
     """Bring a file to the schema of this program, creating it where there is none; the names of what was applied.

@@ -2,7 +2,12 @@
 
 Rules:
   * Rows are read once and kept: jobs for the length of the transaction, what is in `Known` for longer. There is one
-    writer, so nothing changes under them.
+    writer to a database, so nothing changes under them. Should somebody else write all the same, with an SQLite shell
+    say, the store notices.
+  * What is known is changed in place while a transaction is under way. Whoever rolls back, wholly or to a savepoint,
+    says `forget`, and everything is read anew; so it is when another connection has written.
+  * Only what exists is known: an id that was not found is looked for again. What grows over its bound is dropped as a
+    whole, between two transactions.
   * `flush` writes what is staged, each table with one statement or few, parents before children. Whatever must see the
     rows in SQL calls it first.
   * Sequence numbers and ids follow the highest that is stored, so a rollback gives them back, and what is committed has
@@ -14,25 +19,21 @@ Rules:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeAlias
 
-from djactors.domain import sla
 from djactors.domain.commands import Change
-from djactors.domain.errors import Code, Refused
 from djactors.domain.events import Role
 from djactors.domain.jobs import Job
-from djactors.domain.limits import Limits, day_of
-from djactors.domain.marks import mark_of
-from djactors.domain.notifications import expires_at
-from djactors.domain.permissions import Person
+from djactors.domain.limits import Limits, day_of, expires_at
+from djactors.domain.marks import Offset, marks_of
 from djactors.domain.times import utc_text
+from djactors.inbox import walks
 from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
-from djactors.inbox.known import Known
 from djactors.inbox.rows import Tenant, User, UserDay
-from djactors.inbox.walks import ExpiryWalks
-from djactors.store.bulk import insert
+from djactors.store.database import insert
 
 SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
     WHERE id = ?"""
@@ -59,7 +60,7 @@ _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id,
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
     fingerprint, answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
-    data, created_at, expires_at, seq, mark, job_id, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    data, created_at, expires_at, seq, job_id, replaces, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_SUPPRESSION = """INSERT INTO suppressions (id, tenant_id, user_id, event_id, type, reason, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, mark, created_at)
@@ -75,16 +76,61 @@ NAMES = {
 }
 """The kinds of change in the log, and the Socket.IO event that each of them is to a client."""
 
+MAX_ROWS = 50_000
+"""Rows of a kind: 10,000 connected users and as many again, their day and the day before; some 20 MB at most."""
+
+MAX_DATES = 1000
+"""Dates by time zone and minute: each zone of the world twice; looked up for every notification."""
+
 NO_KEY = None, None, None, None
 """What `domain_events` has of an event without an idempotency key: sender, key, fingerprint and answer."""
+
+
+_Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
+"""A change that is staged: its number, its kind, whose it is, its notification and its body."""
+
+
+class Known:
+    """What the writer knows of the database without asking: rows that it has read or written before.
+
+    At a few microseconds for each row that an event needs, asking again would be a good part of what an event costs.
+    `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk,
+    `dates` the day that it is in a time zone in a minute.
+    """
+
+    __slots__ = ("dates", "days", "highest", "latest_expiry", "tenants", "users")
+
+    def __init__(self) -> None:
+        self.tenants: dict[int, Tenant] = {}
+        self.users: dict[tuple[int, int], User] = {}
+        self.highest: dict[str, int] = {}
+        self.latest_expiry: str | None = None
+        self.days: dict[tuple[int, int, str], UserDay] = {}
+        self.dates: dict[tuple[str, str], str] = {}
+
+    def forget(self) -> None:
+        """Know nothing: what was changed has not been stored, or what is stored was changed by somebody else."""
+        self.tenants.clear()
+        self.users.clear()
+        self.highest.clear()
+        self.latest_expiry = None
+        self.days.clear()
+
+    def trim(self) -> None:
+        """Drop what has grown over its bound. Between two transactions only."""
+        for rows in (self.tenants, self.users, self.days):
+            if len(rows) > MAX_ROWS:
+                rows.clear()
+        if len(self.dates) > MAX_DATES:
+            self.dates.clear()
 
 
 class UnitOfWork:
     """What one transaction on one connection reads, stages and writes.
 
     `moment` is the time of all its rows and `now` its text, `expires` the one at which its notifications leave the
-    inbox. `next_alert` is the earliest moment that it gave the clock, `wanted_summaries` the days of users from whom
-    something was held back.
+    inbox. `changes` are those that were written to the log, by tenant. `next_alert` is the earliest moment that it gave
+    the clock, `wanted_summaries` the days of users from whom something was held back.
     """
 
     def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits, known: Known) -> None:
@@ -96,7 +142,6 @@ class UnitOfWork:
         self.writes = 0
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
-        self.walks = ExpiryWalks(connection, known)
         self._known = known
         # Most units have to do with neither.
         self._jobs: JobRows | None = None
@@ -110,9 +155,9 @@ class UnitOfWork:
         self._dirty: list[Tenant | User] = []
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
-        self._notifications: list[tuple[object, ...]] = []
+        self._notifications: list[tuple[int, *tuple[object, ...]]] = []
         self._suppressions: list[tuple[object, ...]] = []
-        self._log: list[tuple[object, ...]] = []
+        self._log: dict[Tenant, list[_Logged]] = {}
 
     @property
     def jobs(self) -> JobRows:
@@ -147,19 +192,6 @@ class UnitOfWork:
             if row is not None:
                 user = self._users[key] = User(*key, *row)
         return user
-
-    def check_named(self, tenant_id: int, people: Iterable[tuple[str, int | None]], person: Person) -> None:
-        """Refuse ids that a person may not name; `people` are (field, id) pairs. Creates nobody.
-
-        A person may name themselves, as the token proves who they are, and whom the tenant knows: else anybody could
-        fill the tenant with people who do not exist.
-
-        Raises:
-            Refused: `not_found`, naming the field.
-        """
-        for field, user_id in people:
-            if user_id not in (None, person.user_id) and self.user(tenant_id, user_id) is None:
-                raise Refused(Code.NOT_FOUND, f"{field}: no such user")
 
     def ensure_tenant(self, tenant_id: int) -> Tenant:
         """The tenant, created if it was not known."""
@@ -231,27 +263,25 @@ class UnitOfWork:
     def log(
         self, tenant: Tenant, user_id: int | None, kind: str, body: bytes, notification_id: int | None = None
     ) -> int:
-        """Stamp a change with the tenant's next sequence number and mark, and put it into the log that clients replay.
+        """Stamp a change with the tenant's next sequence number, and stage it for the log that clients replay.
 
         A change of kind `new` is replayed from its notification's row, so its body is not stored a second time. The
-        mark is of the body, so what the row is made of must make the same bytes again.
+        mark, which it gets when it is written, is of the body, so what the row is made of must make the same bytes
+        again.
         """
-        name, seq = NAMES[kind], tenant.last_seq + 1
-        mark = mark_of(tenant.last_mark, seq, name, user_id, body)
-        tenant.last_seq, tenant.last_mark = seq, mark
+        tenant.last_seq += 1
+        self._log.setdefault(tenant, []).append((tenant.last_seq, kind, user_id, notification_id, body))
         self.writes += 1
-        stored = None if notification_id is not None else body.decode()
-        self._log.append((tenant.id, seq, user_id, kind, notification_id, stored, mark, self.now))
-        self.changes.setdefault(tenant.id, []).append(Change(tenant.id, seq, mark, user_id, name, body))
-        return seq
+        return tenant.last_seq
 
     def add_event(self, row: tuple[object, ...]) -> None:
         """Stage a row of `domain_events`."""
         self._events.append(row)
         self.writes += 1
 
-    def add_notification(self, row: tuple[object, ...]) -> None:
-        """Stage a row of `notifications`."""
+    def add_notification(self, row: tuple[int, *tuple[object, ...]]) -> None:
+        """Stage a row of `notifications`: its id and all the rest but the mark, which is that of its change."""
+        self._known.latest_expiry = walks.note(self.connection, self._known.latest_expiry, row[0], self.expires)
         self._notifications.append(row)
         self.writes += 1
 
@@ -268,11 +298,9 @@ class UnitOfWork:
 
     def save_job(self, job: Job) -> None:
         """Stage a job's new state, and tell the clock when to look at it."""
-        before = job.next_alert_at
-        job = sla.scheduled(job)
-        if job.next_alert_at != before:
+        before = self.jobs.put(job)
+        if before is None or before.next_alert_at != job.next_alert_at:
             self.wake_clock(job.next_alert_at)
-        self.jobs.put(job)
         self.writes += 1
 
     def wake_clock(self, moment: str | None) -> None:
@@ -282,6 +310,7 @@ class UnitOfWork:
 
     def flush(self) -> None:
         """Write everything that is staged, parents before children."""
+        changes, notifications = self._marked()
         dirty, self._dirty = self._dirty, []
         tenants: list[Tenant] = []
         users: list[User] = []
@@ -301,9 +330,9 @@ class UnitOfWork:
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
             (_INSERT_EVENT, self._events),
-            (_INSERT_NOTIFICATION, self._notifications),
+            (_INSERT_NOTIFICATION, notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
-            (_INSERT_CHANGE, self._log),
+            (_INSERT_CHANGE, changes),
         ):
             if rows:
                 insert(self.connection, statement, rows)
@@ -339,3 +368,25 @@ class UnitOfWork:
             self.connection.execute(_UPDATE_USER, changed[0])
         elif changed:
             self.connection.executemany(_UPDATE_USER, changed)
+
+    def _marked(self) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+        """The rows of the changes and of the notifications that are staged, each with its mark.
+
+        The changes are told from now on, as `changes`.
+        """
+        rows: list[tuple[object, ...]] = []
+        of_new: dict[int, int] = {}
+        for tenant, staged in self._log.items():
+            told = [(seq, NAMES[kind], user_id, body) for seq, kind, user_id, _, body in staged]
+            marks = marks_of(tenant.last_mark, told)
+            tenant.last_mark = marks[-1]
+            changes = self.changes.setdefault(tenant.id, [])
+            for (seq, kind, user_id, notification_id, body), mark in zip(staged, marks, strict=True):
+                stored = None if notification_id is not None else body.decode()
+                rows.append((tenant.id, seq, user_id, kind, notification_id, stored, mark, self.now))
+                changes.append(Change(tenant.id, Offset(mark, seq), user_id, NAMES[kind], body))
+                if notification_id is not None:
+                    of_new[notification_id] = mark
+        self._log.clear()
+        staged_rows, self._notifications = self._notifications, []
+        return rows, [(*row, of_new[row[0]]) for row in staged_rows]

@@ -14,7 +14,6 @@ from datetime import timedelta
 import msgspec
 
 from djactors.domain.times import from_text
-from djactors.inbox.known import Known
 
 TOLERANCE = timedelta(minutes=1)
 """A clock that is set back by less, as time servers do, begins no walk: what comes then expires so much later."""
@@ -39,36 +38,40 @@ class Walk(msgspec.Struct, frozen=True):
     end: int | None
 
 
-class ExpiryWalks:
-    """The walks, as one transaction sees and moves them."""
+def note(connection: sqlite3.Connection, latest: str | None, notification_id: int, expires_at: str) -> str:
+    """A notification is about to be stored. Begin a walk with it where the clock was set back before.
 
-    def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
-        self._connection = connection
-        self._known = known
+    Args:
+        connection: the writer's, inside its transaction.
+        latest: when the latest on the newest walk expires, as this returned it; None where that is not known any more.
+        notification_id: the notification's id.
+        expires_at: when the notification expires.
 
-    def note(self, notification_id: int, expires_at: str) -> None:
-        """A notification is about to be stored. Begin a walk with it where the clock was set back before."""
-        latest = self._known.latest_expiry
-        if latest is None:
-            row = self._connection.execute(SELECT_LATEST).fetchone()
-            latest = expires_at if row is None else row[0]
-        if expires_at < latest:
-            if from_text(latest) - from_text(expires_at) < TOLERANCE or len(self.all()) >= MAX_WALKS:
-                expires_at = latest
-            else:
-                self._connection.execute(INSERT_WALK, (notification_id, notification_id))
-        self._known.latest_expiry = expires_at
+    Returns:
+        When the latest on the newest walk expires from then on.
+    """
+    if latest is None:
+        row = connection.execute(SELECT_LATEST).fetchone()
+        latest = expires_at if row is None else row[0]
+    if expires_at < latest:
+        if from_text(latest) - from_text(expires_at) < TOLERANCE or len(all_walks(connection)) >= MAX_WALKS:
+            return latest
+        connection.execute(INSERT_WALK, (notification_id, notification_id))
+    return expires_at
 
-    def all(self) -> list[Walk]:
-        """All walks, by their ids."""
-        rows = self._connection.execute(SELECT_WALKS, (MAX_WALKS,)).fetchall()
-        ends = [first for first, _ in rows[1:]]
-        return [Walk(first, next_id, end) for (first, next_id), end in zip(rows, [*ends, None], strict=True)]
 
-    def move(self, walk: Walk, next_id: int) -> None:
-        """What lies before `next_id` has left the inbox."""
-        self._connection.execute(UPDATE_WALK, (next_id, walk.first_id))
+def all_walks(connection: sqlite3.Connection) -> list[Walk]:
+    """All walks, by their ids."""
+    rows = connection.execute(SELECT_WALKS, (MAX_WALKS,)).fetchall()
+    ends = [first for first, _ in rows[1:]]
+    return [Walk(first, next_id, end) for (first, next_id), end in zip(rows, [*ends, None], strict=True)]
 
-    def finish(self, walk: Walk) -> None:
-        """Everything on the walk has left the inbox."""
-        self._connection.execute(DELETE_WALK, (walk.first_id,))
+
+def move(connection: sqlite3.Connection, walk: Walk, next_id: int) -> None:
+    """What lies before `next_id` has left the inbox."""
+    connection.execute(UPDATE_WALK, (next_id, walk.first_id))
+
+
+def finish(connection: sqlite3.Connection, walk: Walk) -> None:
+    """Everything on the walk has left the inbox."""
+    connection.execute(DELETE_WALK, (walk.first_id,))

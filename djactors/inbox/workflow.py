@@ -123,18 +123,19 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
     if person is not None:
         permissions.check(person, event, None)
     if person is not None:
-        unit.check_named(tenant_id, people, person)
+        _check_named(unit, tenant_id, people, person)
     earlier = _check_numbering(unit, event, person)
 
     _ensure(unit, tenant_id, people, person)
     tenant = unit.ensure_tenant(tenant_id)
-    job_id, number = event.job_id, event.dj_id
-    if job_id is None:
-        job_id = tenant.last_job_id + 1
-        number = unit.jobs.next_number(tenant_id, int(unit.now[:4]))
+    job_id = tenant.last_job_id + 1 if event.job_id is None else event.job_id
     tenant.last_job_id = max(tenant.last_job_id, job_id)
     tenant.job_numbering = _numbering(event)
     unit.touch(tenant)
+    number = event.dj_id
+    if event.job_id is None:
+        year = int(unit.now[:4])
+        number = jobs.dj_id(year, unit.jobs.next_number(tenant_id, year))
     job = jobs.created(event, job_id, number, earlier, unit.now)
     unit.save_job(job)
     unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
@@ -194,7 +195,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
     if person is not None:
         permissions.check(person, event, before)
     if person is not None:
-        unit.check_named(tenant_id, people, person)
+        _check_named(unit, tenant_id, people, person)
     if before is not None:
         jobs.check_move(before, event)
     job = before or jobs.first_heard_of(tenant_id, event.job_id, unit.now)
@@ -209,7 +210,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         unit.touch(tenant)
     unit.save_job(job)
     words, data = _record_part(unit, event)
-    if events.event_type(event) not in TRIGGERS:
+    if events.TYPES[type(event)] not in TRIGGERS:
         return Consequences(job=job, announce=_announcement(unit, event, job))
     told = _told(unit, event, job, words, data)
     return Consequences(told, job, _announcement(unit, event, job))
@@ -232,6 +233,20 @@ def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[st
     return None, {}
 
 
+def _check_named(unit: UnitOfWork, tenant_id: int, people: People, person: Person) -> None:
+    """Refuse ids that a person may not name. Creates nobody.
+
+    A person may name themselves, as the token proves who they are, and whom the tenant knows: else anybody could fill
+    the tenant with people who do not exist.
+
+    Raises:
+        Refused: `not_found`, naming the field.
+    """
+    for field, user_id in people:
+        if user_id not in (None, person.user_id) and unit.user(tenant_id, user_id) is None:
+            raise Refused(Code.NOT_FOUND, f"{field}: no such user")
+
+
 def _ensure(unit: UnitOfWork, tenant_id: int, people: People, person: Person | None = None) -> None:
     """Make known whom an event names: everybody where a service does, a person only themselves, as the token says."""
     unit.ensure_tenant(tenant_id)
@@ -251,7 +266,7 @@ def _told(
     data: dict[str, object] | None = None,
 ) -> Told:
     return rules.apply(
-        RULES[TRIGGERS[events.event_type(event)]],
+        RULES[TRIGGERS[events.TYPES[type(event)]]],
         job,
         actor_id=event.actor_id,
         actor_name=_name(unit, event.tenant_id, event.actor_id) or "Somebody",

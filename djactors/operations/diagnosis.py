@@ -8,10 +8,10 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 from djactors.config import SettingError, Settings, check_keys
+from djactors.domain.times import WALL_CLOCK
 from djactors.edge.auth import authenticator
 from djactors.inbox import schema
 from djactors.store.errors import MigrationError
@@ -51,7 +51,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
 def _keys(settings: Settings) -> str | None:
     try:
         check_keys(settings)
-        authenticator(settings, lambda: datetime.now(UTC))
+        authenticator(settings, WALL_CLOCK)
     except SettingError as error:
         return str(error)
     return None

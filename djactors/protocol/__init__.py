@@ -15,7 +15,7 @@ and a client with `ClientEngine` and `SocketClient`. Rules:
   `MAX_JSON_BRACKETS` and `MAX_JSON_DEPTH` for the arguments, `MAX_ATTACHMENTS` and `MAX_ATTACHMENT_BYTES` for binary
   data, `MAX_NAMESPACES` and `MAX_NAMESPACE_LENGTH` for namespaces.
 - Times are seconds of any monotonic clock, sizes are bytes. Nothing here waits or keeps time: who drives it does.
-- What goes to many clients is encoded once (`encode_event`, `encode_event_json`) and shared by all of their outboxes.
+- What goes to many clients is encoded once (`encode_event`, `encode_events_json`) and shared by all of their outboxes.
 
 A complete program, in which a client and a server talk to each other without a network::
 
@@ -151,7 +151,7 @@ from djactors.protocol._socket_packets import (
     check_namespace,
     decode_socket_text,
     encode_event,
-    encode_event_json,
+    encode_events_json,
     encode_socket_packet,
 )
 from djactors.protocol._socket_session import (
@@ -248,7 +248,7 @@ __all__ = [
     "decode_payload",
     "decode_socket_text",
     "encode_event",
-    "encode_event_json",
+    "encode_events_json",
     "encode_message",
     "encode_packet",
     "encode_payload",

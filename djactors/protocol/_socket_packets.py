@@ -200,12 +200,19 @@ def _event_head(name: str, namespace: str) -> bytes:
     return f"42{_namespace_part(namespace)}[".encode() + _encode_json(name)
 
 
-def encode_event_json(name: str, raw_json_args: Sequence[bytes], *, namespace: str = "/") -> EncodedPacket:
-    """Encode an event whose arguments are JSON already, each one value in UTF-8; they are not checked.
+def encode_events_json(events: Iterable[tuple[str, Sequence[bytes]]], *, namespace: str = "/") -> list[EncodedPacket]:
+    """Encode events whose arguments are JSON already, each one value in UTF-8; they are not checked.
 
     So a body that goes to many is serialised once, and an offset behind it costs a concatenation.
+
+    Args:
+        events: of each its name and its arguments.
+        namespace: of all.
     """
-    return EncodedPacket(b",".join((_event_head(name, namespace), *raw_json_args)) + b"]")
+    return [
+        EncodedPacket(b",".join((_event_head(name, namespace), *raw_json_args)) + b"]")
+        for name, raw_json_args in events
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------- decoding

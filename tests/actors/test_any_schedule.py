@@ -122,7 +122,7 @@ class StockClient:
 
 
 def _mark(change: Change, before: int) -> int:
-    return mark_of(before, change.seq, change.name, change.user_id, change.body)
+    return mark_of(before, change.offset.seq, change.name, change.user_id, change.body)
 
 
 class World:
@@ -152,7 +152,7 @@ class World:
         recorded = await self._record(commands)
         for changes in recorded.changes.values():
             for change in changes:
-                self.recorded.setdefault((change.tenant_id, change.seq), []).append(change)
+                self.recorded.setdefault((change.tenant_id, change.offset.seq), []).append(change)
         return recorded
 
     def past(self, tenant_id: int, offset: str) -> list[Change]:
@@ -176,7 +176,7 @@ class World:
         for (tenant_id, seq), changes in self.recorded.items():
             before = {BEGINNING} if seq == 1 else {change.offset for change in self.recorded[tenant_id, seq - 1]}
             for change in changes:
-                [parent] = [each for each in before if _mark(change, each.mark) == change.mark]
+                [parent] = [each for each in before if _mark(change, each.mark) == change.offset.mark]
                 parents[tenant_id, str(change.offset)] = str(parent), change
         return parents
 
@@ -275,7 +275,7 @@ class World:
             assert client.applied == [
                 str(change.offset)
                 for change in past
-                if change.user_id in (None, client.user_id) and change.seq > number_of(client.base)
+                if change.user_id in (None, client.user_id) and change.offset.seq > number_of(client.base)
             ]
             self.told["applied"] += len(client.applied)
             for before, after in client.led:

@@ -87,7 +87,7 @@ async def test_news_that_come_meanwhile_are_told_once_and_in_order(path: Path, a
         await house.do(note(11))
         await drain_all(socket)
         await house.do(note(11))
-        assert socket.logged == [change.seq for change in await house.log(11, 0)]
+        assert socket.logged == [change.offset.seq for change in await house.log(11, 0)]
         # One when it had caught up, with the second round; and one for each change since.
         assert socket.counts == [BACKLOG + told for told in (2, 3, 4, 5)]
 
@@ -104,7 +104,7 @@ async def test_news_that_are_committed_while_its_slice_is_read_are_told_once_and
             await house.do(note(11), job())
             gate.open()
             await wait_all_tasks_blocked()
-        assert socket.logged == [change.seq for change in await house.log(11, 0)]
+        assert socket.logged == [change.offset.seq for change in await house.log(11, 0)]
         assert rounds == 2
         assert socket.counts == [BACKLOG + 1, BACKLOG + 2]
 
@@ -184,7 +184,7 @@ async def test_a_full_mailbox_holds_no_slice_back(path: Path, autojump_clock):
             await _deliver(house, [await house.store.store.record([note(11)])])
             socket.drain()
             await wait_all_tasks_blocked()
-        assert socket.logged == [change.seq for change in await house.log(11, 0)]
+        assert socket.logged == [change.offset.seq for change in await house.log(11, 0)]
         assert slices(socket)[:2] == [REPLAY_SLICE, REPLAY_SLICE]
 
 

@@ -6,9 +6,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.actors.packets import ChangePackets
-from djactors.actors.presence import Deliver
-from djactors.domain.commands import Change
+from djactors.actors.deliveries import Deliver, Outgoing
+from djactors.domain.marks import Offset
 from djactors.store.errors import StoreUnavailable
 from tests.actors.house import FakeSocket, House, job, note, running
 from tests.actors.test_races import Gate
@@ -21,7 +20,7 @@ def names(house: House) -> list[str]:
 
 def poison(house: House, user_id: int = 11) -> None:
     """Deliver a change that crashes the actor when it is encoded."""
-    change = ChangePackets(Change(1, 10**6, 0, user_id, None, None))  # type: ignore[arg-type] # that is the point
+    change = Outgoing(None, None, Offset(0, 10**6), user_id)  # type: ignore[arg-type] # that is the point
     (presence,) = [each for each in house.users.presences() if each.user_id == user_id]
     presence.ref.tell_nowait(Deliver([change], None, trio.current_time(), house.users.number_commit()))
 

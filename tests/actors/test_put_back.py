@@ -243,7 +243,7 @@ class TestUnderARunningServer:
             put_back_online(copy, path)
             await do_each(house, notes("new", 3))
             log = await house.log(ANN, 0)
-            assert [change.seq for change in log] == list(range(1, COPIED + 4))
+            assert [change.offset.seq for change in log] == list(range(1, COPIED + 4))
             assert (await house.store.store.snapshot(1, ANN)).unread == COPIED + 3
 
     async def test_a_longer_past_is_put_in_place_of_a_shorter_one(self, path: Path, tmp_path: Path, autojump_clock):

@@ -219,7 +219,7 @@ async def test_under_any_order_of_events_every_client_has_what_the_inbox_has(
             start = number_of(socket.offsets[0])
             log = await house.log(user_id, start)
             told = [packet for packet in socket.packets if packet.name != COUNT]
-            assert [packet.offset for packet in told] == [house.at(change.seq) for change in log]
+            assert [packet.offset for packet in told] == [house.at(change.offset.seq) for change in log]
             assert len(socket.new) == sum(change.name == NEW for change in log)
 
 

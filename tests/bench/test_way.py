@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-MOST = {"job.created": (47, 62), "notification:read": (42, 54)}
+MOST = {"job.created": (40, 50), "notification:read": (37, 55)}
 """Files, and crossings from folder to folder, that an event may pass. Each is something that a reader who follows the
 event has to open. A later commit may raise a figure only for a reason that it states."""
 

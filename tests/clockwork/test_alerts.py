@@ -115,6 +115,14 @@ def test_a_moved_deadline_is_told_anew_and_one_taken_away_not_at_all(desk: Desk)
     assert sla(desk, 11) == ["sla_alert_overdue", "sla_alert_24h"]
 
 
+def test_a_moment_that_an_earlier_program_set_too_early_is_put_right(desk: Desk):
+    created(desk)
+    desk.connection.execute("UPDATE jobs SET next_alert_at = ?", (utc_text(MORNING),))
+    sliced = desk.alert()
+    assert (sliced.rows, sliced.next_due) == (1, utc_text(DEADLINE - DAY))
+    assert sla(desk, 11) == []
+
+
 def test_a_job_that_nobody_has_spends_its_alert(desk: Desk):
     job_id = desk.publish(job(DEADLINE, assignee_id=None, manager_id=None)) and 1
     desk.now = DEADLINE - DAY

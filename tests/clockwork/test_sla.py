@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from djactors.domain.jobs import Job
-from djactors.domain.sla import REMEMBERED, SlaAlert, alerted, due_alert, next_alert, scheduled
+from djactors.domain.jobs import REMEMBERED, Job, SlaAlert, alerted, due_alert, next_alert, scheduled
 from djactors.domain.times import utc_text
 from tests.clockwork.desk import DAY, HOUR
 

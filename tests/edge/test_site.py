@@ -10,7 +10,7 @@ import pytest
 
 from djactors.config import Settings
 from djactors.edge import site as site_module
-from djactors.edge.application import Application
+from djactors.edge.routes import Application
 from djactors.edge.site import BUILD_COMMAND, Site
 from djactors.engine import OriginPolicy
 from djactors.net import Request, Response

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from djactors.actors import census
-from djactors.actors.presence import Deliver
+from djactors.actors.deliveries import Deliver
 from djactors.edge.survey import FRESH
 from djactors.store.errors import StoreUnavailable
 from tests.edge.rooms import Rooms

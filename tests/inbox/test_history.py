@@ -44,7 +44,7 @@ def replayed(desk: Desk, tenant_id: int, user_id: int) -> list[tuple[int, dict[i
                     del inbox[id_]
             case _:
                 pass
-        states.append((change.seq, dict(inbox)))
+        states.append((change.offset.seq, dict(inbox)))
     return states
 
 

@@ -67,7 +67,7 @@ async def test_batches_that_meet_in_one_commit_do_not_disturb_each_other(path: P
         ids = sorted(answer(results[index].outcomes[0])["notifications"][0]["id"] for index in results)
         assert ids == [1, 2, 3, 4, 5, 6]
         assert isinstance(results[3].outcomes[1], OverflowError)
-        seqs = sorted(change.seq for recorded in results.values() for change in recorded.changes[1])
+        seqs = sorted(change.offset.seq for recorded in results.values() for change in recorded.changes[1])
         assert seqs == [1, 2, 3, 4, 5, 6]
 
 

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from djactors.actors.retention import Keeping
-from djactors.domain import events, lengths, limits, rules, sla
+from djactors.domain import events, jobs, lengths, limits, rules
 from djactors.domain.commands import Introduce, MarkRead, Publish, RaiseAlerts, SendSummaries
 from djactors.domain.errors import Code
 from djactors.domain.events import (
@@ -36,7 +36,7 @@ from tests.inbox.desk import MORNING, Desk
 
 T = 1
 TIME = utc_text(MORNING)
-EVENT_TYPES = [events.event_type(kind) for kind in get_args(events.DomainEvent)]
+EVENT_TYPES = list(events.TYPES.values())
 
 FROM_OUTSIDE = {
     "tenants.name": lengths.NAME,
@@ -65,8 +65,8 @@ OF_OURS: dict[str, list[str]] = {
     "jobs.status": list(get_args(Status)),
     "jobs.deadline": [TIME],
     "jobs.next_alert_at": [TIME],
-    "jobs.alerted_24h": [" ".join([TIME] * sla.REMEMBERED)],
-    "jobs.alerted_overdue": [" ".join([TIME] * sla.REMEMBERED)],
+    "jobs.alerted_24h": [" ".join([TIME] * jobs.REMEMBERED)],
+    "jobs.alerted_overdue": [" ".join([TIME] * jobs.REMEMBERED)],
     "domain_events.type": [*EVENT_TYPES, *get_args(NotificationType)],
     "domain_events.fingerprint": ["x" * 64],
     "domain_events.occurred_at": [TIME],
@@ -141,7 +141,7 @@ def test_what_is_longest_at_every_door_fits(desk: Desk):
     for command in commands:
         desk.do(Publish(command, "k" * lengths.KEY if isinstance(command, CommentAdded) else None))
     desk.do(Introduce(T, Person(77, "manager", name)))
-    for n in range(sla.REMEMBERED + 2):
+    for n in range(jobs.REMEMBERED + 2):
         desk.do(Publish(JobDeadlineChanged(tenant_id=T, job_id=big, deadline=deadline + n * timedelta(hours=1))))
         desk.now = deadline + timedelta(hours=n) - timedelta(hours=23)
         desk.do(RaiseAlerts(10))

@@ -143,10 +143,10 @@ def _check(desk: Desk, model: Model) -> None:
     assert stored == model.rows
     for tenant_id in (1, 2):
         mine = [change for change in desk.announced if change.tenant_id == tenant_id]
-        assert [change.seq for change in mine] == list(range(1, model.seqs[tenant_id] + 1))
+        assert [change.offset.seq for change in mine] == list(range(1, model.seqs[tenant_id] + 1))
         for user_id in (1, 2, 3):
             for seq in (0, len(mine) // 2, len(mine)):
-                expected = [c for c in mine if c.user_id in (None, user_id) and c.seq > seq]
+                expected = [c for c in mine if c.user_id in (None, user_id) and c.offset.seq > seq]
                 assert desk.since(tenant_id, user_id, seq) == expected
     assert desk.rows("PRAGMA foreign_key_check") == []
 

@@ -188,7 +188,7 @@ def test_sequence_numbers_are_dense_and_rise_in_each_tenant(desk: Desk):
     desk.record(Publish(note()), Publish(note(20, OTHER)), Publish(job()), Publish(note(21, OTHER)))
     desk.record(Publish(note(20, OTHER)), MarkAllRead(T, 11), Delete(T, 11, 1))
     for tenant_id in (T, OTHER):
-        numbers = [change.seq for change in desk.announced if change.tenant_id == tenant_id]
+        numbers = [change.offset.seq for change in desk.announced if change.tenant_id == tenant_id]
         assert numbers == list(range(1, len(numbers) + 1))
         assert desk.rows("SELECT seq FROM changes WHERE tenant_id = ?", tenant_id) == [(seq,) for seq in numbers]
 
@@ -206,7 +206,7 @@ def test_what_is_replayed_is_to_the_byte_what_was_announced(desk: Desk):
         assert desk.since(T, user_id) == mine
         for seq in range(10):
             for limit in (1, 2, 3, 100):
-                assert desk.since(T, user_id, seq, limit) == [c for c in mine if c.seq > seq][:limit]
+                assert desk.since(T, user_id, seq, limit) == [c for c in mine if c.offset.seq > seq][:limit]
 
 
 def test_nothing_of_one_tenant_is_replayed_in_another(desk: Desk):
@@ -227,7 +227,7 @@ def test_a_command_that_fails_in_the_database_fails_alone(desk: Desk):
     failed = recorded.outcomes.pop(5)
     assert isinstance(failed, OverflowError)
     assert all(isinstance(outcome, Published) for outcome in recorded.outcomes)
-    assert [change.seq for change in recorded.changes[T]] == list(range(1, 11))
+    assert [change.offset.seq for change in recorded.changes[T]] == list(range(1, 11))
     assert recorded.unread == {(T, 12): 10}
     assert desk.rows("SELECT id FROM notifications") == [(id_,) for id_ in range(1, 11)]
     assert desk.rows("SELECT id FROM domain_events") == [(id_,) for id_ in range(1, 11)]
@@ -267,7 +267,7 @@ def test_a_command_that_is_refused_too_late_leaves_nothing_behind_either(desk: D
     recorded = desk.record(Publish(note()), Publish(note(title="Oh no")), Publish(note()))
     assert desk.fell_back == 1
     assert isinstance(recorded.outcomes[1], Refused)
-    assert [change.seq for change in recorded.changes[T]] == [1, 2]
+    assert [change.offset.seq for change in recorded.changes[T]] == [1, 2]
     assert recorded.unread == {(T, 11): 2}
     assert desk.one("SELECT count(*) FROM domain_events") == 2
 
@@ -406,4 +406,4 @@ def test_a_clock_that_goes_back_does_not_disturb_the_order(desk: Desk):
     desk.publish(note())
     desk.now -= timedelta(days=400)
     desk.publish(note())
-    assert [change.seq for change in desk.since(T, 11)] == [1, 2]
+    assert [change.offset.seq for change in desk.since(T, 11)] == [1, 2]

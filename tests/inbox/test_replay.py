@@ -68,7 +68,7 @@ def given(found: Found) -> Replay:
 
 
 def seqs(found: Found) -> list[int]:
-    return [change.seq for change in given(found).changes]
+    return [change.offset.seq for change in given(found).changes]
 
 
 def reach(found: Found) -> tuple[int, int]:
@@ -168,7 +168,7 @@ class TestMarks:
     def test_every_change_is_replayed_with_the_mark_that_it_was_announced_with(self, mixed: Desk):
         mixed.record(MarkRead(1, 11, 1), Delete(1, 11, 1), MarkAllRead(1, 11))
         for change in given(replay(mixed, 0)).changes:
-            assert change.offset == offset_in(mixed.connection, change.seq)
+            assert change.offset == offset_in(mixed.connection, change.offset.seq)
 
 
 class TestSlices:
@@ -200,7 +200,7 @@ class TestSlices:
             found = given(replay(desk, position))
             slices.append(found.changes)
             position = found.position
-        assert [change.seq for part in slices for change in part] == list(range(1, 201))
+        assert [change.offset.seq for part in slices for change in part] == list(range(1, 201))
         assert len(slices) > 2
         for part in slices:
             sizes = [len(change.body) for change in part]
@@ -265,7 +265,7 @@ class TestTooMuch:
 class TestWhatIsSeen:
     def test_own_changes_and_the_tenants_are_one_sequence(self, mixed: Desk):
         found = given(replay(mixed, 0))
-        assert [(change.seq, change.user_id) for change in found.changes] == [
+        assert [(change.offset.seq, change.user_id) for change in found.changes] == [
             (1, 11), (2, None), (4, 11), (5, None), (7, 11), (8, None),
         ]  # fmt: skip
 
@@ -383,12 +383,12 @@ def test_by_slices_everybody_is_given_exactly_what_they_may_see_once_and_in_orde
             sizes = [len(change.body) for change in found.changes]
             assert sum(sizes[:-1]) < SLICE_BYTES
             told += found.changes
-            assert found.position.seq >= max([position.seq, *(change.seq for change in told)])
+            assert found.position.seq >= max([position.seq, *(change.offset.seq for change in told)])
             position = found.position
             assert position == marked(position.seq)
             if position.seq >= until:
                 break
             assert found.changes, "a slice that leads nowhere would be asked for for ever"
             found = log.replay(connection, tenant_id, user_id, position, until=stop, limit=limit)
-        assert [change.seq for change in told] == expected
+        assert [change.offset.seq for change in told] == expected
         assert all(change.user_id in (None, user_id) and change.tenant_id == tenant_id for change in told)

@@ -25,7 +25,7 @@ from djactors.protocol import (
     decode_payload,
     decode_socket_text,
     encode_event,
-    encode_event_json,
+    encode_events_json,
     encode_socket_packet,
     text_frame,
 )
@@ -202,7 +202,7 @@ def test_reserved_event_names_are_refused_both_ways(name: str) -> None:
     with pytest.raises(ValueError, match="reserved"):
         encode_event(name)
     with pytest.raises(ValueError, match="reserved"):
-        encode_event_json(name, [])
+        encode_events_json([(name, [])])
 
 
 @pytest.mark.parametrize(
@@ -362,11 +362,12 @@ def test_what_a_caller_gets_wrong_is_its_own_error(packet: SocketPacket, error: 
 
 def test_an_event_of_ready_json_is_the_same_event() -> None:
     body, offset = b'{"id":1,"title":"\xc3\xb6"}', b'"e.12"'
-    shared = encode_event_json("notification:new", (body, offset))
+    [shared] = encode_events_json([("notification:new", (body, offset))])
     assert shared.text == encode_event("notification:new", {"id": 1, "title": "ö"}, "e.12").text
     assert shared.frame == text_frame(shared.text)
     assert shared.payload is shared.text
-    assert encode_event_json('quo"te', [], namespace="/n").text == encode_event('quo"te', namespace="/n").text
+    [quoted] = encode_events_json([('quo"te', [])], namespace="/n")
+    assert quoted.text == encode_event('quo"te', namespace="/n").text
 
 
 @thorough

@@ -6,7 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from djactors.store import bulk
+from djactors.store.database import ROWS_OF_AN_INSERT as MOST
+from djactors.store.database import insert
 
 INSERT = "INSERT INTO notes (id, text) VALUES (?, ?)"
 
@@ -18,10 +19,10 @@ def connection() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 30, bulk.LARGEST - 1, bulk.LARGEST, bulk.LARGEST + 1, 100, 1000])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 30, MOST - 1, MOST, MOST + 1, 100, 1000])
 def test_every_row_is_there_once_and_in_order(connection: sqlite3.Connection, count: int):
     rows = [(1000 - number, f"('{number}', ?)") for number in range(count)]
-    bulk.insert(connection, INSERT, rows)
+    insert(connection, INSERT, rows)
     assert connection.execute("SELECT id, text FROM notes ORDER BY rowid").fetchall() == rows
 
 
@@ -31,7 +32,7 @@ def test_a_row_that_is_refused_is_said_so_and_the_savepoint_undoes_the_others(co
     connection.execute("SAVEPOINT command")
     rows = [(None if number == bad else number, "x") for number in range(40)]
     with pytest.raises(sqlite3.IntegrityError):
-        bulk.insert(connection, INSERT, rows)
+        insert(connection, INSERT, rows)
     assert connection.in_transaction
     connection.execute("ROLLBACK TO command")
     assert connection.execute("SELECT count(*) FROM notes").fetchone() == (0,)
@@ -40,5 +41,5 @@ def test_a_row_that_is_refused_is_said_so_and_the_savepoint_undoes_the_others(co
 def test_a_commit_of_many_events_takes_few_statements(connection: sqlite3.Connection):
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
-    bulk.insert(connection, INSERT, [(number, "x") for number in range(30)])
+    insert(connection, INSERT, [(number, "x") for number in range(30)])
     assert len(seen) == 4

@@ -1,0 +1,111 @@
+"""What a commit is to those who are connected: numbered, delivered to each user's actor, and encoded for the sockets.
+
+What sockets are told leaves in one of two forms: stamped with an offset as a last argument, which is what stock JS
+clients send back when they reconnect, or plain, for clients that said `recovery: false`. Each form is made when the
+first socket wants it, and shared by all; what is wanted together is encoded together.
+
+Source: the contract's section "Offsets and recovery".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from djactors.domain.marks import Offset, json_of
+from djactors.protocol import EncodedBatch, EncodedPacket, encode_events_json
+
+NEW = "notification:new"
+UNREAD_COUNT = "notification:unread-count"
+CHANGES_RESET = "changes:reset"
+AUTH_EXPIRING = "auth:expiring"
+
+
+class Numbering:
+    """Numbers the commits as they are asked for: so what an actor is told is put in order with what it has read.
+
+    Attributes:
+        newest: of the commit that was asked for last.
+        doubted: of all commits up to this one it is not known whether the database still has them.
+    """
+
+    __slots__ = ("doubted", "newest")
+
+    def __init__(self) -> None:
+        self.newest = 0
+        self.doubted = 0
+
+    def next(self) -> int:
+        """The number of a commit that is about to be asked for."""
+        self.newest += 1
+        return self.newest
+
+    def doubt(self) -> None:
+        """Doubt all commits that have been asked for. What is read from now on has a later number."""
+        self.doubted = self.next()
+
+
+class Outgoing:
+    """Something that sockets are told, and its packets: a change, or what is in no log, such as the badge.
+
+    Attributes:
+        name: the Socket.IO event.
+        body: the payload as JSON.
+        at: the offset that it is stamped with. Of a change it is the point in the log right after the change, of
+            anything else what its socket was told last.
+        user_id: whose change it is; None where everyone in the tenant sees it.
+        stamped, plain: its packet in either form; None as long as nobody has wanted that.
+    """
+
+    __slots__ = ("at", "body", "name", "plain", "stamped", "user_id")
+
+    def __init__(self, name: str, body: bytes, at: Offset, user_id: int | None = None) -> None:
+        self.name = name
+        self.body = body
+        self.at = at
+        self.user_id = user_id
+        self.stamped: EncodedPacket | None = None
+        self.plain: EncodedPacket | None = None
+
+
+def unread_count(count: int, told: Offset) -> Outgoing:
+    """The badge."""
+    return Outgoing(UNREAD_COUNT, b'{"count":%d}' % count, told)
+
+
+def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacket]:
+    """The packets of all, in order, stamped or plain. Those that nobody has wanted in this form yet are made."""
+    if stamped:
+        new = [each for each in outgoing if each.stamped is None]
+        if new:
+            stamps = json_of([each.at for each in new])
+            events = [(each.name, (each.body, stamp)) for each, stamp in zip(new, stamps, strict=True)]
+            for each, packet in zip(new, encode_events_json(events), strict=True):
+                each.stamped = packet
+        return [each.stamped for each in outgoing if each.stamped is not None]
+    new = [each for each in outgoing if each.plain is None]
+    for each, packet in zip(new, encode_events_json([(each.name, (each.body,)) for each in new]), strict=True):
+        each.plain = packet
+    return [each.plain for each in outgoing if each.plain is not None]
+
+
+class Deliver:
+    """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
+
+    Where it means the same to many, all of them are told with the same object. `number` is that of the commit.
+    """
+
+    __slots__ = ("_batches", "changes", "committed_at", "number", "unread")
+
+    def __init__(self, changes: Sequence[Outgoing], unread: int | None, committed_at: float, number: int) -> None:
+        self.changes = changes
+        self.unread = unread
+        self.committed_at = committed_at
+        self.number = number
+        self._batches: dict[bool, EncodedBatch] = {}
+
+    def packets(self, *, stamped: bool) -> EncodedBatch:
+        """All changes, each stamped with its offset or plain: put together once."""
+        batch = self._batches.get(stamped)
+        if batch is None:
+            batch = self._batches[stamped] = EncodedBatch(encoded(self.changes, stamped=stamped))
+        return batch
