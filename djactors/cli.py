@@ -28,8 +28,12 @@ MAX_NAME = 255
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"djactors: {' '.join(message.splitlines())}", err=True)
+    click.echo(_last_words(message), err=True)
     raise SystemExit(1)
+
+
+def _last_words(message: str) -> str:
+    return f"djactors: {' '.join(message.splitlines())}"
 
 
 def _settings(config: str | None, **flags: Any) -> Settings:
@@ -199,10 +203,19 @@ def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; a second one exits at once."""
     from djactors.app import Server, ServerFailed
     from djactors.store.errors import StoreError
-    from djactors.telemetry import Telemetry, make_logger
+    from djactors.telemetry import LogThread, Telemetry
+    from djactors.telemetry.interpreter import log_everything
+
+    log = LogThread(settings.log_format, settings.log_level)
+    log_everything(log.logger)
+
+    def fail(message: str) -> NoReturn:
+        # By way of the log, behind what it still has to write, and given up like it if nobody reads.
+        log.say(_last_words(message))
+        raise SystemExit(1)
 
     async def serve_until_told() -> None:
-        server = Server(settings, telemetry=Telemetry(make_logger(settings.log_format, settings.log_level)))
+        server = Server(settings, telemetry=Telemetry(log))
         async with trio.open_nursery() as nursery:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 await nursery.start(server.run)
@@ -221,13 +234,13 @@ def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
     try:
         trio.run(serve_until_told)
     except told as error:
-        _fail(_line(error))
+        fail(_line(error))
     except BaseExceptionGroup as group:
         # An error from inside a nursery comes out in a group, even if it is the only one.
         failed, unexpected = group.split(told)
         if failed is None or unexpected is not None:
             raise
-        _fail(_line(_first(failed)))
+        fail(_line(_first(failed)))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -31,9 +31,9 @@ from types import FrameType
 from typing import Final
 
 import trio
-from structlog.typing import FilteringBoundLogger
 
 from djactors.loop_lag import LoopLag
+from djactors.telemetry import Telemetry
 
 LONG_SECONDS: Final = 0.1
 """A turn that people notice: together with the network it makes an answer feel late."""
@@ -83,7 +83,7 @@ class Watchdog:
 
     Args:
         lag: the instrument of the loop.
-        log: where it tells.
+        telemetry: where it tells and counts.
         timer: seconds of real time; the one of `lag`.
         frames: the innermost frame of each thread, by the thread's number.
     """
@@ -91,13 +91,14 @@ class Watchdog:
     def __init__(
         self,
         lag: LoopLag,
-        log: FilteringBoundLogger,
+        telemetry: Telemetry,
         *,
         timer: Callable[[], float] = time.perf_counter,
         frames: Callable[[], Mapping[int, FrameType]] = sys._current_frames,
     ) -> None:
         self._lag = lag
-        self._log = log
+        self._log = telemetry.log
+        self._counter = telemetry.metrics.long_turns
         self._timer = timer
         self._frames = frames
         self._thread_of_loop = threading.get_ident()
@@ -158,6 +159,7 @@ class Watchdog:
 
     def _note(self, began: float, seconds: float) -> None:
         """A long turn is over: on the loop's thread."""
+        self._counter.inc()
         self._long.times += 1
         if seconds > self._long.longest:
             seen = self._seen

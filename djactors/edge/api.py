@@ -58,8 +58,8 @@ D = TypeVar("D", bound=Dated)
 class Api:
     """What the handlers need.
 
-    `ready` says why the server is not ready, or returns None if it is. `exposition` makes the answer to `/metrics`, and
-    `survey` describes the installation to an admin of a tenant.
+    `ready` says why the server is not ready, or returns None if it is (see `readiness`). `exposition` makes the answer
+    to `/metrics`, and `survey` describes the installation to an admin of a tenant.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Api:
         store: Inbox,
         settings: Settings,
         telemetry: Telemetry,
-        ready: Callable[[], str | None],
+        ready: Callable[[], Awaitable[str | None]],
         exposition: Exposition,
         survey: Survey,
     ) -> None:

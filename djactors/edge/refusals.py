@@ -1,8 +1,8 @@
 """What the operator reads of everybody who is refused: what came, what was expected, and how to mend it.
 
 All refusals of the edge are worded here. `Refusals` counts and logs them, and keeps a flood of them from being a flood
-of entries. `expected` is mostly what the client was told as well. `mend` is for the operator, who can do something about
-the client, the proxy in between, or a setting. No token, secret, sid, query or body is told.
+of entries. `expected` is mostly what the client was told as well. `mend` is for the operator, who can change the
+client, the proxy in between, or a setting. No token, secret, sid, query or body is told.
 """
 
 from __future__ import annotations
@@ -171,9 +171,8 @@ def emit_refused(telemetry: Telemetry, peer: str, name: str, error: Exception, *
 
 def socket_closed(telemetry: Telemetry, peer: str, reason: str, came: str, expected: str, **ids: int | None) -> None:
     """A socket was closed for what its client did, or did not do."""
-    telemetry.refusals.refused(
-        reason, "socket closed", peer, came=came, expected=expected, mend=TOKEN.get(reason, _LOOP), **ids
-    )
+    mend = TOKEN.get(reason, _LOOP)
+    telemetry.refusals.refused(reason, "socket closed", peer, "", came=came, expected=expected, mend=mend, **ids)
 
 
 def _refused(

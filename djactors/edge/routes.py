@@ -261,7 +261,7 @@ class Routes:
         return Response(200, b'{"status":"ok"}')
 
     async def _readiness(self, request: Request, _: dict[str, str]) -> Response:
-        reason = self._api.ready()
+        reason = await self._api.ready()
         if reason is None:
             return Response(200, b'{"status":"ready"}')
         return Response(503, error_body(Code.UNAVAILABLE, reason), headers=(("retry-after", "1"),))

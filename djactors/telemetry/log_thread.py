@@ -207,9 +207,9 @@ class LogThread:
         """Say how much was lost. The lock is not held meanwhile: this may block."""
         lines = self._untold
         words = "1 log line was" if lines == 1 else f"{lines} log lines were"
-        entry = {"event": f"{words} dropped while nobody read the log", "level": "warning", "lines": lines}
+        entry: Entry = {"event": f"{words} dropped while nobody read the log", "level": "warning", "lines": lines}
         with suppress(OSError, ValueError):
-            output.write(f"{self._form.render(self._stamp(None, '', entry))}\n")
+            output.write(f"{self._form.render(dict(self._stamp(None, '', entry)))}\n")
             self._told_at = self._timer()
             with self._lock:
                 self._untold -= lines

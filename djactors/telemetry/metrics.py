@@ -95,6 +95,15 @@ class Metrics:
         self.notifications = Counter(
             "djactors_notifications", "Notifications that were put into inboxes.", registry=self.registry
         )
+        self.ready = Gauge(
+            "djactors_ready",
+            "1 if the last answer of /readyz was that the server takes requests, otherwise 0.",
+            registry=self.registry,
+        )
+        self.ready.set(1)
+        self.long_turns = Counter(
+            "djactors_long_turns", "Turns of the event loop that took 100 ms or more.", registry=self.registry
+        )
         self.loop_lag = Gauge(
             "djactors_loop_lag_seconds",
             "The longest turn of the event loop in the last minute, in seconds.",

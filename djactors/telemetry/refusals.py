@@ -69,7 +69,7 @@ class Refusals:
         self._kept: dict[_Key, _Kept] = {}
         self._some = trio.Event()
 
-    def refused(self, reason: str, what: str, peer: str = "", *, code: str = "", **details: Any) -> None:
+    def refused(self, reason: str, what: str, peer: str = "", code: str = "", **details: Any) -> None:
         """Count a refusal, and log it if it is the first of its kind from that address.
 
         Args:

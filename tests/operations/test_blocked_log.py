@@ -1,4 +1,4 @@
-"""A1 and row 35 of the faults: whoever reads the log stalls. Lines are dropped and counted, and everything else goes on.
+"""A1 and row 35 of the faults: whoever reads the log stalls. Lines are dropped and counted, and all else goes on.
 
 Standard error is a pipe. `Reader` stands in for a log shipper or a terminal: it stalls when it is told to, and the pipe
 is then full, so that the very next line cannot be written.
@@ -123,7 +123,7 @@ async def test_a1_a_second_sigterm_ends_it_at_once_with_a_blocked_log_too(tmp_pa
         await half.send_all(b"POST /api/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
         server.process.send_signal(signal.SIGTERM)
         with trio.fail_after(EXIT_SECONDS):
-            while (await server_is_open(host, int(port))):
+            while await server_is_open(host, int(port)):
                 pass
             await server.stop()
         await half.aclose()
