@@ -80,7 +80,9 @@ class OriginPolicy:
         origin, host = request.headers.get("origin"), request.headers.get("host", "none")
         if origin is None:
             return f"no Origin, Sec-Fetch-Site {request.headers.get('sec-fetch-site')}, Host {host}"
-        return f"Origin {origin[:_SHOWN]}, Host {host[:_SHOWN]}"
+        told = f"Origin {origin[:_SHOWN]}, Host {host[:_SHOWN]}"
+        forwarded = request.headers.get("x-forwarded-host")
+        return told if forwarded is None else f"{told}, X-Forwarded-Host {forwarded[:_SHOWN]}, which is not looked at"
 
     @staticmethod
     def _is_own(origin: tuple[str, str, str], host: str | None) -> bool:

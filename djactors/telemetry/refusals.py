@@ -32,7 +32,7 @@ MAX_KEPT: Final = 1_000
 """Pairs of a kind and an address that have an entry of their own: many offices, and at most 33 lines a second of a
 crowd that comes from everywhere."""
 
-MAX_SHOWN: Final = 200
+MAX_SHOWN: Final = 400
 """Characters of what came, and of any other text of a client, that are shown."""
 
 _TOKEN: Final = re.compile(r"eyJ[\w-]{8,}(\.[\w-]*)*", re.ASCII)

@@ -88,7 +88,7 @@ async def test_a17_and_f2_a_refused_origin_is_told_with_both_values_and_the_mend
     first, total = of(entries, "engine_origin")
     assert PAGE in first["came"]
     assert upstream in first["came"]
-    assert "proxy_set_header Host $host" in first["mend"]
+    assert "proxy_set_header Host $http_host" in first["mend"]
     assert "DJACTORS_ALLOWED_ORIGINS" in first["mend"]
     assert first["peer"] == "127.0.0.1"
     assert total["more"] == 59
