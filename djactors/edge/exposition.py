@@ -2,7 +2,7 @@
 
 Rules:
   * Thousands of mailboxes are looked at a slice at a time, so that nobody waits for the count.
-  * However often it is asked for, it is made once in `FRESH` seconds.
+  * However often it is asked for, the mailboxes are looked at once in `FRESH` seconds. Counters are never stale.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from djactors.loop_lag import LoopLag
 from djactors.telemetry import Telemetry
 
 FRESH: Final = 0.5
-"""The time in seconds for which one answer serves everybody: far less than the time between two visits of a
-Prometheus."""
+"""The time in seconds for which one count of the mailboxes serves everybody: far less than the time between two visits
+of a Prometheus."""
 
 
 class Exposition:
@@ -33,18 +33,14 @@ class Exposition:
 
     def __init__(self, root: Supervisor, users: Users, lag: LoopLag, telemetry: Telemetry) -> None:
         self._root = root
-        self._users = users
         self._lag = lag
         self._metrics = telemetry.metrics
-        self._shared: Shared[None, bytes] = Shared(self._make, FRESH)
+        self._waiting: Shared[None, int] = Shared(lambda _: census.waiting(users), FRESH)
 
     async def take(self) -> bytes:
-        """All metrics in Prometheus' text format, at most `FRESH` seconds old."""
-        return await self._shared.get(None)
-
-    async def _make(self, _: None) -> bytes:
+        """All metrics in Prometheus' text format."""
         metrics = self._metrics
-        metrics.mailbox.labels("user").set(await census.waiting(self._users))
+        metrics.mailbox.labels("user").set(await self._waiting.get(None))
         # The users' supervisor is looked at by itself: it has thousands of children.
         for child in self._root.statistics(levels=1).children:
             if child.mailbox is not None:

@@ -97,7 +97,9 @@ class Readiness:
         self._probes = 0
         # Writes of others that were committed before the last look.
         self._commits = 0
-        # The last failure that was seen, and until when it counts.
+        # The last failure of a probe, which the next probe can disprove.
+        self._of_probe: StoreError | None = None
+        # The last failure of another write that was seen, and until when it counts.
         self._failing: StoreError | None = None
         self._failing_until = 0.0
         self._told: str | None = None
@@ -106,6 +108,8 @@ class Readiness:
         """Why the server is not ready, in words for everybody; None if it is. At most `FRESH` seconds old."""
         if self._stopping():
             return "the server is stopping"
+        if self._store.statistics().failing is not None and self._told is None:
+            self._shared.forget()
         return await self._shared.get(None)
 
     async def _judge(self, _: None) -> str | None:
@@ -139,7 +143,8 @@ class Readiness:
         others = before.commits - self._probes
         grown, self._commits = others > self._commits, others
         if before.failing is not None:
-            self._failing, self._failing_until = before.failing, now + HEAL_SECONDS
+            if before.failing is not self._of_probe:
+                self._failing, self._failing_until = before.failing, now + HEAL_SECONDS
         elif grown:
             # Somebody's write was committed since the last look, and none has failed after it.
             self._failing = None
@@ -151,6 +156,7 @@ class Readiness:
         except (StoreBusy, StoreClosed) as error:
             return str(error)
         except StoreError as error:
+            self._of_probe = self._store.statistics().failing
             return _plain(error)
         self._probes += 1
         if self._failing is not None and trio.current_time() < self._failing_until:

@@ -25,6 +25,10 @@ class Shared(Generic[Key, Answer]):
         self._turn = trio.Lock()
         self._newest: tuple[Key, float, Answer] | None = None
 
+    def forget(self) -> None:
+        """Have the next answer made anew: something has happened."""
+        self._newest = None
+
     async def get(self, key: Key) -> Answer:
         """The answer to the question `key`. Cancelled, it is left unmade."""
         async with self._turn:
