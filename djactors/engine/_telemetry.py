@@ -7,7 +7,7 @@ from djactors.engine._refusals import Refusal
 
 
 class EngineTelemetry(Protocol):
-    """What the engine counts. The calls are synchronous and must neither wait nor raise."""
+    """Counts for the engine. The calls are synchronous and must neither wait nor raise."""
 
     def session_opened(self, transport: str) -> None:
         """A session was opened on `polling` or `websocket`."""
@@ -16,17 +16,17 @@ class EngineTelemetry(Protocol):
         """A session went from polling to WebSocket."""
 
     def session_closed(self, transport: str, reason: str) -> None:
-        """A session ended; `transport` is what carried it at the end."""
+        """A session ended; `transport` carried it at the end, and `reason` is a fixed word."""
 
     def refused(self, refusal: Refusal) -> None:
         """A client was refused something. It can be so again at once, as often as it likes."""
 
     def failed(self, error: BaseException, peer: str) -> None:
-        """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
+        """A handler's `on_close` or a `tick` raised. `peer` may be empty."""
 
 
 class Uncounted:
-    """The `EngineTelemetry` of who counts nothing. `on_error` is told what failed, and where."""
+    """An `EngineTelemetry` that counts nothing. `on_error` gets each exception and the peer's address."""
 
     def __init__(self, on_error: Callable[[BaseException, str], None]) -> None:
         self.failed = on_error
