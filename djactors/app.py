@@ -387,6 +387,7 @@ class Server:
             ),
             telemetry=observer,
             on_error=observer.failed,
+            wall_clock=self._now,
         )
 
     def _random_token(self) -> str:

@@ -35,6 +35,7 @@ ENGINE: Final[Mapping[str, str]] = {
     "sessions": f"raise {environment_name('max_connections')}, if the machine has room for more",
     "rate": f"none if the server has just started; else raise {environment_name('admit_rate')}",
     "transport": _STOCK,
+    "jsonp": "leave `forceJSONP` and `jsonp` out of the client, or update it to socket.io-client 3 or newer",
     "sid": "none after a restart: the client connects anew; if it goes on, have the proxy keep to one server",
     "method": _STOCK,
     "version": "use socket.io-client 3 or newer, or another client for Engine.IO 4",

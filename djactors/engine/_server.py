@@ -23,6 +23,7 @@ import trio
 
 from djactors.engine._admission import Admission
 from djactors.engine._heartbeat import Heartbeat, settle
+from djactors.engine._jsonp import asks_for_jsonp, jsonp_refusal
 from djactors.engine._origins import OriginPolicy
 from djactors.engine._polling import (
     PROBED_PAUSE,
@@ -58,6 +59,13 @@ from djactors.protocol import (
 
 # The reference server has no such code, but its clients look only at the status.
 BUSY = HttpError(503, 6, "Too many new sessions")
+# The code is the reference server's, which also lets its application choose the message.
+ORIGIN_REFUSED = HttpError(
+    FORBIDDEN.status,
+    FORBIDDEN.code,
+    "Forbidden: the server does not allow the origin of this page. Add it to the allowed origins or, if it is the "
+    "server's own page, have the proxy pass the Host header on unchanged",
+)
 PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
 
 # A drain closes at least this many sessions a second. Their reconnects reach other servers at the same pace.
@@ -173,11 +181,15 @@ class EngineServer:
 
         A poll waits here until there is something to send. Cancelling it closes its session.
         """
+        if asks_for_jsonp(request):
+            expected = "polling by XMLHttpRequest or fetch, or a WebSocket"
+            self._telemetry.refused(Refusal("jsonp", request.peer, "JSONP polling, with j in the query", expected))
+            return jsonp_refusal(request)
         cors = self._origins.headers(request)
         if not self._origins.allows(request):
             return self._forbid(request, cors)
         if request.method == "OPTIONS":
-            return preflight_response(cors)
+            return preflight_response(self._origins, request)
         session = await self._find(request)
         if session is not None and session.closed and request.method == "GET":
             outbox = session.outbox
@@ -196,6 +208,13 @@ class EngineServer:
                 return self._refuse(wrong_request(error, request), error, cors)
             case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
                 return error_response(BAD_REQUEST, cors)
+
+    def refusal(self, status: int, message: str, request: Request) -> Response:
+        """Word an error of HTTP itself, such as a body that is too large, in the shape of this protocol's errors.
+
+        It carries the CORS headers, because a page of an allowed origin could not read it otherwise.
+        """
+        return error_response(HttpError(status, BAD_REQUEST.code, message), self._origins.headers(request))
 
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Carry a WebSocket until it ends, or refuse it. See `Application.upgrade`."""
@@ -283,7 +302,9 @@ class EngineServer:
 
     def _forbid(self, request: Request, cors: Headers) -> Response:
         expected = "an Origin with the host and port of Host, or one that is allowed"
-        return self._refuse(Refusal("origin", request.peer, self._origins.told(request), expected), FORBIDDEN, cors)
+        return self._refuse(
+            Refusal("origin", request.peer, self._origins.told(request), expected), ORIGIN_REFUSED, cors
+        )
 
     async def _admit(self, request: Request) -> Refusal | None:
         """Let a newcomer in when its turn comes and return None, or return why it was refused."""
