@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from traceback import TracebackException
@@ -58,16 +59,19 @@ def form_of(log_format: str, stream: TextIO | None) -> Form:
     return _Text() if readable else _Json()
 
 
-def make_logger(log_format: str, level: str, stream: TextIO) -> FilteringBoundLogger:
-    """A logger that writes to `stream` at once: for a stream that never blocks. For all others see `LogThread`.
+def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> FilteringBoundLogger:
+    """A logger that writes to `stream`, by default standard error, at once: for a stream that never blocks.
+
+    For all others see `LogThread`.
 
     An entry that cannot be written, because the reader is gone or the disk is full, is dropped.
     """
+    stream = sys.stderr if stream is None else stream
     form = form_of(log_format, stream)
 
     def write(entry: Entry) -> None:
-        # ValueError: the stream was closed.
-        with suppress(OSError, ValueError):
+        # ValueError: the stream was closed. AttributeError: the process has no standard error.
+        with suppress(OSError, ValueError, AttributeError):
             stream.write(f"{form.render(entry)}\n")
             stream.flush()
 
