@@ -25,8 +25,8 @@ class Refusal:
 
     Attributes:
         reason: a word from a fixed set, safe as a metric label: `origin`; `jsonp`; `draining`, `address`, `sessions`
-            and `rate` for newcomers; `transport`, `sid`, `method`, `version` and `request` for requests that make no sense;
-            `packet`, `parser`, `payload` and `frame` for what was sent on a session, which has ended with it;
+            and `rate` for newcomers; `transport`, `sid`, `method`, `version` and `request` for requests that make no
+            sense; `packet`, `parser`, `payload` and `frame` for what was sent on a session, which has ended with it;
             `connect_timeout` and `slow_consumer` for sessions that were ended over a bound.
         peer: the client's address.
         came: what the client sent or did, in at most a few words and perhaps its own.
