@@ -31,6 +31,7 @@ class FakeSession:
     def __init__(self) -> None:
         self.peer = "127.0.0.1"
         self.transport = "websocket"
+        self.reason: str | None = None
         self.owner: tuple[int, int] | None = None
         self.sent: list[str] = []
         self.closed: list[str] = []
@@ -39,6 +40,7 @@ class FakeSession:
         self.sent += [packet.payload.decode() for packet in packets]
 
     def close(self, reason: str) -> None:
+        self.reason = self.reason or reason
         self.closed.append(reason)
 
 
