@@ -47,10 +47,12 @@ from djactors.domain.limits import Limits
 from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
+from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.key_file import KeyFile
 from djactors.edge.keys import file_of
 from djactors.edge.observer import EdgeObserver
+from djactors.edge.readiness import Readiness
 from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
@@ -75,6 +77,7 @@ from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
+from djactors.watchdog import Watchdog
 
 TOKEN_BYTES = 18
 """144 bits: a session's name is its secret."""
@@ -212,7 +215,8 @@ class Server:
         """
         trio.lowlevel.add_instrument(self._lag)
         try:
-            await self._run(task_status)
+            with Watchdog(self._lag, self.telemetry).watching():
+                await self._run(task_status)
         finally:
             trio.lowlevel.remove_instrument(self._lag)
             self._stopped.set()
@@ -307,12 +311,32 @@ class Server:
             store=store,
             settings=settings,
             telemetry=telemetry,
-            ready=self._readiness,
-            measure=lambda: observer.measure(root.statistics(), self._lag.worst()),
+            ready=Readiness(
+                self._stopping.is_set, database, lambda: root.ref(router_spec).statistics(), telemetry
+            ).reason,
+            exposition=Exposition(root, users, self._lag, telemetry),
             survey=survey,
         )
         listener = self._listen(engine, Routes(api))
         self._root, self._router, self._listener = root, router, listener
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(telemetry.refusals.run)
+            try:
+                await self._serve_until_told(root, engine, listener, observer, task_status)
+            finally:
+                nursery.cancel_scope.cancel()
+        if not observer.starting:
+            telemetry.log.info("stopped")
+
+    async def _serve_until_told(
+        self,
+        root: Supervisor,
+        engine: EngineServer,
+        listener: Listener,
+        observer: TreeObserver,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        settings, telemetry = self.settings, self.telemetry
         async with trio.open_nursery() as nursery:
             try:
                 await nursery.start(self._supervise, root)
@@ -330,7 +354,6 @@ class Server:
             nursery.start_soon(engine.close_all, settings.drain_timeout / 2)
             await listener.drain(settings.drain_timeout)
             root.request_stop()
-        telemetry.log.info("stopped")
 
     def _warn_of_shortage(self) -> None:
         shortage = descriptor_shortage(self.settings.max_connections)
@@ -386,7 +409,7 @@ class Server:
     def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         return Listener(
-            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings),
+            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings, self.telemetry),
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(
@@ -401,9 +424,6 @@ class Server:
 
     def _random_token(self) -> str:
         return urlsafe_b64encode(self._random_bytes(TOKEN_BYTES)).decode()
-
-    def _readiness(self) -> str | None:
-        return "the server is stopping" if self._stopping.is_set() else None
 
     def _broke(self, error: StoreBroken) -> None:
         self._give_up(f"the database failed, nothing more can be acknowledged: {error}")

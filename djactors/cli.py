@@ -28,8 +28,12 @@ MAX_NAME = 255
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"djactors: {' '.join(message.splitlines())}", err=True)
+    click.echo(_last_words(message), err=True)
     raise SystemExit(1)
+
+
+def _last_words(message: str) -> str:
+    return f"djactors: {' '.join(message.splitlines())}"
 
 
 def _settings(config: str | None, **flags: Any) -> Settings:
@@ -238,14 +242,22 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
     from djactors.edge.keys import exposed_keys
     from djactors.net import raise_descriptor_limit
     from djactors.store.errors import StoreError
-    from djactors.telemetry import Telemetry, make_logger
+    from djactors.telemetry import LogThread, Telemetry
+    from djactors.telemetry.interpreter import log_everything
+
+    log = LogThread(settings.log_format, settings.log_level)
+    log_everything(log.logger)
+
+    def fail(message: str) -> NoReturn:
+        # By way of the log, behind what it still has to write, and given up like it if nobody reads.
+        log.say(_last_words(message))
+        raise SystemExit(1)
 
     async def serve_until_told() -> None:
-        telemetry = Telemetry(make_logger(settings.log_format, settings.log_level))
+        server = Server(settings, telemetry=Telemetry(log))
         for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
             if concern is not None:
-                telemetry.log.warning("tokens could be forged", reason=concern)
-        server = Server(settings, telemetry=telemetry)
+                server.telemetry.log.warning("tokens could be forged", reason=concern)
         async with trio.open_nursery() as nursery:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 await nursery.start(server.run)
@@ -265,13 +277,13 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
     try:
         trio.run(serve_until_told)
     except told as error:
-        _fail(_line(error))
+        fail(_line(error))
     except BaseExceptionGroup as group:
         # An error from inside a nursery comes out in a group, even if it is the only one.
         failed, unexpected = group.split(told)
         if failed is None or unexpected is not None:
             raise
-        _fail(_line(_first(failed)))
+        fail(_line(_first(failed)))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

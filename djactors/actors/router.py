@@ -179,7 +179,9 @@ class Router(Actor[RouterMessage, RouterReply]):
         try:
             recorded = await self._store.record(commands)
         except StoreError as error:
-            self._telemetry.log.warning("commit failed", commands=len(commands), error=str(error))
+            self._telemetry.refusals.repeated(
+                "commit failed", type(error).__name__, commands=len(commands), error=str(error)
+            )
             self._count(Counter((_kind_of(command), "unavailable") for command in commands))
             for envelope in envelopes:
                 earlier = self._partly.pop(envelope, None) if self._partly else None

@@ -308,8 +308,7 @@ class Users:
                     self._forget(presence)
 
     def _refuse(self, tenant_id: int, user_id: int, socket: Socket, reason: str) -> None:
-        self._telemetry.metrics.refusals.labels("attach").inc()
-        self._telemetry.log.warning("socket refused", tenant_id=tenant_id, user_id=user_id, reason=reason)
+        self._telemetry.refusals.refused("attach", "socket refused", code=reason, tenant_id=tenant_id, user_id=user_id)
         socket.disconnect("user_unavailable")
 
     def _presence(self, tenant_id: int, person: Person) -> Presence:
@@ -397,8 +396,8 @@ class Users:
         except MailboxFull:
             if not presence.stale:
                 presence.stale = True
-                self._telemetry.metrics.refusals.labels("user_mailbox_full").inc()
-                self._telemetry.log.warning(
+                self._telemetry.refusals.refused(
+                    "user_mailbox_full",
                     "user mailbox full: the actor will read the log",
                     tenant_id=presence.tenant_id,
                     user_id=presence.user_id,

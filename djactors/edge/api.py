@@ -22,6 +22,7 @@ from djactors.domain.ids import MAX_ID
 from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized, in_force
 from djactors.edge.errors import TooManyRequests
+from djactors.edge.exposition import Exposition
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
 from djactors.net import Request, Response, TokenBuckets, host_of
@@ -57,8 +58,8 @@ D = TypeVar("D", bound=Dated)
 class Api:
     """What the handlers need.
 
-    `ready` says why the server is not ready, or returns None if it is. `measure` brings the gauges up to date before
-    they are read. `survey` describes the installation to an admin of a tenant.
+    `ready` says why the server is not ready, or returns None if it is (see `readiness`). `exposition` makes the answer
+    to `/metrics`, and `survey` describes the installation to an admin of a tenant.
     """
 
     def __init__(
@@ -70,8 +71,8 @@ class Api:
         store: Inbox,
         settings: Settings,
         telemetry: Telemetry,
-        ready: Callable[[], str | None],
-        measure: Callable[[], None],
+        ready: Callable[[], Awaitable[str | None]],
+        exposition: Exposition,
         survey: Survey,
     ) -> None:
         self.router = router
@@ -79,7 +80,7 @@ class Api:
         self.settings = settings
         self.telemetry = telemetry
         self.ready = ready
-        self.measure = measure
+        self.exposition = exposition
         self.survey = survey
         self._users = users
         self._authenticator = authenticator

@@ -55,18 +55,15 @@ each with its own library."""
 CLOCK_SKEW = 60
 """Seconds by which the clock of who issued a token may be ahead of ours."""
 
-MAX_REASON = 200
-"""Characters of a reason in the log."""
-
 
 class Unauthorized(Exception):  # noqa: N818 - the contract's own word
-    """The token proves nothing. `code` is what the client is told; `reason` is for the log alone."""
+    """The token proves nothing. The client is told `code` and `message`; `detail` is for the log alone."""
 
-    def __init__(self, code: str, message: str, reason: str | None = None) -> None:
+    def __init__(self, code: str, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.reason = message if reason is None else reason[:MAX_REASON]
+        self.detail = detail
 
 
 class Member(msgspec.Struct, frozen=True):

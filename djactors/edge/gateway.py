@@ -30,9 +30,10 @@ from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import id_of
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
+from djactors.edge import refusals
 from djactors.edge.auth import Authenticator, Member, Unauthorized, in_force
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
-from djactors.edge.errors import EXPECTED, TooManyRequests, error_of
+from djactors.edge.errors import TooManyRequests, error_of
 from djactors.engine import BaseSocket, Session, SocketHandler
 from djactors.kernel import KernelError
 from djactors.net import TokenBucket
@@ -48,10 +49,6 @@ MAX_PENDING = 64
 MAX_REFUSALS = 100
 """Refusals in a row after which a socket is closed. A page that listens stops at the first; one that loops would have
 each answered for ever."""
-
-MAX_REFUSALS_LOGGED = 20
-"""Refusals of one connection that are logged. All are counted; a client that does nothing but err would otherwise fill
-the disk, and writing the entries was most of what a POST full of bad events cost."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,6 @@ class Gateway(SocketHandler[UserSocket]):
     __slots__ = (
         "_bucket",
         "_came_at",
-        "_logged",
         "_pending",
         "_refused_in_a_row",
         "_services",
@@ -109,7 +105,6 @@ class Gateway(SocketHandler[UserSocket]):
         super().__init__(session, max_attachment_bytes=services.settings.max_payload)
         self._services = services
         self._pending = 0
-        self._logged = 0
         self._warned = False
         # Made for the second packet that counts: most sockets only connect and listen. The first one's time is kept.
         self._bucket: TokenBucket | None = None
@@ -120,7 +115,10 @@ class Gateway(SocketHandler[UserSocket]):
 
     def serves(self, namespace: str) -> bool:
         """There is one."""
-        return namespace == NAMESPACE
+        if namespace == NAMESPACE:
+            return True
+        refusals.namespace_refused(self._services.telemetry, self.session.peer, NAMESPACE)
+        return False
 
     def new_socket(self, namespace: str) -> UserSocket:
         """Return what the user's actor is to write to."""
@@ -136,7 +134,7 @@ class Gateway(SocketHandler[UserSocket]):
             self._check_pace()
         except TooManyRequests:
             # Only a loop connects and leaves so often.
-            self.session.close("too_many_requests")
+            self._close_for_pace()
             return
         try:
             member = self._identify(auth)
@@ -203,15 +201,22 @@ class Gateway(SocketHandler[UserSocket]):
     # The rest is ours
 
     def _turn_away(self, socket: UserSocket, refusal: Unauthorized) -> None:
-        self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
-        self._log_refusal("connect refused", code=refusal.code, reason=refusal.reason, peer=self.session.peer)
+        refusals.connect_refused(self._services.telemetry, self.session.peer, refusal)
         socket.refuse("Unauthorized", {"code": refusal.code})
 
     def _check_expiry(self, socket: UserSocket, member: Member) -> None:
         settings = self._services.settings
         left = member.expires_at - self._services.now().timestamp()
         if left <= -settings.expiry_grace:
-            self._services.telemetry.metrics.refusals.labels("token_expired").inc()
+            refusals.socket_closed(
+                self._services.telemetry,
+                socket.peer,
+                "token_expired",
+                "no new token",
+                f"auth:refresh within {settings.expiry_grace:g} s after the token has expired",
+                tenant_id=member.tenant_id,
+                user_id=member.user_id,
+            )
             self.session.close("token_expired")
         elif left <= settings.expiry_warning + settings.ping_interval and not self._warned:
             told = self._services.users.told(member.tenant_id, member.user_id, socket)
@@ -234,9 +239,17 @@ class Gateway(SocketHandler[UserSocket]):
         if wait > 0:
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= MAX_REFUSALS:
-                self.session.close("too_many_requests")
+                self._close_for_pace()
             raise TooManyRequests(wait)
         self._refused_in_a_row = 0
+
+    def _close_for_pace(self) -> None:
+        if self.session.reason is None:
+            rule = f"at most {self._services.settings.emit_rate:g} events a second"
+            refusals.socket_closed(
+                self._services.telemetry, self.session.peer, "too_many_requests", "events without a pause", rule
+            )
+            self.session.close("too_many_requests")
 
     def _identify(self, auth: dict[str, Any]) -> Member:
         member = self._services.authenticator.identify(auth.get("token")).member()
@@ -288,29 +301,18 @@ class Gateway(SocketHandler[UserSocket]):
             socket.ack(event.ack_id, {"ok": True, **answer})
 
     def _fail(self, socket: UserSocket, event: EventReceived, error: Exception) -> None:
-        code, message = error_of(error)
-        self._services.telemetry.metrics.refusals.labels(f"emit_{code}").inc()
         member = socket.member
-        self._log_refusal(
-            "emit refused",
-            ours=not isinstance(error, EXPECTED),
-            name=event.name[:50],
-            code=code,
-            reason=error.reason if isinstance(error, Unauthorized) else message,
+        refusals.emit_refused(
+            self._services.telemetry,
+            self.session.peer,
+            event.name[:50],
+            error,
             tenant_id=None if member is None else member.tenant_id,
             user_id=None if member is None else member.user_id,
         )
         if event.ack_id is not None:
+            code, message = error_of(error)
             socket.ack(event.ack_id, {"ok": False, "error": {"code": code, "message": message}})
-
-    def _log_refusal(self, what: str, *, ours: bool = False, **more: Any) -> None:
-        """Log a refusal within `MAX_REFUSALS_LOGGED`; a fault of ours always, as an error."""
-        log = self._services.telemetry.log
-        if ours:
-            log.error(what, **more)
-        elif self._logged < MAX_REFUSALS_LOGGED:
-            self._logged += 1
-            log.info(what, last_logged=self._logged == MAX_REFUSALS_LOGGED, **more)
 
 
 def _moment(unix: float) -> str:

@@ -24,6 +24,7 @@ from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.marks import offset_of
 from djactors.domain.notifications import encode
+from djactors.edge import refusals
 from djactors.edge.api import (
     ID,
     MAX_PAGE,
@@ -37,17 +38,18 @@ from djactors.edge.api import (
     path_id,
     query_of,
 )
-from djactors.edge.auth import Identity, Member, Unauthorized
+from djactors.edge.auth import Identity, Member
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
-from djactors.edge.site import Site
+from djactors.edge.site import SITE_METHODS, Site
 from djactors.edge.user_routes import UserRoutes
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.inbox.inbox import Page
 from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot
 from djactors.net import ByteStream, Request, Response
+from djactors.telemetry import Telemetry
 
 BATCH = "/api/events/batch"
 """The one route with a large body."""
@@ -107,9 +109,10 @@ class Routes:
         if handlers is None:
             handlers, found = self._match(request.path)
         if handlers is None:
-            return error_response(Refused(Code.NOT_FOUND, "no such route"))
+            return self._refused(request, Refused(Code.NOT_FOUND, "no such route"))
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
+            refusals.method_refused(self._api.telemetry, request, handlers)
             return wrong_method(handlers)
         try:
             await self._api.look_up(request)
@@ -125,16 +128,8 @@ class Routes:
         return None, {}
 
     def _refused(self, request: Request, error: Exception) -> Response:
-        response = error_response(error)
-        self._api.telemetry.metrics.refusals.labels(f"http_{response.status}").inc()
-        self._api.telemetry.log.info(
-            "request refused",
-            method=request.method,
-            path=request.path[:200],
-            status=response.status,
-            reason=error.reason if isinstance(error, Unauthorized) else str(error),
-        )
-        return response
+        refusals.request_refused(self._api.telemetry, request, error)
+        return error_response(error)
 
     # Publishing
 
@@ -151,7 +146,7 @@ class Routes:
         query_of(request)
         items = events.decode_batch(request.body)
         self._api.check_pace(request, max(1, len(items)))
-        batch = Batch(self._api.router)
+        batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
         for place, item in enumerate(items, start=1):
             if place % ITEMS_PER_TURN == 0:
                 await trio.lowlevel.checkpoint()
@@ -264,7 +259,7 @@ class Routes:
         return Response(200, b'{"status":"ok"}')
 
     async def _readiness(self, request: Request, _: dict[str, str]) -> Response:
-        reason = self._api.ready()
+        reason = await self._api.ready()
         if reason is None:
             return Response(200, b'{"status":"ready"}')
         return Response(503, error_body(Code.UNAVAILABLE, reason), headers=(("retry-after", "1"),))
@@ -278,16 +273,22 @@ class Routes:
         address = getattr(address, "ipv4_mapped", None) or address
         if not any(address in network for network in self._networks):
             raise not_found()
-        self._api.measure()
-        return Response(200, self._api.telemetry.metrics.exposition(), "text/plain; version=0.0.4; charset=utf-8")
+        return Response(200, await self._api.exposition.take(), "text/plain; version=0.0.4; charset=utf-8")
 
 
 class Application:
     """Sends each request where it belongs. Implements the HTTP loop's `Application`."""
 
     def __init__(
-        self, engine: EngineServer, site: Site, routes: Routes, origins: OriginPolicy, settings: Settings
+        self,
+        engine: EngineServer,
+        site: Site,
+        routes: Routes,
+        origins: OriginPolicy,
+        settings: Settings,
+        telemetry: Telemetry,
     ) -> None:
+        self._telemetry = telemetry
         self._engine = engine
         self._site = site
         self._routes = routes
@@ -305,9 +306,13 @@ class Application:
         if request.path == ENGINE_PATH:
             return await self._engine.handle(request)
         if request.method == "OPTIONS":
+            if not self._origins.allows(request):
+                refusals.preflight_refused(self._telemetry, request, self._origins.told(request))
             return Response(204, headers=self._origins.preflight(request, METHODS, HEADERS))
         if request.path in self._site.paths:
             # Other origins have no use for the page, so it carries no permission for them.
+            if request.method not in SITE_METHODS:
+                refusals.method_refused(self._telemetry, request, SITE_METHODS)
             return self._site.answer(request)
         response = await self._routes.handle(request)
         response.headers = (*response.headers, *NOT_KEPT, *self._origins.headers(request))
@@ -322,7 +327,8 @@ class Application:
         return carrier(request, stream, leftover)
 
     async def _no_websocket(self, request: Request, stream: ByteStream, leftover: bytes) -> Response:
-        return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/", request)
+        refusals.websocket_refused(self._telemetry, request, ENGINE_PATH)
+        return self.refusal(404, "not_found", f"no WebSocket here: it is at {ENGINE_PATH}", request)
 
     def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
         """Word an error of HTTP itself in the contract's shape, or in Engine.IO's where it was asked."""

@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from math import ceil
-from typing import Protocol
 
 import trio
 
@@ -35,7 +34,9 @@ from djactors.engine._polling import (
     preflight_response,
     push_response,
 )
-from djactors.engine._session import DRAINED, EngineSettings, Session, SessionHandler
+from djactors.engine._refusals import Refusal, wrong_packets, wrong_request
+from djactors.engine._session import CONNECT_TIMEOUT, DRAINED, SLOW_CONSUMER, EngineSettings, Session, SessionHandler
+from djactors.engine._telemetry import EngineTelemetry
 from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
 from djactors.protocol import (
     BAD_REQUEST,
@@ -72,47 +73,6 @@ DRAIN_RATE = 500.0
 _DRAIN_STEP_SECONDS = 0.05
 
 
-class EngineTelemetry(Protocol):
-    """Counts for the engine. The calls are synchronous and must neither wait nor raise."""
-
-    def session_opened(self, transport: str) -> None:
-        """A session was opened on `polling` or `websocket`."""
-
-    def session_upgraded(self) -> None:
-        """A session went from polling to WebSocket."""
-
-    def session_closed(self, transport: str, reason: str) -> None:
-        """A session ended; `transport` carried it at the end, and `reason` is a fixed word."""
-
-    def refused(self, reason: str) -> None:
-        """A request was refused before it had a session.
-
-        The reason is `origin`, `jsonp`, `draining`, `address`, `sessions` or `rate`.
-        """
-
-    def failed(self, error: BaseException, peer: str) -> None:
-        """A handler's `on_close` or a `tick` raised. `peer` may be empty."""
-
-
-class Uncounted:
-    """An `EngineTelemetry` that counts nothing. `on_error` gets each exception and the peer's address."""
-
-    def __init__(self, on_error: Callable[[BaseException, str], None]) -> None:
-        self.failed = on_error
-
-    def session_opened(self, transport: str) -> None:
-        """Do nothing."""
-
-    def session_upgraded(self) -> None:
-        """Do nothing."""
-
-    def session_closed(self, transport: str, reason: str) -> None:
-        """Do nothing."""
-
-    def refused(self, reason: str) -> None:
-        """Do nothing."""
-
-
 class EngineServer:
     """All sessions of one Engine.IO path.
 
@@ -145,6 +105,20 @@ class EngineServer:
         self._admission = Admission(
             max_sessions=settings.max_sessions, rate=settings.admit_rate, burst=settings.admit_burst
         )
+        # What is told of newcomers who are refused, and of sessions that are ended over a bound.
+        self._admission_rules = {
+            "draining": "nobody new while the server stops",
+            "address": f"at most {settings.max_sessions_per_address} sessions from one address",
+            "sessions": f"at most {settings.max_sessions} sessions",
+            "rate": f"at most {settings.admit_rate:g} new sessions a second, and {settings.admit_burst} at once",
+        }
+        self._overrun = {
+            CONNECT_TIMEOUT: ("no CONNECT", f"a CONNECT within {settings.connect_timeout:g} s"),
+            SLOW_CONSUMER: (
+                "too much that it has not read",
+                f"at most {settings.outbox_packets} packets or {settings.outbox_bytes} bytes that are unread",
+            ),
+        }
         self._heartbeat = Heartbeat(lambda error: telemetry.failed(error, ""))
         self._sessions: dict[str, Session] = {}
         self._per_address = AddressCounts()
@@ -208,11 +182,12 @@ class EngineServer:
         A poll waits here until there is something to send. Cancelling it closes its session.
         """
         if asks_for_jsonp(request):
-            self._telemetry.refused("jsonp")
+            expected = "polling by XMLHttpRequest or fetch, or a WebSocket"
+            self._telemetry.refused(Refusal("jsonp", request.peer, "JSONP polling, with j in the query", expected))
             return jsonp_refusal(request)
         cors = self._origins.headers(request)
         if not self._origins.allows(request):
-            return self._refuse("origin", ORIGIN_REFUSED, cors)
+            return self._forbid(request, cors)
         if request.method == "OPTIONS":
             return preflight_response(self._origins, request)
         session = await self._find(request)
@@ -230,7 +205,7 @@ class EngineServer:
                 assert session is not None
                 return self._push(session, request, cors)
             case HttpError() as error:
-                return error_response(error, cors)
+                return self._refuse(wrong_request(error, request), error, cors)
             case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
                 return error_response(BAD_REQUEST, cors)
 
@@ -266,6 +241,10 @@ class EngineServer:
                     session.detach(websocket)
         finally:
             session.detach(websocket)
+            if websocket.breach is not None:
+                self._telemetry.refused(
+                    Refusal("frame", session.peer, websocket.breach, "WebSocket frames by RFC 6455, not too large")
+                )
 
     async def _judge_upgrade(self, request: Request) -> Response | tuple[Session | None, bytes]:
         """Return the session of a WebSocket and the frames to greet it with, or a response that refuses it.
@@ -273,13 +252,13 @@ class EngineServer:
         If the session is None, the WebSocket must be accepted and closed.
         """
         if not self._origins.allows(request):
-            return self._refuse("origin", ORIGIN_REFUSED, self._origins.headers(request))
+            return self._forbid(request, self._origins.headers(request))
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():
-                reason = await self._admit(request)
-                if reason is not None:
-                    return self._refuse(reason, BUSY, self._origins.headers(request))
+                refusal = await self._admit(request)
+                if refusal is not None:
+                    return self._refuse(refusal, BUSY, self._origins.headers(request))
                 session = self._open(Transport.WEBSOCKET, request)
                 return session, session.open_packet().frame
             case AttachWebSocket():
@@ -289,7 +268,7 @@ class EngineServer:
             case RejectWebSocket():
                 return None, b""
             case HttpError() as error:
-                return error_response(error, self._origins.headers(request))
+                return self._refuse(wrong_request(error, request), error, self._origins.headers(request))
             case Poll() | Push():  # never for a request that asks for a WebSocket
                 return error_response(BAD_REQUEST, self._origins.headers(request))
 
@@ -317,12 +296,18 @@ class EngineServer:
             request.method, request.query, wants_websocket=wants_websocket, find_session=lambda sid: engine
         )
 
-    def _refuse(self, reason: str, error: HttpError, cors: Headers) -> Response:
-        self._telemetry.refused(reason)
+    def _refuse(self, refusal: Refusal, error: HttpError, cors: Headers) -> Response:
+        self._telemetry.refused(refusal)
         return error_response(error, cors)
 
-    async def _admit(self, request: Request) -> str | None:
-        """Let a newcomer in when its turn comes and return None, or return the reason of a refusal."""
+    def _forbid(self, request: Request, cors: Headers) -> Response:
+        expected = "an Origin with the host and port of Host, or one that is allowed"
+        return self._refuse(
+            Refusal("origin", request.peer, self._origins.told(request), expected), ORIGIN_REFUSED, cors
+        )
+
+    async def _admit(self, request: Request) -> Refusal | None:
+        """Let a newcomer in when its turn comes and return None, or return why it was refused."""
         # The room is checked before the rate, so that one address over its cap does not use up the others' turns.
         now = trio.current_time()
         reason = self._no_room(request) or self._admission.refusal(len(self._sessions), now)
@@ -331,7 +316,9 @@ class EngineServer:
             await turn.wait()
             # Newcomers with an earlier turn may have taken the room.
             reason = self._no_room(request)
-        return reason
+        if reason is None:
+            return None
+        return Refusal(reason, request.peer, "a new session", self._admission_rules[reason])
 
     def _no_room(self, request: Request) -> str | None:
         if self._per_address[request.peer] >= self._settings.max_sessions_per_address:
@@ -354,9 +341,9 @@ class EngineServer:
     # Polling
 
     async def _open_by_polling(self, request: Request, cors: Headers) -> Response:
-        reason = await self._admit(request)
-        if reason is not None:
-            return self._refuse(reason, BUSY, cors)
+        refusal = await self._admit(request)
+        if refusal is not None:
+            return self._refuse(refusal, BUSY, cors)
         session = self._open(Transport.POLLING, request)
         return self._answer_poll(session, session.open_packet().payload, cors)
 
@@ -365,11 +352,13 @@ class EngineServer:
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
             # Revision 3 of the protocol sent bytes like this. As text, they would be nonsense.
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
-            return error_response(BAD_REQUEST, cors)
+            refusal = wrong_request(BAD_REQUEST, request, "application/octet-stream, as Engine.IO 3 sent bytes")
+            return self._refuse(refusal, BAD_REQUEST, cors)
         try:
             session.receive_payload(request.body)
         except ProtocolError as error:
-            return error_response(PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST, cors)
+            answer = PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST
+            return self._refuse(wrong_packets(error, session.peer), answer, cors)
         return push_response(cors)
 
     async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:
@@ -377,7 +366,8 @@ class EngineServer:
         assert outbox is not None
         if outbox.has_waiter:
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
-            return error_response(BAD_REQUEST, cors)
+            refusal = wrong_request(BAD_REQUEST, request, "a second GET while the first one waits")
+            return self._refuse(refusal, BAD_REQUEST, cors)
         if not outbox.packets:
             try:
                 with outbox.waiter():
@@ -415,6 +405,10 @@ class EngineServer:
         """See `SessionOwner`."""
         self._telemetry.session_upgraded()
 
+    def violated(self, session: Session, error: ProtocolError) -> None:
+        """See `SessionOwner`."""
+        self._telemetry.refused(wrong_packets(error, session.peer))
+
     def parting(self, websocket: WebSocket) -> None:
         """See `SessionOwner`."""
         self._heartbeat.schedule(websocket)
@@ -428,6 +422,9 @@ class EngineServer:
             self._leaving[session.sid] = session
             self._heartbeat.schedule(session)
         self._telemetry.session_closed(session.transport, session.reason or "")
+        if session.reason in self._overrun:
+            came, expected = self._overrun[session.reason]
+            self._telemetry.refused(Refusal(session.reason, session.peer, came, expected))
         self._untold.append(session)
         self._heartbeat.wake()
 

@@ -134,6 +134,9 @@ class SessionOwner(Protocol):
     def upgraded(self, session: "Session") -> None:
         """The session is carried by its WebSocket from now on."""
 
+    def violated(self, session: "Session", error: ProtocolError) -> None:
+        """The client sent something wrong by WebSocket, which ends because of it."""
+
     def parting(self, websocket: WebSocket) -> None:
         """The WebSocket was sent a close frame: schedule its timer, so that the closing handshake ends."""
 
@@ -266,7 +269,8 @@ class Session:
             if type(answer) is Message:
                 self.handler.on_message(answer.data)
                 return
-        except ProtocolError:
+        except ProtocolError as error:
+            self._server.violated(self, error)
             self.transport_lost(_WEBSOCKET, CloseReason.VIOLATION)
             return
         self._act(answer)

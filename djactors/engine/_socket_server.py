@@ -11,9 +11,10 @@ from djactors.engine._application import EngineApplication
 from djactors.engine._namespace import Members, Namespace, members_of
 from djactors.engine._origins import OriginPolicy
 from djactors.engine._polling import error_response
-from djactors.engine._server import BUSY, EngineServer, EngineTelemetry, Uncounted
+from djactors.engine._server import BUSY, EngineServer
 from djactors.engine._session import DRAINED, EngineSettings, Session
 from djactors.engine._socket import ClientHandler, Socket
+from djactors.engine._telemetry import EngineTelemetry, Uncounted
 from djactors.net import Application, ByteStream, Limits, Listener, ListenerLimits, Request, Response
 
 PATH: Final = "/socket.io/"

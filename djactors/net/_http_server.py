@@ -10,7 +10,7 @@ Nothing here catches an exception of a handler: the connection's supervisor does
 RFC 9110 and 9112.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -37,12 +37,17 @@ class _PeerLeftError(Exception):
     """The client is gone. Trio's own errors would not do, because a handler may raise them for other reasons."""
 
 
+def _ignore(refused: RequestRefused, peer: str) -> None:
+    """Nobody wants to know."""
+
+
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
     `heads` is the memory that all connections share, `dates` their clock, and `compression` compresses for all of them.
-    `vital_paths` is None for an ordinary connection. A connection over the caps gets the paths that must be answered
-    even then (health, metrics); it serves one request, refuses any other path with 503, and closes.
+    `on_refused` gets each request that is refused for its form, and the client's address. `vital_paths` is None for an
+    ordinary connection. A connection over the caps gets the paths that must be answered even then (health, metrics); it
+    serves one request, refuses any other path with 503, and closes.
     """
 
     __slots__ = (
@@ -56,6 +61,7 @@ class HttpConnection:
         "_idle_end",
         "_is_idle",
         "_limits",
+        "_on_refused",
         "_peer",
         "_request",
         "_served_one",
@@ -75,6 +81,7 @@ class HttpConnection:
         dates: HttpDates | None = None,
         compression: Compression | None = None,
         vital_paths: frozenset[str] | None = None,
+        on_refused: Callable[[RequestRefused, str], None] = _ignore,
     ) -> None:
         self._stream = stream
         self._application = application
@@ -85,6 +92,7 @@ class HttpConnection:
         self._peer = peer
         self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
+        self._on_refused = on_refused
         # Bytes that were received and not yet read as part of a request.
         self._buffer = b""
         # True while the connection waits for a request to begin.
@@ -102,6 +110,7 @@ class HttpConnection:
             while await self._serve_one():
                 self._served_one = True
         except RequestRefused as refused:
+            self._on_refused(refused, self._peer)
             await self._refuse(refused)
         except _PeerLeftError:
             pass  # nobody is left to answer

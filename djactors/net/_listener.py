@@ -20,7 +20,7 @@ from djactors.net._binding import bind
 from djactors.net._descriptors import OVERFLOW, share_out
 from djactors.net._http_compression import Compression
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, Limits
+from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, Limits, RequestRefused
 from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
@@ -54,7 +54,7 @@ class ListenerLimits:
 
 
 class ListenerTelemetry(Protocol):
-    """Counts for the listener. The calls are synchronous and must neither wait nor raise."""
+    """Counts for the listener. The calls are synchronous and must neither wait nor raise. `peer` is an address."""
 
     def connection_opened(self) -> None:
         """A connection was accepted within the caps."""
@@ -62,8 +62,11 @@ class ListenerTelemetry(Protocol):
     def connection_closed(self) -> None:
         """A connection that was opened has ended."""
 
-    def connection_refused(self, reason: str) -> None:
+    def connection_refused(self, reason: str, peer: str) -> None:
         """A connection was over a cap: `total` or `address`; `overflow` if it was closed without an answer."""
+
+    def request_refused(self, refused: RequestRefused, peer: str) -> None:
+        """A request was refused for its form, or because its connection is over a cap."""
 
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection; `reason` is the errno's name, such as `EMFILE`."""
@@ -78,7 +81,10 @@ class _Uncounted:
     def connection_closed(self) -> None:
         pass
 
-    def connection_refused(self, reason: str) -> None:
+    def connection_refused(self, reason: str, peer: str) -> None:
+        pass
+
+    def request_refused(self, refused: RequestRefused, peer: str) -> None:
         pass
 
     def accept_failed(self, reason: str) -> None:
@@ -226,7 +232,7 @@ class Listener:
         excess = self._excess(peer)
         if excess is not None:
             overflowed = len(self._overflowing) >= self._max_overflowing
-            self._telemetry.connection_refused("overflow" if overflowed else excess)
+            self._telemetry.connection_refused("overflow" if overflowed else excess, peer)
             if overflowed:
                 sock.close()
                 return
@@ -251,6 +257,7 @@ class Listener:
             dates=self._dates,
             compression=self._compression,
             vital_paths=vital_paths,
+            on_refused=self._telemetry.request_refused,
         )
         # The count is made here, because the task runs only after the whole batch has been admitted.
         if excess is None:

@@ -121,6 +121,7 @@ class WebSocket:
         "_receiving",
         "_stream",
         "_this_turn",
+        "breach",
         "timer",
     )
 
@@ -139,6 +140,8 @@ class WebSocket:
         self._receiving = False
         # Made when another task waits until the receiving task has stopped receiving.
         self._receiver_left: trio.Event | None = None
+        # How the peer broke the protocol, in words of ours; None while it has not.
+        self.breach: str | None = None
         # For the heartbeat: its timer, and the time by which the peer must have answered our close frame.
         self.timer: Timer | None = None
         self._close_by = inf
@@ -202,7 +205,8 @@ class WebSocket:
                     self._answer_goodbye(item)
         except ReceiveLimitExceeded:
             self._over = True
-            self.say_goodbye(CloseCode.TOO_BIG, "message too big")
+            self.breach = "message too big"
+            self.say_goodbye(CloseCode.TOO_BIG, self.breach)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end_of_stream()
         finally:
@@ -317,7 +321,8 @@ class WebSocket:
             return self._reader.read()
         except FrameError as error:
             self._over = True
-            self.say_goodbye(error.code, str(error))
+            self.breach = str(error)
+            self.say_goodbye(error.code, self.breach)
             raise self._ending() from None
 
     def _end_of_stream(self) -> None:

@@ -388,7 +388,7 @@ class SocketPacketDecoder:
     def _receive_attachment(self, data: bytes) -> SocketPacket | None:
         due = self._due
         if due is None:
-            raise ProtocolError("attachments", "a binary message that no packet announced")
+            raise ProtocolError("unannounced_bytes", "a message of bytes that no packet announced")
         packet, received = due.packet, due.received
         if sum(map(len, received)) + len(data) > self._max_attachment_bytes:
             raise ProtocolError("attachment_bytes", f"attachments are over {self._max_attachment_bytes} bytes")

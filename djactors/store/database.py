@@ -78,6 +78,7 @@ class Statistics:
         write_capacity: writes that may wait.
         read_capacity: reads that may wait.
         last_error: the newest failure of the storage, None if there was none.
+        failing: the storage's failure at the newest write, None if that was committed.
         broken: whether the store is broken and stays so until a restart.
     """
 
@@ -88,6 +89,7 @@ class Statistics:
     write_capacity: int
     read_capacity: int
     last_error: StoreError | None
+    failing: StoreError | None
     broken: bool
 
 
@@ -125,6 +127,7 @@ class Database:
         self._commits = 0
         self._failed = 0
         self._last_error: StoreError | None = None
+        self._failing: StoreError | None = None
         self._connection = Writer(path, busy_timeout, timer)
         self._writer = threads(
             "djactors-writer",
@@ -230,6 +233,14 @@ class Database:
             raise StoreBroken(*self._broken.args)
         return await self._readers.call(work, turn)
 
+    async def probe(self) -> None:
+        """Commit a page as it is: it is written to the log with its fsync, as any write is, and changes nothing.
+
+        Raises:
+            StoreError: as `write`.
+        """
+        await self.write(_rewrite_a_page)
+
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Finish what is queued, checkpoint, and join the threads; calls from now on raise `StoreClosed`.
 
@@ -275,6 +286,7 @@ class Database:
             write_capacity=self._write_capacity,
             read_capacity=self._read_capacity,
             last_error=self._last_error,
+            failing=self._failing,
             broken=self._broken is not None,
         )
 
@@ -290,7 +302,10 @@ class Database:
         self._note(report)
         if report.items:
             self._commits += 1
+            self._failing = None
             self._on_commit(report.seconds)
+        elif report.error is not None:
+            self._failing = report.error
 
     def _note_reads(self, report: Report) -> None:
         self._note(report)
@@ -302,6 +317,12 @@ class Database:
             if isinstance(report.error, StoreBroken) and self._broken is None:
                 self._broken = report.error
                 self._on_broken(report.error)
+
+
+def _rewrite_a_page(connection: sqlite3.Connection) -> None:
+    # SQLite writes the number even where it stays the same: https://www.sqlite.org/pragma.html#pragma_user_version
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute(f"PRAGMA user_version = {version:d}")
 
 
 def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:

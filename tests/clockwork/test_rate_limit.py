@@ -32,6 +32,7 @@ class FakeSession:
     def __init__(self) -> None:
         self.peer = "127.0.0.1"
         self.transport = "websocket"
+        self.reason: str | None = None
         self.owner: tuple[int, int] | None = None
         self.sent: list[str] = []
         self.closed: list[str] = []
@@ -40,6 +41,7 @@ class FakeSession:
         self.sent += [packet.payload.decode() for packet in packets]
 
     def close(self, reason: str) -> None:
+        self.reason = self.reason or reason
         self.closed.append(reason)
 
 
@@ -173,8 +175,8 @@ class Desk:
                 store=None,  # type: ignore[arg-type]
                 settings=settings,
                 telemetry=Telemetry(make_logger("json", "critical")),
-                ready=lambda: None,
-                measure=lambda: None,
+                ready=trio.lowlevel.checkpoint,
+                exposition=None,  # type: ignore[arg-type]
                 survey=None,  # type: ignore[arg-type]
             )
         )

@@ -22,6 +22,7 @@ from djactors.config import Settings
 from djactors.domain.limits import Limits
 from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
+from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Services
 from djactors.edge.routes import Routes
 from djactors.edge.survey import Survey
@@ -109,8 +110,8 @@ class Rooms:
                 store=store,
                 settings=settings,
                 telemetry=telemetry,
-                ready=lambda: self.not_ready,
-                measure=lambda: None,
+                ready=self._readiness,
+                exposition=Exposition(root, users, LoopLag(), telemetry),
                 survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
             )
         )
@@ -123,6 +124,10 @@ class Rooms:
             random_token=self._sid,
             now=clock.now,
         )
+
+    async def _readiness(self) -> str | None:
+        await trio.lowlevel.checkpoint()
+        return self.not_ready
 
     def _sid(self) -> str:
         self._sids += 1

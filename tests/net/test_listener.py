@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from djactors.net import Limits, Listener, ListenerLimits, Request, Response
+from djactors.net import Limits, Listener, ListenerLimits, Request, RequestRefused, Response
 from tests.net.applications import (
     GOOD,
     UPGRADE,
@@ -44,8 +44,11 @@ class Counts:
     def connection_closed(self) -> None:
         self.counter["closed"] += 1
 
-    def connection_refused(self, reason: str) -> None:
+    def connection_refused(self, reason: str, peer: str) -> None:
         self.counter[f"refused {reason}"] += 1
+
+    def request_refused(self, refused: RequestRefused, peer: str) -> None:
+        self.counter[f"refused {refused.status}"] += 1
 
     def accept_failed(self, reason: str) -> None:
         self.counter[f"failed {reason}"] += 1
