@@ -12,8 +12,8 @@ and a client with `ClientEngine` and `SocketClient`. Rules:
 - `ProtocolError` is all that a peer's bytes can raise; after it the connection is to be closed. What the program got
   wrong itself is a `ValueError`, `TypeError` or `NotJoinedError`.
 - Whatever a peer sends is bounded: `MAX_PAYLOAD_BYTES` and `MAX_PAYLOAD_PACKETS` for a polling request,
-  `MAX_JSON_BRACKETS` and `MAX_JSON_DEPTH` for the arguments, `MAX_ATTACHMENTS` and `MAX_ATTACHMENT_BYTES` for binary
-  data, `MAX_NAMESPACES` and `MAX_NAMESPACE_LENGTH` for namespaces.
+  `MAX_JSON_BRACKETS`, `MAX_JSON_COMMAS`, `MAX_LONG_DIGITS` and `MAX_JSON_DEPTH` for the arguments, `MAX_ATTACHMENTS`
+  and `MAX_ATTACHMENT_BYTES` for binary data, `MAX_NAMESPACES` and `MAX_NAMESPACE_LENGTH` for namespaces.
 - Times are seconds of any monotonic clock, sizes are bytes. Nothing here waits or keeps time: who drives it does.
 - What goes to many clients is encoded once (`encode_event`, `encode_events_json`) and shared by all of their outboxes.
 
@@ -141,7 +141,9 @@ from djactors.protocol._socket_packets import (
     MAX_ATTACHMENT_BYTES,
     MAX_ATTACHMENTS,
     MAX_JSON_BRACKETS,
+    MAX_JSON_COMMAS,
     MAX_JSON_DEPTH,
+    MAX_LONG_DIGITS,
     MAX_NAMESPACE_LENGTH,
     RESERVED_EVENTS,
     SocketPacket,
@@ -175,7 +177,9 @@ __all__ = [
     "MAX_ATTACHMENTS",
     "MAX_ATTACHMENT_BYTES",
     "MAX_JSON_BRACKETS",
+    "MAX_JSON_COMMAS",
     "MAX_JSON_DEPTH",
+    "MAX_LONG_DIGITS",
     "MAX_NAMESPACES",
     "MAX_NAMESPACE_LENGTH",
     "MAX_PAYLOAD_BYTES",
