@@ -66,7 +66,7 @@ from djactors.kernel import (
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net import Listener, ListenerLimits
+from djactors.net import Listener, ListenerLimits, UnprovenBytes
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
@@ -121,6 +121,8 @@ class Server:
         self._failure: str | None = None
         self._listener: Listener | None = None
         self._lag = LoopLag()
+        observer = EdgeObserver(self.telemetry)
+        self._unproven = UnprovenBytes(settings.unproven_bytes, observer.no_room)
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
 
@@ -284,7 +286,7 @@ class Server:
             settings=settings,
             telemetry=telemetry,
             ready=self._readiness,
-            measure=lambda: observer.measure(root.statistics(), self._lag.worst()),
+            measure=lambda: observer.measure(root.statistics(), self._lag.worst(), self._unproven.held),
             survey=survey,
         )
         listener = self._listen(engine, Routes(api))
@@ -349,12 +351,13 @@ class Server:
             origins=OriginPolicy(settings.allowed_origins),
             random_token=self._random_token,
             telemetry=EdgeObserver(self.telemetry),
+            unproven=self._unproven,
         )
 
     def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         return Listener(
-            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings),
+            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins)),
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(
@@ -363,6 +366,7 @@ class Server:
                 max_buffered=settings.outbox_bytes,
             ),
             telemetry=observer,
+            unproven=self._unproven,
             on_error=observer.failed,
         )
 

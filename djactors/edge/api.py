@@ -87,10 +87,15 @@ class Api:
 
     def identity(self, request: Request) -> Identity:
         """The identity that the request's token proves. Raises Unauthorized."""
+        # It was judged when the request's body was still to come.
+        if isinstance(request.proof, Identity):
+            return request.proof
         scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
-        return self._authenticator.identify(token.strip())
+        identity = self._authenticator.identify(token.strip())
+        request.proof = identity
+        return identity
 
     def member(self, request: Request) -> Member:
         """The person whom the request's token names. Raises Unauthorized."""

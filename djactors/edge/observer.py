@@ -27,6 +27,10 @@ class EdgeObserver:
         """A TCP connection was refused because there were too many."""
         self._telemetry.metrics.refusals.labels(f"connection_{reason}").inc()
 
+    def no_room(self) -> None:
+        """Somebody who has not proved who they are gave way, because all of them together hold too much."""
+        self._telemetry.metrics.refusals.labels("unproven_bytes").inc()
+
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection."""
         self._telemetry.metrics.refusals.labels(f"accept_{reason}").inc()

@@ -63,8 +63,12 @@ class TreeObserver:
             case SupervisorEscalated(child=child):
                 self._telemetry.log.critical("restart intensity exceeded", child=child)
 
-    def measure(self, root: ChildStatistics, lag: float) -> None:
-        """Set the gauges that nobody keeps up to date, when the metrics are read. `lag` is the loop's, in seconds."""
+    def measure(self, root: ChildStatistics, lag: float, unproven: int) -> None:
+        """Set the gauges that nobody keeps up to date, when the metrics are read.
+
+        `lag` is the loop's, in seconds; `unproven` what is held for strangers, in bytes.
+        """
+        self._telemetry.metrics.unproven_bytes.set(unproven)
         self._telemetry.metrics.loop_lag.set(lag)
         depths: dict[str, int] = {}
         for child in root.children:

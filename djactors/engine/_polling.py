@@ -5,8 +5,8 @@ Rules:
 - A packet leaves the outbox only into an answer. What was not sent by polling goes out by WebSocket after the upgrade.
 - One GET waits at a time; a second one is a violation. A GET whose client goes away takes the session with it: what
   became of its answer cannot be known, and the client resumes by offset.
-- A POST is received whole before it is looked at and then acted upon without a pause, so two that arrive at once never
-  mix.
+- A POST is received whole before it is looked at. A large one is acted upon in slices, and another one of the session
+  waits for its end, so that two that arrive at once never mix.
 - Every answer, errors included, carries the CORS headers, or a page of another origin could not read it.
 
 Source: the Engine.IO protocol document, revision 4, "HTTP long-polling"; headers as the reference server sends them.
@@ -57,6 +57,11 @@ class Outbox:
         self.packets: deque[EncodedPacket] = deque()
         # Bytes of the packets as they are counted by `EncodedPacket.size`.
         self.size = 0
+
+    def widen(self, max_packets: int, max_bytes: int) -> None:
+        """Let more wait from now on."""
+        self._max_packets = max_packets
+        self._max_bytes = max_bytes
 
     @property
     def has_waiter(self) -> bool:

@@ -34,8 +34,17 @@ from djactors.engine._polling import (
     preflight_response,
     push_response,
 )
-from djactors.engine._session import DRAINED, EngineSettings, Session, SessionHandler
-from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
+from djactors.engine._session import BYTES_PER_TURN, DRAINED, EngineSettings, Session, SessionHandler
+from djactors.net import (
+    AddressCounts,
+    ByteStream,
+    CostlyWork,
+    Request,
+    Response,
+    UnprovenBytes,
+    WebSocket,
+    open_websocket,
+)
 from djactors.protocol import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -112,6 +121,7 @@ class EngineServer:
         random_token: returns a fresh secret of at least 128 bits, safe in a URL.
         telemetry: what is counted.
         may_use: tells whether a request that names a session's sid may use it; a refusal looks like an unknown sid.
+        unproven: the budget of sessions that are not proven, best the listener's; by default one of its own.
     """
 
     def __init__(
@@ -123,7 +133,11 @@ class EngineServer:
         random_token: Callable[[], str],
         telemetry: EngineTelemetry,
         may_use: Callable[[Session, Request], bool] = lambda session, request: True,
+        unproven: UnprovenBytes | None = None,
     ) -> None:
+        # See `SessionOwner`.
+        self.unproven = unproven or UnprovenBytes()
+        self.costly = CostlyWork()
         self._settings = settings
         self._protocol_settings = settings.protocol()
         self._make_handler = make_handler
@@ -147,10 +161,26 @@ class EngineServer:
         """The open sessions: a live view, to count or to walk through without a pause."""
         return self._sessions.values()
 
-    @property
-    def max_payload(self) -> int:
-        """Bytes that the body of a request may have."""
-        return self._settings.max_payload
+    def body_limit(self, request: Request) -> int | Response:
+        """Return how many bytes the body of a request may have, or its refusal, which needs no body: see `Application`.
+
+        Nothing but a POST of an open session brings one.
+        """
+        cors = self._origins.headers(request)
+        if not self._origins.allows(request):
+            return self._refuse("origin", FORBIDDEN, cors)
+        session = self._sessions.get(request.query.get("sid", ""))
+        if session is not None and not self._may_use(session, request):
+            session = None
+        match self._judge(request, session, wants_websocket=False):
+            case Push():
+                assert session is not None
+                request.proof = session if session.proven else None
+                return session.max_payload
+            case HttpError() as error if request.method != "OPTIONS":
+                return error_response(error, cors)
+            case _:
+                return 0
 
     # Running and stopping
 
@@ -204,6 +234,7 @@ class EngineServer:
         session = await self._find(request)
         if session is not None and session.closed and request.method == "GET":
             outbox = session.outbox
+            request.proof = session if session.proven else None
             if outbox is not None and outbox.packets and not outbox.has_waiter:
                 return poll_response(outbox.take(), cors)
         match self._judge(request, session, wants_websocket=False):
@@ -214,7 +245,7 @@ class EngineServer:
                 return await self._poll(session, request, cors)
             case Push():
                 assert session is not None
-                return self._push(session, request, cors)
+                return await self._push(session, request, cors)
             case HttpError() as error:
                 return error_response(error, cors)
             case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
@@ -226,7 +257,8 @@ class EngineServer:
         if isinstance(judged, Response):
             return judged
         session, greeting = judged
-        websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
+        most = self._settings.max_payload if session is None else session.max_payload
+        websocket = open_websocket(request, stream, leftover, most, greeting)
         # Nobody asks for these any more, and they would be kept for as long as the conversation lasts: 2 KiB of each
         # connected user, with what browsers send. Let go rather than emptied: others may share them.
         request.headers = request.query = {}
@@ -239,7 +271,12 @@ class EngineServer:
             async with websocket:
                 try:
                     while True:
-                        session.receive(websocket, await websocket.receive())
+                        message = await websocket.receive()
+                        if len(message) > BYTES_PER_TURN:
+                            async with self.costly:
+                                session.receive(websocket, message)
+                        else:
+                            session.receive(websocket, message)
                 finally:
                     # Before the closing handshake, which may take its time.
                     session.detach(websocket)
@@ -339,14 +376,14 @@ class EngineServer:
         session = self._open(Transport.POLLING, request)
         return self._answer_poll(session, session.open_packet().payload, cors)
 
-    def _push(self, session: Session, request: Request, cors: Headers) -> Response:
+    async def _push(self, session: Session, request: Request, cors: Headers) -> Response:
         content_type = request.headers.get("content-type") or ""
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
             # How revision 3 sent bytes; read as text they would be nonsense.
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
             return error_response(BAD_REQUEST, cors)
         try:
-            session.receive_payload(request.body)
+            await session.receive_payload(request.body)
         except ProtocolError as error:
             return error_response(PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST, cors)
         return push_response(cors)
@@ -354,6 +391,7 @@ class EngineServer:
     async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:
         outbox = session.outbox
         assert outbox is not None
+        request.proof = session if session.proven else None
         if outbox.has_waiter:
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
             return error_response(BAD_REQUEST, cors)
@@ -370,8 +408,9 @@ class EngineServer:
                 return error_response(UNKNOWN_SID, cors)  # nobody reads it
         return self._answer_poll(session, outbox.take() if outbox.packets else NOOP.payload, cors)
 
-    @staticmethod
-    def _answer_poll(session: Session, payload: bytes, cors: Headers) -> Response:
+    def _answer_poll(self, session: Session, payload: bytes, cors: Headers) -> Response:
+        if not session.proven and session.outbox is not None:
+            self.unproven.settle(session, session.outbox.size)
         response = poll_response(payload, cors)
         response.on_lost = partial(session.transport_lost, Transport.POLLING)
         return response

@@ -27,7 +27,16 @@ from typing import Final, Protocol
 import trio
 
 from djactors.engine._polling import Outbox
-from djactors.net import ListenerLimits, SlowConsumer, Timer, WebSocket, WebSocketClosed
+from djactors.net import (
+    UNPROVEN_MESSAGE,
+    CostlyWork,
+    ListenerLimits,
+    SlowConsumer,
+    Timer,
+    UnprovenBytes,
+    WebSocket,
+    WebSocketClosed,
+)
 from djactors.protocol import (
     CLOSE,
     NOOP,
@@ -39,6 +48,7 @@ from djactors.protocol import (
     EncodedPacket,
     EngineSession,
     Message,
+    Packet,
     ProtocolError,
     SendPing,
     SendProbeReply,
@@ -54,6 +64,17 @@ from djactors.protocol import (
 SLOW_CONSUMER: Final = "slow_consumer"
 CONNECT_TIMEOUT: Final = "connect_timeout"
 DRAINED: Final = "drained"
+OVER_BUDGET: Final = "over_budget"
+
+UNPROVEN_PACKETS: Final = 16
+"""Packets that one payload may have, and that may wait for a poll, before the session is proven: a CONNECT for each of
+the eight namespaces that a client may join, or their answers, with some pings."""
+
+PACKETS_PER_TURN: Final = 16
+BYTES_PER_TURN: Final = 16 * 1024
+"""Of one payload so many packets, or bytes if these are fewer packets, are acted upon before others get their turn. A
+token to be checked takes up to 0.2 ms, and so many brackets 2. One packet is never divided; its own bounds are the
+protocol's. A WebSocket's message of more bytes waits for its turn as well."""
 
 # A client between two polls comes back within a round trip; the goodbye is kept for it that long.
 FAREWELL_SECONDS: Final = 3.0
@@ -83,6 +104,8 @@ class EngineSettings:
     ping_timeout: float = _REFERENCE.ping_timeout
     upgrade_timeout: float = _REFERENCE.upgrade_timeout
     max_payload: int = _REFERENCE.max_payload
+    # The same until the session is proven (see `Session.prove`), if it is less: a CONNECT with the longest token fits.
+    unproven_payload: int = UNPROVEN_MESSAGE
     # From the handshake to the first CONNECT; a stock client sends it at once. Times `admit_rate` it stays below
     # `max_sessions`, or clients that never connect could hold every session.
     connect_timeout: float = 20.0
@@ -128,6 +151,14 @@ class SessionHandler(Protocol):
 class SessionOwner(Protocol):
     """What a session asks of the server that holds it."""
 
+    @property
+    def unproven(self) -> UnprovenBytes:
+        """What the outboxes of strangers come out of."""
+
+    @property
+    def costly(self) -> CostlyWork:
+        """What slices of payloads wait for."""
+
     def schedule(self, session: "Session") -> None:
         """The session's next deadline may have become earlier."""
 
@@ -154,6 +185,7 @@ class Session:
         "_carrier",
         "_connect_by",
         "_forget_at",
+        "_pushing",
         "_server",
         "_settings",
         "_websocket",
@@ -162,6 +194,7 @@ class Session:
         "outbox",
         "owner",
         "peer",
+        "proven",
         "reason",
         "timer",
     )
@@ -172,6 +205,10 @@ class Session:
         self.engine = engine
         self.peer = peer
         self.owner: object = None
+        # Whether the client has proved that it may send more, and be sent more, than a stranger. See `prove`.
+        self.proven = False
+        # While a payload is acted upon in slices; others of this session wait, so that none of them mix.
+        self._pushing: trio.Lock | None = None
         # Why it ended; None while it lives.
         self.reason: str | None = None
         self.handler: SessionHandler
@@ -185,7 +222,8 @@ class Session:
         # The WebSocket once it carries the session. Before, packets go to the outbox.
         self._carrier: WebSocket | None = None
         polls = engine.transport is _POLLING
-        self.outbox = Outbox(settings.outbox_packets, settings.outbox_bytes) if polls else None
+        # Strangers are sent little but what refuses them, and need not fetch it.
+        self.outbox = Outbox(UNPROVEN_PACKETS, settings.unproven_payload) if polls else None
 
     # What handlers use
 
@@ -204,13 +242,38 @@ class Session:
         """Whether the session has ended."""
         return self.reason is not None
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes that the client may send in one request or message."""
+        settings = self._settings
+        return settings.max_payload if self.proven else min(settings.unproven_payload, settings.max_payload)
+
+    def prove(self) -> None:
+        """The handler knows enough of the client to take `max_payload` bytes from it. Until then a session is one of
+        many strangers: it may send `unproven_payload` bytes, and what it holds comes out of the strangers' budget."""
+        if self.proven:
+            return
+        self.proven = True
+        if self.outbox is not None:
+            self.outbox.widen(self._settings.outbox_packets, self._settings.outbox_bytes)
+            self._server.unproven.settle(self, 0)
+        if self._websocket is not None:
+            self._websocket.prove(self._settings.max_payload)
+
+    def evict(self) -> None:
+        """The strangers' budget is used up, and this one holds much of it. See `djactors.net.Holder`."""
+        self._end(OVER_BUDGET)
+
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         """Send packets, in one write. Over the outbox's bounds the session closes itself; once closed it drops them."""
         websocket = self._carrier
         if websocket is not None:
             self._write(websocket, frames_of(packets))
-        elif self.outbox is not None and self.reason is None and not self.outbox.put(packets):
-            self._end(SLOW_CONSUMER)
+        elif self.outbox is not None and self.reason is None:
+            if not self.outbox.put(packets):
+                self._end(SLOW_CONSUMER)
+            elif not self.proven and not self._server.unproven.settle(self, self.outbox.size):
+                self._end(OVER_BUDGET)
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Call back once when all that was sent is on its way; at once if it is, and never if the session ends before.
@@ -248,6 +311,8 @@ class Session:
     def attach(self, websocket: WebSocket) -> None:
         """The session has this WebSocket, which carries it if nothing else does."""
         self._websocket = websocket
+        if self.proven:
+            websocket.prove(self._settings.max_payload)
         if self.engine.transport is _WEBSOCKET:
             self._carrier = websocket
 
@@ -270,21 +335,22 @@ class Session:
             return
         self._act(answer)
 
-    def receive_payload(self, body: bytes) -> None:
+    async def receive_payload(self, body: bytes) -> None:
         """Take the body of one POST. A violation ends the session and raises `ProtocolError`.
 
-        A body over `max_payload` raises it with the code `payload_bytes` and changes nothing.
+        A body over `max_payload` raises it with the code `payload_bytes` and changes nothing. What does not fit into
+        one turn of the loop is acted upon in slices, and others of this session wait meanwhile. Cancelled, it ends the
+        session: what of the payload was acted upon is not to be told.
         """
-        now = trio.current_time()
         try:
-            for packet in decode_payload(body, max_bytes=self._settings.max_payload):
-                answer = self.engine.receive(packet, _POLLING, now)
-                if type(answer) is Message:
-                    self.handler.on_message(answer.data)
-                else:
-                    self._act(answer)
-                if self.reason is not None:
-                    return
+            if self._pushing is None and len(body) <= BYTES_PER_TURN and body.count(b"\x1e") < PACKETS_PER_TURN:
+                self._receive_slice(self._decode(body))
+                return
+            lock = self._pushing = self._pushing or trio.Lock()
+            async with lock:
+                await self._receive_in_slices(body, self._server.costly)
+            if not lock.statistics().tasks_waiting:
+                self._pushing = None
         except ProtocolError as error:
             if error.code != "payload_bytes":
                 self.transport_lost(_POLLING, CloseReason.VIOLATION)
@@ -292,6 +358,34 @@ class Session:
         except BaseException:
             self.transport_lost(_POLLING, CloseReason.SERVER)
             raise
+
+    def _decode(self, body: bytes) -> list[Packet]:
+        bounds = {} if self.proven else {"max_packets": UNPROVEN_PACKETS}
+        return decode_payload(body, max_bytes=self.max_payload, **bounds)
+
+    async def _receive_in_slices(self, body: bytes, costly: CostlyWork) -> None:
+        async with costly:
+            packets = self._decode(body)
+        start = 0
+        while start < len(packets) and self.reason is None:
+            end, size = start, 0
+            while end < min(start + PACKETS_PER_TURN, len(packets)) and size < BYTES_PER_TURN:
+                size += len(packets[end].data)
+                end += 1
+            async with costly:
+                self._receive_slice(packets[start:end])
+            start = end
+
+    def _receive_slice(self, packets: Sequence[Packet]) -> None:
+        now = trio.current_time()
+        for packet in packets:
+            if self.reason is not None:
+                return
+            answer = self.engine.receive(packet, _POLLING, now)
+            if type(answer) is Message:
+                self.handler.on_message(answer.data)
+            else:
+                self._act(answer)
 
     def transport_lost(self, transport: Transport, reason: CloseReason = CloseReason.TRANSPORT) -> None:
         """A transport ended or broke the protocol. Ends the session, its upgrade, or nothing."""
@@ -364,6 +458,7 @@ class Session:
         waiting = b"".join([packet.frame for packet in outbox.packets])
         outbox.clear()
         outbox.nudge()
+        self._server.unproven.settle(self, 0)
         self._server.upgraded(self)
         if waiting:
             self._write(websocket, waiting)
@@ -410,6 +505,7 @@ class Session:
                 outbox.put((last_word or CLOSE,))
                 has_last_words = True
             self._forget_at = trio.current_time() + FAREWELL_SECONDS
+            self._server.unproven.settle(self, 0)
         self._server.ended(self, has_last_words=has_last_words)
 
     def __repr__(self) -> str:

@@ -8,7 +8,8 @@ Rules:
 - One `SocketHandler` serves a session, one `BaseSocket` a namespace that its client asked to join. A socket is
   *pending* until it is accepted or refused, then it has *joined*, and in the end it is *gone*: the client left the
   namespace, was put out of it, or the session ended. What is sent to a socket that is gone is dropped.
-- A CONNECT to a namespace that is not served is refused at once. Any other is to be answered by `accept` or `refuse`,
+- A CONNECT to a namespace that is not served is refused at once, and a session that has joined none is closed then.
+  Any other is to be answered by `accept` or `refuse`,
   in the call or later: a stock JavaScript client waits for the answer for ever.
 - `on_connect`, `on_event` and the others run in the middle of the task that reads from the client, or keeps the time of
   all. They must not block. What `on_connect`, `on_event` or `on_ack` raises ends that session alone and is reported.
@@ -27,6 +28,7 @@ from typing import Any, Final, Generic, TypeVar
 from djactors.engine._session import Session
 from djactors.protocol import (
     MAX_ATTACHMENT_BYTES,
+    MAX_NAMESPACES,
     AckReceived,
     ConnectRequested,
     DisconnectRequested,
@@ -38,6 +40,9 @@ from djactors.protocol import (
 
 INVALID_NAMESPACE: Final = "Invalid namespace"
 """The reference server's word to who asks for a namespace that is not there."""
+
+BAD_NAMESPACE: Final = "bad_namespace"
+"""Why a session has ended that asked for a namespace that is not there."""
 
 LEFT: Final = "left"
 """Why a socket is gone whose client left the namespace and kept the session."""
@@ -69,6 +74,7 @@ class BaseSocket:
             return
         handler, sid = self._handler, self._handler.new_sid()
         reply = handler._protocol.accept(self.namespace, sid, None if pid is None else {"pid": pid})
+        handler.session.prove()
         handler.on_accept(self, sid)
         handler.session.send([reply, *packets])
 
@@ -134,13 +140,14 @@ class SocketHandler(ABC, Generic[AnySocket]):
         max_attachment_bytes: what the binary attachments of one packet may have together.
     """
 
-    __slots__ = ("_protocol", "_sockets", "session")
+    __slots__ = ("_bad_namespaces", "_protocol", "_sockets", "session")
 
     def __init__(self, session: Session, *, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES) -> None:
         self.session = session
         self._protocol = SocketSession(max_attachment_bytes=max_attachment_bytes)
         # A tuple, as nearly all clients have one.
         self._sockets: tuple[AnySocket, ...] = ()
+        self._bad_namespaces = 0
 
     # What a derived class says
 
@@ -220,11 +227,21 @@ class SocketHandler(ABC, Generic[AnySocket]):
 
     def _connect(self, namespace: str, auth: dict[str, Any]) -> None:
         if not self.serves(namespace):
-            self.session.send([self._protocol.refuse(namespace, INVALID_NAMESPACE)])
+            self._refuse_namespace(namespace)
             return
         socket = self.new_socket(namespace)
         self._sockets += (socket,)
         self.on_connect(socket, auth)
+
+    def _refuse_namespace(self, namespace: str) -> None:
+        """Refuse one that is not there, once: who has nothing else, or asks again and again, is let go.
+
+        A client that has joined another, or is about to, keeps that: it comes back with the same question otherwise.
+        """
+        self.session.send([self._protocol.refuse(namespace, INVALID_NAMESPACE)])
+        self._bad_namespaces += 1
+        if self.is_idle or self._bad_namespaces > MAX_NAMESPACES:
+            self.session.close(BAD_NAMESPACE)
 
     def _joined(self, namespace: str) -> AnySocket:
         """The socket of a namespace that has joined: the protocol lets nothing else through."""

@@ -187,10 +187,9 @@ class SocketServer:
 
     # What a listener's application asks: see `EngineServer`
 
-    @property
-    def max_payload(self) -> int:
-        """Bytes that the body of a request may have."""
-        return self._settings.max_payload
+    def body_limit(self, request: Request) -> int | Response:
+        """Return how many bytes the body of a request may have, or its refusal."""
+        return self._engine.body_limit(request) if self._is_open else error_response(BUSY, ())
 
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read."""

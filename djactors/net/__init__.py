@@ -54,11 +54,15 @@ Rules:
   slowed down by TCP: nothing is read while a handler runs or a WebSocket is not received from.
 - All bounds are in `Limits` (one connection; seconds and bytes), `ListenerLimits` (all of them together) and what
   `Application.body_limit` and `open_websocket` are told, each with its reason where it is defined.
+- Nobody's bytes hold up the others: what is costly is done in slices (`CostlyWork` is for the application's own), and
+  what is kept for all who have not proved who they are (`Request.proof`, `WebSocket.prove`) has one budget,
+  `UnprovenBytes`. Over it, the greediest are answered 503, or closed with 1013.
 - Time is Trio's clock. There is no TLS yet; a `ByteStream` of another kind can be given to `HttpConnection`.
 
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
+from djactors.net._costly import CostlyWork
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
@@ -74,6 +78,7 @@ from djactors.net._stream import (
     SocketStream,
 )
 from djactors.net._timer import Timed, Timer
+from djactors.net._unproven import UNPROVEN_BYTES, UNPROVEN_MESSAGE, Holder, OverBudget, UnprovenBytes
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
 __all__ = [
@@ -81,15 +86,20 @@ __all__ = [
     "LINGER_BYTES",
     "LINGER_SECONDS",
     "RECEIVE_SIZE",
+    "UNPROVEN_BYTES",
+    "UNPROVEN_MESSAGE",
     "AddressCounts",
     "Application",
     "ByteStream",
+    "CostlyWork",
     "HeadMemory",
+    "Holder",
     "HttpConnection",
     "Limits",
     "Listener",
     "ListenerLimits",
     "ListenerTelemetry",
+    "OverBudget",
     "ReceiveLimitExceeded",
     "Request",
     "RequestRefused",
@@ -100,6 +110,7 @@ __all__ = [
     "Timer",
     "TokenBucket",
     "TokenBuckets",
+    "UnprovenBytes",
     "WebSocket",
     "WebSocketClosed",
     "host_of",

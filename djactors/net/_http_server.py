@@ -20,11 +20,16 @@ from djactors.net._http_body import ChunkedBody, body_too_large
 from djactors.net._http_head import HEAD_END, HeadMemory, check_unfinished_head, head_too_large, parse_head
 from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
 from djactors.net._stream import ByteStream, SlowConsumer
+from djactors.net._unproven import OverBudget
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # An answer up to this size goes to the kernel in one call and needs no waiting; a larger one is waited for.
 _WRITE_AT_ONCE: Final = 64 * 1024
+# In such pieces, so that no more of it is kept for a client that does not read.
+_PIECE: Final = 16 * 1024
+# A chunked body is decoded in such pieces, with a turn for others after each: if all its chunks have one byte, 3 ms.
+_CHUNKED_PIECE: Final = 8 * 1024
 
 
 class _PeerLeftError(Exception):
@@ -92,6 +97,7 @@ class HttpConnection:
             pass  # nobody is left to answer
         finally:
             self._idle_end.close()
+            self._stream.hold(0)
 
     def drain(self) -> None:
         """Finish the request in hand, if any, and then close. An idle connection closes at once."""
@@ -125,11 +131,24 @@ class HttpConnection:
         if asks_for_websocket(request):
             return await self._upgrade(request)
         if request.content_length != 0:
-            request.body = await self._read_body(request)
+            limit = self._application.body_limit(request)
+            if isinstance(limit, Response):
+                return await self._refuse_body(request, limit)
+            self._stream.proven = request.proof is not None
+            request.body = await self._read_body(request, limit)
         response = await self._application.handle(request)
         if request.disconnected:
             return False
         keep_alive = request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+        await self._respond(request, response, keep_alive=keep_alive)
+        return keep_alive
+
+    async def _refuse_body(self, request: Request, response: Response) -> bool:
+        """Answer without having read the body. What is here of it is skipped; nobody waits for the rest."""
+        length = request.content_length
+        keep_alive = length is not None and len(self._buffer) >= length and request.keep_alive
+        keep_alive = keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+        self._buffer = self._buffer[length:] if keep_alive else b""
         await self._respond(request, response, keep_alive=keep_alive)
         return keep_alive
 
@@ -188,6 +207,7 @@ class HttpConnection:
         with trio.move_on_after(self._limits.header_timeout):
             while True:
                 check_unfinished_head(self._buffer, self._limits)
+                self._hold(len(self._buffer))
                 searched = max(0, len(self._buffer) - len(HEAD_END))
                 chunk = await self._receive()
                 if not chunk:
@@ -195,11 +215,11 @@ class HttpConnection:
                 self._buffer += chunk
                 end = self._buffer.find(HEAD_END, searched)
                 if end >= 0:
+                    self._hold(0)
                     return end
         raise RequestRefused(408, "request_timeout", "the request's head took too long to arrive")
 
-    async def _read_body(self, request: Request) -> bytes:
-        limit = self._application.body_limit(request)
+    async def _read_body(self, request: Request, limit: int) -> bytes:
         length = request.content_length
         if length is not None and length > limit:
             raise body_too_large(limit)
@@ -213,12 +233,15 @@ class HttpConnection:
             if not self._buffer:
                 self._write(_CONTINUE)
         with trio.move_on_after(self._limits.body_timeout):
-            return await (self._read_chunked(limit) if length is None else self._read_sized(length))
+            body = await (self._read_chunked(limit) if length is None else self._read_sized(length))
+            self._hold(0)
+            return body
         raise RequestRefused(408, "request_timeout", "the request's body took too long to arrive")
 
     async def _read_sized(self, length: int) -> bytes:
         body = bytearray(self._buffer)
         while len(body) < length:
+            self._hold(len(body))
             body += await self._receive_more()
         self._buffer = bytes(body[length:])
         del body[length:]
@@ -226,21 +249,38 @@ class HttpConnection:
 
     async def _read_chunked(self, limit: int) -> bytes:
         chunked = ChunkedBody(limit)
-        chunked.feed(self._buffer)
-        while not chunked.complete:
-            chunked.feed(await self._receive_more())
-        self._buffer = chunked.rest
+        data = self._buffer
+        while True:
+            chunked.feed(data[:_CHUNKED_PIECE])
+            data = data[_CHUNKED_PIECE:]
+            if chunked.complete:
+                break
+            if data:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._hold(len(chunked.body))
+                data = await self._receive_more(_CHUNKED_PIECE)
+        self._buffer = chunked.rest + data
         return bytes(chunked.body)
 
-    async def _receive_more(self) -> bytes:
-        chunk = await self._receive()
+    def _hold(self, size: int) -> None:
+        """Keep so many bytes of a request while more are waited for."""
+        try:
+            self._stream.hold(size)
+        except OverBudget:
+            raise _no_room() from None
+
+    async def _receive_more(self, max_bytes: int | None = None) -> bytes:
+        chunk = await self._receive(max_bytes)
         if not chunk:
             raise _PeerLeftError
         return chunk
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, max_bytes: int | None = None) -> bytes:
         try:
-            return await self._stream.receive_some()
+            return await self._stream.receive_some(max_bytes)
+        except OverBudget:
+            raise _no_room() from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error
 
@@ -253,7 +293,9 @@ class HttpConnection:
                 while len(self._buffer) < self._limits.max_pipelined:
                     try:
                         chunk = await self._receive()
-                    except _PeerLeftError:
+                        if chunk:
+                            self._hold(len(self._buffer) + len(chunk))
+                    except (_PeerLeftError, RequestRefused):
                         chunk = b""
                     if not chunk:
                         request.disconnected = True
@@ -263,6 +305,7 @@ class HttpConnection:
 
             async with background(self._stream.nursery, read_on):
                 yield handler
+        self._stream.hold(0)
 
     # Writing
 
@@ -270,10 +313,18 @@ class HttpConnection:
         # HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 drops it unless told otherwise.
         says_so = not keep_alive or request.version == "1.0"
         connection = ("keep-alive" if keep_alive else "close") if says_so else ""
-        encoded = response.encode(head_only=request.method == "HEAD", connection=connection)
+        head_only = request.method == "HEAD"
+        # A large body is sent as it stands: a copy for each who does not read it would be without bound.
+        rest = response.body if len(response.body) > _WRITE_AT_ONCE and response.carries_body else b""
+        encoded = response.encode(head_only=head_only or bool(rest), connection=connection)
         self._answerable = False
+        self._stream.proven = request.proof is not None
         try:
+            if rest and not head_only:
+                await self._send_large(encoded, rest)
+                encoded = b""
             await (self._send(encoded) if keep_alive else self._send_last(encoded))
+            self._stream.proven = False
         except _PeerLeftError:
             if response.on_lost is not None:
                 response.on_lost()
@@ -291,11 +342,16 @@ class HttpConnection:
         # Closing with the client's bytes still unread would reset the connection under the answer.
         await self._stream.linger()
 
+    async def _send_large(self, head: bytes, body: bytes) -> None:
+        try:
+            await self._stream.send_all(head)
+            for start in range(0, len(body), _PIECE):
+                await self._stream.send_all(memoryview(body)[start : start + _PIECE])
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _PeerLeftError from error
+
     async def _send(self, encoded: bytes) -> None:
         try:
-            if len(encoded) > _WRITE_AT_ONCE:
-                await self._stream.send_all(encoded)
-                return
             self._stream.write(encoded)
             # Nearly always the kernel has taken it all.
             if self._stream.buffered:
@@ -308,3 +364,12 @@ class HttpConnection:
             self._stream.write(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error
+
+
+def _no_room() -> RequestRefused:
+    return RequestRefused(
+        503,
+        "overloaded",
+        "the server holds too much for clients that have not proved who they are",
+        (("retry-after", "5"),),
+    )

@@ -23,6 +23,7 @@ from djactors.net._http_messages import Application, Limits
 from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
+from djactors.net._unproven import UnprovenBytes
 
 # A burst of reconnects is accepted in slices, so that those who are connected keep their turn.
 _ACCEPT_BATCH: Final = 64
@@ -90,7 +91,8 @@ class _Uncounted:
 class Listener:
     """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
-    `on_error` is told every exception that reaches the fence, with the peer's address.
+    `unproven` is the budget of all who have not proved who they are, by default one of its own. `on_error` is told
+    every exception that reaches the fence, with the peer's address.
 
     Attributes:
         addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
@@ -105,6 +107,7 @@ class Listener:
         limits: Limits | None = None,
         listener_limits: ListenerLimits | None = None,
         telemetry: ListenerTelemetry | None = None,
+        unproven: UnprovenBytes | None = None,
         on_error: Callable[[BaseException, str], None],
     ) -> None:
         self._application = application
@@ -126,6 +129,7 @@ class Listener:
         self._all_closed = trio.Event()
         self._alarms = Alarms()
         self._heads = HeadMemory()
+        self._unproven = unproven or UnprovenBytes()
         self.addresses: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -235,6 +239,7 @@ class Listener:
         stream = SocketStream(
             sock, helpers, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
         )
+        stream.budget = self._unproven
         vital_paths = None if excess is None else self._listener_limits.vital_paths
         connection = HttpConnection(
             stream,
