@@ -329,9 +329,9 @@ def batches(target: Target, until: float) -> Counter[str]:
     bearer = f"Bearer {service(target)}"
     flat = b"[" + b"1," * (MEGABYTE - 1) + b"1]"
     bad = (
-        b'{"type":"notification.requested","tenantId":2,"userId":1,"notificationType":"a","priority":"LOW","title":"t",'
+        b'{"type":"notification.requested","tenantId":2,"userId":1,"notificationType":"a","priority":"LOW",'
     )
-    one = bad + b'"data":{"a":[' + b"1e300," * 300 + b"1]}}"
+    one = bad + b'"title":"t","data":{"a":[' + b"1e300," * 300 + b"1]}}"
     full = b"[" + b",".join([one] * 200) + b"]"
     return pipelined(
         target,

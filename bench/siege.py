@@ -36,7 +36,7 @@ from bench.usage import memory
 from djactors.config import Settings
 
 LEAD_SECONDS = 0.3
-"""From the attacker's start until the crowd is measured beside it: an interpreter starts, and connections are opened."""
+"""From the attacker's start until the crowd is measured beside it: it has an interpreter to start first."""
 
 LOOK_SECONDS = 0.1
 """Between two newcomers."""
@@ -97,10 +97,7 @@ class Watch:
         return 0 if condition is None else int(condition["counters"]["refusals"])
 
     def _look(self) -> None:
-        # What the server did before is not of this block.
-        time.sleep(0)
         (pid,) = self._target.processes.values()
-        self.worst_turn = 0.0
         asked = time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
             self.memory = max(self.memory, memory(pid).proportional)
