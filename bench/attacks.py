@@ -328,9 +328,7 @@ def batches(target: Target, until: float) -> Counter[str]:
     """A3: a backend posts two megabytes that are hard to take apart, and then 1,000 bad events."""
     bearer = f"Bearer {service(target)}"
     flat = b"[" + b"1," * (MEGABYTE - 1) + b"1]"
-    bad = (
-        b'{"type":"notification.requested","tenantId":2,"userId":1,"notificationType":"a","priority":"LOW",'
-    )
+    bad = b'{"type":"notification.requested","tenantId":2,"userId":1,"notificationType":"a","priority":"LOW",'
     one = bad + b'"title":"t","data":{"a":[' + b"1e300," * 300 + b"1]}}"
     full = b"[" + b",".join([one] * 200) + b"]"
     return pipelined(

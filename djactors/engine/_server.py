@@ -34,7 +34,8 @@ from djactors.engine._polling import (
     preflight_response,
     push_response,
 )
-from djactors.engine._session import BYTES_PER_TURN, DRAINED, EngineSettings, Session, SessionHandler
+from djactors.engine._session import DRAINED, Session, SessionHandler
+from djactors.engine._settings import BYTES_PER_TURN, EngineSettings
 from djactors.net import (
     AddressCounts,
     ByteStream,
@@ -409,7 +410,7 @@ class EngineServer:
         return self._answer_poll(session, outbox.take() if outbox.packets else NOOP.payload, cors)
 
     def _answer_poll(self, session: Session, payload: bytes, cors: Headers) -> Response:
-        if not session.proven and session.outbox is not None:
+        if not (session.proven or session.closed) and session.outbox is not None:
             self.unproven.settle(session, session.outbox.size)
         response = poll_response(payload, cors)
         response.on_lost = partial(session.transport_lost, Transport.POLLING)

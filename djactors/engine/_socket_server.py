@@ -12,7 +12,8 @@ from djactors.engine._namespace import Members, Namespace, members_of
 from djactors.engine._origins import OriginPolicy
 from djactors.engine._polling import error_response
 from djactors.engine._server import BUSY, EngineServer, EngineTelemetry, Uncounted
-from djactors.engine._session import DRAINED, EngineSettings, Session
+from djactors.engine._session import DRAINED, Session
+from djactors.engine._settings import EngineSettings
 from djactors.engine._socket import ClientHandler, Socket
 from djactors.net import Application, ByteStream, Limits, Listener, ListenerLimits, Request, Response
 
@@ -142,6 +143,7 @@ class SocketServer:
             port=port,
             limits=limits,
             listener_limits=listener_limits or ListenerLimits(max_buffered=self._settings.outbox_bytes),
+            unproven=self._engine.unproven,
             on_error=self._host.report,
         )
         failure: OSError | None = None

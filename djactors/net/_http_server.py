@@ -92,6 +92,9 @@ class HttpConnection:
             while await self._serve_one():
                 self._served_one = True
         except RequestRefused as refused:
+            # What has come of the request is let go before the answer, for which a client may take its time.
+            self._buffer = b""
+            refused.__context__ = refused.__traceback__ = None
             await self._refuse(refused)
         except _PeerLeftError:
             pass  # nobody is left to answer

@@ -103,6 +103,7 @@ class ByteStream(trio.abc.Stream):
 
     def _let_go(self) -> None:
         """It is closed, and holds nothing any more."""
+        self.held = 0
         if self.budget is not None:
             self.budget.settle(self, 0)
 

@@ -200,6 +200,7 @@ class WebSocket:
                     self._answer_goodbye(item)
         except OverBudget:
             self._over = True
+            self._reader.forget()
             self.say_goodbye(CloseCode.TRY_AGAIN, "overloaded")
         except ReceiveLimitExceeded:
             self._over = True

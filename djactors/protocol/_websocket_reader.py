@@ -96,6 +96,11 @@ class WebSocketReader:
         """Bytes of what is not whole yet."""
         return len(self._unread) + (0 if self._fragments is None else len(self._fragments))
 
+    def forget(self) -> None:
+        """Let go of what is not whole: nothing more is read."""
+        self._unread = b""
+        self._fragments = None
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         if not self._unread:
