@@ -189,3 +189,44 @@ async def test_a4_a_stranger_that_never_polls_is_not_answered_without_end(autoju
     assert session.reason == "slow_consumer"
     await wait_all_tasks_blocked()
     assert (await served.get(sid)).status == 400
+
+
+async def test_a4_what_waits_for_a_strangers_poll_comes_out_of_the_budget(autojump_clock, serve: Serve):
+    served = await serve(path=SOCKET)
+    budget = served.application.socket._engine.unproven
+    sid = await served.open_session()
+    [session] = served.application.sessions(SOCKET)
+    session.send([session.open_packet()] * 10)
+    assert budget.held > 500
+    assert len((await served.get(sid)).packets) == 10
+    assert budget.held == 0
+    session.send([session.open_packet()] * 10)
+    session.close("drained")
+    assert budget.held == 0
+    assert len((await served.get(sid)).packets) == 11
+    assert budget.held == 0
+
+
+async def test_a4_a_session_that_is_proven_gives_back_what_it_took(autojump_clock, serve: Serve):
+    served = await serve(path=SOCKET)
+    budget = served.application.socket._engine.unproven
+    sid = await served.open_session()
+    [session] = served.application.sessions(SOCKET)
+    session.send([session.open_packet()] * 10)
+    await served.post(sid, "40")
+    assert budget.held == 0
+    session.send([session.open_packet()] * 1000)
+    assert session.reason is None
+    assert budget.held == 0
+
+
+async def test_a4_over_the_budget_a_stranger_that_does_not_poll_is_let_go(autojump_clock, serve: Serve):
+    served = await serve(path=SOCKET)
+    served.application.socket._engine.unproven.limit = 200
+    await served.open_session()
+    [session] = served.application.sessions(SOCKET)
+    session.send([session.open_packet()])
+    assert session.reason is None
+    session.send([session.open_packet()])
+    assert session.reason == "over_budget"
+    assert served.application.socket._engine.unproven.held == 0
