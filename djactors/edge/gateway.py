@@ -1,12 +1,12 @@
-"""Socket.IO on one Engine.IO session: who connects is given to the user's actor, what is emitted becomes a command.
+"""Socket.IO on one Engine.IO session: gives each socket to its user's actor, and turns emitted events into commands.
 
 Rules:
-  * CONNECT is always answered: with `connect_error` where a retry cannot help, by closing the transport where it can.
+  * CONNECT is always answered: with `connect_error` if a retry cannot help, otherwise by closing the transport.
   * Nothing here waits. Commands go to the router, which answers later; a socket has at most `MAX_PENDING` under way.
   * A socket that goes too fast is refused event by event (token bucket); one that goes on all the same is closed.
   * An engine session belongs to the first user who connected on it: another user's token is refused there.
-  * A token that runs out while connected is warned of, can be replaced in place, and else ends the connection after a
-    grace.
+  * A client is warned before its token expires and can replace the token. Otherwise the connection is closed some time
+    after the token has expired.
 
 Source: the contract's section "Socket.IO".
 """
@@ -72,7 +72,7 @@ class UserSocket(BaseSocket):
 
     def __init__(self, gateway: Gateway, namespace: str) -> None:
         super().__init__(gateway, namespace)
-        # Whose it is, once that is proved. The actor does not know of the socket before.
+        # The person, once the token has proved it. The actor does not know of the socket before.
         self.member: Member | None = None
         # Whether the client wants offsets.
         self.recovery = True

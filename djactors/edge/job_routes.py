@@ -1,6 +1,6 @@
 """The job routes of the contract: what a person asks for becomes a domain event with that person as its actor.
 
-Who may do what is `domain/permissions.py`'s, which move is allowed when `domain/jobs.py`'s. The answer is the job.
+`domain/permissions.py` decides who may do what, and `domain/jobs.py` which move is allowed. The answer is the job.
 """
 
 from __future__ import annotations

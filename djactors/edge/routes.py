@@ -4,7 +4,7 @@ The routes are those of the contract. Each is a row of a table, and a handler th
 read.
 
 Rules: a handler raises what it refuses; the one place that words errors is `errors.py`. Unknown query parameters are
-refused like unknown fields. Another's id is answered like a missing one.
+refused like unknown fields. An id of another user or tenant is answered like a missing id.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Routes:
             ("/api/admin/suppressions", {"GET": self._suppressions}),
             *JobRoutes(api).table,
         )
-        # A path without an id in it is looked up; only the others are matched, one pattern after the other.
+        # A path without an id is looked up in a dict. Only the other paths are matched, one pattern after the other.
         self._fixed = {pattern: handlers for pattern, handlers in rows if ID not in pattern}
         self._patterns = [(re.compile(pattern), handlers) for pattern, handlers in rows if ID in pattern]
 

@@ -1,10 +1,11 @@
-"""Who may open a session now: a bound on their number, a bounded rate of newcomers, nobody while the server drains.
+"""Decides whether a client may open a session now: sessions and the rate of newcomers are bounded, and a server that
+drains lets nobody in.
 
-Most clients of a server that was restarted come back in the same second, for stock backoff sends nearly all of them at
-5,000 ms. Each costs a token check and a look into the inbox. Those beyond the rate are answered 503 and try again,
-while those who are in keep their latency. Those within the burst are let in a few at a time: a thousand at the same
-moment would be one long turn of the loop, which everybody waits for; and one by one each would wake the loop and the
-store's readers anew, which a few together do once.
+After a restart, most clients come back in the same second, because the stock backoff sends nearly all of them at
+5,000 ms. Each newcomer costs work, such as a token check. Newcomers beyond the rate get a 503 and try again, so that
+connected clients keep their latency. Newcomers within the burst are let in a few at a time. A thousand at the same
+moment would be one long turn of the loop, for which everybody waits. One at a time would wake the loop and the store's
+readers for each of them, and a few together wake them only once.
 """
 
 from math import inf
@@ -18,36 +19,36 @@ from djactors.net import Timer, TokenBucket
 RETRY_AFTER_SECONDS: Final = 5
 
 AT_ONCE: Final = 16
-"""Newcomers who are let in together: some four milliseconds of work."""
+"""Newcomers that are let in together: some four milliseconds of work."""
 
 PACE: Final = 1600.0
-"""Newcomers a second while many wait for their turn: less than half of a core, the rest is for those who are in. Who
-sets a higher rate has the pace follow it."""
+"""Newcomers a second while many wait for their turn. They take less than half of a core, and the rest is for connected
+clients. If the rate is set higher, the pace is as high as the rate."""
 
 
 class Slice:
-    """Newcomers whose turn is at the same moment, for whom the heartbeat keeps the time: one timer for all of them."""
+    """Newcomers whose turn comes at the same moment. The heartbeat keeps one timer for all of them."""
 
     __slots__ = ("_gate", "left", "moment", "timer")
 
     def __init__(self, moment: float) -> None:
         self.moment = moment
-        # How many more may join.
+        # How many more newcomers may join this slice.
         self.left = AT_ONCE
         self.timer: Timer | None = None
         self._gate = trio.Event()
 
     @property
     def next_deadline(self) -> float:
-        """When it is their turn; infinity once it was."""
+        """The time of the slice's turn; infinity once it has come."""
         return inf if self._gate.is_set() else self.moment
 
     def tick(self, now: float) -> None:
-        """It is."""
+        """Let the newcomers in, because their turn has come."""
         self._gate.set()
 
     async def wait(self) -> None:
-        """Wait for the turn."""
+        """Wait until the turn comes."""
         await self._gate.wait()
 
 
@@ -58,10 +59,10 @@ class Admission:
 
     def __init__(self, *, max_sessions: int, rate: float, burst: int) -> None:
         self._max_sessions = max_sessions
-        # Trio's clock never shows less, so the bucket is full when the first comes.
+        # Trio's clock never shows less than 0, so the bucket is full when the first newcomer comes.
         self._bucket = TokenBucket(rate, burst, now=0.0)
         self._slice_seconds = AT_ONCE / max(PACE, rate)
-        # The last that anybody has joined.
+        # The latest slice.
         self._slice = Slice(-inf)
         self.open = True
 
@@ -74,9 +75,10 @@ class Admission:
         return "rate" if self._bucket.take(now) > 0 else None
 
     def turn(self, now: float) -> Slice | None:
-        """Take the next turn; None if it is now. At most the burst, and what the rate adds, wait for one.
+        """Take the next turn and return its slice; None if the turn is now.
 
-        It is for the caller to have the heartbeat keep the time of the slice.
+        The caller must schedule the slice with the heartbeat. `refusal` bounds how many newcomers wait for a turn: the
+        burst, and as many as the rate adds.
         """
         if now >= self._slice.moment + self._slice_seconds:
             self._slice = Slice(now)

@@ -7,11 +7,11 @@
                                                ├─ RejectWebSocket  accept and close
                                                └─ HttpError
 
-There is no task for a session. A GET waits, and a WebSocket converses, in the task of its own connection; `run` is one
-task with the timers of all. Requests are answered before and after it runs, but nothing times out without it.
+A session has no task. A GET waits, and a WebSocket is served, in the task of its own connection. `run` is one task with
+the timers of all sessions. Requests are answered before and after `run` runs, but nothing times out then.
 
-Whoever knows a sid is taken for its client: a stock client sends nothing else with its polls that it could be known
-by. So the sid is a secret of its own. `may_use` is the place for more, where a deployment's clients can prove more.
+Whoever knows a sid counts as its client, because a stock client proves nothing else with its polls. So the sid is a
+secret. If a deployment's clients can prove more, `may_use` is the place to check this.
 """
 
 from collections import deque
@@ -65,17 +65,17 @@ from djactors.protocol import (
     judge_request,
 )
 
-# Not among the reference server's codes. Its clients look at the status only.
+# The reference server has no such code, but its clients look only at the status.
 BUSY = HttpError(503, 6, "Too many new sessions")
 PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
 
-# A drain closes this many sessions a second at least: their reconnects, which go elsewhere, come at the same pace.
+# A drain closes at least this many sessions a second. Their reconnects reach other servers at the same pace.
 DRAIN_RATE = 500.0
 _DRAIN_STEP_SECONDS = 0.05
 
 
 class EngineTelemetry(Protocol):
-    """What the engine counts. The calls are synchronous and must neither wait nor raise."""
+    """Counts for the engine. The calls are synchronous and must neither wait nor raise."""
 
     def session_opened(self, transport: str) -> None:
         """A session was opened on `polling` or `websocket`."""
@@ -84,17 +84,17 @@ class EngineTelemetry(Protocol):
         """A session went from polling to WebSocket."""
 
     def session_closed(self, transport: str, reason: str) -> None:
-        """A session ended; `transport` is what carried it at the end."""
+        """A session ended; `transport` carried it at the end, and `reason` is a fixed word."""
 
     def refused(self, reason: str) -> None:
-        """A request was refused before any session: `origin`, `draining`, `address`, `sessions` or `rate`."""
+        """A request was refused before it had a session: `origin`, `draining`, `address`, `sessions` or `rate`."""
 
     def failed(self, error: BaseException, peer: str) -> None:
-        """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
+        """A handler's `on_close` or a `tick` raised. `peer` may be empty."""
 
 
 class Uncounted:
-    """The `EngineTelemetry` of who counts nothing. `on_error` is told what failed, and where."""
+    """An `EngineTelemetry` that counts nothing. `on_error` gets each exception and the peer's address."""
 
     def __init__(self, on_error: Callable[[BaseException, str], None]) -> None:
         self.failed = on_error
@@ -120,8 +120,8 @@ class EngineServer:
         make_handler: is called with each new session, before anything has been sent on it.
         origins: which pages may connect.
         random_token: returns a fresh secret of at least 128 bits, safe in a URL.
-        telemetry: what is counted.
-        may_use: tells whether a request that names a session's sid may use it; a refusal looks like an unknown sid.
+        telemetry: gets the counts.
+        may_use: whether a request that names a session's sid may use the session; a refusal looks like an unknown sid.
         unproven: the budget of sessions that are not proven, best the listener's; by default one of its own.
     """
 
@@ -154,12 +154,12 @@ class EngineServer:
         self._per_address = AddressCounts()
         # Ended sessions whose last packets wait for one more GET, for a bounded time.
         self._leaving: dict[str, Session] = {}
-        # Ended sessions whose handlers have not been told.
+        # Ended sessions whose handlers have not been told yet.
         self._untold: deque[Session] = deque()
 
     @property
     def sessions(self) -> Collection[Session]:
-        """The open sessions: a live view, to count or to walk through without a pause."""
+        """The open sessions: a live view. Do not wait while you walk through it."""
         return self._sessions.values()
 
     def body_limit(self, request: Request) -> int | Response:
@@ -186,7 +186,7 @@ class EngineServer:
     # Running and stopping
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the time of all sessions, and tell handlers of sessions that have ended, until cancelled."""
+        """Serve the timers of all sessions, and call the `on_close` of sessions that have ended, until cancelled."""
         task_status.started()
         try:
             await self._heartbeat.run(self._tell_handlers)
@@ -194,14 +194,14 @@ class EngineServer:
             self._tell_handlers()
 
     def stop_admitting(self) -> None:
-        """Answer new handshakes 503 from now on; open sessions live on."""
+        """Answer new handshakes with 503 from now on. Open sessions go on."""
         self._admission.open = False
 
     async def close_all(self, seconds: float) -> None:
         """Stop admitting and close every session, evenly over at most `seconds`, sooner if there are few.
 
-        The transports are closed, so clients reconnect, to wherever they then are sent. Cancelled, it leaves the rest
-        open.
+        The transports are closed, so stock clients reconnect to any server that is then reachable. If this is
+        cancelled, the remaining sessions stay open.
         """
         self.stop_admitting()
         waiting = list(self._sessions.values())
@@ -215,7 +215,7 @@ class EngineServer:
         await trio.lowlevel.checkpoint()
 
     def end_all(self, reason: str) -> None:
-        """Drop every session at once, unsent packets and all, and tell the handlers: for who will not `run` again."""
+        """Drop every session and its unsent packets at once, and call `on_close`. Use this after the last `run`."""
         for session in list(self._sessions.values()):
             session.close(reason, say_goodbye=False)
         self._tell_handlers()
@@ -225,7 +225,7 @@ class EngineServer:
     async def handle(self, request: Request) -> Response:
         """Answer a GET, POST or OPTIONS whose body, of at most `max_payload` bytes, has been read.
 
-        A poll waits in here until there is something to say. Cancelling it closes its session.
+        A poll waits here until there is something to send. Cancelling it closes its session.
         """
         cors = self._origins.headers(request)
         if not self._origins.allows(request):
@@ -260,8 +260,8 @@ class EngineServer:
         session, greeting = judged
         most = self._settings.max_payload if session is None else session.max_payload
         websocket = open_websocket(request, stream, leftover, most, greeting)
-        # Nobody asks for these any more, and they would be kept for as long as the conversation lasts: 2 KiB of each
-        # connected user, with what browsers send. Let go rather than emptied: others may share them.
+        # Nobody needs the headers and the query any more, and a browser's would take 2 KiB while the WebSocket lives.
+        # They are replaced and not emptied, because other requests may share them.
         request.headers = request.query = {}
         del judged, greeting
         if session is None:
@@ -279,15 +279,15 @@ class EngineServer:
                         else:
                             session.receive(websocket, message)
                 finally:
-                    # Before the closing handshake, which may take its time.
+                    # Detach before the closing handshake, which may take some seconds.
                     session.detach(websocket)
         finally:
             session.detach(websocket)
 
     async def _judge_upgrade(self, request: Request) -> Response | tuple[Session | None, bytes]:
-        """Return the session of a WebSocket that is let in and the frames to greet it with, or why it is not.
+        """Return the session of a WebSocket and the frames to greet it with, or a response that refuses it.
 
-        Without a session it is to be accepted and closed.
+        If the session is None, the WebSocket must be accepted and closed.
         """
         if not self._origins.allows(request):
             return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
@@ -319,10 +319,10 @@ class EngineServer:
         if session is None or not self._may_use(session, request):
             return None
         if session.engine.answers_polls_at_once:
-            # The `5` that completes the upgrade was sent before this request, by another socket: read it first.
+            # Read first what other sockets have brought: one of them may have the `5` that completes the upgrade.
             await settle()
         now = trio.current_time()
-        # After a stall the heartbeat ticks, once what has arrived is read: this request may be the pong.
+        # This request may bring the pong. So after a stall, the heartbeat ticks instead, once everything has been read.
         if not session.closed and now >= session.next_deadline and not self._heartbeat.is_late(now):
             session.tick(now)
         return session
@@ -339,14 +339,14 @@ class EngineServer:
         return error_response(error, cors)
 
     async def _admit(self, request: Request) -> str | None:
-        """Let a newcomer in when it is their turn, or say why not."""
-        # Before the rate, so that one address over its cap does not use up the others' turns.
+        """Let a newcomer in when its turn comes and return None, or return the reason of a refusal."""
+        # The room is checked before the rate, so that one address over its cap does not use up the others' turns.
         now = trio.current_time()
         reason = self._no_room(request) or self._admission.refusal(len(self._sessions), now)
         if reason is None and (turn := self._admission.turn(now)) is not None:
             self._heartbeat.schedule(turn)
             await turn.wait()
-            # Those whose turn was before may have taken the room.
+            # Newcomers with an earlier turn may have taken the room.
             reason = self._no_room(request)
         return reason
 
@@ -380,7 +380,7 @@ class EngineServer:
     async def _push(self, session: Session, request: Request, cors: Headers) -> Response:
         content_type = request.headers.get("content-type") or ""
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
-            # How revision 3 sent bytes; read as text they would be nonsense.
+            # Revision 3 of the protocol sent bytes like this. As text, they would be nonsense.
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
             return error_response(BAD_REQUEST, cors)
         try:
@@ -424,7 +424,7 @@ class EngineServer:
             with trio.move_on_after(PROBED_PAUSE):
                 await outbox.wait()
 
-    # What sessions tell
+    # Called by sessions: `SessionOwner`
 
     def schedule(self, session: Session) -> None:
         """See `SessionOwner`."""

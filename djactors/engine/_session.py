@@ -8,15 +8,15 @@ Theory of operation
     Heartbeat ──► tick ──► pings, timeouts, handler.on_tick
 
 - Nothing here waits. `send` and `close` may be called at any time, from any handler, and never raise.
-- A client that does not keep up is closed and resumes by offset: it never slows another down. By polling the bound is
-  on the outbox, by WebSocket on what the kernel has not taken yet.
-- A session ends once, with one reason. Its handler hears of it from the engine's own task, right after, and never from
-  inside a call that it made itself; nothing reaches it in between.
-- A WebSocket that is not (or no longer) the session's can do nothing to it: what it brings is dropped.
-- A WebSocket that the session lets go is told goodbye and heard out by its own task, for a bounded time.
+- A client that does not keep up is let go and resumes by offset, so it never slows another client down. While polling,
+  the outbox is bounded; on WebSocket, the bytes that the kernel has not taken yet.
+- A session ends once, with one reason. Right after that, the engine's own task calls the handler's `on_close`, never
+  inside a call that the handler made. The handler gets nothing in between.
+- A WebSocket that does not belong to the session, or no longer does, cannot affect it: its messages are dropped.
+- A WebSocket that the session lets go gets a close frame, and its own task waits a bounded time for the answer.
 
-The sid is the secret that stands for the session: stock clients prove nothing else with a poll. It is random, never
-logged, and is not the Socket.IO sid, which others may learn.
+The sid is the secret that stands for the session, because a stock client proves nothing else with a poll. It is random,
+never logged, and differs from the Socket.IO sid, which others may learn.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,13 +63,13 @@ CONNECT_TIMEOUT: Final = "connect_timeout"
 DRAINED: Final = "drained"
 OVER_BUDGET: Final = "over_budget"
 
-# A client between two polls comes back within a round trip; the goodbye is kept for it that long.
+# How long the last packets of an ended session are kept. A client between two polls comes back within a round trip.
 FAREWELL_SECONDS: Final = 3.0
-# A heartbeat that is late by no more than this counts as punctual, so that intervals do not grow by each delay.
+# A heartbeat that is late by no more than this counts as punctual, so that delays do not add up over the intervals.
 _PUNCTUAL_SECONDS: Final = 0.02
 
-# Ends of a WebSocket that its peer takes part in. Any other peer is gone, or does not read, or is to be told nothing:
-# waiting for it would only hold up the closing handshake.
+# Even without a goodbye, an end for one of these reasons has a closing handshake. For any other reason, the peer is
+# gone, does not read, or must be told nothing, and a handshake would only wait in vain.
 _HEARD: Final = frozenset({CloseReason.VIOLATION, CloseReason.TRANSPORT})
 
 _POLLING = Transport.POLLING
@@ -77,24 +77,24 @@ _WEBSOCKET = Transport.WEBSOCKET
 
 
 class SessionHandler(Protocol):
-    """What sits on a session. All of it is synchronous and must not block."""
+    """The program's side of a session. Its methods are synchronous and must not block."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether the client has joined nothing: past `connect_timeout` an idle session is closed."""
+        """Whether the client has joined nothing. An idle session is closed after `connect_timeout`."""
 
     def on_message(self, data: str | bytes) -> None:
-        """Take one message. `ProtocolError` closes the session; anything else does too, and is reported."""
+        """Take one message. Any exception closes the session; one that is no `ProtocolError` is also reported."""
 
     def on_close(self, reason: str) -> None:
         """The session has ended. Called exactly once, and nothing is called after it."""
 
     def on_tick(self, now: float) -> None:
-        """A ping was just sent. `now` is `trio.current_time()`."""
+        """A ping has just been sent. `now` is `trio.current_time()`."""
 
 
 class SessionOwner(Protocol):
-    """What a session asks of the server that holds it."""
+    """The server that holds a session, as the session sees it."""
 
     @property
     def unproven(self) -> UnprovenBytes:
@@ -111,19 +111,19 @@ class SessionOwner(Protocol):
         """The session is carried by its WebSocket from now on."""
 
     def parting(self, websocket: WebSocket) -> None:
-        """The WebSocket was told goodbye: see to it that this comes to an end."""
+        """The WebSocket was sent a close frame: schedule its timer, so that the closing handshake ends."""
 
     def ended(self, session: "Session", *, has_last_words: bool) -> None:
-        """The session has ended; with last words it is kept for one more GET."""
+        """The session has ended. If it has last words, keep it for one more GET."""
 
     def forget(self, session: "Session") -> None:
-        """Nobody has come for the last words."""
+        """Forget an ended session, because no GET has come for its last words."""
 
 
 class Session:
-    """One client's session. Handlers use `send`, `close` and the attributes; the rest is the engine's.
+    """One client's session. Handlers use `send`, `close`, `when_drained` and the attributes; the engine uses the rest.
 
-    `owner` is the handler's to set, once it knows whose session this is; nothing here looks at it.
+    The handler may set `owner` once it knows whose session this is. The engine does not use it.
     """
 
     __slots__ = (
@@ -154,7 +154,7 @@ class Session:
         self.proven = False
         # While a payload is acted upon in slices; others of this session wait, so that none of them mix.
         self._pushing: trio.Lock | None = None
-        # Why it ended; None while it lives.
+        # Why the session ended; None while it lives.
         self.reason: str | None = None
         self.handler: SessionHandler
         self.timer: Timer | None = None
@@ -162,9 +162,9 @@ class Session:
         self._server = server
         self._connect_by = now + settings.connect_timeout
         self._forget_at = inf
-        # The one that is the session's, which may only be about to carry it.
+        # The session's WebSocket, even while it does not carry the session yet.
         self._websocket: WebSocket | None = None
-        # The WebSocket once it carries the session. Before, packets go to the outbox.
+        # The WebSocket once it carries the session. Until then, packets go to the outbox.
         self._carrier: WebSocket | None = None
         polls = engine.transport is _POLLING
         # Strangers are sent little but what refuses them, and need not fetch it.
@@ -179,7 +179,7 @@ class Session:
 
     @property
     def transport(self) -> Transport:
-        """What carries the session now."""
+        """The transport that carries the session now."""
         return self.engine.transport
 
     @property
@@ -210,7 +210,7 @@ class Session:
         self._end(OVER_BUDGET)
 
     def send(self, packets: Sequence[EncodedPacket]) -> None:
-        """Send packets, in one write. Over the outbox's bounds the session closes itself; once closed it drops them."""
+        """Send packets in one write. Over the outbox's bounds the session closes; a closed session drops packets."""
         websocket = self._carrier
         if websocket is not None:
             self._write(websocket, frames_of(packets))
@@ -221,9 +221,9 @@ class Session:
                 self._end(OVER_BUDGET)
 
     def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call back once when all that was sent is on its way; at once if it is, and never if the session ends before.
+        """Call `callback` once when all that was sent is on its way: possibly at once, and never if the session ends.
 
-        One callback at a time: a second one takes the place of the first while the session polls.
+        There should be one callback at a time: while the session polls, a second one replaces the first.
         """
         if self._carrier is not None:
             # A WebSocket sends on for a while after its session has ended.
@@ -237,24 +237,25 @@ class Session:
     def close(self, reason: str, *, say_goodbye: bool = True) -> None:
         """End the session; the client reconnects. `reason` is a word for logs and metrics, from a fixed set.
 
-        What was sent before still goes out: by WebSocket it is followed by a close frame, by polling by a close packet
-        in the waiting GET or one that comes within `FAREWELL_SECONDS`. Without a goodbye it is dropped.
+        Packets that were sent before still go out, and a goodbye behind them: on WebSocket a close frame; on polling a
+        close packet, in the waiting GET or in one that comes within `FAREWELL_SECONDS`. Without `say_goodbye` they are
+        dropped.
         """
         self._end(reason, CLOSE if say_goodbye else None)
 
-    # What the engine tells
+    # What the engine calls
 
     def open_packet(self) -> EncodedPacket:
         """Return the packet that opens the session."""
         return open_packet(self.engine.handshake())
 
     def begin_upgrade(self, now: float) -> None:
-        """A WebSocket is to be attached. Raises `ProtocolError` unless polling carries the session alone."""
+        """Prepare to attach a WebSocket. Raises `ProtocolError` unless polling carries the session alone."""
         self.engine.begin_upgrade(now)
         self._server.schedule(self)
 
     def attach(self, websocket: WebSocket) -> None:
-        """The session has this WebSocket, which carries it if nothing else does."""
+        """Make this the session's WebSocket. It carries the session if the session began on WebSocket."""
         self._websocket = websocket
         if self.proven:
             websocket.prove(self._settings.max_payload)
@@ -283,9 +284,9 @@ class Session:
     async def receive_payload(self, body: bytes) -> None:
         """Take the body of one POST. A violation ends the session and raises `ProtocolError`.
 
-        A body over `max_payload` raises it with the code `payload_bytes` and changes nothing. What does not fit into
-        one turn of the loop is acted upon in slices, and others of this session wait meanwhile. Cancelled, it ends the
-        session: what of the payload was acted upon is not to be told.
+        A body over `max_payload` raises `ProtocolError` with the code `payload_bytes` and changes nothing.
+        A payload that is too large for one turn of the loop is handled in slices; other payloads of this session wait
+        meanwhile. Cancelling ends the session, because nobody can tell which packets of the payload were handled.
         """
         try:
             if self._pushing is None and len(body) <= BYTES_PER_TURN and body.count(b"\x1e") < PACKETS_PER_TURN:
@@ -333,7 +334,7 @@ class Session:
                 self._act(answer)
 
     def transport_lost(self, transport: Transport, reason: CloseReason = CloseReason.TRANSPORT) -> None:
-        """A transport ended or broke the protocol. Ends the session, its upgrade, or nothing."""
+        """End the session, its upgrade, or nothing, because a transport ended or broke the protocol."""
         self._act(self.engine.transport_lost(transport, reason))
 
     # Timers
@@ -369,7 +370,7 @@ class Session:
         else:
             self.handler.on_tick(now)
 
-    # The rest is ours
+    # Internal
 
     def _act(self, answer: Message | SendPing | SendProbeReply | Upgraded | CloseTransport | Closed | None) -> None:
         """Do what the protocol says."""
@@ -390,12 +391,12 @@ class Session:
                 return
             case Message() | None:
                 pass
-        # A pong, or an upgrade that begins or ends, can bring the next deadline nearer.
+        # After a pong, or when an upgrade begins or ends, the next deadline may be earlier.
         if self.reason is None:
             self._server.schedule(self)
 
     def _switch(self) -> None:
-        """Let the WebSocket carry the session, beginning with what waits for a poll."""
+        """Let the WebSocket carry the session, and send first the packets that wait for a poll."""
         self._carrier = websocket = self._websocket
         assert websocket is not None
         outbox, self.outbox = self.outbox, None
@@ -433,7 +434,7 @@ class Session:
             self._server.parting(websocket)
 
     def _end(self, reason: str, last_word: EncodedPacket | None = None) -> None:
-        """End the session. `last_word` is for a client that polls; without one, a waiting GET alone gets a close."""
+        """End the session. A client that polls gets `last_word`; without it, only a waiting GET gets a close packet."""
         if self.reason is not None:
             return
         self.engine.close()
@@ -443,7 +444,7 @@ class Session:
         has_last_words = False
         if outbox is not None:
             outbox.on_empty = None
-            # Only a goodbye of ours leaves what was sent before it standing.
+            # Packets that were sent before go out only if the last word is a goodbye.
             if last_word is not CLOSE:
                 outbox.clear()
             if last_word is not None or outbox.has_waiter:
