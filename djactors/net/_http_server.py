@@ -140,7 +140,11 @@ class HttpConnection:
             if isinstance(limit, Response):
                 return await self._refuse_body(request, limit)
             self._stream.proven = request.proof is not None
-            request.body = await self._read_body(request, limit)
+            length = request.content_length
+            if length is not None and length <= limit and len(self._buffer) >= length:
+                request.body, self._buffer = self._buffer[:length], self._buffer[length:]
+            else:
+                request.body = await self._read_body(request, limit)
         response = await self._application.handle(request)
         if request.disconnected:
             return False
@@ -228,9 +232,6 @@ class HttpConnection:
         length = request.content_length
         if length is not None and length > limit:
             raise body_too_large(limit)
-        if length is not None and len(self._buffer) >= length:
-            body, self._buffer = self._buffer[:length], self._buffer[length:]
-            return body
         expectation = request.headers.get("expect")
         if expectation is not None and request.version == "1.1":
             if expectation.lower() != "100-continue":

@@ -57,7 +57,7 @@ class ByteStream(trio.abc.Stream):
     `trio.BrokenResourceError` if the peer reset the connection or the connection was given up.
     """
 
-    __slots__ = ("_evicted", "_proven", "budget", "held", "nursery", "receive_limit", "received_since_mark")
+    __slots__ = ("_evicted", "budget", "held", "nursery", "proven", "receive_limit", "received_since_mark")
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
@@ -66,19 +66,14 @@ class ByteStream(trio.abc.Stream):
         self.budget: UnprovenBytes | None = None
         # Received bytes that somebody keeps.
         self.held = 0
-        self._proven = False
+        # Set it without `prove` only while nothing is held or buffered.
+        self.proven = False
         self._evicted = False
 
-    @property
-    def proven(self) -> bool:
-        """Whether its bytes are no stranger's, so that they take nothing of the budget."""
-        return self._proven
-
-    @proven.setter
-    def proven(self, value: bool) -> None:
-        self._proven = value
-        if self.held or self.buffered:
-            self._settle()
+    def prove(self) -> None:
+        """The peer is no stranger from now on, and what it holds no longer counts."""
+        self.proven = True
+        self._settle()
 
     def hold(self, received: int) -> None:
         """So many received bytes are kept from now on; 0 when they are done with.
@@ -100,7 +95,7 @@ class ByteStream(trio.abc.Stream):
     def _settle(self) -> bool:
         if self.budget is None:
             return True
-        return self.budget.settle(self, 0 if self._proven else self.held + self.buffered)
+        return self.budget.settle(self, 0 if self.proven else self.held + self.buffered)
 
     def _let_go(self) -> None:
         """It is closed, and holds nothing any more."""

@@ -154,7 +154,7 @@ class WebSocket:
         """The peer is no stranger: its bytes take nothing of the strangers' budget, and messages may be larger."""
         self._reader.max_message_bytes = max_message_bytes
         self._stream.receive_limit = max_message_bytes + _OVERHEAD_BYTES
-        self._stream.proven = True
+        self._stream.prove()
 
     @property
     def buffered(self) -> int:
