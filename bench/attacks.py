@@ -280,7 +280,7 @@ def namespaces(target: Target, until: float) -> Counter[str]:
 
 def lists(target: Target, until: float) -> Counter[str]:
     """A3: a joined client posts four lists of 250 KB."""
-    one = b'42["x",' + b"[" + b"[]," * 3_000 + b"1.5," * 29_000 + b'"' + b"x" * 120_000 + b'"]]'
+    one = b'42["x",' + b"[" + b"[]," * 3_000 + b"1.5," * 4_900 + b'"' + b"x" * 120_000 + b'"]]'
     return posted(target, until, b"\x1e".join([one] * 4), joined=True)
 
 
@@ -291,7 +291,7 @@ def events(target: Target, until: float) -> Counter[str]:
 
 def numbers(target: Target, until: float) -> Counter[str]:
     """A3: a joined client's WebSocket brings a megabyte of the dearest numbers."""
-    dearest = b'42["x",[' + b"1e300," * 30_000 + b"9" * 4_200 + b',"' + b"x" * 700_000 + b'"]]'
+    dearest = b'42["x",[' + b"1e300," * 8_100 + b"9" * 4_200 + b',"' + b"x" * 700_000 + b'"]]'
     return framed(target, until, frame(0x81, dearest), joined=True)
 
 
