@@ -368,6 +368,7 @@ class Server:
             telemetry=observer,
             unproven=self._unproven,
             on_error=observer.failed,
+            wall_clock=self._now,
         )
 
     def _random_token(self) -> str:

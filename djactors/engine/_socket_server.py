@@ -194,6 +194,10 @@ class SocketServer:
         """Return how many bytes the body of a request may have, or its refusal."""
         return self._engine.body_limit(request) if self._is_open else error_response(BUSY, ())
 
+    def refusal(self, status: int, message: str, request: Request) -> Response:
+        """Word an error of HTTP itself."""
+        return self._engine.refusal(status, message, request)
+
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read."""
         if not self._is_open:

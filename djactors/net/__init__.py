@@ -29,7 +29,7 @@ A complete program that echoes what is posted to it, and each message of a WebSo
                 while True:
                     await websocket.send(await websocket.receive())
 
-        def refusal(self, status: int, code: str, message: str) -> Response:
+        def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
             return Response(status, message.encode(), "text/plain; charset=utf-8")
 
 
@@ -57,14 +57,19 @@ Rules:
 - No client's bytes hold up the others: costly work is done in slices (`CostlyWork` is for the application's own). The
   bytes of all clients that have not proved who they are (`Request.proof`, `WebSocket.prove`) share one budget,
   `UnprovenBytes`. Over it, the greediest are answered 503, or closed with 1013.
-- Time is Trio's clock. There is no TLS yet; `HttpConnection` also serves a `ByteStream` of another kind.
+- Every answer has a `Date`. A response with `Response.compressible` set is compressed by gzip for clients that accept
+  it. Bodies of requests are not decompressed: a request with a `Content-Encoding` is refused with 415.
+- Of the subprotocols that a WebSocket client offers, the first one is selected.
+- Time is Trio's clock, except for the `Date`. There is no TLS yet; `HttpConnection` also serves a `ByteStream` of
+  another kind.
 
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
 from djactors.net._costly import CostlyWork
+from djactors.net._http_compression import Compression, takes_gzip
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
+from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
 from djactors.net._shares import AddressCounts, TokenBucket, TokenBuckets, host_of
@@ -91,10 +96,12 @@ __all__ = [
     "AddressCounts",
     "Application",
     "ByteStream",
+    "Compression",
     "CostlyWork",
     "HeadMemory",
     "Holder",
     "HttpConnection",
+    "HttpDates",
     "Limits",
     "Listener",
     "ListenerLimits",
@@ -115,4 +122,5 @@ __all__ = [
     "WebSocketClosed",
     "host_of",
     "open_websocket",
+    "takes_gzip",
 ]

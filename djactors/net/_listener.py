@@ -12,14 +12,16 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 import trio
 
 from djactors.kernel import Alarms
 from djactors.net._binding import bind
+from djactors.net._http_compression import Compression
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import Application, Limits
+from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, Limits
 from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
@@ -93,7 +95,8 @@ class Listener:
     """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
     `unproven` is the budget of all clients that have not proved who they are, by default one of its own.
-    `on_error` is called with every exception that reaches the fence, and with the peer's address.
+    `on_error` is called with every exception that reaches the fence, and with the peer's address. `wall_clock` returns
+    an aware time, for the `Date` of answers.
 
     Attributes:
         addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
@@ -110,6 +113,7 @@ class Listener:
         telemetry: ListenerTelemetry | None = None,
         unproven: UnprovenBytes | None = None,
         on_error: Callable[[BaseException, str], None],
+        wall_clock: Callable[[], datetime] = MACHINE_CLOCK,
     ) -> None:
         self._application = application
         self._host = host
@@ -131,6 +135,8 @@ class Listener:
         self._alarms = Alarms()
         self._heads = HeadMemory()
         self._unproven = unproven or UnprovenBytes()
+        self._dates = HttpDates(wall_clock)
+        self._compression = Compression()
         self.addresses: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -249,6 +255,8 @@ class Listener:
             peer=peer,
             alarms=self._alarms,
             heads=self._heads,
+            dates=self._dates,
+            compression=self._compression,
             vital_paths=vital_paths,
         )
         # The count is made here, because the task runs only after the whole batch has been admitted.
