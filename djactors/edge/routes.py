@@ -309,7 +309,7 @@ class Application:
             return self._site.answer(request)
         limit = self._routes.body_limit(request)
         if isinstance(limit, Response):
-            limit.headers = (*limit.headers, *self._origins.headers(request))
+            limit.headers = (*limit.headers, *NOT_KEPT, *self._origins.headers(request))
         return limit
 
     async def handle(self, request: Request) -> Response:

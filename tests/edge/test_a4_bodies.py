@@ -51,3 +51,9 @@ async def test_a4_a_good_token_has_its_body_read(house: Rooms) -> None:
     assert isinstance(refused, Response)
     assert refused.status == 403
     assert limit(house, "OPTIONS", "/api/events") == 0
+
+
+async def test_a4_such_a_refusal_is_not_kept_either(house: Rooms) -> None:
+    answer = limit(house, "POST", "/api/events")
+    assert isinstance(answer, Response)
+    assert dict(answer.headers)["cache-control"] == "no-store"
