@@ -70,7 +70,7 @@ from djactors.kernel import (
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net import Listener, ListenerLimits, descriptor_shortage
+from djactors.net import Listener, ListenerLimits, UnprovenBytes, descriptor_shortage
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
@@ -128,6 +128,8 @@ class Server:
         self._failure: str | None = None
         self._listener: Listener | None = None
         self._lag = LoopLag()
+        observer = EdgeObserver(self.telemetry)
+        self._unproven = UnprovenBytes(settings.unproven_bytes, observer.no_room)
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
         self._key_file: KeyFile | None = None
@@ -314,7 +316,7 @@ class Server:
             ready=Readiness(
                 self._stopping.is_set, database, lambda: root.ref(router_spec).statistics(), telemetry
             ).reason,
-            exposition=Exposition(root, users, self._lag, telemetry),
+            exposition=Exposition(root, users, self._lag, self._unproven, telemetry),
             survey=survey,
         )
         listener = self._listen(engine, Routes(api))
@@ -404,12 +406,13 @@ class Server:
             origins=OriginPolicy(settings.allowed_origins),
             random_token=self._random_token,
             telemetry=EdgeObserver(self.telemetry),
+            unproven=self._unproven,
         )
 
     def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         return Listener(
-            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings, self.telemetry),
+            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), self.telemetry),
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(
@@ -418,6 +421,7 @@ class Server:
                 max_buffered=settings.outbox_bytes,
             ),
             telemetry=observer,
+            unproven=self._unproven,
             on_error=observer.failed,
             wall_clock=self._now,
         )

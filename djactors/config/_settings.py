@@ -12,7 +12,7 @@ from typing import Any
 
 from djactors.domain.limits import Limits
 from djactors.engine import EngineSettings
-from djactors.net import ListenerLimits
+from djactors.net import UNPROVEN_BYTES, ListenerLimits
 from djactors.store.connections import BUSY_TIMEOUT
 
 SHOWN = 60
@@ -165,6 +165,13 @@ class Settings:
         "office, or everybody behind a proxy, may share one address.",
         low=1,
         high=1_000_000,
+    )
+    unproven_bytes: int = _setting(
+        UNPROVEN_BYTES,
+        "The most bytes that the server holds for all clients together that have not proved who they are: unfinished "
+        "requests and messages, and what they leave unread. Beyond that, those who hold most are refused.",
+        low=2**16,
+        high=2**34,
     )
     admit_rate: float = _setting(
         EngineSettings.admit_rate,

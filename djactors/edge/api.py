@@ -95,7 +95,7 @@ class Api:
             StoreError: it cannot be read.
         """
         try:
-            proved = self._proved(request)
+            proved = self.proved(request)
         except Unauthorized:
             return
         if proved.user_id is not None and proved.tenant_id is not None:
@@ -108,7 +108,7 @@ class Api:
             Unauthorized: the token proves nothing, or the user was signed out.
             StoreUnavailable: what the tenant says is not known, because nobody has said `look_up`.
         """
-        proved = self._proved(request)
+        proved = self.proved(request)
         if proved.user_id is None or proved.tenant_id is None:
             return proved
         account = self._users.account(proved.tenant_id, proved.user_id)
@@ -116,18 +116,17 @@ class Api:
             raise StoreUnavailable("it is not known whether the user was signed out")
         return in_force(proved, account)
 
-    def _proved(self, request: Request) -> Identity:
+    def proved(self, request: Request) -> Identity:
+        """Who asks, as the request's token alone proves. Raises Unauthorized."""
+        # It was judged when the request's body was still to come.
+        if isinstance(request.proof, Identity):
+            return request.proof
         scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
-        return self._authenticator.identify(token.strip())
-
-    def may_publish(self, request: Request) -> bool:
-        """Whether the request's token is a service's, for a size to be allowed before more is known."""
-        try:
-            return self._proved(request).role == "service"
-        except Unauthorized:
-            return False
+        identity = self._authenticator.identify(token.strip())
+        request.proof = identity
+        return identity
 
     def member(self, request: Request) -> Member:
         """The person whom the request's token names. Raises Unauthorized."""
@@ -135,10 +134,11 @@ class Api:
 
     def publisher(self, request: Request) -> Identity:
         """The service whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
-        identity = self.identity(request)
-        if identity.role != "service":
-            raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
-        return identity
+        return _service(self.identity(request))
+
+    def proved_publisher(self, request: Request) -> Identity:
+        """The same as the token alone proves: to be judged while the request's body is still to come."""
+        return _service(self.proved(request))
 
     def admin(self, request: Request) -> Member:
         """The admin whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
@@ -173,6 +173,12 @@ class Api:
     async def publish(self, command: Publish) -> Published:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
         return await self.router.ask_nowait(command, self.settings.command_timeout)
+
+
+def _service(identity: Identity) -> Identity:
+    if identity.role != "service":
+        raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
+    return identity
 
 
 def header_key(request: Request) -> str | None:

@@ -14,6 +14,7 @@ from djactors.actors.users import Users
 from djactors.edge.shared import Shared
 from djactors.kernel import Supervisor
 from djactors.loop_lag import LoopLag
+from djactors.net import UnprovenBytes
 from djactors.telemetry import Telemetry
 
 FRESH: Final = 0.5
@@ -28,12 +29,16 @@ class Exposition:
         root: the actor tree.
         users: the connected users.
         lag: the instrument of the event loop.
+        unproven: the budget of bytes of clients that have not proved who they are.
         telemetry: the metrics.
     """
 
-    def __init__(self, root: Supervisor, users: Users, lag: LoopLag, telemetry: Telemetry) -> None:
+    def __init__(
+        self, root: Supervisor, users: Users, lag: LoopLag, unproven: UnprovenBytes, telemetry: Telemetry
+    ) -> None:
         self._root = root
         self._lag = lag
+        self._unproven = unproven
         self._metrics = telemetry.metrics
         self._waiting: Shared[None, int] = Shared(lambda _: census.waiting(users), FRESH)
 
@@ -46,4 +51,5 @@ class Exposition:
             if child.mailbox is not None:
                 metrics.mailbox.labels(child.name).set(child.mailbox.depth)
         metrics.loop_lag.set(self._lag.worst())
+        metrics.unproven_bytes.set(self._unproven.held)
         return metrics.exposition()

@@ -38,6 +38,10 @@ class EdgeObserver:
         if refused.status not in TOLD_OTHERWISE:
             refusals.form_refused(self._telemetry, peer, refused.status, refused.code, refused.message)
 
+    def no_room(self) -> None:
+        """Somebody who has not proved who they are gave way, because all of them together hold too much."""
+        self._telemetry.metrics.refusals.labels("unproven_bytes").inc()
+
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection."""
         self._telemetry.metrics.refusals.labels(f"accept_{reason}").inc()

@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 import trio
 
-from djactors.config import Settings
 from djactors.domain import events
 from djactors.domain.commands import Delete, InboxCommand, MarkAllRead, MarkRead, Publish
 from djactors.domain.errors import Code, Refused, not_found
@@ -38,7 +37,7 @@ from djactors.edge.api import (
     path_id,
     query_of,
 )
-from djactors.edge.auth import Identity, Member
+from djactors.edge.auth import Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
@@ -56,6 +55,9 @@ BATCH = "/api/events/batch"
 
 ITEMS_PER_TURN = 32
 """Events of a batch that are decoded in one go. The largest take 0.1 ms each: a thousand held up the loop for 130."""
+
+BYTES_PER_TURN = 32 * 1024
+"""The same in bytes of JSON. An item may have twice as many, and is read alone then."""
 
 ENGINE_PATH = "/socket.io/"
 
@@ -95,30 +97,45 @@ class Routes:
         self._fixed = {pattern: handlers for pattern, handlers in rows if ID not in pattern}
         self._patterns = [(re.compile(pattern), handlers) for pattern, handlers in rows if ID in pattern]
 
-    def takes_batch(self, request: Request) -> bool:
-        """Whether the request may bring a batch: it goes to the batch route, and a service sends it.
-
-        This is decided before the body is read, so that nobody without a token can make the server keep megabytes.
-        """
-        return request.path == BATCH and self._api.may_publish(request)
+    def body_limit(self, request: Request) -> int | Response:
+        """How many bytes of body a request may bring, or its refusal: nothing is read for who has no good token."""
+        found = self._find(request)
+        if isinstance(found, Response):
+            return found
+        try:
+            if request.path == BATCH:
+                self._api.proved_publisher(request)
+                return self._api.settings.max_body
+            self._api.proved(request)
+        except (Refused, Unauthorized) as error:
+            return self._refused(request, error)
+        return MAX_SMALL_BODY
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, whatever it asks for."""
-        found: dict[str, str] = {}
+        found = self._find(request)
+        if isinstance(found, Response):
+            return found
+        handler, ids = found
+        try:
+            await self._api.look_up(request)
+            return await handler(request, ids)
+        except EXPECTED as error:
+            return self._refused(request, error)
+
+    def _find(self, request: Request) -> tuple[Handler, dict[str, str]] | Response:
+        """The handler, with the ids in the path; or the answer, if there is none."""
+        ids: dict[str, str] = {}
         handlers = self._fixed.get(request.path)
         if handlers is None:
-            handlers, found = self._match(request.path)
+            handlers, ids = self._match(request.path)
         if handlers is None:
             return self._refused(request, Refused(Code.NOT_FOUND, "no such route"))
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             refusals.method_refused(self._api.telemetry, request, handlers)
             return wrong_method(handlers)
-        try:
-            await self._api.look_up(request)
-            return await handler(request, found)
-        except EXPECTED as error:
-            return self._refused(request, error)
+        return handler, ids
 
     def _match(self, path: str) -> tuple[Mapping[str, Handler] | None, dict[str, str]]:
         for pattern, handlers in self._patterns:
@@ -147,9 +164,12 @@ class Routes:
         items = events.decode_batch(request.body)
         self._api.check_pace(request, max(1, len(items)))
         batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
-        for place, item in enumerate(items, start=1):
-            if place % ITEMS_PER_TURN == 0:
+        place = size = 0
+        for item in items:
+            place, size = place + 1, size + len(bytes(item))
+            if place == ITEMS_PER_TURN or size > BYTES_PER_TURN:
                 await trio.lowlevel.checkpoint()
+                place = size = 0
             try:
                 batch.add(_publish_command(item, publisher, None))
             except Refused as error:
@@ -280,26 +300,26 @@ class Application:
     """Sends each request where it belongs. Implements the HTTP loop's `Application`."""
 
     def __init__(
-        self,
-        engine: EngineServer,
-        site: Site,
-        routes: Routes,
-        origins: OriginPolicy,
-        settings: Settings,
-        telemetry: Telemetry,
+        self, engine: EngineServer, site: Site, routes: Routes, origins: OriginPolicy, telemetry: Telemetry
     ) -> None:
         self._telemetry = telemetry
         self._engine = engine
         self._site = site
         self._routes = routes
         self._origins = origins
-        self._settings = settings
 
-    def body_limit(self, request: Request) -> int:
-        """How much body a request may bring, by where it goes and, for much, by who sends it."""
+    def body_limit(self, request: Request) -> int | Response:
+        """How much body a request may bring, by where it goes and who sends it; or its refusal."""
         if request.path == ENGINE_PATH:
-            return self._settings.max_payload
-        return self._settings.max_body if self._routes.takes_batch(request) else MAX_SMALL_BODY
+            return self._engine.body_limit(request)
+        if request.method == "OPTIONS":
+            return 0
+        if request.path in self._site.paths:
+            return self._site.answer(request)
+        limit = self._routes.body_limit(request)
+        if isinstance(limit, Response):
+            limit.headers = (*limit.headers, *NOT_KEPT, *self._origins.headers(request))
+        return limit
 
     async def handle(self, request: Request) -> Response:
         """Answer a request."""

@@ -92,7 +92,8 @@ from djactors.engine._namespace import SENT_PER_TURN, Audience, Namespace
 from djactors.engine._origins import OriginPolicy
 from djactors.engine._refusals import Refusal
 from djactors.engine._server import EngineServer
-from djactors.engine._session import EngineSettings, Session, SessionHandler
+from djactors.engine._session import Session, SessionHandler
+from djactors.engine._settings import EngineSettings
 from djactors.engine._socket import MAX_AWAITED_ACKS, ConnectRefused, Socket, SocketGone, TooManyAcks
 from djactors.engine._socket_handler import BaseSocket, SocketHandler
 from djactors.engine._socket_server import SocketServer

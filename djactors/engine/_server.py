@@ -35,9 +35,19 @@ from djactors.engine._polling import (
     push_response,
 )
 from djactors.engine._refusals import Refusal, wrong_packets, wrong_request
-from djactors.engine._session import CONNECT_TIMEOUT, DRAINED, SLOW_CONSUMER, EngineSettings, Session, SessionHandler
+from djactors.engine._session import CONNECT_TIMEOUT, DRAINED, SLOW_CONSUMER, Session, SessionHandler
+from djactors.engine._settings import BYTES_PER_TURN, EngineSettings
 from djactors.engine._telemetry import EngineTelemetry
-from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
+from djactors.net import (
+    AddressCounts,
+    ByteStream,
+    CostlyWork,
+    Request,
+    Response,
+    UnprovenBytes,
+    WebSocket,
+    open_websocket,
+)
 from djactors.protocol import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -83,6 +93,7 @@ class EngineServer:
         random_token: returns a fresh secret of at least 128 bits, safe in a URL.
         telemetry: gets the counts.
         may_use: whether a request that names a session's sid may use the session; a refusal looks like an unknown sid.
+        unproven: the budget of sessions that are not proven, best the listener's; by default one of its own.
     """
 
     def __init__(
@@ -94,7 +105,11 @@ class EngineServer:
         random_token: Callable[[], str],
         telemetry: EngineTelemetry,
         may_use: Callable[[Session, Request], bool] = lambda session, request: True,
+        unproven: UnprovenBytes | None = None,
     ) -> None:
+        # See `SessionOwner`.
+        self.unproven = unproven or UnprovenBytes()
+        self.costly = CostlyWork()
         self._settings = settings
         self._protocol_settings = settings.protocol()
         self._make_handler = make_handler
@@ -132,10 +147,26 @@ class EngineServer:
         """The open sessions: a live view. Do not wait while you walk through it."""
         return self._sessions.values()
 
-    @property
-    def max_payload(self) -> int:
-        """The most bytes of a request's body."""
-        return self._settings.max_payload
+    def body_limit(self, request: Request) -> int | Response:
+        """Return how many bytes the body of a request may have, or its refusal, which needs no body: see `Application`.
+
+        Nothing but a POST of an open session brings one.
+        """
+        cors = self._origins.headers(request)
+        if not self._origins.allows(request):
+            return self._forbid(request, cors)
+        session = self._sessions.get(request.query.get("sid", ""))
+        if session is not None and not self._may_use(session, request):
+            session = None
+        match self._judge(request, session, wants_websocket=False):
+            case Push():
+                assert session is not None
+                request.proof = session if session.proven else None
+                return session.max_payload
+            case HttpError() as error if request.method != "OPTIONS":
+                return self._refuse(wrong_request(error, request), error, cors)
+            case _:
+                return 0
 
     # Running and stopping
 
@@ -193,6 +224,7 @@ class EngineServer:
         session = await self._find(request)
         if session is not None and session.closed and request.method == "GET":
             outbox = session.outbox
+            request.proof = session if session.proven else None
             if outbox is not None and outbox.packets and not outbox.has_waiter:
                 return poll_response(outbox.take(), cors)
         match self._judge(request, session, wants_websocket=False):
@@ -203,7 +235,7 @@ class EngineServer:
                 return await self._poll(session, request, cors)
             case Push():
                 assert session is not None
-                return self._push(session, request, cors)
+                return await self._push(session, request, cors)
             case HttpError() as error:
                 return self._refuse(wrong_request(error, request), error, cors)
             case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
@@ -222,7 +254,8 @@ class EngineServer:
         if isinstance(judged, Response):
             return judged
         session, greeting = judged
-        websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
+        most = self._settings.max_payload if session is None else session.max_payload
+        websocket = open_websocket(request, stream, leftover, most, greeting)
         # Nobody needs the headers and the query any more, and a browser's would take 2 KiB while the WebSocket lives.
         # They are replaced and not emptied, because other requests may share them.
         request.headers = request.query = {}
@@ -235,7 +268,12 @@ class EngineServer:
             async with websocket:
                 try:
                     while True:
-                        session.receive(websocket, await websocket.receive())
+                        message = await websocket.receive()
+                        if len(message) > BYTES_PER_TURN:
+                            async with self.costly:
+                                session.receive(websocket, message)
+                        else:
+                            session.receive(websocket, message)
                 finally:
                     # Detach before the closing handshake, which may take some seconds.
                     session.detach(websocket)
@@ -347,7 +385,7 @@ class EngineServer:
         session = self._open(Transport.POLLING, request)
         return self._answer_poll(session, session.open_packet().payload, cors)
 
-    def _push(self, session: Session, request: Request, cors: Headers) -> Response:
+    async def _push(self, session: Session, request: Request, cors: Headers) -> Response:
         content_type = request.headers.get("content-type") or ""
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
             # Revision 3 of the protocol sent bytes like this. As text, they would be nonsense.
@@ -355,7 +393,7 @@ class EngineServer:
             refusal = wrong_request(BAD_REQUEST, request, "application/octet-stream, as Engine.IO 3 sent bytes")
             return self._refuse(refusal, BAD_REQUEST, cors)
         try:
-            session.receive_payload(request.body)
+            await session.receive_payload(request.body)
         except ProtocolError as error:
             answer = PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST
             return self._refuse(wrong_packets(error, session.peer), answer, cors)
@@ -364,6 +402,7 @@ class EngineServer:
     async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:
         outbox = session.outbox
         assert outbox is not None
+        request.proof = session if session.proven else None
         if outbox.has_waiter:
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
             refusal = wrong_request(BAD_REQUEST, request, "a second GET while the first one waits")
@@ -381,8 +420,9 @@ class EngineServer:
                 return error_response(UNKNOWN_SID, cors)  # nobody reads it
         return self._answer_poll(session, outbox.take() if outbox.packets else NOOP.payload, cors)
 
-    @staticmethod
-    def _answer_poll(session: Session, payload: bytes, cors: Headers) -> Response:
+    def _answer_poll(self, session: Session, payload: bytes, cors: Headers) -> Response:
+        if not (session.proven or session.closed) and session.outbox is not None:
+            self.unproven.settle(session, session.outbox.size)
         response = poll_response(payload, cors)
         response.on_lost = partial(session.transport_lost, Transport.POLLING)
         return response

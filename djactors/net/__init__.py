@@ -54,6 +54,9 @@ Rules:
   fast, because nothing is read while a handler runs or while nobody receives from the WebSocket.
 - All bounds are in `Limits` (one connection; seconds and bytes), in `ListenerLimits` (all connections together), in the
   answer of `Application.body_limit` and in an argument of `open_websocket`. Each has its reason where it is defined.
+- No client's bytes hold up the others: costly work is done in slices (`CostlyWork` is for the application's own). The
+  bytes of all clients that have not proved who they are (`Request.proof`, `WebSocket.prove`) share one budget,
+  `UnprovenBytes`. Over it, the greediest are answered 503, or closed with 1013.
 - Every answer has a `Date`. A response with `Response.compressible` set is compressed by gzip for clients that accept
   it. Bodies of requests are not decompressed: a request with a `Content-Encoding` is refused with 415.
 - Of the subprotocols that a WebSocket client offers, the first one is selected.
@@ -63,6 +66,7 @@ Rules:
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
+from djactors.net._costly import CostlyWork
 from djactors.net._descriptors import descriptor_shortage, raise_descriptor_limit
 from djactors.net._http_compression import Compression, takes_gzip
 from djactors.net._http_head import HeadMemory
@@ -80,6 +84,7 @@ from djactors.net._stream import (
     SocketStream,
 )
 from djactors.net._timer import Timed, Timer
+from djactors.net._unproven import UNPROVEN_BYTES, UNPROVEN_MESSAGE, Holder, OverBudget, UnprovenBytes
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
 __all__ = [
@@ -87,17 +92,22 @@ __all__ = [
     "LINGER_BYTES",
     "LINGER_SECONDS",
     "RECEIVE_SIZE",
+    "UNPROVEN_BYTES",
+    "UNPROVEN_MESSAGE",
     "AddressCounts",
     "Application",
     "ByteStream",
     "Compression",
+    "CostlyWork",
     "HeadMemory",
+    "Holder",
     "HttpConnection",
     "HttpDates",
     "Limits",
     "Listener",
     "ListenerLimits",
     "ListenerTelemetry",
+    "OverBudget",
     "ReceiveLimitExceeded",
     "Request",
     "RequestRefused",
@@ -108,6 +118,7 @@ __all__ = [
     "Timer",
     "TokenBucket",
     "TokenBuckets",
+    "UnprovenBytes",
     "WebSocket",
     "WebSocketClosed",
     "descriptor_shortage",

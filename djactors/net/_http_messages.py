@@ -75,6 +75,8 @@ class Request:
     `path` and `query` are percent-decoded, with U+FFFD for bytes that are not UTF-8; `target` is the text as sent.
     `content_length` is None for a chunked body, whose length is not known beforehand. `carrier` is the connection that
     brought the request; `disconnected` becomes true when the client goes away inside `watch_disconnect`.
+    The application may set `proof` to anything, once it knows who sends the request. While `proof` is None, the bytes
+    that are kept for the request count in the budget of strangers (see `djactors.net.UnprovenBytes`).
     """
 
     __slots__ = (
@@ -87,6 +89,7 @@ class Request:
         "method",
         "path",
         "peer",
+        "proof",
         "query",
         "target",
         "version",
@@ -118,6 +121,7 @@ class Request:
         self.keep_alive = keep_alive
         self.content_length = content_length
         self.disconnected = False
+        self.proof: object = None
         self._carrier = carrier
 
     def __repr__(self) -> str:
@@ -200,6 +204,11 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"
 
+    @property
+    def carries_body(self) -> bool:
+        """Whether its status has a body at all."""
+        return self.status not in _BODILESS
+
     def encode(self, *, head_only: bool = False, connection: str = "", date: str = "") -> bytes:
         """Return the whole response as it goes onto the wire.
 
@@ -242,8 +251,12 @@ class Application(Protocol):
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read. There is no time limit. An exception becomes a 500."""
 
-    def body_limit(self, request: Request) -> int:
-        """Return how many bytes of body this request may bring, judged by its head alone."""
+    def body_limit(self, request: Request) -> "int | Response":
+        """Return how many bytes of body this request may bring, judged by its head alone.
+
+        Or return the answer, if the head is enough to refuse it: the body is not read then, and the connection is
+        closed unless the body has arrived.
+        """
 
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Take over a connection that asks for a WebSocket in a well-formed way.

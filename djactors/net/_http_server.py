@@ -23,6 +23,7 @@ from djactors.net._http_compression import Compression
 from djactors.net._http_head import HEAD_END, HeadMemory, check_unfinished_head, head_too_large, parse_head
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._stream import ByteStream, SlowConsumer
+from djactors.net._unproven import OverBudget
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
 # What says that a body is not encoded (RFC 9110 section 8.4.1). Others are not decoded, because no client here sends
@@ -31,6 +32,10 @@ _NO_CODINGS: Final = frozenset({"", "identity"})
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Bytes. An answer up to this size is written at once, and nearly always the kernel takes all of it without a wait.
 _WRITE_AT_ONCE: Final = 64 * 1024
+# In such pieces, so that no more of it is kept for a client that does not read.
+_PIECE: Final = 16 * 1024
+# A chunked body is decoded in such pieces, with a turn for others after each: if all its chunks have one byte, 3 ms.
+_CHUNKED_PIECE: Final = 8 * 1024
 
 
 class _PeerLeftError(Exception):
@@ -111,11 +116,15 @@ class HttpConnection:
                 self._served_one = True
         except RequestRefused as refused:
             self._on_refused(refused, self._peer)
+            # What has come of the request is let go before the answer, for which a client may take its time.
+            self._buffer = b""
+            refused.__context__ = refused.__traceback__ = None
             await self._refuse(refused)
         except _PeerLeftError:
             pass  # nobody is left to answer
         finally:
             self._idle_end.close()
+            self._stream.hold(0)
 
     def drain(self) -> None:
         """Finish the request in hand, if any, and then close. An idle connection closes at once."""
@@ -149,11 +158,30 @@ class HttpConnection:
         if asks_for_websocket(request):
             return await self._upgrade(request)
         if request.content_length != 0:
-            request.body = await self._read_body(request)
+            limit = self._application.body_limit(request)
+            if isinstance(limit, Response):
+                return await self._refuse_body(request, limit)
+            self._stream.proven = request.proof is not None
+            if "content-encoding" in request.headers:
+                _check_coding(request)
+            length = request.content_length
+            if length is not None and length <= limit and len(self._buffer) >= length:
+                request.body, self._buffer = self._buffer[:length], self._buffer[length:]
+            else:
+                request.body = await self._read_body(request, limit)
         response = await self._application.handle(request)
         if request.disconnected:
             return False
         keep_alive = request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+        await self._respond(request, response, keep_alive=keep_alive)
+        return keep_alive
+
+    async def _refuse_body(self, request: Request, response: Response) -> bool:
+        """Answer without having read the body. What is here of it is skipped; nobody waits for the rest."""
+        length = request.content_length
+        keep_alive = length is not None and len(self._buffer) >= length and request.keep_alive
+        keep_alive = keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+        self._buffer = self._buffer[length:] if keep_alive else b""
         await self._respond(request, response, keep_alive=keep_alive)
         return keep_alive
 
@@ -214,6 +242,7 @@ class HttpConnection:
         with trio.move_on_after(self._limits.header_timeout):
             while True:
                 check_unfinished_head(self._buffer, self._limits)
+                self._hold(len(self._buffer))
                 searched = max(0, len(self._buffer) - len(HEAD_END))
                 chunk = await self._receive()
                 if not chunk:
@@ -221,25 +250,14 @@ class HttpConnection:
                 self._buffer += chunk
                 end = self._buffer.find(HEAD_END, searched)
                 if end >= 0:
+                    self._hold(0)
                     return end
         raise RequestRefused(408, "request_timeout", "the request's head took too long to arrive")
 
-    async def _read_body(self, request: Request) -> bytes:
-        coding = request.headers.get("content-encoding")
-        if coding is not None and coding.strip().lower() not in _NO_CODINGS:
-            raise RequestRefused(
-                415,
-                "unsupported_media_type",
-                "a body is taken only as it is, without a Content-Encoding: send it uncompressed",
-                (("accept-encoding", "identity"),),
-            )
-        limit = self._application.body_limit(request)
+    async def _read_body(self, request: Request, limit: int) -> bytes:
         length = request.content_length
         if length is not None and length > limit:
             raise body_too_large(limit)
-        if length is not None and len(self._buffer) >= length:
-            body, self._buffer = self._buffer[:length], self._buffer[length:]
-            return body
         expectation = request.headers.get("expect")
         if expectation is not None and request.version == "1.1":
             if expectation.lower() != "100-continue":
@@ -247,12 +265,15 @@ class HttpConnection:
             if not self._buffer:
                 self._write(_CONTINUE)
         with trio.move_on_after(self._limits.body_timeout):
-            return await (self._read_chunked(limit) if length is None else self._read_sized(length))
+            body = await (self._read_chunked(limit) if length is None else self._read_sized(length))
+            self._hold(0)
+            return body
         raise RequestRefused(408, "request_timeout", "the request's body took too long to arrive")
 
     async def _read_sized(self, length: int) -> bytes:
         body = bytearray(self._buffer)
         while len(body) < length:
+            self._hold(len(body))
             body += await self._receive_more()
         self._buffer = bytes(body[length:])
         del body[length:]
@@ -260,21 +281,38 @@ class HttpConnection:
 
     async def _read_chunked(self, limit: int) -> bytes:
         chunked = ChunkedBody(limit)
-        chunked.feed(self._buffer)
-        while not chunked.complete:
-            chunked.feed(await self._receive_more())
-        self._buffer = chunked.rest
+        data = self._buffer
+        while True:
+            chunked.feed(data[:_CHUNKED_PIECE])
+            data = data[_CHUNKED_PIECE:]
+            if chunked.complete:
+                break
+            if data:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._hold(len(chunked.body))
+                data = await self._receive_more(_CHUNKED_PIECE)
+        self._buffer = chunked.rest + data
         return bytes(chunked.body)
 
-    async def _receive_more(self) -> bytes:
-        chunk = await self._receive()
+    def _hold(self, size: int) -> None:
+        """Keep so many bytes of a request while more are waited for."""
+        try:
+            self._stream.hold(size)
+        except OverBudget:
+            raise _no_room() from None
+
+    async def _receive_more(self, max_bytes: int | None = None) -> bytes:
+        chunk = await self._receive(max_bytes)
         if not chunk:
             raise _PeerLeftError
         return chunk
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, max_bytes: int | None = None) -> bytes:
         try:
-            return await self._stream.receive_some()
+            return await self._stream.receive_some(max_bytes)
+        except OverBudget:
+            raise _no_room() from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error
 
@@ -287,7 +325,9 @@ class HttpConnection:
                 while len(self._buffer) < self._limits.max_pipelined:
                     try:
                         chunk = await self._receive()
-                    except _PeerLeftError:
+                        if chunk:
+                            self._hold(len(self._buffer) + len(chunk))
+                    except (_PeerLeftError, RequestRefused):
                         chunk = b""
                     if not chunk:
                         request.disconnected = True
@@ -297,6 +337,7 @@ class HttpConnection:
 
             async with background(self._stream.nursery, read_on):
                 yield handler
+        self._stream.hold(0)
 
     # Writing
 
@@ -310,11 +351,19 @@ class HttpConnection:
         # HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 drops it unless told otherwise.
         says_so = not keep_alive or request.version == "1.0"
         connection = ("keep-alive" if keep_alive else "close") if says_so else ""
-        encoded = response.encode(head_only=request.method == "HEAD", connection=connection, date=self._dates())
+        head_only = request.method == "HEAD"
+        # A large body is sent as it stands: a copy for each who does not read it would be without bound.
+        rest = response.body if len(response.body) > _WRITE_AT_ONCE and response.carries_body else b""
+        encoded = response.encode(head_only=head_only or bool(rest), connection=connection, date=self._dates())
         self._answerable = False
         self._request = None
+        self._stream.proven = request.proof is not None
         try:
+            if rest and not head_only:
+                await self._send_large(encoded, rest)
+                encoded = b""
             await (self._send(encoded) if keep_alive else self._send_last(encoded))
+            self._stream.proven = False
         except _PeerLeftError:
             self._lose(response)
             raise
@@ -336,11 +385,16 @@ class HttpConnection:
         # If the client's bytes were still unread, closing would reset the connection before the client has the answer.
         await self._stream.linger()
 
+    async def _send_large(self, head: bytes, body: bytes) -> None:
+        try:
+            await self._stream.send_all(head)
+            for start in range(0, len(body), _PIECE):
+                await self._stream.send_all(memoryview(body)[start : start + _PIECE])
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _PeerLeftError from error
+
     async def _send(self, encoded: bytes) -> None:
         try:
-            if len(encoded) > _WRITE_AT_ONCE:
-                await self._stream.send_all(encoded)
-                return
             self._stream.write(encoded)
             # Nearly always the kernel has taken everything, so there is nothing to wait for.
             if self._stream.buffered:
@@ -353,3 +407,22 @@ class HttpConnection:
             self._stream.write(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error
+
+
+def _no_room() -> RequestRefused:
+    return RequestRefused(
+        503,
+        "overloaded",
+        "the server holds too much for clients that have not proved who they are",
+        (("retry-after", "5"),),
+    )
+
+
+def _check_coding(request: Request) -> None:
+    if request.headers["content-encoding"].strip().lower() not in _NO_CODINGS:
+        raise RequestRefused(
+            415,
+            "unsupported_media_type",
+            "a body is taken only as it is, without a Content-Encoding: send it uncompressed",
+            (("accept-encoding", "identity"),),
+        )

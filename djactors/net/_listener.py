@@ -24,6 +24,7 @@ from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, L
 from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
+from djactors.net._unproven import UnprovenBytes
 
 # A burst of reconnects is accepted in slices of this many, so that connected clients are served in between.
 _ACCEPT_BATCH: Final = 64
@@ -94,6 +95,7 @@ class _Uncounted:
 class Listener:
     """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
+    `unproven` is the budget of all clients that have not proved who they are, by default one of its own.
     `on_error` is called with every exception that reaches the fence, and with the peer's address. `wall_clock` returns
     an aware time, for the `Date` of answers.
 
@@ -110,6 +112,7 @@ class Listener:
         limits: Limits | None = None,
         listener_limits: ListenerLimits | None = None,
         telemetry: ListenerTelemetry | None = None,
+        unproven: UnprovenBytes | None = None,
         on_error: Callable[[BaseException, str], None],
         wall_clock: Callable[[], datetime] = MACHINE_CLOCK,
     ) -> None:
@@ -133,6 +136,7 @@ class Listener:
         self._all_closed = trio.Event()
         self._alarms = Alarms()
         self._heads = HeadMemory()
+        self._unproven = unproven or UnprovenBytes()
         self._dates = HttpDates(wall_clock)
         self._compression = Compression()
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -246,6 +250,7 @@ class Listener:
         stream = SocketStream(
             sock, helpers, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
         )
+        stream.budget = self._unproven
         vital_paths = None if excess is None else self._listener_limits.vital_paths
         connection = HttpConnection(
             stream,

@@ -109,6 +109,11 @@ class Metrics:
             "The longest turn of the event loop in the last minute, in seconds.",
             registry=self.registry,
         )
+        self.unproven_bytes = Gauge(
+            "djactors_unproven_bytes",
+            "The bytes that are held for clients that have not proved who they are.",
+            registry=self.registry,
+        )
         self.delivery = Latencies(
             "djactors_delivery_seconds",
             "The time from the commit of a change to the write to its client, in seconds.",

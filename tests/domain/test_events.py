@@ -223,8 +223,8 @@ def test_a_refusal_does_not_echo_a_megabyte():
 
 
 def test_a_long_key_over_many_items_does_not_multiply():
-    """Naming each of 200,000 items by a path of half a megabyte would stall the loop for minutes."""
-    message = refusal(encoded(body("notification.requested", data={"x" * 500_000: [1] * 200_000, "ß": "ß"})))
+    """Naming each of 10,000 items by a path of 20,000 characters would stall the loop."""
+    message = refusal(encoded(body("notification.requested", data={"x" * 20_000: [1] * 10_000, "ß": "ß"})))
     assert message.startswith("data is")
 
 
@@ -416,6 +416,32 @@ def test_what_is_no_batch_is_refused(raw: bytes):
         decode_batch(raw)
     assert caught.value.code is Code.INVALID
     assert len(caught.value.message) < 500
+
+
+def test_a3_a_batch_is_not_taken_apart_that_cannot_be_one_of_a_thousand_events():
+    decode_batch(encoded([body("comment.added", text="," * 60) for _ in range(1000)]))
+    with pytest.raises(Refused, match=f"at most {events.MAX_BATCH_COMMAS} commas"):
+        decode_batch(b"[" + b"1," * 1_000_000 + b"1]")
+
+
+def test_a3_an_event_longer_than_any_real_one_is_not_read():
+    longest = body("notification.requested", message="ß" * 4000, data={"a": "x" * 8000})
+    assert len(encoded(longest)) < events.MAX_EVENT_BYTES
+    decode_event(encoded(longest))
+    assert refusal(encoded(longest) + b" " * events.MAX_EVENT_BYTES).startswith("an event has at most 65536 bytes")
+
+
+@pytest.mark.parametrize("literal", [b"1e300", b"4.9e-324", b"1.5", b"-0.0", b"0.30000000000000004"])
+def test_a3_numbers_in_data_are_read_exactly(literal: bytes):
+    raw = encoded(body("notification.requested", data={"a": 0})).replace(b'"a":0', b'"a":' + literal)
+    event = decode_event(raw.replace(b'"a": 0', b'"a":' + literal))
+    assert isinstance(event, NotificationRequested)
+    assert repr((event.data or {})["a"]) == repr(float(literal))
+
+
+def test_a3_a_number_beyond_all_doubles_is_refused():
+    raw = encoded(body("notification.requested", data={"a": 987654}))
+    assert "out of range" in refusal(raw.replace(b"987654", b"1e400"))
 
 
 def test_a_batch_with_a_broken_item_in_good_json_is_still_a_batch():

@@ -30,7 +30,7 @@ from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorSpec, ServiceSpec, Supervisor
 from djactors.loop_lag import LoopLag
-from djactors.net import Request, Response
+from djactors.net import Request, Response, UnprovenBytes
 from djactors.operations.tokens import sign
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
@@ -111,7 +111,7 @@ class Rooms:
                 settings=settings,
                 telemetry=telemetry,
                 ready=self._readiness,
-                exposition=Exposition(root, users, LoopLag(), telemetry),
+                exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
                 survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
             )
         )

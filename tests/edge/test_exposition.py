@@ -10,6 +10,7 @@ from djactors.actors.census import SLICE
 from djactors.edge.exposition import FRESH, Exposition
 from djactors.kernel import MailboxStatistics, Supervisor
 from djactors.loop_lag import LoopLag
+from djactors.net import UnprovenBytes
 from djactors.telemetry import Telemetry
 
 ACTORS = 10_000
@@ -41,7 +42,7 @@ async def test_a13_metrics_look_at_a_slice_of_the_actors_in_each_turn(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     crowd = Crowd()
-    exposition = Exposition(Supervisor("test", []), crowd, LoopLag(), Telemetry())  # type: ignore[arg-type]
+    exposition = Exposition(Supervisor("test", []), crowd, LoopLag(), UnprovenBytes(), Telemetry())  # type: ignore[arg-type]
     trio.lowlevel.add_instrument(crowd)
     try:
         text = (await exposition.take()).decode()
@@ -57,7 +58,7 @@ async def test_a13_many_who_ask_at_once_have_the_actors_looked_at_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     crowd = Crowd()
-    exposition = Exposition(Supervisor("test", []), crowd, LoopLag(), Telemetry())  # type: ignore[arg-type]
+    exposition = Exposition(Supervisor("test", []), crowd, LoopLag(), UnprovenBytes(), Telemetry())  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(exposition.take)

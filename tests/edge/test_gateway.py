@@ -114,8 +114,19 @@ async def test_there_is_one_namespace(house: Rooms, namespace: str) -> None:
     [(kind, reply)] = await client.connect(namespace=namespace, token=house.token(1, 7))
     assert kind == f"connect_error{namespace[:-1]}"
     assert reply == {"message": "Invalid namespace"}
-    assert (await client.connect(token=house.token(1, 7)))[0][0] == "connect"
+    assert client.session.reason == "bad_namespace"
+
+
+async def test_a_client_that_has_joined_keeps_its_session_when_it_asks_for_a_namespace_that_is_not_there(
+    house: Rooms,
+) -> None:
+    client = Client(house)
+    await client.connect(token=house.token(1, 7))
+    for _ in range(8):
+        assert (await client.connect(namespace="/admin,"))[0][0] == "connect_error/admin"
     assert client.session.reason is None
+    await client.connect(namespace="/admin,")
+    assert client.session.reason == "bad_namespace"
 
 
 async def test_another_users_token_is_refused_on_a_connection_that_is_somebodys(house: Rooms) -> None:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from djactors.config import Settings
 from djactors.edge import site as site_module
 from djactors.edge.routes import Application
 from djactors.edge.site import BUILD_COMMAND, BUILT, CLIENT_PATHS, Site
@@ -217,7 +216,7 @@ def test_a_build_too_large_for_memory_is_not_served(built: Path, monkeypatch: py
 
 
 async def test_the_page_needs_no_token_and_the_routes_behind_it_answer_as_ever(house: Rooms, site: Site) -> None:
-    application = Application(cast(Any, None), site, house.routes, OriginPolicy(), Settings(), Telemetry())
+    application = Application(cast(Any, None), site, house.routes, OriginPolicy(), Telemetry())
     for path in PATHS:
         assert (await application.handle(Request("GET", path, headers={"host": "here"}))).status == 200
     assert (await application.handle(Request("GET", "/api/notifications"))).status == 401
