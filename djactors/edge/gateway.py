@@ -132,7 +132,7 @@ class Gateway(SocketHandler[UserSocket]):
             socket.refuse("Unauthorized", {"code": refusal.code})
             return
         self._warned = False
-        self.session.owner = (member.tenant_id, member.user_id)
+        self.session.prove((member.tenant_id, member.user_id))
         socket.member = member
         socket.recovery = auth.get("recovery") is not False
         self._services.users.attach(member.tenant_id, member.person(), socket, auth)

@@ -40,7 +40,6 @@ _PREFLIGHT: Final = (
 )
 # A poll that a cache answered would bring a client somebody else's packets.
 _NO_STORE: Final = (("cache-control", "no-store"),)
-_RETRY_AFTER: Final = (("retry-after", str(RETRY_AFTER_SECONDS)),)
 
 
 class Outbox:
@@ -124,7 +123,7 @@ def preflight_response(cors: Headers) -> Response:
     return Response(204, headers=_PREFLIGHT + cors)
 
 
-def error_response(error: HttpError, cors: Headers) -> Response:
-    """Refuse a request, in the reference server's words."""
-    extra = _RETRY_AFTER if error.status == 503 else ()
+def error_response(error: HttpError, cors: Headers, retry_after: int = RETRY_AFTER_SECONDS) -> Response:
+    """Refuse a request, in the reference server's words. `retry_after` is in seconds, for who may come again."""
+    extra = (("retry-after", str(retry_after)),) if error.status in (429, 503) else ()
     return Response(error.status, error.body, headers=_NO_STORE + extra + cors)

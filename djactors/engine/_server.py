@@ -22,7 +22,7 @@ from typing import Protocol
 
 import trio
 
-from djactors.engine._admission import Admission
+from djactors.engine._admission import Admission, Refusal
 from djactors.engine._heartbeat import Heartbeat, settle
 from djactors.engine._origins import OriginPolicy
 from djactors.engine._polling import (
@@ -35,7 +35,15 @@ from djactors.engine._polling import (
     push_response,
 )
 from djactors.engine._session import DRAINED, EngineSettings, Session, SessionHandler
-from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
+from djactors.net import (
+    AddressCounts,
+    ByteStream,
+    ProvenAddresses,
+    Request,
+    Response,
+    WebSocket,
+    open_websocket,
+)
 from djactors.protocol import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -57,6 +65,7 @@ from djactors.protocol import (
 
 # Not among the reference server's codes. Its clients look at the status only.
 BUSY = HttpError(503, 6, "Too many new sessions")
+TOO_MANY_OF_ADDRESS = HttpError(429, 6, "Too many sessions from this address")
 PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
 
 # A drain closes this many sessions a second at least: their reconnects, which go elsewhere, come at the same pace.
@@ -77,7 +86,7 @@ class EngineTelemetry(Protocol):
         """A session ended; `transport` is what carried it at the end."""
 
     def refused(self, reason: str) -> None:
-        """A request was refused before any session: `origin`, `draining`, `address`, `sessions` or `rate`."""
+        """A request was refused before any session: `origin`, `draining`, `address`, `share`, `sessions` or `rate`."""
 
     def failed(self, error: BaseException, peer: str) -> None:
         """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
@@ -112,6 +121,9 @@ class EngineServer:
         random_token: returns a fresh secret of at least 128 bits, safe in a URL.
         telemetry: what is counted.
         may_use: tells whether a request that names a session's sid may use it; a refusal looks like an unknown sid.
+        proven: addresses whose newcomers go first when many come. Sessions add theirs, see `Session.prove`.
+        shows_proof: tells whether a handshake brings a proof of its own, such as a token in a header. It is asked only
+            where the address is not proven and many come.
     """
 
     def __init__(
@@ -123,6 +135,8 @@ class EngineServer:
         random_token: Callable[[], str],
         telemetry: EngineTelemetry,
         may_use: Callable[[Session, Request], bool] = lambda session, request: True,
+        proven: ProvenAddresses | None = None,
+        shows_proof: Callable[[Request], bool] = lambda request: False,
     ) -> None:
         self._settings = settings
         self._protocol_settings = settings.protocol()
@@ -131,6 +145,8 @@ class EngineServer:
         self._random_token = random_token
         self._telemetry = telemetry
         self._may_use = may_use
+        self._proven = ProvenAddresses() if proven is None else proven
+        self._shows_proof = shows_proof
         self._admission = Admission(
             max_sessions=settings.max_sessions, rate=settings.admit_rate, burst=settings.admit_burst
         )
@@ -256,9 +272,9 @@ class EngineServer:
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():
-                reason = await self._admit(request)
-                if reason is not None:
-                    return self._refuse(reason, BUSY, self._origins.headers(request))
+                refusal = await self._admit(request)
+                if refusal is not None:
+                    return self._turn_away(refusal, self._origins.headers(request))
                 session = self._open(Transport.WEBSOCKET, request)
                 return session, session.open_packet().frame
             case AttachWebSocket():
@@ -300,24 +316,35 @@ class EngineServer:
         self._telemetry.refused(reason)
         return error_response(error, cors)
 
-    async def _admit(self, request: Request) -> str | None:
+    def _turn_away(self, refusal: Refusal, cors: Headers) -> Response:
+        self._telemetry.refused(refusal.reason)
+        error = TOO_MANY_OF_ADDRESS if refusal.by_share else BUSY
+        return error_response(error, cors, refusal.retry_after)
+
+    async def _admit(self, request: Request) -> Refusal | None:
         """Let a newcomer in when it is their turn, or say why not."""
         # Before the rate, so that one address over its cap does not use up the others' turns.
         now = trio.current_time()
-        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), now)
-        if reason is None and (turn := self._admission.turn(now)) is not None:
+        refusal = self._no_room(request)
+        if refusal is None:
+            known = self._proven.has(request.peer, now)
+            refusal = self._admission.refusal(len(self._sessions), now, request.peer, known=known)
+            # A proof costs a signature check, so it is looked at only where it decides.
+            if refusal is not None and not known and self._admission.open and self._shows_proof(request):
+                refusal = self._admission.refusal(len(self._sessions), now, request.peer, known=True)
+        if refusal is None and (turn := self._admission.turn(now)) is not None:
             self._heartbeat.schedule(turn)
             await turn.wait()
             # Those whose turn was before may have taken the room.
-            reason = self._no_room(request)
-        return reason
+            refusal = self._no_room(request)
+        return refusal
 
-    def _no_room(self, request: Request) -> str | None:
+    def _no_room(self, request: Request) -> Refusal | None:
         if self._per_address[request.peer] >= self._settings.max_sessions_per_address:
-            return "address"
+            return Refusal("address", by_share=True)
         if len(self._sessions) >= self._settings.max_sessions:
-            return "sessions"
-        return None if self._admission.open else "draining"
+            return Refusal("sessions")
+        return None if self._admission.open else Refusal("draining")
 
     def _open(self, transport: Transport, request: Request) -> Session:
         now = trio.current_time()
@@ -333,9 +360,9 @@ class EngineServer:
     # Polling
 
     async def _open_by_polling(self, request: Request, cors: Headers) -> Response:
-        reason = await self._admit(request)
-        if reason is not None:
-            return self._refuse(reason, BUSY, cors)
+        refusal = await self._admit(request)
+        if refusal is not None:
+            return self._turn_away(refusal, cors)
         session = self._open(Transport.POLLING, request)
         return self._answer_poll(session, session.open_packet().payload, cors)
 
@@ -389,6 +416,10 @@ class EngineServer:
     def schedule(self, session: Session) -> None:
         """See `SessionOwner`."""
         self._heartbeat.schedule(session)
+
+    def proved(self, session: Session) -> None:
+        """See `SessionOwner`."""
+        self._proven.add(session.peer, trio.current_time())
 
     def upgraded(self, session: Session) -> None:
         """See `SessionOwner`."""

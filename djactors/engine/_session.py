@@ -131,6 +131,9 @@ class SessionOwner(Protocol):
     def schedule(self, session: "Session") -> None:
         """The session's next deadline may have become earlier."""
 
+    def proved(self, session: "Session") -> None:
+        """The client has proved whose session it is."""
+
     def upgraded(self, session: "Session") -> None:
         """The session is carried by its WebSocket from now on."""
 
@@ -147,7 +150,7 @@ class SessionOwner(Protocol):
 class Session:
     """One client's session. Handlers use `send`, `close` and the attributes; the rest is the engine's.
 
-    `owner` is the handler's to set, once it knows whose session this is; nothing here looks at it.
+    `owner` is whose session this is, once the handler has called `prove`; nothing here looks at what it is.
     """
 
     __slots__ = (
@@ -233,6 +236,11 @@ class Session:
         in the waiting GET or one that comes within `FAREWELL_SECONDS`. Without a goodbye it is dropped.
         """
         self._end(reason, CLOSE if say_goodbye else None)
+
+    def prove(self, owner: object) -> None:
+        """The client has proved that the session is `owner`'s: it and its address are served first from now on."""
+        self.owner = owner
+        self._server.proved(self)
 
     # What the engine tells
 

@@ -63,7 +63,7 @@ from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
-from djactors.net._shares import AddressCounts, TokenBucket, TokenBuckets, host_of
+from djactors.net._shares import AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
 from djactors.net._stream import (
     LINGER_BYTES,
     LINGER_SECONDS,
@@ -90,6 +90,7 @@ __all__ = [
     "Listener",
     "ListenerLimits",
     "ListenerTelemetry",
+    "ProvenAddresses",
     "ReceiveLimitExceeded",
     "Request",
     "RequestRefused",

@@ -35,6 +35,9 @@ class FakeSession:
         self.sent: list[str] = []
         self.closed: list[str] = []
 
+    def prove(self, owner: tuple[int, int]) -> None:
+        self.owner = owner
+
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         self.sent += [packet.payload.decode() for packet in packets]
 
