@@ -1,9 +1,12 @@
-"""Two builds of djactors side by side: what a change costs or saves at the pace of an office, as a ratio.
+"""Two builds of djactors side by side: what a change costs or saves, as a ratio, in each kind of work.
 
 Both servers run at once, each with a load of its own, and take turns: A B B A A B …, so that a slow moment of the
-machine, and whatever the turn before left behind, meet both alike. Events are posted one by one at fixed times. With
-one publisher, which waits for each answer, no two of them ever share a commit, however busy the machine is: a page that
-an event writes is seen here, and not where many producers share it.
+machine, and whatever the turn before left behind, meet both alike.
+
+The paced phase is the pace of an office: events are posted one by one at fixed times. With one publisher, which waits
+for each answer, no two of them ever share a commit, however busy the machine is: a page that an event writes is seen
+here, and not where many producers share it. The other phases never pause: single posts of 64 producers, batches of 100
+from one, and assignments that every connected user is told of.
 
 The other build is another checkout with an environment of its own:
 
@@ -18,8 +21,9 @@ from statistics import median
 
 import click
 
+from bench.distribution import Distribution
 from bench.driver import Driver, load_on
-from bench.load.commands import Connect, Connected, Done, Know, Pace, Phase
+from bench.load.commands import Connect, Connected, Done, Flood, Know, Pace, Phase
 from bench.plot import bar_plot
 from bench.report import Report, cpu_us, out_option, workplace
 from bench.server import djactors_server
@@ -29,19 +33,40 @@ AT_ONCE = 64
 """Connections that are being made at a time."""
 
 
+JOBS = 100_000
+"""Known beforehand, so that each assignment of the fan-out is another job's."""
+PHASES = ("paced", "single", "batch", "fanout")
+
+
 @click.command()
 @click.option("--other", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True, help="Checkout.")
+@click.option("--phase", "phases", type=click.Choice(PHASES), multiple=True, default=("paced",), help="Repeatable.")
 @click.option("--users", type=click.IntRange(1), default=200, help="Connected users.")
-@click.option("--rate", type=click.FloatRange(0.1), default=300.0, help="Events a second, posted one by one.")
+@click.option("--rate", type=click.FloatRange(0.1), default=300.0, help="Events a second of the paced phase.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=2.0, help="Of a turn.")
 @click.option("--turns", type=click.IntRange(1), default=24, help="Of each build.")
-@click.option("--publishers", type=click.IntRange(1), default=1, help="HTTP connections to post by.")
+@click.option("--publishers", type=click.IntRange(1), default=1, help="HTTP connections of the paced phase.")
 @out_option
-def builds(other: Path, users: int, rate: float, seconds: float, turns: int, publishers: int, out: Path) -> None:
-    """Paced CPU of an event, of this build and of another checkout, in turns."""
+def builds(
+    other: Path,
+    phases: tuple[str, ...],
+    users: int,
+    rate: float,
+    seconds: float,
+    turns: int,
+    publishers: int,
+    out: Path,
+) -> None:
+    """CPU and latency of an event, of this build and of another checkout, in turns."""
     settings = dict(click.get_current_context().params)
-    pace = Pace(event="notification.requested", rate=rate, seconds=seconds, warmup_seconds=0.5, producers=publishers)
-    costs: dict[str, list[float]] = {THIS: [], OTHER: []}
+    work: dict[str, Pace | Flood] = {
+        "paced": Pace(
+            event="notification.requested", rate=rate, seconds=seconds, warmup_seconds=0.5, producers=publishers
+        ),
+        "single": Flood(event="notification.requested", producers=64, batch=1, seconds=seconds),
+        "batch": Flood(event="notification.requested", producers=1, batch=100, seconds=seconds),
+        "fanout": Flood(event="job.assigned", producers=1, batch=1, seconds=seconds),
+    }
     with workplace(out, "builds") as directory, ExitStack() as stack:
         report = Report("builds", directory, settings)
         drivers: dict[str, Driver] = {}
@@ -52,22 +77,39 @@ def builds(other: Path, users: int, rate: float, seconds: float, turns: int, pub
             )
             target = stack.enter_context(serving)
             drivers[name] = stack.enter_context(load_on(target))
-            drivers[name].ask(Know(users), Done)
+            drivers[name].ask(Know(users, JOBS if "fanout" in phases else 0), Done)
             report.check(f"connecting to {name}", drivers[name].ask(Connect(1, users, AT_ONCE), Connected).failures)
-            drivers[name].ask(pace, Phase)  # warms up
-        for name in _order(turns):
-            phase = drivers[name].ask(pace, Phase)
-            report.phase(name, phase)
-            costs[name].append(cpu_us(phase))
-    ratios = [ours / theirs for ours, theirs in zip(costs[THIS], costs[OTHER], strict=True)]
-    report.table(
-        ["", "median CPU µs/event", "lowest", "highest"],
-        [[name, median(each), min(each), max(each)] for name, each in costs.items()],
-    )
-    click.echo(f"ratio {median(ratios):.3f}, turns {min(ratios):.3f} … {max(ratios):.3f}\n")
-    report.figures = {"ratio": median(ratios), "ratios": ratios, "cpu_us": costs}
-    bars = {name: {"CPU µs an event": median(each)} for name, each in costs.items()}
-    report.finish(out, bar_plot(f"CPU for each event, {rate:g} a second", report.foot, bars, "µs"))
+        bars: dict[str, dict[str, float]] = {THIS: {}, OTHER: {}}
+        for phase in phases:
+            done: dict[str, list[Phase]] = {THIS: [], OTHER: []}
+            for driver in drivers.values():
+                driver.ask(work[phase], Phase)  # warms up
+            for name in _order(turns):
+                done[name].append(drivers[name].ask(work[phase], Phase))
+                report.phase(f"{phase}, {name}", done[name][-1])
+            figures = {name: [_figures(each) for each in turns_of] for name, turns_of in done.items()}
+            _tell(report, phase, figures)
+            for name, each in figures.items():
+                bars[name][phase] = median(turn["cpu_us"] for turn in each)
+    report.finish(out, bar_plot("CPU for each event", report.foot, bars, "µs"))
+
+
+def _figures(phase: Phase) -> dict[str, float]:
+    delivered = Distribution(phase.delivered)
+    return {"cpu_us": cpu_us(phase), "p50_ms": delivered.milliseconds(50), "p99_ms": delivered.milliseconds(99)}
+
+
+def _tell(report: Report, phase: str, figures: dict[str, list[dict[str, float]]]) -> None:
+    """A phase's table: the medians of the turns, and of the ratios of turns that stood side by side."""
+    rows: list[list[object]] = []
+    ratios: dict[str, list[float]] = {}
+    for figure in figures[THIS][0]:
+        ours, theirs = ([turn[figure] for turn in figures[name]] for name in (THIS, OTHER))
+        ratios[figure] = [mine / its for mine, its in zip(ours, theirs, strict=True)]
+        spread = f"{min(ratios[figure]):.2f} … {max(ratios[figure]):.2f}"
+        rows.append([f"{phase} {figure}", median(ours), median(theirs), f"{median(ratios[figure]):.3f}", spread])
+    report.table(["", THIS, OTHER, "ratio", "turns"], rows)
+    report.figures[phase] = {"turns": figures, "ratios": {figure: median(each) for figure, each in ratios.items()}}
 
 
 def _order(turns: int) -> Iterator[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 
 from bench.driver import Driver, load_on
-from bench.load.commands import Command, Connect, Connected, Done, Flood, Know, Phase, Result
+from bench.load.commands import Command, Connect, Connected, Done, Flood, Know, Pace, Phase, Result
 from bench.plot import bar_plot
 from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
@@ -44,7 +44,9 @@ FRAME = re.compile(r"^(?P<function>.*) \((?P<file>.*?)(?::\d+)?\)$")
 KERNEL = ("system calls", "fsync")
 """Layers in which the kernel works, not the process."""
 SHOWN = 25
-PHASES = ("single", "batch", "fanout", "connect")
+PHASES = ("single", "paced", "batch", "fanout", "connect")
+PACE = 300.0
+"""Events a second of the paced phase, posted one by one: that of `bench builds`."""
 
 
 def layer_of(stack: str) -> tuple[str, str] | None:
@@ -187,5 +189,8 @@ def _work(load: Driver, phase: str, users: int, producers: int, seconds: float) 
     load.ask(Flood(event="notification.requested", producers=producers, batch=1, seconds=1.0), Phase)
     if phase == "fanout":
         return Flood(event="job.assigned", producers=1, batch=1, seconds=seconds), Phase
+    if phase == "paced":
+        paced = Pace(event="notification.requested", rate=PACE, seconds=seconds, warmup_seconds=0.5, producers=1)
+        return paced, Phase
     size, posting = (1, producers) if phase == "single" else (100, 1)
     return Flood(event="notification.requested", producers=posting, batch=size, seconds=seconds), Phase

@@ -49,6 +49,7 @@ from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.observer import EdgeObserver
+from djactors.edge.paces import Paces
 from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
@@ -274,7 +275,8 @@ class Server:
         )
         router: CommandRef = command_ref(root.ref(router_spec))
         alarm = Alarm(root.ref(clock_spec))
-        engine = self._engine(users, router)
+        paces = Paces(settings)
+        engine = self._engine(users, router, paces)
         survey = Survey(root, users, database.statistics, self._lag, telemetry, now)
         api = Api(
             authenticator=self._authenticator,
@@ -283,6 +285,7 @@ class Server:
             store=store,
             settings=settings,
             telemetry=telemetry,
+            paces=paces,
             ready=self._readiness,
             measure=lambda: observer.measure(root.statistics(), self._lag.worst()),
             survey=survey,
@@ -320,12 +323,13 @@ class Server:
             return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
         return str(error)
 
-    def _engine(self, users: Users, router: CommandRef) -> EngineServer:
+    def _engine(self, users: Users, router: CommandRef, paces: Paces) -> EngineServer:
         settings = self.settings
         services = Services(
             authenticator=self._authenticator,
             users=users,
             router=router,
+            paces=paces,
             settings=settings,
             telemetry=self.telemetry,
             random_token=self._random_token,

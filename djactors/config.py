@@ -151,8 +151,8 @@ class Settings:
     )
     max_connections_per_address: int = _setting(
         ListenerLimits.max_connections_per_address,
-        "The most TCP connections, and also the most sessions, from one address. The value is high because a whole "
-        "office, or everybody behind a proxy, may share one address.",
+        "The most TCP connections, and also the most sessions, from one address; an IPv6 address counts as its /64. A "
+        "whole office may share one address. Everybody behind a proxy would, so name your proxies in trusted_proxies.",
         low=1,
         high=1_000_000,
     )
@@ -270,25 +270,41 @@ class Settings:
     )
     emit_rate: float = _setting(
         20.0,
-        "The most events a second that one socket may emit over a longer time. A person clicks less often.",
+        "The most commands a second that one person may send over a longer time: events that are emitted and requests "
+        "that change something, of all devices and tokens together. A person clicks less often.",
         low=0.1,
         high=1_000_000,
     )
     emit_burst: int = _setting(
         60,
-        "The most events that one socket may emit at once, for example when a page catches up after a lost connection.",
+        "The most commands that one person may send at once, for example when a page catches up after a lost "
+        "connection.",
+        low=1,
+        high=1_000_000,
+    )
+    read_rate: float = _setting(
+        50.0,
+        "The most reads a second that one person may make over a longer time: lists, counts, jobs and connects, of all "
+        "devices and tokens together.",
+        low=0.1,
+        high=1_000_000,
+    )
+    read_burst: int = _setting(
+        200,
+        "The most reads that one person may make at once. Fifty tabs that come back after a restart of the server fit.",
         low=1,
         high=1_000_000,
     )
     post_rate: float = _setting(
         10_000.0,
-        "The most events a second that one address may post over a longer time. The default is about what one "
-        "processor core can commit.",
+        "The most events a second that one backend may post over a longer time, with all its tokens and from all its "
+        "addresses. A backend is that of a tenant or that of the installation. The default is about what one processor "
+        "core can commit.",
         low=0.1,
         high=1_000_000,
     )
     post_burst: int = _setting(
-        20_000, "The most events that one address may post at once. Twenty full batches fit.", low=1, high=10**9
+        20_000, "The most events that one backend may post at once. Twenty full batches fit.", low=1, high=10**9
     )
 
     replay_limit: int = _setting(

@@ -1,7 +1,8 @@
-"""How long the event loop was held up: the longest of its turns, and so the longest that anybody waited for theirs.
+"""How long the event loop was held up: its longest turns, which are the longest that any task waited for its own turn.
 
-An instrument of Trio's, rather than a task that sleeps and looks how late it is: it sees every turn and not a sample,
-wakes nobody up, and costs two reads of the clock a turn. It tells nothing of a machine that does not run the process.
+This is an instrument of Trio and not a task that sleeps and looks how late it is. An instrument sees every turn and not
+a sample, wakes nobody up, and costs two reads of the clock a turn. It does not notice when the machine does not run the
+process.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class LoopLag(trio.abc.Instrument):
         self._worst = [0.0] * WINDOW
 
     def after_io_wait(self, timeout: float) -> None:
-        """A turn begins: whoever is ready runs."""
+        """A turn begins: the tasks that are ready run."""
         self._began = self._timer()
 
     def before_io_wait(self, timeout: float) -> None:

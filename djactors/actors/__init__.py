@@ -1,1 +1,1 @@
-"""Who acts: the router and the user actors."""
+"""The actors: the router, the actor of each connected user, the clock, and retention."""

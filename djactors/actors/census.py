@@ -1,7 +1,7 @@
-"""Who is connected and how their actors are: for the operator, who sees the whole as numbers and one tenant's users.
+"""Counts the connected users and their actors for the operator: numbers for all tenants, and the users of one tenant.
 
-Rules: another tenant's users are counted and nothing else is told of them. Thousands of actors are looked at a slice at
-a time, so that nobody waits for the count; what is added up belongs to a moment only as far as a walk can.
+Rules: the users of other tenants are only counted. Thousands of actors are looked at in slices, so that nobody waits
+for the count. So the numbers are not all of the very same moment.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class UserRow(msgspec.Struct, frozen=True):
     actor: ChildStatistics
 
     def trouble(self) -> tuple[bool, bool, int, int, int, int]:
-        """What to sort by so that those in trouble come first, and otherwise those with the most to do."""
+        """The key that sorts users in trouble first, and then those with the most to do."""
         mailbox = self.actor.mailbox
         return (
             self.actor.state is State.RUNNING,
@@ -75,7 +75,7 @@ async def take(users: Users, tenant_id: int) -> Census:
             await trio.lowlevel.checkpoint()
         actor = users.actor(presence)
         if actor is None:
-            continue  # It went while the others were counted.
+            continue  # This user left while the others were counted.
         everybody.add(presence)
         if presence.tenant_id == tenant_id:
             tenant.add(presence)

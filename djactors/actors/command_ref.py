@@ -1,7 +1,7 @@
-"""The router as everybody else sees it: each command is answered with its own kind of outcome.
+"""The router as the rest of the program sees it: the type of a command decides the type of its outcome.
 
-The table of what is answered with what is `Ask`. Python's types cannot tie it to the code that carries commands out, so
-a test does: it has every command carried out and compares (`tests/actors/test_command_ref.py`).
+`Ask` is the table of commands and their outcomes. Python's types cannot tie this table to the code that carries
+commands out, so a test carries every command out and compares (`tests/actors/test_command_ref.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from djactors.kernel import ActorRef
 class PublishAll(msgspec.Struct, frozen=True):
     """Record several events in one commit: one message in the router's mailbox, an outcome for each.
 
-    An exception in the place of an outcome is why that one was refused (`Refused`) or how it failed; it takes nothing
-    from the others. There may be as many commands as one commit takes (the router's `batch_limit`).
+    An exception in the place of an outcome says why this event was refused (`Refused`) or how it failed; the others are
+    not affected. There may be as many commands as one commit takes (the router's `batch_limit`).
     """
 
     commands: tuple[Publish, ...]

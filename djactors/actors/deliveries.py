@@ -1,8 +1,8 @@
-"""What a commit is to those who are connected: numbered, delivered to each user's actor, and encoded for the sockets.
+"""What connected users get of a commit: it is numbered, delivered to each user's actor, and encoded for the sockets.
 
-What sockets are told leaves in one of two forms: stamped with an offset as a last argument, which is what stock JS
-clients send back when they reconnect, or plain, for clients that said `recovery: false`. Each form is made when the
-first socket wants it, and shared by all; what is wanted together is encoded together.
+A packet leaves in one of two forms. The stamped form has an offset as its last argument, which stock JS clients send
+back when they reconnect. The plain form is for clients that said `recovery: false`. Each form is made when the first
+socket wants it, and all sockets share it. Packets that are wanted together are encoded together.
 
 Source: the contract's section "Offsets and recovery".
 """
@@ -21,11 +21,11 @@ AUTH_EXPIRING = "auth:expiring"
 
 
 class Numbering:
-    """Numbers the commits as they are asked for: so what an actor is told is put in order with what it has read.
+    """Numbers the commits as they are asked for, so that an actor can order what it is told and what it has read.
 
     Attributes:
-        newest: of the commit that was asked for last.
-        doubted: of all commits up to this one it is not known whether the database still has them.
+        newest: the number of the commit that was asked for last.
+        doubted: the database may have lost any commit up to this number.
     """
 
     __slots__ = ("doubted", "newest")
@@ -40,7 +40,7 @@ class Numbering:
         return self.newest
 
     def doubt(self) -> None:
-        """Doubt all commits that have been asked for. What is read from now on has a later number."""
+        """Doubt all commits that have been asked for. A read from now on has a later number."""
         self.doubted = self.next()
 
 
@@ -79,8 +79,11 @@ def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacke
         if new:
             stamps = json_of([each.at for each in new])
             events = [(each.name, (each.body, stamp)) for each, stamp in zip(new, stamps, strict=True)]
-            for each, packet in zip(new, encode_events_json(events), strict=True):
+            packets = encode_events_json(events)
+            for each, packet in zip(new, packets, strict=True):
                 each.stamped = packet
+            if len(new) == len(outgoing):  # nearly always: a change is mostly one user's
+                return packets
         return [each.stamped for each in outgoing if each.stamped is not None]
     new = [each for each in outgoing if each.plain is None]
     for each, packet in zip(new, encode_events_json([(each.name, (each.body,)) for each in new]), strict=True):

@@ -1,9 +1,10 @@
 """A pid proves whom it was given to: the tenant, the user, and the offset at its issue.
 
-It is signed with a key that lives in the database, so it needs no table, outlives restarts, and says nothing to a
-server with another database. A copy of the database has the same key; what past a client knows its offset says, and
-without one that of its pid. A nonce makes a pid one socket's own. Whether its socket was told to reload is part of it:
-the client may have been cut off before it heard so. Source: the contract's section "Offsets and recovery".
+A pid is signed with a key that is kept in the database. So pids need no table, outlive restarts, and mean nothing to a
+server with another database. A copy of the database has the same key, so the client's offset, or else the offset in the
+pid, says which past the client knows. A nonce makes each pid belong to one socket. A pid also says whether its socket
+was told to reload, because the client may have been cut off before it heard so. Source: the contract's section "Offsets
+and recovery".
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from djactors.domain.marks import TEXT, Offset, offset_of
 
 NONCE_BYTES = 9
 MAC_BYTES = 18
-"""144 bits: nobody guesses one."""
+"""144 bits, so that nobody can guess a MAC."""
 
 
 _PID = re.compile(
@@ -32,8 +33,8 @@ class Issue(msgspec.Struct, frozen=True):
     """What a pid says of the moment at which it was given out.
 
     Attributes:
-        at: the offset behind which its socket was told everything.
-        reload: the client was to reload, because it had not got everything before that.
+        at: the socket is told everything that comes after this offset.
+        reload: the client was told to reload, because it did not have everything before the offset.
     """
 
     at: Offset
@@ -59,12 +60,12 @@ class PidIssuer:
         return f"{claim}.{self._mac(claim)}"
 
     def verify(self, pid: object, tenant_id: int, user_id: int) -> Issue | None:
-        """When a pid was given to a socket of this user; None if it never was.
+        """What a pid says, or None if it was never given to a socket of this user.
 
-        Whatever the client sent may be given: anything else than a pid of this database's and this user's is None.
+        `pid` may be whatever the client sent.
         """
         match = _PID.fullmatch(pid) if isinstance(pid, str) else None
-        # The MAC first: what is read from a claim that nobody signed says nothing.
+        # The MAC is checked first, because a claim that is not signed must not be read.
         if match is None or not hmac.compare_digest(self._mac(match["claim"]), match["mac"]):
             return None
         at = offset_of(match["at"])

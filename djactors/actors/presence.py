@@ -1,8 +1,8 @@
 """Who is connected: for each user that has or had a socket a moment ago, a presence with its sockets and its actor.
 
-A presence outlives its actor's restarts, so that a crash never leaves a socket open with nobody behind it. It holds
-what two parties touch without a message: sockets come and go with their connections, the actor writes to them. Both run
-on one thread, and neither awaits while it looks.
+A presence outlives its actor's restarts, so that a crash never leaves a socket open without an actor. Connections and
+the actor both use the presence without messages: connections add and remove sockets, and the actor writes to them. This
+is safe because both run on one thread and neither awaits in between.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from djactors.protocol import EncodedPacket
 
 
 class Socket(Protocol):
-    """One Socket.IO socket of a user, as actors see it. Neither method waits or raises."""
+    """One Socket.IO socket of a user, as actors see it. No method waits or raises."""
 
     @property
     def recovery(self) -> bool:
@@ -34,9 +34,9 @@ class Socket(Protocol):
         """Put packets into the outbox, in one write. A socket whose outbox is full closes itself."""
 
     def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call back once when what was sent is on its way and there is room for more; maybe before this returns.
+        """Call back once, when what was sent is on its way and there is room for more; maybe before this returns.
 
-        One callback at a time; a socket that closes first drops it.
+        There is one callback at a time. A socket that closes first drops the callback.
         """
 
     def disconnect(self, reason: str) -> None:
@@ -46,7 +46,7 @@ class Socket(Protocol):
 class Attach:
     """A socket of the user's has proved who it is and waits for the answer to its CONNECT.
 
-    `resume` is the point from which the client wants to go on, None where it begins anew.
+    `resume` is the point from which the client wants to go on, None if it begins anew.
     """
 
     __slots__ = ("resume", "socket")
@@ -72,9 +72,9 @@ class Seat:
     """What is known of a socket that the actor has answered.
 
     Attributes:
-        pid: what its client will prove to be the same with; None where it wants no offsets.
+        pid: the pid with which its client can resume; None if the client wants no offsets.
         position: up to which offset it was given what it missed; None once it has caught up.
-        draining: it has a slice under way, and asks for the next one when there is room.
+        draining: a slice is on its way, and the socket asks for the next one when there is room.
     """
 
     __slots__ = ("draining", "pid", "position")
@@ -91,9 +91,9 @@ class Presence:
     Attributes:
         name: what the actor is called in the tree.
         person: who it is, as the first socket's token says.
-        attaching: sockets whose `Attach` is on its way to the actor, with their pid if they are recovering. One that
-            closes first is taken out again.
-        sockets: those that the actor has answered and writes to.
+        attaching: sockets whose `Attach` is on its way to the actor, with their pid if they are recovering. A socket
+            that closes first is removed.
+        sockets: the sockets that the actor has answered and writes to.
         stale: the actor was not told of some change, or what it was told is in doubt; it must look into the store
             before it goes on, and until then is told no more than that.
         read: the number of the newest commit that had been asked for when the actor last read where the inbox stands.

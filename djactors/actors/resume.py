@@ -1,9 +1,10 @@
-"""From where a returning client goes on: what it says in its CONNECT. Whether the log leads on from there is the log's.
+"""Reads from a CONNECT where a returning client wants to go on. Whether the log leads on from there is for the log to
+say.
 
 Rules:
   * `pid` and `offset` come from a stock client that this database once answered with the pid; they beat `since`, which
     an application keeps itself. A client that wants no offsets has no use for a pid.
-  * Nothing that a client says here is an error: what cannot be resumed from is answered with `changes:reset`.
+  * Nothing that a client says here is an error. If the client cannot be resumed, it gets `changes:reset`.
 
 Source: the contract's section "Offsets and recovery".
 """
@@ -23,8 +24,8 @@ class Resume(msgspec.Struct, frozen=True):
     """The point that a client named.
 
     Attributes:
-        since: the offset up to which it has everything; None where it named no point at all.
-        pid: the pid it proved to have been given. Its older socket, should one be left, is superseded.
+        since: the offset up to which the client has everything; None if it named none.
+        pid: the client's earlier pid, which was verified. If its older socket is still open, it is superseded.
     """
 
     since: Offset | None
@@ -44,7 +45,7 @@ def resume_of(
         return Resume(None)
     text = auth.get("offset")
     if text is None and not issued.reload:
-        # Cut off before its first event, it has its pid only.
+        # A client that was cut off before its first event has only its pid.
         return Resume(issued.at, pid)
     offset = offset_of(text)
     # An older offset is one from before the pid: of an earlier connection, since when the client was told to reload.

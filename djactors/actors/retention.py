@@ -1,14 +1,14 @@
-"""Retention: takes what has expired out of the inboxes, purges what is kept no longer, and gives the file's space back.
+"""Retention: removes expired notifications from the inboxes, purges old rows, and gives the file's space back.
 
-A round is a sequence of slices, each a commit of bounded size with a pause behind it, so that others get their turn:
+A round is a sequence of slices. Each is a commit of bounded size, and a pause follows it, so that others get a turn:
 
     expire ── purge changes, notifications, domain events, suppressions, days ── reclaim space ── sleep
 
-History is not purged beyond what those who are connected were told. Whom nothing has concerned for so long is told
-where the log stands, and the next round goes on.
+History is not purged beyond what connected users were told. A user whom no change has concerned for a long time is told
+where the log stands, so that the next round can purge further.
 
-It sleeps until the next notification expires, but at least `SHORTEST_SLEEP`: what expires meanwhile leaves together.
-Asked to stop, it stops after the slice in hand; the next start goes on.
+Retention sleeps until the next notification expires, but at least `SHORTEST_SLEEP`, so that notifications leave
+together. When it is asked to stop, it stops after the current slice, and the next start goes on.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ SHORTEST_SLEEP = 60.0
 """Seconds. Nobody minds that a notification of 30 days stays a minute longer; a commit for each would be many."""
 
 FIRST_ROUND = 10.0
-"""Seconds after a start: whoever comes back goes first."""
+"""Seconds after a start, so that clients that come back go first."""
 
 LONGEST_SLEEP = 3600.0
 """Seconds. What is purged has no moment of its own, and a machine that was suspended notices within an hour."""
 
 MAILBOX = 1
-"""A round says all."""
+"""One message is enough, because all messages mean the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ class Keeping:
 
 
 class Audience(Protocol):
-    """Those who are connected."""
+    """The users who are connected."""
 
     def standing(self) -> Mapping[int, int]:
         """For each tenant in which somebody is connected, the number of the change that the hindmost was told last."""
 
     async def bring_up(self, wanted: Mapping[int, int]) -> None:
-        """Tell those whom nothing has concerned where they stand. `wanted`: up to where a tenant's history is to go."""
+        """Tell users whom no change has concerned where the log stands. `wanted`: by tenant, up to where to purge."""
 
 
 class Round:

@@ -1,17 +1,17 @@
-"""The router: every command of every user and backend passes here, into one commit, and from there to the user actors.
+"""The router: has the commands of all users and backends committed in batches, and then tells the user actors.
 
 Rules:
-  * It takes all that is in its mailbox, a batch, and has it recorded in one transaction. While that commits, the next
-    batch gathers: load makes batches larger, not queues longer.
+  * The router takes everything in its mailbox as a batch and has it recorded in one transaction. Meanwhile the next
+    batch gathers, so load makes batches larger and not queues longer.
   * A commit costs about as much as eight commands, whatever is in it, so while commands come together it waits a
     moment for those who were just answered to come back (`Actor.linger`). Otherwise they would fall into two halves
     that take turns, each with a commit of its own: a fifth more CPU at 64 producers, half as much again at 8.
-  * Nobody is told or answered before the commit is durable.
-  * What was asked for together (`PublishAll`) is committed together. A commit takes at most `batch_limit` commands; a
-    batch that holds more becomes several commits.
-  * A batch that the store could not commit fails as a whole, with the store's reason; nothing of it happened. A command
-    that was refused or was itself at fault fails alone.
-  * Its mailbox is the bound on waiting commands: senders use `tell_nowait` forms and answer 503 when it is full.
+  * The commit is durable before anybody is told or answered.
+  * Commands that were asked for together (`PublishAll`) are committed together. A commit takes at most `batch_limit`
+    commands; a larger batch becomes several commits.
+  * A batch that the store could not commit fails as a whole, with the store's reason, and nothing was acknowledged. A
+    command that was refused or is itself at fault fails alone.
+  * The mailbox bounds the waiting commands: senders use the `nowait` forms and answer 503 when it is full.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Store(Protocol):
     """What the router asks of the store."""
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
-        """Carry out commands in one commit. Raises StoreError when nothing was recorded."""
+        """Carry out commands in one commit. Raises StoreError if none of them was acknowledged."""
 
 
 def _ignore(_: str) -> None:
@@ -77,7 +77,7 @@ class Router(Actor[RouterMessage, RouterReply]):
         self.linger = linger
 
     async def on_batch(self, batch: Sequence[_Envelope]) -> None:
-        """One batch, one commit; more where it holds more commands than a commit takes."""
+        """Commit a batch; in several commits if it has more commands than one commit takes."""
         messages = [envelope.message for envelope in batch]
         if PublishAll not in map(type, messages):
             # Nearly always: each message is a command, and there are no more than a commit takes.

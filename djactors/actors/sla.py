@@ -6,10 +6,11 @@
                                                  Alarm ◄────┘
 
 Rules:
-  * What is due is in the database; the clock only knows when to look. So a crash, a restart or a nudge too many costs
-    nothing, and each alert is sent once because it is recorded in the commit that sends it.
-  * It compares with the wall clock and never sleeps longer than `LONGEST_SLEEP`, so it notices when that was set anew.
-  * While the store cannot be written it tries again, a while later each time.
+  * The database knows what is due, and the clock only knows when to look. So a crash, a restart or a needless nudge
+    does no harm. Each alert is sent once, because it is recorded in the commit that sends it.
+  * The clock compares with the wall clock and never sleeps longer than `LONGEST_SLEEP`, so it notices when that was
+    set.
+  * While the store cannot be written, the clock tries again, after a longer pause each time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LONGEST_SLEEP = 60.0
 are then at most this late. A look at the clock in between costs some microseconds and no query."""
 
 FIRST_LOOK = 1.0
-"""Seconds after a start. Everybody comes back at once then, and goes first."""
+"""Seconds after a start, so that the clients that all come back then go first."""
 
 ALERT_SLICE = 100
 """Jobs in one commit: some 200 rows, a few milliseconds in which others wait."""
@@ -103,7 +104,7 @@ class SlaClock(Actor[Nudge, None]):
         self._longest_sleep = longest_sleep
 
     async def on_start(self) -> None:
-        """Look soon: much may have become due while nobody looked."""
+        """Look soon, because much may have become due in the meantime."""
         self._alarm.moment = AT_ONCE
         self.idle_after = FIRST_LOOK
 

@@ -1,7 +1,7 @@
-"""How the clock and retention ask for a slice of work: through the router, like everybody, and patiently.
+"""How the clock and retention ask the router for a slice of work, and try again later if they cannot have it now.
 
-A slice that could not be recorded now (a full mailbox, a full disk, a store that is busy) is no crash: nothing of it
-happened, and what is due stays due.
+A slice that cannot be recorded now (a full mailbox, a full disk, a busy store) does not crash the actor. What is due
+stays due.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from djactors.store.errors import StoreError
 from djactors.telemetry import Telemetry
 
 ASK_SECONDS = 60.0
-"""How long to wait for an answer: longer than any commit takes. Asked for twice, the work is done once."""
+"""How long to wait for an answer: longer than any commit takes. Work that is asked for twice is done once."""
 
 FIRST_PAUSE = 1.0
 """Seconds before the second try: a full mailbox is empty by then."""

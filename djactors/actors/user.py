@@ -1,24 +1,25 @@
 """The actor of one connected user: the unread count, and what each of the user's sockets is sent.
 
 Rules:
-  * Whom the tenant does not know yet is introduced: the token that let them in proves who they are.
-  * It starts from a snapshot of the inbox and drops what the snapshot already holds: a change whose sequence number is
-    at or below its own. Its address is known to the router before the snapshot is read, so nothing falls in between.
-  * Whenever it reads the store it has its own offset looked for in the same snapshot. Where the log does not have it,
-    somebody put an old copy of the database back: the sockets that were told what is lost are closed, and each is
-    judged anew when it returns.
-  * What it is told of a commit that was under way while it read the store may be of another past than what it read: it
-    looks into the store once more instead.
-  * It takes everything that is in its mailbox and writes to each socket once: the changes in order, then one unread
+  * A user whom the tenant does not know yet is introduced, because the token proves who the user is.
+  * The actor starts from a snapshot of the inbox and drops changes that the snapshot already has: those whose sequence
+    number is at or below its own. The router knows the actor's address before the snapshot is read, so no change is
+    missed.
+  * Whenever the actor reads the store, the same snapshot is searched for the actor's own offset. If the log does not
+    have this offset, somebody put an old copy of the database back. The sockets that were told what is lost are then
+    closed, and each is judged anew when it returns.
+  * A commit that was under way while the actor read the store may have another past than what was read. The actor then
+    reads the store once more.
+  * The actor takes everything in its mailbox and writes to each socket once: the changes in order, then one unread
     count.
   * It never waits for a socket. A socket that cannot keep up closes itself and resumes.
-  * A socket that missed something is behind: it is given the log in slices, the next one when the last is on its way,
-    and hears of nothing else until it has caught up. Those beside it are written to meanwhile.
-  * When a delivery did not fit into its mailbox, or came while nobody was connected, or somebody else has written to
-    the database, it is marked stale: it looks into the store before it tells of anything more, and its sockets are then
-    behind.
-  * After a crash the new instance closes the sockets it finds: they come back and are brought up to date.
-  * It asks nobody who is connected; sockets attach to it. When the last one has been gone for a while, it stops.
+  * A socket that missed something is behind. It gets the log in slices, each when the one before is on its way, and
+    nothing else until it has caught up. The user's other sockets are written to meanwhile.
+  * The actor is marked stale when a delivery did not fit into its mailbox, when one came while nobody was connected, or
+    when somebody else has written to the database. A stale actor reads the store before it tells anything more, and its
+    sockets are then behind.
+  * After a crash the new instance closes the sockets that it finds. Their clients come back and are brought up to date.
+  * Sockets attach to the actor. When the last one has been gone for a while, the actor stops.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class UserActor(Actor[UserMessage, None]):
         return True
 
     def on_tell_at_rest(self, message: UserMessage) -> bool:
-        """Write a delivery straight to the sockets: a task switch costs as much as all the rest of it."""
+        """Write a delivery straight to the sockets, because a task switch would double its cost."""
         presence = self._presence
         if type(message) is not Deliver or presence.stale:
             return False

@@ -1,14 +1,13 @@
-"""The register of connected users: whose actor is where, and how a commit reaches those it concerns.
+"""The register of connected users: finds each user's actor, and tells the right actors of a commit.
 
 Rules:
   * There is one presence and one actor for each user with a socket. The actor starts with the first socket and stops a
     while after the last.
-  * Nobody waits for a user here. A user mailbox that is full marks its actor stale; it reads the log when it gets to
-    it.
-  * Where somebody else has written to the database, an old copy of it may have been put back: then nobody is told what
-    a commit changed, and everybody looks into the log instead, first of all for what they know.
-  * An actor without sockets is told nothing, only marked stale: in a busy tenant it would never be idle and never stop.
-  * What a crash dropped is seen to: a socket whose CONNECT was lost with it is disconnected, never left without an
+  * Nothing here waits for a user. If a user's mailbox is full, the actor is marked stale and reads the log later.
+  * If somebody else has written to the database, an old copy may have been put back. Then nobody is told what a commit
+    changed. Instead every actor reads the log, and first looks there for what its sockets were told.
+  * An actor without sockets is not told of changes but marked stale. Otherwise it would never stop in a busy tenant.
+  * If a crash drops the CONNECT of a socket, the socket is disconnected, so that its client is not left without an
     answer.
 """
 
@@ -56,7 +55,7 @@ MAX_REPLAYS = 1
 when a thousand clients returned together it took longer, and the others waited twenty times as long."""
 
 TOLD_PER_TURN = 256
-"""Writes to sockets, about 12 µs each, after which other tasks have a turn: every 3 ms. More often would cost."""
+"""Writes to sockets after which other tasks have a turn. A write takes about 12 µs, so a turn comes every 3 ms."""
 
 PACKETS_OF_A_WRITE = 16
 """Packets that go into a write for as much again as the write itself costs."""

@@ -20,7 +20,7 @@ from djactors.domain.permissions import Person
 
 TENANTS_BACKEND = 0
 INSTALLATIONS_BACKEND = -1
-"""Senders that are no person: a service whose token is of one tenant, and one whose token is of all."""
+"""Senders that are no person: a service whose token is for one tenant, and a service whose token is for all tenants."""
 
 
 class Publish(msgspec.Struct, frozen=True):
@@ -28,12 +28,13 @@ class Publish(msgspec.Struct, frozen=True):
 
     Attributes:
         event: what happened.
-        key: the sender's own: two senders may use the same one for two events.
-        person: who acts, where that is not a trusted service.
+        key: the sender's idempotency key. Two senders may use the same key for two events.
+        person: the person who acts; None for a trusted service.
         with_job: whether the answer is the job.
-        tenants_own: whether the service is of the event's tenant alone; else it is of the whole installation.
-        decoded: whether `decode_event` made the event, and the key is part of it or was checked as well. Any other one
-            is checked before it is recorded.
+        tenants_own: whether the service belongs to the event's tenant alone. Otherwise it belongs to the whole
+            installation.
+        decoded: whether `decode_event` made the event, and the key is part of the event or was checked as well.
+            Otherwise the event and the key are checked before they are recorded.
     """
 
     event: DomainEvent
@@ -45,7 +46,7 @@ class Publish(msgspec.Struct, frozen=True):
 
     @property
     def sender(self) -> int:
-        """Whose key it is: a person's user id, or one of the two backends."""
+        """The owner of the key: a person's user id, or one of the two kinds of service."""
         if self.person is not None:
             return self.person.user_id
         return TENANTS_BACKEND if self.tenants_own else INSTALLATIONS_BACKEND
@@ -107,8 +108,8 @@ class PurgeSlice(msgspec.Struct, frozen=True):
     """Delete rows that are older than `keep`, at most `limit` of them. `after` comes from the outcome of the slice
     before.
 
-    `standing` names the tenants in which somebody is connected, each with the number of the change that the hindmost of
-    them was told last: no change behind that one is purged.
+    `standing` names the tenants in which somebody is connected. Each has the number of the last change that every
+    session there has been told. Later changes are not purged.
     """
 
     table: Purged
@@ -129,9 +130,9 @@ Command: TypeAlias = Publish | InboxCommand | SliceCommand
 
 
 def checked(command: Command) -> Command:
-    """A command that may be recorded: whoever made it, at a socket or in Python, it is as the contract has it.
+    """The command, checked by the contract, whether it came by a socket or was made in Python.
 
-    A `Publish` that is `decoded` need not be given: its event was checked on the way in.
+    A `Publish` that is `decoded` needs no such check, because its event was checked on the way in.
 
     Raises:
         Refused: `invalid`, naming the field.
@@ -192,8 +193,8 @@ class Sliced(msgspec.Struct, frozen=True):
         more: whether another slice is due at once.
         next_due: the next moment at which there will be work, as far as is known now.
         after: the value that the next `PurgeSlice` of the table needs.
-        held_up: the tenants in which somebody who is connected kept changes from being purged, each with the number up
-            to which they would have gone.
+        held_up: the tenants in which a connected session kept changes from being purged. Each has the number up to
+            which its changes would have been purged.
     """
 
     rows: int
@@ -210,10 +211,10 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     """One logged packet.
 
     Attributes:
-        tenant_id: whose log it is in.
-        offset: the point in the log right after it.
-        user_id: who sees it; None means everyone connected in the tenant.
-        name: the Socket.IO event that it is to a client.
+        tenant_id: the tenant in whose log the change is.
+        offset: the point in the log right after the change.
+        user_id: the user who sees the change; None means everyone connected in the tenant.
+        name: the name of the Socket.IO event that a client gets.
         body: the payload as JSON.
     """
 
@@ -233,8 +234,9 @@ class Recorded(msgspec.Struct, frozen=True):
         unread: the unread count after the commit, for every user whose count it touched.
         next_alert: the earliest moment at which this commit needs the clock to wake up, for an alert or a summary; None
             if it needs none.
-        others_wrote: another connection has written to the database since the commit before. The database may have been
-            put back: whoever was told something must be looked for in the log before they are told of this commit.
+        others_wrote: whether another connection has written to the database since the commit before. If so, the
+            database may have been put back to an earlier copy. Then each session's last offset must be found in the log
+            before the session is told of this commit.
     """
 
     outcomes: list[Outcome | Exception]

@@ -6,7 +6,7 @@ Rules:
   * Texts are no longer than the columns of the schema. NUL is refused because PostgreSQL cannot store it, and lone
     surrogates because UTF-8 cannot express them (msgspec refuses these by itself).
   * Whatever bytes come in, the only exception that leaves `decode_event` is `Refused`.
-  * What is made in Python, by whoever embeds the server, passes the same checks: `check_event`.
+  * An event that an embedding program makes in Python passes the same checks, in `check_event`.
 
 Source: the contract's section "Domain events".
 """
@@ -211,7 +211,7 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
 
 
 def check_event(event: DomainEvent) -> DomainEvent:
-    """The event as `decode_event` would make it of its JSON: for one that was made in Python, where nothing checks.
+    """Check an event that was made in Python, and return it as `decode_event` would make it from its JSON.
 
     Raises:
         Refused: `invalid`, with the message that the same JSON would get.
@@ -235,7 +235,7 @@ def check_event(event: DomainEvent) -> DomainEvent:
 
 
 def convert(value: object, kind: Any) -> Any:
-    """A value of Python as one of a type, checked as its JSON would be.
+    """Convert a Python value to a type, with the checks that its JSON would pass.
 
     Raises:
         Refused: `invalid`, naming the field.

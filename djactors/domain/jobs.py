@@ -1,5 +1,5 @@
-"""A job as the workflow sees it, how a domain event changes it, and when people are alerted to its deadline. Pure: no
-clock, no store.
+"""A job as the workflow sees it, how a domain event changes it, and when people are alerted to its deadline. This code
+is pure: it uses no clock and no store.
 
 Rules of the alerts, 24 hours before the deadline and once it has passed:
   * Each alert is sent once for a job and a deadline. A deadline that is moved to a new time gets its own alerts. If it
@@ -155,7 +155,7 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
 
 
 def _settled(named: int | None, heard: int | None, late: bool) -> int | None:
-    """The person in a part. The person whom the creation names goes first, or comes second if the creation is late."""
+    """The person in a part: the one whom the creation names, or else the one heard of before; if late, vice versa."""
     first, second = (heard, named) if late else (named, heard)
     return second if first is None else first
 

@@ -1,21 +1,21 @@
-"""How long texts may be, in characters: what the columns of the schema hold.
+"""How long texts may be, in characters. The columns of the schema hold no more.
 
-PostgreSQL refuses a longer text, SQLite takes any; so the domain refuses it, at every door alike. A test compares these
-numbers with the schema.
+PostgreSQL refuses a longer text, and SQLite takes any text. So the domain refuses a longer text, whichever way it comes
+in. A test compares these numbers with the schema.
 """
 
 TITLE = 255
-"""Of a job or a notification."""
+"""Length of the title of a job or a notification."""
 
 NAME = 255
-"""Of a user or a tenant."""
+"""Length of the name of a user or a tenant."""
 
 KEY = 255
-"""Of an idempotency key (contract)."""
+"""Length of an idempotency key (contract)."""
 
 DJ_ID = 50
 TYPE = 50
-"""Of a notification's type."""
+"""Length of a notification's type."""
 
 TIME_ZONE = 64
-"""IANA names have at most 14 characters a part, and three parts."""
+"""Length of a time zone's name. IANA names have at most three parts of at most 14 characters each."""

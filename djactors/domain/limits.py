@@ -1,5 +1,5 @@
-"""How much an inbox holds: at most a set number of new notifications a day, and one summary of the rest, each for 30
-days. Pure: no clock, no store.
+"""How much an inbox holds: at most a set number of new notifications a day, and one summary of the rest. Each of them
+stays for 30 days. This code is pure: it uses no clock and no store.
 
 Rules:
   * A day is a day in the tenant's time zone. Every notification that was sent counts, even if it was deleted later.
@@ -36,11 +36,11 @@ themselves."""
 
 @dataclass(frozen=True)
 class Limits:
-    """The settings of the same names, and their defaults.
+    """The limits' settings. djactors has settings of the same names, with the same defaults.
 
     Attributes:
         daily_limit: notifications for one user in one day.
-        critical_beyond_limit: whether CRITICAL notifications are sent beyond it.
+        critical_beyond_limit: whether CRITICAL notifications are sent beyond the daily limit.
         collapse_bursts: whether a notification replaces the user's unread notification of the same type and job.
     """
 
@@ -54,7 +54,7 @@ class Limits:
 
 
 def expires_at(created_at: str) -> str:
-    """When a notification leaves the inbox that was created at that moment; both are UTC text."""
+    """The moment at which a notification created at `created_at` leaves the inbox. Both are UTC texts."""
     return _expiry_day(created_at[:10]) + created_at[10:]
 
 

@@ -4,13 +4,13 @@
     offset           = MARK.SEQ, for example NdgF4_3ogOI.57; before any change it is .0
 
 Rules:
-  * A mark is a chain, as the name of a Git commit is: two databases in which change 57 has the same mark agree on all
-    that clients were shown up to change 57, so a client that has seen one of them can go on with the other. A copy of a
-    database that was put back is told apart from the future that it lost by this alone, however the copy was made.
-  * Everything that a client sees of a change is in its mark, and nothing else. A replay sends the same bytes again.
-  * The parts cannot be confused: numbers have one width, a name ends with the only zero byte in it, the rest is the
-    payload.
-  * A mark is no secret and proves nothing about whom it was given to: that is what a pid is for.
+  * Marks form a chain, like the names of Git commits. If change 57 has the same mark in two databases, clients were
+    shown the same changes up to 57 from both, so a client of one can go on with the other. If an older copy of a
+    database was put back, however it was made, its marks differ from those of the changes that were lost.
+  * A mark is made from all that a client sees of a change, and nothing else. A replay sends the same bytes again.
+  * The parts of the hashed text cannot be confused: numbers have a fixed width, the name ends with the only zero byte
+    in it, and the rest is the payload.
+  * A mark is no secret, and does not prove to whom it was given. A pid proves this.
 
 Source: the contract's section "Offsets and recovery"; RFC 7693 (BLAKE2).
 """
@@ -27,17 +27,17 @@ from struct import Struct
 import msgspec
 
 MARK_BYTES = 8
-"""64 bits: that a lost future agrees with the log by chance in one mark is as good as impossible, and the table keeps a
+"""Bytes of a mark. With 64 bits, lost changes practically never have the log's mark by chance, and the table keeps a
 mark as one integer."""
 
 _NUMBERS = Struct(">qqq")
 _MARK = Struct(">q")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _EVERYBODY = 0
-"""Stands for no user: ids begin with 1."""
+"""The number that stands for no user. Ids begin with 1."""
 
-# Eleven characters of base64 are 66 bits, of which the last two are zero: each mark has one text. 16 digits hold every
-# number up to 2^53 - 1.
+# Eleven characters of base64 are 66 bits. The last two bits must be zero, so that each mark has only one text. Every
+# number up to 2^53 - 1 has at most 16 digits.
 TEXT = r"[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]\.[1-9][0-9]{0,15}|\.0"
 """A regular expression for the text of an offset."""
 _TEXT = re.compile(TEXT)
@@ -55,24 +55,31 @@ class Offset(msgspec.Struct, frozen=True, gc=False):
 
 
 def json_of(offsets: Iterable[Offset]) -> list[bytes]:
-    """The texts of offsets, as JSON."""
-    return [b'"%b"' % _text(offset) for offset in offsets]
+    """The texts of offsets, as JSON. A badge is stamped as the change before it, so the same text often comes again."""
+    texts = []
+    last, text = None, b""
+    for offset in offsets:
+        if offset is not last:
+            last, text = offset, b'"%b"' % _text(offset)
+        texts.append(text)
+    return texts
 
 
 def _text(offset: Offset) -> bytes:
     if offset.seq == 0:
         return b".0"
-    # RFC 4648, section 5. Put together here, as each change that is told is stamped with one.
+    # RFC 4648, section 5. The bytes are put together by hand for speed, because each change that is sent has an offset.
     mark = b2a_base64(_MARK.pack(offset.mark), newline=False)[:-1]
     return b"%b.%d" % (mark.translate(_URL_SAFE), offset.seq)
 
 
 BEGINNING = Offset(0, 0)
-"""Before any change. Nothing of the past is in it, so only a log that was never purged has it."""
+"""The offset before any change. It names no past, so it is good only for a log that was never purged."""
 
 
 def marks_of(before: int, changes: Iterable[tuple[int, str, int | None, bytes]]) -> list[int]:
-    """The marks of a tenant's next changes, which are given in their order; the arguments are those of `mark_of`."""
+    """The marks of a tenant's next changes, given in their order. A change is the `seq`, `name`, `user_id` and `body`
+    of `mark_of`."""
     marks = []
     for seq, name, user_id, body in changes:
         before = mark_of(before, seq, name, user_id, body)
@@ -84,11 +91,11 @@ def mark_of(before: int, seq: int, name: str, user_id: int | None, body: bytes) 
     """The mark of a change: about 1 µs.
 
     Args:
-        before: the mark of the tenant's change before it; 0 for the first change.
-        seq: its number in the tenant's log.
-        name: the Socket.IO event that it is to a client.
-        user_id: whose change it is, None where the whole tenant sees it.
-        body: the JSON of its payload, as it is sent.
+        before: the mark of the tenant's change before this one; 0 for the first change.
+        seq: the change's number in the tenant's log.
+        name: the name of the Socket.IO event that a client gets.
+        user_id: the user who sees the change; None if the whole tenant sees it.
+        body: the JSON of the payload, byte for byte as it is sent.
     """
     numbers = _NUMBERS.pack(before, seq, _EVERYBODY if user_id is None else user_id)
     hashed = blake2b(numbers, digest_size=MARK_BYTES)
@@ -98,7 +105,7 @@ def mark_of(before: int, seq: int, name: str, user_id: int | None, body: bytes) 
 
 
 def offset_of(text: object) -> Offset | None:
-    """The offset that a client sent; None for anything that is no offset. Whatever was sent may be given."""
+    """The offset that a client sent; None for a value that is no offset. Any value may be given."""
     if not isinstance(text, str) or _TEXT.fullmatch(text) is None:
         return None
     mark, _, seq = text.partition(".")

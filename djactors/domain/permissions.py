@@ -6,7 +6,8 @@ rules.
   * An assignee may name the first approver of a job. Only the job's manager and the roles manager and admin may replace
     an approver.
 
-A service is trusted, because it reports what has happened. These rules are for people, who act through the job routes.
+A service is trusted, because it reports events that have already happened. These rules are for people, who act through
+the job routes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Who is notified of what: the seed's table of notification types, as a table. Pure: no clock, no store.
+"""Who is notified of what: the seed's table of notification types, as a table. This code is pure: it uses no clock and
+no store.
 
 A rule names its audience by the parts that people have in a job, and `recipients` finds these people for one job.
 Nobody is notified of what they did themselves. Nobody is notified twice of one event, even if one person has two parts.

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 
 WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
-"""The machine's clock, as an aware time: for whoever is given no other. Nothing in the domain reads it. It is read
-several times at each event, so no function of ours stands in between."""
+"""The machine's clock, which returns an aware datetime: the default for code that is given no other clock. Nothing in
+the domain reads this clock. It is read several times for each event, so it is not wrapped in a function of ours."""
 
 
 def utc_text(moment: datetime) -> str:

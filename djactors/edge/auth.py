@@ -37,7 +37,7 @@ from djactors.domain.events import Id, Name, Role, check_text
 from djactors.domain.permissions import Person
 
 MAX_TOKEN = 8192
-"""Characters of a token: beyond what fits into a request's header there is nothing to verify."""
+"""The most characters of a token. A longer one would not fit into a request's header."""
 
 VERIFIED_CACHE = 20_000
 """Tokens under a public key, verified and kept until they expire, so that a client's later requests cost no signature

@@ -1,4 +1,4 @@
-"""What clients emit: each Socket.IO event with its payload's shape and what becomes of it. The table of the contract.
+"""What clients emit: the contract's table of Socket.IO events, with the shape of each payload and its command.
 
 A payload is checked like an HTTP body: unknown fields are refused, ids are in range. The `test:` events exist only
 where the server was started with them; a person makes and assigns jobs with them, under the same rules as over HTTP.
@@ -119,7 +119,7 @@ REFRESH = "auth:refresh"
 
 
 def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: bool = False) -> ClientCommand:
-    """The command that an emitted event is.
+    """Turn an emitted event into its command.
 
     Raises:
         Refused: `invalid`, for an unknown event or a payload of the wrong shape; `not_found`, for somebody else's id.

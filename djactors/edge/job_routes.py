@@ -1,6 +1,6 @@
 """The job routes of the contract: what a person asks for becomes a domain event with that person as its actor.
 
-Who may do what is `domain/permissions.py`'s, which move is allowed when `domain/jobs.py`'s. The answer is the job.
+`domain/permissions.py` decides who may do what, and `domain/jobs.py` which move is allowed. The answer is the job.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class JobRoutes:
         return Response(200, encode(job))
 
     async def _create(self, request: Request, _: dict[str, str]) -> Response:
-        identity = self._api.identity(request)
+        identity = self._api.actor(request)
         member = identity.member()
         body: _Create = _decode(request, _Create)
         requester_id = member.user_id if body.requester_id is None else body.requester_id
@@ -155,7 +155,7 @@ class JobRoutes:
         shape, kind, fields = _MOVES[move]
 
         async def handle(request: Request, found: dict[str, str]) -> Response:
-            identity = self._api.identity(request)
+            identity = self._api.actor(request)
             member = identity.member()
             body = _decode(request, shape)
             event: DomainEvent = kind(
@@ -170,7 +170,6 @@ class JobRoutes:
 
     async def _publish(self, request: Request, identity: Identity, event: DomainEvent, status: int) -> Response:
         query_of(request)
-        self._api.check_pace(request)
         command = Publish(event, header_key(request), identity.member().person(), with_job=True)
         published = await self._api.publish(command)
         return Response(200 if published.repeated else status, published.answer)

@@ -4,7 +4,7 @@ The routes are those of the contract. Each is a row of a table, and a handler th
 read.
 
 Rules: a handler raises what it refuses; the one place that words errors is `errors.py`. Unknown query parameters are
-refused like unknown fields. Another's id is answered like a missing one.
+refused like unknown fields. An id of another user or tenant is answered like a missing id.
 """
 
 from __future__ import annotations
@@ -89,14 +89,14 @@ class Routes:
             ("/api/admin/suppressions", {"GET": self._suppressions}),
             *JobRoutes(api).table,
         )
-        # A path without an id in it is looked up; only the others are matched, one pattern after the other.
+        # A path without an id is looked up in a dict. Only the other paths are matched, one pattern after the other.
         self._fixed = {pattern: handlers for pattern, handlers in rows if ID not in pattern}
         self._patterns = [(re.compile(pattern), handlers) for pattern, handlers in rows if ID in pattern]
 
     def takes_batch(self, request: Request) -> bool:
-        """Whether the request may bring a batch: it goes to that route, and a service sends it.
+        """Whether the request may bring a batch: it goes to the batch route, and a service sends it.
 
-        Looked at before the body is read, so that nobody without a token has megabytes kept for them.
+        This is decided before the body is read, so that nobody without a token can make the server keep megabytes.
         """
         if request.path != BATCH:
             return False
@@ -142,7 +142,7 @@ class Routes:
     async def _publish(self, request: Request, _: dict[str, str]) -> Response:
         publisher = self._api.publisher(request)
         query_of(request)
-        self._api.check_pace(request)
+        self._api.paces.check_backend(publisher)
         command = _publish_command(request.body, publisher, header_key(request))
         published = await self._api.publish(command)
         return Response(200 if published.repeated else 201, published.answer)
@@ -151,7 +151,7 @@ class Routes:
         publisher = self._api.publisher(request)
         query_of(request)
         items = events.decode_batch(request.body)
-        self._api.check_pace(request, max(1, len(items)))
+        self._api.paces.check_backend(publisher, max(1, len(items)))
         batch = Batch(self._api.router)
         for place, item in enumerate(items, start=1):
             if place % ITEMS_PER_TURN == 0:

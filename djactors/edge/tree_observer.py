@@ -1,4 +1,4 @@
-"""What the operator hears of the actor tree: crashes, actors that were set aside, the end; and how much waits where.
+"""Tells the operator about the actor tree: crashes, actors that were set aside, the end, and how much waits where.
 
 The user actors are looked after by `Users`, which disconnects their sockets as well.
 """

@@ -46,38 +46,40 @@ Stock Socket.IO clients connect to it, by long-polling and WebSocket. Everything
     if __name__ == "__main__":
         trio.run(main, int(sys.argv[1]))
 
-What a handler may do, and what it can count on:
+The rules for handlers. To let a client go means to end its session; a stock client then reconnects by itself.
 
-- Handlers are plain or `async` functions. A plain one runs at once, in the task that reads from its client: it must not
-  block, and costs no task. An `async` one runs in a task.
-- A client's handlers in a namespace run one at a time, in order. While an `async` one runs, at most `MAX_WAITING`
-  events wait, of together `EngineSettings.max_payload` bytes; a client that sends one more is let go.
-- Arguments are held to the handler's annotations; without one, or with `Any`, they are whatever JSON can say. What a
-  handler returns is the ack, if the client asked for one: an empty one for None, several values for a tuple.
-- CONNECT is always answered: when the connect handler returns; with `connect_error` if it raises `ConnectRefused`; and
-  by letting the client go, so that it tries again, if it raises anything else or takes `EngineSettings.connect_timeout`
-  seconds. What it emits goes out right behind the answer.
-- What a handler raises, and arguments that do not fit (`BadArguments`), are told to `on_error` and end that client's
-  session: a client is never left to wait for an ack that will not come. Nothing of it ends the server. An event without
-  a handler is dropped, and a namespace that is not there refused, as by the reference server.
-- When a client is gone, its handler that runs is cancelled at its next checkpoint, and what waited is dropped;
-  `on_disconnect` is called once for each socket that had joined. Work that must be finished belongs into a nursery of
+- Handlers are plain or `async` functions. A plain handler runs at once, in the task that reads from its client: it must
+  not block, and costs no task. An `async` handler runs in a task.
+- A client's handlers in a namespace run one at a time, in order. While an `async` handler runs, at most `MAX_WAITING`
+  events wait, with at most `EngineSettings.max_payload` bytes together. A client that sends one more is let go.
+- Arguments are checked against the handler's annotations. A parameter without an annotation, or with `Any`, may be any
+  JSON value. The value that a handler returns is the ack, if the client asked for one: an empty ack for None, several
+  values for a tuple.
+- A CONNECT is always answered. The client has joined when the connect handler returns. It gets a `connect_error` if the
+  handler raises `ConnectRefused`. It is let go, so that it tries again, if the handler raises anything else or takes
+  more than `EngineSettings.connect_timeout` seconds. Events that the handler emits go out right behind the answer.
+- If a handler raises, or arguments do not fit (`BadArguments`), `on_error` gets the exception and the client is let go,
+  so that it does not wait for an ack that will not come. The server goes on. An event without a handler is dropped, and
+  an unknown namespace is refused, as the reference server does.
+- When a client is gone, its running handler is cancelled at the next checkpoint, and its waiting events are dropped.
+  `on_disconnect` is called once for each socket that had joined. Work that must be finished belongs in a nursery of
   your own.
-- `emit` never waits. A client that leaves more than `outbox_packets` packets or `outbox_bytes` bytes unread is let go:
-  it holds up nobody. `emit_with_ack` waits, at most its timeout; `MAX_AWAITED_ACKS` of one client may be awaited.
-- A room is whatever yields sockets: a list, a set that you keep, a function that is asked each time. What is emitted to
-  many is encoded once. `Namespace.emit` sends it at once, `broadcast` lets others have turns in between.
-- Cancelling `serve` closes everything at once, `drain` at a pace. Stock clients that were let go, or drained,
-  reconnect by themselves. Those that were refused, or put out by `disconnect(reconnect=False)`, do not.
+- `emit` never waits. A client that leaves more than `outbox_packets` packets or `outbox_bytes` bytes unread is let go,
+  so it holds up nobody. `emit_with_ack` waits, at most for its timeout; at most `MAX_AWAITED_ACKS` acks of one client
+  may be awaited.
+- Anything that yields sockets serves as a room: a list, a set that you keep, or a function that is called each time. An
+  event for many sockets is encoded once. `Namespace.emit` sends it to all at once; `broadcast` lets other tasks run in
+  between.
+- Cancelling `serve` closes everything at once; `drain` closes it at a pace. Stock clients that were let go or drained
+  reconnect by themselves. Clients that were refused, or put out by `disconnect(reconnect=False)`, do not.
 
 `EngineSettings` has all times (seconds), sizes (bytes) and counts, each with its reason. Time is Trio's clock;
 randomness, the telemetry and which web pages may connect (`OriginPolicy`) are given to the server. To serve beside
 another application, or two servers on one port, see `EngineApplication`; an echo that passes the protocols' official
 test suites is `djactors/engine/example.py`.
 
-Two lower storeys are for programs that need every microsecond: `SocketHandler` is Socket.IO without tasks and queues,
-where what many are sent goes straight to their sessions; below it, `EngineServer` with a `SessionHandler` is Engine.IO
-alone.
+Two lower levels are for programs that need every microsecond. `SocketHandler` is Socket.IO without tasks and queues:
+packets go straight to the sessions. Below it, `EngineServer` with a `SessionHandler` is Engine.IO alone.
 
 Sources: the protocol documents of Engine.IO, revision 4, and Socket.IO, revision 5.
 """

@@ -1,5 +1,5 @@
-"""Who may open a session now: a bound on their number, a bounded rate of newcomers with a share for each address, nobody
-while the server drains.
+"""Decides whether a client may open a session now: sessions and the rate of newcomers are bounded, each address has a
+share of that rate, and a server that drains lets nobody in.
 
 Most clients of a server that was restarted come back in the same second, for stock backoff sends nearly all of them at
 5,000 ms. Each costs a token check and a look into the inbox. Those beyond the rate are answered 503 and try again,
@@ -29,11 +29,11 @@ from djactors.net import Timer, TokenBucket, TokenBuckets, host_of
 RETRY_AFTER_SECONDS: Final = 5
 
 AT_ONCE: Final = 16
-"""Newcomers who are let in together: some four milliseconds of work."""
+"""Newcomers that are let in together: some four milliseconds of work."""
 
 PACE: Final = 1600.0
-"""Newcomers a second while many wait for their turn: less than half of a core, the rest is for those who are in. Who
-sets a higher rate has the pace follow it."""
+"""Newcomers a second while many wait for their turn. They take less than half of a core, and the rest is for connected
+clients. If the rate is set higher, the pace is as high as the rate."""
 
 
 RESERVE: Final = 0.5
@@ -43,8 +43,8 @@ KNOWN_RESERVE: Final = 0.2
 """The part of the reserve that only those take who are known."""
 
 ADDRESS_SHARE: Final = 0.1
-"""The part of the rate and of the burst that an address has for itself before it must leave the whole reserve to others.
-Ten addresses have to flood at the same time before any other address feels them."""
+"""The part of the rate and of the burst that an address has for itself before it must leave the whole reserve to
+others. Ten addresses have to flood at the same time before any other address feels them."""
 
 
 class Refusal(NamedTuple):
@@ -59,28 +59,28 @@ class Refusal(NamedTuple):
 
 
 class Slice:
-    """Newcomers whose turn is at the same moment, for whom the heartbeat keeps the time: one timer for all of them."""
+    """Newcomers whose turn comes at the same moment. The heartbeat keeps one timer for all of them."""
 
     __slots__ = ("_gate", "left", "moment", "timer")
 
     def __init__(self, moment: float) -> None:
         self.moment = moment
-        # How many more may join.
+        # How many more newcomers may join this slice.
         self.left = AT_ONCE
         self.timer: Timer | None = None
         self._gate = trio.Event()
 
     @property
     def next_deadline(self) -> float:
-        """When it is their turn; infinity once it was."""
+        """The time of the slice's turn; infinity once it has come."""
         return inf if self._gate.is_set() else self.moment
 
     def tick(self, now: float) -> None:
-        """It is."""
+        """Let the newcomers in, because their turn has come."""
         self._gate.set()
 
     async def wait(self) -> None:
-        """Wait for the turn."""
+        """Wait until the turn comes."""
         await self._gate.wait()
 
 
@@ -99,7 +99,7 @@ class Admission:
         # One token, as a part of an address's bucket.
         self._one = 1.0 / own_burst
         self._slice_seconds = AT_ONCE / max(PACE, rate)
-        # The last that anybody has joined.
+        # The latest slice.
         self._slice = Slice(-inf)
         self.open = True
 
@@ -122,9 +122,10 @@ class Admission:
         return Refusal("share" if by_share else "rate", max(1, ceil(wait)), by_share)
 
     def turn(self, now: float) -> Slice | None:
-        """Take the next turn; None if it is now. At most the burst, and what the rate adds, wait for one.
+        """Take the next turn and return its slice; None if the turn is now.
 
-        It is for the caller to have the heartbeat keep the time of the slice.
+        The caller must schedule the slice with the heartbeat. `refusal` bounds how many newcomers wait for a turn: the
+        burst, and as many as the rate adds.
         """
         if now >= self._slice.moment + self._slice_seconds:
             self._slice = Slice(now)

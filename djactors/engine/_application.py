@@ -1,4 +1,4 @@
-"""Puts servers behind paths: an `Application` of `djactors.net` for one or several of them, and for what is beside."""
+"""Puts servers behind paths: an `Application` of `djactors.net` for one or several servers and another application."""
 
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
@@ -6,15 +6,15 @@ from typing import Any, Protocol
 from djactors.net import Application, ByteStream, Request, Response
 
 MAX_OTHER_BODY = 0
-"""Bytes that may be posted where nothing is: nobody would read them."""
+"""Bytes that may be posted to a path without a server. Nobody reads them."""
 
 
 class Mounted(Protocol):
-    """What answers the requests to a path: an `EngineServer` or a `SocketServer`."""
+    """A server that answers the requests to a path: an `EngineServer` or a `SocketServer`."""
 
     @property
     def max_payload(self) -> int:
-        """Bytes that a body may have."""
+        """The most bytes of a request's body."""
 
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read."""
@@ -24,11 +24,11 @@ class Mounted(Protocol):
 
 
 class EngineApplication:
-    """Sends each request to the server of its path, and all others to `beside`, or answers them 404.
+    """Sends each request to the server of its path, and all others to `beside`. Without `beside`, these get a 404.
 
     Args:
-        servers: by path, which is compared whole: stock clients ask for `/socket.io/`.
-        beside: the application that the servers are added to, if there is one. It words HTTP's own errors then.
+        servers: the server of each path. The whole path must be equal; stock clients ask for `/socket.io/`.
+        beside: the application for all other paths, if there is one. It then also words HTTP's own errors.
     """
 
     def __init__(self, servers: Mapping[str, Mounted], beside: Application | None = None) -> None:
@@ -51,7 +51,7 @@ class EngineApplication:
 
     def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:
         """Carry a WebSocket until it ends, or refuse it."""
-        # Passed on rather than awaited: a frame that waits here would be there for every client.
+        # The coroutine is passed on and not awaited, because otherwise each client would keep one more frame in memory.
         carrier = self._servers.get(request.path) or self._beside
         return _no_websocket() if carrier is None else carrier.upgrade(request, stream, leftover)
 

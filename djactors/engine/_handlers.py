@@ -1,8 +1,8 @@
-"""The handlers of a namespace: what a program has registered, and how an event's arguments are held to its annotations.
+"""The handlers that a program registers for a namespace, and the check of an event's arguments by their annotations.
 
-The arguments come from a client, so they may be anything that JSON can say. A handler that says `text: str` is given a
-`str`: the annotations are what msgspec converts to, dataclasses and `msgspec.Struct` included, and an event that does
-not fit never reaches its handler. A parameter without an annotation, or with `Any`, takes what has come.
+The arguments come from a client, so they may be any JSON values. A handler that says `text: str` always gets a `str`:
+msgspec converts the arguments to the annotated types, dataclasses and `msgspec.Struct` included, and an event that does
+not fit never reaches its handler. A parameter without an annotation, or with `Any`, takes any value as it is.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,21 +12,21 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-# Of one JSON value: what arrived as an attachment stays the bytes that it is.
+# Converts one argument. Bytes that arrived as an attachment stay bytes.
 _convert = msgspec.convert
 _BUILTIN = (bytes, bytearray, memoryview)
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class BadArguments(Exception):  # noqa: N818 - the client's fault, told to `on_error` to be seen in development
-    """An event's arguments are not what its handler takes. The message names the event and never quotes the client."""
+    """An event's arguments do not fit its handler. The message names the event and never quotes the client."""
 
 
 class Call:
     """A handler, whose first parameter is the socket.
 
-    Raises `TypeError` for a handler that cannot be called with arguments by position, or whose annotations cannot be
-    resolved, or are nothing that an argument can be converted to.
+    Raises `TypeError` if the handler cannot be called with arguments by position, if its annotations cannot be
+    resolved, or if no argument can be converted to one of them.
     """
 
     __slots__ = ("_required", "_rest", "_types", "handler", "is_async", "name")
@@ -58,7 +58,7 @@ class Call:
                 raise TypeError(f"the handler of {name!r} wants {parameter.name!r} by name: arguments come by position")
 
     def convert(self, args: Sequence[Any]) -> list[Any]:
-        """Return the arguments as the handler takes them. Raises `BadArguments`."""
+        """Convert the arguments to the handler's types and return them. Raises `BadArguments` if they do not fit."""
         types = self._types
         if len(args) < self._required or (len(args) > len(types) and self._rest is None):
             raise BadArguments(f"{self.name!r} came with {len(args)} arguments, its handler takes {self._count()}")
@@ -82,7 +82,7 @@ class Call:
 
 
 def _function_of(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, with its annotations, that is behind a partial one or an object that can be called."""
+    """The function, with its annotations, behind a `functools.partial` or a callable object."""
     while isinstance(handler, partial):
         handler = handler.func
     return handler if isroutine(handler) else type(handler).__call__
@@ -92,13 +92,13 @@ def _check_type(wanted: Any, name: str) -> None:
     try:
         _convert(None, wanted, builtin_types=_BUILTIN)
     except msgspec.ValidationError:
-        pass  # it only does not fit
+        pass  # msgspec knows the type; only the probing value does not fit
     except TypeError as error:
         raise TypeError(f"the handler of {name!r} has an annotation that no argument can fit: {error}") from error
 
 
 class Handlers:
-    """What a namespace's sockets call."""
+    """The functions that a namespace's sockets call."""
 
     __slots__ = ("connect", "disconnect", "events")
 

@@ -1,11 +1,11 @@
-"""All timers of all sessions in one task and one heap: pings, pongs that are due, upgrades, the first CONNECT. So are
-those of the few that are on their way out, waiting for a goodbye, or on their way in, waiting for their turn.
+"""Keeps all timers of all sessions in one task and one heap: pings, pongs that are due, upgrades, the first CONNECT.
+WebSockets that wait for the peer's close frame, and newcomers that wait for their turn, have their timers here, too.
 
-A session has one entry in the heap. When its deadline moves later, the entry stays and is renewed when it comes up: a
-message costs nothing here, a heartbeat two heap operations. Only a deadline that moves earlier makes a new entry.
+A session has one entry in the heap. If its deadline moves later, the entry stays and is renewed when it comes up. So a
+message costs nothing here, and a heartbeat two heap operations. Only a deadline that moves earlier makes a new entry.
 
-After a stall (the loop was held up, the machine slept) what the clients sent meanwhile is still in the sockets. A pong
-must be read before it is missed, so the loop runs on for a few rounds before anything is timed out.
+After a stall (the loop was held up, or the machine slept), the packets that clients sent meanwhile are still in the
+sockets. A pong must be read before it counts as missing, so the loop runs a few rounds before anything is timed out.
 """
 
 from collections.abc import Callable
@@ -18,24 +18,25 @@ import trio
 
 from djactors.net import Timed, Timer
 
-# Later than this is a stall and not the ordinary unpunctuality of a busy loop. In seconds.
+# Seconds. A greater delay is a stall; a busy loop is ordinarily late by less.
 STALL_SECONDS: Final = 0.25
-# Rounds of the loop from a readable socket to a session: wake the reader, parse, hand over, act, twice over.
+# Rounds of the loop that it takes from a readable socket to the session (wake the reader, parse, hand over, act),
+# doubled.
 SETTLING_ROUNDS: Final = 8
-# Sessions that are served in one go; about two milliseconds of pings.
+# Sessions that are served before other tasks have a turn: about two milliseconds of pings.
 _SLICE: Final = 128
-# Below this the dead entries are not worth a sweep.
+# So few dead entries are not worth a sweep.
 _FEW: Final = 64
 
 
 async def settle() -> None:
-    """Let everything that has arrived at the sockets be read and acted upon."""
+    """Wait until everything that has arrived at the sockets has been read and handled."""
     for _ in range(SETTLING_ROUNDS):
         await trio.lowlevel.checkpoint()
 
 
 class Heartbeat:
-    """Calls `tick` of everything that was scheduled, when it is due. `on_error` is told what a `tick` raises."""
+    """Calls the `tick` of each scheduled object when it is due. `on_error` gets an exception that a `tick` raises."""
 
     def __init__(self, on_error: Callable[[Exception], None]) -> None:
         self._on_error = on_error
@@ -46,11 +47,11 @@ class Heartbeat:
         self._nap: trio.CancelScope | None = None
 
     def __len__(self) -> int:
-        """How many are scheduled."""
+        """The number of scheduled objects."""
         return len(self._heap) - self._dead
 
     def schedule(self, timed: Timed) -> None:
-        """See to it that `timed` is served at its `next_deadline`. Call it when that may have become earlier."""
+        """Serve `timed` at its `next_deadline`. Call this again whenever that may have become earlier."""
         deadline = timed.next_deadline
         timer = timed.timer
         if timer is not None:
@@ -60,7 +61,7 @@ class Heartbeat:
         self._push(timed, deadline)
 
     def cancel(self, timed: Timed) -> None:
-        """Forget `timed`; it is not referred to any more."""
+        """Forget `timed`, so that nothing here refers to it any more."""
         timer, timed.timer = timed.timer, None
         if timer is None:
             return
@@ -72,16 +73,16 @@ class Heartbeat:
             self._dead = 0
 
     def wake(self) -> None:
-        """Let the running service look again at once."""
+        """Have `run` look at the heap again at once."""
         if self._nap is not None:
             self._nap.cancel()
 
     def is_late(self, now: float) -> bool:
-        """Whether the loop was stalled and deadlines have passed that were not looked at yet."""
+        """Whether the loop was stalled, so that deadlines have passed that were not served yet."""
         return bool(self._heap) and now - self._heap[0][0] > STALL_SECONDS
 
     async def run(self, chore: Callable[[], None]) -> None:
-        """Serve for ever. `chore` is done at every waking, before anything is timed out."""
+        """Serve until cancelled. `chore` is called at each waking, before anything is timed out."""
         while True:
             chore()
             await self._sleep()
@@ -99,7 +100,7 @@ class Heartbeat:
             self._nap = None
 
     def _serve_slice(self, now: float) -> bool:
-        """Serve some of those that are due; return whether there are more."""
+        """Serve some of the objects that are due, and return whether more are due."""
         for _ in range(_SLICE):
             if not self._heap or self._heap[0][0] > now:
                 return False

@@ -1,4 +1,4 @@
-"""A namespace of a Socket.IO server: the program's handlers, the sockets that have joined, and what many are sent."""
+"""A namespace of a Socket.IO server: the program's handlers, the sockets that have joined, and events for many."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Concatenate, Final, TypeAlias, TypeVar
@@ -10,10 +10,10 @@ from djactors.engine._socket import Socket
 from djactors.protocol import check_event_name, check_namespace, encode_event
 
 SENT_PER_TURN: Final = 256
-"""Sockets that `broadcast` writes to before other tasks have a turn: some 12 µs each, so every 3 ms."""
+"""Sockets that `broadcast` writes to before other tasks have a turn. Each takes some 12 µs, so a turn takes 3 ms."""
 
 Audience: TypeAlias = Iterable[Socket] | Callable[[], Iterable[Socket]]
-"""Who is sent something: sockets, or a function that tells which, for a room that somebody else keeps."""
+"""The sockets that get an event, or a function that returns them, for a room that the program keeps elsewhere."""
 
 ConnectHandler = TypeVar("ConnectHandler", bound=Callable[[Socket, dict[str, Any]], Awaitable[None] | None])
 DisconnectHandler = TypeVar("DisconnectHandler", bound=Callable[[Socket, str], Awaitable[None] | None])
@@ -21,7 +21,7 @@ EventHandler = TypeVar("EventHandler", bound=Callable[Concatenate[Socket, ...], 
 
 
 class Members(Handlers):
-    """What the server needs of a namespace: its handlers, and the set in which it puts who has joined."""
+    """The server's side of a namespace: the handlers, and the set of sockets that have joined."""
 
     __slots__ = ("sockets",)
 
@@ -31,7 +31,7 @@ class Members(Handlers):
 
 
 class Namespace:
-    """One namespace and its handlers, which are plain or `async` functions; see `djactors.engine` for what they may do.
+    """One namespace and its handlers, which are plain or `async` functions. `djactors.engine` has the rules for them.
 
     Raises `ValueError` for a name that does not begin with a slash, is not printable, or has a comma.
     """
@@ -43,17 +43,18 @@ class Namespace:
 
     @property
     def sockets(self) -> Collection[Socket]:
-        """Those that have joined: a live view, to count or to walk through without a pause."""
+        """The sockets that have joined: a live view. Do not wait while you walk through it."""
         return self._members.sockets
 
-    # Registering, which raises ValueError for what is registered already, and TypeError for what cannot be a handler.
+    # Registering raises ValueError for a second handler of the same thing, and TypeError for an unfit handler.
 
     def on_connect(self, handler: ConnectHandler) -> ConnectHandler:
-        """Have this called with each client that asks to join, and its `auth`, a dict that is empty if it sent none.
+        """Register the handler for each client that asks to join. It gets the socket and `auth`, a dict that is empty
+        if the client sent none.
 
-        When the handler returns, the client has joined. To refuse it, raise `ConnectRefused`; any other error lets it
-        go, so that it tries again. An `async` handler has `EngineSettings.connect_timeout` seconds. Without a handler
-        everybody may join.
+        When the handler returns, the client has joined. To refuse the client, raise `ConnectRefused`; any other error
+        lets the client go, so that it tries again. An `async` handler has `EngineSettings.connect_timeout` seconds.
+        Without a handler everybody may join.
         """
         if self._members.connect is not None:
             raise ValueError(f"{self.name} has a handler for connect")
@@ -61,18 +62,19 @@ class Namespace:
         return handler
 
     def on_disconnect(self, handler: DisconnectHandler) -> DisconnectHandler:
-        """Have this called once for each socket that had joined, when it is gone, with the reason: a fixed word."""
+        """Register the handler for sockets that had joined and are gone. It gets each socket once, and the reason, a
+        fixed word."""
         if self._members.disconnect is not None:
             raise ValueError(f"{self.name} has a handler for disconnect")
         self._members.disconnect = Call(handler, "disconnect")
         return handler
 
     def on(self, event: str) -> Callable[[EventHandler], EventHandler]:
-        """Have the decorated function called with each event of this name, the socket first and then its arguments.
+        """Register the decorated function for events of this name. It gets the socket and then the event's arguments.
 
-        The arguments are held to the function's annotations; what does not fit is told to `on_error` as `BadArguments`
-        and the client let go. What the function returns is the ack, if the client asked for one: nothing for None, one
-        value for anything else, several for a tuple.
+        The arguments are checked against the function's annotations. If they do not fit, `on_error` gets a
+        `BadArguments`, and the client is let go. The returned value is the ack, if the client asked for one: an empty
+        ack for None, several values for a tuple, and one value for anything else.
         """
         check_event_name(event)
         if event in self._members.events:
@@ -87,14 +89,14 @@ class Namespace:
     # Sending to many
 
     def emit(self, name: str, *args: Any, to: Audience | None = None) -> None:
-        """Send an event to all sockets of this namespace, or to those in `to`: encoded once, at once, without waiting.
+        """Send an event to all sockets of this namespace, or to those in `to`. It is encoded once, and nothing waits.
 
-        It costs some 12 µs a socket; for thousands of them use `broadcast`. Sockets that are gone drop it, and those
-        that are too far behind are let go (see `Socket.emit`).
+        This takes some 12 µs for each socket; for thousands of sockets use `broadcast`. Sockets that are gone drop the
+        event, and clients that are too far behind are let go (see `Socket.emit`).
 
         Raises:
-            ValueError, TypeError: the name is reserved, the arguments cannot be encoded, or a socket is another
-                namespace's.
+            ValueError, TypeError: the name is reserved, the arguments cannot be encoded, or a socket belongs to another
+                namespace.
         """
         packets = [encode_event(name, *args, namespace=self.name)]
         for socket in self._audience(to):
@@ -103,7 +105,7 @@ class Namespace:
     async def broadcast(self, name: str, *args: Any, to: Audience | None = None) -> None:
         """Do what `emit` does, and let other tasks have a turn after each `SENT_PER_TURN` sockets.
 
-        Cancelled, it leaves the rest without the event. Who joins meanwhile does not get it.
+        If this is cancelled, the remaining sockets do not get the event. Sockets that join meanwhile do not get it.
         """
         packets = [encode_event(name, *args, namespace=self.name)]
         for number, socket in enumerate(self._audience(to), 1):
@@ -121,5 +123,5 @@ class Namespace:
 
 
 def members_of(namespace: Namespace) -> Members:
-    """Return what the server needs of a namespace, and nobody else."""
+    """Return the server's side of a namespace, which programs do not need."""
     return namespace._members

@@ -12,8 +12,9 @@
 behind a proxy that ends TLS the page is `https` while the request that reaches us is not. Such a proxy must pass `Host`
 on unchanged, or its origin must be listed.
 
-CORS alone would not do. It keeps a foreign page from reading answers, not from sending, and does not cover WebSocket at
-all. Sources: the Fetch standard, "HTTP-CORS protocol"; RFC 6454 sections 6 and 7; Fetch Metadata, `Sec-Fetch-Site`.
+CORS alone would not be enough: it keeps a foreign page from reading answers but not from sending requests, and does not
+cover WebSocket at all. Sources: the Fetch standard, "HTTP-CORS protocol"; RFC 6454 sections 6 and 7; Fetch Metadata,
+`Sec-Fetch-Site`.
 """
 
 import re
@@ -26,12 +27,12 @@ ANY_ORIGIN: Final = "*"
 
 _ORIGIN: Final = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[^\s\[\]@:/?#,]+)(?::([0-9]{1,5}))?", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
-# An answer differs with the Origin that asked, even where none did.
+# An answer depends on the request's Origin header, even on its absence.
 _VARY: Final = (("vary", "Origin"),)
 
 
 def _parse(origin: str) -> tuple[str, str, str] | None:
-    """Return (scheme, host, port) of a serialised origin, `None` if it is none, such as `null`."""
+    """Return (scheme, host, port) of a serialised origin, `None` for a text that is no origin, such as `null`."""
     match = _ORIGIN.fullmatch(origin.lower())
     if match is None:
         return None
@@ -40,9 +41,10 @@ def _parse(origin: str) -> tuple[str, str, str] | None:
 
 
 class OriginPolicy:
-    """Judges requests by `allowed`, origins such as `https://app.example.com`, beside the server's own.
+    """Judges which pages may send requests. `allowed` lists origins such as `https://app.example.com`.
 
-    `*` among them allows any page whatever, sandboxed ones included. Tokens still say who may do what.
+    The server's own origin is always allowed. `*` in the list allows every page, sandboxed pages included. The program
+    must still check who may do what, for instance by tokens.
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
@@ -51,7 +53,7 @@ class OriginPolicy:
         self._allowed = frozenset(_parse(origin) or origin for origin in allowed)
 
     def allows(self, request: Request) -> bool:
-        """Tell whether the page that sent the request may send it. See the module's table."""
+        """Whether the page that sent the request may send it. See the module's table."""
         origin = request.headers.get("origin")
         if origin is None:
             return self._any or (request.headers.get("sec-fetch-site") or "").strip().lower() != "cross-site"
@@ -65,7 +67,7 @@ class OriginPolicy:
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return the CORS headers for any answer to the request, errors included.
 
-        The exact origin and never `*`, because a page that asks with credentials is refused the asterisk.
+        They name the exact origin and never `*`, because browsers refuse `*` for requests with credentials.
         """
         origin = request.headers.get("origin")
         if origin is None or not self.allows(request):

@@ -2,12 +2,12 @@
 
 Rules:
 
-- A packet leaves the outbox only into an answer. What was not sent by polling goes out by WebSocket after the upgrade.
-- One GET waits at a time; a second one is a violation. A GET whose client goes away takes the session with it: what
-  became of its answer cannot be known, and the client resumes by offset.
-- A POST is received whole before it is looked at and then acted upon without a pause, so two that arrive at once never
-  mix.
-- Every answer, errors included, carries the CORS headers, or a page of another origin could not read it.
+- While polling, a packet leaves the outbox only into an answer. Packets that are left at the upgrade go out by
+  WebSocket.
+- One GET waits at a time; a second one is a violation. If the client of a waiting GET goes away, the session ends,
+  because nobody can know what became of the answer. The client resumes by offset.
+- A POST is received as a whole and then handled without a pause, so two POSTs that arrive together never mix.
+- Every answer, errors included, carries the CORS headers, because a page of another origin could not read it otherwise.
 
 Source: the Engine.IO protocol document, revision 4, "HTTP long-polling"; headers as the reference server sends them.
 """
@@ -26,11 +26,11 @@ from djactors.protocol import MAX_POLL_PACKETS, EncodedPacket, HttpError, take_p
 
 Headers = tuple[tuple[str, str], ...]
 
-# How long a GET waits while the client is about to complete its upgrade. It must not wait for a message, or the upgrade
-# would; answered at once, a client that polls on meanwhile would do so in a tight loop.
+# How many seconds a GET waits while the client is about to complete its upgrade. If the GET waited for a message, the
+# upgrade would wait, too. If it were answered at once, a client that polls on meanwhile would do so in a tight loop.
 PROBED_PAUSE: Final = 0.05
 
-# Browsers cap it at two hours (Chromium) or a day (Firefox).
+# How long a browser may remember the answer to OPTIONS. Chromium caps this at two hours, Firefox at a day.
 _PREFLIGHT_SECONDS: Final = 7200
 
 _PREFLIGHT: Final = (
@@ -38,12 +38,12 @@ _PREFLIGHT: Final = (
     ("access-control-allow-headers", "content-type"),
     ("access-control-max-age", str(_PREFLIGHT_SECONDS)),
 )
-# A poll that a cache answered would bring a client somebody else's packets.
+# If a cache answered a poll, a client could get another client's packets.
 _NO_STORE: Final = (("cache-control", "no-store"),)
 
 
 class Outbox:
-    """What waits for a session's next GET, within `max_packets` and `max_bytes`; and the GET that waits for it."""
+    """The packets that wait for a session's next GET, within `max_packets` and `max_bytes`, and the GET that waits."""
 
     __slots__ = ("_max_bytes", "_max_packets", "_wake", "on_empty", "packets", "size")
 
@@ -63,7 +63,7 @@ class Outbox:
         return self._wake is not None
 
     def put(self, packets: Sequence[EncodedPacket]) -> bool:
-        """Append and wake the waiting GET; return false if that is more than the bounds allow."""
+        """Append the packets and wake the waiting GET. Returns false, and appends none, if that exceeds the bounds."""
         self.packets.extend(packets)
         for packet in packets:
             self.size += packet.size
@@ -71,7 +71,7 @@ class Outbox:
         return len(self.packets) <= self._max_packets and self.size <= self._max_bytes
 
     def take(self) -> bytes:
-        """Take what one answer holds. An empty outbox raises `IndexError`."""
+        """Take the packets for one answer and return its body. An empty outbox raises `IndexError`."""
         sizes = [packet.size for packet in islice(self.packets, MAX_POLL_PACKETS)]
         before = len(self.packets)
         payload = take_payload(self.packets)
@@ -87,7 +87,7 @@ class Outbox:
         self.size = 0
 
     def nudge(self) -> None:
-        """Let the waiting GET look again."""
+        """Wake the waiting GET, which then looks at the session's state."""
         if self._wake is not None:
             self._wake.set()
 
@@ -114,7 +114,7 @@ def poll_response(payload: bytes, cors: Headers) -> Response:
 
 
 def push_response(cors: Headers) -> Response:
-    """Answer a POST that was taken in."""
+    """Answer a POST that was accepted."""
     return Response(200, b"ok", "text/html", _NO_STORE + cors)
 
 

@@ -7,11 +7,11 @@
                                                ├─ RejectWebSocket  accept and close
                                                └─ HttpError
 
-There is no task for a session. A GET waits, and a WebSocket converses, in the task of its own connection; `run` is one
-task with the timers of all. Requests are answered before and after it runs, but nothing times out without it.
+A session has no task. A GET waits, and a WebSocket is served, in the task of its own connection. `run` is one task with
+the timers of all sessions. Requests are answered before and after `run` runs, but nothing times out then.
 
-Whoever knows a sid is taken for its client: a stock client sends nothing else with its polls that it could be known
-by. So the sid is a secret of its own. `may_use` is the place for more, where a deployment's clients can prove more.
+Whoever knows a sid counts as its client, because a stock client proves nothing else with its polls. So the sid is a
+secret. If a deployment's clients can prove more, `may_use` is the place to check this.
 """
 
 from collections import deque
@@ -63,18 +63,18 @@ from djactors.protocol import (
     judge_request,
 )
 
-# Not among the reference server's codes. Its clients look at the status only.
+# The reference server has no such code, but its clients look only at the status.
 BUSY = HttpError(503, 6, "Too many new sessions")
 TOO_MANY_OF_ADDRESS = HttpError(429, 6, "Too many sessions from this address")
 PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
 
-# A drain closes this many sessions a second at least: their reconnects, which go elsewhere, come at the same pace.
+# A drain closes at least this many sessions a second. Their reconnects reach other servers at the same pace.
 DRAIN_RATE = 500.0
 _DRAIN_STEP_SECONDS = 0.05
 
 
 class EngineTelemetry(Protocol):
-    """What the engine counts. The calls are synchronous and must neither wait nor raise."""
+    """Counts for the engine. The calls are synchronous and must neither wait nor raise."""
 
     def session_opened(self, transport: str) -> None:
         """A session was opened on `polling` or `websocket`."""
@@ -83,17 +83,17 @@ class EngineTelemetry(Protocol):
         """A session went from polling to WebSocket."""
 
     def session_closed(self, transport: str, reason: str) -> None:
-        """A session ended; `transport` is what carried it at the end."""
+        """A session ended; `transport` carried it at the end, and `reason` is a fixed word."""
 
     def refused(self, reason: str) -> None:
         """A request was refused before any session: `origin`, `draining`, `address`, `share`, `sessions` or `rate`."""
 
     def failed(self, error: BaseException, peer: str) -> None:
-        """A handler raised in `on_close`, or something did in `tick`. `peer` may be empty."""
+        """A handler's `on_close` or a `tick` raised. `peer` may be empty."""
 
 
 class Uncounted:
-    """The `EngineTelemetry` of who counts nothing. `on_error` is told what failed, and where."""
+    """An `EngineTelemetry` that counts nothing. `on_error` gets each exception and the peer's address."""
 
     def __init__(self, on_error: Callable[[BaseException, str], None]) -> None:
         self.failed = on_error
@@ -155,23 +155,23 @@ class EngineServer:
         self._per_address = AddressCounts()
         # Ended sessions whose last packets wait for one more GET, for a bounded time.
         self._leaving: dict[str, Session] = {}
-        # Ended sessions whose handlers have not been told.
+        # Ended sessions whose handlers have not been told yet.
         self._untold: deque[Session] = deque()
 
     @property
     def sessions(self) -> Collection[Session]:
-        """The open sessions: a live view, to count or to walk through without a pause."""
+        """The open sessions: a live view. Do not wait while you walk through it."""
         return self._sessions.values()
 
     @property
     def max_payload(self) -> int:
-        """Bytes that the body of a request may have."""
+        """The most bytes of a request's body."""
         return self._settings.max_payload
 
     # Running and stopping
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the time of all sessions, and tell handlers of sessions that have ended, until cancelled."""
+        """Serve the timers of all sessions, and call the `on_close` of sessions that have ended, until cancelled."""
         task_status.started()
         try:
             await self._heartbeat.run(self._tell_handlers)
@@ -179,14 +179,14 @@ class EngineServer:
             self._tell_handlers()
 
     def stop_admitting(self) -> None:
-        """Answer new handshakes 503 from now on; open sessions live on."""
+        """Answer new handshakes with 503 from now on. Open sessions go on."""
         self._admission.open = False
 
     async def close_all(self, seconds: float) -> None:
         """Stop admitting and close every session, evenly over at most `seconds`, sooner if there are few.
 
-        The transports are closed, so clients reconnect, to wherever they then are sent. Cancelled, it leaves the rest
-        open.
+        The transports are closed, so stock clients reconnect to any server that is then reachable. If this is
+        cancelled, the remaining sessions stay open.
         """
         self.stop_admitting()
         waiting = list(self._sessions.values())
@@ -200,7 +200,7 @@ class EngineServer:
         await trio.lowlevel.checkpoint()
 
     def end_all(self, reason: str) -> None:
-        """Drop every session at once, unsent packets and all, and tell the handlers: for who will not `run` again."""
+        """Drop every session and its unsent packets at once, and call `on_close`. Use this after the last `run`."""
         for session in list(self._sessions.values()):
             session.close(reason, say_goodbye=False)
         self._tell_handlers()
@@ -210,7 +210,7 @@ class EngineServer:
     async def handle(self, request: Request) -> Response:
         """Answer a GET, POST or OPTIONS whose body, of at most `max_payload` bytes, has been read.
 
-        A poll waits in here until there is something to say. Cancelling it closes its session.
+        A poll waits here until there is something to send. Cancelling it closes its session.
         """
         cors = self._origins.headers(request)
         if not self._origins.allows(request):
@@ -243,8 +243,8 @@ class EngineServer:
             return judged
         session, greeting = judged
         websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
-        # Nobody asks for these any more, and they would be kept for as long as the conversation lasts: 2 KiB of each
-        # connected user, with what browsers send. Let go rather than emptied: others may share them.
+        # Nobody needs the headers and the query any more, and a browser's would take 2 KiB while the WebSocket lives.
+        # They are replaced and not emptied, because other requests may share them.
         request.headers = request.query = {}
         del judged, greeting
         if session is None:
@@ -257,15 +257,15 @@ class EngineServer:
                     while True:
                         session.receive(websocket, await websocket.receive())
                 finally:
-                    # Before the closing handshake, which may take its time.
+                    # Detach before the closing handshake, which may take some seconds.
                     session.detach(websocket)
         finally:
             session.detach(websocket)
 
     async def _judge_upgrade(self, request: Request) -> Response | tuple[Session | None, bytes]:
-        """Return the session of a WebSocket that is let in and the frames to greet it with, or why it is not.
+        """Return the session of a WebSocket and the frames to greet it with, or a response that refuses it.
 
-        Without a session it is to be accepted and closed.
+        If the session is None, the WebSocket must be accepted and closed.
         """
         if not self._origins.allows(request):
             return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
@@ -297,10 +297,10 @@ class EngineServer:
         if session is None or not self._may_use(session, request):
             return None
         if session.engine.answers_polls_at_once:
-            # The `5` that completes the upgrade was sent before this request, by another socket: read it first.
+            # Read first what other sockets have brought: one of them may have the `5` that completes the upgrade.
             await settle()
         now = trio.current_time()
-        # After a stall the heartbeat ticks, once what has arrived is read: this request may be the pong.
+        # This request may bring the pong. So after a stall, the heartbeat ticks instead, once everything has been read.
         if not session.closed and now >= session.next_deadline and not self._heartbeat.is_late(now):
             session.tick(now)
         return session
@@ -369,7 +369,7 @@ class EngineServer:
     def _push(self, session: Session, request: Request, cors: Headers) -> Response:
         content_type = request.headers.get("content-type") or ""
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
-            # How revision 3 sent bytes; read as text they would be nonsense.
+            # Revision 3 of the protocol sent bytes like this. As text, they would be nonsense.
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
             return error_response(BAD_REQUEST, cors)
         try:
@@ -411,7 +411,7 @@ class EngineServer:
             with trio.move_on_after(PROBED_PAUSE):
                 await outbox.wait()
 
-    # What sessions tell
+    # Called by sessions: `SessionOwner`
 
     def schedule(self, session: Session) -> None:
         """See `SessionOwner`."""

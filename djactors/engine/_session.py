@@ -8,15 +8,15 @@ Theory of operation
     Heartbeat ──► tick ──► pings, timeouts, handler.on_tick
 
 - Nothing here waits. `send` and `close` may be called at any time, from any handler, and never raise.
-- A client that does not keep up is closed and resumes by offset: it never slows another down. By polling the bound is
-  on the outbox, by WebSocket on what the kernel has not taken yet.
-- A session ends once, with one reason. Its handler hears of it from the engine's own task, right after, and never from
-  inside a call that it made itself; nothing reaches it in between.
-- A WebSocket that is not (or no longer) the session's can do nothing to it: what it brings is dropped.
-- A WebSocket that the session lets go is told goodbye and heard out by its own task, for a bounded time.
+- A client that does not keep up is let go and resumes by offset, so it never slows another client down. While polling,
+  the outbox is bounded; on WebSocket, the bytes that the kernel has not taken yet.
+- A session ends once, with one reason. Right after that, the engine's own task calls the handler's `on_close`, never
+  inside a call that the handler made. The handler gets nothing in between.
+- A WebSocket that does not belong to the session, or no longer does, cannot affect it: its messages are dropped.
+- A WebSocket that the session lets go gets a close frame, and its own task waits a bounded time for the answer.
 
-The sid is the secret that stands for the session: stock clients prove nothing else with a poll. It is random, never
-logged, and is not the Socket.IO sid, which others may learn.
+The sid is the secret that stands for the session, because a stock client proves nothing else with a poll. It is random,
+never logged, and differs from the Socket.IO sid, which others may learn.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,51 +55,51 @@ SLOW_CONSUMER: Final = "slow_consumer"
 CONNECT_TIMEOUT: Final = "connect_timeout"
 DRAINED: Final = "drained"
 
-# A client between two polls comes back within a round trip; the goodbye is kept for it that long.
+# How long the last packets of an ended session are kept. A client between two polls comes back within a round trip.
 FAREWELL_SECONDS: Final = 3.0
-# A heartbeat that is late by no more than this counts as punctual, so that intervals do not grow by each delay.
+# A heartbeat that is late by no more than this counts as punctual, so that delays do not add up over the intervals.
 _PUNCTUAL_SECONDS: Final = 0.02
 
-# Ends of a WebSocket that its peer takes part in. Any other peer is gone, or does not read, or is to be told nothing:
-# waiting for it would only hold up the closing handshake.
+# For these reasons a WebSocket ends with a closing handshake. For any other, the peer is gone, does not read, or must
+# get no close frame, and a handshake would only wait in vain.
 _HEARD: Final = frozenset({CloseReason.VIOLATION, CloseReason.TRANSPORT})
 
 _POLLING = Transport.POLLING
 _WEBSOCKET = Transport.WEBSOCKET
 
 
-# Times and sizes that are told to clients, or that they know: the reference server's.
+# The reference server's times and sizes, which clients are told or know.
 _REFERENCE: Final = SessionSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """What all sessions of a server have in common. Times in seconds, sizes in bytes.
+    """The settings of all sessions of a server. Times are in seconds, sizes in bytes.
 
-    Those of djactors' settings that are meant for the engine have these defaults.
+    djactors' settings for the engine have the same defaults.
     """
 
     ping_interval: float = _REFERENCE.ping_interval
     ping_timeout: float = _REFERENCE.ping_timeout
     upgrade_timeout: float = _REFERENCE.upgrade_timeout
     max_payload: int = _REFERENCE.max_payload
-    # From the handshake to the first CONNECT; a stock client sends it at once. Times `admit_rate` it stays below
-    # `max_sessions`, or clients that never connect could hold every session.
+    # From the handshake to the first CONNECT, which a stock client sends at once. Multiplied by `admit_rate`, it must
+    # stay below `max_sessions`; otherwise clients that never connect could hold every session.
     connect_timeout: float = 20.0
-    # Twice what a commit of a thousand commands brings one user; see the settings of the same names.
+    # Twice as much as a commit of a thousand commands brings one user; see the settings of the same names.
     outbox_packets: int = 4096
     outbox_bytes: int = ListenerLimits.max_buffered
     # Polling sessions have no connection between polls, so the listener's cap does not bound them.
     max_sessions: int = ListenerLimits.max_connections
-    # A single connection can open them all, by handshakes that it never follows up.
+    # A single connection could otherwise open all sessions, by handshakes that it never follows up.
     max_sessions_per_address: int = ListenerLimits.max_connections_per_address
-    # Newcomers a second: each costs a quarter of a millisecond, with its handshake, token check and snapshot, and a
-    # replay may come on top. The burst lets an office in at once; 5,000 clients are back within 10 s.
+    # Newcomers a second. Each takes a quarter of a millisecond for the handshake, the token check and the snapshot, and
+    # perhaps a replay. The burst lets an office in at once; 5,000 clients are back within 10 s.
     admit_rate: float = 400.0
     admit_burst: int = 1000
 
     def protocol(self) -> SessionSettings:
-        """Return the part that the protocol needs."""
+        """Return the settings that the protocol needs."""
         return SessionSettings(
             ping_interval=self.ping_interval,
             ping_timeout=self.ping_timeout,
@@ -109,24 +109,24 @@ class EngineSettings:
 
 
 class SessionHandler(Protocol):
-    """What sits on a session. All of it is synchronous and must not block."""
+    """The program's side of a session. Its methods are synchronous and must not block."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether the client has joined nothing: past `connect_timeout` an idle session is closed."""
+        """Whether the client has joined nothing. An idle session is closed after `connect_timeout`."""
 
     def on_message(self, data: str | bytes) -> None:
-        """Take one message. `ProtocolError` closes the session; anything else does too, and is reported."""
+        """Take one message. Any exception closes the session; one that is no `ProtocolError` is also reported."""
 
     def on_close(self, reason: str) -> None:
         """The session has ended. Called exactly once, and nothing is called after it."""
 
     def on_tick(self, now: float) -> None:
-        """A ping was just sent. `now` is `trio.current_time()`."""
+        """A ping has just been sent. `now` is `trio.current_time()`."""
 
 
 class SessionOwner(Protocol):
-    """What a session asks of the server that holds it."""
+    """The server that holds a session, as the session sees it."""
 
     def schedule(self, session: "Session") -> None:
         """The session's next deadline may have become earlier."""
@@ -138,17 +138,17 @@ class SessionOwner(Protocol):
         """The session is carried by its WebSocket from now on."""
 
     def parting(self, websocket: WebSocket) -> None:
-        """The WebSocket was told goodbye: see to it that this comes to an end."""
+        """The WebSocket was sent a close frame: schedule its timer, so that the closing handshake ends."""
 
     def ended(self, session: "Session", *, has_last_words: bool) -> None:
-        """The session has ended; with last words it is kept for one more GET."""
+        """The session has ended. If it has last words, keep it for one more GET."""
 
     def forget(self, session: "Session") -> None:
-        """Nobody has come for the last words."""
+        """Forget an ended session, because no GET has come for its last words."""
 
 
 class Session:
-    """One client's session. Handlers use `send`, `close` and the attributes; the rest is the engine's.
+    """One client's session. Handlers use `send`, `close`, `when_drained` and the attributes; the engine uses the rest.
 
     `owner` is whose session this is, once the handler has called `prove`; nothing here looks at what it is.
     """
@@ -175,7 +175,7 @@ class Session:
         self.engine = engine
         self.peer = peer
         self.owner: object = None
-        # Why it ended; None while it lives.
+        # Why the session ended; None while it lives.
         self.reason: str | None = None
         self.handler: SessionHandler
         self.timer: Timer | None = None
@@ -183,9 +183,9 @@ class Session:
         self._server = server
         self._connect_by = now + settings.connect_timeout
         self._forget_at = inf
-        # The one that is the session's, which may only be about to carry it.
+        # The session's WebSocket, even while it does not carry the session yet.
         self._websocket: WebSocket | None = None
-        # The WebSocket once it carries the session. Before, packets go to the outbox.
+        # The WebSocket once it carries the session. Until then, packets go to the outbox.
         self._carrier: WebSocket | None = None
         polls = engine.transport is _POLLING
         self.outbox = Outbox(settings.outbox_packets, settings.outbox_bytes) if polls else None
@@ -199,7 +199,7 @@ class Session:
 
     @property
     def transport(self) -> Transport:
-        """What carries the session now."""
+        """The transport that carries the session now."""
         return self.engine.transport
 
     @property
@@ -208,7 +208,7 @@ class Session:
         return self.reason is not None
 
     def send(self, packets: Sequence[EncodedPacket]) -> None:
-        """Send packets, in one write. Over the outbox's bounds the session closes itself; once closed it drops them."""
+        """Send packets in one write. Over the outbox's bounds the session closes; a closed session drops packets."""
         websocket = self._carrier
         if websocket is not None:
             self._write(websocket, frames_of(packets))
@@ -216,9 +216,9 @@ class Session:
             self._end(SLOW_CONSUMER)
 
     def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call back once when all that was sent is on its way; at once if it is, and never if the session ends before.
+        """Call `callback` once when all that was sent is on its way: possibly at once, and never if the session ends.
 
-        One callback at a time: a second one takes the place of the first while the session polls.
+        There should be one callback at a time: while the session polls, a second one replaces the first.
         """
         if self._carrier is not None:
             # A WebSocket sends on for a while after its session has ended.
@@ -232,8 +232,9 @@ class Session:
     def close(self, reason: str, *, say_goodbye: bool = True) -> None:
         """End the session; the client reconnects. `reason` is a word for logs and metrics, from a fixed set.
 
-        What was sent before still goes out: by WebSocket it is followed by a close frame, by polling by a close packet
-        in the waiting GET or one that comes within `FAREWELL_SECONDS`. Without a goodbye it is dropped.
+        Packets that were sent before still go out, and a goodbye behind them: on WebSocket a close frame; on polling a
+        close packet, in the waiting GET or in one that comes within `FAREWELL_SECONDS`. Without `say_goodbye` they are
+        dropped.
         """
         self._end(reason, CLOSE if say_goodbye else None)
 
@@ -242,19 +243,19 @@ class Session:
         self.owner = owner
         self._server.proved(self)
 
-    # What the engine tells
+    # What the engine calls
 
     def open_packet(self) -> EncodedPacket:
         """Return the packet that opens the session."""
         return open_packet(self.engine.handshake())
 
     def begin_upgrade(self, now: float) -> None:
-        """A WebSocket is to be attached. Raises `ProtocolError` unless polling carries the session alone."""
+        """Prepare to attach a WebSocket. Raises `ProtocolError` unless polling carries the session alone."""
         self.engine.begin_upgrade(now)
         self._server.schedule(self)
 
     def attach(self, websocket: WebSocket) -> None:
-        """The session has this WebSocket, which carries it if nothing else does."""
+        """Make this the session's WebSocket. It carries the session if the session began on WebSocket."""
         self._websocket = websocket
         if self.engine.transport is _WEBSOCKET:
             self._carrier = websocket
@@ -281,7 +282,7 @@ class Session:
     def receive_payload(self, body: bytes) -> None:
         """Take the body of one POST. A violation ends the session and raises `ProtocolError`.
 
-        A body over `max_payload` raises it with the code `payload_bytes` and changes nothing.
+        A body over `max_payload` raises `ProtocolError` with the code `payload_bytes` and changes nothing.
         """
         now = trio.current_time()
         try:
@@ -302,7 +303,7 @@ class Session:
             raise
 
     def transport_lost(self, transport: Transport, reason: CloseReason = CloseReason.TRANSPORT) -> None:
-        """A transport ended or broke the protocol. Ends the session, its upgrade, or nothing."""
+        """End the session, its upgrade, or nothing, because a transport ended or broke the protocol."""
         self._act(self.engine.transport_lost(transport, reason))
 
     # Timers
@@ -338,7 +339,7 @@ class Session:
         else:
             self.handler.on_tick(now)
 
-    # The rest is ours
+    # Internal
 
     def _act(self, answer: Message | SendPing | SendProbeReply | Upgraded | CloseTransport | Closed | None) -> None:
         """Do what the protocol says."""
@@ -359,12 +360,12 @@ class Session:
                 return
             case Message() | None:
                 pass
-        # A pong, or an upgrade that begins or ends, can bring the next deadline nearer.
+        # After a pong, or when an upgrade begins or ends, the next deadline may be earlier.
         if self.reason is None:
             self._server.schedule(self)
 
     def _switch(self) -> None:
-        """Let the WebSocket carry the session, beginning with what waits for a poll."""
+        """Let the WebSocket carry the session, and send first the packets that wait for a poll."""
         self._carrier = websocket = self._websocket
         assert websocket is not None
         outbox, self.outbox = self.outbox, None
@@ -401,7 +402,7 @@ class Session:
             self._server.parting(websocket)
 
     def _end(self, reason: str, last_word: EncodedPacket | None = None) -> None:
-        """End the session. `last_word` is for a client that polls; without one, a waiting GET alone gets a close."""
+        """End the session. A client that polls gets `last_word`; without it, only a waiting GET gets a close packet."""
         if self.reason is not None:
             return
         self.engine.close()
@@ -411,7 +412,7 @@ class Session:
         has_last_words = False
         if outbox is not None:
             outbox.on_empty = None
-            # Only a goodbye of ours leaves what was sent before it standing.
+            # Packets that were sent before go out only if the last word is a goodbye.
             if last_word is not CLOSE:
                 outbox.clear()
             if last_word is not None or outbox.has_waiter:

@@ -1,10 +1,10 @@
 """One client in one namespace, for programs that handle it with functions, `async` or not.
 
-- Its handlers run one at a time, in the order in which things came; see `_turns.py`.
-- When the socket is gone, what waits is dropped and the handler that runs is cancelled, for nobody hears its answer. So
-  there are never more tasks than sockets. Work that must not be cancelled belongs into a nursery of the program.
-- What is emitted before the client is let in goes out right behind the answer to its CONNECT.
-- A handler that raises loses its own client's session and nothing else.
+- The socket's handlers run one at a time, in the order in which the events came; see `_turns.py`.
+- When the socket is gone, waiting events are dropped and the running handler is cancelled, because nobody would get its
+  answer. So there are never more tasks than sockets. Work that must not be cancelled belongs in the program's nursery.
+- Events that are emitted before the client is let in go out right behind the answer to its CONNECT.
+- A handler that raises ends its own client's session and nothing else.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,7 +20,7 @@ from djactors.engine._turns import Expired, Turn, Turns
 from djactors.protocol import AckReceived, EncodedPacket, EventReceived, encode_event
 
 MAX_AWAITED_ACKS: Final = 64
-"""Acks of one client that are awaited at the same time: one that answers none of them costs no more than that."""
+"""Acks of one client that may be awaited at the same time. This bounds the cost of a client that never answers."""
 
 TOO_MANY_EVENTS: Final = "too_many_events"
 HANDLER_FAILED: Final = "handler_failed"
@@ -28,7 +28,7 @@ BAD_ARGUMENTS: Final = "bad_arguments"
 
 
 class ConnectRefused(Exception):  # noqa: N818 - a verdict on the client, not a fault of the program
-    """Raise it in a connect handler to turn the client away: its `connect_error` has the message, and `data` if given.
+    """Raise this in a connect handler to turn the client away. Its `connect_error` gets the message and `data`, if any.
 
     A stock client does not try again by itself.
     """
@@ -44,11 +44,11 @@ class SocketGone(Exception):  # noqa: N818 - the ordinary end of every socket
 
 
 class TooManyAcks(Exception):  # noqa: N818 - what the client has not answered
-    """The client has left `MAX_AWAITED_ACKS` events unanswered: nothing was sent."""
+    """The client has left `MAX_AWAITED_ACKS` events unanswered, so this one was not sent."""
 
 
 class Host(Protocol):
-    """What sockets need of the server that they are of."""
+    """The server, as its sockets see it."""
 
     @property
     def settings(self) -> EngineSettings:
@@ -70,11 +70,11 @@ class Host(Protocol):
         """Run an async function in a task."""
 
     def report(self, error: BaseException, peer: str) -> None:
-        """Tell the program what went wrong in or before a handler. It does not raise."""
+        """Report an error in or before a handler to the program. This never raises."""
 
 
 class _Answer:
-    """An ack that is awaited. `args` stays None if the socket ends first."""
+    """An awaited ack. `args` stays None if the socket ends first."""
 
     __slots__ = ("args", "came")
 
@@ -86,8 +86,9 @@ class _Answer:
 class Socket(BaseSocket):
     """One client in one namespace, from its CONNECT to its end.
 
-    `sid` is its public name, empty until it has joined; `joined` says whether it has been let in and is still there;
-    `data` is the program's own, None at first. It can be kept in sets and as a key: it is equal to itself alone.
+    `sid` is the socket's public name, empty until it has joined. `joined` says whether it has been let in and is still
+    there. `data` belongs to the program and is None at first. A socket is equal only to itself, so it can be kept in
+    sets and used as a key.
     """
 
     __slots__ = ("_acks", "_early", "_handlers", "_host", "_next_ack_id", "_turns", "data", "joined", "sid")
@@ -100,13 +101,13 @@ class Socket(BaseSocket):
         self.sid = ""
         self.joined = False
         self.data: Any = None
-        # What was emitted before the client was let in.
+        # Packets that were emitted before the client was let in.
         self._early: Outbox | None = None
         self._acks: dict[int, _Answer] = {}
         self._next_ack_id = 0
 
     def send(self, packets: Sequence[EncodedPacket]) -> None:
-        """Send packets that were encoded for this namespace, in one write. See `emit`."""
+        """Send packets that were encoded for this namespace, in one write. The bounds are those of `emit`."""
         if self.joined or not self.alive:
             super().send(packets)
             return
@@ -117,10 +118,10 @@ class Socket(BaseSocket):
             self.disconnect(SLOW_CONSUMER)
 
     def emit(self, name: str, *args: Any) -> None:
-        """Send an event to this client alone, without waiting; a socket that is gone drops it.
+        """Send an event to this client alone, without waiting. A socket that is gone drops the event.
 
         A client that has left more than `EngineSettings.outbox_packets` or `outbox_bytes` unread is let go, so that it
-        holds up nobody. Arguments are what JSON can say, dataclasses, `msgspec.Struct`, and bytes, at most 10 of them.
+        holds up nobody. Arguments may be JSON values, dataclasses, `msgspec.Struct`s, and at most 10 bytes objects.
 
         Raises:
             ValueError, TypeError: the name is reserved, or the arguments cannot be encoded.
@@ -128,16 +129,16 @@ class Socket(BaseSocket):
         super().emit(name, *args)
 
     async def emit_with_ack(self, name: str, *args: Any, timeout: float) -> list[Any]:
-        """Send an event, and wait for the client's ack; return what it acknowledged with.
+        """Send an event, wait for the client's ack and return the ack's arguments.
 
-        Cancelling it gives up the wait: an ack that comes later is ignored. While a handler waits in here, what else
-        its client emits waits for its turn.
+        If this is cancelled, an ack that comes later is ignored. While a handler waits here, other events of its client
+        wait for their turn.
 
         Raises:
             trio.TooSlowError: no ack came within `timeout` seconds.
             SocketGone: the socket ended first, or had before.
             TooManyAcks: `MAX_AWAITED_ACKS` are awaited already.
-            RuntimeError: the client has not been let in yet, so that it cannot answer.
+            RuntimeError: the client has not been let in yet, so it cannot answer.
             ValueError, TypeError: see `emit`.
         """
         if not self.joined:
@@ -176,7 +177,7 @@ class Socket(BaseSocket):
     def _emitted(self, event: EventReceived, size: int) -> None:
         call = self._handlers.events.get(event.name)
         if call is None:
-            return  # as the reference server does
+            return  # the reference server drops such an event, too
         if not self._turns.has_room(size, self._host.settings.max_payload):
             self.disconnect(TOO_MANY_EVENTS)
             return
@@ -189,7 +190,7 @@ class Socket(BaseSocket):
         self._turns.take(Turn(call, (self, *args), lambda answer: self._acknowledge(event.ack_id, answer), size=size))
 
     def _acknowledge(self, ack_id: int | None, answer: object) -> None:
-        """Answer with what a handler returned: nothing, one value, or those of a tuple."""
+        """Send the ack with the value that a handler returned: nothing for None, several values for a tuple."""
         if ack_id is not None:
             self.ack(ack_id, *(answer if isinstance(answer, tuple) else () if answer is None else (answer,)))
 
@@ -210,14 +211,14 @@ class Socket(BaseSocket):
         return self.alive and not self._handler.session.closed
 
     def _failed(self, error: Exception) -> None:
-        """A handler raised, or took too long to let the client in."""
+        """Act on a handler that raised, or that took too long to let the client in."""
         if isinstance(error, Expired):
             self.disconnect(CONNECT_TIMEOUT)
             return
         if isinstance(error, ConnectRefused) and self.alive and not self.joined:
             try:
                 self.refuse(error.message, error.data)
-            except (TypeError, ValueError) as unfit:  # its data is nothing that JSON can say
+            except (TypeError, ValueError) as unfit:  # JSON cannot express the refusal's data
                 error = unfit
             else:
                 return
@@ -233,7 +234,7 @@ class ClientHandler(SocketHandler[Socket]):
     def __init__(self, session: Session, host: Host) -> None:
         super().__init__(session, max_attachment_bytes=host.settings.max_payload)
         self._host = host
-        # Bytes since the last packet that was complete.
+        # Bytes received since the last complete packet.
         self._received = 0
 
     def serves(self, namespace: str) -> bool:
@@ -261,18 +262,18 @@ class ClientHandler(SocketHandler[Socket]):
         socket._ask_in(auth)
 
     def on_accept(self, socket: Socket, sid: str) -> None:
-        """Count it among its namespace's."""
+        """Add the socket to its namespace."""
         socket.sid = sid
         socket.joined = True
         self._host.has_joined(socket)
 
     def on_event(self, socket: Socket, event: EventReceived) -> None:
-        """Give it to its handler."""
+        """Give the event to its handler."""
         size, self._received = self._received, 0
         socket._emitted(event, size)
 
     def on_ack(self, socket: Socket, ack: AckReceived) -> None:
-        """Give it to who waits for it."""
+        """Give the ack to the task that waits for it."""
         self._received = 0
         socket._answered(ack)
 

@@ -1,4 +1,4 @@
-"""Socket.IO on one session, the lower storey: it is synchronous, and has no task and no buffer of its own.
+"""Socket.IO on one session, at the lower level: synchronous, without a task or a buffer of its own.
 
     Session.on_message ──► SocketHandler ──► on_connect, on_event, on_ack, on_disconnect      of a class of yours
     BaseSocket.accept, refuse, send, ack, disconnect ──► Session.send ──► outbox
@@ -7,17 +7,17 @@ Rules:
 
 - One `SocketHandler` serves a session, one `BaseSocket` a namespace that its client asked to join. A socket is
   *pending* until it is accepted or refused, then it has *joined*, and in the end it is *gone*: the client left the
-  namespace, was put out of it, or the session ended. What is sent to a socket that is gone is dropped.
-- A CONNECT to a namespace that is not served is refused at once. Any other is to be answered by `accept` or `refuse`,
-  in the call or later: a stock JavaScript client waits for the answer for ever.
-- `on_connect`, `on_event` and the others run in the middle of the task that reads from the client, or keeps the time of
-  all. They must not block. What `on_connect`, `on_event` or `on_ack` raises ends that session alone and is reported.
+  namespace, was put out of it, or the session ended. Packets to a socket that is gone are dropped.
+- A CONNECT to a namespace that is not served is refused at once. Answer any other by `accept` or `refuse`, in the call
+  or later, because a stock JavaScript client waits for the answer for ever.
+- `on_connect`, `on_event` and the others run in the task that reads from the client, or in the task with all timers.
+  They must not block. An exception in `on_connect`, `on_event` or `on_ack` ends that session alone and is reported.
 - Nothing here waits: a client that does not keep up is closed by its session (`EngineSettings.outbox_packets`,
   `outbox_bytes`) and never slows another down.
-- It costs little: on CPython 3.11 a session with one socket takes 230 bytes here, and an event some 0.3 µs beside its
-  decoding. Whatever a derived class keeps for a session comes on top, so let it have `__slots__`.
+- On CPython 3.11, a session with one socket takes 230 bytes here, and an event some 0.3 µs besides its decoding. The
+  attributes of a derived class come on top, so give it `__slots__`.
 
-Who would rather write `async def` handlers finds them in `SocketServer`, which is built on this.
+To write `async def` handlers, use `SocketServer`, which is built on this.
 """
 
 from abc import ABC, abstractmethod
@@ -37,10 +37,10 @@ from djactors.protocol import (
 )
 
 INVALID_NAMESPACE: Final = "Invalid namespace"
-"""The reference server's word to who asks for a namespace that is not there."""
+"""The reference server's message to a client that asks for an unknown namespace."""
 
 LEFT: Final = "left"
-"""Why a socket is gone whose client left the namespace and kept the session."""
+"""The reason if the client left the namespace and kept the session."""
 
 
 class BaseSocket:
@@ -51,7 +51,7 @@ class BaseSocket:
     def __init__(self, handler: "SocketHandler[Any]", namespace: str) -> None:
         self._handler = handler
         self.namespace = namespace
-        # False once it is gone.
+        # False once the socket is gone.
         self.alive = True
 
     @property
@@ -62,8 +62,8 @@ class BaseSocket:
     def accept(self, pid: str | None = None, packets: Sequence[EncodedPacket] = ()) -> None:
         """Let the client into the namespace, with these packets behind the answer in one write.
 
-        `pid` tells a stock JavaScript client to ask for what it missed when it comes back; leave it out where nothing
-        can be replayed. Raises `NotJoinedError` for a socket that has joined already.
+        A stock JavaScript client that gets a `pid` asks for the events that it missed when it comes back. Leave `pid`
+        out if nothing can be replayed. Raises `NotJoinedError` for a socket that has joined already.
         """
         if not self.alive:
             return
@@ -73,9 +73,9 @@ class BaseSocket:
         handler.session.send([reply, *packets])
 
     def refuse(self, message: str, data: Any = None) -> None:
-        """Turn the client away: `connect_error` with this message, and `data` if there is some.
+        """Turn the client away: it gets a `connect_error` with this message, and with `data` unless that is None.
 
-        A stock client does not try again by itself. Where trying again could help, `disconnect` instead. Raises
+        A stock client does not try again by itself. If trying again could help, call `disconnect` instead. Raises
         `NotJoinedError` for a socket that has joined already.
         """
         if not self.alive:
@@ -85,7 +85,7 @@ class BaseSocket:
         self._handler.session.send([reply])
 
     def send(self, packets: Sequence[EncodedPacket]) -> None:
-        """Send packets of this namespace, in one write. What many sockets are sent is encoded once for all of them."""
+        """Send packets of this namespace, in one write. Encode packets for many sockets once, with `encode_event`."""
         if self.alive:
             self._handler.session.send(packets)
 
@@ -94,21 +94,21 @@ class BaseSocket:
         self.send([encode_event(name, *args, namespace=self.namespace)])
 
     def ack(self, ack_id: int, *args: Any) -> None:
-        """Acknowledge an event of the client's."""
+        """Acknowledge an event that the client emitted."""
         if self.alive:
             self._handler.session.send([self._handler._protocol.ack(self.namespace, ack_id, *args)])
 
     def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call back once when all that was sent is on its way. See `Session.when_drained`."""
+        """Call `callback` once when all that was sent is on its way. See `Session.when_drained`."""
         if self.alive:
             self._handler.session.when_drained(callback)
 
     def disconnect(self, reason: str = "server", *, reconnect: bool = True) -> None:
         """Let the client go. `reason` is a word for logs and metrics.
 
-        With `reconnect` its whole session ends, with all namespaces: a stock client takes a closed transport for a
-        fault of the network and comes again. Without, it is put out of this namespace alone and stays away until it is
-        told to connect; a socket that still waits for its answer cannot be (`NotJoinedError`): `refuse` it.
+        With `reconnect`, the client's whole session ends, with all namespaces. A stock client takes a closed transport
+        for a fault of the network and reconnects. Without `reconnect`, the client is put out of this namespace alone
+        and stays away until it is told to connect. A pending socket raises `NotJoinedError` then: `refuse` it instead.
         """
         if not self.alive:
             return
@@ -127,11 +127,11 @@ AnySocket = TypeVar("AnySocket", bound=BaseSocket)
 
 
 class SocketHandler(ABC, Generic[AnySocket]):
-    """What serves one session's sockets. Derive from it, and have `EngineServer` make one for each session.
+    """Serves the sockets of one session. Derive a class from it, and have `EngineServer` make one for each session.
 
     Args:
-        session: whose messages it takes.
-        max_attachment_bytes: what the binary attachments of one packet may have together.
+        session: the session whose messages it takes.
+        max_attachment_bytes: the most bytes of all attachments of one packet together.
     """
 
     __slots__ = ("_protocol", "_sockets", "session")
@@ -139,10 +139,10 @@ class SocketHandler(ABC, Generic[AnySocket]):
     def __init__(self, session: Session, *, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES) -> None:
         self.session = session
         self._protocol = SocketSession(max_attachment_bytes=max_attachment_bytes)
-        # A tuple, as nearly all clients have one.
+        # A tuple, because nearly all clients have one socket.
         self._sockets: tuple[AnySocket, ...] = ()
 
-    # What a derived class says
+    # For a derived class to define
 
     @abstractmethod
     def serves(self, namespace: str) -> bool:
@@ -150,42 +150,42 @@ class SocketHandler(ABC, Generic[AnySocket]):
 
     @abstractmethod
     def new_socket(self, namespace: str) -> AnySocket:
-        """Return what is to stand for the client in this namespace."""
+        """Return the socket that stands for the client in this namespace."""
 
     @abstractmethod
     def new_sid(self) -> str:
-        """Return a name for a socket that joins. Others may learn it, so it is none of the session's secrets."""
+        """Return a name for a socket that joins. It is public, so it must not be the session's sid."""
 
     @abstractmethod
     def on_connect(self, socket: AnySocket, auth: dict[str, Any]) -> None:
-        """The client asks to join: accept or refuse the socket, now or later. `auth` is empty if it sent none."""
+        """The client asks to join: accept or refuse the socket, now or later. `auth` may be empty."""
 
     @abstractmethod
     def on_event(self, socket: AnySocket, event: EventReceived) -> None:
-        """The client emitted an event; with an `ack_id` it waits for an ack."""
+        """The client emitted an event. If the event has an `ack_id`, the client waits for an ack."""
 
     def on_accept(self, socket: AnySocket, sid: str) -> None:
-        """The client is just about to be told that it has joined, and its socket's name."""
+        """Called right before the client learns that it has joined, and the name of its socket."""
 
     def on_ack(self, socket: AnySocket, ack: AckReceived) -> None:
-        """The client acknowledged an event. Nothing says that it was asked to."""
+        """The client acknowledged an event. It may send any id, so ignore an id that is not awaited."""
 
     @abstractmethod
     def on_disconnect(self, socket: AnySocket, reason: str) -> None:
-        """The socket is gone, pending or joined as it was. It must not raise.
+        """The socket, which was pending or had joined, is gone. This must not raise.
 
-        Called once for each socket that was not refused: out of the engine's own task if the session ended, and from
-        inside `disconnect` if it was put out of the namespace.
+        It is called once for each socket that was not refused: in the engine's own task if the session ended, and
+        inside `disconnect` if the client was put out of the namespace.
         """
 
     def on_tick(self, now: float) -> None:
-        """The session was just sent a ping."""
+        """A ping has just been sent. `now` is `trio.current_time()`."""
 
     # What the session calls
 
     @property
     def sockets(self) -> tuple[AnySocket, ...]:
-        """Those that are pending or have joined."""
+        """The sockets that are pending or have joined."""
         return self._sockets
 
     @property
@@ -216,7 +216,7 @@ class SocketHandler(ABC, Generic[AnySocket]):
         for socket in self._sockets:
             self._part(socket, reason)
 
-    # The rest is ours
+    # Internal
 
     def _connect(self, namespace: str, auth: dict[str, Any]) -> None:
         if not self.serves(namespace):
@@ -227,7 +227,7 @@ class SocketHandler(ABC, Generic[AnySocket]):
         self.on_connect(socket, auth)
 
     def _joined(self, namespace: str) -> AnySocket:
-        """The socket of a namespace that has joined: the protocol lets nothing else through."""
+        """The socket of a joined namespace. There is one, because the protocol lets no other message through."""
         for socket in self._sockets:
             if socket.namespace == namespace:
                 return socket

@@ -17,14 +17,14 @@ from djactors.engine._socket import ClientHandler, Socket
 from djactors.net import Application, ByteStream, Limits, Listener, ListenerLimits, Request, Response
 
 PATH: Final = "/socket.io/"
-"""Where stock clients ask."""
+"""The path that stock clients ask for."""
 
 TOKEN_BYTES: Final = 18
-"""144 bits: a session's name is its secret."""
+"""Random bytes of a sid. 144 bits cannot be guessed, and a session's sid is its secret."""
 
 
 class _Host:
-    """What the sockets of a server share."""
+    """The `Host` that all sockets of a server share."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class _Host:
         self.settings = settings
         self.new_sid = random_token
         self._on_error = on_error
-        # Where async handlers run, since the server was first run.
+        # The nursery in which async handlers run; None until the server is first run.
         self.nursery: trio.Nursery | None = None
 
     def handlers(self, namespace: str) -> Members | None:
@@ -59,7 +59,7 @@ class _Host:
 
 
 class _Listening:
-    """Tells who started `serve` where it listens."""
+    """Passes the listener's address to the caller that started `serve`."""
 
     def __init__(self, listener: Listener, task_status: trio.TaskStatus[str]) -> None:
         self._listener = listener
@@ -72,19 +72,20 @@ class _Listening:
 
 
 class SocketServer:
-    """Serves namespaces. See `djactors.engine` for a program that does, and for the rules of handlers.
+    """Serves namespaces. `djactors.engine` has an example and the rules for handlers.
 
     Args:
-        namespaces: what clients may join; a CONNECT to any other is refused. Two of one name raise `ValueError`.
-        on_error: is told what a handler raised, and the peer's address (the connection's, in `serve`, too). It must not
-            block.
+        namespaces: the namespaces that clients may join. A CONNECT to any other is refused. Two namespaces of one name
+            raise `ValueError`.
+        on_error: is called with an exception of a handler and the peer's address; in `serve`, also with the errors of a
+            connection. It must not block.
         settings: times and bounds.
         origins: which web pages may connect; by default those of the server's own host.
-        path: where it is served.
+        path: the path of the server.
         beside: an application for all other paths.
         random_token: returns a fresh secret of at least 128 bits, safe in a URL.
-        telemetry: what is counted.
-        may_use: tells whether a request that names a session's sid may use it; see `EngineServer`.
+        telemetry: gets the counts.
+        may_use: whether a request that names a session's sid may use the session; see `EngineServer`.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class SocketServer:
             may_use=may_use,
         )
         self._listener: Listener | None = None
-        # Whether `run` runs.
+        # Whether `run` is running.
         self._is_open = False
 
     # Running
@@ -129,9 +130,9 @@ class SocketServer:
         listener_limits: ListenerLimits | None = None,
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen and serve, until cancelled or drained; `started` gives the address, such as `http://127.0.0.1:3000`.
+        """Listen and serve until cancelled or drained. `started` gives the address, such as `http://127.0.0.1:3000`.
 
-        Cancelled, it closes everything at once; see `drain` for better manners. `port=0` picks a free port.
+        Cancelling this closes everything at once; `drain` does so gently. `port=0` picks a free port.
 
         Raises:
             OSError: the address cannot be bound.
@@ -159,11 +160,11 @@ class SocketServer:
             raise failure
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the time of all sessions and run the async handlers, until cancelled: for a listener of your own.
+        """Serve the timers of all sessions and run the async handlers until cancelled, for a listener of your own.
 
-        Put the server behind one with `EngineApplication`. Cancelled, it ends all sessions and cancels all handlers,
-        those of `on_disconnect`, which it still calls, at their first checkpoint. Before and after it runs, requests
-        are answered 503.
+        Put the server behind your listener with `EngineApplication`. Cancelling this ends all sessions and cancels all
+        handlers. It still calls the `on_disconnect` handlers, which are cancelled at their first checkpoint. Before and
+        after this runs, requests get a 503.
         """
         async with trio.open_nursery() as nursery:
             self._host.nursery = nursery
@@ -177,19 +178,19 @@ class SocketServer:
     async def drain(self, seconds: float) -> None:
         """Stop for good: admit nobody, and close all sessions evenly over at most half of `seconds`.
 
-        `serve` returns then. The clients reconnect, to wherever they are sent by then. It takes at most `seconds` and a
-        bounded moment more. Cancelled, it leaves the rest open.
+        Then `serve` returns. Stock clients reconnect to any server that is then reachable. This takes at most `seconds`
+        and about two seconds more. If this is cancelled, the remaining sessions stay open.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._engine.close_all, seconds / 2)
             if self._listener is not None:
                 await self._listener.drain(seconds)
 
-    # What a listener's application asks: see `EngineServer`
+    # Called by `EngineApplication`; see `EngineServer`
 
     @property
     def max_payload(self) -> int:
-        """Bytes that the body of a request may have."""
+        """The most bytes of a request's body."""
         return self._settings.max_payload
 
     async def handle(self, request: Request) -> Response:

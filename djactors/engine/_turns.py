@@ -1,12 +1,12 @@
-"""The handlers of one socket, one at a time and in the order in which things came.
+"""Runs the handlers of one socket one at a time, in the order in which the events came.
 
-    what came ──► Turn ──┬─► a plain function: at once, in the task that brought it
-                         └─► an `async` one: in a task of its own, and what comes meanwhile waits its turn
+    an event ──► Turn ──┬─► a plain function: at once, in the task that brought the event
+                        └─► an `async` function: in a task of the socket, while later events wait for their turn
 
-- The task ends when no turn waits any more. A socket whose handlers are plain functions never has one.
-- What waits is bounded, by number (`MAX_WAITING`) and by the bytes that the client sent for it; who gives a turn asks
-  `has_room` before.
-- What a handler raises is told to `failed` and goes no further.
+- The task ends when no turn waits any more. A socket whose handlers are all plain functions never has a task.
+- Waiting turns are bounded by number (`MAX_WAITING`) and by the bytes that the client sent for them. The caller asks
+  `has_room` before it gives a turn.
+- `failed` gets the exception of a handler, which goes no further.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,8 +18,8 @@ import trio
 from djactors.engine._handlers import Call
 
 MAX_WAITING: Final = 256
-"""Events of one socket that wait for the one that is being handled: what a client has gathered while it was offline
-and sends at once, and far more than a person clicks in the time of a slow answer."""
+"""Events of one socket that may wait while another is being handled. There is room for the events that a client
+gathered offline and sends at once, and for far more clicks than a person makes during a slow answer."""
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
 
@@ -29,9 +29,10 @@ class Expired(Exception):  # noqa: N818 - the handler's lateness, not a fault in
 
 
 class Turn:
-    """A handler that is due, what it is called with, and what becomes of what it returns.
+    """A handler that is due, its arguments, and the function that gets its result.
 
-    `timeout` is the seconds that it may take if it is async; `size` the bytes that a client sent for it.
+    `timeout` is the number of seconds that an async handler may take. `size` is the number of bytes that the client
+    sent for this turn.
     """
 
     __slots__ = ("args", "call", "finish", "size", "timeout")
@@ -51,8 +52,8 @@ class Turns:
 
     Args:
         spawn: runs an async function in a task.
-        failed: is told what a handler raised, and `Expired`.
-        goes_on: tells whether there is still a client whose turns are to be taken.
+        failed: is called with the exception of a handler, or with `Expired`.
+        goes_on: whether the client is still there; if not, no further turn is taken.
     """
 
     __slots__ = ("_failed", "_goes_on", "_scope", "_spawn", "_waiting", "_waiting_bytes")
@@ -61,18 +62,18 @@ class Turns:
         self._spawn = spawn
         self._failed = failed
         self._goes_on = goes_on
-        # Of the handler that runs in the task; None while there is no task.
+        # The scope of the handler that runs in the task; None while there is no task.
         self._scope: trio.CancelScope | None = None
-        # A list, because an empty one is small and there may be thousands of sockets.
+        # A list, because an empty list is small and there may be thousands of sockets.
         self._waiting: list[Turn] = []
         self._waiting_bytes = 0
 
     def has_room(self, size: int, max_bytes: int) -> bool:
-        """Whether one more turn of so many bytes may wait beside others; one alone always may."""
+        """Whether one more turn of `size` bytes may wait. If no turn waits yet, it always may."""
         return not self._waiting or (len(self._waiting) < MAX_WAITING and self._waiting_bytes + size <= max_bytes)
 
     def take(self, turn: Turn) -> None:
-        """Do it, now or when its turn has come."""
+        """Call the handler: now, or once the turns before it are done."""
         if self._scope is not None:
             self._waiting.append(turn)
             self._waiting_bytes += turn.size
@@ -83,7 +84,7 @@ class Turns:
             self._do(turn)
 
     def stop(self, last: Turn | None) -> None:
-        """Drop what waits, cancel the handler that runs in the task, and then do the last."""
+        """Drop the turns that wait, cancel the handler that runs in the task, and then take the `last` turn, if any."""
         self._drop()
         if self._scope is not None:
             self._scope.cancel()
@@ -95,11 +96,11 @@ class Turns:
         self._waiting_bytes = 0
 
     async def _work(self, turn: Turn) -> None:
-        """Take turns until nobody waits."""
+        """Take turns until none waits."""
         try:
             while self._scope is not None:
                 await self._do_late(turn, self._scope)
-                # The end of a session is told a moment after it: what waits is not begun in between.
+                # `stop` is called a moment after the session has ended. Between the two, no further turn may begin.
                 if self._waiting and (self._scope.cancel_called or self._goes_on()):
                     turn = self._waiting.pop(0)
                     self._waiting_bytes -= turn.size
@@ -112,7 +113,7 @@ class Turns:
                 self._leave_work(self._scope)
 
     def _leave_work(self, scope: trio.CancelScope) -> None:
-        """The program cancels its server. Of what waits, only what `stop` gave as the last is still to be done."""
+        """Leave the task, because the program cancels its server. Only the last turn that `stop` gave is then taken."""
         self._scope = None
         last = self._waiting[0] if scope.cancel_called and self._waiting else None
         self._drop()
@@ -130,7 +131,7 @@ class Turns:
             with scope:
                 turn.finish(await turn.call.handler(*turn.args))
         except* Exception as failures:  # noqa: BLE001 - the supervisor of handlers: the server goes on
-            # A handler's own nursery makes a group of what was raised in it.
+            # `except*`, and a nursery of the handler, put even a single exception into a group.
             self._failed(failures.exceptions[0] if len(failures.exceptions) == 1 else failures)
         if scope.cancelled_caught and trio.current_time() >= scope.deadline:
             self._failed(Expired())

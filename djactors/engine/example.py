@@ -1,10 +1,10 @@
-"""Echoes, by Socket.IO at `/socket.io/` and by Engine.IO alone at `/engine.io/`: what the official test suites want.
+"""Echo servers for the official test suites: Socket.IO at `/socket.io/`, and Engine.IO alone at `/engine.io/`.
 
     python -m djactors.engine.example --port 3000
 
 The suites are `docs/engine.io-protocol/v4-test-suite` (25 tests) and `docs/socket.io-protocol/v5-test-suite` (32 tests)
-in the repository socketio/socket.io. They ask for the settings below, for the namespaces `/` and `/custom`, and for
-what their handlers here do.
+in the repository socketio/socket.io. They need the settings below, the namespaces `/` and `/custom`, and the handlers
+here.
 """
 
 import argparse
@@ -32,32 +32,32 @@ from djactors.engine import (
 )
 from djactors.protocol import encode_message
 
-# The first two and the last are from the suites' introductions. The CONNECT's must outlast their longest idle test.
+# All but `connect_timeout` are from the suites' introductions. `connect_timeout` must outlast the longest idle test.
 SUITE_SETTINGS = EngineSettings(ping_interval=0.3, ping_timeout=0.2, connect_timeout=1.0, max_payload=1_000_000)
 
 
 class EngineEcho:
     """Sends each message of a session back: Engine.IO without Socket.IO."""
 
-    # Nothing is to be joined, so nobody is let go for not having joined it.
+    # There is nothing to join, so a session must not be closed for having joined nothing.
     is_idle = False
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def on_message(self, data: str | bytes) -> None:
-        """Send it back."""
+        """Send the message back."""
         self._session.send([encode_message(data)])
 
     def on_close(self, reason: str) -> None:
-        """There is nothing to clean up."""
+        """Do nothing: there is nothing to clean up."""
 
     def on_tick(self, now: float) -> None:
-        """There is nothing to do now and then."""
+        """Do nothing: there is no periodic work."""
 
 
 def echo_namespace(name: str) -> Namespace:
-    """A namespace that tells clients what they authenticated with, and sends back what they emit."""
+    """A namespace that tells each client the `auth` that it sent, and sends its events back."""
     namespace = Namespace(name)
 
     @namespace.on_connect
@@ -83,7 +83,7 @@ def echo_servers(
     random_token: Callable[[], str] = lambda: token_urlsafe(18),
     telemetry: EngineTelemetry | None = None,
 ) -> tuple[SocketServer, EngineServer]:
-    """Both echoes. The first serves the second beside itself; the second is yet to be run."""
+    """Both echo servers. The first serves the second's path as well, but the caller must run the second."""
     origins = origins or OriginPolicy()
     engine = EngineServer(
         replace(settings, connect_timeout=inf),

@@ -1,7 +1,7 @@
-"""Carries out what the clock asks for: sends the SLA alerts and the daily summaries that are due, each exactly once.
+"""Carries out the commands of the clock: sends the SLA alerts and the daily summaries that are due, each exactly once.
 
-An alert is a domain event that the clock publishes: it has a row of its own, so that whoever was not told of it can
-find out why.
+An alert is a domain event that the clock publishes. The alert has a row of its own in `domain_events`, so that an admin
+can find out why somebody was not notified of it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from djactors.domain.rules import RULES
 from djactors.inbox import notices
 from djactors.inbox.unit import NO_KEY, UnitOfWork
 
-# idx_jobs_next_alert, both.
+# Both are served by idx_jobs_next_alert.
 SELECT_DUE = """SELECT tenant_id, id FROM jobs WHERE next_alert_at <= ?
     ORDER BY next_alert_at, tenant_id, id LIMIT ?"""
 SELECT_NEXT = "SELECT next_alert_at FROM jobs WHERE next_alert_at IS NOT NULL ORDER BY next_alert_at LIMIT 1"
 
 
 def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:
-    """Look at the jobs whose moment has come, earliest first; send what is due and find out the next moment of each."""
+    """Look at the jobs whose moment has come, earliest first. Send what is due, and set the next moment of each job."""
     unit.flush()
     due = unit.connection.execute(SELECT_DUE, (unit.now, command.limit)).fetchall()
     for tenant_id, job_id in due:
@@ -28,7 +28,7 @@ def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:
         assert job is not None
         alert = jobs.due_alert(job, unit.moment)
         if alert is None:
-            # Its moment is another one than when it was saved: the rules have changed since.
+            # The moment of this job is not the one that was saved, because the rules have changed since.
             job = jobs.scheduled(job)
         else:
             _publish(unit, job, alert)
@@ -40,7 +40,7 @@ def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:
 
 
 def send_summaries(unit: UnitOfWork, command: SendSummaries) -> Sliced:
-    """Send the summaries whose minute is over."""
+    """Send the summaries that are due: the minute in which a user gets at most one summary is over."""
     unit.flush()
     due = unit.days.due(unit.now, command.limit)
     for day in due:

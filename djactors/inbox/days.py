@@ -1,6 +1,6 @@
-"""What the daily limit kept back from each user on each day: all SQL on `user_days`, and the rows of one transaction.
+"""How much the daily limit held back from each user on each day: all SQL on `user_days`, and a transaction's rows.
 
-How much a user was told on a day is in the user's own row (`UnitOfWork.today`).
+How many notifications a user got on a day is in the user's own row (`UnitOfWork.today`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DayRows:
         self._dirty: dict[tuple[int, int, str], UserDay] = {}
 
     def get(self, tenant_id: int, user_id: int, day: str) -> UserDay:
-        """The day as it stands in this transaction: all zero where nothing happened yet."""
+        """The day as it stands in this transaction. All its numbers are zero if nothing was held back yet."""
         key = tenant_id, user_id, day
         found = self._days.get(key)
         if found is None:
@@ -43,11 +43,11 @@ class DayRows:
         self._dirty[day.tenant_id, day.user_id, day.day] = day
 
     def due(self, now: str, limit: int) -> list[UserDay]:
-        """The days whose summary is due, at most `limit`. What is staged must have been flushed."""
+        """The days whose summary is due, at most `limit` of them. Flush what is staged first."""
         return [self.get(*key) for key in self._connection.execute(SELECT_DUE, (now, limit)).fetchall()]
 
     def next_due(self) -> str | None:
-        """When the next summary is due. What is staged must have been flushed."""
+        """The moment when the next summary is due, None if there is none. Flush what is staged first."""
         row = self._connection.execute(SELECT_NEXT_DUE).fetchone()
         return None if row is None else row[0]
 

@@ -1,9 +1,11 @@
 """The inbox as it was at any sequence number that the log still reaches: time travel for support.
 
 Rules:
-  * Rows carry the numbers of the changes that brought, read and took them; what has left the inbox since is found by
-    walking the user's log forward from the moment asked for. No index is needed beside the log's own.
-  * A row is purged only when the log no longer reaches back to its leaving: within the log's reach nothing is missing.
+  * A notification's row has the numbers of the changes that brought it, read it and removed it. Notifications that have
+    left the inbox since the requested moment are found by walking the user's log forward from there, so the log's own
+    index is enough.
+  * A row is purged only when the log no longer reaches back to the removal of its notification, so nothing is missing
+    within the log's reach.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from djactors.inbox import log
 SELECT_TENANT = "SELECT name FROM tenants WHERE id = ?"
 SELECT_USER = "SELECT name FROM users WHERE tenant_id = ? AND id = ?"
 _COLUMNS = "id, type, priority, title, created_at, read_at, seq, read_seq"
-# idx_notifications_user_unread; not in order, since what has left is sorted in anyway
+# Served by idx_notifications_user_unread. The rows are not in order, because removed notifications are sorted in later.
 SELECT_PRESENT = f"""SELECT {_COLUMNS} FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND removed_seq IS NULL"""
 # idx_changes_user, then the primary key
@@ -28,11 +30,11 @@ SELECT_GONE = f"SELECT {_COLUMNS} FROM notifications WHERE id = ?"
 
 
 class OutOfReachError(Exception):
-    """There is no such inbox, or the log does not reach that far. The message says which, and what does exist."""
+    """There is no such inbox, or the log does not reach that far. The message names the wrong option and its bounds."""
 
 
 class PastItem(msgspec.Struct, frozen=True):
-    """A notification as it stood at that moment. `read_at` is None while it was unread."""
+    """A notification as it was at the requested moment. `read_at` is None while it was unread."""
 
     id: int
     type: str
@@ -65,10 +67,10 @@ _decoder = msgspec.json.Decoder(_Deleted)
 
 
 def inbox_at(connection: sqlite3.Connection, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
-    """A user's inbox as it was right after the change `seq`; as it is now where that is None. Within one snapshot.
+    """A user's inbox as it was right after the change `seq`, or as it is now if `seq` is None; read in one snapshot.
 
     Raises:
-        OutOfReachError: no such tenant or user, or `seq` is not within the log.
+        OutOfReachError: there is no such tenant or user, or `seq` is not within the log.
     """
     tenant = connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
     if tenant is None:
@@ -92,7 +94,7 @@ _Row = tuple[int, str, str, str, str, str | None, int, int | None]
 
 
 def _rows(connection: sqlite3.Connection, tenant_id: int, user_id: int, moment: int) -> Iterator[_Row]:
-    """What is in the inbox and was then, and what has left it since."""
+    """The rows that are in the inbox and were there at the moment, and the rows that have left the inbox since."""
     for row in connection.execute(SELECT_PRESENT, (tenant_id, user_id)):
         if row[6] <= moment:
             yield row

@@ -1,4 +1,4 @@
-"""The durable inbox, as everyone above sees it: commands in, snapshots out. It knows no actors."""
+"""The durable inbox, as the layers above see it: commands go in, snapshots come out. It knows no actors."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ class Page(msgspec.Struct, frozen=True):
 
 
 RECLAIMED_PAGES = 128
-"""Pages given back in one commit: half a MiB, a few milliseconds of the writer."""
+"""The pages that one commit gives back: half a MiB, which takes the writer a few milliseconds."""
 
 FREE_PAGES_KEPT = 256
-"""Free pages left in the file, 1 MiB: the next notifications would only make it grow again."""
+"""The free pages that stay in the file, 1 MiB, because the next notifications would make the file grow again."""
 
 
 class Inbox(Recording):
-    """One tenant-spanning inbox in one database: what is written, which is `Recording`'s, and what is read.
+    """The inbox of all tenants in one database. `Recording` has the writing half; the reading half is here.
 
-    Whoever reads names what the reader was `told` last, and is answered whether the snapshot has that in its past. A
-    yes is certain: what is read then is of that same snapshot. A no is certain, too, as a read sees whatever was told
-    before it was asked for; of a store whose reads may lag, the writer is asked again.
+    A caller names the offset that the reader was `told` last, and the answer says whether the snapshot has this offset
+    in its past. A yes is certain, because the answer is read from the same snapshot. A no is certain as well, because a
+    read sees everything that was told before the read was asked for. If the reads of the store may lag, the writer is
+    asked again after a no.
     """
 
     async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
@@ -85,7 +86,7 @@ class Inbox(Recording):
         limit: int,
         at_most: int | None = None,
     ) -> Found:
-        """A part of the log as the user sees it, or why it does not lead from `since` to now: `log.replay`."""
+        """A part of the log as the user sees it, or why the log does not lead on from `since`; see `log.replay`."""
         work = partial(
             log.replay,
             tenant_id=tenant_id,
@@ -99,10 +100,10 @@ class Inbox(Recording):
         return await self._read(work, lambda found: not isinstance(found, Astray))
 
     async def reclaim_space(self) -> int:
-        """Give some of the file's free pages back to the file system, while nobody waits; how many are left to give.
+        """Give some of the file's free pages back to the file system. Returns how many pages are left to give.
 
         Raises:
-            StoreError: it could not be written.
+            StoreError: the database could not be written.
         """
         if self._database.statistics().writes_queued:
             return await self._database.read(partial(retention.reclaimable, keep=FREE_PAGES_KEPT))
@@ -141,11 +142,11 @@ class Inbox(Recording):
         )
 
     async def meta(self) -> pages.Meta:
-        """What is this database's own."""
+        """What belongs to this database alone, such as the key of its pids."""
         return await self._database.read(pages.meta)
 
     async def _read(self, work: Work[T], is_yes: Callable[[T], bool]) -> T:
-        """Read; where the answer is no and the reader may not have known better, ask the writer."""
+        """Read with a reader. If the answer is no and reads may lag, read again with the writer."""
         found = await self._database.read(work)
         if is_yes(found) or not self._database.reads_may_lag:
             return found

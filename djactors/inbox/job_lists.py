@@ -1,6 +1,6 @@
 """Jobs as people read them, and why somebody was not notified: plain functions of a connection, for `Database.read`.
 
-A list and its offset are of one snapshot.
+A list and its offset come from one snapshot.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _FROM = f"""SELECT u.name, {", ".join(f"j.{column}" for column in COLUMNS)}
     FROM jobs j LEFT JOIN users u ON u.tenant_id = j.tenant_id AND u.id = j.assignee_id WHERE j.tenant_id = :tenant"""
 _NEWEST = "AND j.id < :before ORDER BY j.id DESC LIMIT :limit"
 
-# The primary key of jobs.
+# Served by the primary key of jobs.
 SELECT_JOB = f"{_FROM} AND j.id = :id"
 SELECT_ALL = f"{_FROM} {_NEWEST}"
-# idx_jobs_status, idx_jobs_assignee, idx_jobs_assignee_status; each read backwards: no sorting.
+# Served by idx_jobs_status, idx_jobs_assignee and idx_jobs_assignee_status, read backwards, so nothing is sorted.
 SELECT_BY_STATUS = f"{_FROM} AND j.status = :status {_NEWEST}"
 SELECT_BY_ASSIGNEE = f"{_FROM} AND j.assignee_id = :assignee {_NEWEST}"
 SELECT_BY_ASSIGNEE_AND_STATUS = f"{_FROM} AND j.assignee_id = :assignee AND j.status = :status {_NEWEST}"
-# idx_suppressions_user, read backwards.
+# Served by idx_suppressions_user, read backwards.
 SELECT_SUPPRESSIONS = """SELECT id, user_id, event_id, type, reason, created_at FROM suppressions
     WHERE tenant_id = ? AND user_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""
 
@@ -42,7 +42,7 @@ HOT_QUERIES: Mapping[str, str] = MappingProxyType(
         "watchers": SELECT_WATCHERS,
     }
 )
-"""What a request may run, by name: each is served by the index named above it."""
+"""The statements that a request may run, by name. Each is served by the index that the comment above it names."""
 
 _ABOVE_ALL_IDS = 2**63 - 1
 
@@ -52,9 +52,9 @@ class JobPage(msgspec.Struct, frozen=True):
 
     Attributes:
         items: the jobs.
-        next_before: the `before` that gets the next page, None if this is the last.
+        next_before: the `before` that gets the next page; None if this page is the last.
         at: the offset of the tenant's newest change in the same snapshot.
-        follows: whether what was told is in the past of that.
+        follows: whether the offset that the reader was told is in the past of this snapshot.
     """
 
     items: list[JobView]
@@ -99,7 +99,7 @@ def page(
 ) -> JobPage:
     """The `limit` newest jobs with an id below `before`, of one assignee or all, in one state or all.
 
-    `told` is what the reader was told last.
+    `told` is the offset that the reader was told last.
     """
     if assignee_id is None:
         query = SELECT_ALL if status is None else SELECT_BY_STATUS

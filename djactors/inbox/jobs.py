@@ -1,4 +1,4 @@
-"""Jobs, their watchers and their DJ numbers: all SQL on them but the lists (`job_lists`)."""
+"""Jobs, their watchers and their DJ numbers: all SQL on them except for the lists (`job_lists`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from djactors.domain.jobs import Job
 
 COLUMNS = Job.__struct_fields__
-"""A job's fields are its columns, by the same names."""
+"""The columns of a job have the same names as the fields of `Job`."""
 
 SELECT_JOB = f"SELECT {', '.join(COLUMNS)} FROM jobs WHERE tenant_id = ? AND id = ?"
 SELECT_DJ_ID = "SELECT id FROM jobs WHERE tenant_id = ? AND dj_id = ?"
@@ -31,12 +31,12 @@ _DELETE_WATCHER = "DELETE FROM job_watchers WHERE tenant_id = ? AND job_id = ? A
 
 
 def job_of(row: Iterable[Any]) -> Job:
-    """The job of a row of `COLUMNS`."""
+    """Make a job from a row of `COLUMNS`."""
     return Job(**dict(zip(COLUMNS, row, strict=True)))
 
 
 def watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[int, ...]:
-    """The users who watch a job, by id, as they are stored."""
+    """The users who watch a job, in the order of their ids, as they are stored."""
     return tuple(row[0] for row in connection.execute(SELECT_WATCHERS, (tenant_id, job_id)).fetchall())
 
 
@@ -63,7 +63,7 @@ class JobRows:
         return self._jobs[key]
 
     def put(self, job: Job) -> Job | None:
-        """Stage a job's new state; the one before it, if it had one."""
+        """Stage a job's new state. Returns the state before it, None for a new job."""
         key = job.tenant_id, job.id
         before = self._jobs.get(key)
         self._jobs[key] = self._dirty[key] = job
@@ -72,13 +72,14 @@ class JobRows:
         return before
 
     def has_dj_id(self, tenant_id: int, number: str) -> bool:
-        """Whether the tenant has a job of this DJ number."""
+        """Whether the tenant has a job with this DJ number."""
         if (tenant_id, number) in self._dj_ids:
             return True
         return self._connection.execute(SELECT_DJ_ID, (tenant_id, number)).fetchone() is not None
 
     def next_number(self, tenant_id: int, year: int) -> int:
-        """The number of the tenant's next job in a year. Without gaps: a rollback gives it back."""
+        """The number of the tenant's next job in a year. There are no gaps, because a rollback gives the number
+        back."""
         key = tenant_id, year
         last = self._numbers.get(key)
         if last is None:
@@ -89,7 +90,7 @@ class JobRows:
         return last + 1
 
     def watchers(self, tenant_id: int, job_id: int) -> tuple[int, ...]:
-        """The users who watch a job, by id."""
+        """The users who watch a job in this transaction, in the order of their ids."""
         key = tenant_id, job_id
         if key not in self._watchers:
             self._watchers[key] = watchers_of(self._connection, *key)
@@ -103,7 +104,7 @@ class JobRows:
         self._watchers[tenant_id, job_id] = tuple(sorted(now.union(new)))
 
     def unwatch(self, tenant_id: int, job_id: int, user_id: int) -> None:
-        """Stage a watcher's leaving."""
+        """Stage that a user watches a job no longer."""
         left = tuple(watcher for watcher in self.watchers(tenant_id, job_id) if watcher != user_id)
         self._watchers[tenant_id, job_id] = left
         row = (tenant_id, job_id, user_id)

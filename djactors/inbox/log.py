@@ -1,14 +1,16 @@
-"""The log of changes, as clients replay it: judging from where, and reading it back into the packets that were sent.
+"""The log of changes, as clients replay it: judges offsets, and reads changes back into the packets that were sent.
 
-All SQL on `changes` except for the writing, which is the unit of work's, and purging.
+All SQL on `changes` is here, except for writing (`unit`) and purging (`retention`).
 
-An offset is judged in the snapshot that the answer is read from, and never by numbers alone: the log has it in its past
-if the change of that number has that mark, or if everything up to that number was purged and the newest change of that
-had that mark. Otherwise what the client saw there is not what this database says: a copy of it was put back since.
+An offset is judged in the snapshot from which the answer is read, and never by its number alone. The log has an offset
+in its past if the change of that number has the offset's mark, or if everything up to that number was purged and the
+last purged change had the mark. Otherwise the client saw something that this database does not have, because an old
+copy of the database was put back since.
 
-A user's changes lie in three places, each in order, and are merged as they are read: new notifications are found by
-their own rows, unread and read, as an index over them in the log as well would cost a page at every event; whatever
-else happened to the user, and what the whole tenant hears of, by the log's index. Ids grow with sequence numbers.
+A user's changes are read from several indexes, each in order, and merged. New notifications are found by their own
+rows, the unread ones and the read ones, because an index over them in the log would cost one more page at every event.
+The user's other changes, and the changes that the whole tenant sees, are found by the log's index. The ids of
+notifications rise with the sequence numbers.
 """
 
 from __future__ import annotations
@@ -27,28 +29,29 @@ from djactors.domain.marks import BEGINNING, Offset
 from djactors.domain.notifications import NULL, Notification, encode
 from djactors.inbox.unit import NAMES
 
-# The primary keys; the newest change, or what was purged last where none is left.
+# Served by the primary keys: the newest change, or the last purged one if no change is left.
 SELECT_REACH = """SELECT coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq
     FROM tenants t LEFT JOIN changes c
     ON c.tenant_id = t.id AND c.seq = (SELECT max(seq) FROM changes WHERE tenant_id = t.id) WHERE t.id = ?"""
 SELECT_MARK = "SELECT mark FROM changes WHERE tenant_id = ? AND seq = ?"
-# The primary key, both: from the change that was asked for to the next notification of whomever, and to the one before.
+# Both are served by the primary key: from the requested change to the next notification of any user, and to the one #
+# before.
 SELECT_NEXT_NEW = """SELECT notification_id FROM changes
     WHERE tenant_id = ? AND seq > ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq LIMIT 1"""
 SELECT_LAST_NEW = """SELECT notification_id FROM changes
     WHERE tenant_id = ? AND seq <= ? AND notification_id IS NOT NULL ORDER BY seq DESC LIMIT 1"""
-# idx_notifications_user_unread, its unread and its read half.
+# Served by the unread and the read half of idx_notifications_user_unread.
 _NEW_COLUMNS = "seq, mark, id, type, priority, title, message, data, created_at, replaces"
 SELECT_NEW_UNREAD = f"""SELECT {_NEW_COLUMNS} FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND is_read = false AND id >= ? ORDER BY id LIMIT ?"""
 SELECT_NEW_READ = f"""SELECT {_NEW_COLUMNS} FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND is_read = true AND id >= ? ORDER BY id LIMIT ?"""
-# idx_changes_user, both.
+# Both are served by idx_changes_user.
 SELECT_OWN = """SELECT seq, mark, kind, data FROM changes
     WHERE tenant_id + 0 = ? AND user_id = ? AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
 SELECT_SHARED = """SELECT seq, mark, kind, data FROM changes
     WHERE tenant_id + 0 = ? AND user_id IS NULL AND seq > ? AND notification_id IS NULL ORDER BY seq LIMIT ?"""
-# Counted here and not by SQLite, which would go on to the end of a log of any length.
+# The rows are counted here and not by SQLite, which would count to the end of a log of any length.
 SELECT_NEW_UNREAD_IDS = """SELECT id FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND is_read = false AND id >= ? AND id <= ? LIMIT ?"""
 SELECT_NEW_READ_IDS = """SELECT id FROM notifications
@@ -58,31 +61,31 @@ SELECT_OWN_SEQS = """SELECT seq FROM changes
 SELECT_SHARED_SEQS = """SELECT seq FROM changes
     WHERE tenant_id + 0 = ? AND user_id IS NULL AND seq > ? AND seq <= ? AND notification_id IS NULL LIMIT ?"""
 
-# SQLite's integers, and PostgreSQL's, end there.
+# The integers of SQLite and PostgreSQL end here.
 _ABOVE_ALL_SEQS = 2**63 - 1
 
 SLICE_BYTES = 256 * 1024
-"""Bytes of payload after which a slice ends, whatever its number of changes: a few milliseconds of a reader that others
-wait for, too, and a small part of what may wait for one socket."""
+"""The bytes of payload after which a slice ends, whatever its number of changes. So many take a few milliseconds of a
+reader for which others wait, and are a small part of what may wait for one socket."""
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """How far a tenant's log reaches: the changes after `oldest` up to and with `last` are there."""
+    """How far a tenant's log reaches: it has the changes after `oldest`, up to and including `last`."""
 
     last: Offset
     oldest: Offset
 
 
 def reach(connection: sqlite3.Connection, tenant_id: int) -> Reach:
-    """How far the log of a tenant reaches; nothing for a tenant that is not known."""
+    """How far the log of a tenant reaches. The log of an unknown tenant is empty."""
     row = connection.execute(SELECT_REACH, (tenant_id,)).fetchone()
     return Reach(BEGINNING, BEGINNING) if row is None else Reach(Offset(*row[:2]), Offset(*row[2:]))
 
 
 def holds(connection: sqlite3.Connection, tenant_id: int, offset: Offset, reach: Reach) -> bool:
-    """Whether the log of a tenant has an offset in its past; `reach` is the log's, of the same snapshot.
+    """Whether the log of a tenant has an offset in its past. `reach` is of the same snapshot.
 
-    What lies before a beginning that was purged, and what has not happened yet, is not in it.
+    An offset before the purged beginning, or one that has not happened yet, is not in the log's past.
     """
     for end in (reach.last, reach.oldest):
         if offset.seq == end.seq:
@@ -97,14 +100,14 @@ class Astray(Enum):
     """Why the log does not lead from one offset to another."""
 
     SINCE = "since"
-    """Not from there: it is not in the log's past, or too far back in it."""
+    """The log does not lead on from `since`: this offset is not in the log's past, or it is too far back."""
 
     TOLD = "told"
-    """The log's past is not the one that this process has told of: the database was put back under it."""
+    """The log's past is not the one that this process has told clients of: an old copy of the database was put back."""
 
     @property
     def follows(self) -> bool:
-        """Whether what was told is in the log's past."""
+        """Whether the offset that was told is in the log's past."""
         return self is not Astray.TOLD
 
 
@@ -113,8 +116,8 @@ class Replay(msgspec.Struct, frozen=True):
 
     Attributes:
         changes: in order.
-        position: the offset up to which nothing is missing after them.
-        last: the tenant's newest in the same snapshot.
+        position: the offset up to which a client that has these changes misses nothing.
+        last: the offset of the tenant's newest change in the same snapshot.
     """
 
     changes: list[Change]
@@ -123,7 +126,7 @@ class Replay(msgspec.Struct, frozen=True):
 
     @property
     def follows(self) -> bool:
-        """Whether what was told is in the log's past: it was read from there."""
+        """True: the offset that was told is in the log's past, because the changes were read from there."""
         return True
 
 
@@ -141,17 +144,19 @@ def replay(
     limit: int,
     at_most: int | None = None,
 ) -> Found:
-    """What a user may see of what happened after `since`, at most `limit` changes of it.
+    """Read the changes after `since` that a user may see, at most `limit` of them.
 
     Args:
-        connection: within one snapshot. Everything is judged there.
+        connection: is inside one snapshot, in which everything is judged.
         tenant_id: the user's tenant.
         user_id: whose view it is.
-        since: where the client stands.
-        until: where to stop, an offset that was told; the newest change by default.
-        told: another offset that was told.
-        limit: changes in one answer. It ends earlier at `SLICE_BYTES`, but never before its first change.
-        at_most: more than this many changes up to `until` are not worth replaying.
+        since: the offset up to which the client has everything.
+        until: the offset at which to stop, which some socket was told; the newest change by default.
+        told: another offset that a socket was told; it must be in the log's past as well.
+        limit: the most changes in one answer. The answer ends earlier at `SLICE_BYTES`, but never before its first
+            change.
+        at_most: if there are more changes than this up to `until`, they are not replayed, and the answer is
+            `Astray.SINCE`.
     """
     ends = reach(connection, tenant_id)
     if not all(offset is None or holds(connection, tenant_id, offset, ends) for offset in (until, told)):
@@ -176,9 +181,9 @@ def replay(
 
 
 def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, limit: int) -> Iterator[Change]:
-    """The user's own changes and the tenant's, in order, read as they are asked for; at most `limit` of each kind.
+    """The user's own changes and the tenant's, in order, read lazily; at most `limit` of each kind.
 
-    They are walks along indexes, merged: an OR of them would make SQLite sort.
+    Several walks along indexes are merged here, because one statement with an OR would make SQLite sort.
     """
     own = (
         Change(tenant_id, Offset(mark, seq), user_id, NAMES[kind], data.encode())
@@ -186,8 +191,8 @@ def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: i
     )
     rows = connection.execute(SELECT_SHARED, (tenant_id, since, limit)).fetchall()
     shared = (Change(tenant_id, Offset(mark, seq), None, NAMES[kind], data.encode()) for seq, mark, kind, data in rows)
-    # Where the tenant's alone are enough, nobody comes to what is behind them: a search for a new notification among
-    # thousands of job changes would be made for each slice.
+    # If the tenant's changes alone fill the slice, the walk ends with the last of them. Otherwise each slice would
+    # search # for a new notification among thousands of job changes.
     reach = rows[-1][0] if len(rows) == limit else _ABOVE_ALL_SEQS
     first_new = connection.execute(SELECT_NEXT_NEW, (tenant_id, since, reach)).fetchone()
     if first_new is None:

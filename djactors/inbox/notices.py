@@ -1,9 +1,11 @@
-"""Puts notifications into inboxes: within the daily limit, and, where one takes the place of another, in its place.
+"""Puts notifications into inboxes, within the daily limit. A notification may take the place of an older one.
 
 Rules:
-  * What the limit keeps back is counted and summed up; it is answered and recorded as suppressed, never silently lost.
-  * A replacement is a deletion and a new row in one commit: the predecessor leaves the inbox with the reason `replaced`
-    and a change of its own, the new one names it. One that has left the inbox already is not replaced.
+  * Notifications that the limit holds back are counted and summed up. Each is named as suppressed in the answer and in
+    `suppressions`, so none is lost silently.
+  * A replacement is a deletion and a new row in one commit. The older notification leaves the inbox with the reason
+    `replaced` and a change of its own, and the new notification names it. A notification that has already left the
+    inbox is not replaced.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from djactors.inbox.rows import Tenant, User, UserDay
 from djactors.inbox.unit import UnitOfWork
 
 BURST_DEPTH = 100
-"""How many of a user's newest unread notifications are looked through for one to collapse with. A burst's last one is
-the newest or close to it, and the walk must not grow with the inbox."""
+"""How many of a user's newest unread notifications are searched for one that a new notification can replace. The last
+notification of a burst is the newest one or close to it, and the search must not grow with the inbox."""
 
-# idx_notifications_user_unread, read backwards: no sorting. Rows are taken one by one until one fits.
+# Served by idx_notifications_user_unread, read backwards, so nothing is sorted. Rows are read one by one until one
+# fits.
 SELECT_UNREAD = """SELECT id, type, job_id, data FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL ORDER BY id DESC LIMIT ?"""
 SELECT_STATE = "SELECT is_read, removed_seq FROM notifications WHERE id = ?"
@@ -31,7 +34,7 @@ UPDATE_REPLACED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, rem
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """A notification as the answer to its event names it."""
+    """A notification as the answer to its event shows it."""
 
     id: int
     user_id: int
@@ -39,7 +42,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class Suppressed(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """Somebody who was not notified, as the answer says it."""
+    """A user who was not notified, as the answer to the event shows it."""
 
     user_id: int
     reason: str
@@ -48,7 +51,7 @@ class Suppressed(msgspec.Struct, frozen=True, rename="camel", gc=False):
 def tell(
     unit: UnitOfWork, tenant: Tenant, event_id: int, drafts: Iterable[Draft], job_id: int | None
 ) -> tuple[list[Entry], list[Suppressed]]:
-    """Notify each draft's user of an event, within the daily limit; who was, and who was not."""
+    """Notify each draft's user of an event, within the daily limit. Returns who was notified and who was not."""
     entries: list[Entry] = []
     held: list[Suppressed] = []
     for draft in drafts:
@@ -73,9 +76,10 @@ def suppress(unit: UnitOfWork, tenant: Tenant, user_id: int, event_id: int, kind
 
 
 def settle_summaries(unit: UnitOfWork) -> None:
-    """Sum up what was held back in this unit of work: at once where that may be, else when it is due.
+    """Sum up what was held back in this unit of work, at once if the user may get a summary now, otherwise when it is
+    due.
 
-    Once for all commands of a commit, so that a burst is one summary with the right count.
+    This is called once for all commands of a commit, so that a burst gives one summary with the right count.
     """
     wanted, unit.wanted_summaries = unit.wanted_summaries, {}
     for day in wanted.values():
@@ -89,7 +93,7 @@ def settle_summaries(unit: UnitOfWork) -> None:
 
 
 def send_summary(unit: UnitOfWork, day: UserDay) -> None:
-    """Tell a user how much was held back on a day, in place of the summary before."""
+    """Tell a user how much was held back on a day. This summary replaces the one before."""
     tenant = unit.ensure_tenant(day.tenant_id)
     draft = summary(day.user_id, day.day, day.held, unit.limits.daily_limit)
     replaces = None
@@ -98,14 +102,14 @@ def send_summary(unit: UnitOfWork, day: UserDay) -> None:
     entry = _put(unit, tenant, unit.ensure_user(tenant.id, day.user_id), draft, None, None, replaces)
     day.summary_id, day.summary_at, day.summary_due = entry.id, unit.now, None
     unit.days.put(day)
-    # What was held back a moment ago is in this one's count.
+    # The count of this summary includes what was held back a moment ago.
     unit.wanted_summaries.pop((day.tenant_id, day.user_id, day.day), None)
 
 
 def _notify(unit: UnitOfWork, tenant: Tenant, user: User, draft: Draft, event_id: int, job_id: int | None) -> Entry:
     if not unit.limits.collapse_bursts or job_id is None:
         return _put(unit, tenant, user, draft, event_id, job_id, None)
-    # The one before it may have been staged a moment ago.
+    # The notification to replace may have been staged a moment ago.
     unit.flush()
     replaces = None
     for id_, kind, its_job, data in unit.connection.execute(SELECT_UNREAD, (tenant.id, draft.user_id, BURST_DEPTH)):
@@ -127,7 +131,7 @@ def _put(
     job_id: int | None,
     replaces: int | None,
 ) -> Entry:
-    """A new row in an inbox, its change, and the count."""
+    """Put a new row into an inbox, log its change, and raise the unread count."""
     notification_id = unit.next_id("notifications")
     data = NULL if draft.data is None else msgspec.Raw(draft.data)
     mark = msgspec.UNSET if replaces is None else replaces
@@ -156,9 +160,9 @@ def _put(
 
 
 def _take_out(unit: UnitOfWork, tenant: Tenant, user_id: int, notification_id: int) -> bool:
-    """Take a notification out of the inbox because another takes its place; False if it has left already.
+    """Take a notification out of the inbox because another one replaces it. Returns False if it has already left.
 
-    Its row must not be merely staged.
+    Its row must be in the database: flush what is staged first.
     """
     row = unit.connection.execute(SELECT_STATE, (notification_id,)).fetchone()
     if row is None or row[1] is not None:
@@ -171,7 +175,7 @@ def _take_out(unit: UnitOfWork, tenant: Tenant, user_id: int, notification_id: i
 
 
 def _count_of(data: str | None) -> int:
-    """How many notifications the one with this data stands for."""
+    """How many notifications a notification with this data stands for."""
     value: Any = None if data is None else msgspec.json.decode(data)
     count = value.get("count", 1) if isinstance(value, dict) else 1
     return count if isinstance(count, int) else 1

@@ -1,8 +1,9 @@
 """The inbox as its owner reads it: the badge and the list.
 
-Plain functions of a connection, for `Database.read`. What each call returns is of one snapshot, so a list's offset is
-the one that its items belong to. Whoever asks for one names what they were told last, and learns whether the snapshot
-has that in its past: a list that was older, or of another past, would be loaded over what is shown already.
+These are plain functions of a connection, for `Database.read`. What one call returns comes from one snapshot, so a
+list's offset belongs to its items. A caller names the offset that the reader was told last, and learns whether the
+snapshot has it in its past. Otherwise a client could load a list that is older than what the client already shows, or
+that has another past.
 """
 
 import sqlite3
@@ -22,8 +23,8 @@ SELECT_UNREAD = "SELECT unread_count FROM users WHERE tenant_id = ? AND id = ?"
 
 _COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces"
 
-# idx_notifications_user_unread, twice: the unread and the read, each read backwards and merged row by row. No sorting,
-# and no more rows than asked for, however large the inbox.
+# Served by idx_notifications_user_unread, twice: the unread and the read half are each read backwards and merged row by
+# # row. Nothing is sorted, and no more rows are read than asked for, however large the inbox is.
 PAGE = f"""
 SELECT {_COLUMNS} FROM notifications
 WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND id < ?
@@ -32,7 +33,7 @@ SELECT {_COLUMNS} FROM notifications
 WHERE tenant_id = ? AND user_id = ? AND is_read = true AND removed_seq IS NULL AND id < ?
 ORDER BY id DESC LIMIT ?"""
 
-# idx_notifications_user_unread, once. "= false", not "= 0": PostgreSQL would refuse that.
+# Served by idx_notifications_user_unread, once. It says "= false" because PostgreSQL would refuse "= 0".
 UNREAD_PAGE = f"""
 SELECT {_COLUMNS} FROM notifications
 WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND id < ?
@@ -44,20 +45,20 @@ META = "SELECT pid_key FROM meta WHERE id = 1"
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
     {"unread": SELECT_UNREAD, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
 )
-"""What a request may run, by name: each is served by the index named above it."""
+"""The statements that a request may run, by name. Each is served by the index that the comment above it names."""
 
-# Above every id: they end at 2^53 - 1, and SQLite's integers at 2^63 - 1.
+# A number above every id. Ids end at 2^53 - 1, and SQLite's integers at 2^63 - 1.
 _ABOVE_ALL_IDS = 2**63 - 1
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Where a user's inbox stands, of one moment.
+    """Where a user's inbox stands in one snapshot.
 
     Attributes:
         unread: how many notifications are unread.
         at: the offset of the tenant's newest change.
         known: whether the tenant knows the user.
-        follows: whether what was told is in the past of this.
+        follows: whether the offset that the user was told is in the past of this snapshot.
     """
 
     unread: int
@@ -67,7 +68,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class StoredNotification(msgspec.Struct, frozen=True, gc=False):
-    """A notification as the table has it; times are UTC text, `data` is JSON text."""
+    """A notification as it is in the table. Times are UTC text, and `data` is JSON text."""
 
     id: int
     type: str
@@ -82,14 +83,14 @@ class StoredNotification(msgspec.Struct, frozen=True, gc=False):
 
 
 class InboxPage(msgspec.Struct, frozen=True):
-    """Some of an inbox, newest first.
+    """A page of an inbox, newest first.
 
     Attributes:
         items: the notifications.
-        next_before: the `before` that gets the next page, None if this is the last.
+        next_before: the `before` that gets the next page; None if this page is the last.
         unread: how many of the whole inbox are unread.
         at: the offset of the tenant's newest change in the same snapshot.
-        follows: whether what was told is in the past of that.
+        follows: whether the offset that the reader was told is in the past of this snapshot.
     """
 
     items: list[StoredNotification]
@@ -101,20 +102,20 @@ class InboxPage(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What is this database's own.
+    """What belongs to this database alone.
 
     Attributes:
-        pid_key: 32 bytes, the key under which pids are given out. Secret, hence not in the repr.
+        pid_key: the key that signs pids, 32 bytes. It is secret, so it is not in the repr.
     """
 
     pid_key: bytes = field(repr=False)
 
 
 def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
-    """The user's unread count and the tenant's newest offset; 0 and the beginning where nobody was heard of yet.
+    """The user's unread count and the tenant's newest offset. For an unknown tenant these are 0 and the beginning.
 
-    A user who is not known yet in a known tenant has no unread, but the tenant's offset: what was before is not theirs
-    to replay. `told` is what the user was told last.
+    An unknown user in a known tenant has nothing unread and the tenant's offset, because changes from before are not
+    replayed to this user. `told` is the offset that the user was told last.
     """
     row = connection.execute(SELECT_UNREAD, (tenant_id, user_id)).fetchone()
     reach = log.reach(connection, tenant_id)
@@ -132,7 +133,8 @@ def page(
     unread_only: bool = False,
     told: Offset | None = None,
 ) -> InboxPage:
-    """Up to `limit` notifications with ids below `before`, newest first. `told` is what the user was told last.
+    """Up to `limit` notifications with ids below `before`, newest first. `told` is the offset that the user was told
+    last.
 
     Raises:
         ValueError: `limit` is below 1 (SQLite would take that for "all").
@@ -142,7 +144,7 @@ def page(
     state = snapshot(connection, tenant_id, user_id, told)
     part = tenant_id, user_id, _ABOVE_ALL_IDS if before is None else before
     query, parts = (UNREAD_PAGE, part) if unread_only else (PAGE, part * 2)
-    # One more than asked for tells whether there is another page.
+    # One more row than asked for is read, to learn whether there is another page.
     rows = connection.execute(query, (*parts, limit + 1)).fetchall()
     more = len(rows) > limit
     if more:
@@ -155,6 +157,6 @@ def page(
 
 
 def meta(connection: sqlite3.Connection) -> Meta:
-    """What the migrations put into the database when they made it."""
+    """Read what the first migration put into the database."""
     [pid_key] = connection.execute(META).fetchone()
     return Meta(bytes.fromhex(pid_key))

@@ -1,4 +1,5 @@
-"""What a user does to the inbox: read, read all, delete. Each one repeated changes nothing and answers the same."""
+"""What a user does to the inbox: read, read all, delete. A repeated command changes nothing and gets the same
+answer."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ UPDATE_REMOVED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, remo
 
 
 def mark_read(unit: UnitOfWork, command: MarkRead) -> Counted:
-    """Stamp one notification as read; the unread count falls by one if it was not yet.
+    """Stamp one notification as read. The unread count falls by one if the notification was unread.
 
     Raises:
-        Refused: `not_found`, for one that is missing, was removed or is somebody else's.
+        Refused: `not_found`, for a notification that is missing, was removed, or belongs to somebody else.
     """
     is_read, removed_seq = _own_notification(unit, command)
     if removed_seq is not None:
@@ -33,7 +34,7 @@ def mark_read(unit: UnitOfWork, command: MarkRead) -> Counted:
 
 
 def mark_all_read(unit: UnitOfWork, command: MarkAllRead) -> Counted:
-    """Stamp everything unread as read, with one change in the log."""
+    """Stamp all unread notifications as read, with one change in the log."""
     tenant, user = unit.tenant(command.tenant_id), unit.user(command.tenant_id, command.user_id)
     if tenant is None or user is None or user.unread == 0:
         return Counted(0)
@@ -45,10 +46,10 @@ def mark_all_read(unit: UnitOfWork, command: MarkAllRead) -> Counted:
 
 
 def delete(unit: UnitOfWork, command: Delete) -> Counted:
-    """Take one notification out of the inbox by a stamp; the log still points at its row.
+    """Take one notification out of the inbox. Its row is stamped and stays, because the log still points at it.
 
     Raises:
-        Refused: `not_found`, for one that never was or is somebody else's.
+        Refused: `not_found`, for a notification that never existed or belongs to somebody else.
     """
     is_read, removed_seq = _own_notification(unit, command)
     tenant, user = unit.ensure_tenant(command.tenant_id), unit.ensure_user(command.tenant_id, command.user_id)

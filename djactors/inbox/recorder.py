@@ -1,16 +1,16 @@
-"""Records commands: a batch of them in one commit, each carried out inside the writer's transaction. This is the one
-place where the inbox changes.
+"""Records commands: a batch of them in one commit, each carried out inside the writer's transaction. The inbox changes
+nowhere else.
 
 Rules:
-  * A batch of commands is one unit of work. A command that is refused leaves nothing behind: refusals come before the
-    first staging; should one come after, or should anything else go wrong, the whole batch is rolled back and each
-    command is carried out again behind a savepoint of its own (`record_each`). One command's error never touches
-    another's.
-  * Nothing is recorded that was not checked: what came in as bytes by its decoder, everything else here (`checked`).
-  * Nothing a client can see changes without a sequence number.
-  * The answer to a keyed event is stored with it; a retry gets the same bytes.
+  * A batch of commands is one unit of work. A refused command leaves nothing behind, because refusals come before the
+    first staging. If a refusal comes later, or if anything else goes wrong, the whole batch is rolled back, and each
+    command is carried out again behind a savepoint of its own (`record_each`). So the error of one command does not
+    affect the others.
+  * Everything is checked before it is recorded: what came in as bytes by its decoder, everything else here (`checked`).
+  * Whatever a client can see changes only with a sequence number.
+  * The answer to an event with an idempotency key is stored with the event, and a retry gets the same bytes.
 
-`Recording` is asked on the event loop; `Recorder` runs on the writer's thread. Both know no actors and no sockets.
+`Recording` is used on the event loop, and `Recorder` runs on the writer's thread. Neither knows actors or sockets.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
 
 
 class _LateRefusalError(Exception):
-    """A command was refused after it had staged something: the batch must be taken apart."""
+    """A command was refused after it had staged something, so the batch must be carried out one by one."""
 
 
 class _Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """The body of a 201: contract, `POST /api/events`."""
+    """The body of the answer 201 (contract, `POST /api/events`)."""
 
     event_id: int
     seq: int
@@ -68,10 +68,10 @@ class _Answer(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Recording:
-    """The writing half of an inbox: commands in, one commit for a batch of them.
+    """The writing half of an inbox: records a batch of commands in one commit.
 
     Args:
-        database: open, migrated.
+        database: is open and migrated.
         now: the wall clock, as an aware time.
         limits: how much a user is told.
     """
@@ -85,10 +85,10 @@ class Recording:
         database.when_others_wrote(self._recorder.others_wrote)
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
-        """Carry out commands in one commit; durable when this returns.
+        """Carry out commands in one commit. They are durable when this returns.
 
-        A command that was refused or failed has its exception as its outcome; the others are not touched by it. If this
-        is cancelled, the commit may still happen.
+        The outcome of a command that was refused or failed is its exception; the other commands are not affected. If
+        the caller is cancelled, the commit may still happen.
 
         Raises:
             StoreError: nothing of the batch was recorded.
@@ -97,7 +97,7 @@ class Recording:
             return await self._database.write(partial(self._recorder.record, commands=commands))
         except StoreError:
             raise
-        except Exception:  # noqa: BLE001 - whoever is to blame among them fails alone, behind a savepoint each
+        except Exception:  # noqa: BLE001 - behind a savepoint each, only the command at fault fails
             return await self._database.write(partial(self._recorder.record_each, commands=commands))
 
 
@@ -116,11 +116,11 @@ class Recorder:
         self._others_wrote = False
 
     def forget(self) -> None:
-        """What was recorded since the last commit was rolled back."""
+        """Forget what is known, because what was recorded since the last commit was rolled back."""
         self._known.forget()
 
     def others_wrote(self) -> None:
-        """Another connection has written. Said within a transaction; what is recorded in it says so, too."""
+        """Note that another connection has written. What is recorded in the same transaction then says so as well."""
         self._known.forget()
         self._others_wrote = True
 
@@ -128,7 +128,8 @@ class Recorder:
         """Carry out a batch as one unit of work, without savepoints.
 
         Raises:
-            Exception: whatever went wrong; the transaction must be rolled back; `record_each` tells who is to blame.
+            Exception: whatever went wrong. The transaction must be rolled back, and `record_each` finds the command at
+                fault.
         """
         self._known.trim()
         unit = self._unit(connection)
@@ -152,7 +153,8 @@ class Recorder:
         return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
-        """Carry out a batch with a savepoint around each command; one that fails has its exception as its outcome."""
+        """Carry out a batch with a savepoint around each command. The outcome of a command that fails is its
+        exception."""
         whole = Recorded([], {}, {})
         next_alerts: list[str] = []
         self.forget()
@@ -182,7 +184,7 @@ class Recorder:
         )
 
     def _take_others_wrote(self) -> bool:
-        """Whether another connection has written, for one answer; if that is not committed, the store says so again."""
+        """Whether another connection has written. This is told once; if the commit fails, the store tells it again."""
         others_wrote, self._others_wrote = self._others_wrote, False
         return others_wrote
 

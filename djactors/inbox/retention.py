@@ -1,16 +1,17 @@
-"""Carries out what retention asks for, in slices: expiry, which users see, and purging, which they do not.
+"""Carries out the commands of retention, in slices: expiry, which users see, and purging, which they do not see.
 
 Rules:
-  * Expiry is a change like any other: rows are stamped, counters lowered, one change for each user and slice. It walks
-    along the ids, as they rise with time; see `walks`.
-  * A log is purged from its beginning, and `oldest_seq` says up to where: what is left of it has no gaps. The mark of
-    the last change that went is kept beside it, so that whoever stands exactly there can go on.
-  * Nothing is purged behind the change that somebody who is connected was told last: by the mark of that change the log
-    is asked whether they still share its past.
-  * A notification's row is purged only when the log no longer reaches back to its leaving, so no replay misses a row.
+  * Expiry is a change like any other: rows are stamped, counters are lowered, and each user gets one change for each
+    slice. Expiry walks along the ids, because they rise with time; see `walks`.
+  * A log is purged from its beginning, so the rest has no gaps, and `oldest_seq` says up to where. The mark of the last
+    purged change is kept beside `oldest_seq`, so that a client whose offset is exactly this change can go on.
+  * The change that a connected socket was told last is not purged, nor anything after it, because the mark of this
+    change is needed to find out whether the log still has what the socket was told.
+  * A notification's row is purged only when the log no longer reaches back to its removal, so no replay misses a row.
   * Changes, domain events and suppressions are purged by their keys, which rise with time, up to the last old row of a
-    slice. A row whose time lies ahead (the clock was wrong for a while) goes with the older ones behind it.
-  * Purging leaves the highest id that it deleted in `counters`: ids follow the highest one, and none is given twice.
+    slice. If the clock was wrong for a while, a row whose time lies ahead is purged together with the old rows around
+    it.
+  * Purging writes the highest id that it deleted into `counters`, so that no id is given twice.
 """
 
 from __future__ import annotations
@@ -29,20 +30,21 @@ from djactors.inbox.walks import Walk, all_walks, finish, move
 ABOVE_ALL_IDS = 2**63 - 1
 
 TENANTS_A_SLICE = 100
-"""Tenants whose logs one slice looks into, should there be nothing to purge: a few hundred microseconds."""
+"""The tenants whose logs one slice looks into if there is nothing to purge, which takes a few hundred microseconds."""
 
-# The primary key.
+# Served by the primary key.
 SELECT_WALKED = """SELECT id, tenant_id, user_id, is_read, removed_seq, expires_at FROM notifications
     WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"""
 UPDATE_EXPIRED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'expired' WHERE id = ?"
 
-# The primary keys.
+# Served by the primary keys.
 SELECT_TENANTS = "SELECT id, oldest_seq FROM tenants WHERE id > ? ORDER BY id LIMIT ?"
 SELECT_CHANGES = "SELECT seq, created_at, mark FROM changes WHERE tenant_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 DELETE_CHANGES = "DELETE FROM changes WHERE tenant_id = ? AND seq > ? AND seq <= ?"
 UPDATE_OLDEST = "UPDATE tenants SET oldest_seq = ?, oldest_mark = ? WHERE id = ?"
 
-# idx_notifications_removed, then the primary key of tenants. CROSS JOIN keeps SQLite from walking the tenants first.
+# Served by idx_notifications_removed, then by the primary key of tenants. CROSS JOIN keeps SQLite from walking the
+# tenants first.
 SELECT_REMOVED = """SELECT notifications.id FROM notifications CROSS JOIN tenants
     WHERE notifications.removed_at <= ? AND tenants.id = notifications.tenant_id
     AND notifications.removed_seq <= tenants.oldest_seq ORDER BY notifications.removed_at LIMIT ?"""
@@ -50,13 +52,13 @@ DELETE_NOTIFICATION = "DELETE FROM notifications WHERE id = ?"
 UPSERT_PURGED = """INSERT INTO counters (name, value) VALUES (?, ?)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > counters.value"""
 
-# The primary keys again.
+# Served by the primary keys as well.
 SELECT_EVENTS = "SELECT id, received_at FROM domain_events WHERE id > ? ORDER BY id LIMIT ?"
 DELETE_EVENTS = "DELETE FROM domain_events WHERE id <= ?"
 SELECT_SUPPRESSIONS = "SELECT id, created_at FROM suppressions WHERE id > ? ORDER BY id LIMIT ?"
 DELETE_SUPPRESSIONS = "DELETE FROM suppressions WHERE id <= ?"
 
-# idx_user_days_day.
+# Served by idx_user_days_day.
 SELECT_DAYS = """SELECT tenant_id, user_id, day FROM user_days
     WHERE day < ? AND summary_due IS NULL ORDER BY day LIMIT ?"""
 DELETE_DAY = "DELETE FROM user_days WHERE tenant_id = ? AND user_id = ? AND day = ?"
@@ -68,7 +70,7 @@ _BY_ID: Mapping[str, tuple[str, str]] = {
 
 
 def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
-    """Take what has expired out of the inboxes, on each walk from where it stands."""
+    """Take expired notifications out of the inboxes. Each walk goes on from where it stopped."""
     unit.flush()
     expired: list[tuple[int, int, int, bool]] = []
     left = command.limit
@@ -93,10 +95,10 @@ def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
 def _walk(
     unit: UnitOfWork, walk: Walk, limit: int, expired: list[tuple[int, int, int, bool]]
 ) -> tuple[int, str | None, int]:
-    """Go on with a walk, to the first one that has not expired and at most `limit` rows; add those that have.
+    """Go on with a walk up to the first row that has not expired, at most `limit` rows, and collect the expired ones.
 
     Returns:
-        The id to go on with, when the row of that id expires if the walk stopped there, and how many rows it passed.
+        The id to go on with; when the row of this id expires, if the walk stopped there; and how many rows were passed.
     """
     end = ABOVE_ALL_IDS if walk.end is None else walk.end
     next_id = walk.next_id
@@ -126,7 +128,7 @@ def _take_out(unit: UnitOfWork, expired: Sequence[tuple[int, int, int, bool]]) -
 
 
 def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
-    """Delete a slice of what is older than `keep`."""
+    """Delete a slice of the rows that are older than `keep`."""
     unit.flush()
     before = utc_text(unit.moment - command.keep)
     connection = unit.connection
@@ -138,7 +140,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
             result = _deleted(connection, DELETE_NOTIFICATION, found, command.limit)
             _keep_highest(connection, "notifications", max((id_ for (id_,) in found), default=0))
         case "user_days":
-            # A day ends up to half a day later in some tenant's time zone than in UTC.
+            # In some time zones a day ends up to half a day later than in UTC.
             day = utc_text(unit.moment - command.keep - timedelta(days=1))[:10]
             found = connection.execute(SELECT_DAYS, (day, command.limit)).fetchall()
             result = _deleted(connection, DELETE_DAY, found, command.limit)
@@ -155,7 +157,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
 
 
 def _purge_changes(connection: sqlite3.Connection, before: str, command: PurgeSlice) -> Sliced:
-    """Purge the beginnings of the tenants' logs, from the tenant behind `after` on."""
+    """Purge the beginnings of the tenants' logs, starting with the first tenant whose id is above `after`."""
     limit, after = command.limit, command.after
     tenants = connection.execute(SELECT_TENANTS, (after, TENANTS_A_SLICE)).fetchall()
     done = 0
@@ -174,20 +176,20 @@ def _purge_changes(connection: sqlite3.Connection, before: str, command: PurgeSl
             connection.execute(DELETE_CHANGES, (tenant_id, oldest, last))
         done += rows
         if rows == len(found) and done == limit:
-            # There may be more in this one.
+            # There may be more to purge in this tenant's log.
             return Sliced(done, more=True, after=after, held_up=held_up)
         after = tenant_id
     return Sliced(done, more=len(tenants) == TENANTS_A_SLICE, after=after, held_up=held_up)
 
 
 def _keep_highest(connection: sqlite3.Connection, table: str, deleted: int) -> None:
-    """Let no id up to the `deleted` one be given again."""
+    """Make sure that no id up to `deleted` is given again."""
     if deleted:
         connection.execute(UPSERT_PURGED, (table, deleted))
 
 
 def _old(rows: Sequence[tuple[Any, ...]], before: str) -> tuple[int, int]:
-    """How many rows there are up to the last one whose time is not after `before`, and the key of that one.
+    """Find the last row whose time is not after `before`. Returns how many rows there are up to it, and its key.
 
     A row begins with its key and its time.
     """
@@ -209,14 +211,15 @@ RECLAIM_ONE = "PRAGMA incremental_vacuum(1)"
 
 
 def reclaimable(connection: sqlite3.Connection, keep: int) -> int:
-    """How many free pages the file has beyond `keep`."""
+    """Count the free pages that the file has beyond `keep`."""
     return max(0, int(connection.execute(SELECT_FREE).fetchone()[0]) - keep)
 
 
 def reclaim(connection: sqlite3.Connection, pages: int, keep: int) -> int:
-    """Give up to `pages` free pages back to the file system, but leave `keep` for what comes; how many are left.
+    """Give up to `pages` free pages back to the file system, but keep `keep` of them. Returns how many are left to
+    give.
 
-    A page at a time: the sqlite3 module steps a pragma without columns only once.
+    The pages are given back one at a time, because the sqlite3 module steps a pragma without columns only once.
     """
     free = reclaimable(connection, keep)
     for _ in range(min(pages, free)):

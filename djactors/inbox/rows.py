@@ -1,4 +1,4 @@
-"""The rows that the writer reads once, changes in place and writes back: a tenant's, a user's, a user's day."""
+"""The rows that the writer reads once, changes in place and writes back: of a tenant, of a user, of a user's day."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from __future__ import annotations
 class Tenant:
     """A tenant's row inside one transaction.
 
-    `last_seq` is the number of its newest change, `last_mark` the mark of the newest that was written.
+    `last_seq` is the number of the tenant's newest change. `last_mark` is the mark of the newest change that was
+    written.
     """
 
     __slots__ = ("dirty", "id", "job_numbering", "last_job_id", "last_mark", "last_seq", "name", "new", "time_zone")
@@ -35,7 +36,8 @@ class Tenant:
 class User:
     """A user's row inside one transaction.
 
-    `sent` is of `sent_day`, the day on which the user was told last; `earlier_count` is of the day before that one.
+    `sent` counts the notifications of `sent_day`, the last day on which the user got any, and `earlier_count` those of
+    the last such day before.
     """
 
     __slots__ = (
@@ -78,7 +80,7 @@ class User:
 
 
 class UserDay:
-    """A row inside one transaction. Whoever changes it hands it to `DayRows.put`."""
+    """The row of a user's day inside one transaction. After a change, give the row to `DayRows.put`."""
 
     __slots__ = ("day", "held", "summary_at", "summary_due", "summary_id", "tenant_id", "user_id")
 

@@ -1,6 +1,6 @@
-"""The schema of the inbox: where its migrations are, and what a new database begins with.
+"""The schema of the inbox: where its migrations are, what a new database begins with, and which databases are refused.
 
-Everything else about migrations is `store.migrate`.
+`store.migrate` does everything else about migrations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TokenBytes = Callable[[int], bytes]
 INSERT_META = "INSERT INTO meta (id, pid_key, created_at) VALUES (1, ?, ?)"
 
 PID_KEY_BYTES = 32
-"""The key of the MAC under which pids are given out (SHA-256: no longer key helps)."""
+"""The length of the key for the MAC of pids. The MAC uses SHA-256, and a longer key would not make it safer."""
 
 RETIRED: Mapping[str, str] = {
     "1afbf21f20c107a8fd0f104de83c3ed9a08593ddca319d86ff6584195c945f7c": (
@@ -32,14 +32,14 @@ RETIRED: Mapping[str, str] = {
         "its tenants, users and jobs again, and read the old inbox with `sqlite-utils rows FILE notifications`"
     ),
 }
-"""By the checksum of its first migration: a database that is refused, and what its owner is told."""
+"""Databases that are refused, by the checksum of their first migration, and what their owners are told."""
 
 
 def migrations_directory() -> Traversable:
-    """Where the migrations are: inside the installed package, else beside it in a checkout.
+    """Find the migrations: inside the installed package, or beside the package in a checkout.
 
     Raises:
-        MigrationError: neither is there.
+        MigrationError: there are none in either place.
     """
     package = importlib.resources.files("djactors")
     installed = package / "migrations"
@@ -52,7 +52,7 @@ def migrations_directory() -> Traversable:
 
 
 def inspect(path: str | os.PathLike[str]) -> list[str]:
-    """Names of the migrations that a file still lacks, without changing or creating it.
+    """Name the migrations that a file still lacks, without changing or creating the file.
 
     Raises:
         MigrationError: as `apply` would.
@@ -66,12 +66,12 @@ def apply(
     now: Callable[[], datetime] = WALL_CLOCK,
     token_bytes: TokenBytes = secrets.token_bytes,
 ) -> list[str]:
-    """Bring a file to the schema of this program, creating it where there is none; the names of what was applied.
+    """Bring a file to the schema of this program, creating it if it is missing. Returns the names of what was applied.
 
     A new database gets its pid key. The caller holds the `DatabaseLock`.
 
     Raises:
-        MigrationError: refused, with the reason and the mend in one line.
+        MigrationError: the file is refused; one line says the reason and the mend.
     """
 
     def seed(connection: sqlite3.Connection) -> None:

@@ -1,19 +1,19 @@
 """The unit of work: everything that one transaction is about to write, gathered first and written in bulk.
 
 Rules:
-  * Rows are read once and kept: jobs for the length of the transaction, what is in `Known` for longer. There is one
-    writer to a database, so nothing changes under them. Should somebody else write all the same, with an SQLite shell
-    say, the store notices.
-  * What is known is changed in place while a transaction is under way. Whoever rolls back, wholly or to a savepoint,
-    says `forget`, and everything is read anew; so it is when another connection has written.
-  * Only what exists is known: an id that was not found is looked for again. What grows over its bound is dropped as a
-    whole, between two transactions.
-  * `flush` writes what is staged, each table with one statement or few, parents before children. Whatever must see the
-    rows in SQL calls it first.
-  * Sequence numbers and ids follow the highest that is stored, so a rollback gives them back, and what is committed has
-    neither gaps nor repeats. No counter is written for them: that would be a page in every commit.
-  * `writes` counts every staging. A command that is refused after it staged something must not be passed over in place:
-    see `Recorder`.
+  * Rows are read once and kept: jobs for the length of the transaction, rows in `Known` for longer. A database has one
+    writer, so nobody else changes the rows. If somebody writes all the same, for example with an SQLite shell, the
+    store notices.
+  * Known rows are changed in place while a transaction is under way. After a rollback, of the whole transaction or to a
+    savepoint, `forget` must be called, and everything is read anew. The same holds when another connection has written.
+  * Only rows that exist are known; an id that was not found is looked up again. A collection that grows over its bound
+    is dropped as a whole, between two transactions.
+  * `flush` writes what is staged, with few statements for each table, and parents before children. Code that needs to
+    see the rows in SQL calls `flush` first.
+  * Sequence numbers and ids follow the highest one that is stored. So a rollback gives them back, and committed numbers
+    have neither gaps nor repeats. No counter is written for them, because that would cost a page in every commit.
+  * `writes` counts every staging. By this count `Recorder` notices a command that was refused after it had staged
+    something.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from djactors.store.database import insert
 
 SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
     WHERE id = ?"""
-# The primary key, read backwards.
+# Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count FROM users
     WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
-# The primary keys.
+# Served by the primary keys.
 SELECT_HIGHEST = {
     kind: f"SELECT max(id) FROM {kind}" for kind in ("domain_events", "notifications", "suppressions", "job_comments")
 }
@@ -74,28 +74,28 @@ NAMES = {
     "approval_changed": "approval:status-changed",
     "job_updated": "job:updated",
 }
-"""The kinds of change in the log, and the Socket.IO event that each of them is to a client."""
+"""The kinds of change in the log, and the Socket.IO event that a client gets for each of them."""
 
 MAX_ROWS = 50_000
-"""Rows of a kind: 10,000 connected users and as many again, their day and the day before; some 20 MB at most."""
+"""The most rows of one kind: enough for 10,000 connected users and as many others. They take some 20 MB at most."""
 
 MAX_DATES = 1000
-"""Dates by time zone and minute: each zone of the world twice; looked up for every notification."""
+"""The most dates by time zone and minute, which are looked up for every notification: each zone of the world twice."""
 
 NO_KEY = None, None, None, None
-"""What `domain_events` has of an event without an idempotency key: sender, key, fingerprint and answer."""
+"""The sender, key, fingerprint and answer in `domain_events` for an event without an idempotency key."""
 
 
 _Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
-"""A change that is staged: its number, its kind, whose it is, its notification and its body."""
+"""A staged change: its number, its kind, the user (None for the whole tenant), its notification and its body."""
 
 
 class Known:
-    """What the writer knows of the database without asking: rows that it has read or written before.
+    """What the writer knows of the database without a query: rows that it has read or written before.
 
-    At a few microseconds for each row that an event needs, asking again would be a good part of what an event costs.
+    A query takes a few microseconds for each row, so asking again would be a good part of what an event costs.
     `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk,
-    `dates` the day that it is in a time zone in a minute.
+    and `dates` the date by time zone and minute.
     """
 
     __slots__ = ("dates", "days", "highest", "latest_expiry", "tenants", "users")
@@ -109,7 +109,7 @@ class Known:
         self.dates: dict[tuple[str, str], str] = {}
 
     def forget(self) -> None:
-        """Know nothing: what was changed has not been stored, or what is stored was changed by somebody else."""
+        """Forget everything, because changes were not stored, or because somebody else has changed what is stored."""
         self.tenants.clear()
         self.users.clear()
         self.highest.clear()
@@ -117,7 +117,7 @@ class Known:
         self.days.clear()
 
     def trim(self) -> None:
-        """Drop what has grown over its bound. Between two transactions only."""
+        """Drop each collection that has grown over its bound. Call this only between two transactions."""
         for rows in (self.tenants, self.users, self.days):
             if len(rows) > MAX_ROWS:
                 rows.clear()
@@ -128,9 +128,10 @@ class Known:
 class UnitOfWork:
     """What one transaction on one connection reads, stages and writes.
 
-    `moment` is the time of all its rows and `now` its text, `expires` the one at which its notifications leave the
-    inbox. `changes` are those that were written to the log, by tenant. `next_alert` is the earliest moment that it gave
-    the clock, `wanted_summaries` the days of users from whom something was held back.
+    `moment` is the time of all rows of the unit, and `now` is its text. `expires` is the time at which the unit's
+    notifications leave the inbox. `changes` are the changes that were written to the log, by tenant. `next_alert` is
+    the earliest moment for which the clock was woken. `wanted_summaries` are the days of users from whom something was
+    held back.
     """
 
     def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits, known: Known) -> None:
@@ -143,7 +144,7 @@ class UnitOfWork:
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
-        # Most units have to do with neither.
+        # Both are made when they are first needed, because most units need neither.
         self._jobs: JobRows | None = None
         self._days: DayRows | None = None
         self.changes: dict[int, list[Change]] = {}
@@ -168,13 +169,13 @@ class UnitOfWork:
 
     @property
     def days(self) -> DayRows:
-        """The days, of users from whom something was held back, of this unit."""
+        """The days, in this unit, of users from whom something was held back."""
         if self._days is None:
             self._days = DayRows(self.connection, self._known.days)
         return self._days
 
     def tenant(self, tenant_id: int) -> Tenant | None:
-        """The tenant, or None where it is not known yet."""
+        """The tenant, or None if it is not known yet."""
         tenant = self._tenants.get(tenant_id)
         if tenant is None:
             row = self.connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
@@ -184,7 +185,7 @@ class UnitOfWork:
         return tenant
 
     def user(self, tenant_id: int, user_id: int) -> User | None:
-        """The user, or None where it is not known yet."""
+        """The user, or None if the user is not known yet."""
         key = tenant_id, user_id
         user = self._users.get(key)
         if user is None:
@@ -194,7 +195,7 @@ class UnitOfWork:
         return user
 
     def ensure_tenant(self, tenant_id: int) -> Tenant:
-        """The tenant, created if it was not known."""
+        """The tenant, which is created if it is not known yet."""
         tenant = self._tenants.get(tenant_id) or self.tenant(tenant_id)
         if tenant is None:
             tenant = Tenant(tenant_id, f"Tenant {tenant_id}", "UTC")
@@ -204,7 +205,7 @@ class UnitOfWork:
         return tenant
 
     def ensure_user(self, tenant_id: int, user_id: int, name: str | None = None, role: Role = "user") -> User:
-        """The user, created if it was not known."""
+        """The user, who is created if not known yet."""
         user = self._users.get((tenant_id, user_id)) or self.user(tenant_id, user_id)
         if user is None:
             user = User(tenant_id, user_id, name or f"User {user_id}", role)
@@ -221,14 +222,14 @@ class UnitOfWork:
         self.writes += 1
 
     def today(self, tenant: Tenant, user: User) -> str:
-        """The tenant's day, with the user's `sent` being of it.
+        """The day in the tenant's time zone. Afterwards the user's `sent` counts the notifications of this day.
 
-        It is kept in the user's row, which a notification writes anyway; a row for each day would be another page. The
-        row has the day before as well, so that a clock or a time zone that is set back, and forward again, finds what
-        was sent on that day. An earlier day than these two goes on with the count of the later one: no day that comes
-        again has a second limit.
+        The count is in the user's row, which a notification writes anyway; a row for each day would cost another page.
+        The row has the count of the day before as well, so that the count is right when the clock or the time zone is
+        set back and forward again. If the day is earlier than both, the count of the later day goes on, so that no day
+        has its limit twice.
         """
-        # No time zone is off by part of a minute.
+        # No time zone differs from UTC by a part of a minute.
         place = tenant.time_zone, self.now[:16]
         date = self._known.dates.get(place)
         if date is None:
@@ -250,7 +251,7 @@ class UnitOfWork:
         self.touch(user)
 
     def next_id(self, kind: str) -> int:
-        """The next id of a kind of row, named as its table."""
+        """The next id of a kind of row. `kind` is the name of the table."""
         highest = self._highest.get(kind)
         if highest is None:
             stored = self.connection.execute(SELECT_HIGHEST[kind]).fetchone()
@@ -266,7 +267,7 @@ class UnitOfWork:
         """Stamp a change with the tenant's next sequence number, and stage it for the log that clients replay.
 
         A change of kind `new` is replayed from its notification's row, so its body is not stored a second time. The
-        mark, which it gets when it is written, is of the body, so what the row is made of must make the same bytes
+        change gets its mark when it is written, and the mark depends on the body. So the row must make the same bytes
         again.
         """
         tenant.last_seq += 1
@@ -280,7 +281,7 @@ class UnitOfWork:
         self.writes += 1
 
     def add_notification(self, row: tuple[int, *tuple[object, ...]]) -> None:
-        """Stage a row of `notifications`: its id and all the rest but the mark, which is that of its change."""
+        """Stage a row of `notifications`: all columns except for the mark, which is the mark of its change."""
         self._known.latest_expiry = walks.note(self.connection, self._known.latest_expiry, row[0], self.expires)
         self._notifications.append(row)
         self.writes += 1
@@ -291,7 +292,7 @@ class UnitOfWork:
         self.writes += 1
 
     def add_comment(self, tenant_id: int, job_id: int, author_id: int | None, text: str) -> int:
-        """Stage a comment; return its id."""
+        """Stage a comment. Returns its id."""
         comment_id = self.next_id("job_comments")
         self._comments.append((comment_id, tenant_id, job_id, author_id, text, self.now))
         return comment_id
@@ -304,7 +305,7 @@ class UnitOfWork:
         self.writes += 1
 
     def wake_clock(self, moment: str | None) -> None:
-        """Have the clock look at what is due no later than at this moment."""
+        """Have the clock look for due alerts and summaries at this moment at the latest."""
         if moment is not None and (self.next_alert is None or moment < self.next_alert):
             self.next_alert = moment
 
@@ -372,7 +373,7 @@ class UnitOfWork:
     def _marked(self) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
         """The rows of the changes and of the notifications that are staged, each with its mark.
 
-        The changes are told from now on, as `changes`.
+        From now on `changes` has these changes.
         """
         rows: list[tuple[object, ...]] = []
         of_new: dict[int, int] = {}

@@ -1,9 +1,9 @@
-"""How far expiry has come: all SQL on `expiry_walks`.
+"""Remembers how far expiry has come: all SQL on `expiry_walks`.
 
-An index of what expires when would be a page in every commit. It is not needed: ids and `expires_at` rise together, so
-expiry walks along the ids and remembers how far it came. The one thing that breaks this order is a clock that is set
-back: what comes then expires before what came last. So from there on the ids have a walk of their own, and neither walk
-waits for the other.
+An index on `expires_at` would cost a page in every commit. No such index is needed, because ids and `expires_at` rise
+together: expiry walks along the ids and remembers how far it has come. Only a clock that is set back breaks this order,
+because notifications that come afterwards expire before the last ones from before. So the ids from there on have a walk
+of their own, and neither walk waits for the other.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import msgspec
 from djactors.domain.times import from_text
 
 TOLERANCE = timedelta(minutes=1)
-"""A clock that is set back by less, as time servers do, begins no walk: what comes then expires so much later."""
+"""A clock that is set back by less, as time servers do, begins no walk. Notifications then expire up to this much
+late."""
 
 MAX_WALKS = 64
-"""Walks at a time: each is a look-up in every slice. Nobody sets a clock back as often in 30 days. Should it happen,
-what comes after expires no earlier than what came before."""
+"""The most walks at a time, because each is a look-up in every slice. Nobody sets a clock back so often in 30 days. If
+it happens, later notifications expire no earlier than the ones before."""
 
-# The primary keys.
+# Served by the primary keys.
 SELECT_WALKS = "SELECT first_id, next_id FROM expiry_walks ORDER BY first_id LIMIT ?"
 SELECT_LATEST = "SELECT expires_at FROM notifications WHERE id = (SELECT max(id) FROM notifications)"
 INSERT_WALK = "INSERT INTO expiry_walks (first_id, next_id) VALUES (?, ?)"
@@ -31,7 +32,7 @@ DELETE_WALK = "DELETE FROM expiry_walks WHERE first_id = ?"
 
 
 class Walk(msgspec.Struct, frozen=True):
-    """A walk along the ids from `next_id` up to, and without, `end`; the last walk has none."""
+    """A walk along the ids from `next_id` up to `end`, which is not included. The last walk has no end."""
 
     first_id: int
     next_id: int
@@ -39,16 +40,17 @@ class Walk(msgspec.Struct, frozen=True):
 
 
 def note(connection: sqlite3.Connection, latest: str | None, notification_id: int, expires_at: str) -> str:
-    """A notification is about to be stored. Begin a walk with it where the clock was set back before.
+    """Note a notification that is about to be stored. If the clock was set back before, a new walk begins with it.
 
     Args:
         connection: the writer's, inside its transaction.
-        latest: when the latest on the newest walk expires, as this returned it; None where that is not known any more.
+        latest: the latest time at which a notification on the newest walk expires, as this function returned it; None
+            if that is not known any more.
         notification_id: the notification's id.
         expires_at: when the notification expires.
 
     Returns:
-        When the latest on the newest walk expires from then on.
+        The new value of `latest`.
     """
     if latest is None:
         row = connection.execute(SELECT_LATEST).fetchone()
@@ -68,10 +70,10 @@ def all_walks(connection: sqlite3.Connection) -> list[Walk]:
 
 
 def move(connection: sqlite3.Connection, walk: Walk, next_id: int) -> None:
-    """What lies before `next_id` has left the inbox."""
+    """Note that everything before `next_id` on the walk has left the inbox."""
     connection.execute(UPDATE_WALK, (next_id, walk.first_id))
 
 
 def finish(connection: sqlite3.Connection, walk: Walk) -> None:
-    """Everything on the walk has left the inbox."""
+    """Note that everything on the walk has left the inbox."""
     connection.execute(DELETE_WALK, (walk.first_id,))

@@ -1,4 +1,4 @@
-"""What a domain event brings about: the job's new state, who is told, what the tenant at large sees of it.
+"""What a domain event brings about: the job's new state, who is notified, and what everybody in the tenant sees.
 
 Rule: every refusal comes before the first staging, so that a refused event leaves nothing behind.
 """
@@ -24,16 +24,16 @@ People = list[tuple[str, int | None]]
 
 
 def _silent(_: Tenant) -> None:
-    """Nothing for the tenant at large."""
+    """The default: the tenant sees nothing."""
 
 
 class Consequences(msgspec.Struct, frozen=True):
     """What an event brings about.
 
     Attributes:
-        told: who is notified, who is left out and why.
-        job: the job that it is of, in its new state.
-        announce: logs what the tenant at large sees of it.
+        told: who is notified, and who is left out and why.
+        job: the job that the event is about, in its new state.
+        announce: logs the changes that everybody in the tenant sees.
     """
 
     told: Told = Told((), ())
@@ -42,13 +42,13 @@ class Consequences(msgspec.Struct, frozen=True):
 
 
 def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) -> Consequences:
-    """Bring an event's consequences about.
+    """Carry out an event: stage the job's new state, and find out who is notified.
 
     Raises:
-        Refused: the event cannot be as it stands; nothing was staged.
+        Refused: the event cannot be carried out as it stands; nothing was staged.
     """
     match event:
-        case events.NotificationRequested():  # first: what comes in masses
+        case events.NotificationRequested():  # first, because it is the most frequent
             return _notification_requested(unit, event)
         case events.JobCreated():
             return _job_created(unit, event, person)
@@ -61,7 +61,7 @@ def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) ->
 
 
 def introduce(unit: UnitOfWork, command: Introduce) -> Counted:
-    """Make somebody known who was not. Whoever is known stays as they are."""
+    """Make a user known who is not known yet. A known user is not changed."""
     tenant_id, person = command.tenant_id, command.person
     user = unit.user(tenant_id, person.user_id)
     if user is None:
@@ -152,13 +152,13 @@ def _numbering(event: events.JobCreated) -> str:
 
 
 def _numbered_here(unit: UnitOfWork, tenant_id: int) -> bool:
-    """Whether all of a tenant's jobs come from here: an unknown one is then a typing error, not one from before."""
+    """Whether djactors numbers the tenant's jobs. An unknown job is then a mistake, not a job from earlier times."""
     tenant = unit.tenant(tenant_id)
     return tenant is not None and tenant.job_numbering == "djactors"
 
 
 def _check_numbering(unit: UnitOfWork, event: events.JobCreated, person: Person | None) -> Job | None:
-    """Refuse ids that cannot be; return what was heard of the job by its bare id before."""
+    """Refuse impossible ids. Returns the job if earlier events have already named its id, otherwise None."""
     known = unit.tenant(event.tenant_id)
     if known is not None and known.job_numbering not in (None, _numbering(event)):
         if person is not None:
@@ -181,7 +181,7 @@ def _check_numbering(unit: UnitOfWork, event: events.JobCreated, person: Person 
 
 
 def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Consequences:
-    """An event of a job that exists, or that is first heard of by it: an installation may begin in mid-life."""
+    """Carry out an event of a job, which is recorded from the event if it was never created here."""
     tenant_id = event.tenant_id
     people: People = [
         ("assigneeId", getattr(event, "assignee_id", None)),
@@ -217,7 +217,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
 
 
 def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[str, object]]:
-    """Stage what an event adds beside the job; return its own words and what it adds to a notification's data."""
+    """Stage what an event adds beside the job. Returns its text, and its part of a notification's data."""
     match event:
         case events.CommentAdded(text=text):
             comment_id = unit.add_comment(event.tenant_id, event.job_id, event.actor_id, text)
@@ -234,10 +234,10 @@ def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[st
 
 
 def _check_named(unit: UnitOfWork, tenant_id: int, people: People, person: Person) -> None:
-    """Refuse ids that a person may not name. Creates nobody.
+    """Refuse ids that a person may not name. This creates nobody.
 
-    A person may name themselves, as the token proves who they are, and whom the tenant knows: else anybody could fill
-    the tenant with people who do not exist.
+    A person may name themselves, because the token proves who they are, and everybody whom the tenant knows. Otherwise
+    anybody could fill the tenant with people who do not exist.
 
     Raises:
         Refused: `not_found`, naming the field.
@@ -248,7 +248,7 @@ def _check_named(unit: UnitOfWork, tenant_id: int, people: People, person: Perso
 
 
 def _ensure(unit: UnitOfWork, tenant_id: int, people: People, person: Person | None = None) -> None:
-    """Make known whom an event names: everybody where a service does, a person only themselves, as the token says."""
+    """Make the people known whom an event names. A service makes everybody known, a person only themselves."""
     unit.ensure_tenant(tenant_id)
     if person is not None:
         unit.ensure_user(tenant_id, person.user_id, person.name, person.role)
@@ -282,7 +282,7 @@ def _name(unit: UnitOfWork, tenant_id: int, user_id: int | None) -> str | None:
 
 
 def view(unit: UnitOfWork, job: Job) -> JobView:
-    """The job as clients see it."""
+    """Make the job's view for clients."""
     return jobs.view(job, _name(unit, job.tenant_id, job.assignee_id), unit.jobs.watchers(job.tenant_id, job.id))
 
 
@@ -291,11 +291,11 @@ _APPROVALS: dict[type, str] = {
     events.JobApproved: "approved",
     events.JobRejected: "rejected",
 }
-"""What `approval:status-changed` says of which event."""
+"""The status in `approval:status-changed`, by event."""
 
 
 def _announcement(unit: UnitOfWork, event: events.JobCreated | JobEvent, job: Job) -> Callable[[Tenant], None]:
-    """What the tenant at large sees of a job's new state, in the order of the log."""
+    """What everybody in the tenant sees of a job's new state, in the order of the log."""
 
     def announce(tenant: Tenant) -> None:
         head = {"jobId": job.id, "djId": job.dj_id}

@@ -43,9 +43,9 @@ Everything public is exported here. A complete program::
     trio.run(main)
 
 The life of a message: a sender tells or asks through an `ActorRef`; the message waits in the actor's bounded mailbox;
-the actor handles messages one at a time, or in batches; what it returns answers the ask. When an actor raises, its
-supervisor drops the message, makes a new actor after a pause, and gives up (or sets the actor aside) after too many
-restarts. Nothing here knows what the messages are about.
+the actor handles messages one at a time, or in batches; the value that it returns answers the ask. When an actor
+raises, its supervisor drops the message, makes a new actor after a pause, and gives up (or sets the actor aside) after
+too many restarts. Nothing here knows what the messages are about.
 """
 
 from djactors.kernel._actor import Actor, Service, StoppableService, Tree

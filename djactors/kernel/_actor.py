@@ -1,4 +1,4 @@
-"""What one writes to be run by a supervisor: an actor, which has a mailbox, or a service, which has none.
+"""What a program writes for a supervisor to run: an actor, which has a mailbox, or a service, which has none.
 
 The life of one instance of an actor; after a crash the supervisor makes a new instance, with the same ref and mailbox:
 
@@ -24,23 +24,25 @@ R = TypeVar("R")
 
 
 class Actor(Generic[M, R]):
-    """Base of all actors, by what they take and what they answer: `Actor[Message, Reply]`.
+    """The base class of all actors. `Actor[Message, Reply]` names what an actor takes and what it answers.
 
-    `Reply` is None for an actor that is only told. Every hook is optional, but an actor overrides `on_message` or
-    `on_batch`.
+    `Reply` is None for an actor that is only told. Every hook is optional, except that an actor must override
+    `on_message` or `on_batch`.
 
-    A hook that raises an `Exception` crashes the instance: what it had in hand is dropped, the rest of the mailbox
-    waits for its successor. To refuse a message without crashing, override `on_batch` and `fail` its envelope.
+    A hook that raises an `Exception` crashes the instance. The messages that the instance had in hand are dropped, and
+    the rest of the mailbox waits for its successor. To refuse a message without crashing, override `on_batch` and
+    `fail` the message's envelope.
 
     Attributes:
-        ref: the actor's own address, set before `on_start`. Asking it from a hook waits for itself: tell instead.
-        batch_limit: how many messages `on_batch` gets at most. Counts only where `on_batch` is overridden; otherwise
-            messages are taken one by one, so that a crash costs one.
-        linger: seconds that a batch may wait to become larger, once it has a message. It waits only while messages come
-            together: until there are as many as the batch before took and left, which is everybody who is waiting for
-            answers in turns. A batch after a single message never waits.
-        idle_after: seconds without a message after which `on_idle` is asked; `None` for never. After messages that were
-            taken at rest it may take twice as long.
+        ref: the actor's own address, set before `on_start`. A hook must not ask this ref, because the actor would wait
+            for itself; a hook may tell it.
+        batch_limit: how many messages `on_batch` gets at most. The limit counts only if `on_batch` is overridden;
+            otherwise the actor takes messages one by one, so that a crash costs one message.
+        linger: seconds for which a batch that has a message may wait for more. A batch waits only if the batch before
+            took or left more than one message, and only until that many messages are there again: several senders are
+            then likely to be asking in turns. A batch after a single message never waits.
+        idle_after: seconds without a message after which `on_idle` is called; `None` for never. If the actor took
+            messages at rest, the call may come after twice that time.
     """
 
     __slots__ = ("ref",)
@@ -51,72 +53,76 @@ class Actor(Generic[M, R]):
     idle_after: float | None = None
 
     async def on_start(self) -> None:
-        """Get ready, within the spec's `start_timeout`. Messages wait meanwhile."""
+        """Get ready, within the spec's `start_timeout`. Messages wait in the mailbox meanwhile."""
 
     async def on_message(self, message: M) -> R:
-        """Handle one message. What this returns answers an ask."""
+        """Handle one message. The returned value answers an ask."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither on_message nor on_batch")
 
     async def on_batch(self, batch: Sequence[Envelope[M, R]]) -> None:
         """Handle one or more messages together, oldest first.
 
-        Every ask among them is to be answered before this returns; one that is not fails with `AskUnanswered`. If this
-        raises, the envelopes that have not been answered are what the actor crashed on, tells included: `answer` marks
-        a tell as dealt with.
+        Answer every ask among them before this method returns; an ask without an answer fails with `AskUnanswered`. If
+        this method raises, the actor has crashed on all envelopes that were not answered, tells included. To mark a
+        tell as dealt with, `answer` it.
         """
         for envelope in batch:
             envelope.answer(await self.on_message(envelope.message))
 
     async def on_stop(self) -> None:
-        """Take leave, after the last message and within the spec's `stop_timeout`.
+        """Clean up, after the last message and within the spec's `stop_timeout`.
 
-        Not called after a crash, nor when time runs out or the whole tree is cancelled: what must be released then
-        belongs into a service, under `async with`.
+        This hook is not called after a crash, nor when the time runs out or the whole tree is cancelled. A resource
+        that must be released even then belongs in a service, under `async with`.
         """
 
     def on_tell_at_rest(self, message: M) -> bool:
-        """Handle a tell in the middle of its sender, while the actor waits and its mailbox is empty; whether it did.
+        """Handle a tell inside the sender's call, while the actor waits and its mailbox is empty.
 
-        Waking the actor's task costs more than many a message does. What is not taken here goes into the mailbox.
-        Messages stay in order, as nothing is waiting. Only `tell_nowait` comes this way. Must neither block nor wait;
-        what it tells, its own actor or another, goes into a mailbox. If it raises, the actor crashes on the message as
-        ever, and the sender hears nothing of it.
+        Waking the actor's task often costs more than handling the message. Only `tell_nowait` calls this hook. Messages
+        stay in order, because none is waiting. The hook must neither block nor wait. Whatever it tells, to its own
+        actor or to another, goes into a mailbox. If the hook raises, the actor crashes on the message as usual, and the
+        sender does not notice.
+
+        Returns:
+            Whether the message was handled. If not, it goes into the mailbox.
         """
         return False
 
     def on_idle(self) -> bool:
         """Whether to stop for good, as by `stop_child`, now that the mailbox has been empty for `idle_after` seconds.
 
-        Called without a checkpoint between the look into the mailbox and, if this returns True, the closing of the
-        ref and the freeing of the name: no message slips in between. Must not block. After False it is asked again
-        `idle_after` seconds later.
+        No message can be lost: there is no checkpoint from the look into the empty mailbox to the closing of the ref
+        and the freeing of the name, which follow if this returns True. If it returns False, it is called again
+        `idle_after` seconds later. It must not block.
         """
         return False
 
 
 class Service(Protocol):
-    """Anything long-running without a mailbox, such as a listener. A `ServiceSpec` has a supervisor run it."""
+    """Something that runs for long and has no mailbox, such as a listener. A supervisor runs it by a `ServiceSpec`."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> object:
         """Do the work; call `task_status.started()` when ready, within the spec's `start_timeout`.
 
-        Returning ends the service, after which a permanent one is started anew. Raising is a crash. Cancelled when the
-        whole tree is, or when the service does not stop in time.
+        Returning ends the service, and a permanent service is then started anew. Raising is a crash. The supervisor
+        cancels this when the whole tree is cancelled, when the service does not stop in time, and at once when a
+        service that has no `request_stop` is to stop.
         """
 
 
 @runtime_checkable
 class StoppableService(Protocol):
-    """A service that can be asked to end. Others are cancelled at once when they are stopped."""
+    """A service that can be asked to end. A service without `request_stop` is cancelled at once when it is stopped."""
 
     def request_stop(self) -> None:
-        """Make `run` return, within the spec's `stop_timeout`. Must not block."""
+        """Make `run` return, within the spec's `stop_timeout`. This must not block."""
 
 
 class Tree(ABC):
     """A service with children of its own, such as a supervisor: its statistics become a part of its parent's.
 
-    To be inherited from, as many a service has some other method of the name `statistics`.
+    Such a service must inherit from this class, because another service may have an unrelated method `statistics`.
     """
 
     @abstractmethod
@@ -125,4 +131,4 @@ class Tree(ABC):
 
     @abstractmethod
     def statistics(self, levels: int | None = None) -> ChildStatistics:
-        """This node and what is below it: so many levels of it, or all."""
+        """A snapshot of this node and the nodes below it, down to `levels` levels; None means all levels."""

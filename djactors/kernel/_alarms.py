@@ -1,13 +1,14 @@
-"""Deadlines that are set all the time and hardly ever met: of asks, of idle actors, of connections between requests.
+"""Deadlines that are set all the time and rarely come: of asks, of idle actors, of connections between requests.
 
-A cancel scope for each of them was a seventh of what an event costs. Here setting one is to put the waiter into a
-bucket, and clearing it to take it out again; one task sleeps until the next bucket is due.
+A cancel scope for each deadline was a seventh of the cost of an event. Here, setting a deadline puts the waiter into a
+bucket, and clearing the deadline takes the waiter out again. One task sleeps until the next bucket is due.
 
 Rules:
-  * A deadline is met late, never early, by at most `Alarms.RESOLUTION` or `1 / Alarms.SHARE` of itself, whichever is
+  * A deadline is late, never early, by at most `Alarms.RESOLUTION` or `1 / Alarms.SHARE` of its length, whichever is
     less.
-  * A waiter holds its place by its bucket: `bucket.pop(waiter, None)` clears the alarm. What is cleared is not kept.
-  * `expire` is called in the middle of the task: it must neither block nor raise.
+  * Whoever sets a deadline gets the bucket: `bucket.pop(waiter, None)` clears the deadline. The bucket then no longer
+    refers to the waiter.
+  * `expire` is called in the middle of that one task: it must neither block nor raise.
 """
 
 from collections.abc import Callable
@@ -22,21 +23,22 @@ class Waiter(Protocol):
     """An object with a deadline."""
 
     def expire(self) -> None:
-        """The deadline has come. Must neither block nor raise."""
+        """Act on the deadline, which has come. This must neither block nor raise."""
 
 
 Bucket: TypeAlias = dict[Waiter, None]
-"""All waiters of one moment. `bucket.pop(waiter, None)` clears the waiter's alarm."""
+"""All waiters of one moment. `bucket.pop(waiter, None)` clears the waiter's deadline."""
 
 
 class Alarms:
-    """All deadlines of those who share one `run`."""
+    """Deadlines that one `run` watches. Nothing expires while `run` does not run."""
 
     RESOLUTION: Final = 0.25
-    """Seconds that a deadline may be late: nobody tells 15 from 15.25 seconds of waiting, and there are few buckets."""
+    """The seconds by which a deadline may be late. Nobody can tell 15 from 15.25 seconds of waiting, and the buckets
+    stay few."""
 
     SHARE: Final = 16
-    """A deadline is met within this part of itself, so that short ones are met more exactly."""
+    """A deadline is late by at most its own length divided by this, so that short deadlines are more exact."""
 
     __slots__ = ("_buckets", "_moments", "_sooner")
 
@@ -59,7 +61,7 @@ class Alarms:
         return bucket
 
     async def run(self) -> None:
-        """Meet the deadlines, until cancelled."""
+        """Expire each waiter when its deadline comes, until cancelled."""
         while True:
             self._sooner = trio.Event()
             with trio.move_on_at(self._moments[0] if self._moments else inf):
@@ -71,13 +73,13 @@ class Alarms:
 
 
 class Reminder:
-    """A deadline that is moved on again and again, such as the end of an idle time, and calls when it is met.
+    """A deadline that is put off again and again, such as the end of an idle time, and calls a function when it comes.
 
-    Moving it on costs a look at the clock: its alarm stays where it is, and is set anew when it goes off too early.
+    Putting it off costs a look at the clock: the alarm stays where it is, and is set anew if it goes off too early.
 
     Args:
-        alarms: who keeps time.
-        call: what to do then; must neither block nor raise.
+        alarms: where the alarm is set.
+        call: what to call; it must neither block nor raise.
     """
 
     __slots__ = ("_alarms", "_bucket", "_call", "_due", "_set_for")
@@ -90,7 +92,7 @@ class Reminder:
         self._bucket: Bucket | None = None
 
     def start(self, seconds: float) -> None:
-        """Call in so many seconds, whatever was said before."""
+        """Call in `seconds`, which replaces an earlier `start`."""
         self._due = trio.current_time() + seconds
         if self._due < self._set_for:
             self._set(seconds)
@@ -100,14 +102,14 @@ class Reminder:
         self._due = inf
 
     def close(self) -> None:
-        """Do not call, and let go of the alarm, which would be kept until it goes off."""
+        """Do not call, and clear the alarm, which would otherwise be kept until it goes off."""
         self._due = self._set_for = inf
         if self._bucket is not None:
             self._bucket.pop(self, None)
             self._bucket = None
 
     def expire(self) -> None:
-        """The alarm that was set a while ago."""
+        """Call if the deadline has come; if it was put off meanwhile, set the alarm anew."""
         self._set_for, self._bucket = inf, None
         left = self._due - trio.current_time()
         if left <= 0:

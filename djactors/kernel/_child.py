@@ -1,4 +1,4 @@
-"""One child of a supervisor, from its first start to its end: all of it in one task.
+"""One child of a supervisor, from its first start to its end. The child has one task for all of this.
 
     STARTING → RUNNING ─ crash, or end of a permanent child ─→ BACKING_OFF ─→ STARTING …
                   │                                       └──→ QUARANTINED ─→ STARTING …
@@ -7,8 +7,8 @@
 The task of an idle actor rests in its mailbox (see `_feed.py`) and needs no other task and no timer: the pause before a
 restart and the bound on a stop are deadlines of scopes in this same task.
 
-Only `Exception` is a crash. `Cancelled` and other `BaseException`s pass through, also out of a group that mixes both:
-hence `except*`.
+Only an `Exception` is a crash. `Cancelled` and other `BaseException`s pass through, even if they come in one group with
+a crash: this is why the code says `except*`.
 """
 
 import random
@@ -38,15 +38,15 @@ from djactors.kernel._statistics import ChildStatistics, Kind, State, Tally
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What a child is given of its supervisor.
+    """The part of its supervisor that a child uses.
 
     Attributes:
-        name: the supervisor's.
-        rng: where the jitter of pauses comes from.
-        alarms: the deadlines of the children and of those who ask them.
+        name: the supervisor's name.
+        rng: the source of the jitter in pauses.
+        alarms: the deadlines of the children and of the asks to them.
         report: passes an event on; never raises.
-        escalate: gives up everything, because this child is exhausted.
-        forget: frees the child's name, if it is one to be forgotten.
+        escalate: stops all children, because this child is exhausted.
+        forget: frees the name of a dynamic child.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Child:
     """The record of one child and the code of its task.
 
     Args:
-        spec: how to run it.
-        parent: its supervisor.
-        dynamic: whether it came after the supervisor's start, and so is forgotten when it ends.
-        must_start: whether a failing first start ends it, with `start_error`, instead of leading to a restart.
+        spec: how to run the child.
+        parent: the child's supervisor.
+        dynamic: whether the child was added after the supervisor's start; such a child is forgotten when it ends.
+        must_start: whether a first start that fails ends the child, with `start_error`, instead of restarting it.
     """
 
     __slots__ = (
@@ -95,31 +95,31 @@ class Child:
         self.spec = spec
         self.dynamic = dynamic
         self.must_start = must_start
-        # A service has an address, too, which takes no message from the beginning.
+        # A service has an address, too, but that address refuses every message.
         capacity = spec.mailbox_capacity if isinstance(spec, ActorSpec) else 1
         self._address = Address(spec.name, capacity, parent.alarms)
         if not isinstance(spec, ActorSpec):
             self._address.refuse()
         self.ref: ActorRef[Any, Any] = ActorRef(self._address)
         self.state = State.STARTING
-        # Whether there is a task for it.
+        # Whether the child's task has been started.
         self.launched = False
         # Set when it is known whether the first start succeeded.
         self.settled = Latch()
         self.start_error: Exception | None = None
         self._parent = parent
-        # Around everything the child does; its deadline is set when a stop begins.
+        # This scope is around everything that the child does; its deadline is set when a stop begins.
         self._scope = trio.CancelScope()
-        # Around the pause before a restart.
+        # This scope is around the pause before a restart; None outside of a pause.
         self._pause: trio.CancelScope | None = None
         self._instance: Actor[Any, Any] | Service | None = None
         self._feed: Feed | None = None
         self._kind = Kind.ACTOR if isinstance(spec, ActorSpec) else Kind.SERVICE
         self._running_since: float | None = None
         self._restart_times: list[float] = []
-        # Restarts in a row: what the length of the next pause depends on.
+        # Restarts in a row, on which the length of the next pause depends.
         self._earlier_restarts = 0
-        # Back from quarantine and not yet up for a whole period.
+        # Whether the child is back from quarantine and has not yet run for a whole period.
         self._on_probation = False
         self._tally = Tally()
         self._last_error: str | None = None
@@ -132,16 +132,16 @@ class Child:
         return self.spec.name
 
     def is_stopping(self) -> bool:
-        """Whether it has been asked to stop, or gone idle."""
+        """Whether the child has been asked to stop, or has gone idle."""
         return self.state in (State.STOPPING, State.STOPPED)
 
     @property
     def is_actor(self) -> bool:
-        """Whether it has a mailbox."""
+        """Whether the child has a mailbox."""
         return self._kind is Kind.ACTOR
 
     async def run(self) -> None:
-        """The child's task. Returns when the child is gone for good; raises nothing but what is not an `Exception`."""
+        """Be the child's task. Returns when the child is gone for good; never raises an `Exception`."""
         try:
             with self._scope:
                 while await self._live():
@@ -160,7 +160,7 @@ class Child:
         if self._pause is not None:
             self._pause.cancel()
         elif self._instance is None or isinstance(self._instance, Actor):
-            # Its mailbox is closed now, which ends an actor's loop; whoever has no instance looks at the state.
+            # The mailbox is closed now, which ends an actor's loop. A child without an instance looks at the state.
             return
         elif isinstance(self._instance, StoppableService):
             try:
@@ -178,7 +178,7 @@ class Child:
             self._scope.cancel()
 
     def end(self) -> None:
-        """Close the books: nobody waits for this child any longer. Does nothing the second time."""
+        """Fail the messages that are left, and wake everybody who waits for this child's end. Idempotent."""
         if self.state is State.STOPPED:
             return
         self._address.refuse()
@@ -193,7 +193,7 @@ class Child:
         self._parent.report(ChildStopped(self._parent.name, self.name, dropped, timed_out))
 
     def statistics(self, levels: int | None = None) -> ChildStatistics:
-        """A snapshot of the child and what is below it: so many levels of it, or all."""
+        """A snapshot of the child and the nodes below it, down to `levels` levels; None means all levels."""
         below = self._instance.statistics(levels) if isinstance(self._instance, Tree) else None
         return ChildStatistics(
             name=self.name,
@@ -206,16 +206,16 @@ class Child:
         )
 
     def hand_over_tally(self) -> Tally:
-        """The counts since the last time this was called; the child keeps none of them."""
+        """Return the counts since the last call, and start counting from zero."""
         tally, self._tally = self._tally, Tally()
         return tally
 
     # One life, from factory to end or crash
 
     async def _live(self) -> bool:
-        """Make an instance and run it to its end, then pause if it is to be replaced; whether it is."""
+        """Make an instance and run it to its end. If it is to be replaced, pause and return True."""
         if self.is_stopping():
-            # Messages that were accepted before the first start are still owed a handler.
+            # Messages that were accepted before the first start must still be handled.
             if not self._address.mailbox:
                 return False
         else:
@@ -254,7 +254,7 @@ class Child:
         self._started()
         self._feed = Feed(actor, self._address)
         if await self._feed.run() is Fed.IDLE:
-            # Nothing can have come between the actor's word and this: there was no checkpoint.
+            # No message can have come since `on_idle` returned True, because there was no checkpoint.
             self._begin_stop()
             self._parent.forget(self)
         await actor.on_stop()
@@ -265,7 +265,7 @@ class Child:
             await service.run(task_status=_Started(self, scope))
         if scope.cancelled_caught:
             raise trio.TooSlowError(f"{self.name} had not started after {self.spec.start_timeout} s")
-        # A service that is over before it said that it had started has done its work all the same.
+        # A service may return without having called `started()`: it has done its work all the same.
         self._started()
 
     def _started(self) -> None:
@@ -278,7 +278,7 @@ class Child:
         self.settled.set()
         self._parent.report(ChildStarted(self._parent.name, self.name))
 
-    # What comes after a life
+    # After a life: pause, quarantine or end
 
     def _is_to_be_replaced(self) -> bool:
         return not self.is_stopping() and self.spec.restart is Restart.PERMANENT
@@ -294,8 +294,8 @@ class Child:
         return self._pause_before_restart(error)
 
     def _pause_before_restart(self, error: Exception | None) -> float | None:
-        """Seconds to pause, after a crash or the end of a permanent child; None if this goes up instead."""
-        # Whoever waits for the first start need not wait for the second.
+        """Seconds to pause after a crash or the end of a permanent child; None if the supervisor gives up instead."""
+        # Tasks that wait for the first start need not wait for the second.
         self.settled.set()
         now = trio.current_time()
         spec = self.spec
@@ -329,7 +329,7 @@ class Child:
         if self._feed is not None:
             self._feed.end()
         if isinstance(self._instance, Tree):
-            # What happened below must not vanish from the sums with the instance.
+            # The counts of the nodes below must not vanish from the sums together with the instance.
             self._tally += self._instance.statistics().total()
         self._instance = None
 
@@ -359,7 +359,7 @@ class Child:
 
 
 class _Started:
-    """What a service calls to say that it is ready: there is no more deadline then."""
+    """The `task_status` of a service: `started()` says that the service is ready and lifts the start's deadline."""
 
     def __init__(self, child: Child, scope: trio.CancelScope) -> None:
         self._child = child

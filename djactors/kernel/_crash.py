@@ -1,8 +1,8 @@
-"""What to make of an exception that ended a child."""
+"""How the exception that ended a child is reported."""
 
 
 def unwrapped(group: BaseExceptionGroup[Exception]) -> Exception:
-    """The crash itself where nurseries have wrapped it in groups of one, else the group."""
+    """The crash itself if nurseries have wrapped it in groups of one; otherwise the group."""
     error: Exception | BaseExceptionGroup[Exception] = group
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
@@ -11,5 +11,5 @@ def unwrapped(group: BaseExceptionGroup[Exception]) -> Exception:
 
 
 def described(error: Exception) -> str:
-    """Type and text, without the traceback, which would keep the crashed instance alive."""
+    """The error's type and text. The traceback is left out, because it would keep the crashed instance alive."""
     return f"{type(error).__name__}: {error}"

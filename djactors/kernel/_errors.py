@@ -3,7 +3,7 @@
 All descend from `KernelError`, so a caller can fence off the kernel with one name.
 """
 
-# Named after what happened, as the actor literature does, not after the fact that they are errors.
+# The names say what happened, as in the actor literature, and do not end in `Error`.
 # ruff: noqa: N818
 
 
@@ -12,15 +12,15 @@ class KernelError(Exception):
 
 
 class MailboxFull(KernelError):
-    """There is no room for the item, and the sender said that it does not wait."""
+    """There is no room for the item, and the sender does not wait (`put_nowait`, `tell_nowait` and the like)."""
 
 
 class MailboxClosed(KernelError):
-    """The mailbox takes nothing more; for its reader: and there is nothing left in it."""
+    """The mailbox is closed and takes nothing more. The reader gets this error only once the mailbox is also empty."""
 
 
 class ActorStopped(KernelError):
-    """The actor takes no message now, or stopped before it had answered this one."""
+    """The actor takes no messages, or stopped before it had answered this one."""
 
 
 class ActorQuarantined(ActorStopped):
@@ -36,7 +36,7 @@ class AskTimeout(KernelError):
 
 
 class AskUnanswered(KernelError):
-    """`on_batch` returned and had left this ask without an answer."""
+    """`on_batch` returned without having answered this ask."""
 
 
 class SupervisorNotRunning(KernelError):
@@ -52,11 +52,11 @@ class NoSuchChild(KernelError, LookupError):
 
 
 class TooManyChildren(KernelError):
-    """The supervisor has as many dynamic children as it may have."""
+    """The supervisor already has `max_children` dynamic children."""
 
 
 class ChildStartFailed(KernelError):
-    """A child that had to start did not. `__cause__` is why."""
+    """A child's first start failed. `__cause__` is the reason."""
 
 
 class RestartIntensityExceeded(KernelError):

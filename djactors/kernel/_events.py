@@ -30,7 +30,7 @@ class ChildCrashed(SupervisorEvent):
 
     Attributes:
         error: what it raised; a group with one member is given as that member.
-        dropped: the messages it had in hand and had not answered. They are gone.
+        dropped: the messages that the instance had in hand and had not answered. They are lost.
     """
 
     error: Exception
@@ -62,8 +62,8 @@ class ChildStopped(SupervisorEvent):
     """A child is gone for good.
 
     Attributes:
-        dropped: the messages it leaves unhandled.
-        timed_out: whether it had to be cancelled because it had not stopped in time.
+        dropped: the messages that the child leaves unhandled.
+        timed_out: whether the child had to be cancelled because it had not stopped within `stop_timeout`.
     """
 
     dropped: tuple[Any, ...]
@@ -71,7 +71,7 @@ class ChildStopped(SupervisorEvent):
 
 
 def log_event(event: SupervisorEvent) -> None:
-    """The observer of supervisors that are given none: trouble goes to the log, with counts but no contents."""
+    """Log trouble, with counts but without contents. This is the observer of a supervisor that is given none."""
     match event:
         case ChildCrashed(supervisor, child, error, dropped):
             logger.error("%s/%s crashed, messages dropped: %d", supervisor, child, len(dropped), exc_info=error)

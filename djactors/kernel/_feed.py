@@ -1,12 +1,12 @@
-"""How an actor is fed from its mailbox: batch after batch, and at rest while there is none.
+"""Feeds an actor from its mailbox: batch after batch, and rests while the mailbox is empty.
 
 Rules:
-  * What is being handled is in hand: after a crash it is what the actor crashed on.
-  * At rest, with an empty mailbox, an actor may take a tell in the middle of its sender (`Actor.on_tell_at_rest`). That
-    saves waking its task. It is a delivery like any other: in order, alone with the actor, and a crash is the actor's:
-    its task is woken to crash over it, and the sender goes on.
-  * One actor at a time takes a tell that way. What it tells meanwhile, itself or others, goes through the mailboxes: a
-    chain of actors would fill the interpreter's stack.
+  * The messages that the actor is handling are *in hand*. After a crash, the actor has crashed on these messages.
+  * An actor that rests, with an empty mailbox, may take a tell inside the sender's call (`Actor.on_tell_at_rest`). This
+    saves waking the actor's task. Such a tell is delivered like any other: in order, and while the actor handles
+    nothing else. If the actor raises, its own task is woken and crashes, and the sender goes on.
+  * In one thread, one actor at a time takes a tell at rest. Whatever this actor tells meanwhile, to itself or to
+    others, goes through the mailboxes, because a chain of nested calls could fill the interpreter's stack.
 """
 
 import threading
@@ -22,8 +22,8 @@ from djactors.kernel._errors import AskUnanswered, MailboxClosed
 from djactors.kernel._ref import Address, Envelope
 
 MESSAGES_PER_TURN = 32
-"""An actor with a full mailbox lets other tasks run after so many messages: often enough that nobody notices, seldom
-enough that the scheduler (about 3 µs a turn) does not count."""
+"""How many messages an actor with a full mailbox handles before other tasks run: few enough that nobody notices the
+wait, and enough that the cost of the scheduler (about 3 µs a turn) does not matter."""
 
 
 class Fed(Enum):
@@ -43,7 +43,7 @@ _turn = _Turn()
 
 
 class Feed:
-    """Feeds one instance of an actor, for the length of its life."""
+    """Feeds one instance of an actor from its start to its end."""
 
     __slots__ = ("_actor", "_address", "_crash_at_rest", "_idle", "_in_hand", "_took_at_rest")
 
@@ -52,7 +52,7 @@ class Feed:
         self._actor = actor
         self._address = address
         self._idle = Reminder(address.alarms, address.mailbox.nudge)
-        # Whether a message was taken at rest since the idle time began, and what one crashed with.
+        # Whether a message was taken at rest since the idle time began, and the exception if one crashed the actor.
         self._took_at_rest = False
         self._crash_at_rest: Exception | None = None
 
@@ -68,7 +68,7 @@ class Feed:
         takes_batches = type(actor).on_batch is not Actor.on_batch
         limit = actor.batch_limit if takes_batches else 1
         this_turn = 0
-        # Messages that the batch before took and left.
+        # How many messages there were for the batch before: those it took and those it left.
         about = 0
         while True:
             if not mailbox:
@@ -94,17 +94,17 @@ class Feed:
             self._in_hand = ()
 
     def take_in_hand(self) -> Sequence[Envelope[Any, Any]]:
-        """What was being handled when the life ended; nothing the second time."""
+        """The messages that were being handled when the instance ended. A second call returns nothing."""
         in_hand, self._in_hand = self._in_hand, ()
         return in_hand
 
     def end(self) -> None:
-        """The actor's life is over, however it ended."""
+        """Stop feeding the instance, which has ended or crashed."""
         self._address.taker = None
         self._idle.close()
 
     async def _rest(self) -> Fed | None:
-        """Wait until there is a message, or there will be none."""
+        """Wait for a message and return None, or return why no message will come."""
         actor, mailbox = self._actor, self._address.mailbox
         while True:
             if actor.idle_after is not None:
@@ -126,7 +126,7 @@ class Feed:
                 return Fed.IDLE
 
     def _take_at_rest(self, message: Any) -> bool:
-        """Have the actor, whose task waits for the mailbox, take a message in the middle of its sender."""
+        """Have the actor, whose task waits for the mailbox, take a message inside the sender's call."""
         turn = _turn
         if turn.taken:
             return False
@@ -136,9 +136,9 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - supervision
             self._in_hand = (Envelope(message),)
             self._crash_at_rest = error
-            # What comes from now on is its successor's.
+            # Messages that come from now on are for the actor's successor.
             self._address.taker = None
-            # It may have been woken on the way, by what the actor did.
+            # Wake the actor's task, which raises the crash. What the actor did may already have woken it.
             self._address.mailbox.nudge()
             taken = True
         finally:

@@ -1,6 +1,6 @@
 """A one-way event that costs nothing until somebody waits for it.
 
-There are two for each actor and hardly anybody ever waits, so `trio.Event` is only made on demand.
+There are two latches for each actor and hardly anybody waits for one, so a `trio.Event` is only made on demand.
 """
 
 import trio
@@ -16,13 +16,13 @@ class Latch:
         self._is_set = False
 
     def set(self) -> None:
-        """Let everybody who waits go on, now and ever after."""
+        """Wake every waiting task. Later calls of `wait` return at once."""
         self._is_set = True
         if self._event is not None:
             self._event.set()
 
     async def wait(self) -> None:
-        """Wait until the latch is set. A checkpoint even if it already is."""
+        """Wait until the latch is set. This is a checkpoint even if the latch is already set."""
         if self._is_set:
             await trio.lowlevel.checkpoint()
             return

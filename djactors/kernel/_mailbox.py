@@ -4,14 +4,15 @@ Rules:
 
 - **A full mailbox refuses.** `put_nowait` raises `MailboxFull` and the sender decides what that means; `put` waits
   for room, which is backpressure. Nothing is ever dropped or overwritten to make room.
-- **Senders who wait are served in order**, and nobody overtakes them: as soon as the reader takes something, the
-  longest waiting items move in, in the same step. So somebody waits only while the mailbox is full.
+- **Waiting senders are served in order**, and nobody overtakes them: as soon as the reader takes something, the items
+  that have waited longest move in, in the same step. So a sender waits only while the mailbox is full.
 - **One reader.** A second task that reads at the same time gets `trio.BusyResourceError`.
-- **Cancellation is exact.** A `put` that raises `Cancelled` has not put; a `receive` that raises it has taken nothing.
-- **Closing is one-sided.** A closed mailbox takes nothing more, but what is in it can still be read.
+- **Cancellation is exact.** If `put` raises `Cancelled`, the item is not in the mailbox; if `receive` raises
+  `Cancelled`, nothing has been taken.
+- **Closing is one-sided.** A closed mailbox takes nothing more, but the items in it can still be read.
 
-Everything happens in the thread of one Trio run. An item rests in a list and is taken by the reader when it runs,
-instead of being handed over with the wake-up: that is what lets a burst become one batch.
+Everything happens in the thread of one Trio run. A sender puts the item into a list and wakes the reader, and the
+reader takes the list when it runs. So a burst of items becomes one batch.
 """
 
 from collections import OrderedDict
@@ -71,7 +72,7 @@ class Mailbox(Generic[T]):
         return self._closed
 
     def statistics(self) -> MailboxStatistics:
-        """What a dashboard wants to know; a snapshot."""
+        """A snapshot of the mailbox, for a dashboard."""
         return MailboxStatistics(
             depth=len(self._items),
             capacity=self._capacity,
@@ -83,7 +84,7 @@ class Mailbox(Generic[T]):
 
     @property
     def awaited(self) -> bool:
-        """Whether it is empty and the reader waits."""
+        """Whether the mailbox is empty and the reader waits for an item."""
         return self._reader is not None and not self._items
 
     # Senders
@@ -118,12 +119,12 @@ class Mailbox(Generic[T]):
             raise MailboxFull
 
     async def put(self, item: T) -> None:
-        """Put the item in, waiting for room behind those who wait already.
+        """Put the item in, waiting for room behind the senders that wait already.
 
         A checkpoint. If it raises `Cancelled`, the item is not in the mailbox.
 
         Raises:
-            MailboxClosed: the mailbox takes nothing more, or was closed while this waited.
+            MailboxClosed: the mailbox takes nothing more, or was closed while the sender waited.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.offer(item):
@@ -156,7 +157,7 @@ class Mailbox(Generic[T]):
         return (await self.receive_batch(1))[0]
 
     async def receive_batch(self, limit: int) -> list[T]:
-        """Wait until there is an item, then take what is there, up to `limit`, without waiting for more.
+        """Wait until there is an item, then take the items that are there, up to `limit`, without waiting for more.
 
         A checkpoint. If it raises `Cancelled`, nothing has been taken.
 
@@ -174,7 +175,7 @@ class Mailbox(Generic[T]):
         return self.receive_batch_nowait(limit)
 
     def receive_batch_nowait(self, limit: int) -> list[T]:
-        """Take what is there, up to `limit`: possibly nothing."""
+        """Take the items that are there, up to `limit`; there may be none."""
         items = self._items
         if len(items) <= limit:
             batch, self._items = items, []
@@ -186,7 +187,7 @@ class Mailbox(Generic[T]):
         return batch
 
     async def wait_for_item(self) -> None:
-        """Wait until there is something to read, or a nudge; return at once, without a checkpoint, if there is.
+        """Wait until there is an item to read, or a nudge. If there is an item, return at once, without a checkpoint.
 
         Raises:
             MailboxClosed: the mailbox is closed and empty.
@@ -201,9 +202,9 @@ class Mailbox(Generic[T]):
             raise MailboxClosed
 
     async def wait_for_more(self, count: int) -> None:
-        """Wait until there are `count` items, or as many as fit, or there is a nudge or a close.
+        """Wait until there are `count` items, or the mailbox is full, or is closed, or the reader is nudged.
 
-        Returns at once, without a checkpoint, if there are.
+        If there are that many items, return at once, without a checkpoint.
 
         Raises:
             trio.BusyResourceError: another task is reading.
@@ -217,19 +218,19 @@ class Mailbox(Generic[T]):
         finally:
             self._wanted = 1
 
-    # Whoever owns the mailbox
+    # The owner of the mailbox
 
     def nudge(self) -> None:
-        """Have the reader look up, though there may be nothing to read."""
+        """Wake the reader, though there may be nothing to read."""
         if self._reader is not None:
             self._wake_reader()
 
     def count_passed_by(self) -> None:
-        """Count an item that its receiver took without the mailbox."""
+        """Count an item that the receiver took without the mailbox."""
         self._received += 1
 
     def close(self) -> None:
-        """Take nothing more. Senders who wait get `MailboxClosed`, and so does the reader once it is empty."""
+        """Take nothing more. Waiting senders get `MailboxClosed`, and so does the reader once the mailbox is empty."""
         if self._closed:
             return
         self._closed = True
@@ -245,7 +246,7 @@ class Mailbox(Generic[T]):
         self._closed = False
 
     def drain(self) -> list[T]:
-        """Take out everything at once. Senders who wait move in, unless the mailbox was closed first."""
+        """Take out everything at once. The items of waiting senders move in, unless the mailbox was closed first."""
         return self.receive_batch_nowait(self._capacity)
 
     async def _wait(self) -> None:

@@ -1,15 +1,15 @@
-"""Telling and asking one actor: the ref, which is the one thing that others hold of the actor; the message on its way;
-and the address, which stands behind the ref.
+"""Telling and asking one actor. Other code holds only the actor's ref. Behind the ref is the address, with the mailbox;
+between the two, a message travels in an envelope.
 
     sender ── ActorRef ──► Envelope (tell), Call (request), Question (ask) ──► Address.mailbox ──► the actor
     sender ◄── the answer of a Call or a Question ◄────────────────────────────────────────────── the actor
 
 A ref outlives the actor's restarts, because the mailbox belongs to the address and not to the instance that is reading
-it. A ref is safe to pass around and to keep: when the actor is gone for good, the ref says so. The kernel alone holds
-the address: it knows when an actor opens, closes and ends, and it reads the mailbox.
+it. A ref is safe to pass around and to keep: when the actor is gone for good, the ref raises `ActorStopped`. Only the
+kernel holds the address, because the kernel opens, closes and ends the actor and reads the mailbox.
 
-An actor treats all messages alike: it may answer any of them, and the answer to a tell goes nowhere. The first answer
-counts; later ones are ignored, as is one to an asker who has left.
+An actor treats all messages alike: it may answer any of them, and the answer to a tell is dropped. The first answer
+counts. Later answers are ignored, and so is an answer to an asker that no longer waits.
 """
 
 from collections.abc import Callable, Iterable
@@ -45,9 +45,10 @@ R_co = TypeVar("R_co", covariant=True)
 class ActorRef(Generic[M_contra, R_co]):
     """Tells and asks one actor. `Supervisor.ref`, `spawn_child` and `start_child` give refs; nobody else makes them.
 
-    The parameters are the actor's: what it takes, and what it answers. Where the answer depends on the message, the
-    second one is the union of all answers, and a protocol whose `ask` has an overload for each message gives each one
-    its own: such a ref may be passed as `ActorRef[Message, Any]`, which fits the protocol.
+    The two type parameters are the actor's: the messages that it takes, and the answers that it gives. If the answer's
+    type depends on the message, the second parameter is the union of all answers. To give each message its own answer
+    type, write a `Protocol` whose `ask` has an overload for each message, and pass the ref as `ActorRef[Message, Any]`,
+    which fits that protocol.
 
     Overflow: `tell` and `ask` wait for room, first come first served; `tell_nowait`, `ask_nowait` and `request_nowait`
     raise `MailboxFull`, and the sender decides what that means.
@@ -120,8 +121,8 @@ class ActorRef(Generic[M_contra, R_co]):
 
         Args:
             message: what to ask.
-            timeout: seconds for everything: waiting for room, waiting in the mailbox, and being handled. It ends a
-                little late rather than early; see `Alarms`.
+            timeout: seconds for everything: waiting for room, waiting in the mailbox, and being handled. The timeout
+                may come a little late, but never early; see `Alarms`.
 
         Raises:
             AskTimeout: no answer in time.
@@ -133,7 +134,7 @@ class ActorRef(Generic[M_contra, R_co]):
         return await self._ask(message, timeout, waits=True)
 
     async def ask_nowait(self, message: M_contra, timeout: float) -> R_co:
-        """Like `ask`, but refused at once if there is no room: only the answer is waited for.
+        """Like `ask`, but raise at once if there is no room: `timeout` is then the time for the answer alone.
 
         Raises:
             MailboxFull: there is no room.
@@ -143,9 +144,9 @@ class ActorRef(Generic[M_contra, R_co]):
     def request_nowait(self, message: M_contra, reply: Callable[[R_co | Exception], None]) -> None:
         """Send a message now and have `reply` called with its answer, or with what `ask` would raise.
 
-        For senders that have no task to wait in. There is no deadline. `reply` is called exactly once, in the middle of
-        whoever settles the message: it must not block, and an exception of its own counts as that one's crash.
-        Requests of one sender are handled in the order in which they were sent, as tells are.
+        This is for senders that have no task to wait in. There is no deadline. `reply` is called exactly once, inside
+        the call that settles the message, usually by the actor. It must not block, and if it raises, the actor
+        crashes. Requests of one sender are handled in the order in which they were sent, as tells are.
 
         Raises:
             MailboxFull: there is no room; `reply` will not be called.
@@ -160,7 +161,7 @@ class ActorRef(Generic[M_contra, R_co]):
             raise address.overflow() from None
 
     async def wait_stopped(self) -> None:
-        """Wait until the actor is gone for good: after its `on_stop`, not when it is merely restarted. A checkpoint."""
+        """Wait until the actor is gone for good, after its `on_stop`. A restart does not count. A checkpoint."""
         await self._address.ended.wait()
 
     async def _ask(self, message: M_contra, timeout: float, *, waits: bool) -> R_co:
@@ -199,7 +200,7 @@ class Envelope(Generic[M, R]):
 
     Attributes:
         message: what was told or asked.
-        answered: whether `answer` or `fail` has been called. On a tell it says that the message has been dealt with.
+        answered: whether `answer` or `fail` has been called. For a tell this means that it has been dealt with.
     """
 
     __slots__ = ("answered", "message")
@@ -214,14 +215,14 @@ class Envelope(Generic[M, R]):
         return False
 
     def answer(self, value: R) -> None:
-        """Give the asker `value`. Without effect if the envelope was answered or failed before."""
+        """Give the asker `value`. This has no effect if the envelope was answered or failed before."""
         self.answered = True
 
     def fail(self, error: Exception) -> None:
-        """Raise `error` in the asker. Not a crash: the actor goes on.
+        """Raise `error` in the asker. The actor itself goes on without a crash.
 
-        Each envelope needs an exception of its own: one that is raised in several tasks would collect all their
-        tracebacks. Without effect if the envelope was answered or failed before.
+        Each envelope needs an exception of its own, because an exception that is raised in several tasks collects all
+        their tracebacks. This has no effect if the envelope was answered or failed before.
         """
         self.answered = True
 
@@ -229,8 +230,8 @@ class Envelope(Generic[M, R]):
 class Call(Envelope[M, R]):
     """A message whose answer is handed to a function, for senders that have no task to wait in.
 
-    The function gets the answer, or the exception that the message was failed with. It is called exactly once, in the
-    middle of whoever settles the message: it must not block, and what it raises is that one's crash.
+    The function gets the answer, or the exception that the message was failed with. It is called exactly once, inside
+    the call that settles the message. It must not block, and an exception that it raises passes on to that caller.
     """
 
     __slots__ = ("_reply",)
@@ -299,7 +300,7 @@ class Question(Envelope[M, R]):
         return self._value
 
     def expire(self) -> None:
-        """Nobody has answered in time."""
+        """Fail the question with `Expired`, because no answer came in time."""
         self.fail(Expired())
 
     def _settle(self) -> None:
@@ -321,7 +322,8 @@ class Address:
         alarms: the deadlines of asks.
         mailbox: where the messages wait.
         quarantined: whether the actor kept crashing and is set aside for now.
-        taker: is offered tells while the mailbox is empty and awaited; it says whether it took the message.
+        taker: a function that gets each `tell_nowait` while the mailbox is empty and the actor waits. It returns
+            whether it took the message.
         ended: is set when the actor is gone for good.
     """
 
@@ -351,14 +353,14 @@ class Address:
         self.mailbox.reopen()
 
     def end(self) -> None:
-        """Refuse for good and let those go who wait for the end."""
+        """Refuse messages for good, and wake everybody who waits in `wait_stopped`."""
         self.refuse()
         self.ended.set()
 
     def give_up(self, envelopes: Iterable[Envelope[Any, Any]], crash: Exception | None = None) -> tuple[Any, ...]:
-        """Fail what nobody will handle: with `ActorCrashed` over `crash`, else as a sender would be refused now.
+        """Fail envelopes that nobody will handle: with `ActorCrashed` if there is a `crash`, else with `refusal()`.
 
-        A `reply` that raises must not keep the other senders waiting: its exception is logged.
+        A `reply` that raises must not keep the other senders waiting, so its exception is logged.
 
         Returns:
             The messages that had not been answered.
@@ -372,17 +374,17 @@ class Address:
         return tuple(envelope.message for envelope in lost)
 
     def refusal(self) -> ActorStopped:
-        """What a sender is told while messages are refused."""
+        """The error for a sender while messages are refused."""
         if self.quarantined:
             return ActorQuarantined(f"{self.name} keeps crashing and is set aside for a while")
         return ActorStopped(f"{self.name} has stopped")
 
     def overflow(self) -> MailboxFull:
-        """What a sender who does not wait is told while there is no room."""
+        """The error for a sender that does not wait, while there is no room."""
         return MailboxFull(f"the mailbox of {self.name} is full")
 
     def _crashed(self, crash: Exception) -> ActorCrashed:
-        # Each asker gets its own: an exception that is raised in several tasks collects all their tracebacks.
+        # Each asker gets an exception of its own: one that is raised in several tasks collects all their tracebacks.
         crashed = ActorCrashed(f"{self.name} crashed on this message: {described(crash)}")
         crashed.__cause__ = crash
         return crashed

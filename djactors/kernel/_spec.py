@@ -1,7 +1,8 @@
 """How a child is to be started, restarted, given up and stopped: OTP's child spec, one class for each kind of child.
 
-Terms follow OTP's supervisor: restart types, and restart intensity as "so many restarts within such a period". Added to
-it are a pause before each restart and quarantine, which gives up one child for a while instead of the whole supervisor.
+The terms are those of OTP's supervisor: restart types, and restart intensity, which is a number of restarts within a
+period. Two things are added: a pause before each restart, and quarantine, which gives up one child for a while instead
+of the whole supervisor.
 """
 
 import enum
@@ -16,16 +17,17 @@ M = TypeVar("M")
 R = TypeVar("R")
 
 DEFAULT_MAILBOX_CAPACITY = 256
-"""A burst for one actor fits; a thousand full mailboxes are still only a quarter of a million messages."""
+"""Messages in one mailbox. A burst for one actor fits, and a thousand full mailboxes are still only a quarter of a
+million messages."""
 
 DEFAULT_START_TIMEOUT = 10.0
-"""Seconds. Enough to open a database after an unclean end."""
+"""Seconds: enough to open a database after an unclean end."""
 
 DEFAULT_STOP_TIMEOUT = 5.0
-"""Seconds. Whoever stops a process usually waits 10 to 30 before killing it, and several children stop in turn."""
+"""Seconds. A service manager usually waits 10 to 30 s before it kills a process, and several children stop in turn."""
 
 DEFAULT_QUARANTINE_SECONDS = 60.0
-"""Long enough that a hopeless child costs next to nothing, short enough that nobody has to be called to revive one."""
+"""Seconds: so long that a hopeless child costs next to nothing, and so short that no operator has to revive a child."""
 
 
 class Restart(enum.Enum):
@@ -64,8 +66,8 @@ class Intensity:
     def admits(self, restarts: list[float], now: float) -> bool:
         """Whether one more restart, now, is within bounds.
 
-        Adds it to `restarts`, the times of earlier ones, and forgets those that are older than the period (so the
-        list stays as short as the bound); the same bookkeeping as `add_restart` in OTP's supervisor.erl.
+        `restarts` holds the times of earlier restarts. This adds `now` and forgets the times that are older than the
+        period, so that the list stays as short as the bound. `add_restart` in OTP's supervisor.erl does the same.
         """
         restarts.append(now)
         while restarts[0] < now - self.period:
@@ -75,14 +77,14 @@ class Intensity:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to pause before a restart: seconds, growing with each crash in a row.
+    """How many seconds to pause before a restart. The pause grows with each restart in a row.
 
     Attributes:
-        initial: before the first restart.
-        factor: by which each pause is longer than the one before.
-        maximum: no pause is longer.
-        jitter: the part of a pause, 0 to 1, that is left to chance, so that siblings that crashed over one cause do
-            not all come back at the same moment.
+        initial: seconds before the first restart.
+        factor: how many times longer each pause is than the one before.
+        maximum: the longest pause, in seconds.
+        jitter: the part of a pause, 0 to 1, that is random, so that siblings that crashed for one reason do not all
+            come back at the same moment.
     """
 
     initial: float = 0.1
@@ -109,19 +111,19 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What the specs of all children have in common; a child is made from an `ActorSpec` or a `ServiceSpec`.
+    """The settings that all children have. A child is made from an `ActorSpec` or a `ServiceSpec`.
 
     Attributes:
         name: unique among its siblings.
         restart: when to start again.
-        start_timeout: seconds until `on_start` must have returned or `task_status.started()` been called.
-        stop_timeout: seconds an orderly stop may take before the child is cancelled. A nested supervisor needs as
-            much as its own children together.
+        start_timeout: seconds within which `on_start` must return, or a service must call `task_status.started()`.
+        stop_timeout: seconds that an orderly stop may take before the child is cancelled. A nested supervisor needs as
+            many as its own children need together.
         intensity: restarts in a period before the child counts as exhausted. Pauses count as part of the period.
         backoff: the pause before each restart; it starts over after a whole period without a crash.
-        when_exhausted: what happens then.
-        quarantine_seconds: how long `Exhausted.QUARANTINE` lasts. Then one fresh start is tried: a crash within
-            the period after it means quarantine again.
+        when_exhausted: what happens when the child is exhausted.
+        quarantine_seconds: how long `Exhausted.QUARANTINE` lasts. One fresh start follows; a crash within the period
+            after that start means quarantine again.
 
     Raises:
         ValueError: a time or a capacity is not more than 0.
@@ -146,10 +148,11 @@ class ChildSpec:
 
 @dataclass(frozen=True, slots=True)
 class ActorSpec(ChildSpec, Generic[M, R]):
-    """A child that is an actor. The spec is also the key to its ref, with the types of the actor: `Supervisor.ref`.
+    """A child that is an actor. `Supervisor.ref` takes the spec and returns the actor's ref, with the actor's types.
 
     Attributes:
-        factory: makes a fresh instance for each start; in the child's own task, so it may raise but must not block.
+        factory: makes a fresh instance for each start. It runs in the child's own task: it may raise, which is a crash,
+            but it must not block.
         mailbox_capacity: messages that may wait for the actor.
     """
 
@@ -160,14 +163,14 @@ class ActorSpec(ChildSpec, Generic[M, R]):
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec(ChildSpec):
-    """A child that is a service: it has no mailbox and no ref. A nested supervisor is one.
+    """A child that is a service, such as a nested supervisor: it has no mailbox and no ref.
 
     Attributes:
-        factory: as that of an `ActorSpec`.
+        factory: like the factory of an `ActorSpec`.
     """
 
     factory: Callable[[], Service]
 
 
 AnySpec: TypeAlias = ActorSpec[Any, Any] | ServiceSpec
-"""How a child may be described."""
+"""The spec of any child."""

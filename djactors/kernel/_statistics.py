@@ -1,4 +1,4 @@
-"""What the kernel tells about itself: immutable snapshots, cheap enough to take on every scrape."""
+"""Snapshots of the kernel's state for telemetry: immutable, and cheap enough to take on every scrape."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ class MailboxStatistics:
     """One mailbox.
 
     Attributes:
-        depth: items in it now.
+        depth: items in the mailbox now.
         capacity: items that fit.
-        high_water: the largest depth there has been.
-        received: items it has ever taken.
-        refused: items refused because it was full.
+        high_water: the largest depth that there has been.
+        received: all items that the mailbox has taken so far.
+        refused: items refused because the mailbox was full.
         waiting_senders: tasks waiting for room now.
     """
 
@@ -52,7 +52,8 @@ class Tally:
     Attributes:
         restarts: how often a new instance took the place of an old one.
         crashes: how often an instance raised.
-        dropped: messages nobody handled: those an actor crashed on, and those left in a mailbox that was given up.
+        dropped: messages that nobody handled: an actor crashed on them, or they were left in a mailbox that was given
+            up.
     """
 
     restarts: int = 0
@@ -68,7 +69,7 @@ class ChildStatistics:
     """One node of the tree of supervision.
 
     Attributes:
-        tally: this node's own counters and, on a supervisor, those of the children it no longer has; so the sum
+        tally: this node's own counters. A supervisor's tally includes the children that it no longer has, so the sum
             over a tree never falls when children come and go.
         mailbox: `None` unless the node is an actor.
         last_error: type and text of the last crash.
@@ -99,7 +100,7 @@ class ChildStatistics:
         return self.tally.dropped
 
     def walk(self) -> Iterator["ChildStatistics"]:
-        """This node, then everything below it, parents first."""
+        """This node, then all nodes below it, parents first."""
         yield self
         for child in self.children:
             yield from child.walk()

@@ -2,16 +2,16 @@
 
 Rules:
 
-- The children given at construction start one after the other: each is up before the next begins. If a permanent one
-  fails its very first start, those before it are stopped again and `run` raises `ChildStartFailed`.
+- The children given at construction start one after the other: each is up before the next begins. If a permanent child
+  fails its very first start, the children before it are stopped again and `run` raises `ChildStartFailed`.
 - Dynamic children come and go while the supervisor runs. They stop before the others and all at the same time, since
   there may be thousands of them; the others stop one by one, last started first. So a stop takes at most the longest
-  `stop_timeout` of a dynamic child and the sum of those of the others.
+  `stop_timeout` of a dynamic child, plus the `stop_timeout`s of all the others.
 - `request_stop` ends a supervisor in that order. Cancelling `run` cancels every child at once; no `on_stop` is called.
-  Either way nobody who waits for an answer is left hanging.
+  In both cases everybody who waits for an answer gets an error.
 - A child that exceeds its restart intensity either goes into quarantine alone or stops the supervisor, whose `run`
-  then raises `RestartIntensityExceeded`. A supervisor is a service, so that is a crash to the supervisor above it.
-- Refs of the actors among the first children can be had before `run`: messages wait for the start.
+  then raises `RestartIntensityExceeded`. A supervisor is a service, so the supervisor above sees this as a crash.
+- `ref` gives the refs of the first children even before `run`; messages then wait for the start.
 """
 
 import contextvars
@@ -44,18 +44,19 @@ M = TypeVar("M")
 R = TypeVar("R")
 
 DEFAULT_MAX_CHILDREN = 10_000
-"""Dynamic children. An idle actor takes a few KiB, so this many take a few dozen MiB."""
+"""Dynamic children of one supervisor. An idle actor takes a few KiB, so this many take a few dozen MiB."""
 
 
 class Supervisor(Tree):
     """Runs children by their specs. Its `run` can be called once; a restart needs a new supervisor.
 
     Args:
-        name: for events, statistics and task names.
+        name: the name in events, statistics and task names.
         children: what to start first, in this order.
         max_children: how many dynamic children there may be at a time.
-        on_event: is told what happens, in the middle of it; must not block. By default trouble goes to the log.
-        rng: where the jitter of pauses comes from.
+        on_event: the observer, which is called with each event at the moment of the event. It must not block. By
+            default, `log_event` logs trouble.
+        rng: the source of the jitter in pauses.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Supervisor(Tree):
         self._on_event = on_event
         self._state = State.STOPPED
         self._nursery: trio.Nursery | None = None
-        # In which the tasks of children start, rather than in that of the request that happened to need one.
+        # The tasks of children start in this context, and not in the context of the request that first needed a child.
         self._context = contextvars.copy_context()
         self._ending = trio.Event()
         self._failure: KernelError | None = None
@@ -96,7 +97,7 @@ class Supervisor(Tree):
         return name in self._children
 
     def ref(self, spec: ActorSpec[M, R]) -> ActorRef[M, R]:
-        """The ref of the actor that was made from this very spec, typed as the actor is.
+        """The ref of the actor that was made from this very spec. The ref has the actor's types.
 
         Raises:
             NoSuchChild: no child was made from this spec, or the child is gone.
@@ -121,7 +122,9 @@ class Supervisor(Tree):
     @overload
     def spawn_child(self, spec: ServiceSpec) -> None: ...
     def spawn_child(self, spec: ActorSpec[M, R] | ServiceSpec) -> ActorRef[M, R] | None:
-        """Add a child at once; what is told to an actor waits while it starts. A crash while it starts is a crash.
+        """Add a child without waiting for its start. Messages to a new actor wait until it has started.
+
+        If the first start fails, the child is restarted as after any crash.
 
         Returns:
             The ref of an actor; None for a service.
@@ -129,7 +132,7 @@ class Supervisor(Tree):
         Raises:
             ChildExists: the name is taken.
             TooManyChildren: there are `max_children` dynamic children.
-            SupervisorNotRunning: it has not been started, or is stopping.
+            SupervisorNotRunning: the supervisor has not been started, or is stopping.
         """
         child = self._spawn(spec, must_start=False)
         return child.ref if child.is_actor else None
@@ -139,13 +142,13 @@ class Supervisor(Tree):
     @overload
     async def start_child(self, spec: ServiceSpec) -> None: ...
     async def start_child(self, spec: ActorSpec[M, R] | ServiceSpec) -> ActorRef[M, R] | None:
-        """Add a child and wait until it is up. If this is cancelled, so is the child.
+        """Add a child and wait until it is up. If this call is cancelled, the child is cancelled, too.
 
         Returns:
             The ref of an actor; None for a service.
 
         Raises:
-            ChildStartFailed: its first start failed; there is no such child then.
+            ChildStartFailed: the first start failed. The child has been removed again.
             ChildExists, TooManyChildren, SupervisorNotRunning: as `spawn_child`.
         """
         child = self._spawn(spec, must_start=True)
@@ -159,9 +162,9 @@ class Supervisor(Tree):
         return child.ref if child.is_actor else None
 
     async def stop_child(self, name: str) -> None:
-        """Stop a child in good order and wait until it is gone. If this is cancelled, the stop goes on.
+        """Stop a child in good order and wait until it is gone. If this call is cancelled, the stop goes on.
 
-        A child that calls this for itself waits for itself, until `stop_timeout` cancels it.
+        A child must not call this for itself: it would wait for its own end until `stop_timeout` cancels it.
 
         Raises:
             NoSuchChild: there is no child of that name.
@@ -177,7 +180,7 @@ class Supervisor(Tree):
 
         Raises:
             ChildStartFailed: a permanent child failed its first start.
-            RestartIntensityExceeded: a child was exhausted and its spec says to escalate.
+            RestartIntensityExceeded: a child was exhausted, and its spec says `Exhausted.ESCALATE`.
         """
         if self._nursery is not None:
             raise RuntimeError(f"the supervisor {self.name} has been run already")
@@ -196,7 +199,7 @@ class Supervisor(Tree):
                 self._timekeeping.cancel()
         finally:
             self._state = State.STOPPED
-            # Those that were never launched: somebody may have told or asked them all the same.
+            # End the children that were never launched, too: somebody may have told or asked them.
             for child in list(self._children.values()):
                 child.end()
         if self._failure is not None:
@@ -207,9 +210,10 @@ class Supervisor(Tree):
         self._ending.set()
 
     def statistics(self, levels: int | None = None) -> ChildStatistics:
-        """A snapshot of the tree, or of so many levels below this node where there may be thousands of children.
+        """A snapshot of the tree, down to `levels` levels below this node; None means all levels.
 
-        The tally of a supervisor is that of the children it has forgotten.
+        A limit keeps the snapshot cheap if there may be thousands of children. The tally of the supervisor itself
+        counts the children that it has forgotten.
         """
         below = None if levels is None else levels - 1
         return ChildStatistics(
@@ -281,7 +285,7 @@ class Supervisor(Tree):
         failure.__cause__ = child.start_error
         return failure
 
-    # What children are given
+    # What children call, through `Parent`
 
     def _report(self, event: SupervisorEvent) -> None:
         """Tell the observer; never raises."""
@@ -291,7 +295,7 @@ class Supervisor(Tree):
             logger.exception("the observer of %s raised over %s", self.name, type(event).__name__)
 
     def _escalate(self, child: Child, error: Exception | None) -> None:
-        """Stop everything, then raise."""
+        """Stop all children, after which `run` raises."""
         if self._failure is None:
             intensity = child.spec.intensity
             self._failure = RestartIntensityExceeded(

@@ -1,7 +1,7 @@
 """An HTTP/1.1 and WebSocket server on Trio, for programs that keep thousands of connections open at little cost.
 
 Everything public is here. An `Application` answers requests and carries WebSockets; a `Listener` accepts connections
-for it. It knows no Engine.IO and no Socket.IO: `djactors.engine` is one application of it.
+for it. The package knows neither Engine.IO nor Socket.IO: `djactors.engine` is one application of it.
 
     Listener ──► one task for each connection ──► Application.handle(request) ──► Response
                                               └─► Application.upgrade(request, stream, leftover) ──► WebSocket
@@ -45,16 +45,16 @@ A complete program that echoes what is posted to it, and each message of a WebSo
 
 Rules:
 
-- Whatever goes wrong in one connection is told to `on_error`, answered with 500 where that is still possible, and ends
-  that connection alone. A client that leaves, or breaks the protocol, is no error.
+- An error in one connection goes to `on_error`, is answered with 500 where that is still possible, and ends that
+  connection alone. It is no error if a client leaves or breaks the protocol.
 - Cancelling `Listener.run` closes everything at once; `Listener.drain` lets requests finish first. While a handler
-  waits, the client is not looked after, unless it does so inside `Request.watch_disconnect`.
-- A client that does not read is slowed down by waiting (`WebSocket.send`, `ByteStream.drain`), or cut off where nobody
-  waits (`WebSocket.write_frames`) once `ListenerLimits.max_buffered` bytes are unsent. A client that sends too fast is
-  slowed down by TCP: nothing is read while a handler runs or a WebSocket is not received from.
-- All bounds are in `Limits` (one connection; seconds and bytes), `ListenerLimits` (all of them together) and what
-  `Application.body_limit` and `open_websocket` are told, each with its reason where it is defined.
-- Time is Trio's clock. There is no TLS yet; a `ByteStream` of another kind can be given to `HttpConnection`.
+  waits, nobody notices that the client leaves, unless the handler waits inside `Request.watch_disconnect`.
+- If a client does not read, `WebSocket.send` and `ByteStream.drain` wait for it. `WebSocket.write_frames` never waits
+  and cuts the client off once `ListenerLimits.max_buffered` bytes are unsent. TCP slows down a client that sends too
+  fast, because nothing is read while a handler runs or while nobody receives from the WebSocket.
+- All bounds are in `Limits` (one connection; seconds and bytes), in `ListenerLimits` (all connections together), in the
+  answer of `Application.body_limit` and in an argument of `open_websocket`. Each has its reason where it is defined.
+- Time is Trio's clock. There is no TLS yet; `HttpConnection` also serves a `ByteStream` of another kind.
 
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """

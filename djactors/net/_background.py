@@ -12,10 +12,10 @@ import trio
 
 @asynccontextmanager
 async def background(nursery: trio.Nursery, task: Callable[[], Awaitable[None]]) -> AsyncIterator[trio.Event]:
-    """Run `task` beside the block; yields an event that is set once the task has ended.
+    """Run `task` beside the block. Yields an event that is set once the task has ended.
 
-    Leaving the block, in whichever way, cancels the task and waits until it is gone. The task must contain its own
-    errors: what it raises goes to `nursery`.
+    Leaving the block, in whichever way, cancels the task and waits until it is gone. The task must handle its own
+    errors, because an exception that leaves the task goes to `nursery`.
     """
     scope = trio.CancelScope()
     ended = trio.Event()

@@ -1,7 +1,7 @@
 """Sockets that listen on every address that a host name stands for, all of them on one port.
 
-`localhost` is two addresses on most machines, `127.0.0.1` and `::1`. A browser tries either one first, so that a server
-on one of them alone answers some clients late and others never.
+`localhost` is two addresses on most machines, `127.0.0.1` and `::1`. A browser may try either address first, so a
+server that listens on one of them alone answers some clients late and others never.
 """
 
 import errno
@@ -11,22 +11,22 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-# What Linux keeps of connections that wait to be accepted; it clips the number to its own maximum.
+# How many connections may wait to be accepted. Linux clips the number to its own maximum.
 _BACKLOG: Final = 1024
 
 _ATTEMPTS: Final = 8
-"""How often a free port is picked anew because it is taken on another address: one in some thousand is."""
+"""How often a free port is picked anew because it is taken on another address. One port in some thousand is taken."""
 
-# A name may stand for addresses that this machine does not have: for IPv6 ones, say, where IPv6 is switched off.
+# A name may stand for addresses that this machine does not have, for instance IPv6 ones while IPv6 is switched off.
 _ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 async def bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on all addresses of a host that this machine has, in the order in which they were found.
+    """Sockets that listen on every address of `host` that this machine has, in the order in which they were found.
 
-    With port 0 the system picks one that is free on the first address, and the others take the same.
+    With port 0, the system picks a port that is free on the first address, and the other addresses take the same port.
 
     Raises:
         OSError: the name cannot be resolved, the machine has none of its addresses, the port is taken on one of them,
@@ -72,7 +72,7 @@ def _listen(family: socket.AddressFamily, address: tuple[Any, ...], *, alone: bo
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and not alone:
-            # On `::` it would take the port of IPv4 as well, which has a socket of its own.
+            # Otherwise a socket on `::` would take the port on IPv4 as well, where another socket listens.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(address)
         listening.listen(_BACKLOG)

@@ -1,4 +1,4 @@
-"""Decodes a body that comes in chunks, sans-IO. How long a body is, or that it is chunked, its head says."""
+"""Decodes a body that comes in chunks, without I/O. `_http_head` finds out whether a body is chunked."""
 
 import re
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from djactors.net._http_messages import RequestRefused, bad_request
 
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?", re.ASCII)
-# A chunk's size line, with extensions nobody uses, and the trailer section nobody reads.
+# The most bytes of a chunk's size line and of the trailer section. Nobody uses a chunk's extensions or trailers.
 _MAX_CHUNK_LINE: Final = 256
 _MAX_TRAILERS: Final = 8 * 1024
 
@@ -17,9 +17,9 @@ def body_too_large(limit: int) -> RequestRefused:
 
 
 class ChunkedBody:
-    """Decodes a chunked body piece by piece (RFC 9112 section 7.1); trailers are read over and dropped.
+    """Decodes a chunked body piece by piece (RFC 9112 section 7.1). Trailers are skipped.
 
-    `feed` until `complete`; then `body` holds the content and `rest` what came after it.
+    Call `feed` until `complete` is true. Then `body` holds the content, and `rest` the bytes that came after it.
     """
 
     __slots__ = ("_limit", "_missing", "_pending", "_trailer_bytes", "_trailers", "body", "complete")
@@ -27,7 +27,7 @@ class ChunkedBody:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._pending = b""
-        # Bytes still to come of the present chunk, with the line break behind it.
+        # Bytes of the present chunk that are still to come, with the line break behind it.
         self._missing = 0
         self._trailers = False
         self._trailer_bytes = 0
@@ -36,11 +36,15 @@ class ChunkedBody:
 
     @property
     def rest(self) -> bytes:
-        """What followed the body: the beginning of a pipelined request."""
+        """The bytes after the body, which begin a pipelined request."""
         return self._pending
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes. Raises `RequestRefused`, 413 as soon as a chunk announces more than the limit."""
+        """Take the next bytes.
+
+        Raises:
+            RequestRefused: 413 as soon as a chunk announces more than the limit; 400 for a malformed chunk.
+        """
         data = self._pending + data if self._pending else data
         position = 0
         while not self.complete and position < len(data):
@@ -60,7 +64,7 @@ class ChunkedBody:
         self._pending = data[position:]
 
     def _take_content(self, data: bytes, position: int) -> int:
-        """Take as much of the present chunk as is there; its line break only as a whole."""
+        """Take as much of the present chunk as is there. Its line break is only taken as a whole."""
         content = min(self._missing - 2, len(data) - position)
         if content > 0:
             self.body += memoryview(data)[position : position + content]

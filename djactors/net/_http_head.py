@@ -1,13 +1,13 @@
-"""From bytes to a `Head`, sans-IO: llhttp reads it, a memory keeps it, and framing is decided here and nowhere else.
+"""Parses the bytes of a request's head into a `Head`, without I/O, and decides alone how the body is framed.
 
-llhttp (strict, through httptools) checks the grammar of a head. It is given exactly one head, never what follows, so
-that no disagreement about where a body ends can arise inside one connection (request smuggling, RFC 9112 section 11.2):
-a body is either `Content-Length` bytes or chunked, never both, and everything else is refused.
+llhttp (strict, through httptools) checks the grammar of a head. It gets exactly one head and never the bytes behind it,
+so two parsers inside this server cannot disagree about where a body ends (request smuggling, RFC 9112 section 11.2). A
+body is either `Content-Length` bytes or chunked, never both, and everything else is refused.
 
-A sender on a kept connection repeats its head to the last byte, so heads are remembered (`HeadMemory`). But a head that
-comes once may never come again: each poll of a stock Socket.IO client has another `t` in its query. Were all of them
-kept, a few hundred polling clients would push out, within a second, the heads of the backends for which this memory is
-there. So a head is kept when it comes for the second time; of the first time no more is noted than that.
+A sender on a kept connection repeats its head to the last byte, so parsed heads are remembered (`HeadMemory`). But many
+heads never come again: each poll of a stock Socket.IO client has another `t` in its query. If all heads were kept, a
+few hundred polling clients would push out the backends' heads within a second, and the memory is there for these. So a
+head is kept only when it comes for the second time. After the first time, only its hash is noted.
 """
 
 import re
@@ -35,29 +35,29 @@ _SINGULAR: Final = frozenset(
 )
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _REQUEST_LINE: Final = re.compile(rb"[A-Z][A-Z-]{0,31} [!-~]+ (HTTP/[0-9]\.[0-9])\r\n")
-# 10^15 bytes is more than any limit and stays far from where an integer of digits gets slow.
+# 10^15 bytes are more than any limit, and so few digits are always fast to convert.
 _LENGTH: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 REMEMBERED_HEADS: Final = 512
-"""Heads that are kept parsed: a few senders, each with a few hundred lengths of body. With what they were parsed to,
-they take 7 MiB at most, and those with the longest tokens 3."""
+"""Parsed heads that are kept: enough for a few senders, each with a few hundred lengths of body. With all that was
+parsed from them, they take 7 MiB at most, and 3 MiB if they have the longest tokens."""
 
 REMEMBERED_BYTES: Final = 2 * 1024
-"""The longest head that is kept: one with a token signed by RSA has about half of that."""
+"""Bytes of the longest head that is kept. A head with a token signed by RSA has about half as many."""
 
 REMEMBERED_FIELDS: Final = 32
-"""The most headers and query parameters that a head may have and be kept: a browser behind a proxy sends fewer. Each
-takes some hundred bytes parsed, however short it is, and a head of `REMEMBERED_BYTES` has room for hundreds."""
+"""The most headers and query parameters of a head that is kept. A browser behind a proxy sends fewer. Each of them
+takes some hundred bytes when parsed, however short it is, and a head of `REMEMBERED_BYTES` has room for hundreds."""
 
 NOTED_HEADS: Final = 1024
-"""A head is kept if it comes again before this many others that were new, and forgotten after twice as many: a second
-of a busy server. What is noted of each is one number, 140 KiB of them in all."""
+"""A head is kept if it comes again before this many other new heads, and is forgotten after twice as many. A busy
+server gets so many heads in a second. One number is noted for each head, 140 KiB in all."""
 
 _MADE_FOR_ONE: Final = frozenset({"idempotency-key", "sec-websocket-key"})
 
 
 class Head:
-    """What one head says, parsed under `limits`: all of a request but its body and who sent it. Never changed."""
+    """One parsed head: all of a request except its body and its sender. It was parsed under `limits`. Immutable."""
 
     __slots__ = (
         "content_length",
@@ -88,7 +88,7 @@ class Head:
         self.method = method
         self.path = path
         self.query = query
-        # Many requests may share them.
+        # Read-only, because many requests may share the headers.
         self.headers = MappingProxyType(headers)
         self.target = target
         self.version = version
@@ -96,7 +96,7 @@ class Head:
         self.content_length = content_length
 
     def request(self, peer: str, carrier: Carrier | None = None) -> Request:
-        """A request of its own with this head."""
+        """A new request with this head."""
         return Request(
             self.method,
             self.path,
@@ -112,21 +112,22 @@ class Head:
 
 
 class HeadMemory:
-    """The heads that came again, by their bytes: a sender on a kept connection repeats its own to the last byte.
+    """Parsed heads by their bytes. A sender on a kept connection repeats its head to the last byte.
 
-    To parse one takes 4 µs, to find it here a quarter of one. What a head says depends on nothing but its bytes and the
-    limits, so that one is found only by exactly what it was parsed from, and under the limits that it was parsed under:
-    whoever has the bytes has what is in them. Whether a token in it is good, still, is asked anew for each request.
+    Parsing a head takes 4 µs, and finding it here a quarter of a microsecond. A parsed head depends on nothing but its
+    bytes and the limits. It is found only by exactly these bytes and under these limits, so nobody learns anything
+    from this memory that is not in the bytes sent. Whether a token in the head is valid is checked anew for each
+    request.
 
-    Tokens and cookies stay in it, good or not, until newer heads push them out (`REMEMBERED_HEADS`): in the memory of
-    the process only, as verified tokens do anyhow, and never shown to anyone.
+    Tokens and cookies, valid or not, stay here until newer heads push them out (`REMEMBERED_HEADS`). They are in the
+    memory of the process only, like verified tokens, and nobody is shown them.
     """
 
     __slots__ = ("_heads", "_noted", "_noted_before")
 
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
-        # Hashes of heads that came once: those of late, and the `NOTED_HEADS` before them.
+        # Hashes of heads that came once: the latest ones, and the `NOTED_HEADS` before them.
         self._noted: set[int] = set()
         self._noted_before: set[int] = set()
 
@@ -134,12 +135,12 @@ class HeadMemory:
         return len(self._heads)
 
     def find(self, raw: bytes, limits: Limits) -> Head | None:
-        """Return what these bytes were parsed to under the same limits, if that is remembered."""
+        """Return the head that was parsed from these bytes under the same limits, None if it is not remembered."""
         head = self._heads.get(raw)
         return head if head is not None and head.limits is limits else None
 
     def keep(self, raw: bytes, head: Head) -> None:
-        """Remember what these bytes were parsed to, if that is little and they have come before."""
+        """Remember the head that was parsed from these bytes, if it is small and the bytes have come before."""
         if len(raw) > REMEMBERED_BYTES or len(head.headers) + len(head.query) > REMEMBERED_FIELDS:
             return
         if not _MADE_FOR_ONE.isdisjoint(head.headers) or not self._note(raw):
@@ -150,7 +151,7 @@ class HeadMemory:
 
     def _note(self, raw: bytes) -> bool:
         """Note that these bytes have come; return whether they had come before."""
-        # Two heads of one hash only mean that one of them is kept at its first time.
+        # If two heads have one hash, one of them is kept when it first comes, which does no harm.
         number = hash(raw)
         if number in self._noted or number in self._noted_before:
             return True
@@ -161,7 +162,7 @@ class HeadMemory:
 
 
 class _Collector:
-    """Collects what llhttp calls out while it reads one head."""
+    """Collects the parts of one head through llhttp's callbacks."""
 
     __slots__ = ("complete", "headers", "target")
 
@@ -183,7 +184,7 @@ class _Collector:
 def parse_head(head: bytes, limits: Limits) -> Head:
     """Parse one whole head, up to and with its empty line. Raises `RequestRefused`.
 
-    What it returns depends on nothing else, so that it may be remembered (see `HeadMemory`).
+    The result depends on nothing but the arguments, so it may be remembered (see `HeadMemory`).
     """
     line = _REQUEST_LINE.match(head)
     if line is None:
@@ -196,7 +197,7 @@ def parse_head(head: bytes, limits: Limits) -> Head:
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
-        pass  # whether to upgrade is decided by whoever reads the request
+        pass  # the server decides later whether to upgrade
     except httptools.HttpParserError as error:
         raise bad_request(f"malformed request: {error}") from error
     if not collected.complete:
@@ -225,7 +226,11 @@ def parse_head(head: bytes, limits: Limits) -> Head:
 
 
 def check_unfinished_head(head: bytes, limits: Limits) -> None:
-    """Refuse early what can no longer become a good head, so that garbage does not hold a connection open."""
+    """Refuse bytes that can no longer become a valid head, so that garbage does not hold a connection open.
+
+    Raises:
+        RequestRefused: the beginning is malformed, or is longer than the limits allow.
+    """
     line_end = head.find(b"\n")
     if line_end < 0:
         if not 0x41 <= head[0] <= 0x5A:

@@ -1,6 +1,7 @@
-"""HTTP's nouns: a request, a response, the limits of a connection, and what the application must offer.
+"""HTTP's nouns: a request, a response, the limits of a connection, and the application's interface.
 
-They know no socket, so a route is tested by building a `Request` and looking at the `Response`.
+None of them knows a socket, so a test of a route builds a `Request` and looks at the `Response`. Sources: RFC 9110 and
+9112.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -22,29 +23,29 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one connection may cost. Sizes in bytes, times in seconds."""
+    """The bounds of one connection. Sizes are in bytes, times in seconds."""
 
     # From the first byte of a request to the end of its head, and from accepting to the first byte of the first
-    # request: slow heads hold a slot without having shown a token.
+    # request. It is short, because a client with a slow head holds a connection without having shown a token.
     header_timeout: float = 10.0
-    # Between requests: longer than the 60 s for which common proxies keep an idle connection, so that the proxy is the
-    # one who closes and never sends into a connection that is just closing.
+    # Between requests. Common proxies keep an idle connection for 60 s. This is longer, so the proxy closes first and
+    # never sends into a connection that is just closing.
     idle_timeout: float = 75.0
     # For a whole body: 1 MB at 300 kbit/s.
     body_timeout: float = 30.0
-    # The longest that what is written may make no progress before the connection is given up: longer than any mobile
-    # network's usual stall, shorter than a person's patience for a reconnect.
+    # The longest time without progress in writing before the connection is given up: longer than the usual stall of a
+    # mobile network, shorter than a person's patience for a reconnect.
     write_timeout: float = 30.0
-    # Browsers and proxies keep to 8 KiB a field and 16 KiB in all.
+    # The next two: browsers and proxies keep to 8 KiB for a field and 16 KiB in all.
     max_target: int = 8 * 1024
     max_head: int = 16 * 1024
     max_headers: int = 100
-    # Bytes of pipelined requests that are kept while a handler is parked; beyond it the socket is left unread.
+    # Bytes of pipelined requests that are kept while a handler is parked. Beyond this the socket is left unread.
     max_pipelined: int = 64 * 1024
 
 
 class RequestRefused(Exception):  # noqa: N818 - a verdict on the request, not a fault of the program
-    """The request cannot be served as HTTP: answer `status` and close. `headers` are added to the refusal."""
+    """The request cannot be served as HTTP: answer with `status` and close. `headers` are added to the refusal."""
 
     def __init__(self, status: int, code: str, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message)
@@ -67,9 +68,9 @@ def elements(value: str | None) -> list[str]:
 class Request:
     """One HTTP request. `headers` has lower-case names; `query` keeps the first value of a repeated name.
 
-    `path` and `query` are percent-decoded, with U+FFFD for bytes that are not UTF-8; `target` is what was sent.
-    `content_length` is None for a chunked body whose length is not known beforehand. `carrier` is the connection that
-    the request came by; `disconnected` becomes true when the client goes away inside `watch_disconnect`.
+    `path` and `query` are percent-decoded, with U+FFFD for bytes that are not UTF-8; `target` is the text as sent.
+    `content_length` is None for a chunked body, whose length is not known beforehand. `carrier` is the connection that
+    brought the request; `disconnected` becomes true when the client goes away inside `watch_disconnect`.
     """
 
     __slots__ = (
@@ -116,7 +117,7 @@ class Request:
         self._carrier = carrier
 
     def __repr__(self) -> str:
-        # Neither the query nor the headers: both may carry secrets.
+        # The query and the headers are left out, because both may carry secrets.
         return f"<Request {self.method} {self.path!r} from {self.peer}>"
 
     def tokens(self, name: str) -> list[str]:
@@ -125,10 +126,10 @@ class Request:
 
     @asynccontextmanager
     async def watch_disconnect(self) -> AsyncIterator[trio.CancelScope]:
-        """Cancel the block when the client goes away, which is then visible as `disconnected`.
+        """Cancel the block when the client goes away, and set `disconnected`. Yields the block's cancel scope.
 
-        For handlers that park, such as a long poll. Bytes of a next request that arrive meanwhile are kept. Yields the
-        block's cancel scope. A request that no connection carries is never disconnected.
+        This is for handlers that park, such as a long poll. Bytes of a next request that arrive meanwhile are kept, up
+        to `Limits.max_pipelined`. A request without a `carrier` is never disconnected.
         """
         if self._carrier is None:
             with trio.CancelScope() as scope:
@@ -139,7 +140,7 @@ class Request:
 
 
 class Carrier(Protocol):
-    """The connection that a request came by."""
+    """The connection that brought a request."""
 
     def watch(self, request: Request) -> AbstractAsyncContextManager[trio.CancelScope]:
         """Carry out `Request.watch_disconnect`: cancel the block, and mark the request, when the client goes away."""
@@ -148,8 +149,8 @@ class Carrier(Protocol):
 class Response:
     """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs.
 
-    `on_lost` may be set to what is to be called if the client is gone before it was all handed to the kernel. What was
-    handed over may be lost as well, without anybody's notice.
+    `on_lost` may be set to a function. It is called if the client is gone before the whole response was handed to the
+    kernel. Bytes that were handed over may be lost, too, and nobody notices that.
     """
 
     __slots__ = ("body", "close", "content_type", "headers", "on_lost", "status")
@@ -175,8 +176,9 @@ class Response:
     def encode(self, *, head_only: bool = False, connection: str = "") -> bytes:
         """Return the whole response as it goes onto the wire.
 
-        `head_only` leaves the body out (HEAD) but states its length; `connection` is the value of that header, if any.
-        Raises `ValueError` for a header that contains a line break, which would let its source write headers.
+        `head_only` leaves the body out (HEAD) but states its length. `connection` is the value of the `Connection`
+        header; empty means no such header. A header that contains a line break or NUL raises `ValueError`, because
+        with a line break its author could write further headers.
         """
         head = _STATUS_LINES[self.status]
         lines = 2 + len(self.headers)
@@ -193,7 +195,7 @@ class Response:
             head += f"connection: {connection}\r\n"
             lines += 1
         head += "\r\n"
-        # Whoever put a line break into a field made a line more than were meant.
+        # A line break inside a field would make more lines than there are fields.
         if head.count("\r") != lines or head.count("\n") != lines or "\0" in head:
             raise ValueError("a response header contains a line break or NUL")
         encoded = head.encode("latin-1")
@@ -201,14 +203,14 @@ class Response:
 
 
 class Application(Protocol):
-    """What the HTTP loop asks of the program behind it. All of it runs in the connection's own task.
+    """The program behind the HTTP loop. Its methods run in the connection's own task.
 
-    Cancelled, it is to end soon: the client has gone, or the listener is closing. What it raises is reported and
-    answered with a 500, where nothing has been answered yet, and ends this connection alone.
+    A cancelled method must end soon, because the client has gone or the listener is closing. An exception is reported,
+    is answered with a 500 if nothing has been answered yet, and ends this connection alone.
     """
 
     async def handle(self, request: Request) -> Response:
-        """Answer a request whose body has been read. It is not limited in time; what it raises becomes a 500."""
+        """Answer a request whose body has been read. There is no time limit. An exception becomes a 500."""
 
     def body_limit(self, request: Request) -> int:
         """Return how many bytes of body this request may bring, judged by its head alone."""
@@ -216,10 +218,11 @@ class Application(Protocol):
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Take over a connection that asks for a WebSocket in a well-formed way.
 
-        Either return a `Response` that refuses it, having written nothing, or carry the connection (see
-        `djactors.net.open_websocket`) until it has ended and return None. `leftover` is what the client sent
-        after the head. It may let `WebSocketClosed` and `SlowConsumer` out; other errors are reported.
+        Either write nothing and return a `Response` that refuses the WebSocket, or carry the connection (see
+        `djactors.net.open_websocket`) until it has ended and return None. `leftover` holds the bytes that the client
+        sent after the head. This may raise `WebSocketClosed` and `SlowConsumer`; other errors are reported.
         """
 
     def refusal(self, status: int, code: str, message: str) -> Response:
-        """Word an error of the protocol itself (400, 408, 413, 414, 431, 500, 503 …) in the contract's shape."""
+        """Return the response for an error of HTTP itself (400, 408, 413, 414, 431, 500, 503 …), in the application's
+        own form."""

@@ -1,11 +1,13 @@
 """The HTTP/1.1 server loop of one connection: read a request, ask the application, write the answer, again.
 
-One task per connection and no state that outlives it. Requests are served strictly in order; while a handler runs the
-socket is left unread, so a client that pipelines is slowed by TCP and never buffered without bound. A request that is
-refused for its form is answered and the connection closed, because nothing after it can be trusted.
+Each connection has one task, and no state outlives the connection. Requests are served strictly in order. While a
+handler runs, the socket is left unread, so TCP slows down a client that pipelines, and nothing is buffered without
+bound. A request that is refused for its form is answered and the connection closed, because the bytes behind it cannot
+be trusted.
 
-Nothing here catches what a handler raises: that is the supervisor's, which answers with `fail` (see `listener.py`).
-Cancelling `run` abandons the request in hand; what was written still goes out whole.
+Nothing here catches an exception of a handler: the connection's supervisor does, and answers with `fail` (see
+`_listener.py`). Cancelling `run` abandons the request in hand; bytes that were written still go out whole. Sources:
+RFC 9110 and 9112.
 """
 
 from collections.abc import AsyncIterator
@@ -23,19 +25,19 @@ from djactors.net._stream import ByteStream, SlowConsumer
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-# An answer up to this size goes to the kernel in one call and needs no waiting; a larger one is waited for.
+# Bytes. An answer up to this size is written at once, and nearly always the kernel takes all of it without a wait.
 _WRITE_AT_ONCE: Final = 64 * 1024
 
 
 class _PeerLeftError(Exception):
-    """The client is gone. Distinct from Trio's own errors, which a handler may raise for reasons of its own."""
+    """The client is gone. Trio's own errors would not do, because a handler may raise them for other reasons."""
 
 
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
-    `heads` is the memory that it shares with others. `vital_paths` is None for an ordinary connection. A connection
-    over the caps is given the paths that must answer even then (health, metrics); it serves one request, refuses any
+    `heads` is the memory that all connections share. `vital_paths` is None for an ordinary connection. A connection
+    over the caps gets the paths that must be answered even then (health, metrics); it serves one request, refuses any
     other path with 503, and closes.
     """
 
@@ -72,13 +74,13 @@ class HttpConnection:
         self._peer = peer
         self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
-        # What has been received and not yet been read as part of a request.
+        # Bytes that were received and not yet read as part of a request.
         self._buffer = b""
-        # True while it waits for a request to begin.
+        # True while the connection waits for a request to begin.
         self._is_idle = False
         self._served_one = False
         self._draining = False
-        # True while a request is owed an answer of which nothing has been written.
+        # True while there is a request to answer, and nothing of the answer has been written.
         self._answerable = False
 
     async def run(self) -> None:
@@ -136,12 +138,12 @@ class HttpConnection:
     async def _upgrade(self, request: Request) -> bool:
         check_handshake(request)
         leftover, self._buffer = self._buffer, b""
-        # From here on a 500 could land in the middle of a frame.
+        # From now on a 500 could go out in the middle of a frame.
         self._answerable = False
         try:
             response = await self._application.upgrade(request, self._stream, leftover)
         except (WebSocketClosed, SlowConsumer):
-            return False  # how WebSockets end
+            return False  # every WebSocket ends with one of these
         if response is not None:
             await self._respond(request, response, keep_alive=False)
         return False
@@ -151,7 +153,7 @@ class HttpConnection:
     async def _read_head(self) -> bytes | None:
         """Return the next whole head, or None if the connection ends between requests."""
         if self._buffer:
-            # A pipelining client takes turns with everybody else.
+            # A client that pipelines must let other tasks run between its requests.
             await trio.lowlevel.checkpoint()
         # An empty line before a request is tolerated (RFC 9112 section 2.2).
         self._buffer = self._buffer.lstrip(b"\r\n")
@@ -180,7 +182,7 @@ class HttpConnection:
                     return False
                 self._buffer = received.lstrip(b"\r\n")
         finally:
-            # `_idle_end` need not be stopped: whatever it finds in the middle of a request, it leaves.
+            # `_idle_end` need not be stopped: it does nothing if it comes in the middle of a request.
             self._is_idle = False
         return True
 
@@ -283,12 +285,12 @@ class HttpConnection:
         self._answerable = False
         response = self._application.refusal(refused.status, refused.code, refused.message)
         response.headers += refused.headers
-        with suppress(_PeerLeftError):  # it may not have waited for the refusal
+        with suppress(_PeerLeftError):  # the client may not have waited for the refusal
             await self._send_last(response.encode(connection="close"))
 
     async def _send_last(self, encoded: bytes) -> None:
         await self._send(encoded)
-        # Closing with the client's bytes still unread would reset the connection under the answer.
+        # If the client's bytes were still unread, closing would reset the connection before the client has the answer.
         await self._stream.linger()
 
     async def _send(self, encoded: bytes) -> None:
@@ -297,7 +299,7 @@ class HttpConnection:
                 await self._stream.send_all(encoded)
                 return
             self._stream.write(encoded)
-            # Nearly always the kernel has taken it all.
+            # Nearly always the kernel has taken everything, so there is nothing to wait for.
             if self._stream.buffered:
                 await self._stream.drain()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

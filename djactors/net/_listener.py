@@ -1,8 +1,8 @@
 """Accepts connections, bounds their number, fences each one, and drains them.
 
-The fence is the supervisor of a connection: whatever goes wrong inside one is reported, answered with 500 where that is
-still possible, and ends that connection alone. `drain` is how a server that is stopping lets go of its clients; being
-cancelled closes everything at once.
+The fence is the supervisor of one connection: an error inside the connection is reported, answered with 500 where that
+is still possible, and ends that connection alone. A server that stops lets its clients go with `drain`; cancelling
+`run` closes everything at once.
 """
 
 import errno
@@ -24,16 +24,17 @@ from djactors.net._http_server import HttpConnection
 from djactors.net._shares import AddressCounts
 from djactors.net._stream import SocketStream
 
-# A burst of reconnects is accepted in slices, so that those who are connected keep their turn.
+# A burst of reconnects is accepted in slices of this many, so that connected clients are served in between.
 _ACCEPT_BATCH: Final = 64
-# Descriptors come back when connections end; to ask more often than this would only burn the processor.
+# Seconds to pause while the process has no descriptors left. They come back when connections end; asking more often
+# would only burn the processor.
 _ACCEPT_PAUSE: Final = 0.05
 # Descriptors left for the database, its journal, logs, certificates and standard streams.
 _RESERVED_DESCRIPTORS: Final = 64
-# Over the caps this many connections are still heard, shortly: to answer a health probe, and to tell others 503.
+# Over the caps, this many connections are still served one request each: health probes are answered, others get 503.
 _OVERFLOW_CONNECTIONS: Final = 64
 _OVERFLOW_LIMITS: Final = Limits(header_timeout=2.0, idle_timeout=2.0, body_timeout=2.0, write_timeout=2.0)
-# How long a connection that is let go may take to send its last bytes.
+# How many seconds a connection that has ended may take to send its last bytes.
 _CLOSE_SECONDS: Final = 2.0
 
 _TASK_NAME: Final = "connection"
@@ -42,21 +43,21 @@ _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
 
 @dataclass(frozen=True)
 class ListenerLimits:
-    """What all connections together may cost. The first three are settings of djactors, whose defaults these are."""
+    """The bounds of all connections together. djactors has settings of the first three, with the same defaults."""
 
-    # About 16 KiB each when idle, with its user's actor: a fifth of a gigabyte.
+    # An idle connection takes about 16 KiB, with its user's actor: a fifth of a gigabyte for all.
     max_connections: int = 12_000
-    # Offices stand behind one address, and everybody does behind one proxy.
-    max_connections_per_address: int = 10_000
-    # Bytes written and unread before a client is cut off; one that is so far behind (about four thousand
-    # notifications) does better to come back.
+    # A whole office may share one address. Clients behind a trusted proxy count by their own addresses.
+    max_connections_per_address: int = 1_000
+    # Bytes written to a client and unread before the client is cut off. A client so far behind (about four thousand
+    # notifications) recovers faster by reconnecting.
     max_buffered: int = 4 * 1024 * 1024
-    # Answered even over the caps, so that a flood does not look like a death.
+    # Paths that are answered even over the caps, so that a probe does not take a flooded server for a dead one.
     vital_paths: frozenset[str] = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class ListenerTelemetry(Protocol):
-    """What the listener counts. The calls are synchronous and must neither wait nor raise."""
+    """Counts for the listener. The calls are synchronous and must neither wait nor raise."""
 
     def connection_opened(self) -> None:
         """A connection was accepted within the caps."""
@@ -65,7 +66,7 @@ class ListenerTelemetry(Protocol):
         """A connection that was opened has ended."""
 
     def connection_refused(self, reason: str) -> None:
-        """A connection was over a cap: `total` or `address`; `overflow` when it was not even told."""
+        """A connection was over a cap: `total` or `address`; `overflow` if it was closed without an answer."""
 
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection; `reason` is the errno's name, such as `EMFILE`."""
@@ -90,7 +91,7 @@ class _Uncounted:
 class Listener:
     """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
-    `on_error` is told every exception that reaches the fence, with the peer's address.
+    `on_error` is called with every exception that reaches the fence, and with the peer's address.
 
     Attributes:
         addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
@@ -116,8 +117,8 @@ class Listener:
         self._on_error = on_error
         self._max_connections = self._listener_limits.max_connections
         self._sockets: list[socket.socket] = []
-        # In which they run, so that those who do not end in time can be cancelled all together: a scope for each would
-        # be a twentieth of what a connected user takes.
+        # All connections run in this nursery, so that a drain can cancel all of them together. A scope for each would
+        # take a twentieth of a connected user's memory.
         self._nursery: trio.Nursery | None = None
         self._open: set[HttpConnection] = set()
         self._overflowing: set[HttpConnection] = set()
@@ -144,9 +145,9 @@ class Listener:
         return self._max_connections
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Bind, call `started`, accept. Returns once it has been drained; cancelled, it closes everything.
+        """Bind, call `started` and accept connections. Returns once drained; cancelling it closes everything at once.
 
-        It may be run again after it was cancelled, on the port it had.
+        A listener that was cancelled may be run again, and then has the same port.
 
         Raises:
             OSError: the host is unknown, this machine has none of its addresses, or the port is taken.
@@ -157,7 +158,7 @@ class Listener:
         self._port = self.addresses[0][1]
         self._draining = False
         try:
-            # The outer one is for what connections have others do, such as to write out their last words.
+            # The outer nursery is for tasks that connections start, such as one that flushes unsent bytes.
             async with trio.open_nursery() as nursery:
                 timekeeping = trio.CancelScope()
                 nursery.start_soon(self._keep_time, timekeeping)
@@ -173,8 +174,8 @@ class Listener:
     async def drain(self, seconds: float) -> None:
         """Stop accepting, close idle connections, give the others `seconds` to finish, then cancel them.
 
-        Takes `seconds` and a bounded moment more. A WebSocket or a parked request ends by itself only if the
-        application ends it; do that meanwhile.
+        This takes at most `seconds` and about two seconds more. Have the application end its WebSockets and parked
+        requests meanwhile, because these do not end by themselves.
         """
         self._draining = True
         self._stop_accepting()
@@ -212,7 +213,7 @@ class Listener:
                     if error.errno in _OUT_OF_RESOURCES:
                         await trio.sleep(_ACCEPT_PAUSE)
                         break
-                    # Anything else, such as ECONNABORTED, is about that one client, who is gone.
+                    # Any other error, such as ECONNABORTED, concerns one client, which is gone.
                     continue
                 self._admit(sock, str(address[0]), connections, helpers)
             await trio.lowlevel.checkpoint()
@@ -229,7 +230,7 @@ class Listener:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:  # reset before we came to it
+        except OSError:  # the client reset the connection before it was admitted
             sock.close()
             return
         stream = SocketStream(
@@ -245,14 +246,14 @@ class Listener:
             heads=self._heads,
             vital_paths=vital_paths,
         )
-        # Counted here and not in the task, which runs only after the whole batch has been admitted.
+        # The count is made here, because the task runs only after the whole batch has been admitted.
         if excess is None:
             self._open.add(connection)
             self._per_address.add(peer)
             self._telemetry.connection_opened()
         else:
             self._overflowing.add(connection)
-        # Named, because Trio would put together the same name anew for each.
+        # The name is given, because Trio would otherwise build the same name anew for each task.
         connections.start_soon(self._fence, connection, stream, peer, name=_TASK_NAME)
 
     def _excess(self, peer: str) -> str | None:
@@ -263,14 +264,14 @@ class Listener:
         return None
 
     async def _fence(self, connection: HttpConnection, stream: SocketStream, peer: str) -> None:
-        """Run one connection to its end; let nothing out but the cancellation of the whole listener."""
+        """Run one connection to its end. Nothing leaves this except the cancellation of the whole listener."""
         try:
             try:
                 await connection.run()
             except* Exception as failure:  # noqa: BLE001 - the supervisor of this connection
                 self._report(failure, peer)
                 await connection.fail()
-        except* Exception as failure:  # noqa: BLE001 - the answer failed as well: the application words it
+        except* Exception as failure:  # noqa: BLE001 - the answer, which the application words, failed as well
             self._report(failure, peer)
         finally:
             try:
@@ -281,7 +282,7 @@ class Listener:
                 self._forget(connection, peer)
 
     def _report(self, failure: BaseExceptionGroup[Exception], peer: str) -> None:
-        # A group of one, which `except*` also makes of a lone exception, would only be noise in a log.
+        # `except*` wraps even a single exception in a group, which would only be noise in a log.
         lone = failure.exceptions[0] if len(failure.exceptions) == 1 else failure
         with suppress(Exception):  # a log that fails must not end the server
             self._on_error(lone, peer)

@@ -1,4 +1,4 @@
-"""Fair shares: how much each sender may have of what many want.
+"""Fair shares of a scarce thing: rates with token buckets, and numbers with counts by address.
 
 A token bucket bounds a rate: it holds `burst` tokens and gains `rate` a second; a request takes some, or is refused and
 told when to come back. `TokenBuckets` has a bucket for each sender. `AddressCounts` bounds a number: of connections at
@@ -7,8 +7,8 @@ connection between its polls, so that a single connection can open any number of
 addresses from which somebody has lately proved who they are.
 
 Rules:
-  * Pure: the time is handed in, as seconds of a clock that never goes back.
-  * A request that is larger than a whole bucket passes when the bucket is full, and leaves it in debt: no request is
+  * Nothing here reads a clock: the caller gives the time, in seconds of a clock that never goes back.
+  * A request for more tokens than a bucket holds passes if the bucket is full, and leaves it in debt. So no request is
     impossible.
   * A table of buckets is bounded. Full buckets are forgotten first, because a full one is the same as a new one: a
     sender who has used up a bucket does not get a fresh one by bringing many other senders along.
@@ -23,7 +23,7 @@ from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
 MAX_BUCKETS: Final = 20_000
-"""Buckets kept in one table, 4 MiB: more senders than connections are let in at a time."""
+"""Buckets in one table, which take 4 MiB. There are never so many senders, because fewer connections are let in."""
 
 _EVICTION_TRIES: Final = 8
 """Buckets that are looked at for a full one before a new bucket is made in a full table. They are the ones that were
@@ -37,18 +37,19 @@ MAX_PROVEN: Final = 20_000
 """Proven addresses that are remembered, 3 MiB: more than there are connections."""
 
 _ROUNDING: Final = 1e-6
-"""Of a token, that may be missing: a sender who waited as long as was said is not refused for a float's last bit."""
+"""The part of a token that may be missing. A sender that waited exactly as long as it was told must not be refused
+because of a float's last bit."""
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 class TokenBucket:
-    """The tokens of one sender, or of all together.
+    """The tokens of one sender, or of all senders together.
 
     Args:
         rate: tokens gained in a second.
-        burst: tokens that it holds at most, and at first.
-        now: seconds.
+        burst: tokens that the bucket holds at most, and in the beginning.
+        now: the present time in seconds.
     """
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
@@ -82,7 +83,7 @@ class TokenBucket:
 
 
 class TokenBuckets(Generic[Key]):
-    """A bucket for each key, such as an address: `rate` and `burst` are of each, `max_buckets` of all together."""
+    """A bucket for each key, such as an address. `rate` and `burst` are those of each bucket."""
 
     __slots__ = ("_buckets", "_burst", "_max_buckets", "_rate")
 
@@ -154,7 +155,7 @@ class ProvenAddresses:
 
 
 class AddressCounts:
-    """How much each address has of something that is capped. A peer is the text of an IP address."""
+    """The number of capped things, such as connections, that each address has. A peer is an IP address as text."""
 
     __slots__ = ("_counts",)
 
@@ -170,7 +171,7 @@ class AddressCounts:
         self._counts[host] = self._counts.get(host, 0) + 1
 
     def remove(self, peer: str) -> None:
-        """Count one less, which was added before."""
+        """Count one less. Each call undoes one earlier `add`."""
         host = host_of(peer)
         self._counts[host] -= 1
         if not self._counts[host]:
@@ -178,7 +179,10 @@ class AddressCounts:
 
 
 def host_of(peer: str) -> str:
-    """What counts as one address: an IPv6 host owns a whole /64 (RFC 6177), a mapped IPv4 address is that address."""
+    """The address under which a peer is counted: for IPv6 the /64, because one host owns all of it (RFC 6177).
+
+    An IPv4 address that is mapped into IPv6 counts as the IPv4 address.
+    """
     if ":" not in peer:
         return peer
     packed = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])

@@ -1,15 +1,15 @@
 """One connection's bytes: a stream that can also write without waiting.
 
 `trio.SocketStream` can only write by waiting, so a broadcast to ten thousand sockets would need ten thousand tasks.
-`ByteStream` adds `write`, which hands the bytes to the kernel at once; what the kernel does not take goes into one
-outgoing buffer, in order, together with what `send_all` sends, so that the two never interleave inside a frame.
+`ByteStream` adds `write`, which hands the bytes to the kernel at once. Bytes that the kernel does not take go into one
+outgoing buffer, in order. `send_all` uses the same buffer, so the two never interleave inside a frame.
 
 Rules:
 
 - Nothing here waits without a bound: a peer that takes nothing for `send_timeout` seconds loses its connection, because
   a half-written frame can never be continued.
-- Nothing here grows without a bound: `write` refuses more than `max_buffered` unsent bytes by killing the connection,
-  and a reader may bound what arrives with `mark` and `receive_limit`.
+- Nothing here grows without a bound: `write` kills the connection rather than buffer more than `max_buffered` unsent
+  bytes, and a reader may bound the bytes that arrive with `mark` and `receive_limit`.
 - A task exists only while there are leftovers to flush, in the nursery of the connection's supervisor.
 """
 
@@ -22,9 +22,10 @@ from typing import Final
 
 import trio
 
-# Large enough for a whole request or a burst of frames, small enough that a chunk costs the others no visible time.
+# Bytes. Large enough for a whole request or a burst of frames, small enough that other tasks do not wait noticeably.
 RECEIVE_SIZE: Final = 64 * 1024
-# A lingering close reads on so that the peer can read our last words before a reset; more than this is an attack.
+# A lingering close reads on, so that the peer can read the last bytes before a reset. Reading longer, or more bytes,
+# would only serve an attacker.
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 4 * 1024 * 1024
 
@@ -36,18 +37,18 @@ class SlowConsumer(trio.BrokenResourceError):
 
 
 class ReceiveLimitExceeded(trio.BrokenResourceError):
-    """More bytes than `receive_limit` arrived since the last `mark`. The connection is still open for a last word."""
+    """More bytes than `receive_limit` arrived since the last `mark`. The connection is still open for a last answer."""
 
 
 class ByteStream(trio.abc.Stream):
-    """What HTTP and WebSocket need of a connection, whatever carries it: a socket now, TLS later, memory in tests.
+    """A connection for HTTP and WebSocket, whatever carries the bytes: a socket now, TLS later, memory in tests.
 
     `nursery` is the nursery of the connection's supervisor, for tasks that live no longer than the stream.
-    `received_since_mark` counts the bytes `receive_some` returned since `mark`; once they exceed `receive_limit`
+    `received_since_mark` counts the bytes that `receive_some` returned since `mark`. Once they exceed `receive_limit`
     (None: no limit), the next `receive_some` raises `ReceiveLimitExceeded`.
 
-    Every operation raises `trio.ClosedResourceError` on a stream closed from this side and `trio.BrokenResourceError`
-    on one that the peer reset or that was given up.
+    Every operation raises `trio.ClosedResourceError` if this side has closed the stream, and
+    `trio.BrokenResourceError` if the peer reset the connection or the connection was given up.
     """
 
     __slots__ = ("nursery", "receive_limit", "received_since_mark")
@@ -64,7 +65,10 @@ class ByteStream(trio.abc.Stream):
 
     @abstractmethod
     def write(self, data: bytes) -> None:
-        """Send `data` after everything accepted so far, without waiting. Kills the connection with `SlowConsumer`."""
+        """Send `data` after everything accepted so far, without waiting.
+
+        If too much is unsent, this kills the connection and raises `SlowConsumer`.
+        """
 
     @abstractmethod
     async def drain(self) -> None:
@@ -72,22 +76,22 @@ class ByteStream(trio.abc.Stream):
 
     @abstractmethod
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return what has arrived, at most `max_bytes`; empty bytes once the peer has ended its side."""
+        """Wait for bytes and return them, at most `max_bytes`; empty bytes once the peer has ended its side."""
 
     @abstractmethod
     async def linger(self) -> None:
-        """Close so that the peer can read all that was sent: flush, end our side, discard what still arrives, close.
+        """Close so that the peer can read all that was sent: flush, end our side, discard bytes that arrive, close.
 
         Bounded by `LINGER_SECONDS` and `LINGER_BYTES` once the buffer is flushed; never raises for a peer that left.
         """
 
     @abstractmethod
     def abort(self) -> None:
-        """Close at once with a reset and drop what is unsent. Idempotent; whoever waits on the stream is woken."""
+        """Close at once with a reset and drop unsent bytes. Idempotent; tasks that wait on the stream are woken."""
 
     @abstractmethod
     def hang_up(self) -> None:
-        """Close at once in good order: for a connection on which nothing is owed. Whoever reads is woken."""
+        """Close at once in good order, if nothing remains to be sent. A task that reads is woken."""
 
     def mark(self) -> None:
         """Start counting received bytes anew."""
@@ -103,7 +107,7 @@ class ByteStream(trio.abc.Stream):
 
 
 class SocketStream(ByteStream):
-    """A `ByteStream` over a connected, non-blocking stdlib socket, which it owns from now on.
+    """A `ByteStream` over a connected, non-blocking stdlib socket. The stream owns the socket from now on.
 
     One task may read at a time; any number may write. `max_buffered` is in bytes, `send_timeout` in seconds.
     """
@@ -133,12 +137,12 @@ class SocketStream(ByteStream):
         self._max_buffered = max_buffered
         self._send_timeout = send_timeout
         self._outgoing = bytearray()
-        # How many bytes have left the buffer: a waiting `send_all` compares it with where its own bytes end.
+        # How many bytes have left the buffer. A waiting `send_all` compares this with the position where its bytes end.
         self._sent = 0
         self._progress: trio.Event | None = None
         self._flushing = False
         self._broken = False
-        # The last read got less than it asked for: there is nothing more for now, and asking again would only fail.
+        # Whether the last read got less than it asked for. If so, there is nothing more now, and reading would fail.
         self._drained = False
 
     @property
@@ -160,8 +164,8 @@ class SocketStream(ByteStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data` after everything accepted so far and wait until the kernel has taken it.
 
-        The caller's waiting is the bound, so `max_buffered` does not apply. Cancelling it never tears a frame: what was
-        accepted still goes out whole.
+        `max_buffered` does not apply, because the caller waits. Cancelling this never tears a frame: the data still
+        goes out whole.
         """
         await trio.lowlevel.checkpoint()
         self._require_open()
@@ -186,7 +190,7 @@ class SocketStream(ByteStream):
         return self._count(await self._receive(max_bytes or RECEIVE_SIZE))
 
     async def aclose(self) -> None:
-        """Flush, then close. If it is cancelled, or the peer stops reading, the rest is dropped with a reset."""
+        """Flush, then close. If this is cancelled, or the peer stops reading, the rest is dropped with a reset."""
         try:
             await trio.lowlevel.checkpoint()
             if not self._closed:
@@ -229,7 +233,7 @@ class SocketStream(ByteStream):
             raise trio.ClosedResourceError("the connection was closed from this side")
 
     def _unsent_of(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
-        """Let the kernel take what it can; return the rest, empty if it took everything."""
+        """Let the kernel take as many bytes as it can, and return the rest, which may be empty."""
         sent = self._send_now(data)
         return b"" if sent == len(data) else memoryview(data)[sent:]
 
@@ -263,7 +267,7 @@ class SocketStream(ByteStream):
                 self._sent += sent
                 self._wake()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # whoever waits for these bytes is told by `_wait_sent`
+            pass  # `_wait_sent` raises in every task that waits for these bytes
         finally:
             self._flushing = False
             self._wake()
@@ -289,7 +293,7 @@ class SocketStream(ByteStream):
             await trio.lowlevel.checkpoint_if_cancelled()
             data = self._receive_now(max_bytes)
             if data is not None:
-                # A peer that always has more to say must still let the others have their turn.
+                # If bytes are always there, other tasks must still have a turn.
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
         while True:
@@ -299,7 +303,7 @@ class SocketStream(ByteStream):
                 return data
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
-        """What has arrived; None if nothing has."""
+        """The bytes that have arrived; None if there are none."""
         try:
             data = self._socket.recv(max_bytes)
         except BlockingIOError:
@@ -322,7 +326,7 @@ class SocketStream(ByteStream):
             return
         trio.lowlevel.notify_closing(self._socket)
         if reset:
-            with suppress(OSError):  # the option only hurries the end along
+            with suppress(OSError):  # the socket is closed with or without the option
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._socket.close()
         self._outgoing.clear()

@@ -1,10 +1,10 @@
-"""What has deadlines, and the entry that it has in the heap of whoever keeps the time, such as `djactors.engine`."""
+"""Objects with deadlines, and their entries in the heap of a timekeeper, such as the heartbeat of `djactors.engine`."""
 
 from typing import Protocol
 
 
 class Timed(Protocol):
-    """What has deadlines. `timer` is the heartbeat's and starts as None."""
+    """An object with a deadline. `timer` belongs to the heartbeat and is None at first."""
 
     timer: "Timer | None"
 
@@ -13,11 +13,11 @@ class Timed(Protocol):
         """When `tick` is due, by `trio.current_time`; infinity if never."""
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due. `now` is the time by `trio.current_time`."""
 
 
 class Timer:
-    """One entry of the heap. It dies by losing whom it is for, so that the dead are not kept alive by it."""
+    """One entry of the heap. A dead entry has no `timed` any more, so that it keeps no object alive."""
 
     __slots__ = ("deadline", "timed")
 

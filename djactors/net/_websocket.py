@@ -4,9 +4,9 @@
     write_frames ──► stream ──► the client                   from any task, without waiting
 
 - A WebSocket costs no task, no scope and no buffer of its own: thousands of them wait at any time.
-- What arrives between two complete messages is bounded in bytes, fragments and pings included.
-- Once a close frame is out nothing else follows it: no data, no late pong, no second close.
-- A closing handshake never waits without a bound: see `close`, and `say_goodbye` for whoever cannot wait.
+- The bytes that arrive between two complete messages are bounded, fragments and pings included.
+- After a close frame nothing else is sent: no data, no late pong, no second close.
+- A closing handshake never waits without a bound: see `close`, and `say_goodbye` for callers that cannot wait.
 """
 
 import base64
@@ -36,16 +36,17 @@ from djactors.protocol import (
     text_frame,
 )
 
-# How long the peer may take to answer a close frame; after that it is not going to.
+# How many seconds the peer may take to answer a close frame. After that no answer is likely to come.
 CLOSE_TIMEOUT: Final = 3.0
-# Beyond the largest message, what may arrive before the next complete one: the headers of its fragments, pings, pongs.
+# How many bytes more than the largest message may arrive before the next complete message: the headers of fragments,
+# pings, and pongs.
 _OVERHEAD_BYTES: Final = 64 * 1024
-# Most of what clients send is smaller; more at a time would only make a flood's turn longer.
+# Most messages of clients are smaller, and reading more at a time would only make the turn of a flood longer.
 _RECEIVE_SIZE: Final = 4 * 1024
-# Of one read, so many frames are acted upon before others get their turn: some 2 ms of a flood of the tiniest messages.
+# How many frames of one read are handled before other tasks have a turn: some 2 ms of a flood of tiny messages.
 _FRAMES_PER_TURN: Final = 64
 
-# RFC 6455 section 1.3: what makes the answer to a client's key one that only a WebSocket server gives.
+# RFC 6455 section 1.3: the server hashes this together with the client's key, which only a WebSocket server does.
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _ACCEPTED: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
@@ -53,7 +54,7 @@ _ACCEPTED: Final = (
 
 
 class WebSocketClosed(Exception):  # noqa: N818 - the ordinary end of every WebSocket
-    """The WebSocket has ended. `code` is RFC 6455's: 1006 when there was no close frame."""
+    """The WebSocket has ended. `code` is one of RFC 6455 section 7.4.1: 1006 if there was no close frame."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(code, reason)
@@ -62,7 +63,7 @@ class WebSocketClosed(Exception):  # noqa: N818 - the ordinary end of every WebS
 
 
 def asks_for_websocket(request: Request) -> bool:
-    """Tell whether the request wants a WebSocket. Another protocol's upgrade is ignored (RFC 9110 section 7.8)."""
+    """Whether the request asks for a WebSocket. An upgrade to another protocol is ignored (RFC 9110 section 7.8)."""
     return "upgrade" in request.headers and "websocket" in request.tokens("upgrade")
 
 
@@ -90,9 +91,9 @@ def check_handshake(request: Request) -> None:
 class WebSocket:
     """One WebSocket, open for the length of an `async with` block. One task receives; any task writes or closes.
 
-    Entering the block answers the handshake and raises `WebSocketClosed` if the peer has left. On the way out the
-    stream is closed: with the closing handshake if the block ends of itself or with `WebSocketClosed`, at once if it is
-    cancelled or raises anything else. Errors of the block pass unwrapped.
+    Entering the block answers the handshake, and raises `WebSocketClosed` if the peer has left. Leaving the block
+    closes the stream: with the closing handshake if the block ends normally or with `WebSocketClosed`, at once if the
+    block is cancelled or raises anything else. Errors of the block pass unwrapped.
     """
 
     __slots__ = (
@@ -112,19 +113,19 @@ class WebSocket:
     def __init__(self, stream: ByteStream, reader: WebSocketReader, opening: bytes) -> None:
         self._stream = stream
         self._reader = reader
-        # What goes out on entering: the answer to the handshake, with the first frames behind it.
+        # Sent on entering: the answer to the handshake, with the first frames behind it.
         self._opening = opening
-        # How it ended, as far as is known; the peer may still have to answer our goodbye.
+        # How the WebSocket ended, as far as is known. The peer may still have to answer our close frame.
         self._closed: WebSocketClosed | None = None
         self._close_sent = False
         # Whether nothing more can come from the peer.
         self._over = False
-        # Frames since others last had their turn.
+        # Frames handled since other tasks last had a turn.
         self._this_turn = 0
         self._receiving = False
-        # Made when another task waits for whoever receives to leave off.
+        # Made when another task waits until the receiving task has stopped receiving.
         self._receiver_left: trio.Event | None = None
-        # For the heartbeat: by when the peer must have answered our goodbye.
+        # For the heartbeat: its timer, and the time by which the peer must have answered our close frame.
         self.timer: Timer | None = None
         self._close_by = inf
 
@@ -155,8 +156,8 @@ class WebSocket:
         """Return the next complete message. Raises `WebSocketClosed` once there will be none.
 
         A message over the bound ends the WebSocket with 1009, text that is not UTF-8 with 1007, any other breach of
-        the protocol with 1002. While nobody receives, the peer is slowed down and its pings are not answered. After a
-        goodbye of ours, messages are dropped and only the peer's goodbye is still of interest.
+        the protocol with 1002. While nobody receives, TCP slows the peer down, and its pings are not answered. After we
+        have sent a close frame, this drops messages and waits only for the peer's close frame.
         """
         self._receiving = True
         try:
@@ -179,7 +180,7 @@ class WebSocket:
                         return item
                 elif isinstance(item, PingFrame):
                     if self._stream.buffered:
-                        # Who does not take our pongs is not heard before they are out.
+                        # If the peer does not read our pongs, read no more from it until they are out.
                         await self._stream.drain()
                     if not self._close_sent:
                         self._stream.write(pong_frame(item.data))
@@ -200,8 +201,8 @@ class WebSocket:
     async def send(self, message: str | bytes) -> None:
         """Send one message, and wait until the kernel has taken it and all that was written before.
 
-        Raises `WebSocketClosed` after the end, and when the peer has taken nothing for the stream's send timeout.
-        Cancelled, it loses nothing: what was written still goes out.
+        Raises `WebSocketClosed` after the end, and if the peer has taken nothing for the stream's send timeout.
+        Cancelling this loses nothing: the message still goes out.
         """
         self.write_frames(text_frame(message) if isinstance(message, str) else binary_frame(message))
         if self._stream.buffered:
@@ -212,8 +213,8 @@ class WebSocket:
     def write_frames(self, data: bytes) -> None:
         """Write whole unmasked frames (see `text_frame` in `djactors.protocol`) without waiting.
 
-        Raises `WebSocketClosed` after the end, and `SlowConsumer` when it kills the connection because the peer has
-        left too much unread.
+        Raises `WebSocketClosed` after the end. If the peer has left too much unread, this kills the connection and
+        raises `SlowConsumer`.
         """
         if self._close_sent:
             raise self._ending()
@@ -225,14 +226,14 @@ class WebSocket:
             raise self._ending() from None
 
     async def drain(self) -> None:
-        """Wait until all that was written is out. Raises `WebSocketClosed` if it never will be."""
+        """Wait until all that was written is out. Raises `WebSocketClosed` if the connection ends before."""
         try:
             await self._stream.drain()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._ending() from None
 
     def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call back once when all that was written is out, at once if it is; never if the WebSocket ends before."""
+        """Call `callback` once when all that was written is out: possibly at once, and never if the WebSocket ends."""
         if self._stream.buffered:
             self._stream.nursery.start_soon(self._drain, callback)
         else:
@@ -244,9 +245,9 @@ class WebSocket:
             callback()
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Send a close frame, wait `CLOSE_TIMEOUT` seconds at most for the peer's, and let go of the connection.
+        """Send a close frame, wait at most `CLOSE_TIMEOUT` seconds for the peer's, and close the connection.
 
-        Idempotent. Messages that arrive meanwhile are dropped. Cancelling it aborts the connection.
+        Idempotent. Messages that arrive meanwhile are dropped. Cancelling this aborts the connection.
         """
         try:
             self.say_goodbye(code, reason)
@@ -259,7 +260,7 @@ class WebSocket:
             self._stream.abort()
 
     async def _hear_out(self) -> None:
-        """Wait for the peer's goodbye, or for whoever receives to give up doing so."""
+        """Wait for the peer's close frame, or until the task that receives has stopped receiving."""
         if not self._receiving:
             with suppress(WebSocketClosed):
                 await self.receive()
@@ -269,10 +270,10 @@ class WebSocket:
         await self._receiver_left.wait()
 
     def say_goodbye(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Send a close frame and no more after it. Whoever receives goes on until the peer has answered.
+        """Send a close frame without waiting. A task that receives goes on until the peer has answered.
 
-        It is for the caller to see to it that this has a bound: `close` has one, and so has the heartbeat, to which a
-        WebSocket is something with a deadline from now on.
+        The caller must bound that time, by `close` or by the heartbeat: from now on `next_deadline` is
+        `CLOSE_TIMEOUT` seconds ahead, and `tick` then aborts the connection.
         """
         self._close_by = min(self._close_by, trio.current_time() + CLOSE_TIMEOUT)
         self._part(code, reason, close_frame(code, reason))
@@ -288,14 +289,14 @@ class WebSocket:
 
     @property
     def next_deadline(self) -> float:
-        """When the peer's patience with our goodbye is at its end."""
+        """The time by which the peer must have answered our close frame; infinity if none was sent."""
         return self._close_by
 
     def tick(self, now: float) -> None:
-        """The peer has not answered in time."""
+        """Abort the connection, because the peer has not answered in time."""
         self.abort()
 
-    # The rest is ours
+    # Internal
 
     def _read(self) -> str | bytes | PingFrame | CloseFrame | OtherFrame | None:
         try:
@@ -310,7 +311,7 @@ class WebSocket:
         self._note(CloseCode.ABNORMAL, "")
 
     def _answer_goodbye(self, goodbye: CloseFrame) -> None:
-        """Say the same (section 5.5.1), unless the peer was only answering us."""
+        """Send the same code and reason back (section 5.5.1), unless the peer's close frame answered ours."""
         self._over = True
         self._part(goodbye.code, goodbye.reason, close_frame(goodbye.code, goodbye.reason))
 
@@ -335,10 +336,10 @@ class WebSocket:
 def open_websocket(
     request: Request, stream: ByteStream, leftover: bytes, max_message_bytes: int, greeting: bytes = b""
 ) -> WebSocket:
-    """Return the WebSocket of a handshake that `check_handshake` has passed, to be entered.
+    """Return the WebSocket of a handshake that `check_handshake` has passed. Enter it with `async with`.
 
-    `leftover` is what the client sent behind its handshake. `greeting` is frames to be sent with the answer to it, in
-    one write.
+    `leftover` holds the bytes that the client sent behind its handshake. `max_message_bytes` bounds one message.
+    `greeting` holds frames that are sent together with the answer to the handshake, in one write.
     """
     stream.mark()
     stream.receive_limit = max_message_bytes + _OVERHEAD_BYTES

@@ -1,6 +1,6 @@
 """Engine.IO 4, Socket.IO 5 and the frames of WebSocket, without I/O: codecs and state machines for any event loop.
 
-Everything public is here; nothing of this package imports Trio or a socket. A server drives it like this:
+Everything public is here. The package imports neither Trio nor sockets. A server drives it like this:
 
     HTTP request ──► judge_request             what the request is: a new session, a poll, a push, an upgrade, an error
     bytes ──► decode_packet, decode_payload ──► EngineSession.receive ──► SocketSession.receive ──► what the client says
@@ -9,13 +9,14 @@ Everything public is here; nothing of this package imports Trio or a socket. A s
 
 and a client with `ClientEngine` and `SocketClient`. Rules:
 
-- `ProtocolError` is all that a peer's bytes can raise; after it the connection is to be closed. What the program got
-  wrong itself is a `ValueError`, `TypeError` or `NotJoinedError`.
-- Whatever a peer sends is bounded: `MAX_PAYLOAD_BYTES` and `MAX_PAYLOAD_PACKETS` for a polling request,
+- A peer's bytes can raise nothing but `ProtocolError`; the program then closes the connection. A mistake of the program
+  itself raises `ValueError`, `TypeError` or `NotJoinedError`.
+- Everything that a peer sends is bounded: `MAX_PAYLOAD_BYTES` and `MAX_PAYLOAD_PACKETS` for a polling request,
   `MAX_JSON_BRACKETS` and `MAX_JSON_DEPTH` for the arguments, `MAX_ATTACHMENTS` and `MAX_ATTACHMENT_BYTES` for binary
   data, `MAX_NAMESPACES` and `MAX_NAMESPACE_LENGTH` for namespaces.
-- Times are seconds of any monotonic clock, sizes are bytes. Nothing here waits or keeps time: who drives it does.
-- What goes to many clients is encoded once (`encode_event`, `encode_events_json`) and shared by all of their outboxes.
+- Times are seconds of any monotonic clock, and sizes are bytes. Nothing here waits or reads a clock: the program that
+  drives the package does.
+- A packet for many clients is encoded once (`encode_event`, `encode_events_json`) and shared by all of their outboxes.
 
 A complete program, in which a client and a server talk to each other without a network::
 

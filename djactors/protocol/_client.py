@@ -1,8 +1,8 @@
-"""The client's side of both protocols, without I/O: what tests and load generators need to talk to a server.
+"""The client's side of both protocols, without I/O: tests and load generators talk to a server with it.
 
-It trusts its server no more than a server trusts its clients: anything out of order raises `ProtocolError`. It
-never reconnects by itself; a program that does puts `pid` and `offset` of the old `ClientSocket` into the auth of the
-next CONNECT.
+The client trusts its server no more than a server trusts its clients: anything out of order raises `ProtocolError`. The
+client never reconnects by itself. A program that reconnects puts `pid` and `offset` of the old `ClientSocket` into the
+auth of the next CONNECT. Sources: the protocol documents of Engine.IO, revision 4, and Socket.IO, revision 5.
 """
 
 from enum import Enum
@@ -35,19 +35,19 @@ UPGRADE = EncodedPacket(b"5")
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The server opened the session; `upgrades` in the handshake says what may be tried."""
+    """The server opened the session. `handshake.upgrades` names the transports to which the client may upgrade."""
 
     handshake: Handshake
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send this by the transport that it answers."""
+    """Send this packet by the transport that brought the received packet."""
 
     packet: EncodedPacket
 
 
 class ClientState(Enum):
-    """Where the client's engine stands."""
+    """The state of a `ClientEngine`."""
 
     OPENING = "opening"
     OPEN = "open"
@@ -58,8 +58,8 @@ class ClientState(Enum):
 class ClientEngine:
     """The client's side of an Engine.IO session.
 
-    To upgrade: connect a WebSocket, send what `begin_upgrade` returns by it, and when `receive` answers with `UPGRADE`
-    send that only after the last poll has returned.
+    To upgrade, connect a WebSocket and send by it the packet that `begin_upgrade` returns. When `receive` returns
+    `UPGRADE` to send, send it only after the last poll has returned.
     """
 
     __slots__ = ("handshake", "state", "transport")
@@ -70,7 +70,11 @@ class ClientEngine:
         self.handshake: Handshake | None = None
 
     def receive(self, packet: Packet, transport: Transport) -> Opened | Message | Send | Closed | None:
-        """Take one packet from the server and return what to do, `None` for nothing."""
+        """Take one packet from the server and return what to do, `None` for nothing.
+
+        Raises:
+            ProtocolError: the server broke the protocol.
+        """
         if self.state is ClientState.CLOSED:
             return None
         if self.state is ClientState.OPENING:
@@ -82,7 +86,7 @@ class ClientEngine:
                 self.state = ClientState.OPEN
                 self.transport = transport
                 return Send(UPGRADE)
-            # What the last poll brings after the switch is still the session's.
+            # The last poll may bring packets after the switch, and these still belong to the session.
             if transport is not Transport.POLLING:
                 raise ProtocolError("unexpected_packet", "the server wrote to a transport before its probe")
         match packet.type:
@@ -99,7 +103,7 @@ class ClientEngine:
                 raise ProtocolError("unexpected_packet", f"a {packet.type.name} packet from the server")
 
     def begin_upgrade(self) -> EncodedPacket:
-        """Return the probe to send by a new WebSocket."""
+        """Return the probe, which is the first packet to send by a new WebSocket."""
         if self.state is not ClientState.OPEN or self.transport is not Transport.POLLING:
             raise ValueError("only an open polling session upgrades")
         self.state = ClientState.PROBING
@@ -129,7 +133,7 @@ class Disconnected(msgspec.Struct, frozen=True):
 
 
 class ClientSocket:
-    """One namespace of a client, and what a stock client would send to have its session recovered."""
+    """One namespace of a client, with the `pid` and `offset` that a stock client sends to recover its session."""
 
     __slots__ = ("namespace", "offset", "pid", "sid")
 
@@ -174,7 +178,7 @@ class SocketClient:
         return encode_event(name, *args, namespace=namespace, ack_id=ack_id), ack_id
 
     def ack(self, namespace: str, ack_id: int, *args: Any) -> EncodedPacket:
-        """Acknowledge an event of the server's."""
+        """Acknowledge an event that the server emitted."""
         self._require(namespace)
         return encode_socket_packet(SocketPacket(SocketPacketType.ACK, namespace, list(args), ack_id))
 

@@ -13,7 +13,7 @@ import msgspec
 from djactors.protocol._errors import ProtocolError
 from djactors.protocol._outgoing import EncodedPacket
 
-# The default of the reference server, announced to clients in the open packet; they split their POSTs by it.
+# The default of the reference server. The open packet announces the number, and clients split their POSTs by it.
 MAX_PAYLOAD_BYTES = 1_000_000
 
 # Far above any burst of a real client, and few enough to decode without holding up the loop for long.
@@ -23,7 +23,7 @@ _SEPARATOR = "\x1e"
 
 
 class Transport(StrEnum):
-    """The transports of this server, by their names in the query string."""
+    """A transport; the value is its name in the query string."""
 
     POLLING = "polling"
     WEBSOCKET = "websocket"
@@ -42,14 +42,14 @@ class PacketType(IntEnum):
 
 
 class Packet(msgspec.Struct, frozen=True, gc=False):
-    """One Engine.IO packet. Only a message carries bytes."""
+    """One Engine.IO packet. `data` may be bytes only in a message."""
 
     type: PacketType
     data: str | bytes = ""
 
 
 class Handshake(msgspec.Struct, frozen=True, rename="camel"):
-    """What the open packet says. Times are in milliseconds and `max_payload` in bytes, as on the wire."""
+    """The content of the open packet. Times are in milliseconds and `max_payload` in bytes, as on the wire."""
 
     sid: str
     upgrades: list[str]
@@ -75,7 +75,7 @@ def open_packet(handshake: Handshake) -> EncodedPacket:
 
 
 def read_handshake(packet: Packet) -> Handshake:
-    """Return what an open packet says. The client's side of `open_packet`."""
+    """Return the handshake in an open packet. A client uses this."""
     if packet.type is not PacketType.OPEN or not isinstance(packet.data, str):
         raise ProtocolError("handshake", "an open packet is due first")
     try:
@@ -87,7 +87,7 @@ def read_handshake(packet: Packet) -> Handshake:
 def encode_packet(packet: Packet) -> str | bytes:
     """Return the WebSocket form: a string goes into a text frame, bytes into a binary frame as they are.
 
-    Bytes in anything but a message raise `ValueError`.
+    Bytes in a packet that is no message raise `ValueError`.
     """
     if isinstance(packet.data, str):
         return f"{int(packet.type)}{packet.data}"
@@ -99,8 +99,11 @@ def encode_packet(packet: Packet) -> str | bytes:
 def decode_packet(data: str | bytes) -> Packet:
     """Read one packet as it came in a WebSocket message or between two separators of a payload.
 
-    A string that starts with `b` is base64: polling always sends bytes so, and the stock client's `forceBase64` does
-    it on WebSocket too.
+    A string that starts with `b` is base64. Polling always sends bytes like this, and a stock client with `forceBase64`
+    does so on WebSocket, too.
+
+    Raises:
+        ProtocolError: the data is no packet.
     """
     if not isinstance(data, str):
         return Packet(_MESSAGE, data)
@@ -118,7 +121,8 @@ def decode_packet(data: str | bytes) -> Packet:
 def encode_payload(packets: Iterable[Packet]) -> bytes:
     """Return packets as the body of one polling request or answer.
 
-    The separator inside a packet's text raises `ValueError`: the format cannot carry it. (JSON escapes it.)
+    A packet whose text contains the separator, U+001E, raises `ValueError`, because the format cannot carry it. (JSON
+    escapes this character.)
     """
     return _SEPARATOR.join(_encode_for_payload(packet) for packet in packets).encode()
 
@@ -137,7 +141,9 @@ def decode_payload(
 ) -> list[Packet]:
     """Read the body of a polling request (or, for a client, of an answer): at least one packet, all of them valid.
 
-    Over `max_bytes` the error's code is `payload_bytes` (HTTP has 413 for it), over `max_packets` `payload_packets`.
+    Raises:
+        ProtocolError: with the code `payload_bytes` for more than `max_bytes`, to which HTTP answers 413; with the code
+            `payload_packets` for more than `max_packets`; or a packet is not valid.
     """
     if len(body) > max_bytes:
         raise ProtocolError("payload_bytes", f"a payload is over {max_bytes} bytes")
@@ -161,7 +167,7 @@ def handshake_for(
 ) -> Handshake:
     """Return the handshake of a session that starts on `transport`. Times are in seconds here.
 
-    `upgrades` are what polling may become; a session that starts on WebSocket has none.
+    `upgrades` names the transports to which polling may be upgraded. A session that starts on WebSocket has none.
     """
     return Handshake(
         sid=sid,

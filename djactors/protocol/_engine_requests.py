@@ -1,7 +1,8 @@
 """What an HTTP request to the Engine.IO path asks for, decided from its method and query alone.
 
-`judge_request` knows no socket: it is told the method, the query and whether the request asks for a WebSocket, and
-finds sessions through a function. Origin, CORS, rate and authentication are the listener's, before or after it.
+`judge_request` knows no socket: it gets the method, the query and whether the request asks for a WebSocket, and finds
+sessions through a function. The server checks origin, CORS, rate and authentication before or after it. Source: the
+Engine.IO protocol document, revision 4; the order of checks and the refusals are the reference server's.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,13 +41,13 @@ class OpenSession(msgspec.Struct, frozen=True):
 
 
 class Poll(msgspec.Struct, frozen=True):
-    """A GET that waits for packets. A second one while one waits closes the session."""
+    """A GET that waits for packets. A second GET while one waits closes the session."""
 
     sid: str
 
 
 class Push(msgspec.Struct, frozen=True):
-    """A POST that brings packets. A second one while one is being read closes the session."""
+    """A POST that brings packets. A second POST while one is being read closes the session."""
 
     sid: str
 
@@ -58,9 +59,10 @@ class AttachWebSocket(msgspec.Struct, frozen=True):
 
 
 class RejectWebSocket(msgspec.Struct, frozen=True):
-    """Accept the WebSocket and close it at once: the session has one already, which is not to be harmed.
+    """Accept the WebSocket and close it at once, because the session already has one, which must go on.
 
-    Accepted first, because the official test suite waits for a close and takes a failed handshake for an error.
+    The WebSocket is accepted first, because the official test suite waits for a close and takes a failed handshake for
+    an error.
     """
 
     sid: str
@@ -79,8 +81,8 @@ def judge_request(
     """Decide what a request is, in the reference server's order of checks.
 
     `query` holds one value for each name. `wants_websocket` says that the request carries a valid `Upgrade: websocket`.
-    Let the session's heartbeat be up to date before (`tick`), so that one that timed out this instant is unknown.
-    OPTIONS belongs to CORS and is answered before this.
+    Call `tick` on the session before, so that a session that has just timed out is already unknown. Answer OPTIONS
+    before as well, because OPTIONS belongs to CORS.
     """
     name = query.get("transport")
     if name == Transport.POLLING:

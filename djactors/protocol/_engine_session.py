@@ -1,6 +1,7 @@
 """One Engine.IO session on the server's side, without I/O: transports, upgrade, heartbeat, closing.
 
-The session says what a packet means and what is due; who drives it owns the sockets, the outbox and the clock.
+The session says what a packet means and what is due. The program that drives it owns the sockets, the outbox and the
+clock.
 
 States
     POLLING     long-polling carries the session; a WebSocket may be attached
@@ -9,7 +10,7 @@ States
     WEBSOCKET   the WebSocket carries the session; polling requests are answered 400
     CLOSED      the end
 
-What each packet means (a blank is a violation and raises `ProtocolError`; noop is ignored)
+What each packet means (a blank cell is a violation and raises `ProtocolError`; a noop is ignored)
 
     state       from        message  pong   close  ping      upgrade
     POLLING     polling     deliver  alive  leave
@@ -26,10 +27,10 @@ How states change
         ▲                             │                    │
         └── the WebSocket dies, breaks the protocol, or is late: polling goes on, nothing is lost
 
-Whatever goes wrong with a transport (it ended, or a decoder or `receive` raised) is told to `transport_lost`, which
-decides whether that ends the session or only its upgrade. The server pings at its interval whatever else it sends,
-and a pong is due within the timeout; a pong that nothing asked for is ignored. Sources: the Engine.IO protocol
-document, revision 4, "Heartbeat" and "Upgrade".
+When a transport ends, or a decoder or `receive` raises, call `transport_lost`, which decides whether this ends the
+session or only its upgrade. The server pings at its interval, whatever else it sends, and the pong is due within the
+timeout. A pong without a ping is ignored. Source: the Engine.IO protocol document, revision 4, "Heartbeat" and
+"Upgrade".
 """
 
 from enum import Enum, StrEnum
@@ -50,7 +51,7 @@ from djactors.protocol._errors import ProtocolError
 
 
 class State(Enum):
-    """Where a session stands; see the module's table."""
+    """The state of a session; see the module's table."""
 
     POLLING = "polling"
     UPGRADING = "upgrading"
@@ -60,7 +61,7 @@ class State(Enum):
 
 
 class CloseReason(StrEnum):
-    """Why a session or a transport ended; fit for a metric label."""
+    """Why a session or a transport ended: a fixed word, which may be a metric label."""
 
     CLIENT = "client close"
     SERVER = "server close"
@@ -71,17 +72,17 @@ class CloseReason(StrEnum):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """The client sent this; for Socket.IO it goes to the `SocketSession`."""
+    """The client sent this message. With Socket.IO, give it to `SocketSession.receive`."""
 
     data: str | bytes
 
 
 class SendProbeReply(msgspec.Struct, frozen=True):
-    """Write `PROBE_REPLY` to the attached WebSocket, and answer a waiting GET (with a noop if nothing else waits)."""
+    """Write `PROBE_REPLY` to the attached WebSocket, and answer a waiting GET (with a noop if the outbox is empty)."""
 
 
 class Upgraded(msgspec.Struct, frozen=True):
-    """From now on everything, and what waits in the outbox first, goes to the WebSocket."""
+    """Send everything by the WebSocket from now on, beginning with the packets in the outbox."""
 
 
 class SendPing(msgspec.Struct, frozen=True):
@@ -89,20 +90,20 @@ class SendPing(msgspec.Struct, frozen=True):
 
 
 class CloseTransport(msgspec.Struct, frozen=True):
-    """Close this transport. The session lives on with the other."""
+    """Close this transport. The session goes on by the other transport."""
 
     transport: Transport
     reason: CloseReason
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The session is over: answer a waiting GET, close what is open, forget the sid."""
+    """The session is over: answer a waiting GET, close the transports that are open, and forget the sid."""
 
     reason: CloseReason
 
 
 class SessionSettings(msgspec.Struct, frozen=True):
-    """What all sessions of a server have in common. Times in seconds; the defaults are the reference server's."""
+    """The settings of all sessions of a server. Times are in seconds; the defaults are the reference server's."""
 
     ping_interval: float = 25.0
     ping_timeout: float = 20.0
@@ -137,10 +138,10 @@ _SEND_PING = SendPing()
 
 
 class EngineSession:
-    """The state of one session. `now` is any monotonic clock in seconds, the same one throughout.
+    """The state of one session. `now` is the time in seconds by any monotonic clock, always the same one.
 
-    `next_deadline` is the next time at which `tick` has something to say; it only ever moves inside a call of this
-    object, so one timer a session (or one sweep over all) is enough.
+    `next_deadline` is the next time at which `tick` will return something. It changes only inside a call of this
+    object, so one timer for each session, or one sweep over all, is enough.
     """
 
     __slots__ = ("_ping_at", "_pong_by", "_settings", "_upgrade_by", "sid", "state", "transport")
@@ -155,7 +156,7 @@ class EngineSession:
         self._upgrade_by = inf
 
     def handshake(self) -> Handshake:
-        """Return what the open packet has to say."""
+        """Return the content of the open packet."""
         settings = self._settings
         return handshake_for(
             self.sid,
@@ -170,7 +171,8 @@ class EngineSession:
     ) -> Message | SendProbeReply | Upgraded | Closed | None:
         """Take one packet that arrived by `transport` and return what to do, `None` for nothing.
 
-        A violation raises `ProtocolError` and changes nothing: tell `transport_lost`, as after any other fault.
+        A violation raises `ProtocolError` and changes nothing. Then call `transport_lost`, as after any other fault of
+        a transport.
         """
         if packet.type is _MESSAGE and transport is self.transport and self.state is not State.CLOSED:
             return Message(packet.data)
@@ -188,7 +190,7 @@ class EngineSession:
         if meaning == "leave":
             return self.close(CloseReason.CLIENT)
         if meaning == "alive":
-            # The next ping keeps the cadence of the last one, unless the pong took longer than the interval.
+            # The next ping comes one interval after the last ping, unless the pong took longer than the interval.
             if self._pong_by != inf:
                 self._pong_by = inf
                 self._ping_at = max(self._ping_at, now)
@@ -212,10 +214,11 @@ class EngineSession:
     def transport_lost(
         self, transport: Transport, reason: CloseReason = CloseReason.TRANSPORT
     ) -> CloseTransport | Closed | None:
-        """A transport ended or broke the protocol: say what that ends.
+        """Return what must end because a transport ended or broke the protocol.
 
-        The one that carries the session: the session. An attached WebSocket before `5`: the upgrade, and polling goes
-        on. Any other (a POST that was on its way while the session upgraded): nothing; refuse that request only.
+        If the transport carries the session, the session ends. If it is a WebSocket that has not completed the upgrade
+        (`5`), only the upgrade ends, and polling goes on. Otherwise nothing ends: a POST that was on its way while the
+        session upgraded is refused, and that is all.
         """
         if self.state is State.CLOSED:
             return None
@@ -236,22 +239,23 @@ class EngineSession:
         return min(heartbeat, self._upgrade_by)
 
     def tick(self, now: float) -> SendPing | CloseTransport | Closed | None:
-        """Return one thing that is due at `now`, `None` if nothing is. Call again until it is `None`."""
+        """Return one thing that is due at `now`, `None` if nothing is due. Call this again until it returns `None`."""
         if now < self.next_deadline or self.state is State.CLOSED:
             return None
         if now >= self._pong_by:
             return self.close(CloseReason.PING_TIMEOUT)
         if now >= self._upgrade_by:
             return self.transport_lost(Transport.WEBSOCKET, CloseReason.UPGRADE_TIMEOUT)
-        # Counted from now, not from the plan: a loop that was held up must not send two pings in a row.
+        # The interval begins now and not at the planned time: a loop that was held up must not send two pings in a row.
         self._ping_at = now + self._settings.ping_interval
         self._pong_by = now + self._settings.ping_timeout
         return _SEND_PING
 
     def close(self, reason: CloseReason = CloseReason.SERVER) -> Closed | None:
-        """End the session; `None` if it had ended before, so that a close is acted upon once.
+        """End the session. Returns `None` if it had ended before, so that the program acts on a close only once.
 
-        The stock client ignores a raw `1` on WebSocket: close the socket. On polling deliver `CLOSE` in the GET.
+        On WebSocket, close the WebSocket, because the stock client ignores a close packet there. On polling, answer the
+        GET with `CLOSE`.
         """
         if self.state is State.CLOSED:
             return None

@@ -2,10 +2,10 @@
 
 
 class ProtocolError(Exception):
-    """The peer broke the protocol: whatever bytes it sent, no decoder or state machine raises anything else.
+    """The peer broke the protocol. Decoders and state machines raise nothing else, whatever bytes a peer sends.
 
-    `code` is short, fixed and safe as a metric label; the message says what was wrong and never quotes what the
-    peer sent, so it is safe to log. What a caller got wrong itself is a `ValueError` or `TypeError` instead.
+    `code` is one of a few fixed words and may be a metric label. The message says what was wrong and never quotes the
+    peer, so it may be logged. A mistake of the caller raises `ValueError` or `TypeError` instead.
     """
 
     __slots__ = ("code",)

@@ -1,12 +1,12 @@
-"""What goes out, ready to be written: packets that are encoded once, and unmasked WebSocket frames.
+"""Outgoing data, ready to be written: packets that are encoded once, and unmasked WebSocket frames.
 
-An `EncodedPacket` is shared by every session that it goes to. It can leave by either transport, so it keeps its text
-and makes the two wire forms, frame and payload, the first time each is asked for. All forms are immutable bytes; one
-packet may sit in thousands of outboxes at the same time.
+All sessions that get a packet share one `EncodedPacket`. The packet can leave by either transport, so it keeps its text
+and makes the two wire forms, frame and payload, when each is first needed. All forms are immutable bytes; one packet
+may be in thousands of outboxes at the same time.
 
-A server's frames (RFC 6455 section 5.2) are never masked and so are the same bytes for every peer: a broadcast builds
-one frame and writes it to thousands of sockets. Only whole messages are built; control frames belong to whoever owns
-the connection.
+A server's frames (RFC 6455 section 5.2) are never masked, so every peer gets the same bytes: a broadcast builds one
+frame and writes it to thousands of sockets. A message always becomes one whole frame. The owner of the connection sends
+the control frames.
 """
 
 from base64 import b64encode
@@ -26,17 +26,17 @@ _FIN_BINARY = 0x82
 _FIN_CLOSE = 0x88
 _FIN_PONG = 0x8A
 
-# The second byte is the length itself up to 125; 126 and 127 announce a 16 or 64 bit length.
+# The second byte is the length itself up to 125; 126 and 127 announce a length of 16 or 64 bits.
 _SHORT_LIMIT = 126
 _MEDIUM_LIMIT = 1 << 16
 _MAX_CONTROL_BYTES = 125
 
 
 class EncodedPacket:
-    """One Engine.IO text packet and the binary packets that belong behind it.
+    """One Engine.IO text packet and the binary packets that follow it.
 
     `text` is UTF-8 with its Engine.IO type digit in front (`4` for every Socket.IO packet). `attachments` are the raw
-    binary messages that must follow it with nothing in between, so a packet is queued and written as a whole.
+    binary messages that must follow the text with nothing in between, so a packet is queued and written as a whole.
     """
 
     __slots__ = ("_frame", "_payload", "attachments", "text")
@@ -71,17 +71,17 @@ class EncodedPacket:
 
     @property
     def size(self) -> int:
-        """Bytes of text and attachments together: what an outbox counts against its bound."""
+        """Bytes of text and attachments together. An outbox counts these against its bound."""
         return len(self.text) + sum(map(len, self.attachments)) if self.attachments else len(self.text)
 
     @property
     def packet_count(self) -> int:
-        """How many Engine.IO packets this is on the wire: one, and one more for each attachment."""
+        """The number of Engine.IO packets on the wire: one, and one more for each attachment."""
         return 1 + len(self.attachments)
 
     @property
     def messages(self) -> list[str | bytes]:
-        """The Engine.IO messages as a peer's session receives them: the text without its type digit, then the bytes."""
+        """The Engine.IO messages that the peer's session receives: the text without its type digit, then the bytes."""
         return [self.text[1:].decode(), *self.attachments]
 
     def __repr__(self) -> str:
@@ -89,7 +89,7 @@ class EncodedPacket:
 
 
 class _BinaryMessage(EncodedPacket):
-    """A message of bytes with no text in front: Engine.IO has it, Socket.IO never does."""
+    """A message of bytes with no text in front. Only Engine.IO has such messages; Socket.IO has none."""
 
     __slots__ = ()
 
@@ -115,9 +115,9 @@ class _BinaryMessage(EncodedPacket):
 
 
 def encode_message(data: str | bytes) -> EncodedPacket:
-    """Encode one Engine.IO message: for who speaks Engine.IO alone, without Socket.IO above it.
+    """Encode one Engine.IO message, for a program that speaks Engine.IO without Socket.IO.
 
-    U+001E in a text raises `ValueError`: polling cannot carry it.
+    A text that contains U+001E raises `ValueError`, because polling cannot carry this character.
     """
     if isinstance(data, bytes):
         return _BinaryMessage(b"", (data,))
@@ -128,16 +128,16 @@ def encode_message(data: str | bytes) -> EncodedPacket:
 
 
 class EncodedBatch(tuple[EncodedPacket, ...]):
-    """Packets that many sessions are sent in one write: their frames are joined once for all of them."""
+    """Packets that many sessions get in one write. The frames are joined once for all sessions."""
 
     @cached_property
     def frames(self) -> bytes:
-        """The WebSocket form of all, one behind the other."""
+        """The WebSocket forms of all packets, one behind the other."""
         return b"".join([packet.frame for packet in self])
 
 
 def frames_of(packets: Sequence[EncodedPacket]) -> bytes:
-    """The WebSocket form of packets, one behind the other."""
+    """The WebSocket forms of packets, one behind the other."""
     if type(packets) is EncodedBatch:
         return packets.frames
     return packets[0].frame if len(packets) == 1 else b"".join([packet.frame for packet in packets])
@@ -151,7 +151,8 @@ def join_payload(packets: Iterable[EncodedPacket]) -> bytes:
 def take_payload(outbox: deque[EncodedPacket], max_packets: int = MAX_POLL_PACKETS) -> bytes:
     """Take packets from the left of `outbox` and return them as the body of one polling answer.
 
-    Takes as many as fit into `max_packets` Engine.IO packets, and at least one. An empty outbox raises `IndexError`.
+    This takes as many as fit into `max_packets` Engine.IO packets, and at least one. An empty outbox raises
+    `IndexError`.
     """
     first = outbox.popleft()
     taken = [first.payload]
@@ -162,11 +163,11 @@ def take_payload(outbox: deque[EncodedPacket], max_packets: int = MAX_POLL_PACKE
 
 
 class CloseCode(IntEnum):
-    """Why a WebSocket ended (RFC 6455 section 7.4.1): the codes that this server gives or notes."""
+    """Why a WebSocket ended: the codes of RFC 6455 section 7.4.1 that this server sends or notes."""
 
     NORMAL = 1000
     PROTOCOL_ERROR = 1002
-    # No frame ever carries the next two: the first stands for a close frame without a code, the second for no frame.
+    # No frame ever carries the next two: 1005 stands for a close frame without a code, 1006 for no close frame at all.
     NO_CODE = 1005
     ABNORMAL = 1006
     NOT_UTF8 = 1007
@@ -190,7 +191,7 @@ def _frame(first_byte: int, payload: bytes) -> bytes:
 
 
 def text_frame(payload: str | bytes) -> bytes:
-    """Return a text frame. Bytes are taken to be UTF-8 already and are not checked; a lone surrogate raises."""
+    """Return a text frame. Bytes must be UTF-8 and are not checked. A lone surrogate in a `str` raises `ValueError`."""
     return _frame(_FIN_TEXT, payload.encode() if isinstance(payload, str) else payload)
 
 
@@ -205,7 +206,10 @@ def pong_frame(payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """Return a close frame, with as much of the reason as it takes. 1005 makes an empty one, 1006 and 1015 say 1000."""
+    """Return a close frame. A reason that is too long for it is cut off.
+
+    No frame may carry the codes 1005, 1006 and 1015: 1005 makes an empty frame, and the other two are sent as 1000.
+    """
     if code == CloseCode.NO_CODE:
         return _frame(_FIN_CLOSE, b"")
     text = reason.encode("utf-8", "replace")[: _MAX_CONTROL_BYTES - 2].decode("utf-8", "ignore").encode()

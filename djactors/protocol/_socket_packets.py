@@ -1,8 +1,8 @@
-"""Socket.IO 5 packets: encoding each once, decoding whatever a peer may send.
+"""Socket.IO 5 packets: encoding each once, and decoding whatever a peer may send.
 
-The text of a packet is `<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]`. Bytes anywhere in the arguments leave
-a placeholder `{"_placeholder":true,"num":n}` behind and follow as attachments. Source: the Socket.IO protocol document,
-revision 5, "Packet encoding"; where it is silent, the reference parser.
+The text of a packet is `<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]`. Bytes anywhere in the arguments are
+replaced by a placeholder `{"_placeholder":true,"num":n}` and follow as attachments. Source: the Socket.IO protocol
+document, revision 5, "Packet encoding", and the reference parser where the document is silent.
 
 Decoding is strict, and raises only `ProtocolError`:
 
@@ -13,12 +13,12 @@ Decoding is strict, and raises only `ProtocolError`:
     ACK              [...]             required   none; BINARY_ACK 1 to 10
     CONNECT_ERROR    object            none       none
 
-An event's name is a string (the reference parser takes a number too, which no API of ours could have a handler for)
-and none of the reserved names, with which the stock client drops the connection. Namespaces are taken as they stand:
-a query string is no part of revision 5, so `/a?b=1` names a namespace of its own. Integers in JSON stay exact up to
-the 4,300 digits that Python converts; floats beyond a double are an error.
+An event's name is a string. (The reference parser takes a number as well, but no handler can be registered for one.)
+The name must not be reserved, because the stock client drops a connection that brings it a reserved name. Revision 5
+has no query string in a namespace, so `/a?b=1` names a namespace of its own. Integers in JSON stay exact up to the
+4,300 digits that Python converts; a number too large for a double is an error.
 
-Encoding raises `ValueError` or `TypeError` for what the caller got wrong. NaN and infinities become `null`, as in
+Encoding raises `ValueError` or `TypeError` for a mistake of the caller. NaN and infinities become `null`, as in
 JavaScript.
 """
 
@@ -33,7 +33,7 @@ import msgspec
 from djactors.protocol._errors import ProtocolError
 from djactors.protocol._outgoing import EncodedPacket
 
-# The stock client refuses more attachments than this, so neither do we send nor take more.
+# The stock client refuses more attachments than this, so more are neither sent nor accepted.
 MAX_ATTACHMENTS = 10
 
 # One packet's attachments together may be as large as one engine message.
@@ -42,8 +42,8 @@ MAX_ATTACHMENT_BYTES = 1_000_000
 # No real payload nests deeper, and every recursive reader of the data is safe far beyond it.
 MAX_JSON_DEPTH = 64
 
-# A megabyte of `[],` would hold up the loop for 70 ms, mostly making lists; this many take under 25. Brackets inside
-# strings are counted too, as telling them apart costs more than the bound is worth.
+# A megabyte of `[],` would hold up the loop for 70 ms, mostly by making lists; this many take less than 25 ms. Brackets
+# inside strings are counted, too, because telling them apart would cost more than it is worth.
 MAX_JSON_BRACKETS = 100_000
 
 # JavaScript counts ack ids exactly up to 2^53, which has 16 digits.
@@ -57,7 +57,7 @@ RESERVED_EVENTS = frozenset(
 
 
 class SocketPacketType(IntEnum):
-    """The first character of a packet's text. The binary types are how an event or ack with bytes travels."""
+    """The first character of a packet's text. An event or ack with bytes in it travels as one of the binary types."""
 
     CONNECT = 0
     DISCONNECT = 1
@@ -79,7 +79,8 @@ _BINARY_ACK = SocketPacketType.BINARY_ACK
 class SocketPacket(msgspec.Struct, frozen=True):
     """One packet. `data` is a list for events (name first) and acks, a dict or `None` for the others.
 
-    `attachments` is how many are still due: above zero only in what `decode_socket_text` returns.
+    `attachments` is the number of attachments that are still due: above zero only in a packet that `decode_socket_text`
+    returned.
     """
 
     type: SocketPacketType
@@ -108,7 +109,7 @@ def _has_bytes(value: Any) -> bool:
 
 
 def _extract_bytes(value: Any, attachments: list[bytes]) -> Any:
-    """Return a copy of `value` with placeholders, and append what they stand for to `attachments`."""
+    """Return a copy of `value` with placeholders, and append the bytes that they replace to `attachments`."""
     if isinstance(value, bytes | bytearray | memoryview):
         attachments.append(bytes(value))
         return {"_placeholder": True, "num": len(attachments) - 1}
@@ -122,7 +123,7 @@ def _extract_bytes(value: Any, attachments: list[bytes]) -> Any:
 
 
 def check_event_name(name: object) -> None:
-    """Raise `TypeError` or `ValueError` for what cannot be an event's name."""
+    """Raise `TypeError` or `ValueError` for a name that no event can have."""
     if not isinstance(name, str):
         raise TypeError("an event name is a string")
     if name in RESERVED_EVENTS:
@@ -130,7 +131,7 @@ def check_event_name(name: object) -> None:
 
 
 def _check_shape(packet_type: SocketPacketType, data: Any, ack_id: int | None) -> None:
-    """Hold what a caller sends to the table above."""
+    """Check a packet that a caller sends against the module's table."""
     if packet_type is _EVENT or packet_type is _ACK:
         if not isinstance(data, list | tuple):
             raise TypeError("an event or ack takes a list")
@@ -149,7 +150,7 @@ def _check_shape(packet_type: SocketPacketType, data: Any, ack_id: int | None) -
 
 
 def check_namespace(namespace: str) -> None:
-    """Raise `ValueError` for what cannot be a namespace."""
+    """Raise `ValueError` for a text that cannot be a namespace."""
     if not _NAMESPACE.fullmatch(namespace) or not namespace.isprintable():
         raise ValueError("a namespace starts with a slash, is printable and has no comma")
 
@@ -161,11 +162,14 @@ def _namespace_part(namespace: str) -> str:
 
 
 def encode_socket_packet(packet: SocketPacket) -> EncodedPacket:
-    """Encode a packet, with bytes anywhere in lists, tuples and dicts of an event or ack as attachments.
+    """Encode a packet. Bytes anywhere in lists, tuples and dicts of an event or ack become attachments.
 
-    Whatever msgspec encodes may be an argument. Bytes inside Structs are not looked for and become base64. A binary
-    type means the same as its plain one: the bytes decide. Raises `ValueError` or `TypeError` for a shape that the
-    table above forbids, more than 10 attachments, lone surrogates and what JSON cannot say.
+    Any value that msgspec encodes may be an argument. Bytes inside Structs are not looked for and become base64. It
+    makes no difference whether `type` is a plain type or its binary one: the bytes in the arguments decide.
+
+    Raises:
+        ValueError, TypeError: the module's table forbids the packet's shape, there are more than 10 attachments or lone
+            surrogates, or JSON cannot express an argument.
     """
     packet_type = _PLAIN_OF.get(packet.type, packet.type)
     data, ack_id = packet.data, packet.ack_id
@@ -201,13 +205,13 @@ def _event_head(name: str, namespace: str) -> bytes:
 
 
 def encode_events_json(events: Iterable[tuple[str, Sequence[bytes]]], *, namespace: str = "/") -> list[EncodedPacket]:
-    """Encode events whose arguments are JSON already, each one value in UTF-8; they are not checked.
+    """Encode events whose arguments are JSON already. Each argument is one value in UTF-8, which is not checked.
 
-    So a body that goes to many is serialised once, and an offset behind it costs a concatenation.
+    A body for many clients is thus serialised once, and appending an offset costs only a concatenation.
 
     Args:
-        events: of each its name and its arguments.
-        namespace: of all.
+        events: the name and the arguments of each event.
+        namespace: the namespace of all the events.
     """
     return [
         EncodedPacket(b",".join((_event_head(name, namespace), *raw_json_args)) + b"]")
@@ -226,7 +230,7 @@ _read_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def _check_depth(value: Any) -> None:
-    """Bound the nesting, a level at a time, so that no reader of the data has to fear recursion."""
+    """Bound the nesting, so that recursive readers of the data are safe. This check goes level by level instead."""
     level = [value]
     for _ in range(MAX_JSON_DEPTH):
         level = [
@@ -250,14 +254,14 @@ def _read_json(text: str, *, as_list: bool) -> Any:
         raise ProtocolError("json_depth", f"JSON nests deeper than {MAX_JSON_DEPTH}") from None
     except ValueError:  # bad JSON, the wrong shape, lone surrogates, numbers out of range
         raise ProtocolError("payload", "the payload is not JSON of the shape that its packet takes") from None
-    # As many brackets as levels are needed at least; most packets are done here.
+    # Each level of nesting takes a bracket, so most packets have too few brackets to be too deep.
     if brackets > MAX_JSON_DEPTH:
         _check_depth(value)
     return value
 
 
 def decode_socket_text(text: str) -> SocketPacket:
-    """Read a packet's text. Of a binary packet this is the first part, with its placeholders still in place."""
+    """Read a packet's text. For a binary packet, this is the first part, and the placeholders stay in `data`."""
     head = _HEAD.match(text)
     if head is None:
         raise ProtocolError("packet_type", "unknown Socket.IO packet type")
@@ -266,7 +270,7 @@ def decode_socket_text(text: str) -> SocketPacket:
 
     attachments = 0
     if packet_type is _BINARY_EVENT or packet_type is _BINARY_ACK:
-        # Two digits are enough for the bound; more are refused unread.
+        # Two digits are enough for the bound. A longer number is not converted, and is refused.
         attachments = int(count) if count and len(count) <= 2 else 0
         if not 0 < attachments <= MAX_ATTACHMENTS:
             raise ProtocolError("attachments", f"a binary packet announces 1 to {MAX_ATTACHMENTS} attachments")
@@ -313,7 +317,7 @@ _TYPES = {str(int(packet_type)): packet_type for packet_type in SocketPacketType
 
 
 def _find_placeholders(data: list[Any], count: int) -> list[tuple[Any, Any]]:
-    """Return where each attachment belongs, as (container, key) in the order of their numbers."""
+    """Return the place of each attachment, as (container, key), in the order of their numbers."""
     places: list[tuple[Any, Any] | None] = [None] * count
     waiting: list[Any] = [data]
     while waiting:
@@ -327,7 +331,7 @@ def _find_placeholders(data: list[Any], count: int) -> list[tuple[Any, Any]]:
                     waiting.append(child)
                     continue
                 number = child.get("num")
-                # True and False are ints to Python; a float is no index to anyone.
+                # `isinstance` would let True and False pass, which are ints in Python.
                 if type(number) is not int or not 0 <= number < count or places[number] is not None:
                     raise ProtocolError("placeholder", "a placeholder names no attachment, or one already taken")
                 places[number] = (node, key)
@@ -338,7 +342,7 @@ def _find_placeholders(data: list[Any], count: int) -> list[tuple[Any, Any]]:
 
 
 class _Unfinished:
-    """A packet whose attachments are due: where they belong, in order, and those that have come."""
+    """A packet that waits for attachments: their places, in order, and the attachments that have come."""
 
     __slots__ = ("packet", "places", "received")
 
@@ -349,10 +353,10 @@ class _Unfinished:
 
 
 class SocketPacketDecoder:
-    """Puts a peer's Engine.IO messages together into packets; works the same on both sides.
+    """Puts a peer's Engine.IO messages together into packets. Servers and clients use it alike.
 
-    Holds at most one unfinished packet: its JSON and at most `max_attachment_bytes` of attachments. After a
-    `ProtocolError` it is of no more use: close the connection.
+    The decoder holds at most one unfinished packet: its JSON and at most `max_attachment_bytes` of attachments. After a
+    `ProtocolError` the decoder cannot be used any more: close the connection.
     """
 
     __slots__ = ("_due", "_max_attachment_bytes")
@@ -367,7 +371,10 @@ class SocketPacketDecoder:
         return self._due is not None
 
     def receive(self, message: str | bytes) -> SocketPacket | None:
-        """Take one message; return the packet it completes, an event or ack with bytes as EVENT or ACK."""
+        """Take one message and return the packet that it completes, `None` while attachments are still due.
+
+        An event or ack with bytes is returned with the plain type, EVENT or ACK.
+        """
         if not isinstance(message, str):
             return self._receive_attachment(message)
         if self._due is not None:

@@ -5,9 +5,9 @@
     pending       anything is a violation                                 accept → joined, refuse → unknown
     joined        EVENT, ACK; DISCONNECT → DisconnectRequested, unknown   emit, ack; disconnect → unknown
 
-A violation raises `ProtocolError`, after which the connection is to be closed: the document demands it, and nothing a
-stock client sends is one. A CONNECT must always be answered: the JavaScript client waits for ever. What the session
-returns to be sent is an `EncodedPacket` for an outbox that is not its own. Source: the Socket.IO protocol document,
+A violation raises `ProtocolError`. The protocol document demands that the connection is then closed; no stock client
+ever commits a violation. Answer every CONNECT, because the JavaScript client waits for the answer for ever. The session
+returns packets to be sent as `EncodedPacket`s and has no outbox itself. Source: the Socket.IO protocol document,
 revision 5, "Exchange protocol".
 """
 
@@ -27,19 +27,19 @@ from djactors.protocol._socket_packets import (
     encode_socket_packet,
 )
 
-# A client has one socket for each namespace of the server; more than a few is not a client.
+# A client has one socket for each namespace of the server, and no real server has more than a few.
 MAX_NAMESPACES = 8
 
 
 class ConnectRequested(msgspec.Struct, frozen=True):
-    """The client wants to join: authenticate, then `accept` or `refuse`. `auth` is empty if it sent none."""
+    """The client wants to join: authenticate, then `accept` or `refuse`. `auth` is empty if the client sent none."""
 
     namespace: str
     auth: dict[str, Any]
 
 
 class EventReceived(msgspec.Struct, frozen=True):
-    """The client emitted an event. With an `ack_id` (0 is one) it waits for an `ack`."""
+    """The client emitted an event. If there is an `ack_id` (which may be 0), the client waits for an `ack`."""
 
     namespace: str
     name: str
@@ -48,7 +48,7 @@ class EventReceived(msgspec.Struct, frozen=True):
 
 
 class AckReceived(msgspec.Struct, frozen=True):
-    """The client acknowledged an event. Nothing says that it was ever asked to: ignore an id that is not awaited."""
+    """The client acknowledged an event. A client may send any `ack_id`, so ignore an id that is not awaited."""
 
     namespace: str
     ack_id: int
@@ -56,7 +56,7 @@ class AckReceived(msgspec.Struct, frozen=True):
 
 
 class DisconnectRequested(msgspec.Struct, frozen=True):
-    """The client left the namespace, as it does on its own `disconnect()`; it expects no answer."""
+    """The client left the namespace, for instance by `disconnect()`. It expects no answer."""
 
     namespace: str
 
@@ -65,14 +65,14 @@ SocketEvent = ConnectRequested | EventReceived | AckReceived | DisconnectRequest
 
 
 class NotJoinedError(LookupError):
-    """The server wanted to use a namespace that is not, or no longer, in the state for it."""
+    """The program used a namespace that is not joined, or not pending, as the call requires."""
 
 
 _EVENT = SocketPacketType.EVENT
 _ACK = SocketPacketType.ACK
-# How a packet with attachments begins; only these need what comes before and after them.
+# A packet with attachments begins with one of these. Only such packets need the decoder, which joins messages.
 _BINARY = (str(int(SocketPacketType.BINARY_EVENT)), str(int(SocketPacketType.BINARY_ACK)))
-# Nearly all clients join this and nothing else: one tuple for all of them.
+# Nearly all clients join only this namespace, so they all share one tuple.
 _MAIN_ALONE = ("/",)
 
 
@@ -84,11 +84,11 @@ class SocketSession:
     def __init__(
         self, *, max_namespaces: int = MAX_NAMESPACES, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES
     ) -> None:
-        # Only while a packet is unfinished.
+        # There is a decoder only while a packet is unfinished.
         self._decoder: SocketPacketDecoder | None = None
         self._max_attachment_bytes = max_attachment_bytes
         self._max_namespaces = max_namespaces
-        # Tuples, of which an empty one costs nothing and one of one little: more are rare.
+        # Tuples, because an empty tuple costs nothing and one with one item costs little, and more items are rare.
         self._pending: tuple[str, ...] = ()
         self._joined: tuple[str, ...] = ()
 
@@ -98,11 +98,15 @@ class SocketSession:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no namespace is joined or pending: past the deadline for a first CONNECT, close such a session."""
+        """Whether no namespace is joined or pending. Close such a session once the first CONNECT is overdue."""
         return not (self._joined or self._pending)
 
     def receive(self, message: str | bytes) -> SocketEvent | None:
-        """Take one Engine.IO message; return what it says, `None` while attachments are still due."""
+        """Take one Engine.IO message; return what it says, `None` while attachments are still due.
+
+        Raises:
+            ProtocolError: the message is a violation.
+        """
         if self._decoder is None and isinstance(message, str) and not message.startswith(_BINARY):
             packet = decode_socket_text(message)
         else:
@@ -140,7 +144,10 @@ class SocketSession:
         return packet
 
     def accept(self, namespace: str, sid: str, extra: dict[str, Any] | None = None) -> EncodedPacket:
-        """Let the pending client in. `sid` is public, so not the engine's; `extra` may carry `pid` for recovery."""
+        """Let the pending client in. `extra` may carry a `pid` for recovery.
+
+        `sid` is public, so it must not be the engine's sid, which is a secret.
+        """
         self._require_pending(namespace)
         packet = encode_socket_packet(SocketPacket(SocketPacketType.CONNECT, namespace, {"sid": sid, **(extra or {})}))
         self._pending = _without(self._pending, namespace)
@@ -156,14 +163,14 @@ class SocketSession:
         return packet
 
     def disconnect(self, namespace: str = "/") -> EncodedPacket:
-        """Put the client out of the namespace; it will not reconnect by itself. To make it, close the transport."""
+        """Put the client out of the namespace. It will not reconnect by itself; it does if you close the transport."""
         self._require_joined(namespace)
         packet = encode_socket_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
         self._joined = _without(self._joined, namespace)
         return packet
 
     def emit(self, name: str, *args: Any, namespace: str = "/", ack_id: int | None = None) -> EncodedPacket:
-        """Encode an event for this client alone. What goes to many is encoded once by `encode_event`."""
+        """Encode an event for this client alone. To encode an event once for many clients, use `encode_event`."""
         self._require_joined(namespace)
         return encode_event(name, *args, namespace=namespace, ack_id=ack_id)
 

@@ -1,14 +1,15 @@
-"""Reads what a WebSocket's client sends, without I/O: frames in, whole messages out (RFC 6455 sections 5 and 7).
+"""Reads the bytes that a WebSocket's client sends, without I/O, into whole messages (RFC 6455 sections 5 and 7).
 
 Rules:
 
-- Strict: a frame that is not masked, has a reserved bit or opcode, a length in more bytes than it needs, or is out of
-  place, breaks the connection; so does text that is not UTF-8. There are no extensions.
-- A message is bounded in bytes, whatever it consists of, and refused as soon as a header announces too much.
-- Nothing is kept between messages but what has already arrived of the next one: thousands of connections wait at any
-  time, and this is all that reading costs each of them.
-- Frames are read one at a time, on demand, those that say nothing included: who drives this decides how many before
-  others have their turn.
+- The reader is strict. A frame breaks the connection if it is not masked, has a reserved bit or opcode, gives its
+  length in more bytes than needed, or is out of place. Text that is not UTF-8 breaks the connection, too. There are no
+  extensions.
+- A message is bounded in bytes, in however many frames it comes, and refused as soon as a header announces too much.
+- Between messages, the reader keeps only the bytes of the next one that have already arrived, because thousands of
+  connections wait at any time.
+- `read` reads one frame at a time, even if the frame completes no message. So the caller decides how many frames are
+  read before other tasks have a turn.
 """
 
 from struct import Struct
@@ -31,7 +32,7 @@ _OPCODE: Final = 0x0F
 _MASKED: Final = 0x80
 _CONTROL: Final = 0x08
 _MAX_CONTROL_BYTES: Final = 125
-# The second byte is the length itself up to 125; 126 and 127 announce one of two or eight bytes.
+# The second byte is the length itself up to 125; 126 and 127 announce a length of two or eight bytes.
 _MEDIUM: Final = 126
 _KEY_BYTES: Final = 4
 
@@ -39,13 +40,13 @@ _read_medium = Struct(">H").unpack_from
 _read_long = Struct(">Q").unpack_from
 _read_code = Struct(">H").unpack_from
 
-# Section 7.4: what a peer may give as its reason, with the IANA registry's 1012 and 1013, and the ranges that libraries
-# and applications divide among themselves.
+# The codes that a peer may send, by section 7.4 and the IANA registry (1012 and 1013), and the ranges for libraries and
+# applications.
 _CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1014), *range(3000, 5000)})
 
 
 class FrameError(Exception):
-    """The client broke the protocol, or went over a bound. `code` is what it is told; nothing more can be read."""
+    """The client broke the protocol or went over a bound. Close with `code`; nothing more can be read."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -59,7 +60,7 @@ class PingFrame(msgspec.Struct, frozen=True, gc=False):
 
 
 class CloseFrame(msgspec.Struct, frozen=True, gc=False):
-    """The client's close frame, the last that it sends. `code` is 1005 where it gave none; `data` is the payload."""
+    """The client's close frame, its last one. `code` is 1005 if the frame has none; `data` is the payload."""
 
     code: int
     reason: str
@@ -67,7 +68,7 @@ class CloseFrame(msgspec.Struct, frozen=True, gc=False):
 
 
 class OtherFrame(msgspec.Struct, frozen=True, gc=False):
-    """A frame with which there is nothing to do: a pong, or a fragment of a message that goes on."""
+    """A frame that needs no action: a pong, or a fragment of a message that goes on."""
 
 
 _PIECE: Final = OtherFrame()
@@ -77,17 +78,17 @@ class WebSocketReader:
     """Puts a client's frames together.
 
     Args:
-        max_message_bytes: what one message may have.
-        data: what has arrived already.
+        max_message_bytes: the most bytes of one message.
+        data: bytes that have already arrived.
     """
 
     __slots__ = ("_fragments", "_is_text", "_max_message_bytes", "_unread")
 
     def __init__(self, max_message_bytes: int, data: bytes = b"") -> None:
         self._max_message_bytes = max_message_bytes
-        # A bytearray while an unfinished frame waits for its rest, so that a long one is not copied with every read.
+        # A bytearray while a frame is unfinished, so that a long frame is not copied with every read.
         self._unread: bytes | bytearray = data
-        # The content so far of a message in several frames; None between messages.
+        # The content so far of a message that comes in several frames; None between messages.
         self._fragments: bytearray | None = None
         self._is_text = False
 
@@ -102,10 +103,10 @@ class WebSocketReader:
             self._unread += data
 
     def read(self) -> str | bytes | PingFrame | CloseFrame | OtherFrame | None:
-        """Return the message that the next frame completes, or what else the frame is; None if it is not all there.
+        """Read the next frame. Return the message that it completes, or what else it is; None if it is not all there.
 
         Raises:
-            FrameError: there will be none.
+            FrameError: the client broke the protocol or went over the bound.
         """
         frame = self._read_frame() if self._unread else None
         if frame is None:
@@ -161,7 +162,7 @@ class WebSocketReader:
         return first, payload
 
     def _check_head(self, first: int, second: int) -> int:
-        """The size as the second byte has it, of a frame that may come now."""
+        """Check that a frame of this kind may come now, and return the size that its second byte gives."""
         opcode, size = first & _OPCODE, second & ~_MASKED
         if first & _RESERVED_BITS:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a reserved bit is set")
@@ -184,7 +185,7 @@ class WebSocketReader:
 
 
 def _long_size(data: bytes | bytearray, announced: int) -> int:
-    """The size in the two or eight bytes behind the first two."""
+    """The size that stands in the two or eight bytes behind the first two."""
     size: int
     if announced == _MEDIUM:
         (size,) = _read_medium(data, 2)
@@ -198,7 +199,7 @@ def _long_size(data: bytes | bytearray, announced: int) -> int:
 
 
 def _unmasked(key: bytes | bytearray, payload: bytes | bytearray) -> bytes:
-    """Undo the masking (section 5.3): one number under another, which is one pass in C for any size."""
+    """Undo the masking (section 5.3). Key and payload are combined as two large integers, in one pass in C."""
     size = len(payload)
     mask = (key * (size // _KEY_BYTES + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")).to_bytes(size, "little")

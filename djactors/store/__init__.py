@@ -1,1 +1,1 @@
-"""A database without a subject: one writer thread, query-only readers, a lock, migrations."""
+"""A database that knows nothing of notifications: one writer thread, query-only readers, a lock, migrations."""

@@ -1,4 +1,4 @@
-"""The two kinds of connection: the one that writes and the ones that only read. Each is used on its own thread only.
+"""The two kinds of connection: the writer and the readers. Each connection is used on its own thread only.
 
 How one piece of work is written:
 
@@ -9,12 +9,13 @@ How one piece of work is written:
     answer
     has the log grown large? move it into the database        behind the answer: at most the next piece waits
 
-SQLite rolls a transaction back by itself after some errors (disk full, I/O), and statements that follow would then
-commit one by one; so `in_transaction` is looked at after the work.
+After some errors (disk full, I/O) SQLite rolls the transaction back by itself, and later statements would then commit
+one by one. So the writer looks at `in_transaction` after the work.
 
-The lock keeps other servers away from the file, but not somebody with an SQLite shell, who may edit it or put an old
-copy back while it is being served. So each transaction first asks SQLite whether another connection has committed since
-the last one: `PRAGMA data_version`, 1 µs. https://www.sqlite.org/pragma.html#pragma_data_version
+The lock keeps other servers away from the file. It does not stop somebody with an SQLite shell, who may edit the file
+or put an old copy back while the server runs. So each transaction first asks SQLite whether another connection has
+committed since the last transaction: `PRAGMA data_version`, 1 µs.
+https://www.sqlite.org/pragma.html#pragma_data_version
 """
 
 import os
@@ -28,33 +29,35 @@ from djactors.store.threads import Call, Report
 
 __all__ = ["Reader", "Writer"]
 
-# Seconds to wait for the lock of another process, such as a backup, before giving up: a copy takes less.
+# Seconds to wait for the lock of another process, such as a backup, before giving up. A copy takes less time.
 BUSY_TIMEOUT = 5.0
-# The write-ahead log is cut back to this once it was larger; below it the file is reused without touching its metadata.
+# SQLite cuts the write-ahead log back to this size once the log was larger. Below this size SQLite reuses the file
+# without touching its metadata.
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
-# Pages after which the writer moves the log into the database: 16 MiB, some 6 ms. It does so behind a commit, once that
-# is answered: the next one gathers meanwhile, and waits for the rest. A page that many commits changed is moved once:
-# with many users SQLite's default of 1000 costs up to a tenth more CPU an event. Beyond 4000 little is gained, those
-# who wait do so longer, and a start after a crash reads all of it.
+# Pages after which the writer moves the log into the database: 16 MiB, some 6 ms. The writer does this after a commit
+# is answered, so at most the next commit waits. A page that many commits changed is moved once; with many users
+# SQLite's default of 1000 costs up to a tenth more CPU an event. Beyond 4000 little is gained, the next commit waits
+# longer, and a start after a crash has to read the whole log.
 CHECKPOINT_PAGES = 4000
-# Pages after which SQLite does it in the middle of a commit: the bound, should the estimate be wrong (see `Backlog`).
+# Pages after which SQLite moves the log in the middle of a commit. This is the bound in case the estimate is wrong (see
+# `Backlog`).
 WAL_AUTOCHECKPOINT = 3 * CHECKPOINT_PAGES
-# KiB of page cache: the upper levels of every index of a large inbox stay in it. Readers have the system's cache
-# beneath.
+# KiB of page cache. The upper levels of every index of a large inbox stay in the writer's cache. Readers have the
+# system's cache beneath theirs.
 WRITER_CACHE = 32 * 1024
 READER_CACHE = 8 * 1024
-# Reads answered with one hop: 3,000 users who connected as fast as they could were let in an eighth faster, for 7
-# to 14 % less CPU each, than with one read a hop. A slow one delays few others.
+# Reads that are answered with one hop between threads. Compared with one read a hop, 3,000 users who connected as fast
+# as they could were let in an eighth faster, for 7 to 14 % less CPU each. A slow read delays few others.
 READ_BATCH = 8
-# Prepared statements kept: more than the program has, so that none is ever prepared twice.
+# Prepared statements that are kept: more than the program has, so that no statement is prepared twice.
 CACHED_STATEMENTS = 512
 
 _SHARED_PRAGMAS = (
-    # Sorting and materialising never needs a file: no surprise with a full disk or without descriptors.
+    # Sorting and materialising use no file, so a full disk or a lack of descriptors cannot make them fail.
     "PRAGMA temp_store = MEMORY",
-    # No memory map: with it an I/O error is a SIGBUS, which no code survives.
+    # No memory map: with a map an I/O error is a SIGBUS, which ends the process.
     "PRAGMA mmap_size = 0",
-    # The schema is ours, but the file may have been edited: no functions from inside it.
+    # Somebody may have edited the file, so no function that its schema names may run.
     "PRAGMA trusted_schema = OFF",
 )
 
@@ -68,14 +71,15 @@ class _Connection:
         self._connection: sqlite3.Connection
 
     def _open(self, pragmas: Sequence[str]) -> None:
-        """Connect to an existing database in WAL mode.
+        """Connect to an existing database, which is in WAL mode.
 
         Raises:
-            StoreBroken: there is none, or it is not one, or it was never migrated.
-            StoreUnavailable: it is locked, or descriptors ran out.
+            StoreBroken: the file is missing, or is no database, or was never migrated.
+            StoreUnavailable: the database is locked, or descriptors ran out.
         """
         if not self._path.is_file():
-            # Never made anew here: an empty inbox in place of a lost one would be acknowledged as if nothing happened.
+            # A missing file is never created here: an empty inbox would take the place of a lost one, and nobody would
+            # notice.
             raise StoreBroken(f"{self._path}: there is no such database: run the migrations, or restore a backup")
         try:
             connection = sqlite3.connect(
@@ -102,7 +106,7 @@ class _Connection:
         self._connection = connection
 
     def _probe(self, connection: sqlite3.Connection) -> None:
-        """Do once, at the start, what would fail later."""
+        """Do once, at the start, whatever would otherwise fail later."""
 
     def _failure(self, error: sqlite3.Error) -> StoreError:
         failure = storage_failure(error)
@@ -119,7 +123,7 @@ class _Connection:
 
 
 def _ignore() -> None:
-    """Nobody remembers what was written."""
+    """The default callback: nobody remembers what was written."""
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
@@ -128,10 +132,10 @@ def _data_version(connection: sqlite3.Connection) -> int:
 
 
 class Backlog:
-    """Guesses when the log has grown to `CHECKPOINT_PAGES`; SQLite tells its size only when it moves it.
+    """Guesses when the log has grown to `CHECKPOINT_PAGES`, because SQLite tells its size only when moving it.
 
-    A row that is written alone takes about two pages, one of a thousand a quarter of a page. So the guess is what the
-    rows before took, and it is never more than four pages or less than a quarter of one.
+    A row that is written alone takes about two pages of the log, and one of a thousand rows takes a quarter of a page.
+    So the guess is what the rows before took, and at least a quarter of a page and at most four pages for each row.
     """
 
     __slots__ = ("_moved_at", "_rows")
@@ -141,18 +145,18 @@ class Backlog:
         self._rows = CHECKPOINT_PAGES // 2
 
     def is_due(self, written: int) -> bool:
-        """Whether it is time; `written` counts the rows written since the connection was made, in 32 bits."""
+        """Whether it is time to move the log. `written` counts the rows since the connection was made, in 32 bits."""
         return self._rows_since(written) >= self._rows
 
     def moved(self, written: int, pages: int) -> None:
-        """The log was moved, or that failed; it had so many pages, or nobody knows: -1."""
+        """Note that the log was moved, or that moving it failed. `pages` is how many it had; -1 where nobody knows."""
         rows = self._rows_since(written)
         self._moved_at = written
         if rows and pages > 0:
             self._rows = min(max(rows * CHECKPOINT_PAGES // pages, CHECKPOINT_PAGES // 4), CHECKPOINT_PAGES * 4)
 
     def _rows_since(self, written: int) -> int:
-        # SQLite counts in an int: a busy server goes past its end after some weeks.
+        # SQLite counts in an int of 32 bits, which overflows after some weeks on a busy server.
         return (written - self._moved_at) % 2**32
 
 
@@ -165,22 +169,25 @@ class Writer(_Connection):
         super().__init__(path, busy_timeout)
         self._timer = timer
         self._identity: tuple[tuple[int, int], ...]
-        # As text: making it anew costs as much as the look itself.
+        # Kept as text, because making the text anew costs as much as the `stat` itself.
         self._names = str(path), f"{path}-wal"
         self._latched: StoreBroken | None = None
         self._backlog = Backlog()
-        # SQLite's name for the state in which this connection left the database. Others' commits make it another one.
+        # SQLite's number for the state in which this connection left the database. A commit of another connection
+        # changes the number.
         self._version: int
-        # Told, on the writer's thread, of everything that is undone.
+        # Called on the writer's thread whenever something that was written is undone.
         self.on_rollback: Callable[[], None] = _ignore
-        # Told, on the writer's thread, inside the transaction that finds it out and before any work is done in it.
+        # Called on the writer's thread, inside the transaction that finds a commit of somebody else, before any work is
+        # done.
         self.on_others_wrote: Callable[[], None] = _ignore
 
     def open(self) -> None:
         """Connect, and prove that the file can be written."""
         self._open(
             (
-                # An fsync at every commit: what is acknowledged survives a power loss. NORMAL has none in WAL mode.
+                # An fsync at every commit, so that what is acknowledged survives a power loss. In WAL mode NORMAL makes
+                # no fsync.
                 "PRAGMA synchronous = FULL",
                 "PRAGMA foreign_keys = ON",
                 f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}",
@@ -190,14 +197,14 @@ class Writer(_Connection):
         )
 
     def _probe(self, connection: sqlite3.Connection) -> None:
-        # A read-only file or a held lock is found here and not by the first event.
+        # So that a read-only file or a held lock is found at the start and not by the first event.
         connection.execute("BEGIN IMMEDIATE")
         self._version = _data_version(connection)
         connection.execute("ROLLBACK")
         self._identity = self._files()
 
     def run(self, calls: Sequence[Call[Any]]) -> Report:
-        """Commit one call; see the top of the module."""
+        """Run one call in a transaction and commit it, as the module describes. The batch has one call."""
         [call] = calls
         began = self._timer()
         try:
@@ -235,10 +242,11 @@ class Writer(_Connection):
         return None
 
     def close(self) -> Report | None:
-        """Empty the log and close. A broken database is only closed.
+        """Move the whole log into the database and close. A broken database is only closed.
 
-        No `PRAGMA optimize`: every query has its index, and without statistics the planner takes it, always. Statistics
-        of a database that was still small made it scan, and would go on doing so after it grew.
+        `PRAGMA optimize` is not run: every query has its index, and without statistics the planner always takes that
+        index. Statistics of a database that was still small made the planner scan tables, and it would go on scanning
+        after the database grew.
         """
         if self._latched is None:
             try:
@@ -249,7 +257,7 @@ class Writer(_Connection):
         return self._close()
 
     def _commit(self, call: Call[Any]) -> None:
-        """Run the work in a transaction; what it raises for itself is the caller's, and undone."""
+        """Run the work in a transaction. What the work raises goes to the caller, and what the work did is undone."""
         connection = self._connection
         version = self._begin()
         try:
@@ -265,9 +273,9 @@ class Writer(_Connection):
         self._version = version
 
     def _begin(self) -> int:
-        """Begin to write. Returns the version that the database has now; it is this connection's once that commits.
+        """Begin to write. Returns the version of the database, which becomes this connection's own once it commits.
 
-        Until then whoever has to know is told again: what they did about it may have been undone.
+        Until then the callback is called again in each transaction, because what it did in this one may be undone.
         """
         self._connection.execute("BEGIN IMMEDIATE")
         version = _data_version(self._connection)
@@ -302,10 +310,10 @@ class Writer(_Connection):
         return (ours.st_dev, ours.st_ino), (its.st_dev, its.st_ino)
 
     def _require_same_files(self) -> None:
-        """Nobody moved the files from under us; two `stat` calls, some 3 µs a commit.
+        """Raise if somebody has moved the files away. Two `stat` calls, some 3 µs a commit.
 
-        After the commit and before the answer: what is acknowledged was, after its fsync, in the file that a restart
-        will open.
+        This is called after the commit and before the answer, so that everything acknowledged is in the file that a
+        restart will open.
         """
         try:
             same = self._files() == self._identity
@@ -316,7 +324,7 @@ class Writer(_Connection):
 
 
 class Reader(_Connection):
-    """A connection that cannot write: it never checkpoints either (two checkpointers can corrupt a WAL database)."""
+    """A connection that cannot write. It makes no checkpoints either, because two can corrupt a WAL database."""
 
     batch_limit = READ_BATCH
 
@@ -331,7 +339,7 @@ class Reader(_Connection):
         )
 
     def run(self, calls: Sequence[Call[Any]]) -> Report:
-        """Run the calls in one read transaction, begun after all of them were made: one snapshot for the batch."""
+        """Run the calls in one read transaction, one snapshot for all, which begins after the last call was made."""
         connection = self._connection
         failure: StoreError | None = None
         failed = 0
@@ -343,7 +351,7 @@ class Reader(_Connection):
             except sqlite3.Error as error:
                 failed += 1
                 call.error = error
-                # Read-only is what this connection is meant to be: the work's own mistake.
+                # The connection is read-only on purpose, so trying to write is the work's own mistake.
                 if storage_failure(error) is not None and error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
                     call.error = failure = self._failure(error)
             except Exception as error:  # noqa: BLE001 -- one caller's error is never another's

@@ -5,20 +5,20 @@
         event_id = await database.write(lambda connection: record(connection, event))
         inbox = await database.read(lambda connection: page(connection, tenant_id, user_id, limit=20))
 
-A function that has many rows to write does so with `insert`.
+A function that has many rows to write calls `insert`.
 
 Rules:
 
-- One connection writes; each call of `write` is a commit with its fsync (`connections` says how). Nothing is gathered
-  here: whoever has many things to write gathers them into one function, as the router does. Gathering here as well
-  gained nothing: the router has one write under way at a time.
+- One connection writes; each call of `write` is a commit with its fsync (`connections` says how). A caller that has
+  many things to write gathers them into one function, as the router does. Gathering here as well gained nothing,
+  because the router has only one write under way at a time.
 - `write` returns after the fsync, never before.
-- A read that is asked for after a write was answered sees that write (`reads_may_lag` is what a store of another kind
-  may say).
+- A read that is asked for after a write was answered sees that write. A store of another kind may lag and then says so
+  with `reads_may_lag`.
 - A function that is given to `write` or `read` uses nothing but its connection, ends no transaction, and returns plain
   values, no cursors.
-- Failures come in three kinds, see `errors`: the function's own exceptions as they are; `StoreBusy` and
-  `StoreUnavailable`, which pass; `StoreBroken`, which stays until a restart.
+- There are three kinds of failure (see `errors`): the function's own exceptions, which reach the caller unchanged;
+  `StoreBusy` and `StoreUnavailable`, which pass; and `StoreBroken`, which stays until a restart.
 
 The caller has applied the migrations and holds the `DatabaseLock`.
 """
@@ -42,17 +42,18 @@ __all__ = ["Database", "Statistics", "insert"]
 
 T = TypeVar("T")
 
-# Writes that may wait. There is one for each part of the program that writes, and a commit takes a few milliseconds at
-# most; more waiting would say that somebody does not gather.
+# Writes that may wait. Each part of the program that writes has one at a time, and a commit takes a few milliseconds at
+# most. If more writes wait, some caller does not gather.
 WRITE_QUEUE = 64
-# Reads that may wait: a page of an inbox takes some 100 µs, so half a second of work for two readers.
+# Reads that may wait. A page of an inbox takes some 100 µs, so this is half a second of work for two readers.
 READ_QUEUE = 8192
-# Threads that read. The interpreter runs one at a time; the second keeps short reads from waiting for a long one.
+# Threads that read. The interpreter runs one thread at a time; the second keeps short reads from waiting for a long
+# one.
 READERS = 2
-# Rows of the longest INSERT. Beyond 16 hardly anything is gained; with 14 columns this one has 448 of the 32,766
-# parameters that SQLite takes. A commit of 30 events is four statements (16, 8, 4, 2) to each table.
+# Rows of the longest INSERT. Beyond 16 rows hardly anything is gained. With 14 columns the longest INSERT has 448 of
+# the 32,766 parameters that SQLite takes. A commit of 30 events takes four statements (16, 8, 4, 2) for each table.
 ROWS_OF_AN_INSERT = 32
-# Seconds that closing may take: the queue (a fraction of a second), the last checkpoint, and a disk that is slow.
+# Seconds that closing may take: enough for the queue (a fraction of a second) and the last checkpoint on a slow disk.
 CLOSE_TIMEOUT = 10.0
 
 
@@ -72,11 +73,11 @@ class Statistics:
         writes_queued: writes that wait for the next commit.
         reads_queued: reads that wait for a reader.
         commits: writes that were committed.
-        failed: writes and reads that raised, or that the storage failed.
+        failed: writes and reads that raised an exception, or that the storage did not carry out.
         write_capacity: writes that may wait.
         read_capacity: reads that may wait.
         last_error: the newest failure of the storage, None if there was none.
-        broken: whether it is latched.
+        broken: whether the store is broken and stays so until a restart.
     """
 
     writes_queued: int
@@ -90,12 +91,12 @@ class Statistics:
 
 
 class Database:
-    """An open database. Made by `Database.open`; one Trio run, any number of tasks.
+    """An open database, made by `Database.open`. Any number of tasks of one Trio run may use it.
 
     Attributes:
-        reads_may_lag: whether a read may see an older state than what this process has told of. SQLite's do not: each
-            begins after it was asked for, on the same file. Where they do (on a standby of PostgreSQL), whoever finds
-            something missing asks again with `write`.
+        reads_may_lag: whether a read may see an older state than the one that this process has told clients of. Reads
+            of SQLite do not, because each read begins after it was asked for, on the same file. Where reads may lag (on
+            a standby of PostgreSQL), a caller that finds something missing asks again with `write`.
     """
 
     reads_may_lag = False
@@ -156,17 +157,17 @@ class Database:
         Args:
             path: the file.
             threads: `DedicatedThreads`, or `InlineRunner` under a virtual clock.
-            readers: threads that read.
+            readers: how many threads read.
             busy_timeout: seconds to wait for a lock of another process.
             write_queue: writes that may wait before `StoreBusy`.
             read_queue: reads that may wait before `StoreBusy`.
-            on_commit: told the seconds from BEGIN until a commit was durable.
-            on_broken: told once, with the reason, when the store broke: the process should stop and exit. Both are
-                called on the Trio thread before the callers are answered, and must not raise.
-            timer: seconds, for `on_commit`.
+            on_commit: called with the seconds from BEGIN until a commit was durable.
+            on_broken: called once, with the reason, when the store broke; the process should then stop and exit. Both
+                callbacks run on the Trio thread before the callers are answered, and must not raise.
+            timer: a clock in seconds, for `on_commit`.
 
         Raises:
-            StoreBroken: no such file, not a database, not migrated, or read-only.
+            StoreBroken: the file is missing, is no database, was not migrated, or is read-only.
             StoreUnavailable: another process has held its lock for `busy_timeout`.
         """
         database = cls(
@@ -191,8 +192,8 @@ class Database:
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a commit of its own and return what it returned, after the commit is durable.
 
-        Writes are run in the order in which they were asked for. If the caller is cancelled, the work was done wholly
-        or not at all: dropped if it still waited, else it may yet be committed.
+        Writes are run in the order in which they were asked for. If the caller is cancelled, work that still waits is
+        dropped, and work that has begun may yet be committed; it is never done in part.
 
         Raises:
             StoreBusy: `write_queue` writes wait already; nothing was done.
@@ -208,8 +209,8 @@ class Database:
     async def read(self, work: Work[T]) -> T:
         """Run `work` on a connection that cannot write, within one snapshot, and return what it returned.
 
-        The snapshot has every write that was answered before this was called. If the caller is cancelled, the work may
-        still run; its answer is dropped.
+        The snapshot holds every write that was answered before this call. If the caller is cancelled, the work may
+        still run, and its answer is dropped.
 
         Raises:
             StoreBusy: `read_queue` reads wait already.
@@ -225,8 +226,8 @@ class Database:
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Finish what is queued, checkpoint, and join the threads; calls from now on raise `StoreClosed`.
 
-        Takes at most twice `timeout` seconds of real time, and is shielded from cancellation. Without effect the second
-        time.
+        Closing takes at most twice `timeout` seconds of real time and is shielded from cancellation. A second call has
+        no effect.
 
         Raises:
             StoreUnavailable: a thread hangs in the disk; it is left behind.
@@ -235,7 +236,7 @@ class Database:
             return
         self._closed = True
         try:
-            # First, so that no snapshot keeps the writer from emptying the log.
+            # Readers are closed first, so that no snapshot keeps the writer from emptying the log.
             await self._readers.close(timeout)
         finally:
             await self._writer.close(timeout)
@@ -243,21 +244,22 @@ class Database:
     def when_rolled_back(self, callback: Callable[[], None]) -> None:
         """Have `callback` called, on the writer's thread, whenever something that was written is undone.
 
-        For a writer that remembers what it wrote. To be set before the first write.
+        A writer that remembers what it wrote needs this. Set the callback before the first write.
         """
         self._connection.on_rollback = callback
 
     def when_others_wrote(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when another connection has committed to the database since this one's last commit.
 
-        It is called on the writer's thread, in the transaction that finds it out, before any work is done there; again
-        in the next transaction if this one is not committed. For a writer that remembers what it wrote or read, and for
-        whoever was told of it: an old copy may have been put back. To be set before the first write.
+        The callback runs on the writer's thread, in the transaction that finds the other commit, before any work is
+        done in the transaction. If this transaction is not committed, the callback is called again in the next one. A
+        writer that remembers what it wrote or read needs this, and so do clients that were told of it, because an old
+        copy may have been put back. Set the callback before the first write.
         """
         self._connection.on_others_wrote = callback
 
     def statistics(self) -> Statistics:
-        """What was done and what waits."""
+        """Count what was done and what waits."""
         return Statistics(
             writes_queued=self._writer.queued,
             reads_queued=self._readers.queued,
@@ -298,10 +300,12 @@ class Database:
 def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
     """Run an INSERT of one row that ends with `VALUES (?, ...)` for all the rows, in their order, in few statements.
 
-    `executemany` steps SQLite once for each row, and the sqlite3 module lets go of the interpreter at each step: it
-    changes hands between the event loop and the writer several times an event. One INSERT of 32 rows is one step.
+    `executemany` steps SQLite once for each row, and the sqlite3 module lets go of the interpreter at each step. The
+    interpreter then changes hands between the event loop and the writer several times an event. One INSERT of 32 rows
+    is one step.
 
-    Should one fail, those before it may have been inserted: the caller undoes the transaction or the savepoint.
+    If one statement fails, the rows of the statements before it are inserted already, so the caller must undo the
+    transaction or the savepoint.
 
     Raises:
         sqlite3.Error: what SQLite says of a row.

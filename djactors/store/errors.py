@@ -1,7 +1,7 @@
 """What can go wrong with the store, sorted by what the caller should do about it.
 
-- `StoreBusy`, `StoreUnavailable`: answer 503, the caller tries again; the store heals by itself.
-- `StoreBroken`: latched. Nothing in this process can be acknowledged any more: stop accepting and exit.
+- `StoreBusy`, `StoreUnavailable`: answer 503, so that the client tries again; the store recovers by itself.
+- `StoreBroken`: the store stays broken. Nothing can be acknowledged in this process any more: stop accepting and exit.
 - `StoreClosed`: the server is stopping.
 - `MigrationError`, `DatabaseLocked`: the program does not start; the message says what to do.
 
@@ -31,11 +31,11 @@ class StoreError(Exception):
 
 
 class StoreBusy(StoreError):
-    """Too much is queued already; nothing was done. Try again later."""
+    """Too many calls wait already; nothing was done. Try again later."""
 
 
 class StoreUnavailable(StoreError):
-    """The disk is full, or another process holds the database; nothing was done. It heals by itself."""
+    """The disk is full, or another process holds the database; nothing was done. The store recovers by itself."""
 
 
 class StoreBroken(StoreError):
@@ -47,13 +47,14 @@ class StoreClosed(StoreError):
 
 
 class MigrationError(StoreError):
-    """The database and the migrations do not fit; the message names the file and the mend."""
+    """The database does not fit the migrations; the message names the file and the mend."""
 
 
 def twin(error: StoreError) -> StoreError:
-    """The same error of a running store for one more waiter.
+    """Copy an error of a running store for one more waiter.
 
-    Each needs an exception of its own: one that is raised in several tasks collects all their tracebacks.
+    Each waiter needs an exception of its own, because an exception that is raised in several tasks collects the
+    tracebacks of all of them.
     """
     same = type(error)(*error.args)
     same.__cause__ = error.__cause__
@@ -64,7 +65,7 @@ class DatabaseLocked(StoreError):
     """Another process serves or changes this database.
 
     Attributes:
-        pid: process id of the holder, None if it could not be read.
+        pid: the process id of the holder; None if it could not be read.
     """
 
     def __init__(self, message: str, pid: int | None) -> None:
@@ -81,7 +82,7 @@ _HEALS = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_NOMEM: "out of memory",
     sqlite3.SQLITE_INTERRUPT: "interrupted",
-    # Out of file descriptors: they come back.
+    # The process has no file descriptor left; others will be closed.
     sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
 }
 _BREAKS = {
@@ -91,12 +92,12 @@ _BREAKS = {
     sqlite3.SQLITE_READONLY: "the database file is read-only",
     sqlite3.SQLITE_PERM: "the database file may not be accessed",
 }
-# I/O errors that say "no memory" or "no space for the shared-memory file", not "the disk lies".
+# I/O errors that mean "no memory" or "no space for the shared-memory file", and not that the disk has failed.
 _HEALING_IOERR = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
 def storage_failure(error: sqlite3.Error) -> StoreUnavailable | StoreBroken | None:
-    """Sort an error by SQLite's result code: the storage's fault, or (None) the statement's own."""
+    """Sort an error by SQLite's result code. None means that the statement was wrong and not the storage."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return None

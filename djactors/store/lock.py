@@ -1,9 +1,9 @@
 """One database has one writing process: a lock on ``FILE.lock``.
 
-SQLite's own locks would let two servers take turns on one file, each with its own idea of who is connected. This one
-refuses the second, and whatever else would write, and names the holder. It is an ``flock``, so the kernel drops it with
-the process, however that ends; the file itself stays, because removing a lock file lets two processes hold two files
-of the same name.
+SQLite's own locks would let two servers take turns on one file, each with its own idea of who is connected. This lock
+refuses the second server, and every other command that writes, and names the holder. The lock is an ``flock``, so the
+kernel drops it when the process ends, however it ends. The lock file stays, because after a removal two processes could
+each hold a file of the same name.
 """
 
 import fcntl
@@ -23,8 +23,8 @@ _PID_BYTES = 32
 class DatabaseLock:
     """The right to write to one database file, for this process.
 
-    Not reentrant, and not for threads among themselves. The path is resolved first, so that a symbolic link does not
-    get a lock of its own.
+    The lock is not reentrant, and it does not keep threads apart. The path is resolved first, so that a symbolic link
+    has the same lock as its file.
     """
 
     __slots__ = ("_fd", "path")
@@ -39,10 +39,10 @@ class DatabaseLock:
         return self._fd is not None
 
     def acquire(self) -> None:
-        """Take the lock at once, or not at all.
+        """Take the lock, or raise at once if somebody else holds it.
 
         Raises:
-            DatabaseLocked: somebody holds it; the error carries their pid.
+            DatabaseLocked: another process holds the lock; the error has its pid.
             OSError: the lock file cannot be created or written.
         """
         if self._fd is not None:
@@ -61,12 +61,13 @@ class DatabaseLock:
         self._fd = fd
 
     def release(self) -> None:
-        """Give the lock back. Without effect if it is not held."""
+        """Give the lock back. This has no effect if it is not held."""
         if self._fd is None:
             return
         fd, self._fd = self._fd, None
         try:
-            # So that nobody is named who is gone; the lock itself falls with the descriptor.
+            # The pid is removed so that no message names a process that has ended. Closing the descriptor releases the
+            # lock.
             os.ftruncate(fd, 0)
         finally:
             os.close(fd)
@@ -83,7 +84,7 @@ class DatabaseLock:
     def _refusal(self, fd: int) -> DatabaseLocked:
         text = os.pread(fd, _PID_BYTES, 0).strip()
         pid = int(text) if text.isdigit() else None
-        # Empty for the instant between the holder's flock and its write.
+        # The file is empty for the instant between the holder's flock and its write.
         holder = f"process {pid}" if pid is not None else "another process"
         database = str(self.path).removesuffix(".lock")
         return DatabaseLocked(f"{database} is in use by {holder}: stop it first, or name another file", pid)

@@ -1,4 +1,4 @@
-"""Brings a database file to a schema: applies numbered files of SQL, each once.
+"""Brings a database file to a schema by applying numbered files of SQL, each of them once.
 
 Rules:
 
@@ -8,13 +8,14 @@ Rules:
 
       id INTEGER NOT NULL PRIMARY KEY,  -- sqlite only
       id BIGINT NOT NULL PRIMARY KEY,   -- postgresql only
-- Each is applied in one transaction together with its record in `schema_migrations` (name, SHA-256, time), so a killed
-  migration leaves nothing behind and the next start takes it up again. The first one's has the `seed` as well: what a
-  new database begins with.
-- What was applied is history: a changed file, an unknown one or a database newer than the program is refused.
-- A file that is not ours is never touched: not a database, corrupt, or a database of something else.
+- Each file is applied in one transaction together with its record in `schema_migrations` (name, SHA-256, time). So a
+  killed migration leaves nothing behind, and the next start applies it again. The transaction of the first file also
+  runs the `seed`, which writes what a new database begins with.
+- A file must not change once it was applied. A changed file, an unknown one, or a database that is newer than the
+  program is refused.
+- A file that is not ours is never touched, whether it is no database, is corrupt, or belongs to another program.
 
-The caller holds the `DatabaseLock`. Nothing here is for the event loop's thread while it serves: it blocks.
+The caller holds the `DatabaseLock`. Everything here blocks, so call it before the event loop serves.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ from djactors.store.errors import MigrationError
 __all__ = ["Clock", "Migration", "Schema", "apply", "inspect", "lines_for", "pending", "read_migrations", "statements"]
 
 Clock = Callable[[], str]
-"""The time now, as the text that is kept."""
+"""Returns the present time as the text that is stored."""
 
 Engine = Literal["sqlite", "postgresql"]
 Seed = Callable[[sqlite3.Connection], None]
@@ -70,18 +71,18 @@ class Migration:
 
 
 def _nothing(_: sqlite3.Connection) -> None:
-    """A database that begins empty."""
+    """The default seed: the database begins empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a database is to be.
+    """The schema that a database should have.
 
     Attributes:
         migrations: the files that make it, in order.
-        seed: puts in what a new database begins with.
-        retired: checksums of migrations that this program no longer carries on, each with what to tell the owner of a
-            database that has it: what it is and the mend.
+        seed: writes the rows that a new database begins with.
+        retired: checksums of migrations that this program no longer supports, each with the message for the owner of a
+            database that has it: what the file is, and the mend.
     """
 
     migrations: Sequence[Migration]
@@ -118,7 +119,7 @@ def read_migrations(directory: Traversable) -> list[Migration]:
 
 
 def lines_for(engine: Engine, script: str) -> str:
-    """A script without the lines that are marked as the other engine's; see the rules above."""
+    """Leave out the lines of a script that are marked for the other engine; see the rules above."""
     kept = []
     for line in script.splitlines(keepends=True):
         mark = _ENGINE_MARK.search(line)
@@ -130,8 +131,8 @@ def lines_for(engine: Engine, script: str) -> str:
 def statements(script: str) -> Iterator[str]:
     """Split a script into its statements, at the semicolons that end one for SQLite's own lexer.
 
-    `sqlite3.Connection.executescript` would commit before it runs. What follows the last semicolon, comments as a rule,
-    comes last.
+    `sqlite3.Connection.executescript` is not used, because it commits before it runs. The text after the last
+    semicolon, usually comments, is the last item.
     """
     start = end = 0
     while (end := script.find(";", end) + 1) > 0:
@@ -145,7 +146,7 @@ def statements(script: str) -> Iterator[str]:
 
 
 def pending(database: sqlite_utils.Database, schema: Schema) -> list[Migration]:
-    """The migrations that an open database still lacks, in order; reads only.
+    """List the migrations that an open database still lacks, in order. This only reads.
 
     Raises:
         MigrationError: the database is not ours, is newer than the program, or a file changed after it was applied.
@@ -170,7 +171,7 @@ def pending(database: sqlite_utils.Database, schema: Schema) -> list[Migration]:
 
 
 def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
-    """Names of the migrations that a file still lacks, without changing or creating it.
+    """Name the migrations that a file still lacks, without changing or creating the file.
 
     Raises:
         MigrationError: as `apply` would.
@@ -178,7 +179,7 @@ def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
     if not os.path.exists(path):
         return [migration.name for migration in schema.migrations]
     with _refusing(path), closing(_connect(path)) as connection:
-        # Reading only, though a writable open: WAL readers write its shared index.
+        # The file is opened for writing, because readers of a WAL write its shared index. Nothing else is written.
         connection.execute("PRAGMA query_only = ON")
         return [migration.name for migration in pending(_inspected(connection), schema)]
 
@@ -188,13 +189,14 @@ def _utc_now() -> str:
 
 
 def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now) -> list[str]:
-    """Bring the file to the newest schema, creating it where there is none; returns the names of what was applied.
+    """Bring the file to the newest schema, creating it if it is missing. Returns the names of the applied migrations.
 
     A new file belongs to its owner only (mode 0600; SQLite gives its companions the same) and is in WAL mode with
     incremental vacuum.
 
     Raises:
-        MigrationError: refused, with the reason and the mend in one line. Migrations before the failing one stay.
+        MigrationError: the file is refused; one line says the reason and the mend. Migrations before the failing one
+            stay applied.
     """
     _create(path)
     with _refusing(path), closing(_connect(path)) as connection:
@@ -209,7 +211,7 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now
 
 
 def _refuse_other_history(applied: dict[str, str], migrations: Sequence[Migration]) -> None:
-    """What was applied must be the first so many of our files, unchanged."""
+    """Raise unless the applied migrations are the first of our files, unchanged."""
     known = {migration.name: migration for migration in migrations}
     for name, checksum in sorted(applied.items()):
         ours = known.get(name)
@@ -273,15 +275,15 @@ def _connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
 
 
 def _inspected(connection: sqlite3.Connection) -> sqlite_utils.Database:
-    # Plugins of sqlite-utils are none of ours: they would run inside the server.
+    # Plugins of sqlite-utils are switched off, because they would run inside the server.
     return sqlite_utils.Database(connection, execute_plugins=False)
 
 
 def _prepare_new_file(connection: sqlite3.Connection) -> None:
-    """Set what can only be set while the file is empty: auto_vacuum, before WAL writes the first page."""
+    """Set auto_vacuum, which can only be set while the file is empty, before WAL writes the first page."""
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _AUTO_VACUUM_INCREMENTAL:
-        # Somebody wrote the first page already, with the sqlite3 shell say.
+        # Somebody has already written the first page, for example with the sqlite3 shell.
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM")
@@ -294,7 +296,7 @@ def _require_wal(connection: sqlite3.Connection) -> None:
 
 
 class _refusing:  # noqa: N801 -- reads as the context it is
-    """Turns what SQLite says of a file into one line with the file's name and the mend."""
+    """Turns an error of SQLite into one line with the file's name and the mend."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path

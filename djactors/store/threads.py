@@ -1,18 +1,19 @@
-"""Where the store's work runs: threads of its own in production, the Trio thread itself under a virtual clock.
+"""Where the store's work runs: on threads of its own in production, on the Trio thread under a virtual clock.
 
-The active object pattern (POSA 2): callers put *calls* into a bounded queue, an *executor* gives them to a *servant*
-(the owner of one connection), up to as many at a time as that servant takes, and answers those at once.
+This is the active object pattern (POSA 2). Callers put *calls* into a bounded queue. An *executor* gives the calls to a
+*servant* (the owner of one connection), as many at a time as the servant takes, and answers all of them together.
 
     task ── call() ──> queue ──> servant.run(batch)          on the servant's thread
     task <── reschedule <── one run_sync_soon per batch      on the Trio thread
 
 Rules:
 
-- Everything a servant owns is made, used and closed on its one thread.
-- What a servant was given is answered with one hop, and only when all of it is done: a write is answered after its
-  commit. The writer takes one call at a time: whoever has much to write makes it one call.
-- A cancelled caller leaves at once. Its call is dropped if nobody took it yet, else it runs, unheard.
-- `trio.to_thread` costs twice a hop through a queue of one's own, hence these threads.
+- Everything that a servant owns is made, used and closed on its one thread.
+- The calls that a servant was given are answered with one hop, once all of them are done: a write is answered after its
+  commit. The writer takes one call at a time, so a caller that has much to write makes it one call.
+- A cancelled caller leaves at once. Its call is dropped if no servant has taken it yet; otherwise the call runs, and
+  its answer is dropped.
+- There are threads of our own because `trio.to_thread` costs twice as much as a hop through our own queue.
 """
 
 import queue
@@ -36,13 +37,13 @@ __all__ = ["Call", "DedicatedThreads", "Executor", "InlineRunner", "Report", "Se
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
-# Seconds without a call after which a servant that worked tidies up. Shorter, and a slow trickle of calls would pay for
-# it each time; longer, and the tidying falls into the next burst.
+# Seconds without a call after which a servant tidies up. If this were shorter, each call of a slow trickle would pay
+# for the tidying. If it were longer, the tidying would fall into the next burst.
 _IDLE_SECONDS = 1.0
 
 
 class Call(Generic[T]):
-    """One piece of work and, after it ran, what came of it."""
+    """One piece of work and, after it has run, its value or its error."""
 
     __slots__ = ("done", "error", "task", "value", "work")
 
@@ -56,15 +57,15 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a servant did with the calls that it was given, for whoever counts."""
+    """What a servant did with the calls that it was given, for the statistics."""
 
     items: int = 0
     """Calls that succeeded."""
     failed: int = 0
-    """Calls that raised, or were not done because the storage failed."""
+    """Calls that raised an exception, or were not done because the storage failed."""
     seconds: float = 0.0
     error: StoreError | None = None
-    """Why the storage failed them."""
+    """The failure of the storage; None if there was none."""
 
 
 class Servant(Protocol):
@@ -72,19 +73,19 @@ class Servant(Protocol):
 
     @property
     def batch_limit(self) -> int:
-        """Calls that it is given at once, at most."""
+        """The most calls that the servant is given at once."""
 
     def open(self) -> None:
-        """Make the connection; an error goes to whoever opens the executor."""
+        """Make the connection. An error goes to the task that opens the executor."""
 
     def run(self, calls: Sequence[Call[Any]]) -> Report:
         """Run each call and set its `value` or `error`; never raises an `Exception`."""
 
     def after(self) -> Report | None:
-        """Do what the callers need not wait for: the batch was answered. Never raises."""
+        """Do what the callers need not wait for, after the batch was answered. Never raises."""
 
     def idle(self) -> Report | None:
-        """Tidy up; nothing is queued. Never raises."""
+        """Tidy up while no call is queued. Never raises."""
 
     def close(self) -> Report | None:
         """Close the connection. Never raises."""
@@ -142,8 +143,8 @@ class ThreadFactory(Protocol):
 class DedicatedThreads:
     """A thread for each servant, all taking from one queue.
 
-    The threads are daemons: one that hangs in the disk must not keep a process alive that was told to exit, and what it
-    was doing was never acknowledged.
+    The threads are daemons, because a thread that hangs in the disk must not keep a process alive that was told to
+    exit. Nothing that such a thread was doing was acknowledged.
     """
 
     def __init__(
@@ -156,7 +157,7 @@ class DedicatedThreads:
     ) -> None:
         self._queue_limit = queue_limit
         self._on_report = on_report
-        # None tells one thread to stop, after everything that was queued before.
+        # None tells one thread to stop, once everything that was queued before is done.
         self._queue: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._token: trio.lowlevel.TrioToken
         self._accepting = False
@@ -211,14 +212,14 @@ class DedicatedThreads:
         self._accepting = False
         for _ in self._threads:
             self._queue.put(None)
-        # Real time: under a mock clock a deadline of Trio's would pass while the thread works.
+        # The timeout is in real time, because a deadline under a mock clock would pass while the thread still works.
         with trio.CancelScope(shield=True):
             left = await trio.to_thread.run_sync(partial(_join, self._threads, timeout))
         if left:
             raise StoreUnavailable(f"{', '.join(left)} did not finish within {timeout:g} s")
 
     def _serve(self, servant: Servant) -> None:
-        """The life of one thread."""
+        """Open the servant, run calls until told to stop, close the servant. The body of one thread."""
         opened = outcome.capture(servant.open)
         self._hop(self._note_opened, opened)
         if isinstance(opened, outcome.Error):
@@ -267,7 +268,7 @@ class DedicatedThreads:
             self._hop(self._on_report, report)
 
     def _hop(self, function: Callable[..., None], *args: Any) -> None:
-        # Trio is gone and with it everybody who waited: nobody to tell.
+        # If Trio has ended, so has every task that waited, and nobody is left to tell.
         with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *args)
 
@@ -287,7 +288,7 @@ class DedicatedThreads:
 
 
 def _join(threads: Sequence[threading.Thread], timeout: float) -> list[str]:
-    """Wait for the threads, `timeout` seconds in all; names those that still run."""
+    """Wait for the threads, `timeout` seconds in all. Returns the names of those that still run."""
     deadline = time.monotonic() + timeout
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
@@ -295,10 +296,10 @@ def _join(threads: Sequence[threading.Thread], timeout: float) -> list[str]:
 
 
 class InlineRunner:
-    """Runs the calls in the Trio thread, one checkpoint after they were made: no threads, so a seed decides the order.
+    """Runs the calls on the Trio thread, one checkpoint after they were made. Without threads a seed decides the order.
 
-    For simulations and tests: the event loop stands still while SQLite works. Only the first servant is used. Calls
-    made in the same tick of the scheduler wait together, as they would for a thread.
+    It is for simulations and tests, because the event loop stands still while SQLite works. Only the first servant is
+    used. Calls that are made in the same tick of the scheduler wait together, as they would for a thread.
     """
 
     def __init__(
@@ -348,7 +349,7 @@ class InlineRunner:
         return result
 
     async def close(self, timeout: float) -> None:
-        """Run what is queued and close the servant; `timeout` has no meaning here."""
+        """Run what is queued and close the servant. `timeout` has no meaning here."""
         if not self._accepting:
             return
         self._accepting = False

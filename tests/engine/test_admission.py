@@ -11,7 +11,6 @@ from djactors.engine._server import DRAIN_RATE
 from tests.engine.clients import CALM, Served, receive_answer
 from tests.engine.conftest import Serve
 
-
 PEER = "192.0.2.1"
 
 

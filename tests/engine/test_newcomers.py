@@ -1,4 +1,4 @@
-"""Row A2: whoever floods the door with handshakes uses up their own share of the newcomers' rate, not that of others."""
+"""Row A2: whoever floods the door with handshakes uses up their own share of newcomers, not others'."""
 
 from dataclasses import replace
 
