@@ -40,13 +40,13 @@ from djactors.actors.router import Router
 from djactors.actors.sla import Alarm, SlaClock
 from djactors.actors.slices import Asking
 from djactors.actors.users import Users
-from djactors.config import Settings, check_keys
+from djactors.config import Settings, check_keys, check_proxies
 from djactors.domain.commands import Publish, Published
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.domain.times import WALL_CLOCK
 from djactors.edge.api import Api
-from djactors.edge.auth import authenticator
+from djactors.edge.auth import Unauthorized, authenticator, bearer_of
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.paces import Paces
@@ -67,7 +67,8 @@ from djactors.kernel import (
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net import Listener, ListenerLimits
+from djactors.net import Limits as HttpLimits
+from djactors.net import Listener, ListenerLimits, ProvenAddresses, Request, TrustedProxies
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
@@ -110,6 +111,7 @@ class Server:
         threads: ThreadFactory = DedicatedThreads,
     ) -> None:
         check_keys(settings)
+        check_proxies(settings)
         self.settings = settings
         self.telemetry = Telemetry() if telemetry is None else telemetry
         self._now = now
@@ -122,6 +124,8 @@ class Server:
         self._failure: str | None = None
         self._listener: Listener | None = None
         self._lag = LoopLag()
+        # Those who have been here with a good token go first when many come.
+        self._proven = ProvenAddresses()
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
 
@@ -353,12 +357,18 @@ class Server:
             origins=OriginPolicy(settings.allowed_origins),
             random_token=self._random_token,
             telemetry=EdgeObserver(self.telemetry),
+            proven=self._proven,
+            shows_proof=self._shows_token,
         )
 
     def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         return Listener(
             Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings),
+            limits=HttpLimits(unproven_timeout=settings.unproven_timeout),
+            proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
+            proxy_protocol=settings.proxy_protocol,
+            proven=self._proven,
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(
@@ -369,6 +379,14 @@ class Server:
             telemetry=observer,
             on_error=observer.failed,
         )
+
+    def _shows_token(self, request: Request) -> bool:
+        """Whether a handshake brings a good token in `Authorization`: stock clients send it with `extraHeaders`."""
+        try:
+            bearer_of(request, self._authenticator)
+        except Unauthorized:
+            return False
+        return True
 
     def _random_token(self) -> str:
         return urlsafe_b64encode(self._random_bytes(TOKEN_BYTES)).decode()

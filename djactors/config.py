@@ -23,7 +23,7 @@ from typing import Any
 
 from djactors.domain.limits import Limits
 from djactors.engine import EngineSettings
-from djactors.net import ListenerLimits
+from djactors.net import ListenerLimits, TrustedProxies
 from djactors.store.connections import BUSY_TIMEOUT
 
 MIN_SECRET_BYTES = 32
@@ -83,6 +83,17 @@ class Settings:
         "Web pages from these origins may connect, in addition to the pages of this server. Separate them by commas; "
         "* allows all pages.",
     )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (),
+        "The addresses and networks of your reverse proxies. For connections from them, the client's address is the "
+        "rightmost one in X-Forwarded-For that is not a trusted proxy's. Separate them by commas. Never name networks "
+        "from which clients connect directly, because such clients could then claim any address.",
+    )
+    proxy_protocol: bool = _setting(
+        False,
+        "If this is true, connections from trusted_proxies must begin with a header of version 2 of the PROXY protocol,"
+        " which names the client. From all other addresses the header is refused.",
+    )
     metrics_addresses: tuple[str, ...] = _setting(
         ("127.0.0.0/8", "::1/128"),
         "Only clients from these networks may read /metrics, because it shows how busy the installation is. Separate "
@@ -105,6 +116,13 @@ class Settings:
         "The time in seconds within which a client must answer a heartbeat. A client that does not is disconnected.",
         low=0.1,
         high=300,
+    )
+    unproven_timeout: float = _setting(
+        10.0,
+        "The time in seconds that an idle connection stays open as long as no good token has come by it. If "
+        "connections run short, the idle ones without a token are closed first.",
+        low=0.1,
+        high=75,
     )
     connect_timeout: float = _setting(
         EngineSettings.connect_timeout,
@@ -361,6 +379,12 @@ def load(
 def _check_texts(settings: Settings) -> None:
     _check_choice("log_format", settings.log_format, ("auto", "json", "console"))
     _check_choice("log_level", settings.log_level, ("debug", "info", "warning", "error"))
+    try:
+        TrustedProxies(settings.trusted_proxies)
+    except ValueError as error:
+        raise SettingError(
+            f"{environment_name('trusted_proxies')}: {str(error)[:_SHOWN]}: write addresses or networks like 10.0.0.0/8"
+        ) from None
     for network in settings.metrics_addresses:
         try:
             ipaddress.ip_network(network)
@@ -376,6 +400,19 @@ def _check_texts(settings: Settings) -> None:
     for name in ("host", "database"):
         if not getattr(settings, name):
             raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")
+
+
+def check_proxies(settings: Settings) -> None:
+    """Refuse to expect headers of the PROXY protocol from nobody.
+
+    Raises:
+        SettingError: `proxy_protocol` is on, and no proxy is trusted.
+    """
+    if settings.proxy_protocol and not settings.trusted_proxies:
+        raise SettingError(
+            f"{environment_name('proxy_protocol')}: is on, but no proxy is trusted: name the proxies in "
+            f"{environment_name('trusted_proxies')}"
+        )
 
 
 def check_keys(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import MAX_ID
 from djactors.domain.marks import Offset
-from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
+from djactors.edge.auth import Authenticator, Identity, Member, bearer_of
 from djactors.edge.paces import Paces
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
@@ -86,10 +86,9 @@ class Api:
 
     def identity(self, request: Request) -> Identity:
         """The identity that the request's token proves. Raises Unauthorized."""
-        scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
-        return self._authenticator.identify(token.strip())
+        identity = bearer_of(request, self._authenticator)
+        request.prove()
+        return identity
 
     def actor(self, request: Request) -> Identity:
         """Who makes a request as a person, counted as a read or a command. Raises Unauthorized or TooManyRequests.

@@ -35,6 +35,7 @@ from djactors.config import SettingError, Settings
 from djactors.domain.errors import Refused
 from djactors.domain.events import Id, Name, Role, check_text
 from djactors.domain.permissions import Person
+from djactors.net import Request
 
 MAX_TOKEN = 8192
 """The most characters of a token. A longer one would not fit into a request's header."""
@@ -217,6 +218,14 @@ class Authenticator:
             # Put so that NaN, which is neither more nor less than anything, is refused.
             if type(moment) not in (int, float) or not moment <= self._now().timestamp() + CLOCK_SKEW:
                 raise Unauthorized("token_invalid", "the token is not valid yet")
+
+
+def bearer_of(request: Request, door: Authenticator) -> Identity:
+    """The identity that the token in a request's `Authorization` header proves. Raises Unauthorized."""
+    scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
+    return door.identify(token.strip())
 
 
 def _base64url(data: bytes) -> bytes:

@@ -27,6 +27,16 @@ class EdgeObserver:
         """A TCP connection was refused because there were too many."""
         self._telemetry.metrics.refusals.labels(f"connection_{reason}").inc()
 
+    def proxy_refused(self, peer: str, problem: str) -> None:
+        """A trusted proxy did not begin its connection as it must."""
+        self._telemetry.metrics.refusals.labels("connection_proxy_header").inc()
+        self._telemetry.log.warning(
+            "proxy refused",
+            peer=peer,
+            problem=problem,
+            mend="let the proxy send version 2 (haproxy: send-proxy-v2), or set DJACTORS_PROXY_PROTOCOL=false",
+        )
+
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection."""
         self._telemetry.metrics.refusals.labels(f"accept_{reason}").inc()

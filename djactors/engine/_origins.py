@@ -62,7 +62,7 @@ class OriginPolicy:
         parsed = _parse(origin)
         if parsed is None:
             return origin.lower() in self._allowed
-        return parsed in self._allowed or self._is_own(parsed, request.headers.get("host"))
+        return parsed in self._allowed or self._is_own(parsed, request.host)
 
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return the CORS headers for any answer to the request, errors included.

@@ -296,6 +296,8 @@ class EngineServer:
         session = self._sessions.get(sid) or self._leaving.get(sid)
         if session is None or not self._may_use(session, request):
             return None
+        if session.owner is not None:
+            request.prove()
         if session.engine.answers_polls_at_once:
             # Read first what other sockets have brought: one of them may have the `5` that completes the upgrade.
             await settle()
@@ -376,6 +378,8 @@ class EngineServer:
             session.receive_payload(request.body)
         except ProtocolError as error:
             return error_response(PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST, cors)
+        if session.owner is not None:
+            request.prove()
         return push_response(cors)
 
     async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:

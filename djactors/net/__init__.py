@@ -63,6 +63,8 @@ from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
+from djactors.net._proxies import TrustedProxies
+from djactors.net._proxy_protocol import ProxyHeader, ProxyHeaderError, parse_proxy_header
 from djactors.net._shares import AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
 from djactors.net._stream import (
     LINGER_BYTES,
@@ -91,6 +93,8 @@ __all__ = [
     "ListenerLimits",
     "ListenerTelemetry",
     "ProvenAddresses",
+    "ProxyHeader",
+    "ProxyHeaderError",
     "ReceiveLimitExceeded",
     "Request",
     "RequestRefused",
@@ -101,8 +105,10 @@ __all__ = [
     "Timer",
     "TokenBucket",
     "TokenBuckets",
+    "TrustedProxies",
     "WebSocket",
     "WebSocketClosed",
     "host_of",
     "open_websocket",
+    "parse_proxy_header",
 ]

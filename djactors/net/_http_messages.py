@@ -31,6 +31,9 @@ class Limits:
     # Between requests. Common proxies keep an idle connection for 60 s. This is longer, so the proxy closes first and
     # never sends into a connection that is just closing.
     idle_timeout: float = 75.0
+    # Between requests until somebody has proved, by this connection, who they are (`Request.prove`). The same as the
+    # others, because not every application has such a proof.
+    unproven_timeout: float = 75.0
     # For a whole body: 1 MB at 300 kbit/s.
     body_timeout: float = 30.0
     # The longest time without progress in writing before the connection is given up: longer than the usual stall of a
@@ -78,6 +81,7 @@ class Request:
         "body",
         "content_length",
         "disconnected",
+        "forwarded_host",
         "headers",
         "keep_alive",
         "method",
@@ -114,11 +118,23 @@ class Request:
         self.keep_alive = keep_alive
         self.content_length = content_length
         self.disconnected = False
+        # The host that the client asked a trusted proxy for, if the proxy says so.
+        self.forwarded_host: str | None = None
         self._carrier = carrier
 
     def __repr__(self) -> str:
         # The query and the headers are left out, because both may carry secrets.
         return f"<Request {self.method} {self.path!r} from {self.peer}>"
+
+    @property
+    def host(self) -> str | None:
+        """The host and port that the client asked for, as a trusted proxy or else the client says."""
+        return self.forwarded_host or self.headers.get("host")
+
+    def prove(self) -> None:
+        """Tell the connection that its client has proved who they are: it does not give way to newcomers any more."""
+        if self._carrier is not None:
+            self._carrier.prove()
 
     def tokens(self, name: str) -> list[str]:
         """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
@@ -141,6 +157,9 @@ class Request:
 
 class Carrier(Protocol):
     """The connection that brought a request."""
+
+    def prove(self) -> None:
+        """Carry out `Request.prove`."""
 
     def watch(self, request: Request) -> AbstractAsyncContextManager[trio.CancelScope]:
         """Carry out `Request.watch_disconnect`: cancel the block, and mark the request, when the client goes away."""

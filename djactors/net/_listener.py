@@ -20,8 +20,11 @@ from djactors.kernel import Alarms
 from djactors.net._binding import bind
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, Limits
-from djactors.net._http_server import HttpConnection
-from djactors.net._shares import AddressCounts
+from djactors.net._http_server import HttpConnection, too_many_connections
+from djactors.net._proxies import TrustedProxies
+from djactors.net._proxy_protocol import ProxyHeaderError, parse_proxy_header
+from djactors.net._shares import ProvenAddresses
+from djactors.net._slots import Slots
 from djactors.net._stream import SocketStream
 
 # A burst of reconnects is accepted in slices of this many, so that connected clients are served in between.
@@ -36,6 +39,9 @@ _OVERFLOW_CONNECTIONS: Final = 64
 _OVERFLOW_LIMITS: Final = Limits(header_timeout=2.0, idle_timeout=2.0, body_timeout=2.0, write_timeout=2.0)
 # How many seconds a connection that has ended may take to send its last bytes.
 _CLOSE_SECONDS: Final = 2.0
+
+PROXY_HEADER_SECONDS: Final = 5.0
+"""The time that a trusted proxy has for the header of the PROXY protocol, which is sent with the connection."""
 
 _TASK_NAME: Final = "connection"
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -66,7 +72,13 @@ class ListenerTelemetry(Protocol):
         """A connection that was opened has ended."""
 
     def connection_refused(self, reason: str) -> None:
-        """A connection was over a cap: `total` or `address`; `overflow` if it was closed without an answer."""
+        """A connection was over a cap: `total` or `address`; `overflow` if it was closed without an answer.
+
+        `gave_way` means that an unproven connection that was only waiting was closed for a newcomer.
+        """
+
+    def proxy_refused(self, peer: str, problem: str) -> None:
+        """A trusted proxy did not begin its connection with the header of the PROXY protocol."""
 
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection; `reason` is the errno's name, such as `EMFILE`."""
@@ -82,6 +94,9 @@ class _Uncounted:
         pass
 
     def connection_refused(self, reason: str) -> None:
+        pass
+
+    def proxy_refused(self, peer: str, problem: str) -> None:
         pass
 
     def accept_failed(self, reason: str) -> None:
@@ -106,6 +121,9 @@ class Listener:
         limits: Limits | None = None,
         listener_limits: ListenerLimits | None = None,
         telemetry: ListenerTelemetry | None = None,
+        proxies: TrustedProxies | None = None,
+        proxy_protocol: bool = False,
+        proven: ProvenAddresses | None = None,
         on_error: Callable[[BaseException, str], None],
     ) -> None:
         self._application = application
@@ -115,14 +133,17 @@ class Listener:
         self._listener_limits = listener_limits or ListenerLimits()
         self._telemetry: ListenerTelemetry = telemetry or _Uncounted()
         self._on_error = on_error
-        self._max_connections = self._listener_limits.max_connections
+        self._proxies = proxies
+        self._proxy_protocol = proxy_protocol
+        self._proven = ProvenAddresses() if proven is None else proven
+        self._slots = Slots(
+            self._listener_limits.max_connections, self._listener_limits.max_connections_per_address, self._proven
+        )
         self._sockets: list[socket.socket] = []
         # All connections run in this nursery, so that a drain can cancel all of them together. A scope for each would
         # take a twentieth of a connected user's memory.
         self._nursery: trio.Nursery | None = None
-        self._open: set[HttpConnection] = set()
         self._overflowing: set[HttpConnection] = set()
-        self._per_address = AddressCounts()
         self._draining = False
         self._all_closed = trio.Event()
         self._alarms = Alarms()
@@ -137,12 +158,12 @@ class Listener:
     @property
     def connections(self) -> int:
         """Connections open within the caps."""
-        return len(self._open)
+        return len(self._slots)
 
     @property
     def capacity(self) -> int:
         """The cap in force once `run` has started: `max_connections`, or fewer if descriptors are short."""
-        return self._max_connections
+        return self._slots.max_total
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, call `started` and accept connections. Returns once drained; cancelling it closes everything at once.
@@ -152,7 +173,7 @@ class Listener:
         Raises:
             OSError: the host is unknown, this machine has none of its addresses, or the port is taken.
         """
-        self._max_connections = min(self._listener_limits.max_connections, _descriptors_to_spare())
+        self._slots.max_total = min(self._listener_limits.max_connections, _descriptors_to_spare())
         self._sockets = await bind(self._host, self._port)
         self.addresses = tuple(listening.getsockname()[:2] for listening in self._sockets)
         self._port = self.addresses[0][1]
@@ -179,7 +200,7 @@ class Listener:
         """
         self._draining = True
         self._stop_accepting()
-        for connection in self._open | self._overflowing:
+        for connection in (*self._slots.guests, *self._overflowing):
             connection.drain()
         with trio.move_on_after(seconds):
             await self._until_all_closed()
@@ -219,7 +240,8 @@ class Listener:
             await trio.lowlevel.checkpoint()
 
     def _admit(self, sock: socket.socket, peer: str, connections: trio.Nursery, helpers: trio.Nursery) -> None:
-        excess = self._excess(peer)
+        trusted = self._proxies if self._proxies is not None and self._proxies.trusts(peer) else None
+        excess = self._excess(peer, counts_address=trusted is None)
         if excess is not None:
             overflowed = len(self._overflowing) >= _OVERFLOW_CONNECTIONS
             self._telemetry.connection_refused("overflow" if overflowed else excess)
@@ -245,41 +267,86 @@ class Listener:
             alarms=self._alarms,
             heads=self._heads,
             vital_paths=vital_paths,
+            refusal=too_many_connections() if excess == "address" else None,
+            slots=self._slots if excess is None else None,
+            proxies=None if self._proxy_protocol else trusted,
         )
         # The count is made here, because the task runs only after the whole batch has been admitted.
         if excess is None:
-            self._open.add(connection)
-            self._per_address.add(peer)
+            self._slots.add(connection)
             self._telemetry.connection_opened()
         else:
             self._overflowing.add(connection)
         # The name is given, because Trio would otherwise build the same name anew for each task.
-        connections.start_soon(self._fence, connection, stream, peer, name=_TASK_NAME)
+        is_introduced = self._proxy_protocol and trusted is not None
+        connections.start_soon(self._fence, connection, stream, is_introduced, name=_TASK_NAME)
 
-    def _excess(self, peer: str) -> str | None:
-        if len(self._open) >= self._max_connections:
-            return "total"
-        if self._per_address[peer] >= self._listener_limits.max_connections_per_address:
-            return "address"
-        return None
+    def _excess(self, peer: str, *, counts_address: bool) -> str | None:
+        """Why there is no slot for a newcomer. Where another connection can give way, it does."""
+        excess, victim = self._slots.excess(peer, trio.current_time(), counts_address=counts_address)
+        if victim is not None:
+            self._slots.remove(victim)
+            self._telemetry.connection_closed()
+            self._telemetry.connection_refused("gave_way")
+            victim.give_way()
+        return excess
 
-    async def _fence(self, connection: HttpConnection, stream: SocketStream, peer: str) -> None:
+    async def _fence(self, connection: HttpConnection, stream: SocketStream, is_introduced: bool) -> None:
         """Run one connection to its end. Nothing leaves this except the cancellation of the whole listener."""
         try:
             try:
-                await connection.run()
+                if not is_introduced or await self._introduce(connection, stream):
+                    await connection.run()
             except* Exception as failure:  # noqa: BLE001 - the supervisor of this connection
-                self._report(failure, peer)
+                self._report(failure, connection.peer)
                 await connection.fail()
         except* Exception as failure:  # noqa: BLE001 - the answer, which the application words, failed as well
-            self._report(failure, peer)
+            self._report(failure, connection.peer)
         finally:
             try:
                 with trio.move_on_after(_CLOSE_SECONDS, shield=True):
                     await stream.aclose()
             finally:
                 stream.abort()
-                self._forget(connection, peer)
+                self._forget(connection)
+
+    async def _introduce(self, connection: HttpConnection, stream: SocketStream) -> bool:
+        """Read the header of the PROXY protocol; return false for a proxy that sends none."""
+        assert self._proxies is not None
+        received, problem = b"", f"no header of the PROXY protocol came within {PROXY_HEADER_SECONDS:g} s"
+        try:
+            with trio.move_on_after(PROXY_HEADER_SECONDS):
+                while (header := parse_proxy_header(received)) is None:
+                    chunk = await stream.receive_some()
+                    if not chunk:
+                        return False  # how proxies look whether a port is open
+                    received += chunk
+                peer = header.client or connection.peer
+                is_proxy = self._proxies.trusts(peer)
+                if not is_proxy and self._slots.is_full_for(peer) and not self._still_heard(connection, peer):
+                    return False
+                connection.introduce(peer, received[header.size :], self._proxies if is_proxy else None)
+                return True
+        except ProxyHeaderError as error:
+            problem = str(error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        self._telemetry.proxy_refused(connection.peer, problem)
+        return False
+
+    def _still_heard(self, connection: HttpConnection, peer: str) -> bool:
+        """Whether a connection is served whose address turned out to have all its slots; it may just be told so."""
+        excess = self._excess(peer, counts_address=True)
+        if excess is None:
+            return True
+        self._slots.remove(connection)
+        self._telemetry.connection_closed()
+        overflowed = len(self._overflowing) >= _OVERFLOW_CONNECTIONS
+        self._telemetry.connection_refused("overflow" if overflowed else excess)
+        if not overflowed:
+            self._overflowing.add(connection)
+            connection.restrict(self._listener_limits.vital_paths, too_many_connections(), _OVERFLOW_LIMITS)
+        return not overflowed
 
     def _report(self, failure: BaseExceptionGroup[Exception], peer: str) -> None:
         # `except*` wraps even a single exception in a group, which would only be noise in a log.
@@ -287,18 +354,16 @@ class Listener:
         with suppress(Exception):  # a log that fails must not end the server
             self._on_error(lone, peer)
 
-    def _forget(self, connection: HttpConnection, peer: str) -> None:
-        if connection in self._open:
-            self._open.remove(connection)
-            self._per_address.remove(peer)
+    def _forget(self, connection: HttpConnection) -> None:
+        if self._slots.remove(connection):
             self._telemetry.connection_closed()
         self._overflowing.discard(connection)
-        if not (self._open or self._overflowing):
+        if not (self._slots or self._overflowing):
             self._all_closed.set()
             self._all_closed = trio.Event()
 
     async def _until_all_closed(self) -> None:
-        while self._open or self._overflowing:
+        while self._slots or self._overflowing:
             await self._all_closed.wait()
 
 
