@@ -7,7 +7,8 @@ import sys
 MOST = {"job.created": (42, 54), "notification:read": (38, 55)}
 """Files, and crossings from folder to folder, that an event may pass. Each is something that a reader who follows the
 event has to open. The shares of senders brought two files and four crossings: the buckets of people and backends stand
-in a file of their own, and a good token tells the connection that it need not give way any more. A later commit may raise a figure only for a reason that it states."""
+in a file of their own, and a good token tells the connection that it need not give way any more. A later commit may
+raise a figure only for a reason that it states."""
 
 
 def test_the_way_of_an_event_leads_from_socket_to_socket_and_grows_no_longer() -> None:

@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from contextlib import suppress
 
 import pytest
 import trio
@@ -73,7 +74,7 @@ def test_networks_are_trusted_and_mapped_addresses_are_seen_through(peer: str, t
 
 
 def test_a_wrong_network_is_named():
-    with pytest.raises(ValueError, match="10.0.0.1/8"):
+    with pytest.raises(ValueError, match=r"10\.0\.0\.1/8"):
         TrustedProxies(["10.0.0.1/8"])
 
 
@@ -186,12 +187,10 @@ def test_a6_what_is_no_header_is_refused_as_soon_as_that_is_certain(data: bytes,
 
 @given(st.binary(max_size=80) | st.binary(max_size=64).map(lambda rest: SIGNATURE + rest))
 def test_any_bytes_are_a_header_or_refused_or_too_few(data: bytes):
-    try:
+    found = None
+    with suppress(ProxyHeaderError):
         found = parse_proxy_header(data)
-    except ProxyHeaderError as error:
-        assert str(error)
-    else:
-        assert found is None or 16 <= found.size <= len(data)
+    assert found is None or 16 <= found.size <= len(data)
 
 
 async def test_a6_the_proxy_protocol_names_the_client_however_it_arrives():
@@ -232,7 +231,7 @@ async def test_a6_with_the_proxy_protocol_each_person_has_an_own_share_of_connec
             await client.send_all(
                 header(addresses=address)
                 + b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+                + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
             )
             assert (await receive_response(client))[0] == status
             clients.append(client)
