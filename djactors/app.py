@@ -378,6 +378,7 @@ class Server:
             ),
             telemetry=observer,
             on_error=observer.failed,
+            wall_clock=self._now,
         )
 
     def _shows_token(self, request: Request) -> bool:

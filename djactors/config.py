@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from djactors.domain.limits import Limits
-from djactors.engine import EngineSettings
+from djactors.engine import EngineSettings, OriginPolicy
 from djactors.net import ListenerLimits, TrustedProxies
 from djactors.store.connections import BUSY_TIMEOUT
 
@@ -35,9 +34,6 @@ hexadecimal digits of these bytes about 16."""
 
 _SHOWN = 60
 """The most characters of a wrong value that a message repeats."""
-
-_ORIGIN = re.compile(r"\*|null|https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+)(:[0-9]{1,5})?/?", re.ASCII)
-"""What a browser may send as `Origin` (RFC 6454, section 6.1), or `*` for any origin."""
 
 
 class SettingError(Exception):
@@ -81,7 +77,8 @@ class Settings:
     allowed_origins: tuple[str, ...] = _setting(
         (),
         "Web pages from these origins may connect, in addition to the pages of this server. Separate them by commas; "
-        "* allows all pages.",
+        "https://*.example.com allows hosts with one label more, capacitor://localhost the pages of an application, "
+        "null sandboxed pages, and * all pages.",
     )
     trusted_proxies: tuple[str, ...] = _setting(
         (),
@@ -393,10 +390,10 @@ def _check_texts(settings: Settings) -> None:
                 f"{environment_name('metrics_addresses')}: {network[:_SHOWN]!r} is no network: write it like 10.0.0.0/8"
             ) from None
     for origin in settings.allowed_origins:
-        if _ORIGIN.fullmatch(origin) is None:
-            raise SettingError(
-                f"{environment_name('allowed_origins')}: {origin[:_SHOWN]!r} is no origin: write it like https://app.example.com"
-            )
+        try:
+            OriginPolicy([origin])
+        except ValueError as error:
+            raise SettingError(f"{environment_name('allowed_origins')}: {origin[:_SHOWN]!r} {error}") from None
     for name in ("host", "database"):
         if not getattr(settings, name):
             raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")

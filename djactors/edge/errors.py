@@ -28,6 +28,10 @@ STATUS: Mapping[Code, int] = {
 }
 """The HTTP status for each code."""
 
+NOT_KEPT = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
+"""On every answer in JSON, errors or not. What one person's token shows is for no cache; and a browser that took JSON
+for a page, because of the text in it, would run that text."""
+
 RETRY_AFTER = 1
 """The time in seconds after which a refused sender may try again. A full mailbox empties within a few commits."""
 

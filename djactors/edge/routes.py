@@ -39,7 +39,7 @@ from djactors.edge.api import (
 )
 from djactors.edge.auth import Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
-from djactors.edge.errors import EXPECTED, error_body, error_response, wrong_method
+from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.site import Site
 from djactors.engine import EngineServer, OriginPolicy
@@ -59,11 +59,9 @@ ENGINE_PATH = "/socket.io/"
 MAX_SMALL_BODY = 64 * 1024
 """Bytes of a body outside the batch route: one event with the largest texts that the schema takes."""
 
-PREFLIGHT = (
-    ("access-control-allow-methods", "GET, POST, DELETE"),
-    ("access-control-allow-headers", "authorization, content-type, idempotency-key"),
-    ("access-control-max-age", "600"),
-)
+METHODS = "GET, POST, DELETE"
+HEADERS = "authorization, content-type, idempotency-key"
+"""What a page of an allowed origin is told that it may send, where it does not ask for more."""
 
 
 class Routes:
@@ -245,7 +243,7 @@ class Routes:
         admin = self._api.admin(request)
         query_of(request)
         answer = await self._api.survey.take(admin.tenant_id)
-        return Response(200, answer, headers=(("cache-control", "no-store"),))
+        return Response(200, answer)
 
     async def _suppressions(self, request: Request, _: dict[str, str]) -> Response:
         admin = self._api.admin(request)
@@ -302,14 +300,15 @@ class Application:
         """Answer a request."""
         if request.path == ENGINE_PATH:
             return await self._engine.handle(request)
-        cors = self._origins.headers(request)
         if request.method == "OPTIONS":
-            return Response(204, headers=(*cors, *(PREFLIGHT if self._origins.allows(request) else ())))
+            return Response(204, headers=self._origins.preflight(request, METHODS, HEADERS))
         if request.path in self._site.paths:
             # Other origins have no use for the page, so it carries no permission for them.
             return self._site.answer(request)
         response = await self._routes.handle(request)
-        response.headers = (*response.headers, *cors)
+        response.headers = (*response.headers, *NOT_KEPT, *self._origins.headers(request))
+        # No answer holds a token, and no foreign page can have one asked for: the token goes in a header, not a cookie.
+        response.compressible = request.method == "GET"
         return response
 
     def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:
@@ -319,12 +318,16 @@ class Application:
         return carrier(request, stream, leftover)
 
     async def _no_websocket(self, request: Request, stream: ByteStream, leftover: bytes) -> Response:
-        return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/")
+        return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/", request)
 
-    def refusal(self, status: int, code: str, message: str) -> Response:
-        """Word an error of HTTP itself in the contract's shape."""
+    def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
+        """Word an error of HTTP itself in the contract's shape, or in Engine.IO's where it was asked."""
+        if request is not None and request.path == ENGINE_PATH:
+            return self._engine.refusal(status, message, request)
+        cors = () if request is None else self._origins.headers(request)
         # One word for a fault of ours, whichever floor it is told from.
-        return Response(status, error_body(Code.INTERNAL if status == 500 else code, message))
+        body = error_body(Code.INTERNAL if status == 500 else code, message)
+        return Response(status, body, headers=(*NOT_KEPT, *cors))
 
 
 def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key: str | None) -> Publish:

@@ -1,12 +1,14 @@
-"""The web page: the files that the build left in `djactors/web/dist`. They are read once at the start and served from
-memory.
+"""The web page, and the stock Socket.IO client for other pages: the files that the build left in `djactors/web/dist`.
+They are read once at the start and served from memory.
 
 Rules:
   * A path is looked up in a dict and never joined to a folder, so no path leads out of the folder.
   * Everybody may load the page. The data that the page shows needs a token.
   * The name of a file under `assets/` contains the hash of its content, so browsers keep such a file for good. For
     every other file a browser asks again, and the usual answer is 304.
-  * If the page is missing, the rest of the server still serves.
+  * The client's bundles are at the reference server's paths, `/socket.io/socket.io.js` and so on. Every page of every
+    origin may load them, as they are the published ones and hold no secret. Their first line names the version.
+  * If the page or a bundle is missing, the rest of the server still serves, and who asks is told why.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from djactors.edge.errors import wrong_method
-from djactors.net import Request, Response
+from djactors.edge.errors import NOT_KEPT, wrong_method
+from djactors.net import Request, Response, takes_gzip
 
 BUILT = Path(__file__).parent.parent / "web" / "dist"
 """The folder in which the build leaves the page, in a checkout and in an installed package alike."""
@@ -29,9 +31,14 @@ INDEX = "index.html"
 PAGES = ("/", "/observer")
 """The paths at which the page starts. The page itself decides what it shows there."""
 
+CLIENT_PATHS = frozenset(
+    f"/socket.io/socket.io{form}{suffix}" for form in (".js", ".min.js", ".esm.min.js") for suffix in ("", ".map")
+)
+"""The stock client: readable, small, and as an ES module, each with its source map."""
+
 MAX_BYTES = 8 * 1024 * 1024
-"""The most bytes of all files together, ten times the page with its fonts. They stay in memory, and a mistaken build
-must not fill it."""
+"""The most bytes of all files together, five times the page with its fonts and the client. They stay in memory, and a
+mistaken build must not fill it."""
 
 TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
@@ -39,6 +46,7 @@ TYPES: Mapping[str, str] = {
     ".ico": "image/x-icon",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
+    ".map": "application/json",
     ".mp3": "audio/mpeg",
     ".png": "image/png",
     ".svg": "image/svg+xml",
@@ -52,7 +60,7 @@ browsers do not run a script of the wrong type (`nosniff`)."""
 
 OTHER_TYPE = "application/octet-stream"
 
-COMPRESSIBLE = frozenset({".css", ".html", ".js", ".json", ".svg", ".txt", ".webmanifest"})
+COMPRESSIBLE = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".txt", ".webmanifest"})
 """The suffixes of files that are worth compressing. The other kinds are already compressed."""
 
 POLICY = "; ".join(
@@ -71,6 +79,9 @@ POLICY = "; ".join(
         "media-src 'self' data:",
     )
 )
+
+ANY_ORIGIN = (("access-control-allow-origin", "*"),)
+"""What lets a page of another origin import the client as a module, or check its integrity."""
 
 PROTECTION = (
     ("content-security-policy", POLICY),
@@ -112,8 +123,9 @@ class _File:
         suffix = Path(name).suffix
         self.content_type = TYPES.get(suffix, OTHER_TYPE)
         cache_control = FOREVER if name.startswith("assets/") else ASK_AGAIN
-        # Without the time of the compression, so that the ETag stays the same after a restart.
-        smaller = gzip.compress(body, mtime=0) if suffix in COMPRESSIBLE else body
+        # Level 9 takes three times as long for a hundredth less. Without the time of the compression, so that the ETag
+        # stays the same after a restart.
+        smaller = gzip.compress(body, 6, mtime=0) if suffix in COMPRESSIBLE else body
         self.compressed: _Variant | None = None
         if len(smaller) < len(body):
             self.compressed = _Variant(smaller, cache_control, "gzip", varies=True)
@@ -136,11 +148,11 @@ class Site:
             self._files.update(dict.fromkeys(PAGES, loaded[INDEX]))
         elif problem is None:
             self.problem = "it is not built"
-        self.paths = frozenset((*PAGES, *self._files))
+        self.paths = frozenset((*PAGES, *CLIENT_PATHS, *self._files))
 
     @classmethod
     def load(cls, folder: Path = BUILT) -> Self:
-        """Read a built page. This blocks for some 30 ms, so it is for the start of the server.
+        """Read a built page. This blocks for some 50 ms, so it is for the start of the server.
 
         A missing page is not an error: `problem` then says what is wrong.
         """
@@ -159,16 +171,27 @@ class Site:
     def answer(self, request: Request) -> Response:
         """Answer a request for one of `paths`."""
         if request.method not in ("GET", "HEAD"):
-            return wrong_method(["GET"])
+            refused = wrong_method(["GET"])
+            refused.headers += NOT_KEPT
+            return refused
         file = self._files.get(request.path)
         if file is None:
-            return self._absent()
+            return self._absent_client() if request.path in CLIENT_PATHS else self._absent()
         variant = file.plain
-        if file.compressed is not None and _takes_gzip(request):
+        if file.compressed is not None and takes_gzip(request):
             variant = file.compressed
+        headers = variant.headers if request.path not in CLIENT_PATHS else (*variant.headers, *ANY_ORIGIN)
         if _has(request, variant.etag):
-            return Response(304, headers=variant.headers)
-        return Response(200, variant.body, file.content_type, variant.headers)
+            return Response(304, headers=headers)
+        return Response(200, variant.body, file.content_type, headers)
+
+    def _absent_client(self) -> Response:
+        text = (
+            "The stock Socket.IO client is not in this installation's build of the web page. Take it from npm "
+            f"(socket.io-client 4), or, in a checkout, build the page and restart the server:\n\n  {BUILD_COMMAND}\n"
+        )
+        headers = (*PROTECTION, ("cache-control", "no-store"), *ANY_ORIGIN)
+        return Response(404, text.encode(), TYPES[".txt"], headers)
 
     def _absent(self) -> Response:
         text = f"The web page cannot be shown: {self.problem}.\n\nIn a checkout, build it and restart the server:\n\n"
@@ -181,15 +204,6 @@ def _visible(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
-
-
-def _takes_gzip(request: Request) -> bool:
-    """Whether the client accepts gzip, by its name or else by `*` (RFC 9110 section 12.5.3)."""
-    wanted = {}
-    for token in request.tokens("accept-encoding"):
-        coding, _, weight = token.partition(";")
-        wanted[coding.strip()] = weight.replace(" ", "").removeprefix("q=").strip("0.") != "" if weight else True
-    return wanted.get("gzip", wanted.get("*", False))
 
 
 def _has(request: Request, etag: str) -> bool:

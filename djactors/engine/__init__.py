@@ -70,6 +70,8 @@ The rules for handlers. To let a client go means to end its session; a stock cli
 - Anything that yields sockets serves as a room: a list, a set that you keep, or a function that is called each time. An
   event for many sockets is encoded once. `Namespace.emit` sends it to all at once; `broadcast` lets other tasks run in
   between.
+- Polls are compressed by gzip for clients that accept it, except polls that hold the session's sid or the answer to a
+  CONNECT.
 - Cancelling `serve` closes everything at once; `drain` closes it at a pace. Stock clients that were let go or drained
   reconnect by themselves. Clients that were refused, or put out by `disconnect(reconnect=False)`, do not.
 

@@ -3,6 +3,7 @@
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
+from djactors.engine._polling import NOT_KEPT
 from djactors.net import Application, ByteStream, Request, Response
 
 MAX_OTHER_BODY = 0
@@ -18,6 +19,9 @@ class Mounted(Protocol):
 
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read."""
+
+    def refusal(self, status: int, message: str, request: Request) -> Response:
+        """Word an error of HTTP itself."""
 
     def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Coroutine[Any, Any, Response | None]:
         """Carry a WebSocket until it ends, or refuse it."""
@@ -55,15 +59,18 @@ class EngineApplication:
         carrier = self._servers.get(request.path) or self._beside
         return _no_websocket() if carrier is None else carrier.upgrade(request, stream, leftover)
 
-    def refusal(self, status: int, code: str, message: str) -> Response:
+    def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
         """Word an error of HTTP itself."""
+        server = None if request is None else self._servers.get(request.path)
+        if server is not None and request is not None:
+            return server.refusal(status, message, request)
         if self._beside is not None:
-            return self._beside.refusal(status, code, message)
-        return Response(status, message.encode(), "text/plain; charset=utf-8")
+            return self._beside.refusal(status, code, message, request)
+        return Response(status, message.encode(), "text/plain; charset=utf-8", NOT_KEPT)
 
 
 def _not_found() -> Response:
-    return Response(404, b"nothing is here", "text/plain; charset=utf-8")
+    return Response(404, b"nothing is here", "text/plain; charset=utf-8", NOT_KEPT)
 
 
 async def _no_websocket() -> Response:

@@ -8,6 +8,8 @@ Rules:
   because nobody can know what became of the answer. The client resumes by offset.
 - A POST is received as a whole and then handled without a pause, so two POSTs that arrive together never mix.
 - Every answer, errors included, carries the CORS headers, because a page of another origin could not read it otherwise.
+- A poll may be compressed (see `Response.compressible`) unless it holds the session's sid or the answer to a CONNECT.
+  Texts of other people stand beside these secrets, and the length of both together would tell something of the secrets.
 
 Source: the Engine.IO protocol document, revision 4, "HTTP long-polling"; headers as the reference server sends them.
 """
@@ -21,7 +23,8 @@ from typing import Final
 import trio
 
 from djactors.engine._admission import RETRY_AFTER_SECONDS
-from djactors.net import Response
+from djactors.engine._origins import OriginPolicy
+from djactors.net import Request, Response
 from djactors.protocol import MAX_POLL_PACKETS, EncodedPacket, HttpError, take_payload
 
 Headers = tuple[tuple[str, str], ...]
@@ -30,16 +33,15 @@ Headers = tuple[tuple[str, str], ...]
 # upgrade would wait, too. If it were answered at once, a client that polls on meanwhile would do so in a tight loop.
 PROBED_PAUSE: Final = 0.05
 
-# How long a browser may remember the answer to OPTIONS. Chromium caps this at two hours, Firefox at a day.
-_PREFLIGHT_SECONDS: Final = 7200
+_CONNECT: Final = b"40"
+_PACKET_SEPARATOR: Final = b"\x1e"
 
-_PREFLIGHT: Final = (
-    ("access-control-allow-methods", "GET, POST, OPTIONS"),
-    ("access-control-allow-headers", "content-type"),
-    ("access-control-max-age", str(_PREFLIGHT_SECONDS)),
-)
-# If a cache answered a poll, a client could get another client's packets.
-_NO_STORE: Final = (("cache-control", "no-store"),)
+METHODS: Final = "GET, POST, OPTIONS"
+HEADERS: Final = "content-type"
+
+# If a cache answered a poll, a client could get another client's packets. If a browser took an answer for a page,
+# because of the text in it, the browser would run scripts in that text.
+NOT_KEPT: Final = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 
 
 class Outbox:
@@ -63,7 +65,7 @@ class Outbox:
         return self._wake is not None
 
     def put(self, packets: Sequence[EncodedPacket]) -> bool:
-        """Append the packets and wake the waiting GET. Returns false, and appends none, if that exceeds the bounds."""
+        """Append the packets and wake the waiting GET. Returns false if the outbox is then over its bounds."""
         self.packets.extend(packets)
         for packet in packets:
             self.size += packet.size
@@ -110,20 +112,30 @@ class Outbox:
 
 def poll_response(payload: bytes, cors: Headers) -> Response:
     """Answer a GET with packets."""
-    return Response(200, payload, "text/plain; charset=UTF-8", _NO_STORE + cors)
+    response = Response(200, payload, "text/plain; charset=UTF-8", NOT_KEPT + cors)
+    response.compressible = not _has_secret(payload)
+    return response
+
+
+def _has_secret(payload: bytes) -> bool:
+    """Tell whether the session's sid is in a payload (its first packet), or the answer to a CONNECT, with its pid.
+
+    Messages of an Engine.IO without Socket.IO that begin with a zero are taken for one; their poll is not compressed.
+    """
+    return payload.startswith((b"0", _CONNECT)) or _PACKET_SEPARATOR + _CONNECT in payload
 
 
 def push_response(cors: Headers) -> Response:
     """Answer a POST that was accepted."""
-    return Response(200, b"ok", "text/html", _NO_STORE + cors)
+    return Response(200, b"ok", "text/html", NOT_KEPT + cors)
 
 
-def preflight_response(cors: Headers) -> Response:
+def preflight_response(origins: OriginPolicy, request: Request) -> Response:
     """Answer OPTIONS."""
-    return Response(204, headers=_PREFLIGHT + cors)
+    return Response(204, headers=origins.preflight(request, METHODS, HEADERS))
 
 
 def error_response(error: HttpError, cors: Headers, retry_after: int = RETRY_AFTER_SECONDS) -> Response:
     """Refuse a request, in the reference server's words. `retry_after` is in seconds, for who may come again."""
     extra = (("retry-after", str(retry_after)),) if error.status in (429, 503) else ()
-    return Response(error.status, error.body, headers=_NO_STORE + extra + cors)
+    return Response(error.status, error.body, headers=NOT_KEPT + extra + cors)

@@ -24,6 +24,7 @@ import trio
 
 from djactors.engine._admission import Admission, Refusal
 from djactors.engine._heartbeat import Heartbeat, settle
+from djactors.engine._jsonp import asks_for_jsonp, jsonp_refusal
 from djactors.engine._origins import OriginPolicy
 from djactors.engine._polling import (
     PROBED_PAUSE,
@@ -66,6 +67,13 @@ from djactors.protocol import (
 # The reference server has no such code, but its clients look only at the status.
 BUSY = HttpError(503, 6, "Too many new sessions")
 TOO_MANY_OF_ADDRESS = HttpError(429, 6, "Too many sessions from this address")
+# The code is the reference server's, which also lets its application choose the message.
+ORIGIN_REFUSED = HttpError(
+    FORBIDDEN.status,
+    FORBIDDEN.code,
+    "Forbidden: the server does not allow the origin of this page. Add it to the allowed origins or, if it is the "
+    "server's own page, have the proxy pass the Host header on unchanged",
+)
 PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
 
 # A drain closes at least this many sessions a second. Their reconnects reach other servers at the same pace.
@@ -86,7 +94,10 @@ class EngineTelemetry(Protocol):
         """A session ended; `transport` carried it at the end, and `reason` is a fixed word."""
 
     def refused(self, reason: str) -> None:
-        """A request was refused before any session: `origin`, `draining`, `address`, `share`, `sessions` or `rate`."""
+        """A request was refused before it had a session.
+
+        The reason is `origin`, `jsonp`, `draining`, `address`, `share`, `sessions` or `rate`.
+        """
 
     def failed(self, error: BaseException, peer: str) -> None:
         """A handler's `on_close` or a `tick` raised. `peer` may be empty."""
@@ -212,11 +223,14 @@ class EngineServer:
 
         A poll waits here until there is something to send. Cancelling it closes its session.
         """
+        if asks_for_jsonp(request):
+            self._telemetry.refused("jsonp")
+            return jsonp_refusal(request)
         cors = self._origins.headers(request)
         if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, cors)
+            return self._refuse("origin", ORIGIN_REFUSED, cors)
         if request.method == "OPTIONS":
-            return preflight_response(cors)
+            return preflight_response(self._origins, request)
         session = await self._find(request)
         if session is not None and session.closed and request.method == "GET":
             outbox = session.outbox
@@ -235,6 +249,13 @@ class EngineServer:
                 return error_response(error, cors)
             case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
                 return error_response(BAD_REQUEST, cors)
+
+    def refusal(self, status: int, message: str, request: Request) -> Response:
+        """Word an error of HTTP itself, such as a body that is too large, in the shape of this protocol's errors.
+
+        It carries the CORS headers, because a page of an allowed origin could not read it otherwise.
+        """
+        return error_response(HttpError(status, BAD_REQUEST.code, message), self._origins.headers(request))
 
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Carry a WebSocket until it ends, or refuse it. See `Application.upgrade`."""
@@ -268,7 +289,7 @@ class EngineServer:
         If the session is None, the WebSocket must be accepted and closed.
         """
         if not self._origins.allows(request):
-            return self._refuse("origin", FORBIDDEN, self._origins.headers(request))
+            return self._refuse("origin", ORIGIN_REFUSED, self._origins.headers(request))
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():

@@ -60,8 +60,8 @@ FAREWELL_SECONDS: Final = 3.0
 # A heartbeat that is late by no more than this counts as punctual, so that delays do not add up over the intervals.
 _PUNCTUAL_SECONDS: Final = 0.02
 
-# For these reasons a WebSocket ends with a closing handshake. For any other, the peer is gone, does not read, or must
-# get no close frame, and a handshake would only wait in vain.
+# Even without a goodbye, an end for one of these reasons has a closing handshake. For any other reason, the peer is
+# gone, does not read, or must be told nothing, and a handshake would only wait in vain.
 _HEARD: Final = frozenset({CloseReason.VIOLATION, CloseReason.TRANSPORT})
 
 _POLLING = Transport.POLLING

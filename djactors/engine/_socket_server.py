@@ -193,6 +193,10 @@ class SocketServer:
         """The most bytes of a request's body."""
         return self._settings.max_payload
 
+    def refusal(self, status: int, message: str, request: Request) -> Response:
+        """Word an error of HTTP itself."""
+        return self._engine.refusal(status, message, request)
+
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read."""
         if not self._is_open:

@@ -6,10 +6,10 @@ can find out why somebody was not notified of it.
 
 from __future__ import annotations
 
-from djactors.domain import jobs, rules
+from djactors.domain import jobs, notification_rules
 from djactors.domain.commands import RaiseAlerts, SendSummaries, Sliced
 from djactors.domain.jobs import Job, SlaAlert
-from djactors.domain.rules import RULES
+from djactors.domain.notification_rules import RULES
 from djactors.inbox import notices
 from djactors.inbox.unit import NO_KEY, UnitOfWork
 
@@ -52,7 +52,7 @@ def send_summaries(unit: UnitOfWork, command: SendSummaries) -> Sliced:
 def _publish(unit: UnitOfWork, job: Job, alert: SlaAlert) -> None:
     tenant = unit.ensure_tenant(job.tenant_id)
     event_id = unit.next_id("domain_events")
-    told = rules.apply(
+    told = notification_rules.apply(
         RULES[alert],
         job,
         actor_id=None,

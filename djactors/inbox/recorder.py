@@ -41,8 +41,8 @@ from djactors.domain.commands import (
 )
 from djactors.domain.errors import Code, Refused
 from djactors.domain.limits import Limits
+from djactors.domain.notification_rules import TRIGGERS
 from djactors.domain.notifications import encode
-from djactors.domain.rules import TRIGGERS
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import alerts, notices, reading, retention, workflow
 from djactors.inbox.notices import Entry, Suppressed

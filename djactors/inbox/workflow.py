@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from djactors.domain import events, jobs, permissions, rules
+from djactors.domain import events, jobs, notification_rules, permissions
 from djactors.domain.commands import Counted, Introduce
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.jobs import Job, JobEvent, JobView
+from djactors.domain.notification_rules import RULES, TRIGGERS, Told
 from djactors.domain.notifications import Draft, encode
 from djactors.domain.permissions import Person
-from djactors.domain.rules import RULES, TRIGGERS, Told
 from djactors.inbox.rows import Tenant
 from djactors.inbox.unit import UnitOfWork
 
@@ -104,7 +104,7 @@ def _notification_requested(unit: UnitOfWork, event: events.NotificationRequeste
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
     _ensure(unit, event.tenant_id, people)
     if event.user_id == event.actor_id:
-        return Consequences(Told((), ((event.user_id, rules.ACTOR),)))
+        return Consequences(Told((), ((event.user_id, notification_rules.ACTOR),)))
     data = None if event.data is None else encode(event.data)
     draft = Draft(event.user_id, event.notification_type, event.priority, event.title, event.message, data)
     return Consequences(Told((draft,), ()))
@@ -142,7 +142,9 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
     told = Told((), ())
     if event.assignee_id is not None:
         told = (
-            _told(unit, event, job) if job.status == "assigned" else rules.too_late(event.assignee_id, event.actor_id)
+            _told(unit, event, job)
+            if job.status == "assigned"
+            else notification_rules.too_late(event.assignee_id, event.actor_id)
         )
     return Consequences(told, job, _announcement(unit, event, job))
 
@@ -265,7 +267,7 @@ def _told(
     words: str | None = None,
     data: dict[str, object] | None = None,
 ) -> Told:
-    return rules.apply(
+    return notification_rules.apply(
         RULES[TRIGGERS[events.TYPES[type(event)]]],
         job,
         actor_id=event.actor_id,

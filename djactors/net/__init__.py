@@ -29,7 +29,7 @@ A complete program that echoes what is posted to it, and each message of a WebSo
                 while True:
                     await websocket.send(await websocket.receive())
 
-        def refusal(self, status: int, code: str, message: str) -> Response:
+        def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
             return Response(status, message.encode(), "text/plain; charset=utf-8")
 
 
@@ -54,13 +54,18 @@ Rules:
   fast, because nothing is read while a handler runs or while nobody receives from the WebSocket.
 - All bounds are in `Limits` (one connection; seconds and bytes), in `ListenerLimits` (all connections together), in the
   answer of `Application.body_limit` and in an argument of `open_websocket`. Each has its reason where it is defined.
-- Time is Trio's clock. There is no TLS yet; `HttpConnection` also serves a `ByteStream` of another kind.
+- Every answer has a `Date`. A response with `Response.compressible` set is compressed by gzip for clients that accept
+  it. Bodies of requests are not decompressed: a request with a `Content-Encoding` is refused with 415.
+- Of the subprotocols that a WebSocket client offers, the first one is selected.
+- Time is Trio's clock, except for the `Date`. There is no TLS yet; `HttpConnection` also serves a `ByteStream` of
+  another kind.
 
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
+from djactors.net._http_compression import Compression, takes_gzip
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
+from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
 from djactors.net._proxies import TrustedProxies
@@ -86,8 +91,10 @@ __all__ = [
     "AddressCounts",
     "Application",
     "ByteStream",
+    "Compression",
     "HeadMemory",
     "HttpConnection",
+    "HttpDates",
     "Limits",
     "Listener",
     "ListenerLimits",
@@ -111,4 +118,5 @@ __all__ = [
     "host_of",
     "open_websocket",
     "parse_proxy_header",
+    "takes_gzip",
 ]

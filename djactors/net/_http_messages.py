@@ -7,6 +7,9 @@ None of them knows a socket, so a test of a route builds a `Request` and looks a
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -18,6 +21,7 @@ from djactors.net._stream import ByteStream
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 # RFC 9110 sections 8.6 and 15: these carry neither a body nor, for 1xx and 204, a Content-Length.
 _BODILESS: Final = frozenset({204, 304})
+MACHINE_CLOCK: Final[Callable[[], datetime]] = partial(datetime.now, UTC)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -165,14 +169,36 @@ class Carrier(Protocol):
         """Carry out `Request.watch_disconnect`: cancel the block, and mark the request, when the client goes away."""
 
 
+class HttpDates:
+    """The `Date` of answers (RFC 9110 section 6.6.1), written once a second. `now` is the wall clock, an aware time."""
+
+    __slots__ = ("_now", "_second", "_text")
+
+    def __init__(self, now: Callable[[], datetime] = MACHINE_CLOCK) -> None:
+        self._now = now
+        self._second = -1
+        self._text = ""
+
+    def __call__(self) -> str:
+        """Return the date and time of now."""
+        second = int(self._now().timestamp())
+        if second != self._second:
+            self._second = second
+            self._text = formatdate(second, usegmt=True)
+        return self._text
+
+
 class Response:
     """One HTTP response. `close` ends the connection after it. `headers` are extra (name, value) pairs.
+
+    `compressible` may be set unless the body holds a secret beside a text that somebody else has written. Clients that
+    accept gzip then get the body compressed (see `_http_compression.py`).
 
     `on_lost` may be set to a function. It is called if the client is gone before the whole response was handed to the
     kernel. Bytes that were handed over may be lost, too, and nobody notices that.
     """
 
-    __slots__ = ("body", "close", "content_type", "headers", "on_lost", "status")
+    __slots__ = ("body", "close", "compressible", "content_type", "headers", "on_lost", "status")
 
     def __init__(
         self,
@@ -187,17 +213,18 @@ class Response:
         self.content_type = content_type
         self.headers = tuple(headers)
         self.close = close
+        self.compressible = False
         self.on_lost: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"
 
-    def encode(self, *, head_only: bool = False, connection: str = "") -> bytes:
+    def encode(self, *, head_only: bool = False, connection: str = "", date: str = "") -> bytes:
         """Return the whole response as it goes onto the wire.
 
-        `head_only` leaves the body out (HEAD) but states its length. `connection` is the value of the `Connection`
-        header; empty means no such header. A header that contains a line break or NUL raises `ValueError`, because
-        with a line break its author could write further headers.
+        `head_only` leaves the body out (HEAD) but states its length. `connection` and `date` are the values of the
+        headers of these names; empty means no such header. A header that contains a line break or NUL raises
+        `ValueError`, because with a line break its author could write further headers.
         """
         head = _STATUS_LINES[self.status]
         lines = 2 + len(self.headers)
@@ -210,6 +237,9 @@ class Response:
                 lines += 1
         for name, value in self.headers:
             head += f"{name}: {value}\r\n"
+        if date:
+            head += f"date: {date}\r\n"
+            lines += 1
         if connection:
             head += f"connection: {connection}\r\n"
             lines += 1
@@ -242,6 +272,10 @@ class Application(Protocol):
         sent after the head. This may raise `WebSocketClosed` and `SlowConsumer`; other errors are reported.
         """
 
-    def refusal(self, status: int, code: str, message: str) -> Response:
+    def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
         """Return the response for an error of HTTP itself (400, 408, 413, 414, 431, 500, 503 …), in the application's
-        own form."""
+        own form.
+
+        `request` is the refused request without its body, or None if its head could not be read. A page of another
+        origin can read the refusal only if the response carries the CORS headers.
+        """

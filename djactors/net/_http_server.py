@@ -19,13 +19,17 @@ import trio
 from djactors.kernel import Alarms, Reminder
 from djactors.net._background import background
 from djactors.net._http_body import ChunkedBody, body_too_large
+from djactors.net._http_compression import Compression
 from djactors.net._http_head import HEAD_END, Head, HeadMemory, check_unfinished_head, head_too_large, parse_head
-from djactors.net._http_messages import Application, Limits, Request, RequestRefused, Response
+from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._proxies import TrustedProxies, forwarded_host
 from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream, SlowConsumer
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
+# What says that a body is not encoded (RFC 9110 section 8.4.1). Others are not decoded, because no client here sends
+# much, while a kilobyte can unpack to a megabyte: section 15.5.16 has the server say so.
+_NO_CODINGS: Final = frozenset({"", "identity"})
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Bytes. An answer up to this size is written at once, and nearly always the kernel takes all of it without a wait.
 _WRITE_AT_ONCE: Final = 64 * 1024
@@ -54,16 +58,18 @@ def too_many_connections() -> RequestRefused:
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
-    `heads` is the memory that all connections share. `vital_paths` is None for an ordinary connection. A connection
-    over the caps gets the paths that must be answered even then (health, metrics); it serves one request, refuses any
-    other path with `refusal`, and closes. `slots` are those that it has one of, if any. `proxies` is None unless the
-    connection comes from one of them.
+    `heads` is the memory that all connections share, `dates` their clock, and `compression` compresses for all of them.
+    `vital_paths` is None for an ordinary connection. A connection over the caps gets the paths that must be answered
+    even then (health, metrics); it serves one request, refuses any other path with `refusal`, and closes. `slots` are
+    those that it has one of, if any. `proxies` is None unless the connection comes from one of them.
     """
 
     __slots__ = (
         "_answerable",
         "_application",
         "_buffer",
+        "_compression",
+        "_dates",
         "_draining",
         "_heads",
         "_idle_end",
@@ -72,6 +78,7 @@ class HttpConnection:
         "_proxies",
         "_proxy",
         "_refusal",
+        "_request",
         "_served_one",
         "_slots",
         "_stream",
@@ -89,6 +96,8 @@ class HttpConnection:
         peer: str,
         alarms: Alarms,
         heads: HeadMemory,
+        dates: HttpDates | None = None,
+        compression: Compression | None = None,
         vital_paths: frozenset[str] | None = None,
         refusal: RequestRefused | None = None,
         slots: Slots | None = None,
@@ -98,6 +107,8 @@ class HttpConnection:
         self._application = application
         self._limits = limits
         self._heads = heads
+        self._dates = dates or HttpDates()
+        self._compression = compression or Compression()
         # Whose address the connection counts for: behind a trusted proxy, the client's of the latest request.
         self.peer = peer
         self._slots = slots
@@ -116,6 +127,8 @@ class HttpConnection:
         self._draining = False
         # True while there is a request to answer, and nothing of the answer has been written.
         self._answerable = False
+        # The request in hand, once its head is read and until it is answered.
+        self._request: Request | None = None
 
     async def run(self) -> None:
         """Serve until either side ends the connection. Raises whatever the application raises."""
@@ -194,6 +207,7 @@ class HttpConnection:
             head = parse_head(raw, self._limits)
             self._heads.keep(raw, head)
         request = head.request(self.peer, self) if self._proxies is None else self._forwarded(head, self._proxies)
+        self._request = request
         if self._vital_paths is not None and request.path not in self._vital_paths:
             raise self._refusal or overloaded()
         if asks_for_websocket(request):
@@ -226,6 +240,8 @@ class HttpConnection:
     async def _upgrade(self, request: Request) -> bool:
         check_handshake(request)
         leftover, self._buffer = self._buffer, b""
+        # The application drops the parts of the request that it does not need for the rest of the conversation.
+        self._request = None
         # From now on a 500 could go out in the middle of a frame.
         self._answerable = False
         try:
@@ -291,6 +307,14 @@ class HttpConnection:
         raise RequestRefused(408, "request_timeout", "the request's head took too long to arrive")
 
     async def _read_body(self, request: Request) -> bytes:
+        coding = request.headers.get("content-encoding")
+        if coding is not None and coding.strip().lower() not in _NO_CODINGS:
+            raise RequestRefused(
+                415,
+                "unsupported_media_type",
+                "a body is taken only as it is, without a Content-Encoding: send it uncompressed",
+                (("accept-encoding", "identity"),),
+            )
         limit = self._application.body_limit(request)
         length = request.content_length
         if length is not None and length > limit:
@@ -359,24 +383,35 @@ class HttpConnection:
     # Writing
 
     async def _respond(self, request: Request, response: Response, *, keep_alive: bool) -> None:
+        if response.compressible:
+            try:
+                await self._compression.apply(request, response)
+            except trio.Cancelled:
+                self._lose(response)
+                raise
         # HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 drops it unless told otherwise.
         says_so = not keep_alive or request.version == "1.0"
         connection = ("keep-alive" if keep_alive else "close") if says_so else ""
-        encoded = response.encode(head_only=request.method == "HEAD", connection=connection)
+        encoded = response.encode(head_only=request.method == "HEAD", connection=connection, date=self._dates())
         self._answerable = False
+        self._request = None
         try:
             await (self._send(encoded) if keep_alive else self._send_last(encoded))
         except _PeerLeftError:
-            if response.on_lost is not None:
-                response.on_lost()
+            self._lose(response)
             raise
+
+    @staticmethod
+    def _lose(response: Response) -> None:
+        if response.on_lost is not None:
+            response.on_lost()
 
     async def _refuse(self, refused: RequestRefused) -> None:
         self._answerable = False
-        response = self._application.refusal(refused.status, refused.code, refused.message)
+        response = self._application.refusal(refused.status, refused.code, refused.message, self._request)
         response.headers += refused.headers
         with suppress(_PeerLeftError):  # the client may not have waited for the refusal
-            await self._send_last(response.encode(connection="close"))
+            await self._send_last(response.encode(connection="close", date=self._dates()))
 
     async def _send_last(self, encoded: bytes) -> None:
         await self._send(encoded)

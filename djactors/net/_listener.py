@@ -12,14 +12,16 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 import trio
 
 from djactors.kernel import Alarms
 from djactors.net._binding import bind
+from djactors.net._http_compression import Compression
 from djactors.net._http_head import HeadMemory
-from djactors.net._http_messages import Application, Limits
+from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, Limits
 from djactors.net._http_server import HttpConnection, too_many_connections
 from djactors.net._proxies import TrustedProxies
 from djactors.net._proxy_protocol import ProxyHeaderError, parse_proxy_header
@@ -106,7 +108,8 @@ class _Uncounted:
 class Listener:
     """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
-    `on_error` is called with every exception that reaches the fence, and with the peer's address.
+    `on_error` is called with every exception that reaches the fence, and with the peer's address. `wall_clock` returns
+    an aware time, for the `Date` of answers.
 
     Attributes:
         addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
@@ -125,6 +128,7 @@ class Listener:
         proxy_protocol: bool = False,
         proven: ProvenAddresses | None = None,
         on_error: Callable[[BaseException, str], None],
+        wall_clock: Callable[[], datetime] = MACHINE_CLOCK,
     ) -> None:
         self._application = application
         self._host = host
@@ -148,6 +152,8 @@ class Listener:
         self._all_closed = trio.Event()
         self._alarms = Alarms()
         self._heads = HeadMemory()
+        self._dates = HttpDates(wall_clock)
+        self._compression = Compression()
         self.addresses: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -266,6 +272,8 @@ class Listener:
             peer=peer,
             alarms=self._alarms,
             heads=self._heads,
+            dates=self._dates,
+            compression=self._compression,
             vital_paths=vital_paths,
             refusal=too_many_connections() if excess == "address" else None,
             slots=self._slots if excess is None else None,

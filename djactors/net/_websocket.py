@@ -11,6 +11,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha1
@@ -49,8 +50,12 @@ _FRAMES_PER_TURN: Final = 64
 # RFC 6455 section 1.3: the server hashes this together with the client's key, which only a WebSocket server does.
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _ACCEPTED: Final = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n%b\r\n"
 )
+_PROTOCOL: Final = b"Sec-WebSocket-Protocol: %b\r\n"
+# RFC 9110 section 5.6.2: a token, of which a subprotocol's name is made.
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 
 
 class WebSocketClosed(Exception):  # noqa: N818 - the ordinary end of every WebSocket
@@ -86,6 +91,15 @@ def check_handshake(request: Request) -> None:
         nonce = b""
     if len(nonce) != 16:
         raise bad_request("the header Sec-WebSocket-Key must be 16 bytes in base64")
+    offered = _offered_protocols(request)
+    if len(set(offered)) < len(offered) or not all(map(_TOKEN.fullmatch, offered)):
+        raise bad_request("the header Sec-WebSocket-Protocol must list different tokens, separated by commas")
+
+
+def _offered_protocols(request: Request) -> list[str]:
+    """Return the subprotocols that the client offers, the one that it likes best first; case matters."""
+    offered = request.headers.get("sec-websocket-protocol")
+    return [] if offered is None else [name.strip(" \t") for name in offered.split(",")]
 
 
 class WebSocket:
@@ -339,10 +353,14 @@ def open_websocket(
     """Return the WebSocket of a handshake that `check_handshake` has passed. Enter it with `async with`.
 
     `leftover` holds the bytes that the client sent behind its handshake. `max_message_bytes` bounds one message.
-    `greeting` holds frames that are sent together with the answer to the handshake, in one write.
+    `greeting` holds frames that are sent together with the answer to the handshake, in one write. The first subprotocol
+    that the client offers is selected, as by the reference server's `ws`, because a browser that offered some fails the
+    connection if the server selects none (the WebSockets standard, "establish").
     """
     stream.mark()
     stream.receive_limit = max_message_bytes + _OVERHEAD_BYTES
     proof = sha1(request.headers["sec-websocket-key"].encode("ascii") + _GUID, usedforsecurity=False).digest()
-    opening = _ACCEPTED % base64.b64encode(proof) + greeting
+    offered = _offered_protocols(request)
+    selected = _PROTOCOL % offered[0].encode("ascii") if offered else b""
+    opening = _ACCEPTED % (base64.b64encode(proof), selected) + greeting
     return WebSocket(stream, WebSocketReader(max_message_bytes, leftover), opening)

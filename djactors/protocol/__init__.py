@@ -74,6 +74,20 @@ from djactors.protocol._client import (
     Send,
     SocketClient,
 )
+from djactors.protocol._encoded_packets import (
+    MAX_POLL_PACKETS,
+    CloseCode,
+    EncodedBatch,
+    EncodedPacket,
+    binary_frame,
+    close_frame,
+    encode_message,
+    frames_of,
+    join_payload,
+    pong_frame,
+    take_payload,
+    text_frame,
+)
 from djactors.protocol._engine_packets import (
     CLOSE,
     MAX_PAYLOAD_BYTES,
@@ -123,20 +137,6 @@ from djactors.protocol._engine_session import (
     Upgraded,
 )
 from djactors.protocol._errors import ProtocolError
-from djactors.protocol._outgoing import (
-    MAX_POLL_PACKETS,
-    CloseCode,
-    EncodedBatch,
-    EncodedPacket,
-    binary_frame,
-    close_frame,
-    encode_message,
-    frames_of,
-    join_payload,
-    pong_frame,
-    take_payload,
-    text_frame,
-)
 from djactors.protocol._socket_packets import (
     MAX_ACK_ID_DIGITS,
     MAX_ATTACHMENT_BYTES,

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from djactors.protocol._encoded_packets import EncodedPacket
 from djactors.protocol._engine_packets import (
     PONG,
     Handshake,
@@ -20,7 +21,6 @@ from djactors.protocol._engine_packets import (
 )
 from djactors.protocol._engine_session import Closed, CloseReason, Message
 from djactors.protocol._errors import ProtocolError
-from djactors.protocol._outgoing import EncodedPacket
 from djactors.protocol._socket_packets import (
     SocketPacket,
     SocketPacketDecoder,

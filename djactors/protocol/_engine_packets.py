@@ -10,8 +10,8 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
+from djactors.protocol._encoded_packets import EncodedPacket
 from djactors.protocol._errors import ProtocolError
-from djactors.protocol._outgoing import EncodedPacket
 
 # The default of the reference server. The open packet announces the number, and clients split their POSTs by it.
 MAX_PAYLOAD_BYTES = 1_000_000

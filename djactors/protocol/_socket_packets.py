@@ -30,8 +30,8 @@ from typing import Any
 
 import msgspec
 
+from djactors.protocol._encoded_packets import EncodedPacket
 from djactors.protocol._errors import ProtocolError
-from djactors.protocol._outgoing import EncodedPacket
 
 # The stock client refuses more attachments than this, so more are neither sent nor accepted.
 MAX_ATTACHMENTS = 10

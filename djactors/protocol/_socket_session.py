@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
+from djactors.protocol._encoded_packets import EncodedPacket
 from djactors.protocol._errors import ProtocolError
-from djactors.protocol._outgoing import EncodedPacket
 from djactors.protocol._socket_packets import (
     MAX_ATTACHMENT_BYTES,
     SocketPacket,

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from djactors.protocol._outgoing import CloseCode
+from djactors.protocol._encoded_packets import CloseCode
 
 _CONTINUATION: Final = 0x0
 _TEXT: Final = 0x1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import pytest
 from djactors.config import Settings
 from djactors.edge import site as site_module
 from djactors.edge.routes import Application
-from djactors.edge.site import BUILD_COMMAND, Site
+from djactors.edge.site import BUILD_COMMAND, BUILT, CLIENT_PATHS, Site
 from djactors.engine import OriginPolicy
 from djactors.net import Request, Response
 from tests.edge.rooms import Rooms
@@ -222,3 +223,57 @@ async def test_the_page_needs_no_token_and_the_routes_behind_it_answer_as_ever(h
     assert (await application.handle(Request("GET", "/healthz"))).status == 200
     assert (await application.handle(Request("GET", "/nothing"))).status == 404
     assert (await application.handle(Request("OPTIONS", "/"))).status == 204
+
+
+CLIENT = {
+    f"socket.io/{name}": b"/*!\n * Socket.IO v4.8.4\n */\n" + name.encode() * 100
+    for name in (
+        "socket.io.js",
+        "socket.io.js.map",
+        "socket.io.min.js",
+        "socket.io.min.js.map",
+        "socket.io.esm.min.js",
+        "socket.io.esm.min.js.map",
+    )
+}
+
+
+@pytest.fixture
+def with_client() -> Site:
+    return Site({**FILES, **CLIENT})
+
+
+@pytest.mark.parametrize("name", CLIENT)
+def test_f11_the_stock_client_is_at_the_reference_servers_paths(with_client: Site, name: str) -> None:
+    response = get(with_client, f"/{name}")
+    found = headers(response)
+    kind = "application/json" if name.endswith(".map") else "text/javascript; charset=utf-8"
+    assert (response.status, response.body, response.content_type) == (200, CLIENT[name], kind)
+    assert found["cache-control"] == "no-cache"
+    assert found["access-control-allow-origin"] == "*"
+    compressed = get(with_client, f"/{name}", accept_encoding="gzip")
+    assert gzip.decompress(compressed.body) == CLIENT[name]
+    assert headers(compressed)["etag"] != found["etag"]
+    again = get(with_client, f"/{name}", if_none_match=found["etag"], origin="https://app.test")
+    assert (again.status, again.body) == (304, b"")
+    assert headers(again)["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("name", CLIENT)
+def test_f11_a_build_without_the_client_says_where_to_get_it(site: Site, name: str) -> None:
+    response = get(site, f"/{name}")
+    assert (response.status, response.content_type) == (404, "text/plain; charset=utf-8")
+    assert "npm" in response.body.decode()
+    assert BUILD_COMMAND in response.body.decode()
+    assert headers(response)["cache-control"] == "no-store"
+
+
+def test_f11_the_pages_build_brings_the_client_whose_version_it_was_tested_with() -> None:
+    lock = json.loads((BUILT.parent / "package-lock.json").read_text())
+    version = lock["packages"]["node_modules/socket.io-client"]["version"]
+    real = Site.load()
+    for path in CLIENT_PATHS:
+        response = get(real, path)
+        assert response.status == 200
+        if not path.endswith(".map"):
+            assert response.body.startswith(f"/*!\n * Socket.IO v{version}\n".encode())

@@ -111,7 +111,7 @@ class Page:
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         return Response(403, b"no", "text/plain")
 
-    def refusal(self, status: int, code: str, message: str) -> Response:
+    def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
         return Response(status, f"the page says {code}".encode(), "text/plain")
 
 

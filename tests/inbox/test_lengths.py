@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from djactors.actors.retention import Keeping
-from djactors.domain import events, jobs, lengths, limits, rules
+from djactors.domain import events, jobs, lengths, limits, notification_rules
 from djactors.domain.commands import Introduce, MarkRead, Publish, RaiseAlerts, SendSummaries
 from djactors.domain.errors import Code
 from djactors.domain.events import (
@@ -80,7 +80,7 @@ OF_OURS: dict[str, list[str]] = {
     "user_days.day": ["2026-01-27"],
     "user_days.summary_at": [TIME],
     "user_days.summary_due": [TIME],
-    "suppressions.reason": [rules.ACTOR, rules.LATE, limits.DAILY_LIMIT],
+    "suppressions.reason": [notification_rules.ACTOR, notification_rules.LATE, limits.DAILY_LIMIT],
 }
 """Columns that the program alone fills: with these, or with texts of this length."""
 

@@ -39,6 +39,7 @@ class Echo:
 
     def __init__(self, *, max_message_bytes: int = 100_000) -> None:
         self.requests: list[Request] = []
+        self.refused: list[Request | None] = []
         self.routes: dict[str, Callable[[Request], Awaitable[Response]]] = {}
         self.converse: Callable[[WebSocket], Awaitable[None]] = echo
         self.endings: list[tuple[int, str]] = []
@@ -72,7 +73,8 @@ class Echo:
                 raise
         return None
 
-    def refusal(self, status: int, code: str, message: str) -> Response:
+    def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
+        self.refused.append(request)
         return Response(status, json.dumps({"error": {"code": code, "message": message}}).encode())
 
 

@@ -1,13 +1,15 @@
 """The HTTP loop over a stream in memory, under a virtual clock."""
 
 import json
+import re
+from datetime import UTC, datetime
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.kernel import Alarms
-from djactors.net import HeadMemory, HttpConnection, Limits, Request, Response
+from djactors.net import HeadMemory, HttpConnection, HttpDates, Limits, Request, Response
 from tests.fakes.memory_stream import MemoryPeer, MemoryStream
 from tests.net.applications import GOOD, KEY, UPGRADE, Echo
 
@@ -143,10 +145,8 @@ async def test_connection_close_is_obeyed_from_either_side(nursery, autojump_clo
 
     served.application.routes["/bye"] = close
     served.peer.send(b"GET /bye HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert (await served.response())[1:] == (
-        {"content-length": "3", "content-type": "application/json", "connection": "close"},
-        b"bye",
-    )
+    _, headers, body = await served.response()
+    assert (headers["connection"], body) == ("close", b"bye")
     assert await served.peer.receive_all() == b""
 
 
@@ -399,6 +399,10 @@ async def test_draining_closes_an_idle_connection_and_finishes_a_busy_one(nurser
     assert await busy.peer.receive_all() == b""
 
 
+WRONG_OFFERS = [b"", b",", b"a,", b",a", b"a,,b", b"a, a", b"a b", b"a;q=1", b'"a"', b"\xe9", b"a\tb"]
+"""F5: subprotocols that the `ws` of the reference server refuses as well."""
+
+
 @pytest.mark.parametrize(
     ("head", "status"),
     [
@@ -413,6 +417,10 @@ async def test_draining_closes_an_idle_connection_and_finishes_a_busy_one(nurser
         (UPGRADE.replace(b"Sec-WebSocket-Key", b"X-Key"), 400),
         (UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello"), 400),
         (UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n"), 400),
+        *(
+            (UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: %b\r\n\r\n" % wrong), 400)
+            for wrong in WRONG_OFFERS
+        ),
     ],
 )
 async def test_a_malformed_websocket_handshake_is_refused(served, autojump_clock, head, status):
@@ -436,3 +444,71 @@ async def test_the_application_may_refuse_an_upgrade(served, autojump_clock):
     served.peer.send(UPGRADE.replace(b"/socket", b"/forbidden"))
     status, headers, _ = await served.response()
     assert (status, headers["connection"]) == (403, "close")
+
+
+DATE = re.compile(r"[MTWFS][a-z]{2}, \d\d [JFMASOND][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
+
+
+@pytest.mark.parametrize(
+    "head", [GOOD, b"GET /good HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET /x HTTP/3.0\r\n\r\n"]
+)
+async def test_f6_every_answer_and_refusal_has_a_date(served, autojump_clock, head):
+    served.peer.send(head)
+    _, headers, _ = await served.response()
+    assert DATE.fullmatch(headers["date"])
+
+
+def test_f6_the_date_is_that_of_the_clock_and_changes_with_its_second():
+    now = 784111777.0
+    asked = []
+
+    def clock() -> datetime:
+        asked.append(now)
+        return datetime.fromtimestamp(now, UTC)
+
+    dates = HttpDates(clock)
+    assert dates() == "Sun, 06 Nov 1994 08:49:37 GMT"  # the example of RFC 9110 section 5.6.7
+    now += 0.9
+    first = dates()
+    assert first == "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert dates() is first  # written once a second
+    now += 0.2
+    assert dates() == "Sun, 06 Nov 1994 08:49:38 GMT"
+    now -= 86_400
+    assert dates() == "Sat, 05 Nov 1994 08:49:38 GMT"
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"br", b"GZIP", b"deflate, gzip", b"identity, gzip", b"x-unknown"])
+async def test_f8_an_encoded_body_is_refused_before_it_is_read(served, autojump_clock, coding):
+    served.peer.send(b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\nContent-Encoding: %b\r\n\r\n" % coding)
+    status, headers, body = await served.response()
+    assert (status, headers["accept-encoding"], headers["connection"]) == (415, "identity", "close")
+    error = json.loads(body)["error"]
+    assert error["code"] == "unsupported_media_type"
+    assert "uncompressed" in error["message"]
+    assert served.application.requests == []
+
+
+@pytest.mark.parametrize("coding", [b"identity", b"Identity", b""])
+async def test_f8_a_body_that_is_said_not_to_be_encoded_is_taken(served, autojump_clock, coding):
+    served.peer.send(post(b"plain", b"Content-Encoding: %b\r\n" % coding))
+    assert json.loads((await served.response())[2])["body"] == "plain"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n", 413),
+        (b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n", 408),
+        (b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Encoding: br\r\n\r\n", 415),
+        (b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: more\r\n\r\n", 417),
+        (b"GET /x HTTP/3.0\r\n\r\n", 505),
+    ],
+)
+async def test_a20_the_application_is_told_which_request_it_words_a_refusal_of(served, autojump_clock, head, status):
+    served.peer.send(GOOD)
+    await served.response()
+    served.peer.send(head)
+    assert (await served.response())[0] == status
+    [refused] = served.application.refused
+    assert (None if refused is None else refused.path) == (None if status == 505 else "/p")

@@ -132,7 +132,7 @@ async def test_an_error_of_the_application_is_answered_500_reported_and_containe
 
 async def test_a_report_or_a_refusal_that_fails_is_contained_too():
     class Hopeless(Echo):
-        def refusal(self, status: int, code: str, message: str) -> Response:
+        def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
             raise KeyError(code)
 
     def report(error: BaseException, peer: str) -> None:

@@ -428,3 +428,39 @@ async def test_a_reset_in_the_middle_of_frames_is_contained():
             await reset(client)
         await until(lambda: listener.connections == 0)
         assert await answers(listener)
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        (b"a", b"a"),
+        (b"Chat.v2, a", b"Chat.v2"),
+        (b"b,a", b"b"),
+        (b"a \t, b", b"a"),
+        (b"a\r\nSec-WebSocket-Protocol: b", b"a"),
+    ],
+)
+async def test_f5_the_first_subprotocol_that_is_offered_is_selected(offered: bytes, selected: bytes):
+    async with listening() as listener, await connect(listener) as client:
+        await client.send_all(UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: %b\r\n\r\n" % offered))
+        head = await receive_until(client, b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"\r\nSec-WebSocket-Protocol: %b\r\n" % selected in head
+        assert head.count(b"Sec-WebSocket-Protocol") == 1
+
+
+async def test_f5_without_an_offer_no_subprotocol_is_selected():
+    async with listening() as listener, await connect(listener) as client:
+        await client.send_all(UPGRADE)
+        assert b"protocol:" not in (await receive_until(client, b"\r\n\r\n")).lower()
+
+
+async def test_f5_a_client_that_offers_subprotocols_connects():
+    async with listening() as listener:
+        host, port = listener.address
+        async with trio_websocket.open_websocket(
+            host, port, "/socket", use_ssl=False, subprotocols=["one", "two"]
+        ) as client:
+            assert client.subprotocol == "one"
+            await client.send_message("hello")
+            assert await client.get_message() == "hello"

@@ -153,16 +153,19 @@ def test_a_network_that_is_none_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["app.example.com", "https://a.example/path", "ftp://a.example", "https://*.example.com", "https://"]
+    "wrong", ["b.example.com", "https://a.example/path", "ftp://a.example", "https://a.*.example.com", "https://"]
 )
 def test_an_origin_that_no_browser_sends_is_told(wrong: str) -> None:
     """It would be a page that is refused for ever without anybody saying why."""
     message = refused(environment={"DJACTORS_ALLOWED_ORIGINS": f"https://b.example,{wrong}"})
-    assert message.startswith(f"DJACTORS_ALLOWED_ORIGINS: {wrong!r}")
-    assert "https://app.example.com" in message
+    assert message.startswith(f"DJACTORS_ALLOWED_ORIGINS: {wrong!r} ")
+    assert "like https://" in message
 
 
-@pytest.mark.parametrize("right", ["https://a.example", "http://localhost:5173", "http://[::1]:80", "*", "null"])
+@pytest.mark.parametrize(
+    "right",
+    ["https://a.example", "http://localhost:5173", "http://[::1]:80", "*", "null", "app://", "https://*.a.example"],
+)
 def test_an_origin_that_browsers_send_is_taken(right: str) -> None:
     assert load({}, {"DJACTORS_ALLOWED_ORIGINS": right}).allowed_origins == (right,)
 

@@ -21,11 +21,11 @@ import trio
 
 from djactors.cli import main
 from djactors.config import Settings, environment_name
-from djactors.domain import limits, rules
+from djactors.domain import limits, notification_rules
 from djactors.domain.errors import Code
 from djactors.domain.events import Common, DomainEvent
 from djactors.domain.jobs import JobView, Status
-from djactors.domain.rules import RULES, Rule
+from djactors.domain.notification_rules import RULES, Rule
 from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS
 from djactors.edge.errors import STATUS
 from djactors.edge.job_routes import JobRoutes
@@ -131,7 +131,7 @@ def test_the_notification_beside_the_rules_is_documented() -> None:
     assert f"| `{limits.SUMMARY_TYPE}` | LOW |" in README
 
 
-@pytest.mark.parametrize("reason", [rules.ACTOR, rules.LATE, limits.DAILY_LIMIT])
+@pytest.mark.parametrize("reason", [notification_rules.ACTOR, notification_rules.LATE, limits.DAILY_LIMIT])
 def test_every_reason_for_not_notifying_somebody_is_documented(reason: str) -> None:
     assert f"`{reason}`" in README
 

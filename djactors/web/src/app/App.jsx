@@ -2,7 +2,7 @@
 import { lazy, Suspense, useEffect, useState } from 'react'
 import { useStore } from 'zustand'
 
-import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount } from '../modules/index.js'
+import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount } from '../modules/index.js'
 import { labelOf } from '../modules/features/jobs/moves.js'
 import { readClaims } from '../modules/shared/services/claims.js'
 import { jobOf } from '../modules/shared/components/kinds.js'
@@ -93,6 +93,7 @@ function Shell() {
   return (
     <>
       <TopBar nav={nav} inboxOpen={inboxOpen} onInbox={setInboxOpen}><AccountMenu /></TopBar>
+      <RefusedPage />
       <TokenNotice />
       <View route={route} admin={admin} />
       <Notice />

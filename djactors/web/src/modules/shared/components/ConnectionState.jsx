@@ -24,9 +24,9 @@ function useOnline() {
   return online
 }
 
-/** live, connecting (for the first time), waiting (gone, but not yet worth a word), reconnecting, offline. */
+/** live, connecting (for the first time), waiting (gone, but not yet worth a word), reconnecting, refused, offline. */
 export function useCalmConnection() {
-  const { status } = useSocket()
+  const { status, originRefused } = useSocket()
   const online = useOnline()
   const connected = status === 'connected'
   const [late, setLate] = useState(false)
@@ -41,6 +41,7 @@ export function useCalmConnection() {
     }
   }, [connected])
   if (connected) return 'live'
+  if (originRefused && online) return 'refused'
   if (!late) return stood ? 'waiting' : 'connecting'
   return online ? 'reconnecting' : 'offline'
 }
@@ -50,6 +51,7 @@ const WORDS = {
   connecting: ['Connecting…', 'Connecting'],
   waiting: ['Live', 'Connecting again'],
   reconnecting: ['Reconnecting…', 'Reconnecting; what you miss meanwhile will be there'],
+  refused: ['Refused', 'The server refuses this page'],
   offline: ['Offline', 'You are offline; what you miss meanwhile will be there'],
 }
 
@@ -61,13 +63,14 @@ export function ConnectionState() {
   const was = useRef('live')
   useEffect(() => {
     if (state === 'waiting' || state === 'connecting') return
-    if (state !== was.current) announce(state === 'live' ? 'Connected again.' : WORDS[state][1])
+    // A refusal is an alert of its own: see `RefusedPage`.
+    if (state !== was.current && state !== 'refused') announce(state === 'live' ? 'Connected again.' : WORDS[state][1])
     was.current = state
   }, [state])
   const [text, title] = WORDS[state]
   const calm = CALM.has(state)
   return (
-    <span title={title} data-testid="connection-state" data-state={status}
+    <span title={title} data-testid="connection-state" data-state={state === 'refused' ? 'refused' : status}
       className={`inline-flex h-8 items-center gap-2 rounded-full px-2.5 text-xs font-medium transition-colors ${calm ? 'text-ink-2' : 'bg-warn-soft text-warn'}`}>
       <span aria-hidden="true" className="relative grid size-2.5 place-items-center">
         <span className={`size-2 rounded-full ${state === 'live' ? 'bg-ok' : calm ? 'bg-line-strong' : 'animate-breathe bg-warn'}`} />

@@ -4,21 +4,22 @@
  *     const { status, emit } = useSocket()
  *     useSocketEvent('job:assigned', ({ djId }) => …)
  *
- * Rules: `status` is idle, connecting, connected, reconnecting or unauthorized. `emit` resolves to the server's ack or
- * throws an `ApiError`; it does not queue. A handler hears for as long as its component is mounted.
+ * Rules: `status` is idle, connecting, connected, reconnecting or unauthorized. `originRefused` is true while the server
+ * refuses the page for its Origin; see `RefusedPage`. `emit` resolves to the server's ack or throws an `ApiError`; it
+ * does not queue. A handler hears for as long as its component is mounted.
  */
 import { useEffect, useEffectEvent } from 'react'
 import { useStore } from 'zustand'
 
 import { useDjactors } from '../DjactorsContext.js'
 
-/** @returns {{ status: string, connected: boolean, refusal: string|null, expiresAt: string|null, emit: Function,
+/** @returns {{ status: string, connected: boolean, refusal: string|null, originRefused: boolean, expiresAt: string|null, emit: Function,
  *   retry: Function, setToken: (token: string) => Promise<void> }} */
 export function useSocket() {
   const { client } = useDjactors()
-  const { status, refusal, expiresAt } = useStore(client.socket.state)
+  const { status, refusal, originRefused, expiresAt } = useStore(client.socket.state)
   const { emit, retry } = client.socket
-  return { status, connected: status === 'connected', refusal, expiresAt, emit, retry, setToken: client.setToken }
+  return { status, connected: status === 'connected', refusal, originRefused, expiresAt, emit, retry, setToken: client.setToken }
 }
 
 /** Call `handler(data, { offset, live })` for each server event of this name. */

@@ -66,6 +66,7 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
     // Where the oldest of the lists stands; what the others know of already, they drop.
     getSince: () => earliest(stores.map((store) => store.actions.offset())),
     ...(io === undefined ? {} : { io }),
+    ...(fetch === undefined ? {} : { fetch }),
   })
   const notifications = createNotificationStore({ api, socket })
   const jobs = createJobStore({ api, me: () => me?.userId })

@@ -10,11 +10,13 @@
  *    `offline`, so that an optimistic change rolls back at once.
  *  - A token that is about to end is replaced on the open connection, if the host can `refreshToken()`.
  *  - A refused token ends the attempts: status `unauthorized`, until `setToken`.
+ *  - A refused Origin does not, as others can mend it meanwhile: `originRefused` is true until a connect.
  */
 import { io as connectStock } from 'socket.io-client'
 import { createStore } from 'zustand/vanilla'
 
 import { ApiError } from './api.js'
+import { isOriginRefused } from './refusedOrigin.js'
 
 /** How long an ack may take, in ms. The server answers a command within 15 s. */
 const ACK_TIMEOUT = 20_000
@@ -30,11 +32,12 @@ const UNREAD_COUNT = 'notification:unread-count'
  * @param {() => (string | undefined)} [options.getSince]
  * @param {() => Promise<string>} [options.refreshToken] the host's way to a fresh token of the same user
  * @param {(token: string) => void} [options.onToken] told of each fresh token
- * @param {typeof connectStock} [options.io] for tests
+ * @param {typeof connectStock} [options.io] for tests, like `fetch`
+ * @param {typeof globalThis.fetch} [options.fetch]
  */
-export function createSocketService({ url, getToken, getSince = () => undefined, refreshToken, onToken, io = connectStock }) {
+export function createSocketService({ url, getToken, getSince = () => undefined, refreshToken, onToken, io = connectStock, fetch = (...request) => globalThis.fetch(...request) }) {
   /** `status`: idle, connecting, connected, reconnecting, unauthorized. `expiresAt`: set while the token is ending. */
-  const state = createStore(() => ({ status: 'idle', refusal: null, recovered: false, expiresAt: null }))
+  const state = createStore(() => ({ status: 'idle', refusal: null, originRefused: false, recovered: false, expiresAt: null }))
   const handlers = new Map()
   const connectHandlers = new Set()
   let socket = null
@@ -42,6 +45,8 @@ export function createSocketService({ url, getToken, getSince = () => undefined,
   let lastOffset
   let since
   let refreshing = null
+  // Of failed attempts: what is found out about one is of no use once there was another, or a connect.
+  let attempt = 0
 
   const tell = (name, data, meta) => {
     for (const handler of handlers.get(name) ?? []) handler(data, meta)
@@ -87,6 +92,9 @@ export function createSocketService({ url, getToken, getSince = () => undefined,
     // A transport error: the client tries again by itself. Only a refused CONNECT has data.
     if (socket.active) {
       state.setState(({ status }) => ({ status: status === 'connected' ? 'reconnecting' : status }))
+      const mine = ++attempt
+      const originRefused = await isOriginRefused(error, { url, fetch })
+      if (mine === attempt) state.setState({ originRefused })
       return
     }
     const code = error.data?.code ?? 'unauthorized'
@@ -118,8 +126,9 @@ export function createSocketService({ url, getToken, getSince = () => undefined,
       })
       socket.on('connect', () => {
         live = false
+        attempt += 1
         const { recovered } = socket
-        state.setState({ status: 'connected', refusal: null, recovered })
+        state.setState({ status: 'connected', refusal: null, originRefused: false, recovered })
         for (const handler of connectHandlers) handler({ recovered, since })
       })
       socket.on('disconnect', (reason) => {
@@ -141,7 +150,8 @@ export function createSocketService({ url, getToken, getSince = () => undefined,
       socket = null
       live = false
       lastOffset = undefined
-      state.setState({ status: 'idle', refusal: null, recovered: false, expiresAt: null })
+      attempt += 1
+      state.setState({ status: 'idle', refusal: null, originRefused: false, recovered: false, expiresAt: null })
     },
 
     /** Try again now instead of after the backoff: the network is back. */

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from djactors.domain.jobs import Job
+from djactors.domain.notification_rules import RULES, TRIGGERS, Told, apply
 from djactors.domain.notifications import Draft
-from djactors.domain.rules import RULES, TRIGGERS, Told, apply
 
 ASSIGNEE, APPROVER, REQUESTER, MANAGER, WATCHER_1, WATCHER_2, STRANGER = 1, 2, 3, 4, 5, 6, 7
 JOB = Job(
