@@ -22,7 +22,7 @@ _MAX_ENTRY: Final = 64
 """Characters of an address with brackets, zone and port."""
 
 _REMEMBERED: Final = 4096
-"""Headers whose client is remembered, 1 MiB: a person's requests repeat theirs, and to read one takes 5 µs."""
+"""Headers whose client is remembered, 1 MiB: a person's requests repeat theirs, and to read one takes 10 µs."""
 
 _MAX_REMEMBERED: Final = 128
 """Characters of a header that is remembered: two or three addresses."""

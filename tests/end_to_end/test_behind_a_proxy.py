@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from djactors.net._proxy_protocol import SIGNATURE
 from tests.clients.driver import stock_client
 from tests.serving import make_token, serving
 
 PERSON: Final = "203.0.113.7"
 HEADER: Final = (
-    SIGNATURE
+    b"\r\n\r\n\0\r\nQUIT\n"
     + b"\x21\x11\x00\x0c"
     + socket.inet_aton(PERSON)
     + socket.inet_aton("192.0.2.1")
