@@ -27,8 +27,10 @@ from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
 from bench.usage import Cpu, cpu
 
-LAYERS = ("operations", "edge", "actors", "inbox", "engine", "store", "net", "domain", "protocol", "kernel")
-PACKAGES = (
+LAYERS = (
+    "operations", "edge", "actors", "inbox", "engine", "store", "net", "domain", "protocol", "kernel", "config",
+    "telemetry",
+)  # fmt: skip
     "trio", "httptools", "msgspec", "jwt", "prometheus_client", "structlog", "outcome",
 )  # fmt: skip
 SQLITE = re.compile(r"sqlite", re.IGNORECASE)
