@@ -31,6 +31,7 @@ LAYERS = (
     "operations", "edge", "actors", "inbox", "engine", "store", "net", "domain", "protocol", "kernel", "config",
     "telemetry",
 )  # fmt: skip
+PACKAGES = (
     "trio", "httptools", "msgspec", "jwt", "prometheus_client", "structlog", "outcome",
 )  # fmt: skip
 SQLITE = re.compile(r"sqlite", re.IGNORECASE)
