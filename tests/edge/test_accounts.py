@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from djactors.edge.keys import Keys
+from djactors.net import Request
 from tests.edge.rooms import Rooms, rooms
 from tests.edge.sockets import Client, settle
 
@@ -51,6 +52,17 @@ async def test_a15_who_is_signed_out_loses_sockets_and_tokens_at_once(house: Roo
     assert not again.gone
     reasons = [entry["detail"] for entry in house.entries if "refused" in entry["event"]]
     assert set(reasons) == {"iat: is before the user was signed out"}
+
+
+async def test_a4_a_token_that_a_sign_out_has_made_worthless_makes_nobody_proven(house: Rooms) -> None:
+    before = house.token(1, 7)
+    house.clock.advance(1)
+    await sign_out(house)
+    house.clock.advance(1)
+    for token, proven in ((before, False), (house.token(1, 7), True)):
+        request = Request("GET", "/api/notifications", headers={"authorization": f"Bearer {token}"})
+        await house.routes.handle(request)
+        assert (request.proof is not None) is proven
 
 
 async def test_a15_a_sign_out_holds_over_a_restart(tmp_path: Path, autojump_clock: object) -> None:
