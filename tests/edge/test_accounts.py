@@ -73,9 +73,10 @@ async def test_a15_a_sign_out_holds_over_a_restart(tmp_path: Path, autojump_cloc
         moment = house.clock.moment
     async with rooms(tmp_path) as house:
         house.clock.moment = moment
-        assert await status(house, before) == 401
         client = Client(house)
         assert (await client.connect(token=before))[0][0] == "connect_error", "the actor has read it"
+        assert not client.session.proven, "and it stays a stranger, with a stranger's bounds"
+        assert await status(house, before) == 401
         assert await status(house, house.token(1, 7)) == 200
 
 
