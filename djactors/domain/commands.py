@@ -47,16 +47,11 @@ class Publish(msgspec.Struct, frozen=True):
     decoded: bool = False
 
     @property
-    def by_person(self) -> bool:
-        """Whether a person causes this, and not a backend."""
-        return self.person is not None and not self.person.is_backend
-
-    @property
     def sender(self) -> int:
         """The owner of the key: a person's user id, or one of the two kinds of service."""
         if self.person is not None:
             # A token that names a person is of one tenant.
-            return self.person.user_id if self.by_person else TENANTS_BACKEND
+            return TENANTS_BACKEND if self.person.is_backend else self.person.user_id
         return TENANTS_BACKEND if self.tenants_own else INSTALLATIONS_BACKEND
 
 

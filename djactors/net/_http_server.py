@@ -247,8 +247,9 @@ class HttpConnection:
                 request.body = await self._read_body(request, limit)
         if self._unproven:
             self._wait_for_application()
-        # Requests behind this one are kept while it is answered, however long that takes.
-        self._hold(len(self._buffer))
+        if self._buffer:
+            # Requests behind this one are kept while it is answered, however long that takes.
+            self._hold(len(self._buffer))
         response = await self._application.handle(request)
         if request.proof is not None:
             self._prove()
@@ -465,7 +466,8 @@ class HttpConnection:
             self._lose(response)
             raise
         # Whoever sends the next request has to prove it anew. What is here of it counts once it is waited for.
-        self._stream.hold(0)
+        if self._stream.held:
+            self._stream.hold(0)
         self._stream.proven = False
 
     @staticmethod
