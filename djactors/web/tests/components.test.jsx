@@ -1,10 +1,10 @@
 import { act, fireEvent, render, screen, within } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-import { Announcer, ConnectionState, DjactorsProvider, NotificationBadge, NotificationPanel, NotificationToasts, useNotifications, useSocket } from '../src/modules/index.js'
-import { splitLinks } from '../src/modules/shared/components/SafeText.jsx'
-import { relativeTime } from '../src/modules/shared/components/TimeText.jsx'
-import { createDjactors } from '../src/modules/shared/services/client.js'
+import { Announcer, ConnectionState, DjactorsProvider, NotificationBadge, NotificationPanel, NotificationToasts, useNotifications, useSocket } from '#modules/index.js'
+import { splitLinks } from '#modules/shared/components/SafeText.jsx'
+import { relativeTime } from '#modules/shared/components/TimeText.jsx'
+import { createDjactors } from '#modules/shared/services/client.js'
 import { createServer, notification, tokenOf } from './fakes.js'
 
 let server

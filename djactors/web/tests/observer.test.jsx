@@ -1,10 +1,10 @@
 import { act, render, screen } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-import { roundUp } from '../src/modules/features/observer/components/Chart.jsx'
-import { findings, newRestarts, percentile, point } from '../src/modules/features/observer/model.js'
-import Observer from '../src/modules/features/observer/pages/Observer.jsx'
-import { DjactorsContext } from '../src/modules/shared/DjactorsContext.js'
+import { roundUp } from '#modules/features/observer/components/Chart.jsx'
+import { findings, newRestarts, percentile, point } from '#modules/features/observer/model.js'
+import Observer from '#modules/features/observer/pages/Observer.jsx'
+import { DjactorsContext } from '#modules/shared/DjactorsContext.js'
 
 const mailbox = (depth = 0) => ({ depth, capacity: 100, highWater: depth, received: 0, refused: 0, waitingSenders: 0 })
 const actor = (name, more = {}) => ({ name, kind: 'actor', state: 'running', restarts: 0, crashes: 0, dropped: 0, mailbox: mailbox(), lastError: null, children: [], ...more })

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { parseRoute } from '../src/app/route.js'
 import { begin, session, signIn, signOut, tokenIn } from '../src/app/session.js'
 import { iconWith, showInTab } from '../src/app/signals.js'
-import { readClaims } from '../src/modules/shared/services/claims.js'
+import { readClaims } from '#modules/shared/services/claims.js'
 import { tokenOf } from './fakes.js'
 
 afterEach(() => {

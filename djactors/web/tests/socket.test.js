@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-import { createDjactors } from '../src/modules/shared/services/client.js'
+import { createDjactors } from '#modules/shared/services/client.js'
 import { createServer, deferred, job, notification, offsetOf, settle, tokenOf } from './fakes.js'
 
 let server

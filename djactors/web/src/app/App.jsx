@@ -2,11 +2,11 @@
 import { lazy, Suspense, useEffect, useState } from 'react'
 import { useStore } from 'zustand'
 
-import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount } from '../modules/index.js'
-import { labelOf } from '../modules/features/jobs/moves.js'
-import { readClaims } from '../modules/shared/services/claims.js'
-import { jobOf } from '../modules/shared/components/kinds.js'
-import { Empty, Skeleton } from '../modules/shared/components/States.jsx'
+import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount } from '#modules/index.js'
+import { labelOf } from '#modules/features/jobs/moves.js'
+import { readClaims } from '#modules/shared/services/claims.js'
+import { jobOf } from '#modules/shared/components/kinds.js'
+import { Empty, Skeleton } from '#modules/shared/components/States.jsx'
 import { AccountMenu } from './AccountMenu.jsx'
 import { usePreferences } from './preferences.js'
 import { navigate, useRoute } from './route.js'
@@ -15,7 +15,7 @@ import { SignIn } from './SignIn.jsx'
 import { chime, inOneTab, showInTab, showOutside } from './signals.js'
 import { TokenNotice } from './TokenNotice.jsx'
 
-const Observer = lazy(() => import('../modules/features/observer/pages/Observer.jsx'))
+const Observer = lazy(() => import('#modules/features/observer/pages/Observer.jsx'))
 
 const openJob = (id) => navigate(`/#/jobs/${id}`)
 

@@ -1,9 +1,9 @@
 /** Signing in: with a token, or with a link that holds one. */
 import { useState } from 'react'
 
-import { Brand } from '../modules/core/layout/TopBar.jsx'
-import { Button } from '../modules/shared/components/Button.jsx'
-import { readClaims } from '../modules/shared/services/claims.js'
+import { Brand } from '#modules/core/layout/TopBar.jsx'
+import { Button } from '#modules/shared/components/Button.jsx'
+import { readClaims } from '#modules/shared/services/claims.js'
 import { signIn, tokenIn } from './session.js'
 
 const REASONS = {

@@ -1,13 +1,13 @@
 /** Said when the token is about to end and nobody can fetch another: sign in again, without losing the place. */
 import { useState } from 'react'
 
-import { Button } from '../modules/shared/components/Button.jsx'
-import { Icon } from '../modules/shared/components/Icon.jsx'
-import { Dialog } from '../modules/shared/components/Panel.jsx'
-import { TimeText } from '../modules/shared/components/TimeText.jsx'
-import { readClaims } from '../modules/shared/services/claims.js'
-import { useDjactors } from '../modules/shared/DjactorsContext.js'
-import { useSocket } from '../modules/shared/hooks/useSocket.js'
+import { Button } from '#modules/shared/components/Button.jsx'
+import { Icon } from '#modules/shared/components/Icon.jsx'
+import { Dialog } from '#modules/shared/components/Panel.jsx'
+import { TimeText } from '#modules/shared/components/TimeText.jsx'
+import { readClaims } from '#modules/shared/services/claims.js'
+import { useDjactors } from '#modules/shared/DjactorsContext.js'
+import { useSocket } from '#modules/shared/hooks/useSocket.js'
 import { signIn } from './session.js'
 import { TokenForm } from './SignIn.jsx'
 

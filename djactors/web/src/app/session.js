@@ -7,7 +7,7 @@
  */
 import { createStore } from 'zustand/vanilla'
 
-import { readClaims } from '../modules/shared/services/claims.js'
+import { readClaims } from '#modules/shared/services/claims.js'
 
 const KEY = 'djactors.token'
 
