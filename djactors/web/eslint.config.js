@@ -15,5 +15,5 @@ export default [
     plugins: { 'react-hooks': hooks },
     rules: { ...hooks.configs.recommended.rules, 'no-unused-vars': unused },
   },
-  { files: ['*.js', 'scripts/*.js'], languageOptions: { globals: globals.node } },
+  { files: ['*.js', 'scripts/*.js', 'packages/*/scripts/*.js'], languageOptions: { globals: globals.node } },
 ]

@@ -1,7 +1,7 @@
 /**
- * What another React application takes over: everything below `modules/` depends on React, Zustand, socket.io-client, and
- * on what its host gives to `DjactorsProvider`; on nothing of the page. Styles are Tailwind 4 classes over the tokens of
- * `theme.css`, which the host imports after "tailwindcss".
+ * What another React application takes over, as the package `@djactors/react`. All of it depends on React, Zustand,
+ * socket.io-client, and on what its host gives to `DjactorsProvider`; on nothing of the page. Every name exported here is
+ * declared in `types/index.d.ts`.
  */
 export { TopBar } from './core/layout/TopBar.jsx'
 export { MyQueue } from './features/assignee/pages/MyQueue.jsx'
@@ -11,6 +11,7 @@ export { Announcer, announce } from './shared/components/Announcer.jsx'
 export { ConnectionState } from './shared/components/ConnectionState.jsx'
 export { Notice } from './shared/components/Notice.jsx'
 export { NotificationBadge } from './shared/components/NotificationBadge.jsx'
+export { NotificationBell } from './shared/components/NotificationBell.jsx'
 export { NotificationPanel } from './shared/components/NotificationPanel.jsx'
 export { NotificationToast, NotificationToasts } from './shared/components/NotificationToast.jsx'
 export { RefusedPage } from './shared/components/RefusedPage.jsx'

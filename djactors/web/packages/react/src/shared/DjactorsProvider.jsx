@@ -37,6 +37,7 @@ function hostCallbacks() {
  * @param {(jobId: number) => void} [props.onOpenJob]
  * @param {{ id: number, name: string }[]} [props.people] names for ids
  * @param {Function} [props.create] for tests: makes the client
+ * @param {import('react').ReactNode} [props.children]
  */
 export function DjactorsProvider({ url = '', token, refreshToken, onToken, onOpenJob, people, create = createDjactors, children }) {
   const claims = readClaims(token)

@@ -1,15 +1,14 @@
 /**
  * The bar on top of every view: brand, ways to go, connection, bell, and a place for the host's account menu.
  *
- *     <TopBar nav={[{ label, icon, href, current, onClick }]} inboxOpen={open} onInbox={setOpen}>account menu</TopBar>
+ *     <TopBar brand={<Logo />} nav={[{ label, icon, href, current, onClick }]}>account menu</TopBar>
  *
- * Rules: the inbox is opened by the bell and closed by itself; whether it is open is the host's to keep, so that a toast
- * can open it as well. Below 640 px the ways to go are icons with names for screen readers.
+ * Rules: `inboxOpen` and `onInbox` are for hosts that keep by themselves whether the inbox is open; see `NotificationBell`. Below
+ * 640 px the ways to go are icons with names for screen readers.
  */
 import { ConnectionState } from '../../shared/components/ConnectionState.jsx'
 import { Icon } from '../../shared/components/Icon.jsx'
-import { NotificationBadge } from '../../shared/components/NotificationBadge.jsx'
-import { NotificationPanel } from '../../shared/components/NotificationPanel.jsx'
+import { NotificationBell } from '../../shared/components/NotificationBell.jsx'
 
 export function Brand({ compact = false, className = '' }) {
   return (
@@ -38,11 +37,11 @@ function Way({ label, icon, href, current, onClick }) {
   )
 }
 
-export function TopBar({ nav = [], inboxOpen, onInbox, children }) {
+export function TopBar({ brand = <Brand compact className="sm:mr-2" />, nav = [], inboxOpen, onInbox, children }) {
   return (
     <header className="sticky top-0 z-30 border-b border-line bg-surface/92 backdrop-blur">
       <div className="mx-auto flex h-16 max-w-6xl items-center gap-1.5 px-4 sm:gap-3 sm:px-6">
-        <Brand compact className="sm:mr-2" />
+        {brand}
         <nav aria-label="Main" className="flex items-center gap-1">
           {nav.map((way) => (
             <Way key={way.label} {...way} />
@@ -50,11 +49,10 @@ export function TopBar({ nav = [], inboxOpen, onInbox, children }) {
         </nav>
         <div className="ml-auto flex items-center gap-1 sm:gap-2">
           <ConnectionState />
-          <NotificationBadge onClick={() => onInbox(true)} expanded={inboxOpen} />
+          <NotificationBell open={inboxOpen} onOpenChange={onInbox} />
           {children}
         </div>
       </div>
-      {inboxOpen && <NotificationPanel onClose={() => onInbox(false)} />}
     </header>
   )
 }

@@ -1,7 +1,7 @@
 /**
  * Toasts: what has just arrived, for a few seconds, in a corner.
  *
- *     <NotificationToasts onOpenInbox={() => setOpen(true)} />   once in a page
+ *     <NotificationToasts />   once in a page; `onOpenInbox` where the host keeps whether the inbox is open
  *
  * Rules: bounded by the store. They leave by themselves, except for CRITICAL ones, which stay until they are dismissed or
  * read. Nothing leaves while the pointer or the keyboard is among them, or while nobody looks at the tab. Screen readers
@@ -81,7 +81,7 @@ export function NotificationToasts({ onOpenInbox }) {
   const { client, openJob } = useDjactors()
   const toasts = useStore(client.notifications, (state) => state.toasts)
   const hiddenToasts = useStore(client.notifications, (state) => state.hiddenToasts)
-  const { dismissToast, markRead, forgetHidden } = client.notifications.actions
+  const { dismissToast, markRead, forgetHidden, setInboxOpen } = client.notifications.actions
   const [pointer, setPointer] = useState(false)
   const [keyboard, setKeyboard] = useState(false)
   const away = usePageHidden()
@@ -147,7 +147,8 @@ export function NotificationToasts({ onOpenInbox }) {
         <button type="button" data-testid="toasts-hidden"
           onClick={() => {
             forgetHidden()
-            onOpenInbox?.()
+            if (onOpenInbox) onOpenInbox()
+            else setInboxOpen(true)
           }}
           className="focus-ring pointer-events-auto self-end rounded-full border border-line bg-raised px-3.5 py-1.5 text-xs font-semibold text-ink shadow-float hover:bg-sunken">
           {hiddenToasts} more in the inbox

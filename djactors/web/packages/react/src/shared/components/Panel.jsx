@@ -13,7 +13,7 @@ function Layer({ title, onClose, children, place, shape, ...rest }) {
   const titleId = useId()
   useFocusTrap(ref, onClose)
   return createPortal(
-    <div className={`fixed inset-0 z-40 flex ${place}`}>
+    <div data-dj-layer="" className={`fixed inset-0 z-40 flex ${place}`}>
       <div className="absolute inset-0 animate-fade bg-[rgb(8_10_16/50%)]" onClick={onClose} aria-hidden="true" />
       <section ref={ref} role="dialog" aria-modal="true" aria-labelledby={titleId} tabIndex={-1} {...rest}
         className={`relative flex min-h-0 flex-col bg-raised text-ink shadow-float outline-none ${shape}`}>

@@ -13,8 +13,6 @@ import { useStore } from 'zustand'
 
 import { useDjactors } from '../DjactorsContext.js'
 
-/** @returns {{ status: string, connected: boolean, refusal: string|null, originRefused: boolean, expiresAt: string|null, emit: Function,
- *   retry: Function, setToken: (token: string) => Promise<void> }} */
 export function useSocket() {
   const { client } = useDjactors()
   const { status, refusal, originRefused, expiresAt } = useStore(client.socket.state)

@@ -61,6 +61,8 @@ const EMPTY = {
   toasts: [],
   hiddenToasts: 0,
   notice: null,
+  /** Whether the inbox is open, where its host does not keep that itself. */
+  inboxOpen: false,
 }
 
 /**
@@ -280,6 +282,7 @@ export function createNotificationStore({ api, socket }) {
     markAllRead,
     dismissToast,
     dismissNotice: () => setState({ notice: null }),
+    setInboxOpen: (inboxOpen) => setState({ inboxOpen }),
     /** Forget the toasts that did not fit. */
     forgetHidden: () => setState({ hiddenToasts: 0 }),
 
