@@ -2,13 +2,14 @@
 
 This is an instrument of Trio and not a task that sleeps and looks how late it is. An instrument sees every turn and not
 a sample, wakes nobody up, and costs two reads of the clock a turn. It does not notice when the machine does not run the
-process.
+process. The task that held the loop up is found by `watchdog`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import trio
@@ -20,12 +21,20 @@ RECENT: Final = 2
 """Seconds that count as now: an observer looks about once in them."""
 
 
+def _ignore(began: float, seconds: float) -> None:
+    pass
+
+
 class LoopLag(trio.abc.Instrument):
     """The longest turns of late. `timer` gives seconds of real time, whatever clock Trio runs under."""
 
     def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
         self._timer = timer
-        self._began: float | None = None
+        # When the turn that is under way began; None between turns. Others read it from their threads.
+        self.began: float | None = None
+        # Told of each turn, by its beginning, that was longer than `limit`; must neither wait nor raise.
+        self.limit = inf
+        self.on_long_turn: Callable[[float, float], None] = _ignore
         # The second that is being filled, and the longest turn in it.
         self._second = int(timer())
         self._longest = 0.0
@@ -35,18 +44,21 @@ class LoopLag(trio.abc.Instrument):
 
     def after_io_wait(self, timeout: float) -> None:
         """A turn begins: the tasks that are ready run."""
-        self._began = self._timer()
+        self.began = self._timer()
 
     def before_io_wait(self, timeout: float) -> None:
         """The turn is over."""
-        if self._began is None:
+        began, self.began = self.began, None
+        if began is None:
             return
         now = self._timer()
         if int(now) != self._second:
             self._turn_page(int(now))
-        spent = now - self._began
+        spent = now - began
         if spent > self._longest:  # noqa: PLR1730 - a call would cost more than all the rest
             self._longest = spent
+        if spent > self.limit:
+            self.on_long_turn(began, spent)
 
     def worst(self, seconds: int = WINDOW) -> float:
         """The longest turn, in seconds, that ended in the last `seconds`, at most `WINDOW`; 0 where there was none."""

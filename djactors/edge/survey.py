@@ -23,6 +23,7 @@ from djactors.actors.census import Census, Population, UserRow
 from djactors.actors.users import Users
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
+from djactors.edge.shared import Shared
 from djactors.kernel import ChildStatistics, MailboxStatistics, Supervisor
 from djactors.loop_lag import RECENT, WINDOW, LoopLag
 from djactors.store.database import Statistics
@@ -168,18 +169,14 @@ class Survey:
         self._now = now
         self._started = trio.current_time()
         self._started_at = utc_text(now())
-        self._turn = trio.Lock()
-        self._newest: tuple[int, float, bytes] | None = None
+        self._shared: Shared[int, bytes] = Shared(self._make, FRESH)
 
     async def take(self, tenant_id: int) -> bytes:
         """The `Condition` that an admin of the tenant may see, as JSON. It is at most `FRESH` seconds old."""
-        async with self._turn:
-            newest = self._newest
-            if newest is not None and newest[0] == tenant_id and trio.current_time() - newest[1] < FRESH:
-                return newest[2]
-            answer = encode(self._condition(await census.take(self._users, tenant_id)))
-            self._newest = (tenant_id, trio.current_time(), answer)
-            return answer
+        return await self._shared.get(tenant_id)
+
+    async def _make(self, tenant_id: int) -> bytes:
+        return encode(self._condition(await census.take(self._users, tenant_id)))
 
     def _condition(self, users: Census) -> Condition:
         metrics = self._metrics
