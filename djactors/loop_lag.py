@@ -1,7 +1,7 @@
 """How long the event loop was held up: its longest turns, which are the longest that any task waited for its own turn.
 
 This is an instrument of Trio and not a task that sleeps and looks how late it is. An instrument sees every turn and not
-a sample, wakes nobody up, and costs two reads of the clock a turn. It does not notice when the machine does not run the
+a sample, wakes nobody up, and costs two reads of the clock a turn. For the same reasons it tells when a second begins. It does not notice when the machine does not run the
 process.
 """
 
@@ -20,11 +20,21 @@ RECENT: Final = 2
 """Seconds that count as now: an observer looks about once in them."""
 
 
+def _nobody(_: float) -> None:
+    """Hear of a second, and do nothing."""
+
+
 class LoopLag(trio.abc.Instrument):
-    """The longest turns of late. `timer` gives seconds of real time, whatever clock Trio runs under."""
+    """The longest turns of late. `timer` gives seconds of real time, whatever clock Trio runs under.
+
+    Attributes:
+        on_second: called with the time of the first turn in each second, before the turn; it must not raise.
+    """
 
     def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
         self._timer = timer
+        self.on_second: Callable[[float], None] = _nobody
+        self._told = 0
         self._began: float | None = None
         # The second that is being filled, and the longest turn in it.
         self._second = int(timer())
@@ -35,7 +45,12 @@ class LoopLag(trio.abc.Instrument):
 
     def after_io_wait(self, timeout: float) -> None:
         """A turn begins: the tasks that are ready run."""
-        self._began = self._timer()
+        began = self._began = self._timer()
+        if int(began) != self._told:
+            self._told = int(began)
+            self.on_second(began)
+            # What that took is no turn of anybody's.
+            self._began = self._timer()
 
     def before_io_wait(self, timeout: float) -> None:
         """The turn is over."""
@@ -53,6 +68,10 @@ class LoopLag(trio.abc.Instrument):
         oldest = int(self._timer()) - seconds
         kept = [worst for second, worst in zip(self._seconds, self._worst, strict=True) if second > oldest]
         return max([*kept, self._longest if self._second > oldest else 0.0])
+
+    def now(self) -> float:
+        """The time that `on_second` is told in."""
+        return self._timer()
 
     def _turn_page(self, second: int) -> None:
         place = self._second % WINDOW

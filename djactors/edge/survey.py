@@ -23,6 +23,7 @@ from djactors.actors.census import Census, Population, UserRow
 from djactors.actors.users import Users
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
+from djactors.edge.recent import Past, RecentCounters
 from djactors.kernel import ChildStatistics, MailboxStatistics, Supervisor
 from djactors.loop_lag import RECENT, WINDOW, LoopLag
 from djactors.store.database import Statistics
@@ -123,7 +124,7 @@ class Sessions(msgspec.Struct, rename="camel"):
 
 
 class Condition(msgspec.Struct, rename="camel"):
-    """The whole answer. `uptime` is in seconds."""
+    """The whole answer. `uptime` is in seconds. `history` is there if it was asked for."""
 
     version: str
     now: str
@@ -137,6 +138,7 @@ class Condition(msgspec.Struct, rename="camel"):
     connections: int
     counters: Counters
     delivery: Distribution
+    history: list[Past] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Survey:
@@ -169,16 +171,23 @@ class Survey:
         self._started = trio.current_time()
         self._started_at = utc_text(now())
         self._turn = trio.Lock()
-        self._newest: tuple[int, float, bytes] | None = None
+        # By tenant and with or without the history.
+        self._newest: tuple[tuple[int, bool], float, bytes] | None = None
+        self._recent = RecentCounters(telemetry.metrics)
+        lag.on_second = self._recent.look
 
-    async def take(self, tenant_id: int) -> bytes:
+    async def take(self, tenant_id: int, *, history: bool = False) -> bytes:
         """The `Condition` that an admin of the tenant may see, as JSON. It is at most `FRESH` seconds old."""
+        asked = (tenant_id, history)
         async with self._turn:
             newest = self._newest
-            if newest is not None and newest[0] == tenant_id and trio.current_time() - newest[1] < FRESH:
+            if newest is not None and newest[0] == asked and trio.current_time() - newest[1] < FRESH:
                 return newest[2]
-            answer = encode(self._condition(await census.take(self._users, tenant_id)))
-            self._newest = (tenant_id, trio.current_time(), answer)
+            condition = self._condition(await census.take(self._users, tenant_id))
+            if history:
+                condition.history = self._recent.past(self._lag.now())
+            answer = encode(condition)
+            self._newest = (asked, trio.current_time(), answer)
             return answer
 
     def _condition(self, users: Census) -> Condition:

@@ -6,6 +6,7 @@
  * Rules: the inbox is opened by the bell and closed by itself; whether it is open is the host's to keep, so that a toast
  * can open it as well. Below 640 px the ways to go are icons with names for screen readers.
  */
+import { isPlainClick } from '../../shared/components/clicks.js'
 import { ConnectionState } from '../../shared/components/ConnectionState.jsx'
 import { Icon } from '../../shared/components/Icon.jsx'
 import { NotificationBadge } from '../../shared/components/NotificationBadge.jsx'
@@ -26,8 +27,7 @@ function Way({ label, icon, href, current, onClick }) {
   return (
     <a href={href} aria-current={current ? 'page' : undefined} title={label}
       onClick={(event) => {
-        // A click with a modifier is the browser's: a new tab, a new window.
-        if (onClick === undefined || event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return
+        if (onClick === undefined || !isPlainClick(event)) return
         event.preventDefault()
         onClick()
       }}

@@ -84,6 +84,20 @@ export function point(now, before) {
   }
 }
 
+/**
+ * The charts' points of the time before the first look.
+ * @param {{ ago: number, events: number, deliveries: number, delivery: object }[]} history oldest first; `ago` in seconds
+ * @param {{ at: number, answer: object }} now the answer that the history came with
+ */
+export function pointsOf(history, now) {
+  const { startedAt } = now.answer
+  const seen = history.map(({ ago, events, deliveries, delivery }) => ({
+    at: now.at - ago * 1000,
+    answer: { startedAt, counters: { events, deliveries }, delivery: delivery && { bounds: now.answer.delivery.bounds, counts: delivery } },
+  }))
+  return [...seen, now].slice(1).map((each, place) => point(each, seen[place]))
+}
+
 /** Restarts that this answer has and the one before had not: `{ path, count }[]`. */
 export function newRestarts(answer, before) {
   if (!before || before.startedAt !== answer.startedAt) return []

@@ -8,6 +8,7 @@ import { useState } from 'react'
 
 import { Button } from '../../../shared/components/Button.jsx'
 import { Deadline } from '../../../shared/components/Deadline.jsx'
+import { JobLink } from '../../../shared/components/JobLink.jsx'
 import { Person } from '../../../shared/components/Person.jsx'
 import { SafeText } from '../../../shared/components/SafeText.jsx'
 import { Segments } from '../../../shared/components/Segments.jsx'
@@ -30,17 +31,17 @@ const NOTHING = {
   all: ['No jobs', 'Create the first one, or choose another status.'],
 }
 
-function Row({ job, point, mine, onOpen }) {
+function Row({ job, point, mine }) {
   return (
     <li data-testid="job" data-job-id={job.id} data-status={job.status}
       className="relative isolate border-b border-line transition-colors last:border-0 hover:bg-sunken">
       {point !== null && <span key={point} aria-hidden="true" className="pointer-events-none absolute inset-0 -z-10 animate-point" />}
       <div className="grid grid-cols-[minmax(0,1fr)_auto] items-center gap-x-4 gap-y-2.5 px-5 py-4 md:grid-cols-[minmax(0,1fr)_230px_176px]">
         <div className="min-w-0 max-md:col-span-2">
-          <button type="button" onClick={onOpen}
+          <JobLink id={job.id}
             className="focus-ring block max-w-full rounded-md text-left text-[15px] leading-snug font-semibold after:absolute after:inset-0">
             <SafeText className="line-clamp-2">{job.title}</SafeText>
-          </button>
+          </JobLink>
           <p className="mt-1 flex flex-wrap items-center gap-x-4 gap-y-1 text-xs text-ink-2">
             <span>{labelOf(job)}</span>
             <span>changed <TimeText at={job.updatedAt} /></span>
@@ -101,7 +102,7 @@ export function MyQueue() {
         {status === 'ready' && (
           <ul>
             {jobs.map((job) => (
-              <Row key={job.id} job={job} point={touched?.id === job.id ? touched.at : null} onOpen={() => openJob(job.id)}
+              <Row key={job.id} job={job} point={touched?.id === job.id ? touched.at : null}
                 mine={job.status === 'pending_approval' && job.approverId === me} />
             ))}
           </ul>
