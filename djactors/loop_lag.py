@@ -1,8 +1,8 @@
 """How long the event loop was held up: its longest turns, which are the longest that any task waited for its own turn.
 
 This is an instrument of Trio and not a task that sleeps and looks how late it is. An instrument sees every turn and not
-a sample, wakes nobody up, and costs two reads of the clock a turn. For the same reasons it tells when a second begins. It does not notice when the machine does not run the
-process.
+a sample, wakes nobody up, and costs two reads of the clock a turn. It does not notice when the machine does not run the
+process. For the same reasons the instrument tells when a second begins.
 """
 
 from __future__ import annotations

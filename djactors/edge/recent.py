@@ -1,8 +1,8 @@
 """The counters of the last two minutes, one look a second, so that the observer's charts begin with what has been.
 
-Rules: `LoopLag` has the counters read at the first turn of each second, before anything is done in it. So no task wakes an
-idle server up, and the second in which much happened after a silence does not lend its numbers to the silence. Seconds
-without a turn are left out: nothing happened in them.
+Rules: `LoopLag` has the counters read at the first turn of each second, before anything is done in that turn. So no
+task wakes an idle server up, and what happens after a silence is not spread over the silence. Seconds without a turn
+are left out, because nothing happened in them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SPAN: Final = 120
 
 
 class Past(msgspec.Struct, rename="camel"):
-    """The counters as they were `ago` seconds before the answer; see `survey.Counters`. `delivery` has the counts of the
-    answer's histogram."""
+    """The counters as they were `ago` seconds before the answer; see `survey.Counters`. `delivery` has the counts of
+    the histogram of the same name."""
 
     ago: float
     events: int

@@ -99,6 +99,7 @@ class Rooms:
         self.telemetry = telemetry
         self.root = root
         self.users = users
+        self.lag = LoopLag()
         self._sids = 0
         door = authenticator(settings, clock.now)
         self.routes = Routes(
@@ -111,7 +112,7 @@ class Rooms:
                 telemetry=telemetry,
                 ready=lambda: self.not_ready,
                 measure=lambda: None,
-                survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
+                survey=Survey(root, users, database.statistics, self.lag, telemetry, clock.now),
             )
         )
         self.services = Services(

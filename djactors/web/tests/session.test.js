@@ -72,8 +72,7 @@ describe('c4: tabs of one browser', () => {
   test('a tab that waits at the sign-in is signed in by another', async () => {
     const waiting = await tab({ address: '/#/jobs/5' })
     await ask()
-    const other = await tab()
-    other.signIn(SOMCHAI)
+    await tab({ address: `/#token=${SOMCHAI}` })
     await ask()
     expect(waiting.state().token).toBe(SOMCHAI)
   })

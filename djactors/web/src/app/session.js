@@ -161,8 +161,6 @@ function given(token) {
 export function begin() {
   const token = stored((storage) => storage.getItem(KEY))
   if (readClaims(token) !== null) session.setState({ ...NOBODY, token })
-  const found = take()
-  addEventListener('hashchange', take)
   tabs.listen({
     current: () => (isUsable(session.getState().token) ? session.getState().token : null),
     given,
@@ -170,6 +168,8 @@ export function begin() {
       if (samePerson(person(), who)) leave('signed_out')
     },
   })
+  const found = take()
+  addEventListener('hashchange', take)
   const left = stored((storage) => storage.getItem(SIGNED_OUT)) !== null
   if (session.getState().token !== null || found) return
   if (left) {
