@@ -292,7 +292,9 @@ def test_c9_a_page_that_comes_back_by_back_is_live_at_once(
           addEventListener('pageshow', ({ persisted }) => { window.cameFromCache = persisted })
         }"""
     )
-    bob.page.goto(f"{studio.site.url}/favicon.svg")
+    # A page that is none of ours; the browser asks for an icon of it.
+    bob.expects(r"status of 404")
+    bob.page.goto(f"{studio.site.url}/healthz")
     studio.notify(BOB, "meanwhile")
     # A page of the cache is shown, and not loaded.
     bob.page.go_back(wait_until="commit")

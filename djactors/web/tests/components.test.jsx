@@ -141,6 +141,19 @@ describe('c6: toasts never cover what is being done', () => {
   ])('with %s to do', (_, work, place) => expect(placeFor({ ...phone, work })).toBe(place))
 })
 
+test('the queue is as it was left when a person comes back from a job', async () => {
+  function Page() {
+    const [away, setAway] = useState(false)
+    return <><button onClick={() => setAway(!away)}>go</button>{!away && <MyQueue />}</>
+  }
+  await show(<Page />)
+  fireEvent.click(screen.getByRole('radio', { name: 'All jobs' }))
+  const go = screen.getByRole('button', { name: 'go' })
+  fireEvent.click(go)
+  fireEvent.click(go)
+  expect(screen.getByRole('radio', { name: 'All jobs' }).checked).toBe(true)
+})
+
 describe('links', () => {
   const view = (href) => (
     <DjactorsProvider url="http://server" token={tokenOf()} onOpenJob={(id) => opened.push(id)} jobHref={href}

@@ -39,6 +39,11 @@ describe('what is wrong', () => {
     expect(findings(answer(more))).toMatchObject([{ severity, where }])
   })
 
+  test('a bell that has been rung is no backlog', () => {
+    const bell = { ...mailbox(1), capacity: 1 }
+    expect(findings(answer({ tree: actor('root', { children: [actor('clock', { mailbox: bell })] }) }))).toEqual([])
+  })
+
   test('the worst comes first; a restart and a slow delivery are told', () => {
     const found = findings(answer({ store: { state: 'broken' } }), { recent: [{ path: 'router', count: 2, at: 0 }], points: [{ p99: 0.6 }] })
     expect(found.map(({ where }) => where)).toEqual(['store', 'router', 'deliveries'])

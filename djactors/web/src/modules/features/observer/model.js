@@ -107,6 +107,9 @@ export function newRestarts(answer, before) {
     .filter(({ count }) => count > 0)
 }
 
+/** A mailbox of so few messages is a bell: one that has been rung is no backlog. */
+export const BELL = 1
+
 /** The share of a mailbox that is full. */
 export const full = (mailbox) => (mailbox && mailbox.capacity > 0 ? mailbox.depth / mailbox.capacity : 0)
 const milliseconds = (seconds) => `${Math.round(seconds * 1000)} ms`
@@ -137,7 +140,7 @@ export function findings(answer, { recent = [], points = [] } = {}) {
   for (const entry of walk(answer.tree)) {
     const { node } = entry
     if (STATES[node.state]) add(node.state === 'starting' ? 'warn' : 'bad', key(entry), STATES[node.state])
-    if (full(node.mailbox) > LIMITS.mailbox) {
+    if (node.mailbox?.capacity > BELL && full(node.mailbox) > LIMITS.mailbox) {
       add('warn', key(entry), `has ${node.mailbox.depth} of ${node.mailbox.capacity} messages waiting`)
     }
   }

@@ -4,7 +4,7 @@
  *
  *     <MyQueue />   inside a DjactorsProvider, whose onOpenJob gets the job that was chosen
  */
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 
 import { Button } from '../../../shared/components/Button.jsx'
 import { Deadline } from '../../../shared/components/Deadline.jsx'
@@ -29,6 +29,17 @@ const NOTHING = {
   mine: ['Nothing on your desk', 'When a job is assigned to you, it appears here by itself.'],
   approval: ['Nothing waits for approval', 'Jobs that were submitted appear here by themselves.'],
   all: ['No jobs', 'Create the first one, or choose another status.'],
+}
+
+/** What each client's person has chosen to see, for when they come back from a job. */
+const choices = new WeakMap()
+
+function useChoice(client) {
+  const [choice, setChoice] = useState(() => choices.get(client) ?? { view: 'mine', only: '' })
+  useEffect(() => {
+    choices.set(client, choice)
+  }, [client, choice])
+  return [choice, (change) => setChoice((before) => ({ ...before, ...change }))]
 }
 
 function Row({ job, point, mine }) {
@@ -62,8 +73,7 @@ function Row({ job, point, mine }) {
 
 export function MyQueue() {
   const { client, openJob } = useDjactors()
-  const [view, setView] = useState('mine')
-  const [only, setOnly] = useState('')
+  const [{ view, only }, choose] = useChoice(client)
   const [creating, setCreating] = useState(false)
   const filter =
     view === 'approval'
@@ -83,11 +93,11 @@ export function MyQueue() {
       </div>
 
       <div className="mt-6 mb-4 flex flex-wrap items-center justify-between gap-3">
-        <Segments label="Jobs to show" options={VIEWS} value={view} onChange={setView} className="max-w-full max-[400px]:[&_label]:px-2 max-[400px]:[&_label]:text-[13px]" />
+        <Segments label="Jobs to show" options={VIEWS} value={view} onChange={(chosen) => choose({ view: chosen })} className="max-w-full max-[400px]:[&_label]:px-2 max-[400px]:[&_label]:text-[13px]" />
         {view !== 'approval' && (
           <label className="flex items-center gap-2 text-sm text-ink-2 max-sm:w-full">
             Status
-            <select className="field w-auto! py-1.5! max-sm:flex-1" value={only} onChange={({ target }) => setOnly(target.value)}>
+            <select className="field w-auto! py-1.5! max-sm:flex-1" value={only} onChange={({ target }) => choose({ only: target.value })}>
               <option value="">Any</option>
               {Object.entries(STATUS).map(([key, [text]]) => <option key={key} value={key}>{text}</option>)}
             </select>

@@ -3,7 +3,7 @@
  * how full its mailbox is, and how often it was restarted.
  */
 import { Icon } from '../../../shared/components/Icon.jsx'
-import { full, LIMITS, placeOf } from '../model.js'
+import { BELL, full, LIMITS, placeOf } from '../model.js'
 import { UserField } from './UserField.jsx'
 
 /** Nodes drawn below one supervisor; the rest is a number. A tree without users is far smaller. */
@@ -33,7 +33,7 @@ export function StateDot({ state }) {
 
 /**
  * How full a queue is: the whole bar is its bound, and the coloured part what waits now. A full bar is a full queue. The most so
- * far is a mark on the bar, so that nobody takes it for what waits.
+ * far is a mark on the bar, so that nobody takes it for what waits. A mailbox for one message is a bell and has no bar.
  */
 function Gauge({ label, mailbox }) {
   if (mailbox?.depth === undefined || mailbox.capacity === undefined) return null
@@ -41,6 +41,7 @@ function Gauge({ label, mailbox }) {
   const share = full(mailbox)
   const most = capacity > 0 && highWater > 0 ? Math.min(1, highWater / capacity) : 0
   const tone = share >= 1 ? 'bg-danger-fill' : share > LIMITS.mailbox ? 'bg-warn' : 'bg-accent'
+  if (capacity <= BELL) return <p className="mt-3 text-[11px] text-ink-2 tabular-nums">{label} {depth} of {capacity}</p>
   return (
     <div className="mt-3">
       <div className="flex justify-between gap-2 text-[11px] text-ink-2 tabular-nums">
