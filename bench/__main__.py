@@ -16,6 +16,7 @@ from bench.latency import latency
 from bench.profile import profile
 from bench.recovery import recovery
 from bench.scale import scale
+from bench.siege import siege
 from bench.store import store
 from bench.throughput import throughput
 from bench.way import way
@@ -47,6 +48,7 @@ for command in (
     compare,
     builds,
     profile,
+    siege,
     way,
 ):
     main.add_command(command)

@@ -8,8 +8,8 @@ Server and clients share one process, so that the profiler sees the loop's threa
 sockets and nothing of the project's. What is traced is the first event of its kind, which fills every cache on its way.
 
 Three things make the same event give the same figures each time:
-  * `loop_lag.py` is left out. Trio calls it at every turn of the loop, whatever the turn is about; how many turns there
-    are is for the kernel's timing to say.
+  * `loop_lag.py` and `watchdog.py` are left out. Trio calls the one at every turn of the loop, whatever the turn is
+    about, and a thread of its own the other; how often is for the kernel's timing to say.
   * The loop and the store's thread run at the same time. So the calls of the store's thread are put together, at the
     place where the event was handed to it.
   * A comprehension is a part of the function that it stands in. Before Python 3.12 it is a call of its own.
@@ -39,8 +39,8 @@ from djactors.operations.tokens import sign
 
 HOME = Path(djactors.__file__).parent
 TENANT, ASSIGNEE, REQUESTER = 1, 2, 3
-LEFT_OUT = HOME / "loop_lag.py"
-"""The one file whose functions are called by the clock and not by the event."""
+LEFT_OUT = (HOME / "loop_lag.py", HOME / "watchdog.py")
+"""The files whose functions are called by the clock and not by the event."""
 
 COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>"})
 """The names of calls that Python 3.12 no longer makes."""
@@ -99,7 +99,7 @@ class Trace:
         ours = self._ours.get(code)
         if ours is None:
             path = Path(code.co_filename)
-            ours = path.is_relative_to(HOME) and path != LEFT_OUT and code.co_name not in COMPREHENSIONS
+            ours = path.is_relative_to(HOME) and path not in LEFT_OUT and code.co_name not in COMPREHENSIONS
             self._ours[code] = ours
         if ours:
             self._calls.append((threading.get_ident(), code))

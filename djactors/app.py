@@ -40,15 +40,20 @@ from djactors.actors.router import Router
 from djactors.actors.sla import Alarm, SlaClock
 from djactors.actors.slices import Asking
 from djactors.actors.users import Users
-from djactors.config import Settings, check_keys
+from djactors.config import Settings, check_keys, check_proxies
 from djactors.domain.commands import Publish, Published
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
-from djactors.domain.times import WALL_CLOCK
+from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.api import Api
-from djactors.edge.auth import authenticator
+from djactors.edge.auth import Unauthorized, authenticator, bearer_of
+from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Gateway, Services
+from djactors.edge.key_file import KeyFile
+from djactors.edge.keys import file_of
 from djactors.edge.observer import EdgeObserver
+from djactors.edge.paces import Paces
+from djactors.edge.readiness import Readiness
 from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
@@ -66,12 +71,23 @@ from djactors.kernel import (
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net import Listener, ListenerLimits
+from djactors.net import Limits as HttpLimits
+from djactors.net import (
+    Listener,
+    ListenerLimits,
+    ProvenAddresses,
+    Request,
+    TrustedProxies,
+    UnprovenBytes,
+    descriptor_shortage,
+)
+from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
 from djactors.store.lock import DatabaseLock
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
+from djactors.watchdog import Watchdog
 
 TOKEN_BYTES = 18
 """144 bits: a session's name is its secret."""
@@ -94,7 +110,8 @@ class Server:
     Args:
         settings: see `djactors.config`.
         telemetry: where it logs and counts; by default errors go to standard error as JSON.
-        now: the wall clock, as an aware time.
+        now: the wall clock, as an aware time. One that is given goes as Trio's clock does, and where it jumps from that
+            by minutes, times go on without the jump for a while (`steady_clock`).
         random_bytes: a source of randomness that cannot be foreseen.
         threads: what runs the store's work.
     """
@@ -109,6 +126,7 @@ class Server:
         threads: ThreadFactory = DedicatedThreads,
     ) -> None:
         check_keys(settings)
+        check_proxies(settings)
         self.settings = settings
         self.telemetry = Telemetry() if telemetry is None else telemetry
         self._now = now
@@ -121,8 +139,13 @@ class Server:
         self._failure: str | None = None
         self._listener: Listener | None = None
         self._lag = LoopLag()
+        observer = EdgeObserver(self.telemetry)
+        self._unproven = UnprovenBytes(settings.unproven_bytes, observer.no_room)
+        # When many come, those go first who have been here with a good token.
+        self._proven = ProvenAddresses()
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
+        self._key_file: KeyFile | None = None
 
     @property
     def url(self) -> str:
@@ -138,6 +161,11 @@ class Server:
     def request_stop(self) -> None:
         """Stop in good order, within `drain_timeout` and a bounded moment more. Must be called on the Trio thread."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Read the file of keys again. A wrong one changes nothing. Must be called on the Trio thread."""
+        if self._key_file is not None:
+            self._key_file.reload()
 
     async def wait_stopped(self) -> None:
         """Wait until `run` has ended."""
@@ -162,7 +190,10 @@ class Server:
         return await self._commands().ask_nowait(Publish(event, event.id), self.settings.command_timeout)
 
     async def publish_all(self, events: Iterable[DomainEvent]) -> list[Published | Exception]:
-        """Record several events in one commit: quicker than one by one, and all of them are durable together.
+        """Record several events together, in one commit unless they write more than one may: quicker than one by one.
+
+        All of them are durable when this returns. A comment on a job that a thousand people watch writes as much as a
+        thousand other events.
 
         Args:
             events: at most `commit_batch` of them.
@@ -199,7 +230,8 @@ class Server:
         """
         trio.lowlevel.add_instrument(self._lag)
         try:
-            await self._run(task_status)
+            with Watchdog(self._lag, self.telemetry).watching():
+                await self._run(task_status)
         finally:
             trio.lowlevel.remove_instrument(self._lag)
             self._stopped.set()
@@ -225,16 +257,26 @@ class Server:
                 critical_beyond_limit=settings.critical_beyond_limit,
                 collapse_bursts=settings.collapse_bursts,
             )
+            clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
             try:
-                await self._serve(database, Inbox(database, self._now, limits), task_status)
+                await self._serve(database, Inbox(database, clock, limits), clock, task_status)
             finally:
                 await database.close()
 
-    async def _serve(self, database: Database, store: Inbox, task_status: trio.TaskStatus[None]) -> None:
+    def _monotonic(self) -> Callable[[], float]:
+        """The clock beside the wall clock that nobody sets: the machine's, or Trio's beside one that was given."""
+        return MONOTONIC if self._now is WALL_CLOCK else trio.lowlevel.current_clock().current_time
+
+    async def _serve(
+        self, database: Database, store: Inbox, clock: SteadyClock, task_status: trio.TaskStatus[None]
+    ) -> None:
         settings, telemetry, now = self.settings, self.telemetry, self._now
         meta = await store.meta()
+        last_seen = await store.last_seen()
+        clock.begin(None if last_seen is None else from_text(last_seen))
         pids = PidIssuer(meta.pid_key, self._random_bytes)
         users = Users(store, pids, settings, telemetry, lambda: router)
+        key_file = self._key_file = KeyFile(settings, self._authenticator, users.drop_keys, telemetry)
         observer = TreeObserver(telemetry, users)
         keeping = Keeping(
             history_days=settings.history_days,
@@ -249,13 +291,13 @@ class Server:
         # A clock or a retention that keeps crashing is set aside alone: deadlines and purging can wait, people cannot.
         clock_spec = ActorSpec(
             "clock",
-            lambda: SlaClock(alarm, Asking(router, telemetry), now),
+            lambda: SlaClock(alarm, Asking(router, telemetry), clock, trusted=clock.may_fall_due),
             mailbox_capacity=sla.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
         retention_spec = ActorSpec(
             "retention",
-            lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, now),
+            lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, clock, clock.is_settled),
             mailbox_capacity=retention.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
@@ -267,6 +309,7 @@ class Server:
                 router_spec,
                 clock_spec,
                 retention_spec,
+                *([] if file_of(settings) is None else [ServiceSpec("keys", lambda: key_file)]),
                 ServiceSpec("engine", lambda: engine),
                 ServiceSpec("listener", lambda: listener),
             ],
@@ -274,7 +317,8 @@ class Server:
         )
         router: CommandRef = command_ref(root.ref(router_spec))
         alarm = Alarm(root.ref(clock_spec))
-        engine = self._engine(users, router)
+        paces = Paces(settings)
+        engine = self._engine(users, router, paces)
         survey = Survey(root, users, database.statistics, self._lag, telemetry, now)
         api = Api(
             authenticator=self._authenticator,
@@ -283,12 +327,33 @@ class Server:
             store=store,
             settings=settings,
             telemetry=telemetry,
-            ready=self._readiness,
-            measure=lambda: observer.measure(root.statistics(), self._lag.worst()),
+            paces=paces,
+            ready=Readiness(
+                self._stopping.is_set, database, lambda: root.ref(router_spec).statistics(), telemetry
+            ).reason,
+            exposition=Exposition(root, users, self._lag, self._unproven, telemetry),
             survey=survey,
         )
         listener = self._listen(engine, Routes(api))
         self._root, self._router, self._listener = root, router, listener
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(telemetry.refusals.run)
+            try:
+                await self._serve_until_told(root, engine, listener, observer, task_status)
+            finally:
+                nursery.cancel_scope.cancel()
+        if not observer.starting:
+            telemetry.log.info("stopped")
+
+    async def _serve_until_told(
+        self,
+        root: Supervisor,
+        engine: EngineServer,
+        listener: Listener,
+        observer: TreeObserver,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        settings, telemetry = self.settings, self.telemetry
         async with trio.open_nursery() as nursery:
             try:
                 await nursery.start(self._supervise, root)
@@ -298,6 +363,7 @@ class Server:
             observer.starting = False
             task_status.started()
             places = [_place(address) for address in listener.addresses]
+            self._warn_of_shortage()
             telemetry.log.info("listening", url=self.url, addresses=places, page=self._site.problem or "served")
             await self._stopping.wait()
             telemetry.log.info("stopping", connections=listener.connections)
@@ -305,7 +371,13 @@ class Server:
             nursery.start_soon(engine.close_all, settings.drain_timeout / 2)
             await listener.drain(settings.drain_timeout)
             root.request_stop()
-        telemetry.log.info("stopped")
+
+    def _warn_of_shortage(self) -> None:
+        shortage = descriptor_shortage(self.settings.max_connections)
+        if shortage is not None:
+            self.telemetry.log.warning(
+                "fewer connections than configured", reason=f"{shortage}, or lower DJACTORS_MAX_CONNECTIONS"
+            )
 
     async def _supervise(self, root: Supervisor, *, task_status: trio.TaskStatus[None]) -> None:
         try:
@@ -320,12 +392,13 @@ class Server:
             return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
         return str(error)
 
-    def _engine(self, users: Users, router: CommandRef) -> EngineServer:
+    def _engine(self, users: Users, router: CommandRef, paces: Paces) -> EngineServer:
         settings = self.settings
         services = Services(
             authenticator=self._authenticator,
             users=users,
             router=router,
+            paces=paces,
             settings=settings,
             telemetry=self.telemetry,
             random_token=self._random_token,
@@ -349,12 +422,19 @@ class Server:
             origins=OriginPolicy(settings.allowed_origins),
             random_token=self._random_token,
             telemetry=EdgeObserver(self.telemetry),
+            unproven=self._unproven,
+            proven=self._proven,
+            shows_proof=self._shows_token,
         )
 
     def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         return Listener(
-            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), settings),
+            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), self.telemetry),
+            limits=HttpLimits(unproven_timeout=settings.unproven_timeout),
+            proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
+            proxy_protocol=settings.proxy_protocol,
+            proven=self._proven,
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(
@@ -363,15 +443,21 @@ class Server:
                 max_buffered=settings.outbox_bytes,
             ),
             telemetry=observer,
+            unproven=self._unproven,
             on_error=observer.failed,
             wall_clock=self._now,
         )
 
+    def _shows_token(self, request: Request) -> bool:
+        """Whether a handshake brings a good token in `Authorization`: stock clients send it with `extraHeaders`."""
+        try:
+            bearer_of(request, self._authenticator)
+        except Unauthorized:
+            return False
+        return True
+
     def _random_token(self) -> str:
         return urlsafe_b64encode(self._random_bytes(TOKEN_BYTES)).decode()
-
-    def _readiness(self) -> str | None:
-        return "the server is stopping" if self._stopping.is_set() else None
 
     def _broke(self, error: StoreBroken) -> None:
         self._give_up(f"the database failed, nothing more can be acknowledged: {error}")

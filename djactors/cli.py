@@ -18,7 +18,7 @@ import click
 import trio
 
 from djactors import __version__
-from djactors.config import SettingError, Settings, load
+from djactors.config import SettingError, Settings, exposed_secrets, load, weak_secrets
 
 MAX_TTL = 10 * 365 * 24 * 3600
 """The longest life of a token, in seconds: ten years. A token cannot be taken back, so every token must end."""
@@ -28,8 +28,12 @@ MAX_NAME = 255
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"djactors: {' '.join(message.splitlines())}", err=True)
+    click.echo(_last_words(message), err=True)
     raise SystemExit(1)
+
+
+def _last_words(message: str) -> str:
+    return f"djactors: {' '.join(message.splitlines())}"
 
 
 def _settings(config: str | None, **flags: Any) -> Settings:
@@ -59,8 +63,8 @@ def main() -> None:
 @_database
 @_config
 def serve(host: str | None, port: int | None, database: str | None, config: str | None) -> None:
-    """Migrate if needed, then serve until SIGTERM."""
-    _run(_settings(config, host=host, port=port, database=database))
+    """Migrate if needed, then serve until SIGTERM. SIGHUP reads the file of keys again."""
+    _run(_settings(config, host=host, port=port, database=database), config)
 
 
 @main.command()
@@ -80,10 +84,12 @@ def demo(host: str | None, port: int | None) -> None:
             port=port,
             database=str(Path(folder, "demo.db")),
             jwt_secret=secrets.token_hex(32),
+            jwt_secret_previous="",
             jwt_public_key_file="",
+            jwt_keys_file="",
             test_events=True,
         )
-        _run(settings, demonstration.prepare)
+        _run(settings, prepare=demonstration.prepare)
 
 
 @main.command()
@@ -127,8 +133,8 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
 def token(
     tenant_id: int | None, user_id: int | None, role: str, name: str | None, ttl: int, config: str | None
 ) -> None:
-    """Print a JWT signed with JWT_SECRET."""
-    from djactors.operations.tokens import sign
+    """Print a JWT signed with JWT_SECRET, or with the first secret of the file of keys."""
+    from djactors.operations.tokens import sign, signing_key
 
     settings = _settings(config)
     if role != "service" and (tenant_id is None or user_id is None):
@@ -137,8 +143,11 @@ def token(
         raise click.UsageError(f"a name has 1 to {MAX_NAME} characters")
     try:
         click.echo(sign(settings, tenant_id=tenant_id, user_id=user_id, role=role, name=name, ttl=ttl))
+        kid = signing_key(settings).kid
     except SettingError as error:
         _fail(str(error))
+    if kid is not None:
+        click.echo(f"signed with kid {kid!r}", err=True)
 
 
 @main.command()
@@ -153,7 +162,7 @@ def check(database: str | None, config: str | None) -> None:
     except SettingError as error:
         _fail(str(error))
     findings = 0
-    for name, finding in diagnosis.diagnose(settings):
+    for name, finding in diagnosis.diagnose(settings, config):
         click.echo(f"{'ok  ' if finding is None else 'FAIL'} {name}{'' if finding is None else f': {finding}'}")
         findings += finding is not None
     if findings:
@@ -182,6 +191,38 @@ def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, c
         click.echo(line)
 
 
+@main.command("sign-out")
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--url", metavar="URL", help="The server to ask. Without it the database is changed directly.")
+@click.option(
+    "--token",
+    metavar="JWT",
+    envvar="DJACTORS_TOKEN",
+    help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.",
+)
+@_database
+@_config
+def sign_out(
+    tenant_id: int, user_id: int, url: str | None, token: str | None, database: str | None, config: str | None
+) -> None:
+    """Refuse all tokens of a user that were issued before now, and end the user's connections."""
+    from djactors.operations import signing_out
+    from djactors.store.errors import DatabaseLocked, MigrationError, StoreError
+
+    settings = _settings(config, database=database)
+    try:
+        if url is not None:
+            at = signing_out.through_server(settings, url, token, tenant_id, user_id)
+        else:
+            at = signing_out.directly(settings.database, tenant_id, user_id)
+    except DatabaseLocked as error:
+        _fail(f"{error}; or sign out through the server with --url")
+    except (SettingError, signing_out.NotSignedOutError, MigrationError, StoreError, OSError) as error:
+        _fail(_line(error))
+    click.echo(f"user {user_id} of tenant {tenant_id} is signed out: tokens issued before {at} are refused")
+
+
 SWITCH_SECONDS = 0.0005
 """The time in seconds that a thread may keep the interpreter while another thread wants it. With Python's
 5 ms, a busy event loop made the commit's thread wait for seconds. With 0.5 ms the longest of a hundred waits was 15 ms,
@@ -195,16 +236,30 @@ every connect and every broadcast made the collector walk all actors and session
 connecting."""
 
 
-def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; a second one exits at once."""
+def _run(settings: Settings, config: str | None = None, *, prepare: Callable[..., Any] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its file of keys again."""
     from djactors.app import Server, ServerFailed
+    from djactors.edge.keys import exposed_keys
+    from djactors.net import raise_descriptor_limit
     from djactors.store.errors import StoreError
-    from djactors.telemetry import Telemetry, make_logger
+    from djactors.telemetry import LogThread, Telemetry
+    from djactors.telemetry.interpreter import log_everything
+
+    log = LogThread(settings.log_format, settings.log_level)
+    log_everything(log.logger)
+
+    def fail(message: str) -> NoReturn:
+        # By way of the log, behind what it still has to write, and given up like it if nobody reads.
+        log.say(_last_words(message))
+        raise SystemExit(1)
 
     async def serve_until_told() -> None:
-        server = Server(settings, telemetry=Telemetry(make_logger(settings.log_format, settings.log_level)))
+        server = Server(settings, telemetry=Telemetry(log))
+        for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
+            if concern is not None:
+                server.telemetry.log.warning("tokens could be forged", reason=concern)
         async with trio.open_nursery() as nursery:
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 await nursery.start(server.run)
                 if prepare is not None:
                     for line in await prepare(server):
@@ -214,6 +269,7 @@ def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
                 await server.wait_stopped()
                 nursery.cancel_scope.cancel()
 
+    raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -221,13 +277,13 @@ def _run(settings: Settings, prepare: Callable[..., Any] | None = None) -> None:
     try:
         trio.run(serve_until_told)
     except told as error:
-        _fail(_line(error))
+        fail(_line(error))
     except BaseExceptionGroup as group:
         # An error from inside a nursery comes out in a group, even if it is the only one.
         failed, unexpected = group.split(told)
         if failed is None or unexpected is not None:
             raise
-        _fail(_line(_first(failed)))
+        fail(_line(_first(failed)))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -245,7 +301,10 @@ def _line(error: BaseException) -> str:
 
 async def _watch_signals(signals: Any, server: Any, nursery: trio.Nursery) -> None:
     first = True
-    async for _ in signals:
+    async for number in signals:
+        if number == signal.SIGHUP:
+            server.reload()
+            continue
         if not first:
             nursery.cancel_scope.cancel()
             return

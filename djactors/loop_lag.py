@@ -2,13 +2,15 @@
 
 This is an instrument of Trio and not a task that sleeps and looks how late it is. An instrument sees every turn and not
 a sample, wakes nobody up, and costs two reads of the clock a turn. It does not notice when the machine does not run the
-process. For the same reasons the instrument tells when a second begins.
+process. For the same reasons the instrument tells when a second begins. The task that held the loop up is found by
+`watchdog`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import trio
@@ -21,7 +23,11 @@ RECENT: Final = 2
 
 
 def _nobody(_: float) -> None:
-    """Hear of a second, and do nothing."""
+    pass
+
+
+def _ignore(began: float, seconds: float) -> None:
+    pass
 
 
 class LoopLag(trio.abc.Instrument):
@@ -35,7 +41,11 @@ class LoopLag(trio.abc.Instrument):
         self._timer = timer
         self.on_second: Callable[[float], None] = _nobody
         self._told = 0
-        self._began: float | None = None
+        # When the turn that is under way began; None between turns. Others read it from their threads.
+        self.began: float | None = None
+        # Told of each turn, by its beginning, that was longer than `limit`; must neither wait nor raise.
+        self.limit = inf
+        self.on_long_turn: Callable[[float, float], None] = _ignore
         # The second that is being filled, and the longest turn in it.
         self._second = int(timer())
         self._longest = 0.0
@@ -45,23 +55,27 @@ class LoopLag(trio.abc.Instrument):
 
     def after_io_wait(self, timeout: float) -> None:
         """A turn begins: the tasks that are ready run."""
-        began = self._began = self._timer()
+        began = self._timer()
         if int(began) != self._told:
             self._told = int(began)
             self.on_second(began)
             # What that took is no turn of anybody's.
-            self._began = self._timer()
+            began = self._timer()
+        self.began = began
 
     def before_io_wait(self, timeout: float) -> None:
         """The turn is over."""
-        if self._began is None:
+        began, self.began = self.began, None
+        if began is None:
             return
         now = self._timer()
         if int(now) != self._second:
             self._turn_page(int(now))
-        spent = now - self._began
+        spent = now - began
         if spent > self._longest:  # noqa: PLR1730 - a call would cost more than all the rest
             self._longest = spent
+        if spent > self.limit:
+            self.on_long_turn(began, spent)
 
     def worst(self, seconds: int = WINDOW) -> float:
         """The longest turn, in seconds, that ended in the last `seconds`, at most `WINDOW`; 0 where there was none."""

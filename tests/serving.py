@@ -131,10 +131,12 @@ async def serving(
     arguments: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
     command: tuple[str, ...] = SERVE,
+    stderr: int | None = None,
 ) -> AsyncIterator[ServedProcess]:
     """Run a serving command in `folder`, on the database there; whatever happens, the process is gone afterwards.
 
-    `environment` is added to this process's, `arguments` to the command.
+    `environment` is added to this process's, `arguments` to the command. Standard error is the file `errors`, or the
+    descriptor that is given.
     """
     database = folder / "inbox.db"
     errors = folder / "errors.log"
@@ -147,7 +149,11 @@ async def serving(
     }
     with errors.open("ab") as log:
         process = await trio.lowlevel.open_process(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=log, env=variables, cwd=folder
+            [*command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log if stderr is None else stderr,
+            env=variables,
+            cwd=folder,
         )
     try:
         output: list[str] = []

@@ -81,3 +81,13 @@ async def take(users: Users, tenant_id: int) -> Census:
             tenant.add(presence)
             rows.append(UserRow(presence.user_id, presence.socket_count, presence.stale, actor))
     return Census(everybody, tenant, nsmallest(MAX_ROWS, rows, key=UserRow.trouble))
+
+
+async def waiting(users: Users) -> int:
+    """How many messages wait in the mailboxes of all users."""
+    depth = 0
+    for place, presence in enumerate(users.presences(), start=1):
+        if place % SLICE == 0:
+            await trio.lowlevel.checkpoint()
+        depth += presence.ref.statistics().depth
+    return depth

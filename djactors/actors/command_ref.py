@@ -11,12 +11,24 @@ from typing import Any, Protocol, TypeAlias, overload
 
 import msgspec
 
-from djactors.domain.commands import Command, Counted, InboxCommand, Outcome, Publish, Published, SliceCommand, Sliced
+from djactors.domain.commands import (
+    Command,
+    Counted,
+    InboxCommand,
+    Outcome,
+    Publish,
+    Published,
+    SignedOut,
+    SignOut,
+    SliceCommand,
+    Sliced,
+)
 from djactors.kernel import ActorRef
 
 
 class PublishAll(msgspec.Struct, frozen=True):
-    """Record several events in one commit: one message in the router's mailbox, an outcome for each.
+    """Record several events in one commit, or in a few where they write more than one may: one message in the router's
+    mailbox, an outcome for each.
 
     An exception in the place of an outcome says why this event was refused (`Refused`) or how it failed; the others are
     not affected. There may be as many commands as one commit takes (the router's `batch_limit`).
@@ -41,6 +53,8 @@ class Ask(Protocol):
     async def __call__(self, message: InboxCommand, timeout: float) -> Counted: ...
     @overload
     async def __call__(self, message: SliceCommand, timeout: float) -> Sliced: ...
+    @overload
+    async def __call__(self, message: SignOut, timeout: float) -> SignedOut: ...
     @overload
     async def __call__(self, message: PublishAll, timeout: float) -> list[Published | Exception]: ...
 

@@ -14,6 +14,7 @@ import trio
 
 from djactors.actors.deliveries import Deliver
 from djactors.actors.resume import Resume
+from djactors.domain.accounts import Account
 from djactors.domain.marks import BEGINNING, Offset
 from djactors.domain.permissions import Person
 from djactors.kernel import ActorRef, ActorStopped, MailboxFull
@@ -26,6 +27,13 @@ class Socket(Protocol):
     @property
     def recovery(self) -> bool:
         """Whether the client wants offsets."""
+
+    @property
+    def key(self) -> str:
+        """The name of the key that has proved who it is."""
+
+    def admit(self, account: Account) -> bool:
+        """Take in what the tenant says of the user; False if the socket may not be here with that, and has ended."""
 
     def accept(self, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
         """Answer the client's CONNECT, with these packets behind the answer, in one write."""
@@ -101,9 +109,13 @@ class Presence:
             came behind it, or was lost before it.
         left_at: when the last socket went, in Trio's time.
         at: the offset up to which the sockets that have caught up were told everything.
+        account: what the tenant says of the user; None until that was read.
+        accounts_told: how often a commit has changed the account, so that a read which began before does not undo it.
     """
 
     __slots__ = (
+        "account",
+        "accounts_told",
         "at",
         "attaching",
         "left_at",
@@ -128,6 +140,8 @@ class Presence:
         self.stale = False
         self.read = 0
         self.at = BEGINNING
+        self.account: Account | None = None
+        self.accounts_told = 0
         self.ref: ActorRef[UserMessage, None]
 
     @property
@@ -186,6 +200,15 @@ class Presence:
         if socket in self.sockets:
             del self.sockets[socket]
             self.left_at = trio.current_time()
+
+    def take_in(self, account: Account) -> None:
+        """Have all sockets that the actor has answered take in what the tenant says of the user."""
+        if account == self.account:
+            return
+        self.account = account
+        for socket in list(self.sockets):
+            if not socket.admit(account):
+                self.discard(socket)
 
     def disconnect(self, reason: str) -> None:
         """Close all sockets that the actor has answered."""

@@ -9,6 +9,8 @@ where the log stands, so that the next round can purge further.
 
 Retention sleeps until the next notification expires, but at least `SHORTEST_SLEEP`, so that notifications leave
 together. When it is asked to stop, it stops after the current slice, and the next start goes on.
+
+What retention does cannot be undone, so it waits while the clock is not to be trusted (`steady_clock`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Protocol
 
 import trio
 
+from djactors.actors.sla import always
 from djactors.actors.slices import Asking, Unavailable
 from djactors.domain.commands import ExpireSlice, Purged, PurgeSlice, Sliced
 from djactors.domain.times import from_text
@@ -91,6 +94,7 @@ class Retention(Actor[Round, None]):
         audience: who is connected.
         keeping: how long things are kept.
         now: the wall clock, as an aware time.
+        trusted: whether what is old by this clock may go.
     """
 
     def __init__(
@@ -100,7 +104,9 @@ class Retention(Actor[Round, None]):
         audience: Audience,
         keeping: Keeping,
         now: Callable[[], datetime],
+        trusted: Callable[[], bool] = always,
     ) -> None:
+        self._trusted = trusted
         self._ask = ask
         self._reclaim_space = reclaim_space
         self._audience = audience
@@ -118,9 +124,14 @@ class Retention(Actor[Round, None]):
 
     async def on_message(self, message: Round) -> None:
         """One round."""
+        if not self._trusted():
+            self.idle_after = SHORTEST_SLEEP
+            return
         try:
             next_expiry = await self._expire()
             for table, keep in self._keeping.plan():
+                if not self._trusted():
+                    break
                 await self._purge(table, keep)
             await self._reclaim()
         except Unavailable as error:

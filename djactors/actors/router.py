@@ -7,11 +7,15 @@ Rules:
     moment for those who were just answered to come back (`Actor.linger`). Otherwise they would fall into two halves
     that take turns, each with a commit of its own: a fifth more CPU at 64 producers, half as much again at 8.
   * The commit is durable before anybody is told or answered.
-  * Commands that were asked for together (`PublishAll`) are committed together. A commit takes at most `batch_limit`
-    commands; a larger batch becomes several commits.
+  * A commit takes at most `batch_limit` commands, and no more than the store carries out at once, because a commit is
+    bounded by what it writes. The rest is put off, and from then on tenants are served in turn, and so are the senders
+    of a tenant (`Turns`). So a thousand comments that a thousand people watch keep another tenant's post waiting for a
+    commit or two, and not for all of them. The messages of one sender stay in order.
+  * Commands that were asked for together (`PublishAll`) are committed together if they fit into a commit.
   * A batch that the store could not commit fails as a whole, with the store's reason, and nothing was acknowledged. A
     command that was refused or is itself at fault fails alone.
-  * The mailbox bounds the waiting commands: senders use the `nowait` forms and answer 503 when it is full.
+  * The mailbox bounds the waiting commands: senders use the `nowait` forms and answer 503 when it is full. The messages
+    that are put off have a bound as well, and no tenant may have more than half of it.
 """
 
 from __future__ import annotations
@@ -27,11 +31,22 @@ import trio
 from djactors.actors.command_ref import PublishAll, RouterMessage, RouterReply
 from djactors.actors.deliveries import NEW
 from djactors.actors.users import Users
-from djactors.domain.commands import Command, Outcome, Publish, Published, Recorded
+from djactors.domain.commands import (
+    Command,
+    Delete,
+    Introduce,
+    MarkAllRead,
+    MarkRead,
+    Outcome,
+    Publish,
+    Published,
+    Recorded,
+)
 from djactors.domain.errors import Refused
 from djactors.domain.events import TYPES
-from djactors.kernel import Actor, Envelope
+from djactors.kernel import Actor, Envelope, MailboxFull
 from djactors.store.errors import StoreError, twin
+from djactors.store.turns import Turn, Turns
 from djactors.telemetry import Telemetry
 
 _Envelope: TypeAlias = Envelope[RouterMessage, RouterReply]
@@ -41,11 +56,30 @@ class Store(Protocol):
     """What the router asks of the store."""
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
-        """Carry out commands in one commit. Raises StoreError if none of them was acknowledged."""
+        """Carry out commands in one commit, all or the first so many: as many as there are outcomes.
+
+        Raises StoreError if none of them was acknowledged.
+        """
 
 
 def _ignore(_: str) -> None:
     """Nobody keeps time."""
+
+
+NOTICES_TOGETHER = 200
+"""Notifications in one commit while messages wait for their turn, some 5 ms. How many a message will make is not known
+before; it is taken for as many as the one before it from the same sender. So whoever makes many is alone in a commit,
+and nobody else's answer waits for it."""
+
+PUT_OFF = 8192
+"""Messages that are put off at a time, some MiB: eight batch posts of a thousand events each. One more is refused as if
+the mailbox were full."""
+
+PUT_OFF_OF_A_TENANT = PUT_OFF // 2
+"""The part of them that is one tenant's at most: it leaves room for the others."""
+
+NOBODYS: Turn = (0, 0)
+"""The turn of the clock's and of retention's commands. No tenant has this id."""
 
 
 class Router(Actor[RouterMessage, RouterReply]):
@@ -75,42 +109,90 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._telemetry = telemetry
         self.batch_limit = batch_limit
         self.linger = linger
+        # What is put off, which is `put_off` as well while there is any.
+        self._waiting: Turns[_Envelope] = Turns()
+        # How many notifications the newest command of each sender made or would have made, while some are put off.
+        self._weights: dict[Turn, int] = {}
+        # What came of the first commands of those that were asked for together and did not fit into a commit.
+        self._partly: dict[_Envelope, list[Outcome | Exception]] = {}
 
     async def on_batch(self, batch: Sequence[_Envelope]) -> None:
-        """Commit a batch; in several commits if it has more commands than one commit takes."""
-        messages = [envelope.message for envelope in batch]
-        if PublishAll not in map(type, messages):
-            # Nearly always: each message is a command, and there are no more than a commit takes.
-            await self._commit(batch, cast("list[Command]", messages))
-            return
-        for envelopes, commands in self._parts(batch):
-            await self._commit(envelopes, commands)
+        """One batch, one commit; what does not fit into it is put off."""
+        if not self.put_off:
+            messages = [envelope.message for envelope in batch]
+            if PublishAll not in map(type, messages):
+                # Nearly always: each message is a command, and all fit into a commit.
+                done = await self._commit(batch, cast("list[Command]", messages))
+                if done < len(batch):
+                    self._put_off(batch[done:])
+                    self.put_off = self._waiting
+                return
+        self._put_off(batch)
+        self.put_off = self._waiting
+        envelopes, commands = self._take()
+        done = 0
+        try:
+            done = await self._commit(envelopes, commands)
+        finally:
+            # After a crash as well: whoever has not been answered is among those that were put off.
+            for envelope in reversed(envelopes[done:]):
+                self._waiting.give_back(_turn_of(envelope.message), envelope)
+        if not self._waiting:
+            self.put_off = ()
+            self._weights.clear()
 
-    def _parts(self, batch: Sequence[_Envelope]) -> Iterator[tuple[list[_Envelope], list[Command]]]:
-        """The batch as commits: each with its messages, and all of their commands."""
+    def _put_off(self, envelopes: Sequence[_Envelope]) -> None:
+        """Have messages wait for their turn; those for which there is no room are refused."""
+        waiting = self._waiting
+        for envelope in envelopes:
+            turn = _turn_of(envelope.message)
+            if turn != NOBODYS and (len(waiting) >= PUT_OFF or waiting.waiting_in(turn[0]) >= PUT_OFF_OF_A_TENANT):
+                envelope.fail(MailboxFull("as many commands wait for their turn as may"))
+            else:
+                waiting.add(turn, envelope)
+
+    def _take(self) -> tuple[list[_Envelope], list[Command]]:
+        """The next commit: messages whose turn it is, and all of their commands that are still to be carried out."""
+        waiting = self._waiting
         envelopes: list[_Envelope] = []
         commands: list[Command] = []
-        for envelope in batch:
+        notices = 0
+        while waiting and len(envelopes) < self.batch_limit:
+            envelope = waiting.take()
             message = envelope.message
-            more = message.commands if isinstance(message, PublishAll) else (message,)
-            if commands and len(commands) + len(more) > self.batch_limit:
-                yield envelopes, commands
-                envelopes, commands = [], []
+            turn = _turn_of(message)
+            if type(message) is PublishAll:
+                more: Sequence[Command] = message.commands[len(self._partly.get(envelope, ())) :]
+            else:
+                more = (cast("Command", message),)
+            notices += len(more) * self._weights.get(turn, 1)
+            if commands and (len(commands) + len(more) > self.batch_limit or notices > NOTICES_TOGETHER):
+                waiting.give_back(turn, envelope)
+                break
             envelopes.append(envelope)
             commands += more
-        yield envelopes, commands
+        return envelopes, commands
 
-    async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> None:
+    async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> int:
+        """Have commands recorded, tell whom they concern, and answer; how many of the messages were dealt with."""
         number = self._users.number_commit()
         try:
             recorded = await self._store.record(commands)
         except StoreError as error:
-            self._telemetry.log.warning("commit failed", commands=len(commands), error=str(error))
+            self._telemetry.refusals.repeated(
+                "commit failed", type(error).__name__, commands=len(commands), error=str(error)
+            )
             self._count(Counter((_kind_of(command), "unavailable") for command in commands))
             for envelope in envelopes:
-                envelope.fail(twin(error))
-            return
-        self._telemetry.metrics.commit_items.observe(len(commands))
+                earlier = self._partly.pop(envelope, None) if self._partly else None
+                if earlier is None:
+                    envelope.fail(twin(error))
+                else:
+                    # The others are durable already, and their sender is to know.
+                    left = len(cast("PublishAll", envelope.message).commands) - len(earlier)
+                    envelope.answer([*earlier, *(twin(error) for _ in range(left))])
+            return len(envelopes)
+        self._telemetry.metrics.commit_items.observe(len(recorded.outcomes))
         await self._users.deliver(recorded, trio.current_time(), number)
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
@@ -118,18 +200,40 @@ class Router(Actor[RouterMessage, RouterReply]):
         # Counted together: a batch is mostly of one kind.
         self._count(Counter(map(self._judged, commands, recorded.outcomes)))
         if self._telemetry.log.is_enabled_for(logging.DEBUG):
-            for command, outcome in zip(commands, recorded.outcomes, strict=True):
+            for command, outcome in zip(commands, recorded.outcomes, strict=False):
                 self._log(command, outcome)
-        outcomes = iter(recorded.outcomes)
-        for envelope in envelopes:
+        if len(recorded.outcomes) < len(commands) or self.put_off:
+            self._weigh(commands, recorded.outcomes)
+        outcomes: Iterator[Outcome | Exception] = iter(recorded.outcomes)
+        for done, envelope in enumerate(envelopes):
             if type(envelope.message) is PublishAll:
-                envelope.answer(list(islice(outcomes, len(envelope.message.commands))))
+                if not self._answer_all(envelope, envelope.message, outcomes):
+                    return done
                 continue
-            outcome = next(outcomes)
-            if isinstance(outcome, Exception):
-                envelope.fail(outcome)
+            reply = next(outcomes, None)
+            if reply is None:
+                # There was no room for this one.
+                return done
+            if isinstance(reply, Exception):
+                envelope.fail(reply)
             else:
-                envelope.answer(outcome)
+                envelope.answer(reply)
+        return len(envelopes)
+
+    def _weigh(self, commands: Sequence[Command], outcomes: Sequence[Outcome | Exception]) -> None:
+        for command, outcome in zip(commands, outcomes, strict=False):
+            if type(outcome) is Published:
+                self._weights[_turn_of(command)] = outcome.notified + outcome.suppressed
+
+    def _answer_all(self, envelope: _Envelope, message: PublishAll, outcomes: Iterator[Outcome | Exception]) -> bool:
+        """Answer what was asked for together, once all of it was carried out; whether it was."""
+        gathered = self._partly.pop(envelope, [])
+        gathered += islice(outcomes, len(message.commands) - len(gathered))
+        if len(gathered) < len(message.commands):
+            self._partly[envelope] = gathered
+            return False
+        envelope.answer(gathered)
+        return True
 
     def _judged(self, command: Command, outcome: Outcome | Exception) -> tuple[type, str]:
         """What a command is counted as, by what came of it; a fault of ours is logged."""
@@ -168,6 +272,21 @@ class Router(Actor[RouterMessage, RouterReply]):
                 metrics.events.labels(TYPES[kind], outcome).inc(count)
             else:
                 metrics.commands.labels(kind.__name__, outcome).inc(count)
+
+
+def _turn_of(message: RouterMessage) -> Turn:
+    """Whose turn a message is: that of a sender in a tenant."""
+    if type(message) is PublishAll:
+        message = message.commands[0]
+    match message:
+        case Publish():
+            return message.event.tenant_id, message.sender
+        case MarkRead() | MarkAllRead() | Delete():
+            return message.tenant_id, message.user_id
+        case Introduce():
+            return message.tenant_id, message.person.user_id
+        case _:
+            return NOBODYS
 
 
 def _kind_of(command: Command) -> type:

@@ -11,6 +11,7 @@ Rules:
   * The clock compares with the wall clock and never sleeps longer than `LONGEST_SLEEP`, so it notices when that was
     set.
   * While the store cannot be written, the clock tries again, after a longer pause each time.
+  * While the time is not to be trusted (`steady_clock`), the clock waits.
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ class Alarm:
         return True
 
 
+def always() -> bool:
+    """The clock is always to be trusted."""
+    return True
+
+
 class SlaClock(Actor[Nudge, None]):
     """See the module for the rules.
 
@@ -93,11 +99,18 @@ class SlaClock(Actor[Nudge, None]):
         ask: how to have commands recorded.
         now: the wall clock, as an aware time.
         longest_sleep: seconds.
+        trusted: whether what is due by this clock may be told.
     """
 
     def __init__(
-        self, alarm: Alarm, ask: Asking, now: Callable[[], datetime], longest_sleep: float = LONGEST_SLEEP
+        self,
+        alarm: Alarm,
+        ask: Asking,
+        now: Callable[[], datetime],
+        longest_sleep: float = LONGEST_SLEEP,
+        trusted: Callable[[], bool] = always,
     ) -> None:
+        self._trusted = trusted
         self._alarm = alarm
         self._ask = ask
         self._now = now
@@ -137,10 +150,12 @@ class SlaClock(Actor[Nudge, None]):
             self._alarm.set_no_later(sliced.next_due)
 
     def _is_due(self) -> bool:
-        return self._alarm.moment is not None and self._alarm.moment <= utc_text(self._now())
+        # The time is looked at each time, so that a jump of the clock is noticed.
+        now = utc_text(self._now())
+        return self._alarm.moment is not None and self._alarm.moment <= now and self._trusted()
 
     def _set_sleep(self) -> None:
-        if self._alarm.moment is None:
+        if self._alarm.moment is None or not self._trusted():
             self.idle_after = self._longest_sleep
         else:
             left = (from_text(self._alarm.moment) - self._now()).total_seconds()

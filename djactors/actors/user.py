@@ -32,6 +32,7 @@ import trio
 from djactors.actors.deliveries import CHANGES_RESET, Deliver, Numbering, Outgoing, encoded, unread_count
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Seat, Socket, UserMessage
+from djactors.domain.accounts import Account
 from djactors.domain.commands import Introduce
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import encode
@@ -60,12 +61,19 @@ class InboxState(Protocol):
         """Whether the tenant knows the user."""
 
     @property
+    def account(self) -> Account:
+        """What the tenant says of the user."""
+
+    @property
     def follows(self) -> bool:
         """Whether what was told is in the past of this."""
 
 
 class Inbox(Protocol):
-    """What the actor asks of the store."""
+    """What the actor asks of the store, and `Users` as well."""
+
+    async def account(self, tenant_id: int, user_id: int) -> Account:
+        """What the tenant says of a user."""
 
     async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> InboxState:
         """The unread count and the offset that it belongs to, from one snapshot, which is looked through for `told`."""
@@ -115,7 +123,9 @@ class UserActor(Actor[UserMessage, None]):
         presence = self._presence
         presence.disconnect("actor_restarted")
         presence.stale = False
+        before = presence.accounts_told
         state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
+        self._take_in(state, before)
         self._unread, presence.at, presence.read = state.unread, state.at, self._commits.newest
         if not state.known:
             # Told before the CONNECT is answered: whoever names this user from then on comes behind it.
@@ -201,6 +211,8 @@ class UserActor(Actor[UserMessage, None]):
         if socket not in presence.attaching:
             return  # It closed meanwhile.
         presence.attached(socket)
+        if presence.account is not None and not socket.admit(presence.account):
+            return
         pid = None
         told: list[Outgoing] = []
         position, reload = presence.at, resume is not None and replay is None
@@ -312,7 +324,9 @@ class UserActor(Actor[UserMessage, None]):
         told = presence.at if any(seat.position is None for seat in presence.sockets.values()) else None
         # In turn: there may be a reason for everybody to look at once.
         async with self._turns:
+            before = presence.accounts_told
             state = await self._inbox.snapshot(presence.tenant_id, presence.user_id, told)
+        self._take_in(state, before)
         if not state.follows:
             await self._lost(presence.tenant_id, presence.user_id)
         presence.read = self._commits.newest
@@ -324,6 +338,11 @@ class UserActor(Actor[UserMessage, None]):
             elif seat.position is None and state.at != presence.at:
                 seat.position = presence.at
         self._unread, presence.at = state.unread, state.at
+
+    def _take_in(self, state: InboxState, before: int) -> None:
+        """Take in what the tenant says of the user, unless a commit has said more since the read began."""
+        if self._presence.accounts_told == before:
+            self._presence.take_in(state.account)
 
     async def _catch_up(self) -> None:
         """Go to where the inbox stands, and give everybody who is behind then a slice."""

@@ -13,12 +13,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import trio
 
+from djactors.actors.accounts import Accounts
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.deliveries import Deliver, Numbering, Outgoing
 from djactors.actors.pid import PidIssuer
@@ -26,6 +27,7 @@ from djactors.actors.presence import Attach, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
 from djactors.actors.user import Inbox, UserActor
 from djactors.config import Settings
+from djactors.domain.accounts import Account
 from djactors.domain.commands import Introduce, Recorded
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
@@ -88,6 +90,7 @@ class Users:
         self._tenants: dict[int, dict[int, Presence]] = {}
         self._by_name: dict[str, Presence] = {}
         self._commits = Numbering()
+        self._accounts = Accounts(inbox.account)
         self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
 
@@ -145,6 +148,33 @@ class Users:
         if presence is not None:
             presence.discard(socket)
 
+    def account(self, tenant_id: int, user_id: int) -> Account | None:
+        """What the tenant says of a user, as far as that is known without asking the store; None if it is not."""
+        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        if presence is not None and presence.account is not None:
+            return presence.account
+        return self._accounts.get((tenant_id, user_id))
+
+    async def look_up(self, tenant_id: int, user_id: int) -> None:
+        """See to it that `account` knows a user, until other tasks have a turn. Raises StoreError."""
+        if self.account(tenant_id, user_id) is None:
+            await self._accounts.look_up((tenant_id, user_id))
+
+    async def drop_keys(self, keys: Collection[str]) -> None:
+        """Let those sockets go that have proved who they are with a key of one of these names.
+
+        Lets other tasks run as `deliver` does.
+        """
+        told = 0
+        for presence in self.presences():
+            for socket in [socket for socket in presence.sockets if socket.key in keys]:
+                presence.discard(socket)
+                socket.disconnect("key_dropped")
+            for socket in [socket for socket in presence.attaching if socket.key in keys]:
+                presence.attached(socket)
+                socket.disconnect("key_dropped")
+            told = await _pause(told + 1)
+
     def told(self, tenant_id: int, user_id: int, socket: Socket) -> Offset | None:
         """Up to which offset a socket was told everything: what its unlogged packets carry.
 
@@ -194,6 +224,8 @@ class Users:
             committed_at: when it was durable, in Trio's time.
             number: the commit's.
         """
+        if recorded.accounts:
+            self._take_in(recorded.accounts)
         if recorded.others_wrote:
             # Nobody is told: everybody looks whether the log has what they know, and what it has behind that.
             await self.doubt()
@@ -206,20 +238,26 @@ class Users:
             own, shared = sort_out(
                 (Outgoing(each.name, each.body, each.offset, each.user_id) for each in changes), present
             )
-            deliveries = [
-                (present[user_id], Deliver(packets, recorded.unread.get((tenant_id, user_id)), committed_at, number))
-                for user_id, packets in own.items()
-            ]
-            if shared:
-                delivery = Deliver(shared, None, committed_at, number)
-                deliveries += [(presence, delivery) for user_id, presence in present.items() if user_id not in own]
-            for presence, delivery in deliveries:
+            # Whoever comes from now on has read the commit.
+            some = [(present[user_id], packets) for user_id, packets in own.items()]
+            others = [presence for user_id, presence in present.items() if user_id not in own] if shared else ()
+            for presence, packets in some:
                 told = await _pause(told)
+                unread = recorded.unread.get((tenant_id, presence.user_id))
+                delivery = Deliver(in_order(packets, shared), unread, committed_at, number)
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
+            if others:
+                delivery = Deliver(shared, None, committed_at, number)
+                weight = 1 + len(shared) // PACKETS_OF_A_WRITE
+                for presence in others:
+                    told = await _pause(told)
+                    self._tell(presence, delivery)
+                    told += weight
 
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""
+        self._forget_accounts()
         for presence in self.presences():
             self._make_look(presence)
 
@@ -231,6 +269,7 @@ class Users:
         know what is lost are closed by their actor. Lets other tasks run as `deliver` does.
         """
         self._commits.doubt()
+        self._forget_accounts()
         self._telemetry.log.warning("somebody else has written to the database: is what was told still in it?")
         presences = self.presences()
         for presence in presences:
@@ -269,8 +308,7 @@ class Users:
                     self._forget(presence)
 
     def _refuse(self, tenant_id: int, user_id: int, socket: Socket, reason: str) -> None:
-        self._telemetry.metrics.refusals.labels("attach").inc()
-        self._telemetry.log.warning("socket refused", tenant_id=tenant_id, user_id=user_id, reason=reason)
+        self._telemetry.refusals.refused("attach", "socket refused", code=reason, tenant_id=tenant_id, user_id=user_id)
         socket.disconnect("user_unavailable")
 
     def _presence(self, tenant_id: int, person: Person) -> Presence:
@@ -310,6 +348,22 @@ class Users:
             when_exhausted=Exhausted.QUARANTINE,
         )
 
+    def _take_in(self, accounts: Mapping[tuple[int, int], Account]) -> None:
+        """At once, and before anybody else is told anything of the commit: who was signed out hears no more of it."""
+        self._accounts.changed(accounts)
+        for (tenant_id, user_id), account in accounts.items():
+            presence = self._tenants.get(tenant_id, {}).get(user_id)
+            if presence is not None:
+                presence.accounts_told += 1
+                presence.take_in(account)
+
+    def _forget_accounts(self) -> None:
+        self._accounts.forget()
+        for presence in self.presences():
+            # Those with sockets read it again now, the others when somebody comes.
+            if not presence.socket_count:
+                presence.account = None
+
     def _introduce(self, command: Introduce) -> None:
         # A router that is full or down has other worries; the user's next actor tries again.
         with suppress(MailboxFull, ActorStopped):
@@ -342,8 +396,8 @@ class Users:
         except MailboxFull:
             if not presence.stale:
                 presence.stale = True
-                self._telemetry.metrics.refusals.labels("user_mailbox_full").inc()
-                self._telemetry.log.warning(
+                self._telemetry.refusals.refused(
+                    "user_mailbox_full",
                     "user mailbox full: the actor will read the log",
                     tenant_id=presence.tenant_id,
                     user_id=presence.user_id,
@@ -368,22 +422,31 @@ MIN_IDLE = 0.001
 def sort_out(
     changes: Iterable[Outgoing], present: dict[int, Presence]
 ) -> tuple[dict[int, list[Outgoing]], Sequence[Outgoing]]:
-    """Split a tenant's changes into what each connected user with some of their own sees, and what everyone else sees.
+    """Split a tenant's changes into those of each connected user's own, and those that everyone sees.
 
-    Changes of users who are not connected are left out; order is kept.
+    Changes of users who are not connected are left out; order is kept. It costs a step for each change: the two are put
+    together where each user is told (`in_order`), as many changes for everyone among many people's own would be a step
+    for each of the ones and the others, in one turn of the loop.
     """
     own: dict[int, list[Outgoing]] = {}
     shared: list[Outgoing] = []
     for change in changes:
         if change.user_id is None:
             shared.append(change)
-            for packets in own.values():
-                packets.append(change)
         elif change.user_id in own:
             own[change.user_id].append(change)
         elif change.user_id in present:
-            own[change.user_id] = [*shared, change]
+            own[change.user_id] = [change]
     return own, shared
+
+
+def in_order(own: list[Outgoing], shared: Sequence[Outgoing]) -> list[Outgoing]:
+    """A user's own changes and those that everyone sees, in the order of the log."""
+    return sorted((*own, *shared), key=_number) if shared else own
+
+
+def _number(change: Outgoing) -> int:
+    return change.at.seq
 
 
 def _disconnect_lost(dropped: tuple[UserMessage, ...]) -> None:

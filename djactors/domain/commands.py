@@ -14,7 +14,9 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec.structs import asdict, replace
 
-from djactors.domain.events import DomainEvent, Id, Key, check_event, check_text, convert
+from djactors.domain.accounts import Account
+from djactors.domain.events import DomainEvent, Key, check_event, check_text, convert
+from djactors.domain.ids import Id
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 
@@ -82,6 +84,18 @@ class Introduce(msgspec.Struct, frozen=True):
     person: Person
 
 
+class SignOut(msgspec.Struct, frozen=True):
+    """Make all tokens of a user worthless that were issued before now.
+
+    Somebody who is not known is made known, since tokens of theirs may exist; with `known_only` they are refused as
+    missing.
+    """
+
+    tenant_id: Id
+    user_id: Id
+    known_only: bool = False
+
+
 class RaiseAlerts(msgspec.Struct, frozen=True):
     """Send the SLA alerts that are due, for at most `limit` jobs."""
 
@@ -125,8 +139,8 @@ InboxCommand: TypeAlias = MarkRead | MarkAllRead | Delete | Introduce
 SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
 """A command of the clock or of retention, answered with what is left to do: `Sliced`."""
 
-Command: TypeAlias = Publish | InboxCommand | SliceCommand
-"""Everything that can be asked of the inbox. A `Publish` is answered with `Published`."""
+Command: TypeAlias = Publish | InboxCommand | SliceCommand | SignOut
+"""Everything that can be asked of the inbox. A `Publish` is answered with `Published`, a `SignOut` with `SignedOut`."""
 
 
 def checked(command: Command) -> Command:
@@ -145,7 +159,7 @@ def checked(command: Command) -> Command:
             if command.person is not None:
                 _check_person(command.person)
             return replace(command, event=event, decoded=True)
-        case MarkRead() | MarkAllRead() | Delete():
+        case MarkRead() | MarkAllRead() | Delete() | SignOut():
             convert(asdict(command), type(command))
         case Introduce():
             convert(asdict(command), Introduce)
@@ -204,7 +218,13 @@ class Sliced(msgspec.Struct, frozen=True):
     held_up: Mapping[int, int] = {}
 
 
-Outcome: TypeAlias = Published | Counted | Sliced
+class SignedOut(msgspec.Struct, frozen=True):
+    """A sign-out is durable. `at` is its moment, as UTC text."""
+
+    at: str
+
+
+Outcome: TypeAlias = Published | Counted | Sliced | SignedOut
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -229,7 +249,8 @@ class Recorded(msgspec.Struct, frozen=True):
     """What one commit did.
 
     Attributes:
-        outcomes: one for each command, in order; an exception for a command that was refused or failed.
+        outcomes: one for each command that was carried out, in order; an exception for one that was refused or failed.
+            Fewer than there were commands where a commit of all would have been too large: the rest is still to do.
         changes: the new changes by tenant, in the order of their sequence numbers.
         unread: the unread count after the commit, for every user whose count it touched.
         next_alert: the earliest moment at which this commit needs the clock to wake up, for an alert or a summary; None
@@ -237,6 +258,7 @@ class Recorded(msgspec.Struct, frozen=True):
         others_wrote: whether another connection has written to the database since the commit before. If so, the
             database may have been put back to an earlier copy. Then each session's last offset must be found in the log
             before the session is told of this commit.
+        accounts: what the tenant now says of each user of whom it has said something.
     """
 
     outcomes: list[Outcome | Exception]
@@ -244,3 +266,4 @@ class Recorded(msgspec.Struct, frozen=True):
     unread: dict[tuple[int, int], int]
     next_alert: str | None = None
     others_wrote: bool = False
+    accounts: dict[tuple[int, int], Account] = {}

@@ -66,8 +66,8 @@ deadlines move that often."""
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job of one tenant. `dj_id` is None for a job that was first heard of by its bare id. Times are UTC texts.
 
-    The last three fields belong to the alerts: when the clock must look at the job, and the deadlines for which each
-    alert was sent.
+    The last four fields belong to the alerts: when the clock must look at the job, the deadlines for which each alert
+    was sent, and whether a person set the deadline, so that the alerts count as caused by a person.
     """
 
     tenant_id: int
@@ -87,6 +87,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     next_alert_at: str | None = None
     alerted_24h: str | None = None
     alerted_overdue: str | None = None
+    deadline_by_person: bool = False
 
     @property
     def label(self) -> str:
@@ -150,6 +151,7 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
         next_alert_at=earlier.next_alert_at,
         alerted_24h=earlier.alerted_24h,
         alerted_overdue=earlier.alerted_overdue,
+        deadline_by_person=earlier.deadline_by_person,
     )
     return scheduled(job)
 

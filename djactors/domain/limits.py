@@ -4,6 +4,8 @@ stays for 30 days. This code is pure: it uses no clock and no store.
 Rules:
   * A day is a day in the tenant's time zone. Every notification that was sent counts, even if it was deleted later.
   * CRITICAL notifications are sent beyond the limit, unless the setting says otherwise. They count as well.
+  * What persons cause uses up at most half of the limit, so that a backend's notifications always find room, whatever
+    colleagues do. CRITICAL ones that persons cause go beyond their half, but only `PERSONS_CRITICAL` of them a day.
   * Notifications that are held back are summed up in one notification, which does not count and which replaces the
     summary before it. It is sent at once, but not earlier than a minute after the summary before it.
 
@@ -21,7 +23,15 @@ from djactors.domain.notifications import Draft, encode
 from djactors.domain.times import from_text
 
 DAILY_LIMIT = "daily_limit"
-"""The recorded reason why somebody was not notified."""
+PERSONS_LIMIT = "persons_limit"
+PERSONS_CRITICAL_LIMIT = "persons_critical_limit"
+"""The recorded reasons why somebody was not notified: the whole limit was used up, or the half that is for what persons
+cause, or what persons may cause beyond that half with CRITICAL ones."""
+
+PERSONS_CRITICAL = 50
+"""CRITICAL notifications beyond their half of the limit that persons may cause to one user in one day. These are
+approvals that are asked for and deadlines that are missed: one every ten minutes of a working day is more than anybody
+can decide on, and so many do not bury what a backend sends."""
 
 HISTORY = timedelta(days=30)
 """How long a notification stays in the inbox (seed)."""
@@ -48,9 +58,25 @@ class Limits:
     critical_beyond_limit: bool = True
     collapse_bursts: bool = False
 
-    def admits(self, priority: str, sent: int) -> bool:
-        """Whether a user who got `sent` notifications today may get one more of this priority."""
-        return sent < self.daily_limit or (self.critical_beyond_limit and priority == "CRITICAL")
+    @property
+    def persons_share(self) -> int:
+        """How much of the limit persons may use up: half of it, and one where the limit is one."""
+        return self.daily_limit // 2 or 1
+
+    def refusal(self, priority: str, sent: int) -> str | None:
+        """Why a user who got `sent` notifications today may not get one more of this priority; None if they may."""
+        if sent < self.daily_limit or (self.critical_beyond_limit and priority == "CRITICAL"):
+            return None
+        return DAILY_LIMIT
+
+    def persons_refusal(self, priority: str, sent: int, by_persons: int) -> str | None:
+        """The same for one that a person causes, where `by_persons` of those of today were caused by persons."""
+        share = self.persons_share
+        if by_persons < share and sent < self.daily_limit:
+            return None
+        if self.critical_beyond_limit and priority == "CRITICAL":
+            return None if by_persons < share + PERSONS_CRITICAL else PERSONS_CRITICAL_LIMIT
+        return PERSONS_LIMIT if by_persons >= share else DAILY_LIMIT
 
 
 def expires_at(created_at: str) -> str:
@@ -85,13 +111,19 @@ def next_summary(sent_at: str | None, now: datetime) -> datetime:
     return before + SUMMARY_INTERVAL if before <= now < before + SUMMARY_INTERVAL else now
 
 
-def summary(user_id: int, day: str, held: int, daily_limit: int) -> Draft:
-    """The summary of the `held` notifications that the limit kept from a user on a day."""
+def summary(user_id: int, day: str, held: int, limits: Limits, *, used_up: bool) -> Draft:
+    """The summary of the `held` notifications that the limit kept from a user on a day.
+
+    `used_up` says whether that was the whole limit; else it was the persons' part of it.
+    """
+    reached = f"The daily limit of {limits.daily_limit} notifications is reached."
+    if not used_up:
+        reached = f"The daily limit of {limits.persons_share} notifications that people cause is reached."
     return Draft(
         user_id,
         SUMMARY_TYPE,
         "LOW",
         f"{held} more updates today",
-        f"The daily limit of {daily_limit} notifications is reached.",
+        reached,
         encode({"count": held, "day": day}),
     )

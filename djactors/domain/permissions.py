@@ -1,6 +1,10 @@
-"""Who may do what to a job. This depends on a person's role and on the person's part in the job: one table and two
+"""Who may do what to a job. This depends on a person's role and on the person's part in the job: one table and three
 rules.
 
+  * Whoever may give a part in a job away names anybody for it whom the tenant knows. The requester, who makes the job,
+    names its assignee, approver and manager, and later those do whom the table names. Each part is one person's. To
+    request a job and to watch it is one's own affair: only the roles manager and admin name somebody else for that, at
+    the creation as well as later. Otherwise anybody could have hundreds of colleagues notified of each comment.
   * Nobody decides on their own work. Only an admin may make one person both the assignee and the approver of a job, or
     decide on a job as both.
   * An assignee may name the first approver of a job. Only the job's manager and the roles manager and admin may replace
@@ -18,7 +22,8 @@ import msgspec
 
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import Id, Name, Role
+from djactors.domain.events import Name, Role
+from djactors.domain.ids import Id
 from djactors.domain.jobs import Job
 
 
@@ -63,12 +68,26 @@ def check(person: Person, event: object, job: Job | None) -> None:
         _check_own_work(person, event, job)
 
 
+ANYBODYS: tuple[Role, ...] = ("manager", "admin")
+"""The roles that name somebody else as a requester or a watcher."""
+
+
+def check_own(person: Person, field: str, *user_ids: int | None) -> None:
+    """Refuse somebody else's id where only a person's own is allowed: the first rule of the module.
+
+    Raises:
+        Refused: `forbidden`, naming the field.
+    """
+    if person.role not in ANYBODYS and any(user_id not in (None, person.user_id) for user_id in user_ids):
+        raise Refused(Code.FORBIDDEN, f"{field}: only a manager or admin names somebody else: leave it out")
+
+
 def _has_part(person: Person, job: Job | None, parts: tuple[str, ...]) -> bool:
     return job is not None and person.user_id in (getattr(job, f"{part}_id") for part in parts)
 
 
 def _check_own_work(person: Person, event: object, job: Job | None) -> None:
-    """The two rules of the module, which do not apply to an admin."""
+    """The other two rules of the module, which do not apply to an admin."""
     match event:
         case events.JobCreated(assignee_id=int(assignee_id), approver_id=approver_id) if assignee_id == approver_id:
             raise _one_person("approverId", assignee_id, "assignee")

@@ -10,21 +10,20 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
-import trio
-
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.users import Users
 from djactors.config import Settings
 from djactors.domain import lengths
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import MAX_ID
+from djactors.domain.ids import MAX_ID
 from djactors.domain.marks import Offset
-from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized
-from djactors.edge.errors import TooManyRequests
+from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized, bearer_of, in_force
+from djactors.edge.exposition import Exposition
+from djactors.edge.paces import Paces
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
-from djactors.net import Request, Response, TokenBuckets, host_of
+from djactors.net import Request, Response
 from djactors.store.errors import StoreUnavailable
 from djactors.telemetry import Telemetry
 
@@ -57,8 +56,8 @@ D = TypeVar("D", bound=Dated)
 class Api:
     """What the handlers need.
 
-    `ready` says why the server is not ready, or returns None if it is. `measure` brings the gauges up to date before
-    they are read. `survey` describes the installation to an admin of a tenant.
+    `ready` says why the server is not ready, or returns None if it is (see `readiness`). `exposition` makes the answer
+    to `/metrics`, and `survey` describes the installation to an admin of a tenant.
     """
 
     def __init__(
@@ -70,8 +69,9 @@ class Api:
         store: Inbox,
         settings: Settings,
         telemetry: Telemetry,
-        ready: Callable[[], str | None],
-        measure: Callable[[], None],
+        paces: Paces,
+        ready: Callable[[], Awaitable[str | None]],
+        exposition: Exposition,
         survey: Survey,
     ) -> None:
         self.router = router
@@ -79,46 +79,82 @@ class Api:
         self.settings = settings
         self.telemetry = telemetry
         self.ready = ready
-        self.measure = measure
+        self.exposition = exposition
         self.survey = survey
         self._users = users
         self._authenticator = authenticator
-        self._posts: TokenBuckets[str] = TokenBuckets(settings.post_rate, settings.post_burst)
+        self.paces = paces
+
+    async def look_up(self, request: Request) -> None:
+        """See to it that what the tenant says of the request's user is known, for the handler's first step.
+
+        Nearly always it is, and nothing is waited for. A token that proves nothing is left to the handler.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        try:
+            proved = self.proved(request)
+        except Unauthorized:
+            return
+        if proved.user_id is not None and proved.tenant_id is not None:
+            await self._users.look_up(proved.tenant_id, proved.user_id)
 
     def identity(self, request: Request) -> Identity:
-        """The identity that the request's token proves. Raises Unauthorized."""
-        scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
-        return self._authenticator.identify(token.strip())
+        """Who asks, as the request's token proves and the tenant says.
+
+        Raises:
+            Unauthorized: the token proves nothing, or the user was signed out.
+            StoreUnavailable: what the tenant says is not known, because nobody has said `look_up`.
+        """
+        proved = self.proved(request)
+        if proved.user_id is None or proved.tenant_id is None:
+            return proved
+        account = self._users.account(proved.tenant_id, proved.user_id)
+        if account is None:
+            raise StoreUnavailable("it is not known whether the user was signed out")
+        return in_force(proved, account)
+
+    def proved(self, request: Request) -> Identity:
+        """Who asks, as the request's token alone proves. Raises Unauthorized."""
+        # It was judged when the request's body was still to come.
+        if isinstance(request.proof, Identity):
+            return request.proof
+        identity = bearer_of(request, self._authenticator)
+        request.proof = identity
+        return identity
+
+    def actor(self, request: Request) -> Identity:
+        """Who makes a request as a person, counted as a read or a command. Raises Unauthorized or TooManyRequests.
+
+        It is counted before anything else is looked at, so that a request that is wrong is not free.
+        """
+        identity = self.identity(request)
+        self.paces.check(identity, reads=request.method in ("GET", "HEAD"))
+        return identity
 
     def member(self, request: Request) -> Member:
-        """The person whom the request's token names. Raises Unauthorized."""
-        return self.identity(request).member()
+        """The person whom the request's token names, counted. Raises Unauthorized or TooManyRequests."""
+        return self.actor(request).member()
 
     def publisher(self, request: Request) -> Identity:
         """The service whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
-        identity = self.identity(request)
-        if identity.role != "service":
-            raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
-        return identity
+        return _service(self.identity(request))
+
+    def proved_publisher(self, request: Request) -> Identity:
+        """The same as the token alone proves: to be judged while the request's body is still to come."""
+        return _service(self.proved(request))
 
     def admin(self, request: Request) -> Member:
-        """The admin whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
+        """The admin whose token the request carries, counted.
+
+        Raises Unauthorized, or Refused with `forbidden` or `too_many_requests`.
+        """
         identity = self.identity(request)
         if identity.role != "admin":
             raise Refused(Code.FORBIDDEN, "only an admin may see this: use a token with the role admin")
+        self.paces.check(identity, reads=True)
         return identity.member()
-
-    def check_pace(self, request: Request, count: int = 1) -> None:
-        """Refuse an address that publishes too fast. Call this once the token is known and before any costly work.
-
-        Raises:
-            TooManyRequests: the address has no tokens left.
-        """
-        wait = self._posts.take(host_of(request.peer), trio.current_time(), count)
-        if wait > 0:
-            raise TooManyRequests(wait)
 
     async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
         """Read something that has an offset, for a member: it has everything in its past that their sockets were told.
@@ -136,6 +172,12 @@ class Api:
     async def publish(self, command: Publish) -> Published:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
         return await self.router.ask_nowait(command, self.settings.command_timeout)
+
+
+def _service(identity: Identity) -> Identity:
+    if identity.role != "service":
+        raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
+    return identity
 
 
 def header_key(request: Request) -> str | None:

@@ -3,6 +3,8 @@ order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from djactors.actors.command_ref import CommandRef
@@ -12,10 +14,16 @@ from djactors.kernel import AskTimeout, KernelError
 
 
 class Batch:
-    """The items of a batch, in order. Each ends as an answer or an error, and a bad item does not affect the others."""
+    """The items of a batch, in order. Each ends as an answer or an error, and a bad item does not affect the others.
 
-    def __init__(self, router: CommandRef) -> None:
+    Args:
+        router: carries the items out.
+        on_error: is told of each that ends as an error.
+    """
+
+    def __init__(self, router: CommandRef, on_error: Callable[[Exception], None]) -> None:
         self._router = router
+        self._on_error = on_error
         self._results: list[bytes | None] = []
         self._open = 0
         # Made when `results` begins to wait. Before that, all items so far may be done while others are still to come.
@@ -28,7 +36,7 @@ class Batch:
 
         def settle(outcome: Published | Exception) -> None:
             if isinstance(outcome, Exception):
-                self._results[place] = error_body(*error_of(outcome))
+                self._results[place] = self._worded(outcome)
             else:
                 self._results[place] = outcome.answer
             self._open -= 1
@@ -38,13 +46,13 @@ class Batch:
         try:
             self._router.request_nowait(command, settle)
         except KernelError as error:
-            self._results[place] = error_body(*error_of(error))
+            self._results[place] = self._worded(error)
         else:
             self._open += 1
 
     def refuse(self, error: Exception) -> None:
         """Refuse the next item with this error."""
-        self._results.append(error_body(*error_of(error)))
+        self._results.append(self._worded(error))
 
     async def results(self, timeout: float) -> bytes:
         """The JSON of all results, as soon as the last one is there.
@@ -60,3 +68,7 @@ class Batch:
             if self._open:
                 raise AskTimeout(f"the batch took longer than {timeout} s")
         return b'{"results":[%b]}' % b",".join(result for result in self._results if result is not None)
+
+    def _worded(self, error: Exception) -> bytes:
+        self._on_error(error)
+        return error_body(*error_of(error))

@@ -13,7 +13,8 @@ import msgspec
 
 from djactors.domain.commands import Counted, Delete, InboxCommand, MarkAllRead, MarkRead, Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import Id, JobAssigned, JobCreated, Title, check_text
+from djactors.domain.events import JobAssigned, JobCreated, Title, check_text, convert
+from djactors.domain.ids import Id, with_numbers
 from djactors.edge.auth import Member
 
 
@@ -153,7 +154,11 @@ def payload_of(shape: type[Any], args: Sequence[Any]) -> Any:
     """
     if len(args) > 1:
         raise Refused(Code.INVALID, "an event takes one payload")
+    payload = {} if not args or args[0] is None else args[0]
     try:
-        return msgspec.convert({} if not args or args[0] is None else args[0], shape)
+        return msgspec.convert(payload, shape)
     except msgspec.ValidationError as error:
-        raise Refused(Code.INVALID, str(error)) from None
+        numbered = with_numbers(payload, shape)
+        if numbered is None:
+            raise Refused(Code.INVALID, str(error)) from None
+    return convert(numbered, shape)

@@ -13,7 +13,7 @@ from djactors.domain.notifications import encode
 from djactors.edge.auth import Unauthorized
 from djactors.kernel import KernelError
 from djactors.net import Response
-from djactors.store.errors import StoreError
+from djactors.store.errors import StoreCrowded, StoreError
 
 STATUS: Mapping[Code, int] = {
     Code.INVALID: 400,
@@ -55,6 +55,8 @@ def error_of(error: Exception) -> tuple[Code, str]:
             return code, message
         case Unauthorized(message=message):
             return Code.UNAUTHORIZED, message
+        case StoreCrowded():
+            return Code.TOO_MANY_REQUESTS, "too many of your requests are waiting already: send fewer at a time"
         case KernelError() | StoreError():
             return Code.UNAVAILABLE, "the server cannot take this now: try again"
         case _:

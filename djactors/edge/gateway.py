@@ -3,7 +3,8 @@
 Rules:
   * CONNECT is always answered: with `connect_error` if a retry cannot help, otherwise by closing the transport.
   * Nothing here waits. Commands go to the router, which answers later; a socket has at most `MAX_PENDING` under way.
-  * A socket that goes too fast is refused event by event (token bucket); one that goes on all the same is closed.
+  * A person who goes too fast, over all their sockets and requests together (`paces.py`), is refused event by event; a
+    socket that goes on all the same is closed.
   * An engine session belongs to the first user who connected on it: another user's token is refused there.
   * A client is warned before its token expires and can replace the token. Otherwise the connection is closed some time
     after the token has expired.
@@ -14,27 +15,29 @@ Source: the contract's section "Socket.IO".
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import trio
 
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.deliveries import AUTH_EXPIRING, Outgoing, encoded
 from djactors.actors.users import Users
 from djactors.config import Settings
+from djactors.domain.accounts import Account
 from djactors.domain.commands import Counted, Published
 from djactors.domain.errors import Code, Refused
+from djactors.domain.ids import id_of
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
-from djactors.edge.auth import Authenticator, Member, Unauthorized
+from djactors.edge import refusals
+from djactors.edge.auth import Authenticator, Member, Unauthorized, in_force
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
-from djactors.edge.errors import EXPECTED, TooManyRequests, error_of
+from djactors.edge.errors import TooManyRequests, error_of
+from djactors.edge.paces import Paces
 from djactors.engine import BaseSocket, Session, SocketHandler
 from djactors.kernel import KernelError
-from djactors.net import TokenBucket
-from djactors.protocol import EventReceived
+from djactors.protocol import AckReceived, EventReceived
 from djactors.telemetry import Telemetry
 
 NAMESPACE = "/"
@@ -47,9 +50,10 @@ MAX_REFUSALS = 100
 """Refusals in a row after which a socket is closed. A page that listens stops at the first; one that loops would have
 each answered for ever."""
 
-MAX_REFUSALS_LOGGED = 20
-"""Refusals of one connection that are logged. All are counted; a client that does nothing but err would otherwise fill
-the disk, and writing the entries was most of what a POST full of bad events cost."""
+
+MAX_REFUSED_CONNECTS = 10
+"""CONNECTs with a bad token in a row after which a session is closed. Each costs a look at a signature, and a page that
+was refused needs another token, not another try."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Services:
     authenticator: Authenticator
     users: Users
     router: CommandRef
+    paces: Paces
     settings: Settings
     telemetry: Telemetry
     random_token: Callable[[], str]
@@ -68,23 +73,32 @@ class Services:
 class UserSocket(BaseSocket):
     """What the user's actor writes to. It ends with the namespace or the session."""
 
-    __slots__ = ("member", "recovery")
+    __slots__ = ("_gateway", "joined", "member", "recovery")
 
     def __init__(self, gateway: Gateway, namespace: str) -> None:
         super().__init__(gateway, namespace)
+        self._gateway = gateway
+        # Whether the actor has let it in.
+        self.joined = False
         # The person, once the token has proved it. The actor does not know of the socket before.
         self.member: Member | None = None
         # Whether the client wants offsets.
         self.recovery = True
+
+    @property
+    def key(self) -> str:
+        """The name of the key that has verified its token."""
+        return "" if self.member is None else self.member.key
+
+    def admit(self, account: Account) -> bool:
+        """Take in the role that the tenant gave; end if the user was signed out."""
+        return self._gateway.admit(self, account)
 
 
 class Gateway(SocketHandler[UserSocket]):
     """The handler of one Engine.IO session. See the module for the rules."""
 
     __slots__ = (
-        "_bucket",
-        "_came_at",
-        "_logged",
         "_pending",
         "_refused_in_a_row",
         "_services",
@@ -95,18 +109,17 @@ class Gateway(SocketHandler[UserSocket]):
         super().__init__(session, max_attachment_bytes=services.settings.max_payload)
         self._services = services
         self._pending = 0
-        self._logged = 0
         self._warned = False
-        # Made for the second packet that counts: most sockets only connect and listen. The first one's time is kept.
-        self._bucket: TokenBucket | None = None
-        self._came_at: float | None = None
         self._refused_in_a_row = 0
 
     # What the Socket.IO layer asks and tells
 
     def serves(self, namespace: str) -> bool:
         """There is one."""
-        return namespace == NAMESPACE
+        if namespace == NAMESPACE:
+            return True
+        refusals.namespace_refused(self._services.telemetry, self.session.peer, NAMESPACE)
+        return False
 
     def new_socket(self, namespace: str) -> UserSocket:
         """Return what the user's actor is to write to."""
@@ -119,26 +132,28 @@ class Gateway(SocketHandler[UserSocket]):
     def on_connect(self, socket: UserSocket, auth: dict[str, Any]) -> None:
         """Give the socket to the actor of whoever the token says it is, which answers."""
         try:
-            self._check_pace()
+            member = self._identify(auth)
+            self._services.paces.check_read(member)
         except TooManyRequests:
             # Only a loop connects and leaves so often.
-            self.session.close("too_many_requests")
+            self._close_for_pace()
             return
-        try:
-            member = self._identify(auth)
         except Unauthorized as refusal:
-            self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
-            self._log_refusal("connect refused", code=refusal.code, peer=self.session.peer)
-            socket.refuse("Unauthorized", {"code": refusal.code})
+            self._turn_away(socket, refusal)
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row >= MAX_REFUSED_CONNECTS:
+                self._close_for_pace()
             return
+        self._refused_in_a_row = 0
         self._warned = False
-        self.session.owner = (member.tenant_id, member.user_id)
+        self.session.prove((member.tenant_id, member.user_id))
         socket.member = member
         socket.recovery = auth.get("recovery") is not False
         self._services.users.attach(member.tenant_id, member.person(), socket, auth)
 
     def on_accept(self, socket: UserSocket, sid: str) -> None:
         """The user's actor has let the client in."""
+        socket.joined = True
         self._tell("connected", socket, transport=self.session.transport)
 
     def on_event(self, socket: UserSocket, event: EventReceived) -> None:
@@ -147,7 +162,7 @@ class Gateway(SocketHandler[UserSocket]):
         # The protocol lets an event through only after its CONNECT was accepted.
         assert member is not None
         try:
-            self._check_pace()
+            self._check_pace(member)
             if event.name == REFRESH:
                 self._acknowledge(socket, event, self._refresh(payload_of(Refresh, event.args), socket, member))
                 return
@@ -158,6 +173,12 @@ class Gateway(SocketHandler[UserSocket]):
             self._fail(socket, event, error)
         else:
             self._pending += 1
+
+    def on_ack(self, socket: UserSocket, ack: AckReceived) -> None:
+        """Count an ack that nobody asked for: the server never asks for one."""
+        assert socket.member is not None
+        with suppress(TooManyRequests):
+            self._check_pace(socket.member)
 
     def on_disconnect(self, socket: UserSocket, reason: str) -> None:
         """Have the user's actor forget the socket."""
@@ -172,13 +193,40 @@ class Gateway(SocketHandler[UserSocket]):
             if socket.member is not None:
                 self._check_expiry(socket, socket.member)
 
+    def admit(self, socket: UserSocket, account: Account) -> bool:
+        """Have a socket take in what the tenant says of its user; see `UserSocket`."""
+        member = socket.member
+        assert member is not None
+        try:
+            socket.member = in_force(member, account)
+        except Unauthorized as refusal:
+            if socket.joined:
+                self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
+                socket.disconnect("signed_out")
+            else:
+                self._turn_away(socket, refusal)
+            return False
+        return True
+
     # The rest is ours
+
+    def _turn_away(self, socket: UserSocket, refusal: Unauthorized) -> None:
+        refusals.connect_refused(self._services.telemetry, self.session.peer, refusal)
+        socket.refuse("Unauthorized", {"code": refusal.code})
 
     def _check_expiry(self, socket: UserSocket, member: Member) -> None:
         settings = self._services.settings
         left = member.expires_at - self._services.now().timestamp()
         if left <= -settings.expiry_grace:
-            self._services.telemetry.metrics.refusals.labels("token_expired").inc()
+            refusals.socket_closed(
+                self._services.telemetry,
+                socket.peer,
+                "token_expired",
+                "no new token",
+                f"auth:refresh within {settings.expiry_grace:g} s after the token has expired",
+                tenant_id=member.tenant_id,
+                user_id=member.user_id,
+            )
             self.session.close("token_expired")
         elif left <= settings.expiry_warning + settings.ping_interval and not self._warned:
             told = self._services.users.told(member.tenant_id, member.user_id, socket)
@@ -188,32 +236,39 @@ class Gateway(SocketHandler[UserSocket]):
             body = encode({"expiresAt": _moment(member.expires_at)})
             socket.send(encoded([Outgoing(AUTH_EXPIRING, body, told)], stamped=socket.recovery))
 
-    def _check_pace(self) -> None:
-        now = trio.current_time()
-        if self._came_at is None:
-            self._came_at = now
-            return
-        if self._bucket is None:
-            settings = self._services.settings
-            self._bucket = TokenBucket(settings.emit_rate, settings.emit_burst, self._came_at)
-            self._bucket.take(self._came_at)
-        wait = self._bucket.take(now)
-        if wait > 0:
+    def _check_pace(self, member: Member) -> None:
+        try:
+            self._services.paces.check_command(member)
+        except TooManyRequests:
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= MAX_REFUSALS:
-                self.session.close("too_many_requests")
-            raise TooManyRequests(wait)
+                self._close_for_pace()
+            raise
         self._refused_in_a_row = 0
+
+    def _close_for_pace(self) -> None:
+        if self.session.reason is None:
+            rule = f"at most {self._services.settings.emit_rate:g} events a second"
+            refusals.socket_closed(
+                self._services.telemetry, self.session.peer, "too_many_requests", "events without a pause", rule
+            )
+            self.session.close("too_many_requests")
 
     def _identify(self, auth: dict[str, Any]) -> Member:
         member = self._services.authenticator.identify(auth.get("token")).member()
         tenant_id = auth.get("tenantId")
-        # True is 1 to Python.
-        if tenant_id is not None and (type(tenant_id) is not int or tenant_id != member.tenant_id):
-            raise Unauthorized("tenant_mismatch", "the token is another tenant's")
+        # A page keeps it as text in the browser's storage.
+        if tenant_id is not None and id_of(tenant_id) != member.tenant_id:
+            reason = f"auth.tenantId: is not {member.tenant_id}, the tenant of the token"
+            raise Unauthorized("tenant_mismatch", "the token is another tenant's", reason)
         if self.session.owner not in (None, (member.tenant_id, member.user_id)):
             raise Unauthorized("session_of_another_user", "this connection is another user's")
-        return member
+        return self._in_force(member)
+
+    def _in_force(self, member: Member) -> Member:
+        """As far as that is known already; where it is not, the user's actor reads it, and says `admit`."""
+        account = self._services.users.account(member.tenant_id, member.user_id)
+        return member if account is None else in_force(member, account)
 
     def _tell(self, what: str, socket: UserSocket, **more: Any) -> None:
         member = socket.member
@@ -232,6 +287,7 @@ class Gateway(SocketHandler[UserSocket]):
         member = self._services.authenticator.identify(payload.token).member()
         if (member.tenant_id, member.user_id) != (before.tenant_id, before.user_id):
             raise Unauthorized("tenant_mismatch", "the token is somebody else's")
+        member = self._in_force(member)
         socket.member = member
         self._warned = False
         return {"expiresAt": _moment(member.expires_at)}
@@ -248,28 +304,18 @@ class Gateway(SocketHandler[UserSocket]):
             socket.ack(event.ack_id, {"ok": True, **answer})
 
     def _fail(self, socket: UserSocket, event: EventReceived, error: Exception) -> None:
-        code, message = error_of(error)
-        self._services.telemetry.metrics.refusals.labels(f"emit_{code}").inc()
         member = socket.member
-        self._log_refusal(
-            "emit refused",
-            ours=not isinstance(error, EXPECTED),
-            name=event.name[:50],
-            code=code,
+        refusals.emit_refused(
+            self._services.telemetry,
+            self.session.peer,
+            event.name[:50],
+            error,
             tenant_id=None if member is None else member.tenant_id,
             user_id=None if member is None else member.user_id,
         )
         if event.ack_id is not None:
+            code, message = error_of(error)
             socket.ack(event.ack_id, {"ok": False, "error": {"code": code, "message": message}})
-
-    def _log_refusal(self, what: str, *, ours: bool = False, **more: Any) -> None:
-        """Log a refusal within `MAX_REFUSALS_LOGGED`; a fault of ours always, as an error."""
-        log = self._services.telemetry.log
-        if ours:
-            log.error(what, **more)
-        elif self._logged < MAX_REFUSALS_LOGGED:
-            self._logged += 1
-            log.info(what, last_logged=self._logged == MAX_REFUSALS_LOGGED, **more)
 
 
 def _moment(unix: float) -> str:

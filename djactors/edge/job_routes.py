@@ -13,16 +13,15 @@ from msgspec import Meta
 
 from djactors.domain import events
 from djactors.domain.commands import Publish
-from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import MAX_WATCHERS, DomainEvent, Id, Moment, Text, Title
+from djactors.domain.errors import not_found
+from djactors.domain.events import MAX_WATCHERS, DomainEvent, Moment, Text, Title
+from djactors.domain.ids import Id
 from djactors.domain.jobs import Status
 from djactors.domain.notifications import encode
+from djactors.domain.permissions import check_own
 from djactors.edge.api import ID, Api, Handler, Table, choice, header_key, number, page_size, path_id, query_of
 from djactors.edge.auth import Identity
 from djactors.net import Request, Response
-
-ANYBODYS = ("manager", "admin")
-"""Roles that may act in another's name: create for another requester, add or remove another watcher."""
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -70,10 +69,9 @@ class _Nothing(_Body, frozen=True):
 
 
 def _watcher(body: _Watcher, identity: Identity) -> int:
-    me = identity.member().user_id
-    if body.user_id not in (None, me) and identity.role not in ANYBODYS:
-        raise Refused(Code.FORBIDDEN, "userId: only a manager or admin names somebody else: leave it out")
-    return me if body.user_id is None else body.user_id
+    person = identity.member().person()
+    check_own(person, "userId", body.user_id)
+    return person.user_id if body.user_id is None else body.user_id
 
 
 _MOVES: dict[str, tuple[type[_Body], type[Any], Callable[[Any, Identity], dict[str, Any]]]] = {
@@ -116,7 +114,13 @@ class JobRoutes:
         page = await self._api.dated(
             member,
             lambda told: self._api.store.jobs(
-                member.tenant_id, assignee_id=assignee_id, status=status, before=before, limit=limit, told=told
+                member.tenant_id,
+                member.user_id,
+                assignee_id=assignee_id,
+                status=status,
+                before=before,
+                limit=limit,
+                told=told,
             ),
         )
         return Response(200, encode({"items": page.items, "nextBefore": page.next_before, "offset": str(page.at)}))
@@ -124,23 +128,22 @@ class JobRoutes:
     async def _show(self, request: Request, found: dict[str, str]) -> Response:
         member = self._api.member(request)
         query_of(request)
-        job = await self._api.store.job(member.tenant_id, path_id(found))
+        job = await self._api.store.job(member.tenant_id, member.user_id, path_id(found))
         if job is None:
             raise not_found()
         return Response(200, encode(job))
 
     async def _create(self, request: Request, _: dict[str, str]) -> Response:
-        identity = self._api.identity(request)
+        identity = self._api.actor(request)
         member = identity.member()
         body: _Create = _decode(request, _Create)
-        requester_id = member.user_id if body.requester_id is None else body.requester_id
-        if requester_id != member.user_id and identity.role not in ANYBODYS:
-            raise Refused(Code.FORBIDDEN, "requesterId: only a manager or admin names somebody else: leave it out")
+        check_own(member.person(), "requesterId", body.requester_id)
+        check_own(member.person(), "watcherIds", *body.watcher_ids)
         event = events.JobCreated(
             tenant_id=member.tenant_id,
             actor_id=member.user_id,
             title=body.title,
-            requester_id=requester_id,
+            requester_id=member.user_id if body.requester_id is None else body.requester_id,
             project_id=body.project_id,
             job_type_id=body.job_type_id,
             assignee_id=body.assignee_id,
@@ -155,7 +158,7 @@ class JobRoutes:
         shape, kind, fields = _MOVES[move]
 
         async def handle(request: Request, found: dict[str, str]) -> Response:
-            identity = self._api.identity(request)
+            identity = self._api.actor(request)
             member = identity.member()
             body = _decode(request, shape)
             event: DomainEvent = kind(
@@ -170,7 +173,6 @@ class JobRoutes:
 
     async def _publish(self, request: Request, identity: Identity, event: DomainEvent, status: int) -> Response:
         query_of(request)
-        self._api.check_pace(request)
         command = Publish(event, header_key(request), identity.member().person(), with_job=True)
         published = await self._api.publish(command)
         return Response(200 if published.repeated else status, published.answer)
@@ -178,6 +180,6 @@ class JobRoutes:
 
 def _decode(request: Request, shape: type[_Body]) -> Any:
     """The body of a request; a body that is missing is an empty one."""
-    body = events.decode_json(_DECODERS[shape], request.body or b"{}")
-    events.check_values(body, request.body)
+    body, text = events.decode_with_ids(_DECODERS[shape], shape, request.body or b"{}")
+    events.check_values(body, text)
     return body

@@ -1,10 +1,16 @@
-"""Counts in the metrics what the listener and the Engine.IO server report."""
+"""Counts in the metrics, and tells in the log, what the listener and the Engine.IO server report."""
 
 from __future__ import annotations
 
+from djactors.edge import refusals
+from djactors.engine import Refusal
+from djactors.net import RequestRefused
 from djactors.telemetry import Telemetry
 
 TRANSPORTS = ("polling", "websocket")
+
+TOLD_OTHERWISE = (500, 503)
+"""Statuses of the listener's own refusals of which there is an entry already: of what failed, and of the connection."""
 
 
 class EdgeObserver:
@@ -23,19 +29,32 @@ class EdgeObserver:
         """A TCP connection has ended."""
         self._telemetry.metrics.tcp_connections.dec()
 
-    def connection_refused(self, reason: str) -> None:
+    def connection_refused(self, reason: str, peer: str) -> None:
         """A TCP connection was refused because there were too many."""
-        self._telemetry.metrics.refusals.labels(f"connection_{reason}").inc()
+        refusals.connection_refused(self._telemetry, reason, peer)
+
+    def request_refused(self, refused: RequestRefused, peer: str) -> None:
+        """A request broke the rules of HTTP."""
+        if refused.status not in TOLD_OTHERWISE:
+            refusals.form_refused(self._telemetry, peer, refused.status, refused.code, refused.message)
+
+    def no_room(self) -> None:
+        """Somebody who has not proved who they are gave way, because all of them together hold too much."""
+        self._telemetry.metrics.refusals.labels("unproven_bytes").inc()
+
+    def proxy_refused(self, peer: str, problem: str) -> None:
+        """A trusted proxy did not begin its connection as it must."""
+        refusals.proxy_refused(self._telemetry, peer, problem)
 
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection."""
         self._telemetry.metrics.refusals.labels(f"accept_{reason}").inc()
-        self._telemetry.log.warning("accept failed", reason=reason)
+        self._telemetry.refusals.repeated("accept failed", reason)
 
     def failed(self, error: BaseException, peer: str) -> None:
         """An exception ended a connection. Other connections are not affected."""
         self._telemetry.metrics.refusals.labels("connection_failed").inc()
-        self._telemetry.log.error("connection failed", peer=peer, exc_info=error)
+        self._telemetry.refusals.failed("connection failed", error, peer)
 
     def session_opened(self, transport: str) -> None:
         """An Engine.IO session began."""
@@ -51,6 +70,6 @@ class EdgeObserver:
         self._sessions[transport].dec()
         self._telemetry.metrics.session_ends.labels(str(reason)).inc()
 
-    def refused(self, reason: str) -> None:
-        """A request to the Engine.IO path was refused."""
-        self._telemetry.metrics.refusals.labels(f"engine_{reason}").inc()
+    def refused(self, refusal: Refusal) -> None:
+        """The Engine.IO server refused a request, a newcomer, or what a session was sent."""
+        refusals.engine_refused(self._telemetry, refusal)

@@ -17,13 +17,13 @@ from typing import Any
 import msgspec
 import trio
 
-from djactors.config import Settings
 from djactors.domain import events
 from djactors.domain.commands import Delete, InboxCommand, MarkAllRead, MarkRead, Publish
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.marks import offset_of
 from djactors.domain.notifications import encode
+from djactors.edge import refusals
 from djactors.edge.api import (
     ID,
     MAX_PAGE,
@@ -41,18 +41,23 @@ from djactors.edge.auth import Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
-from djactors.edge.site import Site
+from djactors.edge.site import SITE_METHODS, Site
+from djactors.edge.user_routes import UserRoutes
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.inbox.inbox import Page
 from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot
 from djactors.net import ByteStream, Request, Response
+from djactors.telemetry import Telemetry
 
 BATCH = "/api/events/batch"
 """The one route with a large body."""
 
 ITEMS_PER_TURN = 32
 """Events of a batch that are decoded in one go. The largest take 0.1 ms each: a thousand held up the loop for 130."""
+
+BYTES_PER_TURN = 32 * 1024
+"""The same in bytes of JSON. An item may have twice as many, and is read alone then."""
 
 ENGINE_PATH = "/socket.io/"
 
@@ -89,39 +94,51 @@ class Routes:
             ("/api/admin/actors", {"GET": self._actors}),
             ("/api/admin/suppressions", {"GET": self._suppressions}),
             *JobRoutes(api).table,
+            *UserRoutes(api).table,
         )
         # A path without an id is looked up in a dict. Only the other paths are matched, one pattern after the other.
         self._fixed = {pattern: handlers for pattern, handlers in rows if ID not in pattern}
         self._patterns = [(re.compile(pattern), handlers) for pattern, handlers in rows if ID in pattern]
 
-    def takes_batch(self, request: Request) -> bool:
-        """Whether the request may bring a batch: it goes to the batch route, and a service sends it.
-
-        This is decided before the body is read, so that nobody without a token can make the server keep megabytes.
-        """
-        if request.path != BATCH:
-            return False
+    def body_limit(self, request: Request) -> int | Response:
+        """How many bytes of body a request may bring, or its refusal: nothing is read for who has no good token."""
+        found = self._find(request)
+        if isinstance(found, Response):
+            return found
         try:
-            self._api.publisher(request)
-        except (Refused, Unauthorized):
-            return False
-        return True
+            if request.path == BATCH:
+                self._api.proved_publisher(request)
+                return self._api.settings.max_body
+            self._api.proved(request)
+        except (Refused, Unauthorized) as error:
+            return self._refused(request, error)
+        return MAX_SMALL_BODY
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, whatever it asks for."""
-        found: dict[str, str] = {}
-        handlers = self._fixed.get(request.path)
-        if handlers is None:
-            handlers, found = self._match(request.path)
-        if handlers is None:
-            return error_response(Refused(Code.NOT_FOUND, "no such route"))
-        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None:
-            return wrong_method(handlers)
+        found = self._find(request)
+        if isinstance(found, Response):
+            return found
+        handler, ids = found
         try:
-            return await handler(request, found)
+            await self._api.look_up(request)
+            return await handler(request, ids)
         except EXPECTED as error:
             return self._refused(request, error)
+
+    def _find(self, request: Request) -> tuple[Handler, dict[str, str]] | Response:
+        """The handler, with the ids in the path; or the answer, if there is none."""
+        ids: dict[str, str] = {}
+        handlers = self._fixed.get(request.path)
+        if handlers is None:
+            handlers, ids = self._match(request.path)
+        if handlers is None:
+            return self._refused(request, Refused(Code.NOT_FOUND, "no such route"))
+        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            refusals.method_refused(self._api.telemetry, request, handlers)
+            return wrong_method(handlers)
+        return handler, ids
 
     def _match(self, path: str) -> tuple[Mapping[str, Handler] | None, dict[str, str]]:
         for pattern, handlers in self._patterns:
@@ -131,19 +148,15 @@ class Routes:
         return None, {}
 
     def _refused(self, request: Request, error: Exception) -> Response:
-        response = error_response(error)
-        self._api.telemetry.metrics.refusals.labels(f"http_{response.status}").inc()
-        self._api.telemetry.log.info(
-            "request refused", method=request.method, path=request.path[:200], status=response.status
-        )
-        return response
+        refusals.request_refused(self._api.telemetry, request, error)
+        return error_response(error)
 
     # Publishing
 
     async def _publish(self, request: Request, _: dict[str, str]) -> Response:
         publisher = self._api.publisher(request)
         query_of(request)
-        self._api.check_pace(request)
+        self._api.paces.check_backend(publisher)
         command = _publish_command(request.body, publisher, header_key(request))
         published = await self._api.publish(command)
         return Response(200 if published.repeated else 201, published.answer)
@@ -152,11 +165,14 @@ class Routes:
         publisher = self._api.publisher(request)
         query_of(request)
         items = events.decode_batch(request.body)
-        self._api.check_pace(request, max(1, len(items)))
-        batch = Batch(self._api.router)
-        for place, item in enumerate(items, start=1):
-            if place % ITEMS_PER_TURN == 0:
+        self._api.paces.check_backend(publisher, max(1, len(items)))
+        batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
+        place = size = 0
+        for item in items:
+            place, size = place + 1, size + len(bytes(item))
+            if place == ITEMS_PER_TURN or size > BYTES_PER_TURN:
                 await trio.lowlevel.checkpoint()
+                place = size = 0
             try:
                 batch.add(_publish_command(item, publisher, None))
             except Refused as error:
@@ -195,7 +211,8 @@ class Routes:
 
     async def _state(self, member: Member) -> Snapshot:
         return await self._api.dated(
-            member, lambda told: self._api.store.snapshot(member.tenant_id, member.user_id, told)
+            member,
+            lambda told: self._api.store.snapshot(member.tenant_id, member.user_id, told, requested=True),
         )
 
     async def _read(self, request: Request, found: dict[str, str]) -> Response:
@@ -228,7 +245,9 @@ class Routes:
         if start is not None:
             found = await self._api.dated(
                 member,
-                lambda told: self._api.store.replay(member.tenant_id, member.user_id, start, told=told, limit=limit),
+                lambda told: self._api.store.replay(
+                    member.tenant_id, member.user_id, start, told=told, limit=limit, requested=True
+                ),
             )
         if isinstance(found, Replay):
             items = [
@@ -255,7 +274,7 @@ class Routes:
         if user_id is None:
             raise Refused(Code.INVALID, "userId: is missing: whose suppressions?")
         page = await self._api.store.suppressions(
-            admin.tenant_id, user_id, before=number(query, "before"), limit=page_size(query)
+            admin.tenant_id, admin.user_id, user_id, before=number(query, "before"), limit=page_size(query)
         )
         return Response(200, encode(page))
 
@@ -263,7 +282,7 @@ class Routes:
         return Response(200, b'{"status":"ok"}')
 
     async def _readiness(self, request: Request, _: dict[str, str]) -> Response:
-        reason = self._api.ready()
+        reason = await self._api.ready()
         if reason is None:
             return Response(200, b'{"status":"ready"}')
         return Response(503, error_body(Code.UNAVAILABLE, reason), headers=(("retry-after", "1"),))
@@ -277,36 +296,46 @@ class Routes:
         address = getattr(address, "ipv4_mapped", None) or address
         if not any(address in network for network in self._networks):
             raise not_found()
-        self._api.measure()
-        return Response(200, self._api.telemetry.metrics.exposition(), "text/plain; version=0.0.4; charset=utf-8")
+        return Response(200, await self._api.exposition.take(), "text/plain; version=0.0.4; charset=utf-8")
 
 
 class Application:
     """Sends each request where it belongs. Implements the HTTP loop's `Application`."""
 
     def __init__(
-        self, engine: EngineServer, site: Site, routes: Routes, origins: OriginPolicy, settings: Settings
+        self, engine: EngineServer, site: Site, routes: Routes, origins: OriginPolicy, telemetry: Telemetry
     ) -> None:
+        self._telemetry = telemetry
         self._engine = engine
         self._site = site
         self._routes = routes
         self._origins = origins
-        self._settings = settings
 
-    def body_limit(self, request: Request) -> int:
-        """How much body a request may bring, by where it goes and, for much, by who sends it."""
+    def body_limit(self, request: Request) -> int | Response:
+        """How much body a request may bring, by where it goes and who sends it; or its refusal."""
         if request.path == ENGINE_PATH:
-            return self._settings.max_payload
-        return self._settings.max_body if self._routes.takes_batch(request) else MAX_SMALL_BODY
+            return self._engine.body_limit(request)
+        if request.method == "OPTIONS":
+            return 0
+        if request.path in self._site.paths:
+            return self._site.answer(request)
+        limit = self._routes.body_limit(request)
+        if isinstance(limit, Response):
+            limit.headers = (*limit.headers, *NOT_KEPT, *self._origins.headers(request))
+        return limit
 
     async def handle(self, request: Request) -> Response:
         """Answer a request."""
         if request.path == ENGINE_PATH:
             return await self._engine.handle(request)
         if request.method == "OPTIONS":
+            if not self._origins.allows(request):
+                refusals.preflight_refused(self._telemetry, request, self._origins.told(request))
             return Response(204, headers=self._origins.preflight(request, METHODS, HEADERS))
         if request.path in self._site.paths:
             # Other origins have no use for the page, so it carries no permission for them.
+            if request.method not in SITE_METHODS:
+                refusals.method_refused(self._telemetry, request, SITE_METHODS)
             return self._site.answer(request)
         response = await self._routes.handle(request)
         response.headers = (*response.headers, *NOT_KEPT, *self._cors(request))
@@ -321,7 +350,8 @@ class Application:
         return carrier(request, stream, leftover)
 
     async def _no_websocket(self, request: Request, stream: ByteStream, leftover: bytes) -> Response:
-        return self.refusal(404, "not_found", "no WebSocket here: it is at /socket.io/", request)
+        refusals.websocket_refused(self._telemetry, request, ENGINE_PATH)
+        return self.refusal(404, "not_found", f"no WebSocket here: it is at {ENGINE_PATH}", request)
 
     def _cors(self, request: Request) -> tuple[tuple[str, str], ...]:
         """The headers for pages of other origins, which may also read what `EXPOSED` names."""

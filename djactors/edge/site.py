@@ -28,6 +28,7 @@ BUILT = Path(__file__).parent.parent / "web" / "dist"
 BUILD_COMMAND = "npm ci --prefix djactors/web && npm run build --prefix djactors/web"
 
 INDEX = "index.html"
+SITE_METHODS = ("GET", "HEAD")
 PAGES = ("/", "/observer")
 """The paths at which the page starts. The page itself decides what it shows there."""
 
@@ -170,7 +171,7 @@ class Site:
 
     def answer(self, request: Request) -> Response:
         """Answer a request for one of `paths`."""
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in SITE_METHODS:
             refused = wrong_method(["GET"])
             refused.headers += NOT_KEPT
             return refused

@@ -24,6 +24,7 @@ from djactors.actors.users import Users
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.edge.recent import Past, RecentCounters
+from djactors.edge.shared import Shared
 from djactors.kernel import ChildStatistics, MailboxStatistics, Supervisor
 from djactors.loop_lag import RECENT, WINDOW, LoopLag
 from djactors.store.database import Statistics
@@ -170,25 +171,21 @@ class Survey:
         self._now = now
         self._started = trio.current_time()
         self._started_at = utc_text(now())
-        self._turn = trio.Lock()
-        # By tenant and with or without the history.
-        self._newest: tuple[tuple[int, bool], float, bytes] | None = None
         self._recent = RecentCounters(telemetry.metrics)
         lag.on_second = self._recent.look
+        # By tenant, and with or without the history.
+        self._shared: Shared[tuple[int, bool], bytes] = Shared(self._make, FRESH)
 
     async def take(self, tenant_id: int, *, history: bool = False) -> bytes:
         """The `Condition` that an admin of the tenant may see, as JSON. It is at most `FRESH` seconds old."""
-        asked = (tenant_id, history)
-        async with self._turn:
-            newest = self._newest
-            if newest is not None and newest[0] == asked and trio.current_time() - newest[1] < FRESH:
-                return newest[2]
-            condition = self._condition(await census.take(self._users, tenant_id))
-            if history:
-                condition.history = self._recent.past(self._lag.now())
-            answer = encode(condition)
-            self._newest = (asked, trio.current_time(), answer)
-            return answer
+        return await self._shared.get((tenant_id, history))
+
+    async def _make(self, asked: tuple[int, bool]) -> bytes:
+        tenant_id, history = asked
+        condition = self._condition(await census.take(self._users, tenant_id))
+        if history:
+            condition.history = self._recent.past(self._lag.now())
+        return encode(condition)
 
     def _condition(self, users: Census) -> Condition:
         metrics = self._metrics

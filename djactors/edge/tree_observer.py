@@ -1,4 +1,4 @@
-"""Tells the operator about the actor tree: crashes, actors that were set aside, the end, and how much waits where.
+"""Tells the operator about the actor tree: crashes, actors that were set aside, and the end.
 
 The user actors are looked after by `Users`, which disconnects their sockets as well.
 """
@@ -11,7 +11,6 @@ from djactors.actors.users import Users
 from djactors.kernel import (
     ChildCrashed,
     ChildQuarantined,
-    ChildStatistics,
     SupervisorEscalated,
     SupervisorEvent,
 )
@@ -62,14 +61,3 @@ class TreeObserver:
                 )
             case SupervisorEscalated(child=child):
                 self._telemetry.log.critical("restart intensity exceeded", child=child)
-
-    def measure(self, root: ChildStatistics, lag: float) -> None:
-        """Set the gauges that nobody keeps up to date, when the metrics are read. `lag` is the loop's, in seconds."""
-        self._telemetry.metrics.loop_lag.set(lag)
-        depths: dict[str, int] = {}
-        for child in root.children:
-            nodes = child.children or (child,)
-            kind = "user" if child.name == "users" else child.name
-            depths[kind] = sum(node.mailbox.depth for node in nodes if node.mailbox is not None)
-        for kind, depth in depths.items():
-            self._telemetry.metrics.mailbox.labels(kind).set(depth)

@@ -90,11 +90,14 @@ from djactors.engine._application import EngineApplication, Mounted
 from djactors.engine._handlers import BadArguments
 from djactors.engine._namespace import SENT_PER_TURN, Audience, Namespace
 from djactors.engine._origins import OriginPolicy
-from djactors.engine._server import EngineServer, EngineTelemetry, Uncounted
-from djactors.engine._session import EngineSettings, Session, SessionHandler
+from djactors.engine._refusals import Refusal
+from djactors.engine._server import EngineServer
+from djactors.engine._session import Session, SessionHandler
+from djactors.engine._settings import EngineSettings
 from djactors.engine._socket import MAX_AWAITED_ACKS, ConnectRefused, Socket, SocketGone, TooManyAcks
 from djactors.engine._socket_handler import BaseSocket, SocketHandler
 from djactors.engine._socket_server import SocketServer
+from djactors.engine._telemetry import EngineTelemetry, Uncounted
 from djactors.engine._turns import MAX_WAITING
 
 __all__ = [
@@ -112,6 +115,7 @@ __all__ = [
     "Mounted",
     "Namespace",
     "OriginPolicy",
+    "Refusal",
     "Session",
     "SessionHandler",
     "Socket",

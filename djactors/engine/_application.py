@@ -13,9 +13,8 @@ MAX_OTHER_BODY = 0
 class Mounted(Protocol):
     """A server that answers the requests to a path: an `EngineServer` or a `SocketServer`."""
 
-    @property
-    def max_payload(self) -> int:
-        """The most bytes of a request's body."""
+    def body_limit(self, request: Request) -> int | Response:
+        """Return how many bytes the body of a request may have, or its refusal."""
 
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read."""
@@ -39,11 +38,11 @@ class EngineApplication:
         self._servers = dict(servers)
         self._beside = beside
 
-    def body_limit(self, request: Request) -> int:
-        """Return how many bytes of body a request may bring."""
+    def body_limit(self, request: Request) -> int | Response:
+        """Return how many bytes of body a request may bring, or its refusal."""
         server = self._servers.get(request.path)
         if server is not None:
-            return server.max_payload
+            return server.body_limit(request)
         return MAX_OTHER_BODY if self._beside is None else self._beside.body_limit(request)
 
     async def handle(self, request: Request) -> Response:

@@ -42,6 +42,8 @@ _WILDCARD: Final = "*."
 _ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s\[\]@:/?#,*\\]*)(?::([0-9]{1,5}))?", re.ASCII)
 _HOST: Final = re.compile(r"\[[0-9a-f:.]+\]|(?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\.|", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+# Characters of a header that are told: more than a host's name has in practice.
+_SHOWN: Final = 80
 # Schemes that are written by mistake, because no browser has pages with them.
 _NO_PAGES: Final = frozenset({"ws", "wss", "ftp"})
 # The one host of a single label below which a wildcard is harmless: its names always mean the machine itself.
@@ -111,7 +113,7 @@ class OriginPolicy:
         parsed = _parse(origin)
         if parsed is None:
             return self._opaque and origin.lower() == _OPAQUE
-        return parsed in self._origins or self._is_own(parsed, request.headers.get("host")) or self._is_below(parsed)
+        return parsed in self._origins or self._is_own(parsed, request.host) or self._is_below(parsed)
 
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return the CORS headers for any answer to the request, errors included.
@@ -122,6 +124,16 @@ class OriginPolicy:
         if origin is None or not self.allows(request):
             return _VARY
         return (("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"), *_VARY)
+
+    @staticmethod
+    def told(request: Request) -> str:
+        """Say what a request was judged by, as it came: for whoever looks why a page was refused."""
+        origin, host = request.headers.get("origin"), request.headers.get("host", "none")
+        if origin is None:
+            return f"no Origin, Sec-Fetch-Site {request.headers.get('sec-fetch-site')}, Host {host}"
+        told = f"Origin {origin[:_SHOWN]}, Host {host[:_SHOWN]}"
+        forwarded = request.headers.get("x-forwarded-host")
+        return told if forwarded is None else f"{told}, X-Forwarded-Host {forwarded[:_SHOWN]}, which is not looked at"
 
     def preflight(self, request: Request, methods: str, headers: str) -> tuple[tuple[str, str], ...]:
         """Return the headers of the answer to a page's OPTIONS. They say what a page of an allowed origin may send.

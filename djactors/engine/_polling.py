@@ -6,7 +6,8 @@ Rules:
   WebSocket.
 - One GET waits at a time; a second one is a violation. If the client of a waiting GET goes away, the session ends,
   because nobody can know what became of the answer. The client resumes by offset.
-- A POST is received as a whole and then handled without a pause, so two POSTs that arrive together never mix.
+- A POST is received as a whole. A large one is handled in slices, and the next POST of the session waits until it is
+  done, so two POSTs that arrive together never mix.
 - Every answer, errors included, carries the CORS headers, because a page of another origin could not read it otherwise.
 - A poll may be compressed (see `Response.compressible`) unless it holds the session's sid or the answer to a CONNECT.
   Texts of other people stand beside these secrets, and the length of both together would tell something of the secrets.
@@ -42,7 +43,6 @@ HEADERS: Final = "content-type"
 # If a cache answered a poll, a client could get another client's packets. If a browser took an answer for a page,
 # because of the text in it, the browser would run scripts in that text.
 NOT_KEPT: Final = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
-_RETRY_AFTER: Final = (("retry-after", str(RETRY_AFTER_SECONDS)),)
 
 
 class Outbox:
@@ -59,6 +59,11 @@ class Outbox:
         self.packets: deque[EncodedPacket] = deque()
         # Bytes of the packets as they are counted by `EncodedPacket.size`.
         self.size = 0
+
+    def widen(self, max_packets: int, max_bytes: int) -> None:
+        """Let more wait from now on."""
+        self._max_packets = max_packets
+        self._max_bytes = max_bytes
 
     @property
     def has_waiter(self) -> bool:
@@ -136,7 +141,7 @@ def preflight_response(origins: OriginPolicy, request: Request) -> Response:
     return Response(204, headers=origins.preflight(request, METHODS, HEADERS))
 
 
-def error_response(error: HttpError, cors: Headers) -> Response:
-    """Refuse a request, in the reference server's words."""
-    extra = _RETRY_AFTER if error.status == 503 else ()
+def error_response(error: HttpError, cors: Headers, retry_after: int = RETRY_AFTER_SECONDS) -> Response:
+    """Refuse a request, in the reference server's words. `retry_after` is in seconds, for who may come again."""
+    extra = (("retry-after", str(retry_after)),) if error.status in (429, 503) else ()
     return Response(error.status, error.body, headers=NOT_KEPT + extra + cors)

@@ -18,11 +18,10 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from math import ceil
-from typing import Protocol
 
 import trio
 
-from djactors.engine._admission import Admission
+from djactors.engine._admission import Admission, Excess
 from djactors.engine._heartbeat import Heartbeat, settle
 from djactors.engine._jsonp import asks_for_jsonp, jsonp_refusal
 from djactors.engine._origins import OriginPolicy
@@ -35,8 +34,21 @@ from djactors.engine._polling import (
     preflight_response,
     push_response,
 )
-from djactors.engine._session import DRAINED, EngineSettings, Session, SessionHandler
-from djactors.net import AddressCounts, ByteStream, Request, Response, WebSocket, open_websocket
+from djactors.engine._refusals import Refusal, wrong_packets, wrong_request
+from djactors.engine._session import CONNECT_TIMEOUT, DRAINED, SLOW_CONSUMER, Session, SessionHandler
+from djactors.engine._settings import BYTES_PER_TURN, EngineSettings
+from djactors.engine._telemetry import EngineTelemetry
+from djactors.net import (
+    AddressCounts,
+    ByteStream,
+    CostlyWork,
+    ProvenAddresses,
+    Request,
+    Response,
+    UnprovenBytes,
+    WebSocket,
+    open_websocket,
+)
 from djactors.protocol import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -58,6 +70,7 @@ from djactors.protocol import (
 
 # The reference server has no such code, but its clients look only at the status.
 BUSY = HttpError(503, 6, "Too many new sessions")
+TOO_MANY_OF_ADDRESS = HttpError(429, 6, "Too many sessions from this address")
 # The code is the reference server's, which also lets its application choose the message.
 ORIGIN_REFUSED = HttpError(
     FORBIDDEN.status,
@@ -72,47 +85,6 @@ DRAIN_RATE = 500.0
 _DRAIN_STEP_SECONDS = 0.05
 
 
-class EngineTelemetry(Protocol):
-    """Counts for the engine. The calls are synchronous and must neither wait nor raise."""
-
-    def session_opened(self, transport: str) -> None:
-        """A session was opened on `polling` or `websocket`."""
-
-    def session_upgraded(self) -> None:
-        """A session went from polling to WebSocket."""
-
-    def session_closed(self, transport: str, reason: str) -> None:
-        """A session ended; `transport` carried it at the end, and `reason` is a fixed word."""
-
-    def refused(self, reason: str) -> None:
-        """A request was refused before it had a session.
-
-        The reason is `origin`, `jsonp`, `draining`, `address`, `sessions` or `rate`.
-        """
-
-    def failed(self, error: BaseException, peer: str) -> None:
-        """A handler's `on_close` or a `tick` raised. `peer` may be empty."""
-
-
-class Uncounted:
-    """An `EngineTelemetry` that counts nothing. `on_error` gets each exception and the peer's address."""
-
-    def __init__(self, on_error: Callable[[BaseException, str], None]) -> None:
-        self.failed = on_error
-
-    def session_opened(self, transport: str) -> None:
-        """Do nothing."""
-
-    def session_upgraded(self) -> None:
-        """Do nothing."""
-
-    def session_closed(self, transport: str, reason: str) -> None:
-        """Do nothing."""
-
-    def refused(self, reason: str) -> None:
-        """Do nothing."""
-
-
 class EngineServer:
     """All sessions of one Engine.IO path.
 
@@ -123,6 +95,10 @@ class EngineServer:
         random_token: returns a fresh secret of at least 128 bits, safe in a URL.
         telemetry: gets the counts.
         may_use: whether a request that names a session's sid may use the session; a refusal looks like an unknown sid.
+        unproven: the budget of sessions that are not proven, best the listener's; by default one of its own.
+        proven: addresses whose newcomers go first when many come. Sessions add theirs, see `Session.prove`.
+        shows_proof: whether a handshake brings a proof of its own, such as a token in a header. It is asked only where
+            the address is not proven and many come.
     """
 
     def __init__(
@@ -134,7 +110,13 @@ class EngineServer:
         random_token: Callable[[], str],
         telemetry: EngineTelemetry,
         may_use: Callable[[Session, Request], bool] = lambda session, request: True,
+        unproven: UnprovenBytes | None = None,
+        proven: ProvenAddresses | None = None,
+        shows_proof: Callable[[Request], bool] = lambda request: False,
     ) -> None:
+        # See `SessionOwner`.
+        self.unproven = unproven or UnprovenBytes()
+        self.costly = CostlyWork()
         self._settings = settings
         self._protocol_settings = settings.protocol()
         self._make_handler = make_handler
@@ -142,9 +124,26 @@ class EngineServer:
         self._random_token = random_token
         self._telemetry = telemetry
         self._may_use = may_use
+        self._proven = ProvenAddresses() if proven is None else proven
+        self._shows_proof = shows_proof
         self._admission = Admission(
             max_sessions=settings.max_sessions, rate=settings.admit_rate, burst=settings.admit_burst
         )
+        # What is told of newcomers who are refused, and of sessions that are ended over a bound.
+        self._admission_rules = {
+            "draining": "nobody new while the server stops",
+            "address": f"at most {settings.max_sessions_per_address} sessions from one address",
+            "sessions": f"at most {settings.max_sessions} sessions",
+            "share": "a share of the new sessions that leaves room for other addresses",
+            "rate": f"at most {settings.admit_rate:g} new sessions a second, and {settings.admit_burst} at once",
+        }
+        self._overrun = {
+            CONNECT_TIMEOUT: ("no CONNECT", f"a CONNECT within {settings.connect_timeout:g} s"),
+            SLOW_CONSUMER: (
+                "too much that it has not read",
+                f"at most {settings.outbox_packets} packets or {settings.outbox_bytes} bytes that are unread",
+            ),
+        }
         self._heartbeat = Heartbeat(lambda error: telemetry.failed(error, ""))
         self._sessions: dict[str, Session] = {}
         self._per_address = AddressCounts()
@@ -158,10 +157,26 @@ class EngineServer:
         """The open sessions: a live view. Do not wait while you walk through it."""
         return self._sessions.values()
 
-    @property
-    def max_payload(self) -> int:
-        """The most bytes of a request's body."""
-        return self._settings.max_payload
+    def body_limit(self, request: Request) -> int | Response:
+        """Return how many bytes the body of a request may have, or its refusal, which needs no body: see `Application`.
+
+        Nothing but a POST of an open session brings one.
+        """
+        cors = self._origins.headers(request)
+        if not self._origins.allows(request):
+            return self._forbid(request, cors)
+        session = self._sessions.get(request.query.get("sid", ""))
+        if session is not None and not self._may_use(session, request):
+            session = None
+        match self._judge(request, session, wants_websocket=False):
+            case Push():
+                assert session is not None
+                request.proof = session if session.proven else None
+                return session.max_payload
+            case HttpError() as error if request.method != "OPTIONS":
+                return self._refuse(wrong_request(error, request), error, cors)
+            case _:
+                return 0
 
     # Running and stopping
 
@@ -208,16 +223,18 @@ class EngineServer:
         A poll waits here until there is something to send. Cancelling it closes its session.
         """
         if asks_for_jsonp(request):
-            self._telemetry.refused("jsonp")
+            expected = "polling by XMLHttpRequest or fetch, or a WebSocket"
+            self._telemetry.refused(Refusal("jsonp", request.peer, "JSONP polling, with j in the query", expected))
             return jsonp_refusal(request)
         cors = self._origins.headers(request)
         if not self._origins.allows(request):
-            return self._refuse("origin", ORIGIN_REFUSED, cors)
+            return self._forbid(request, cors)
         if request.method == "OPTIONS":
             return preflight_response(self._origins, request)
         session = await self._find(request)
         if session is not None and session.closed and request.method == "GET":
             outbox = session.outbox
+            request.proof = session if session.proven else None
             if outbox is not None and outbox.packets and not outbox.has_waiter:
                 return poll_response(outbox.take(), cors)
         match self._judge(request, session, wants_websocket=False):
@@ -228,9 +245,9 @@ class EngineServer:
                 return await self._poll(session, request, cors)
             case Push():
                 assert session is not None
-                return self._push(session, request, cors)
+                return await self._push(session, request, cors)
             case HttpError() as error:
-                return error_response(error, cors)
+                return self._refuse(wrong_request(error, request), error, cors)
             case AttachWebSocket() | RejectWebSocket():  # never for a request that does not ask for one
                 return error_response(BAD_REQUEST, cors)
 
@@ -247,7 +264,8 @@ class EngineServer:
         if isinstance(judged, Response):
             return judged
         session, greeting = judged
-        websocket = open_websocket(request, stream, leftover, self._settings.max_payload, greeting)
+        most = self._settings.max_payload if session is None else session.max_payload
+        websocket = open_websocket(request, stream, leftover, most, greeting)
         # Nobody needs the headers and the query any more, and a browser's would take 2 KiB while the WebSocket lives.
         # They are replaced and not emptied, because other requests may share them.
         request.headers = request.query = {}
@@ -260,12 +278,21 @@ class EngineServer:
             async with websocket:
                 try:
                     while True:
-                        session.receive(websocket, await websocket.receive())
+                        message = await websocket.receive()
+                        if len(message) > BYTES_PER_TURN:
+                            async with self.costly:
+                                session.receive(websocket, message)
+                        else:
+                            session.receive(websocket, message)
                 finally:
                     # Detach before the closing handshake, which may take some seconds.
                     session.detach(websocket)
         finally:
             session.detach(websocket)
+            if websocket.breach is not None:
+                self._telemetry.refused(
+                    Refusal("frame", session.peer, websocket.breach, "WebSocket frames by RFC 6455, not too large")
+                )
 
     async def _judge_upgrade(self, request: Request) -> Response | tuple[Session | None, bytes]:
         """Return the session of a WebSocket and the frames to greet it with, or a response that refuses it.
@@ -273,13 +300,13 @@ class EngineServer:
         If the session is None, the WebSocket must be accepted and closed.
         """
         if not self._origins.allows(request):
-            return self._refuse("origin", ORIGIN_REFUSED, self._origins.headers(request))
+            return self._forbid(request, self._origins.headers(request))
         session = await self._find(request)
         match self._judge(request, session, wants_websocket=True):
             case OpenSession():
-                reason = await self._admit(request)
-                if reason is not None:
-                    return self._refuse(reason, BUSY, self._origins.headers(request))
+                refusal = await self._admit(request)
+                if refusal is not None:
+                    return self._turn_away(request, refusal)
                 session = self._open(Transport.WEBSOCKET, request)
                 return session, session.open_packet().frame
             case AttachWebSocket():
@@ -289,7 +316,7 @@ class EngineServer:
             case RejectWebSocket():
                 return None, b""
             case HttpError() as error:
-                return error_response(error, self._origins.headers(request))
+                return self._refuse(wrong_request(error, request), error, self._origins.headers(request))
             case Poll() | Push():  # never for a request that asks for a WebSocket
                 return error_response(BAD_REQUEST, self._origins.headers(request))
 
@@ -301,6 +328,7 @@ class EngineServer:
         session = self._sessions.get(sid) or self._leaving.get(sid)
         if session is None or not self._may_use(session, request):
             return None
+        request.proof = session if session.proven else None
         if session.engine.answers_polls_at_once:
             # Read first what other sockets have brought: one of them may have the `5` that completes the upgrade.
             await settle()
@@ -317,28 +345,46 @@ class EngineServer:
             request.method, request.query, wants_websocket=wants_websocket, find_session=lambda sid: engine
         )
 
-    def _refuse(self, reason: str, error: HttpError, cors: Headers) -> Response:
-        self._telemetry.refused(reason)
+    def _refuse(self, refusal: Refusal, error: HttpError, cors: Headers) -> Response:
+        self._telemetry.refused(refusal)
         return error_response(error, cors)
 
-    async def _admit(self, request: Request) -> str | None:
-        """Let a newcomer in when its turn comes and return None, or return the reason of a refusal."""
+    def _forbid(self, request: Request, cors: Headers) -> Response:
+        expected = "an Origin with the host and port of Host, or one that is allowed"
+        return self._refuse(
+            Refusal("origin", request.peer, self._origins.told(request), expected), ORIGIN_REFUSED, cors
+        )
+
+    def _turn_away(self, request: Request, excess: Excess) -> Response:
+        expected = self._admission_rules[excess.reason]
+        self._telemetry.refused(Refusal(excess.reason, request.peer, "a new session", expected))
+        error = TOO_MANY_OF_ADDRESS if excess.by_share else BUSY
+        return error_response(error, self._origins.headers(request), excess.retry_after)
+
+    async def _admit(self, request: Request) -> Excess | None:
+        """Let a newcomer in when its turn comes and return None, or return why it was refused."""
         # The room is checked before the rate, so that one address over its cap does not use up the others' turns.
         now = trio.current_time()
-        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), now)
-        if reason is None and (turn := self._admission.turn(now)) is not None:
+        refusal = self._no_room(request)
+        if refusal is None:
+            known = self._proven.has(request.peer, now)
+            refusal = self._admission.refusal(len(self._sessions), now, request.peer, known=known)
+            # A proof costs a signature check, so it is looked at only where it decides.
+            if refusal is not None and not known and self._admission.open and self._shows_proof(request):
+                refusal = self._admission.refusal(len(self._sessions), now, request.peer, known=True)
+        if refusal is None and (turn := self._admission.turn(now)) is not None:
             self._heartbeat.schedule(turn)
             await turn.wait()
             # Newcomers with an earlier turn may have taken the room.
-            reason = self._no_room(request)
-        return reason
+            refusal = self._no_room(request)
+        return refusal
 
-    def _no_room(self, request: Request) -> str | None:
+    def _no_room(self, request: Request) -> Excess | None:
         if self._per_address[request.peer] >= self._settings.max_sessions_per_address:
-            return "address"
+            return Excess("address", by_share=True)
         if len(self._sessions) >= self._settings.max_sessions:
-            return "sessions"
-        return None if self._admission.open else "draining"
+            return Excess("sessions")
+        return None if self._admission.open else Excess("draining")
 
     def _open(self, transport: Transport, request: Request) -> Session:
         now = trio.current_time()
@@ -354,30 +400,35 @@ class EngineServer:
     # Polling
 
     async def _open_by_polling(self, request: Request, cors: Headers) -> Response:
-        reason = await self._admit(request)
-        if reason is not None:
-            return self._refuse(reason, BUSY, cors)
+        refusal = await self._admit(request)
+        if refusal is not None:
+            return self._turn_away(request, refusal)
         session = self._open(Transport.POLLING, request)
         return self._answer_poll(session, session.open_packet().payload, cors)
 
-    def _push(self, session: Session, request: Request, cors: Headers) -> Response:
+    async def _push(self, session: Session, request: Request, cors: Headers) -> Response:
         content_type = request.headers.get("content-type") or ""
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
             # Revision 3 of the protocol sent bytes like this. As text, they would be nonsense.
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
-            return error_response(BAD_REQUEST, cors)
+            refusal = wrong_request(BAD_REQUEST, request, "application/octet-stream, as Engine.IO 3 sent bytes")
+            return self._refuse(refusal, BAD_REQUEST, cors)
         try:
-            session.receive_payload(request.body)
+            await session.receive_payload(request.body)
         except ProtocolError as error:
-            return error_response(PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST, cors)
+            answer = PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST
+            return self._refuse(wrong_packets(error, session.peer), answer, cors)
+        request.proof = session if session.proven else None
         return push_response(cors)
 
     async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:
         outbox = session.outbox
         assert outbox is not None
+        request.proof = session if session.proven else None
         if outbox.has_waiter:
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
-            return error_response(BAD_REQUEST, cors)
+            refusal = wrong_request(BAD_REQUEST, request, "a second GET while the first one waits")
+            return self._refuse(refusal, BAD_REQUEST, cors)
         if not outbox.packets:
             try:
                 with outbox.waiter():
@@ -391,8 +442,9 @@ class EngineServer:
                 return error_response(UNKNOWN_SID, cors)  # nobody reads it
         return self._answer_poll(session, outbox.take() if outbox.packets else NOOP.payload, cors)
 
-    @staticmethod
-    def _answer_poll(session: Session, payload: bytes, cors: Headers) -> Response:
+    def _answer_poll(self, session: Session, payload: bytes, cors: Headers) -> Response:
+        if not (session.proven or session.closed) and session.outbox is not None:
+            self.unproven.settle(session, session.outbox.size)
         response = poll_response(payload, cors)
         response.on_lost = partial(session.transport_lost, Transport.POLLING)
         return response
@@ -411,9 +463,17 @@ class EngineServer:
         """See `SessionOwner`."""
         self._heartbeat.schedule(session)
 
+    def proved(self, session: Session) -> None:
+        """See `SessionOwner`."""
+        self._proven.add(session.peer, trio.current_time())
+
     def upgraded(self, session: Session) -> None:
         """See `SessionOwner`."""
         self._telemetry.session_upgraded()
+
+    def violated(self, session: Session, error: ProtocolError) -> None:
+        """See `SessionOwner`."""
+        self._telemetry.refused(wrong_packets(error, session.peer))
 
     def parting(self, websocket: WebSocket) -> None:
         """See `SessionOwner`."""
@@ -428,6 +488,9 @@ class EngineServer:
             self._leaving[session.sid] = session
             self._heartbeat.schedule(session)
         self._telemetry.session_closed(session.transport, session.reason or "")
+        if session.reason in self._overrun:
+            came, expected = self._overrun[session.reason]
+            self._telemetry.refused(Refusal(session.reason, session.peer, came, expected))
         self._untold.append(session)
         self._heartbeat.wake()
 

@@ -20,14 +20,21 @@ never logged, and differs from the Socket.IO sid, which others may learn.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
 
 import trio
 
 from djactors.engine._polling import Outbox
-from djactors.net import ListenerLimits, SlowConsumer, Timer, WebSocket, WebSocketClosed
+from djactors.engine._settings import BYTES_PER_TURN, PACKETS_PER_TURN, UNPROVEN_PACKETS, EngineSettings
+from djactors.net import (
+    CostlyWork,
+    SlowConsumer,
+    Timer,
+    UnprovenBytes,
+    WebSocket,
+    WebSocketClosed,
+)
 from djactors.protocol import (
     CLOSE,
     NOOP,
@@ -39,10 +46,10 @@ from djactors.protocol import (
     EncodedPacket,
     EngineSession,
     Message,
+    Packet,
     ProtocolError,
     SendPing,
     SendProbeReply,
-    SessionSettings,
     Transport,
     Upgraded,
     decode_packet,
@@ -54,6 +61,7 @@ from djactors.protocol import (
 SLOW_CONSUMER: Final = "slow_consumer"
 CONNECT_TIMEOUT: Final = "connect_timeout"
 DRAINED: Final = "drained"
+OVER_BUDGET: Final = "over_budget"
 
 # How long the last packets of an ended session are kept. A client between two polls comes back within a round trip.
 FAREWELL_SECONDS: Final = 3.0
@@ -66,46 +74,6 @@ _HEARD: Final = frozenset({CloseReason.VIOLATION, CloseReason.TRANSPORT})
 
 _POLLING = Transport.POLLING
 _WEBSOCKET = Transport.WEBSOCKET
-
-
-# The reference server's times and sizes, which clients are told or know.
-_REFERENCE: Final = SessionSettings()
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineSettings:
-    """The settings of all sessions of a server. Times are in seconds, sizes in bytes.
-
-    djactors' settings for the engine have the same defaults.
-    """
-
-    ping_interval: float = _REFERENCE.ping_interval
-    ping_timeout: float = _REFERENCE.ping_timeout
-    upgrade_timeout: float = _REFERENCE.upgrade_timeout
-    max_payload: int = _REFERENCE.max_payload
-    # From the handshake to the first CONNECT, which a stock client sends at once. Multiplied by `admit_rate`, it must
-    # stay below `max_sessions`; otherwise clients that never connect could hold every session.
-    connect_timeout: float = 20.0
-    # Twice as much as a commit of a thousand commands brings one user; see the settings of the same names.
-    outbox_packets: int = 4096
-    outbox_bytes: int = ListenerLimits.max_buffered
-    # Polling sessions have no connection between polls, so the listener's cap does not bound them.
-    max_sessions: int = ListenerLimits.max_connections
-    # A single connection could otherwise open all sessions, by handshakes that it never follows up.
-    max_sessions_per_address: int = ListenerLimits.max_connections_per_address
-    # Newcomers a second. Each takes a quarter of a millisecond for the handshake, the token check and the snapshot, and
-    # perhaps a replay. The burst lets an office in at once; 5,000 clients are back within 10 s.
-    admit_rate: float = 400.0
-    admit_burst: int = 1000
-
-    def protocol(self) -> SessionSettings:
-        """Return the settings that the protocol needs."""
-        return SessionSettings(
-            ping_interval=self.ping_interval,
-            ping_timeout=self.ping_timeout,
-            upgrade_timeout=self.upgrade_timeout,
-            max_payload=self.max_payload,
-        )
 
 
 class SessionHandler(Protocol):
@@ -128,11 +96,25 @@ class SessionHandler(Protocol):
 class SessionOwner(Protocol):
     """The server that holds a session, as the session sees it."""
 
+    @property
+    def unproven(self) -> UnprovenBytes:
+        """What the outboxes of strangers come out of."""
+
+    @property
+    def costly(self) -> CostlyWork:
+        """What slices of payloads wait for."""
+
     def schedule(self, session: "Session") -> None:
         """The session's next deadline may have become earlier."""
 
+    def proved(self, session: "Session") -> None:
+        """The client has proved whose session it is."""
+
     def upgraded(self, session: "Session") -> None:
         """The session is carried by its WebSocket from now on."""
+
+    def violated(self, session: "Session", error: ProtocolError) -> None:
+        """The client sent something wrong by WebSocket, which ends because of it."""
 
     def parting(self, websocket: WebSocket) -> None:
         """The WebSocket was sent a close frame: schedule its timer, so that the closing handshake ends."""
@@ -147,13 +129,14 @@ class SessionOwner(Protocol):
 class Session:
     """One client's session. Handlers use `send`, `close`, `when_drained` and the attributes; the engine uses the rest.
 
-    The handler may set `owner` once it knows whose session this is. The engine does not use it.
+    `owner` is whose session this is, once the handler has called `prove`; nothing here looks at what it is.
     """
 
     __slots__ = (
         "_carrier",
         "_connect_by",
         "_forget_at",
+        "_pushing",
         "_server",
         "_settings",
         "_websocket",
@@ -162,6 +145,7 @@ class Session:
         "outbox",
         "owner",
         "peer",
+        "proven",
         "reason",
         "timer",
     )
@@ -172,6 +156,10 @@ class Session:
         self.engine = engine
         self.peer = peer
         self.owner: object = None
+        # Whether the client has proved that it may send more, and be sent more, than a stranger. See `prove`.
+        self.proven = False
+        # While a payload is acted upon in slices; others of this session wait, so that none of them mix.
+        self._pushing: trio.Lock | None = None
         # Why the session ended; None while it lives.
         self.reason: str | None = None
         self.handler: SessionHandler
@@ -185,7 +173,8 @@ class Session:
         # The WebSocket once it carries the session. Until then, packets go to the outbox.
         self._carrier: WebSocket | None = None
         polls = engine.transport is _POLLING
-        self.outbox = Outbox(settings.outbox_packets, settings.outbox_bytes) if polls else None
+        # Strangers are sent little but what refuses them, and need not fetch it.
+        self.outbox = Outbox(UNPROVEN_PACKETS, settings.unproven_payload) if polls else None
 
     # What handlers use
 
@@ -204,13 +193,44 @@ class Session:
         """Whether the session has ended."""
         return self.reason is not None
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes that the client may send in one request or message."""
+        settings = self._settings
+        return settings.max_payload if self.proven else min(settings.unproven_payload, settings.max_payload)
+
+    def prove(self, owner: object = None) -> None:
+        """The handler knows enough of the client to take `max_payload` bytes from it, and perhaps whose session it is.
+
+        Until then a session is one of many strangers: it may send `unproven_payload` bytes, and what it holds comes out
+        of the strangers' budget. Where an owner is named, newcomers from the session's address go first when many come.
+        """
+        if owner is not None:
+            self.owner = owner
+            self._server.proved(self)
+        if self.proven:
+            return
+        self.proven = True
+        if self.outbox is not None:
+            self.outbox.widen(self._settings.outbox_packets, self._settings.outbox_bytes)
+            self._server.unproven.settle(self, 0)
+        if self._websocket is not None:
+            self._websocket.prove(self._settings.max_payload)
+
+    def evict(self) -> None:
+        """The strangers' budget is used up, and this one holds much of it. See `djactors.net.Holder`."""
+        self._end(OVER_BUDGET)
+
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         """Send packets in one write. Over the outbox's bounds the session closes; a closed session drops packets."""
         websocket = self._carrier
         if websocket is not None:
             self._write(websocket, frames_of(packets))
-        elif self.outbox is not None and self.reason is None and not self.outbox.put(packets):
-            self._end(SLOW_CONSUMER)
+        elif self.outbox is not None and self.reason is None:
+            if not self.outbox.put(packets):
+                self._end(SLOW_CONSUMER)
+            elif not self.proven and not self._server.unproven.settle(self, self.outbox.size):
+                self._end(OVER_BUDGET)
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when all that was sent is on its way: possibly at once, and never if the session ends.
@@ -249,6 +269,8 @@ class Session:
     def attach(self, websocket: WebSocket) -> None:
         """Make this the session's WebSocket. It carries the session if the session began on WebSocket."""
         self._websocket = websocket
+        if self.proven:
+            websocket.prove(self._settings.max_payload)
         if self.engine.transport is _WEBSOCKET:
             self._carrier = websocket
 
@@ -266,26 +288,28 @@ class Session:
             if type(answer) is Message:
                 self.handler.on_message(answer.data)
                 return
-        except ProtocolError:
+        except ProtocolError as error:
+            self._server.violated(self, error)
             self.transport_lost(_WEBSOCKET, CloseReason.VIOLATION)
             return
         self._act(answer)
 
-    def receive_payload(self, body: bytes) -> None:
+    async def receive_payload(self, body: bytes) -> None:
         """Take the body of one POST. A violation ends the session and raises `ProtocolError`.
 
         A body over `max_payload` raises `ProtocolError` with the code `payload_bytes` and changes nothing.
+        A payload that is too large for one turn of the loop is handled in slices; other payloads of this session wait
+        meanwhile. Cancelling ends the session, because nobody can tell which packets of the payload were handled.
         """
-        now = trio.current_time()
         try:
-            for packet in decode_payload(body, max_bytes=self._settings.max_payload):
-                answer = self.engine.receive(packet, _POLLING, now)
-                if type(answer) is Message:
-                    self.handler.on_message(answer.data)
-                else:
-                    self._act(answer)
-                if self.reason is not None:
-                    return
+            if self._pushing is None and len(body) <= BYTES_PER_TURN and body.count(b"\x1e") < PACKETS_PER_TURN:
+                self._receive_slice(self._decode(body))
+                return
+            lock = self._pushing = self._pushing or trio.Lock()
+            async with lock:
+                await self._receive_in_slices(body, self._server.costly)
+            if not lock.statistics().tasks_waiting:
+                self._pushing = None
         except ProtocolError as error:
             if error.code != "payload_bytes":
                 self.transport_lost(_POLLING, CloseReason.VIOLATION)
@@ -293,6 +317,34 @@ class Session:
         except BaseException:
             self.transport_lost(_POLLING, CloseReason.SERVER)
             raise
+
+    def _decode(self, body: bytes) -> list[Packet]:
+        bounds = {} if self.proven else {"max_packets": UNPROVEN_PACKETS}
+        return decode_payload(body, max_bytes=self.max_payload, **bounds)
+
+    async def _receive_in_slices(self, body: bytes, costly: CostlyWork) -> None:
+        async with costly:
+            packets = self._decode(body)
+        start = 0
+        while start < len(packets) and self.reason is None:
+            end, size = start, 0
+            while end < min(start + PACKETS_PER_TURN, len(packets)) and size < BYTES_PER_TURN:
+                size += len(packets[end].data)
+                end += 1
+            async with costly:
+                self._receive_slice(packets[start:end])
+            start = end
+
+    def _receive_slice(self, packets: Sequence[Packet]) -> None:
+        now = trio.current_time()
+        for packet in packets:
+            if self.reason is not None:
+                return
+            answer = self.engine.receive(packet, _POLLING, now)
+            if type(answer) is Message:
+                self.handler.on_message(answer.data)
+            else:
+                self._act(answer)
 
     def transport_lost(self, transport: Transport, reason: CloseReason = CloseReason.TRANSPORT) -> None:
         """End the session, its upgrade, or nothing, because a transport ended or broke the protocol."""
@@ -365,6 +417,7 @@ class Session:
         waiting = b"".join([packet.frame for packet in outbox.packets])
         outbox.clear()
         outbox.nudge()
+        self._server.unproven.settle(self, 0)
         self._server.upgraded(self)
         if waiting:
             self._write(websocket, waiting)
@@ -411,6 +464,7 @@ class Session:
                 outbox.put((last_word or CLOSE,))
                 has_last_words = True
             self._forget_at = trio.current_time() + FAREWELL_SECONDS
+            self._server.unproven.settle(self, 0)
         self._server.ended(self, has_last_words=has_last_words)
 
     def __repr__(self) -> str:

@@ -14,7 +14,8 @@ import trio
 
 from djactors.engine._handlers import BadArguments, Handlers
 from djactors.engine._polling import Outbox
-from djactors.engine._session import CONNECT_TIMEOUT, SLOW_CONSUMER, EngineSettings, Session
+from djactors.engine._session import CONNECT_TIMEOUT, SLOW_CONSUMER, Session
+from djactors.engine._settings import EngineSettings
 from djactors.engine._socket_handler import BaseSocket, SocketHandler
 from djactors.engine._turns import Expired, Turn, Turns
 from djactors.protocol import AckReceived, EncodedPacket, EventReceived, encode_event

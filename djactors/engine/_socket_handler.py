@@ -8,8 +8,9 @@ Rules:
 - One `SocketHandler` serves a session, one `BaseSocket` a namespace that its client asked to join. A socket is
   *pending* until it is accepted or refused, then it has *joined*, and in the end it is *gone*: the client left the
   namespace, was put out of it, or the session ended. Packets to a socket that is gone are dropped.
-- A CONNECT to a namespace that is not served is refused at once. Answer any other by `accept` or `refuse`, in the call
-  or later, because a stock JavaScript client waits for the answer for ever.
+- A CONNECT to a namespace that is not served is refused at once, and a session that has joined none is closed then.
+  Answer any other by `accept` or `refuse`, in the call or later, because a stock JavaScript client waits for the answer
+  for ever.
 - `on_connect`, `on_event` and the others run in the task that reads from the client, or in the task with all timers.
   They must not block. An exception in `on_connect`, `on_event` or `on_ack` ends that session alone and is reported.
 - Nothing here waits: a client that does not keep up is closed by its session (`EngineSettings.outbox_packets`,
@@ -27,6 +28,7 @@ from typing import Any, Final, Generic, TypeVar
 from djactors.engine._session import Session
 from djactors.protocol import (
     MAX_ATTACHMENT_BYTES,
+    MAX_NAMESPACES,
     AckReceived,
     ConnectRequested,
     DisconnectRequested,
@@ -38,6 +40,9 @@ from djactors.protocol import (
 
 INVALID_NAMESPACE: Final = "Invalid namespace"
 """The reference server's message to a client that asks for an unknown namespace."""
+
+BAD_NAMESPACE: Final = "bad_namespace"
+"""Why a session has ended that asked for a namespace that is not there."""
 
 LEFT: Final = "left"
 """The reason if the client left the namespace and kept the session."""
@@ -69,6 +74,7 @@ class BaseSocket:
             return
         handler, sid = self._handler, self._handler.new_sid()
         reply = handler._protocol.accept(self.namespace, sid, None if pid is None else {"pid": pid})
+        handler.session.prove()
         handler.on_accept(self, sid)
         handler.session.send([reply, *packets])
 
@@ -134,13 +140,14 @@ class SocketHandler(ABC, Generic[AnySocket]):
         max_attachment_bytes: the most bytes of all attachments of one packet together.
     """
 
-    __slots__ = ("_protocol", "_sockets", "session")
+    __slots__ = ("_bad_namespaces", "_protocol", "_sockets", "session")
 
     def __init__(self, session: Session, *, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES) -> None:
         self.session = session
         self._protocol = SocketSession(max_attachment_bytes=max_attachment_bytes)
         # A tuple, because nearly all clients have one socket.
         self._sockets: tuple[AnySocket, ...] = ()
+        self._bad_namespaces = 0
 
     # For a derived class to define
 
@@ -220,11 +227,21 @@ class SocketHandler(ABC, Generic[AnySocket]):
 
     def _connect(self, namespace: str, auth: dict[str, Any]) -> None:
         if not self.serves(namespace):
-            self.session.send([self._protocol.refuse(namespace, INVALID_NAMESPACE)])
+            self._refuse_namespace(namespace)
             return
         socket = self.new_socket(namespace)
         self._sockets += (socket,)
         self.on_connect(socket, auth)
+
+    def _refuse_namespace(self, namespace: str) -> None:
+        """Refuse one that is not there, once: who has nothing else, or asks again and again, is let go.
+
+        A client that has joined another, or is about to, keeps that: it comes back with the same question otherwise.
+        """
+        self.session.send([self._protocol.refuse(namespace, INVALID_NAMESPACE)])
+        self._bad_namespaces += 1
+        if self.is_idle or self._bad_namespaces > MAX_NAMESPACES:
+            self.session.close(BAD_NAMESPACE)
 
     def _joined(self, namespace: str) -> AnySocket:
         """The socket of a joined namespace. There is one, because the protocol lets no other message through."""

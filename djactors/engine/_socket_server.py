@@ -11,9 +11,11 @@ from djactors.engine._application import EngineApplication
 from djactors.engine._namespace import Members, Namespace, members_of
 from djactors.engine._origins import OriginPolicy
 from djactors.engine._polling import error_response
-from djactors.engine._server import BUSY, EngineServer, EngineTelemetry, Uncounted
-from djactors.engine._session import DRAINED, EngineSettings, Session
+from djactors.engine._server import BUSY, EngineServer
+from djactors.engine._session import DRAINED, Session
+from djactors.engine._settings import EngineSettings
 from djactors.engine._socket import ClientHandler, Socket
+from djactors.engine._telemetry import EngineTelemetry, Uncounted
 from djactors.net import Application, ByteStream, Limits, Listener, ListenerLimits, Request, Response
 
 PATH: Final = "/socket.io/"
@@ -143,6 +145,7 @@ class SocketServer:
             port=port,
             limits=limits,
             listener_limits=listener_limits or ListenerLimits(max_buffered=self._settings.outbox_bytes),
+            unproven=self._engine.unproven,
             on_error=self._host.report,
         )
         failure: OSError | None = None
@@ -188,10 +191,9 @@ class SocketServer:
 
     # Called by `EngineApplication`; see `EngineServer`
 
-    @property
-    def max_payload(self) -> int:
-        """The most bytes of a request's body."""
-        return self._settings.max_payload
+    def body_limit(self, request: Request) -> int | Response:
+        """Return how many bytes the body of a request may have, or its refusal."""
+        return self._engine.body_limit(request) if self._is_open else error_response(BUSY, ())
 
     def refusal(self, status: int, message: str, request: Request) -> Response:
         """Word an error of HTTP itself."""

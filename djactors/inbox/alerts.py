@@ -60,5 +60,5 @@ def _publish(unit: UnitOfWork, job: Job, alert: SlaAlert) -> None:
         watchers=lambda: unit.jobs.watchers(job.tenant_id, job.id),
         data={"deadline": job.deadline},
     )
-    notices.tell(unit, tenant, event_id, told.drafts, job.id)
+    notices.tell(unit, tenant, event_id, told.drafts, job.id, by_person=job.deadline_by_person)
     unit.add_event((event_id, tenant.id, alert, None, job.id, *NO_KEY, tenant.last_seq, unit.now, unit.now))

@@ -8,15 +8,17 @@ from typing import TypeVar
 
 import msgspec
 
+from djactors.domain.accounts import Account
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.inbox import job_lists, log, pages, retention
+from djactors.inbox import accounts, job_lists, log, pages, retention
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import Snapshot, StoredNotification
 from djactors.inbox.recorder import Recording
 from djactors.store.threads import Work
+from djactors.store.turns import Turn
 
 T = TypeVar("T")
 
@@ -45,12 +47,21 @@ class Inbox(Recording):
     in its past. A yes is certain, because the answer is read from the same snapshot. A no is certain as well, because a
     read sees everything that was told before the read was asked for. If the reads of the store may lag, the writer is
     asked again after a no.
+
+    Tenants are read for in turn, and so are the users of a tenant. A user's actor has a turn of its own beside the
+    user's requests, so that a user who sends many requests still gets live what is new. Every read raises
+    `StoreCrowded` if too many requests of one user wait already.
     """
 
-    async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
-        """A user's unread count, and the tenant's newest change in the same snapshot."""
+    async def snapshot(
+        self, tenant_id: int, user_id: int, told: Offset | None = None, *, requested: bool = False
+    ) -> Snapshot:
+        """A user's unread count, and the tenant's newest change in the same snapshot.
+
+        `requested` says that a request asks for it, and not the user's actor.
+        """
         work = partial(pages.snapshot, tenant_id=tenant_id, user_id=user_id, told=told)
-        return await self._read(work, lambda state: state.follows)
+        return await self._read(work, _turn(tenant_id, user_id, requested=requested), lambda state: state.follows)
 
     async def page(
         self,
@@ -72,7 +83,7 @@ class Inbox(Recording):
             unread_only=unread_only,
             told=told,
         )
-        page = await self._read(work, lambda page: page.follows)
+        page = await self._read(work, _turn(tenant_id, user_id), lambda page: page.follows)
         return Page([_item(row) for row in page.items], page.next_before, page.unread, page.at, page.follows)
 
     async def replay(
@@ -85,8 +96,12 @@ class Inbox(Recording):
         told: Offset | None = None,
         limit: int,
         at_most: int | None = None,
+        requested: bool = False,
     ) -> Found:
-        """A part of the log as the user sees it, or why the log does not lead on from `since`; see `log.replay`."""
+        """A part of the log as the user sees it, or why the log does not lead on from `since`; see `log.replay`.
+
+        `requested` says that a request asks for it, and not the user's actor.
+        """
         work = partial(
             log.replay,
             tenant_id=tenant_id,
@@ -97,7 +112,8 @@ class Inbox(Recording):
             limit=limit,
             at_most=at_most,
         )
-        return await self._read(work, lambda found: not isinstance(found, Astray))
+        turn = _turn(tenant_id, user_id, requested=requested)
+        return await self._read(work, turn, lambda found: not isinstance(found, Astray))
 
     async def reclaim_space(self) -> int:
         """Give some of the file's free pages back to the file system. Returns how many pages are left to give.
@@ -109,13 +125,15 @@ class Inbox(Recording):
             return await self._database.read(partial(retention.reclaimable, keep=FREE_PAGES_KEPT))
         return await self._database.write(partial(retention.reclaim, pages=RECLAIMED_PAGES, keep=FREE_PAGES_KEPT))
 
-    async def job(self, tenant_id: int, job_id: int) -> JobView | None:
-        """One job of the tenant, or None."""
-        return await self._database.read(partial(job_lists.job, tenant_id=tenant_id, job_id=job_id))
+    async def job(self, tenant_id: int, reader_id: int, job_id: int) -> JobView | None:
+        """One job of the tenant, or None. `reader_id` is the user who asks, here and in `jobs` and `suppressions`."""
+        work = partial(job_lists.job, tenant_id=tenant_id, job_id=job_id)
+        return await self._database.read(work, _turn(tenant_id, reader_id))
 
     async def jobs(
         self,
         tenant_id: int,
+        reader_id: int,
         *,
         assignee_id: int | None,
         status: Status | None,
@@ -133,24 +151,38 @@ class Inbox(Recording):
             limit=limit,
             told=told,
         )
-        return await self._read(work, lambda page: page.follows)
+        return await self._read(work, _turn(tenant_id, reader_id), lambda page: page.follows)
 
-    async def suppressions(self, tenant_id: int, user_id: int, *, before: int | None, limit: int) -> SuppressionPage:
+    async def suppressions(
+        self, tenant_id: int, reader_id: int, user_id: int, *, before: int | None, limit: int
+    ) -> SuppressionPage:
         """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
-        return await self._database.read(
-            partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
-        )
+        work = partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
+        return await self._database.read(work, _turn(tenant_id, reader_id))
+
+    async def account(self, tenant_id: int, user_id: int) -> Account:
+        """What the tenant says of a user beyond the user's token."""
+        return await self._database.read(partial(accounts.account, tenant_id=tenant_id, user_id=user_id))
 
     async def meta(self) -> pages.Meta:
         """What belongs to this database alone, such as the key of its pids."""
         return await self._database.read(pages.meta)
 
-    async def _read(self, work: Work[T], is_yes: Callable[[T], bool]) -> T:
+    async def last_seen(self) -> str | None:
+        """The time of the newest event or notification; None if there is none."""
+        return await self._database.read(pages.last_seen)
+
+    async def _read(self, work: Work[T], turn: Turn, is_yes: Callable[[T], bool]) -> T:
         """Read with a reader. If the answer is no and reads may lag, read again with the writer."""
-        found = await self._database.read(work)
+        found = await self._database.read(work, turn)
         if is_yes(found) or not self._database.reads_may_lag:
             return found
         return await self._database.write(work)
+
+
+def _turn(tenant_id: int, user_id: int, *, requested: bool = True) -> Turn:
+    """Whose turn a read is: a user's, or that of the user's actor."""
+    return tenant_id, user_id if requested else -user_id
 
 
 def _item(row: StoredNotification) -> InboxItem:

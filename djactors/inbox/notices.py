@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from djactors.domain.limits import DAILY_LIMIT, next_summary, summary
+from djactors.domain.limits import next_summary, summary
 from djactors.domain.notifications import NULL, Draft, Notification, encode
 from djactors.domain.times import utc_text
 from djactors.inbox.rows import Tenant, User, UserDay
@@ -49,23 +49,34 @@ class Suppressed(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 def tell(
-    unit: UnitOfWork, tenant: Tenant, event_id: int, drafts: Iterable[Draft], job_id: int | None
+    unit: UnitOfWork, tenant: Tenant, event_id: int, drafts: Iterable[Draft], job_id: int | None, *, by_person: bool
 ) -> tuple[list[Entry], list[Suppressed]]:
-    """Notify each draft's user of an event, within the daily limit. Returns who was notified and who was not."""
+    """Notify each draft's user of an event, within the daily limit. Returns who was notified and who was not.
+
+    `by_person` says that a person caused the event, and not a backend.
+    """
+    limits = unit.limits
     entries: list[Entry] = []
     held: list[Suppressed] = []
     for draft in drafts:
         user = unit.ensure_user(tenant.id, draft.user_id)
         date = unit.today(tenant, user)
-        if unit.limits.admits(draft.priority, user.sent):
-            user.sent += 1
+        if by_person:
+            reason = limits.persons_refusal(draft.priority, user.sent, user.by_persons)
+        else:
+            reason = limits.refusal(draft.priority, user.sent)
+        if reason is None:
+            # What persons cause beyond their half is no part of the whole: it must not use up what is a backend's.
+            if not by_person or user.by_persons < limits.persons_share:
+                user.sent += 1
+            user.by_persons += by_person
             entries.append(_notify(unit, tenant, user, draft, event_id, job_id))
         else:
             day = unit.days.get(tenant.id, user.id, date)
             day.held += 1
             unit.days.put(day)
             unit.wanted_summaries[day.tenant_id, day.user_id, day.day] = day
-            held.append(suppress(unit, tenant, draft.user_id, event_id, draft.type, DAILY_LIMIT))
+            held.append(suppress(unit, tenant, draft.user_id, event_id, draft.type, reason))
     return entries, held
 
 
@@ -95,11 +106,13 @@ def settle_summaries(unit: UnitOfWork) -> None:
 def send_summary(unit: UnitOfWork, day: UserDay) -> None:
     """Tell a user how much was held back on a day. This summary replaces the one before."""
     tenant = unit.ensure_tenant(day.tenant_id)
-    draft = summary(day.user_id, day.day, day.held, unit.limits.daily_limit)
+    user = unit.ensure_user(tenant.id, day.user_id)
+    used_up = user.sent_day != day.day or user.sent >= unit.limits.daily_limit
+    draft = summary(day.user_id, day.day, day.held, unit.limits, used_up=used_up)
     replaces = None
     if day.summary_id is not None and _take_out(unit, tenant, day.user_id, day.summary_id):
         replaces = day.summary_id
-    entry = _put(unit, tenant, unit.ensure_user(tenant.id, day.user_id), draft, None, None, replaces)
+    entry = _put(unit, tenant, user, draft, None, None, replaces)
     day.summary_id, day.summary_at, day.summary_due = entry.id, unit.now, None
     unit.days.put(day)
     # The count of this summary includes what was held back a moment ago.

@@ -13,13 +13,25 @@ from types import MappingProxyType
 
 import msgspec
 
+from djactors.domain.accounts import UNTOLD, Account
 from djactors.domain.marks import Offset
 from djactors.inbox import log
+from djactors.inbox.accounts import SELECT_ACCOUNT, account_of
 
-__all__ = ["HOT_QUERIES", "InboxPage", "Meta", "Snapshot", "StoredNotification", "meta", "page", "snapshot"]
+__all__ = [
+    "HOT_QUERIES",
+    "InboxPage",
+    "Meta",
+    "Snapshot",
+    "StoredNotification",
+    "last_seen",
+    "meta",
+    "page",
+    "snapshot",
+]
 
 # The primary key.
-SELECT_UNREAD = "SELECT unread_count FROM users WHERE tenant_id = ? AND id = ?"
+SELECT_STATE = "SELECT unread_count, role, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"
 
 _COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces"
 
@@ -42,8 +54,12 @@ ORDER BY id DESC LIMIT ?"""
 # The primary key.
 META = "SELECT pid_key FROM meta WHERE id = 1"
 
+# The primary keys, read backwards.
+SELECT_LAST_EVENT = "SELECT received_at FROM domain_events ORDER BY id DESC LIMIT 1"
+SELECT_LAST_NOTIFICATION = "SELECT created_at FROM notifications ORDER BY id DESC LIMIT 1"
+
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
-    {"unread": SELECT_UNREAD, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
+    {"unread": SELECT_STATE, "account": SELECT_ACCOUNT, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
 )
 """The statements that a request may run, by name. Each is served by the index that the comment above it names."""
 
@@ -59,12 +75,14 @@ class Snapshot(msgspec.Struct, frozen=True):
         at: the offset of the tenant's newest change.
         known: whether the tenant knows the user.
         follows: whether the offset that the user was told is in the past of this snapshot.
+        account: what the tenant says of the user.
     """
 
     unread: int
     at: Offset
     known: bool = True
     follows: bool = True
+    account: Account = UNTOLD
 
 
 class StoredNotification(msgspec.Struct, frozen=True, gc=False):
@@ -117,10 +135,12 @@ def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int, told:
     An unknown user in a known tenant has nothing unread and the tenant's offset, because changes from before are not
     replayed to this user. `told` is the offset that the user was told last.
     """
-    row = connection.execute(SELECT_UNREAD, (tenant_id, user_id)).fetchone()
+    row = connection.execute(SELECT_STATE, (tenant_id, user_id)).fetchone()
     reach = log.reach(connection, tenant_id)
     follows = told is None or log.holds(connection, tenant_id, told, reach)
-    return Snapshot(0 if row is None else row[0], reach.last, row is not None, follows)
+    if row is None:
+        return Snapshot(0, reach.last, known=False, follows=follows)
+    return Snapshot(row[0], reach.last, follows=follows, account=account_of(*row[1:]))
 
 
 def page(
@@ -154,6 +174,12 @@ def page(
         for id_, type_, priority, title, message, data, is_read, read_at, created_at, replaces in rows
     ]
     return InboxPage(items, items[-1].id if more else None, state.unread, state.at, state.follows)
+
+
+def last_seen(connection: sqlite3.Connection) -> str | None:
+    """The time of the newest event or notification; None where there is none."""
+    found = [connection.execute(select).fetchone() for select in (SELECT_LAST_EVENT, SELECT_LAST_NOTIFICATION)]
+    return max((row[0] for row in found if row is not None), default=None)
 
 
 def meta(connection: sqlite3.Connection) -> Meta:

@@ -6,6 +6,9 @@ Rules:
     first staging. If a refusal comes later, or if anything else goes wrong, the whole batch is rolled back, and each
     command is carried out again behind a savepoint of its own (`record_each`). So the error of one command does not
     affect the others.
+  * A commit is bounded by what it writes, not only by its commands, because a comment on a job with a thousand watchers
+    is a thousand rows. Of a larger batch only the first commands are carried out, and the number of outcomes says how
+    many. There is always at least one: no command is taken apart.
   * Everything is checked before it is recorded: what came in as bytes by its decoder, everything else here (`checked`).
   * Whatever a client can see changes only with a sequence number.
   * The answer to an event with an idempotency key is stored with the event, and a retry gets the same bytes.
@@ -37,6 +40,7 @@ from djactors.domain.commands import (
     RaiseAlerts,
     Recorded,
     SendSummaries,
+    SignOut,
     checked,
 )
 from djactors.domain.errors import Code, Refused
@@ -44,7 +48,7 @@ from djactors.domain.limits import Limits
 from djactors.domain.notification_rules import TRIGGERS
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
-from djactors.inbox import alerts, notices, reading, retention, workflow
+from djactors.inbox import accounts, alerts, notices, reading, retention, workflow
 from djactors.inbox.notices import Entry, Suppressed
 from djactors.inbox.unit import NO_KEY, Known, UnitOfWork
 from djactors.store.database import Database
@@ -52,6 +56,12 @@ from djactors.store.errors import StoreError, storage_failure
 
 SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
     WHERE tenant_id = ? AND sender = ? AND idempotency_key = ?"""
+
+
+WRITES_A_COMMIT = 8000
+"""Stagings of a commit: about four for each notification. A batch post of a thousand ordinary events, six to eight
+stagings each, fits into one commit; of comments that a thousand people watch one does, which takes 10 to 35 ms. A
+command is taken as long as one more like the one before it fits, so no commit is larger by more than one command."""
 
 
 class _LateRefusalError(Exception):
@@ -74,18 +84,26 @@ class Recording:
         database: is open and migrated.
         now: the wall clock, as an aware time.
         limits: how much a user is told.
+        writes: stagings of a commit.
     """
 
     def __init__(
-        self, database: Database, now: Callable[[], datetime] = WALL_CLOCK, limits: Limits | None = None
+        self,
+        database: Database,
+        now: Callable[[], datetime] = WALL_CLOCK,
+        limits: Limits | None = None,
+        writes: int = WRITES_A_COMMIT,
     ) -> None:
         self._database = database
-        self._recorder = Recorder(now, limits)
+        self._recorder = Recorder(now, limits, writes)
         database.when_rolled_back(self._recorder.forget)
         database.when_others_wrote(self._recorder.others_wrote)
 
     async def record(self, commands: Sequence[Command]) -> Recorded:
-        """Carry out commands in one commit. They are durable when this returns.
+        """Carry out commands in one commit, all or the first so many. They are durable when this returns.
+
+        There are as many outcomes as commands were carried out: at least one, and all of them if the commit does not
+        become too large. Ask for the others again.
 
         The outcome of a command that was refused or failed is its exception; the other commands are not affected. If
         the caller is cancelled, the commit may still happen.
@@ -107,9 +125,13 @@ class Recorder:
     Args:
         now: the wall clock's aware time.
         limits: how much a user is told.
+        writes: stagings of a commit.
     """
 
-    def __init__(self, now: Callable[[], datetime], limits: Limits | None = None) -> None:
+    def __init__(
+        self, now: Callable[[], datetime], limits: Limits | None = None, writes: int = WRITES_A_COMMIT
+    ) -> None:
+        self._writes = writes
         self._now = now
         self._limits = Limits() if limits is None else limits
         self._known = Known()
@@ -125,7 +147,7 @@ class Recorder:
         self._others_wrote = True
 
     def record(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
-        """Carry out a batch as one unit of work, without savepoints.
+        """Carry out a batch, all of it or the first so many commands, as one unit of work, without savepoints.
 
         Raises:
             Exception: whatever went wrong. The transaction must be rolled back, and `record_each` finds the command at
@@ -143,6 +165,8 @@ class Recorder:
                     if unit.writes != before:
                         raise _LateRefusalError from refused
                     outcomes.append(refused)
+                if 2 * unit.writes - before > self._writes:
+                    break  # one more like this one would be too much
             if unit.wanted_summaries:
                 notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
@@ -150,11 +174,12 @@ class Recorder:
         except BaseException:
             self.forget()
             raise
-        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote)
+        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote, unit.accounts)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
-        """Carry out a batch with a savepoint around each command. The outcome of a command that fails is its
-        exception."""
+        """Carry out a batch, all of it or the first so many commands, with a savepoint around each command. The outcome
+        of a command that fails is its exception."""
+        writes = 0
         whole = Recorded([], {}, {})
         next_alerts: list[str] = []
         self.forget()
@@ -175,10 +200,14 @@ class Recorder:
                 for tenant_id, changes in unit.changes.items():
                     whole.changes.setdefault(tenant_id, []).extend(changes)
                 whole.unread.update(unit.unread)
+                whole.accounts.update(unit.accounts)
                 if unit.next_alert is not None:
                     next_alerts.append(unit.next_alert)
             connection.execute("RELEASE command")
             whole.outcomes.append(outcome)
+            writes += unit.writes
+            if writes + unit.writes > self._writes:
+                break
         return msgspec.structs.replace(
             whole, next_alert=min(next_alerts, default=None), others_wrote=self._take_others_wrote()
         )
@@ -206,6 +235,8 @@ class Recorder:
                 return reading.delete(unit, command)
             case Introduce():
                 return workflow.introduce(unit, command)
+            case SignOut():
+                return accounts.sign_out(unit, command)
             case RaiseAlerts():
                 return alerts.raise_alerts(unit, command)
             case SendSummaries():
@@ -239,7 +270,8 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     tenant = unit.ensure_tenant(event.tenant_id)
     event_id = unit.next_id("domain_events")
     kind = events.TYPES[type(event)]
-    entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id)
+    by_person = command.person is not None
+    entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id, by_person=by_person)
     come.announce(tenant)
     left_out = TRIGGERS.get(kind, kind)
     if told.suppressed:

@@ -38,18 +38,23 @@ class User:
 
     `sent` counts the notifications of `sent_day`, the last day on which the user got any, and `earlier_count` those of
     the last such day before.
+    `by_persons` of those in `sent` were caused by persons, and `earlier_by_persons` on the day before.
     """
 
     __slots__ = (
+        "by_persons",
         "dirty",
+        "earlier_by_persons",
         "earlier_count",
         "earlier_day",
         "id",
         "name",
         "new",
         "role",
+        "role_given",
         "sent",
         "sent_day",
+        "signed_out_at",
         "tenant_id",
         "unread",
     )
@@ -65,6 +70,10 @@ class User:
         sent: int = 0,
         earlier_day: str | None = None,
         earlier_count: int = 0,
+        by_persons: int = 0,
+        earlier_by_persons: int = 0,
+        role_given: object = False,
+        signed_out_at: str | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -75,6 +84,10 @@ class User:
         self.sent = sent
         self.earlier_day = earlier_day
         self.earlier_count = earlier_count
+        self.by_persons = by_persons
+        self.earlier_by_persons = earlier_by_persons
+        self.role_given = bool(role_given)
+        self.signed_out_at = signed_out_at
         self.new = False
         self.dirty = False
 

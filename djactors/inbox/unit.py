@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
+from djactors.domain.accounts import Account
 from djactors.domain.commands import Change
 from djactors.domain.events import Role
 from djactors.domain.jobs import Job
@@ -39,8 +40,8 @@ SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_se
     WHERE id = ?"""
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
-SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count FROM users
-    WHERE tenant_id = ? AND id = ?"""
+SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
+    earlier_persons_count, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 # Served by the primary keys.
 SELECT_HIGHEST = {
@@ -52,9 +53,12 @@ _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, las
 _UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, updated_at = ?
     WHERE id = ?"""
 _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, sent_day, sent_count, earlier_day,
-    earlier_count, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?,
-    earlier_day = ?, earlier_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
+    earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, earlier_day = ?,
+    earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
+# Apart from the rest of the row, which nearly every notification writes.
+_UPDATE_ACCOUNT = "UPDATE users SET role_given = ?, signed_out_at = ? WHERE tenant_id = ? AND id = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
@@ -150,10 +154,12 @@ class UnitOfWork:
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
+        self.accounts: dict[tuple[int, int], Account] = {}
         self._tenants = known.tenants
         self._users = known.users
         self._highest = known.highest
         self._dirty: list[Tenant | User] = []
+        self._told_accounts: list[User] = []
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[int, *tuple[object, ...]]] = []
@@ -221,8 +227,13 @@ class UnitOfWork:
             self._dirty.append(row)
         self.writes += 1
 
+    def tell_account(self, user: User, account: Account) -> None:
+        """Write what the tenant says of a user, and tell those above of it. The row itself is touched by the caller."""
+        self._told_accounts.append(user)
+        self.accounts[user.tenant_id, user.id] = account
+
     def today(self, tenant: Tenant, user: User) -> str:
-        """The day in the tenant's time zone. Afterwards the user's `sent` counts the notifications of this day.
+        """The day in the tenant's time zone. Afterwards the user's `sent` and `by_persons` count its notifications.
 
         The count is in the user's row, which a notification writes anyway; a row for each day would cost another page.
         The row has the count of the day before as well, so that the count is right when the clock or the time zone is
@@ -235,12 +246,13 @@ class UnitOfWork:
         if date is None:
             date = self._known.dates[place] = day_of(tenant.time_zone, self.moment)
         if user.sent_day != date:
-            day, sent = user.sent_day, user.sent
+            day, sent, by_persons = user.sent_day, user.sent, user.by_persons
             if date == user.earlier_day:
-                user.sent = user.earlier_count
+                user.sent, user.by_persons = user.earlier_count, user.earlier_by_persons
             elif day is None or date > day:
-                user.sent = 0
-            user.sent_day, user.earlier_day, user.earlier_count = date, day, sent
+                user.sent = user.by_persons = 0
+            user.sent_day, user.earlier_day = date, day
+            user.earlier_count, user.earlier_by_persons = sent, by_persons
             self.touch(user)
         return date
 
@@ -324,6 +336,10 @@ class UnitOfWork:
             self._flush_tenants(tenants)
         if users:
             self._flush_users(users)
+        if self._told_accounts:
+            accounts = [(u.role_given, u.signed_out_at, u.tenant_id, u.id) for u in self._told_accounts]
+            self.connection.executemany(_UPDATE_ACCOUNT, accounts)
+            self._told_accounts.clear()
         if self._jobs is not None:
             self._jobs.flush(self.now)
         if self._days is not None:
@@ -357,7 +373,8 @@ class UnitOfWork:
         new: list[tuple[object, ...]] = []
         changed: list[tuple[object, ...]] = []
         for u in dirty:
-            state = u.name, u.role, u.unread, u.sent_day, u.sent, u.earlier_day, u.earlier_count
+            counts = u.sent_day, u.sent, u.earlier_day, u.earlier_count, u.by_persons, u.earlier_by_persons
+            state = u.name, u.role, u.unread, *counts
             if u.new:
                 new.append((u.tenant_id, u.id, *state, now, now))
             else:

@@ -13,10 +13,12 @@ import msgspec
 from djactors.domain import events, jobs, notification_rules, permissions
 from djactors.domain.commands import Counted, Introduce
 from djactors.domain.errors import Code, Refused, not_found
+from djactors.domain.ids import MAX_ID
 from djactors.domain.jobs import Job, JobEvent, JobView
 from djactors.domain.notification_rules import RULES, TRIGGERS, Told
 from djactors.domain.notifications import Draft, encode
 from djactors.domain.permissions import Person
+from djactors.inbox import accounts
 from djactors.inbox.rows import Tenant
 from djactors.inbox.unit import UnitOfWork
 
@@ -47,6 +49,8 @@ def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) ->
     Raises:
         Refused: the event cannot be carried out as it stands; nothing was staged.
     """
+    if person is not None:
+        person = accounts.in_office(unit, event.tenant_id, person)
     match event:
         case events.NotificationRequested():  # first, because it is the most frequent
             return _notification_requested(unit, event)
@@ -74,8 +78,9 @@ def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
     _ensure(unit, event.tenant_id, people)
     user = unit.ensure_user(event.tenant_id, event.user_id)
-    user.name, user.role = event.name, event.role
+    user.name = event.name
     unit.touch(user)
+    accounts.give_role(unit, event.tenant_id, event.user_id, event.role)
     return Consequences()
 
 
@@ -137,6 +142,8 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
         year = int(unit.now[:4])
         number = jobs.dj_id(year, unit.jobs.next_number(tenant_id, year))
     job = jobs.created(event, job_id, number, earlier, unit.now)
+    if person is not None and job.deadline is not None:
+        job = msgspec.structs.replace(job, deadline_by_person=True)
     unit.save_job(job)
     unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
     told = Told((), ())
@@ -173,7 +180,7 @@ def _check_numbering(unit: UnitOfWork, event: events.JobCreated, person: Person 
         if unit.jobs.has_dj_id(event.tenant_id, event.dj_id):
             raise Refused(Code.CONFLICT, f"djId: {event.dj_id} is taken: send another one")
     if event.job_id is None:
-        if known is not None and known.last_job_id >= events.MAX_ID:
+        if known is not None and known.last_job_id >= MAX_ID:
             raise Refused(Code.CONFLICT, "jobId: this tenant's job ids are used up: its backend named the last one")
         return None
     earlier = unit.jobs.get(event.tenant_id, event.job_id)
@@ -200,8 +207,12 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         _check_named(unit, tenant_id, people, person)
     if before is not None:
         jobs.check_move(before, event)
+    if isinstance(event, events.JobWatched):
+        _check_watchers(unit, event)
     job = before or jobs.first_heard_of(tenant_id, event.job_id, unit.now)
     job = jobs.after(job, event, unit.now)
+    if isinstance(event, events.JobDeadlineChanged):
+        job = msgspec.structs.replace(job, deadline_by_person=person is not None)
     if isinstance(event, events.JobSubmitted) and job.approver_id is None:
         raise Refused(Code.INVALID, f"approverId: {job.label} has no approver yet: name one")
 
@@ -216,6 +227,12 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         return Consequences(job=job, announce=_announcement(unit, event, job))
     told = _told(unit, event, job, words, data)
     return Consequences(told, job, _announcement(unit, event, job))
+
+
+def _check_watchers(unit: UnitOfWork, event: events.JobWatched) -> None:
+    watchers = unit.jobs.watchers(event.tenant_id, event.job_id)
+    if len(watchers) >= events.MAX_JOB_WATCHERS and event.user_id not in watchers:
+        raise Refused(Code.CONFLICT, f"userId: {events.MAX_JOB_WATCHERS} people watch the job, and no more may")
 
 
 def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[str, object]]:

@@ -11,7 +11,7 @@ An instance handles one message, or one batch, at a time, so nothing in it needs
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import trio
@@ -41,6 +41,10 @@ class Actor(Generic[M, R]):
         linger: seconds for which a batch that has a message may wait for more. A batch waits only if the batch before
             took or left more than one message, and only until that many messages are there again: several senders are
             then likely to be asking in turns. A batch after a single message never waits.
+        put_off: messages that `on_batch` has put off, for an actor that handles its messages in its own order. The
+            actor answers them later and bounds how many there are. While there are any, `on_batch` is called again at
+            once, with the messages that came meanwhile, if any. Those that are not answered when the actor crashes or
+            ends fail like the messages that it was handling.
         idle_after: seconds without a message after which `on_idle` is called; `None` for never. If the actor took
             messages at rest, the call may come after twice that time.
     """
@@ -51,6 +55,7 @@ class Actor(Generic[M, R]):
     batch_limit: int = 1
     linger: float = 0.0
     idle_after: float | None = None
+    put_off: Collection[Envelope[M, R]] = ()
 
     async def on_start(self) -> None:
         """Get ready, within the spec's `start_timeout`. Messages wait in the mailbox meanwhile."""
@@ -60,10 +65,10 @@ class Actor(Generic[M, R]):
         raise NotImplementedError(f"{type(self).__name__} overrides neither on_message nor on_batch")
 
     async def on_batch(self, batch: Sequence[Envelope[M, R]]) -> None:
-        """Handle one or more messages together, oldest first.
+        """Handle one or more messages together, oldest first; none only where some were put off.
 
-        Answer every ask among them before this method returns; an ask without an answer fails with `AskUnanswered`. If
-        this method raises, the actor has crashed on all envelopes that were not answered, tells included. To mark a
+        Answer every ask among them before this method returns, or put it off; any other ask fails with `AskUnanswered`.
+        If this method raises, the actor has crashed on all envelopes that were not answered, tells included. To mark a
         tell as dealt with, `answer` it.
         """
         for envelope in batch:

@@ -10,7 +10,7 @@ Rules:
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -71,7 +71,10 @@ class Feed:
         # How many messages there were for the batch before: those it took and those it left.
         about = 0
         while True:
-            if not mailbox:
+            if actor.put_off:
+                await trio.lowlevel.checkpoint()
+                this_turn = 0
+            elif not mailbox:
                 end = await self._rest()
                 if end is not None:
                     return end
@@ -79,14 +82,14 @@ class Feed:
             elif this_turn >= MESSAGES_PER_TURN:
                 await trio.lowlevel.checkpoint()
                 this_turn = 0
-            if about > 1 and actor.linger:
+            if about > 1 and actor.linger and not actor.put_off:
                 with trio.move_on_after(actor.linger):
                     await mailbox.wait_for_more(min(about, limit))
             self._in_hand = batch = mailbox.receive_batch_nowait(limit)
             this_turn += len(batch)
             if takes_batches:
                 await actor.on_batch(batch)
-                self._fail_unanswered(batch)
+                self._fail_unanswered(batch, actor.put_off)
                 about = len(batch) + len(mailbox)
             else:
                 envelope = batch[0]
@@ -96,7 +99,8 @@ class Feed:
     def take_in_hand(self) -> Sequence[Envelope[Any, Any]]:
         """The messages that were being handled when the instance ended. A second call returns nothing."""
         in_hand, self._in_hand = self._in_hand, ()
-        return in_hand
+        put_off = self._actor.put_off
+        return list(dict.fromkeys((*in_hand, *put_off))) if put_off else in_hand
 
     def end(self) -> None:
         """Stop feeding the instance, which has ended or crashed."""
@@ -153,7 +157,8 @@ class Feed:
             error, self._crash_at_rest = self._crash_at_rest, None
             raise error
 
-    def _fail_unanswered(self, batch: Sequence[Envelope[Any, Any]]) -> None:
+    def _fail_unanswered(self, batch: Sequence[Envelope[Any, Any]], put_off: Collection[Envelope[Any, Any]]) -> None:
+        kept = set(put_off) if put_off else ()
         for envelope in batch:
-            if envelope.expects_answer and not envelope.answered:
+            if envelope.expects_answer and not envelope.answered and envelope not in kept:
                 envelope.fail(AskUnanswered(f"{self._address.name} handled the message without answering it"))

@@ -54,6 +54,9 @@ Rules:
   fast, because nothing is read while a handler runs or while nobody receives from the WebSocket.
 - All bounds are in `Limits` (one connection; seconds and bytes), in `ListenerLimits` (all connections together), in the
   answer of `Application.body_limit` and in an argument of `open_websocket`. Each has its reason where it is defined.
+- No client's bytes hold up the others: costly work is done in slices (`CostlyWork` is for the application's own). The
+  bytes of all clients that have not proved who they are (`Request.proof`, `WebSocket.prove`) share one budget,
+  `UnprovenBytes`. Over it, the greediest are answered 503, or closed with 1013.
 - Every answer has a `Date`. A response with `Response.compressible` set is compressed by gzip for clients that accept
   it. Bodies of requests are not decompressed: a request with a `Content-Encoding` is refused with 415.
 - Of the subprotocols that a WebSocket client offers, the first one is selected.
@@ -63,12 +66,16 @@ Rules:
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
 
+from djactors.net._costly import CostlyWork
+from djactors.net._descriptors import descriptor_shortage, raise_descriptor_limit
 from djactors.net._http_compression import Compression, takes_gzip
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
-from djactors.net._shares import AddressCounts, TokenBucket, TokenBuckets, host_of
+from djactors.net._proxies import TrustedProxies
+from djactors.net._proxy_protocol import ProxyHeader, ProxyHeaderError, parse_proxy_header
+from djactors.net._shares import AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
 from djactors.net._stream import (
     LINGER_BYTES,
     LINGER_SECONDS,
@@ -79,6 +86,7 @@ from djactors.net._stream import (
     SocketStream,
 )
 from djactors.net._timer import Timed, Timer
+from djactors.net._unproven import UNPROVEN_BYTES, UNPROVEN_MESSAGE, Holder, OverBudget, UnprovenBytes
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
 __all__ = [
@@ -86,17 +94,25 @@ __all__ = [
     "LINGER_BYTES",
     "LINGER_SECONDS",
     "RECEIVE_SIZE",
+    "UNPROVEN_BYTES",
+    "UNPROVEN_MESSAGE",
     "AddressCounts",
     "Application",
     "ByteStream",
     "Compression",
+    "CostlyWork",
     "HeadMemory",
+    "Holder",
     "HttpConnection",
     "HttpDates",
     "Limits",
     "Listener",
     "ListenerLimits",
     "ListenerTelemetry",
+    "OverBudget",
+    "ProvenAddresses",
+    "ProxyHeader",
+    "ProxyHeaderError",
     "ReceiveLimitExceeded",
     "Request",
     "RequestRefused",
@@ -107,9 +123,14 @@ __all__ = [
     "Timer",
     "TokenBucket",
     "TokenBuckets",
+    "TrustedProxies",
+    "UnprovenBytes",
     "WebSocket",
     "WebSocketClosed",
+    "descriptor_shortage",
     "host_of",
     "open_websocket",
+    "parse_proxy_header",
+    "raise_descriptor_limit",
     "takes_gzip",
 ]

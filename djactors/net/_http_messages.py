@@ -35,6 +35,9 @@ class Limits:
     # Between requests. Common proxies keep an idle connection for 60 s. This is longer, so the proxy closes first and
     # never sends into a connection that is just closing.
     idle_timeout: float = 75.0
+    # Between requests until somebody has proved, by this connection, who they are (`Request.prove`). The same as the
+    # others, because not every application has such a proof.
+    unproven_timeout: float = 75.0
     # For a whole body: 1 MB at 300 kbit/s.
     body_timeout: float = 30.0
     # The longest time without progress in writing before the connection is given up: longer than the usual stall of a
@@ -75,6 +78,8 @@ class Request:
     `path` and `query` are percent-decoded, with U+FFFD for bytes that are not UTF-8; `target` is the text as sent.
     `content_length` is None for a chunked body, whose length is not known beforehand. `carrier` is the connection that
     brought the request; `disconnected` becomes true when the client goes away inside `watch_disconnect`.
+    The application may set `proof` to anything, once it knows who sends the request. While `proof` is None, the bytes
+    that are kept for the request count in the budget of strangers (see `djactors.net.UnprovenBytes`).
     """
 
     __slots__ = (
@@ -82,11 +87,13 @@ class Request:
         "body",
         "content_length",
         "disconnected",
+        "forwarded_host",
         "headers",
         "keep_alive",
         "method",
         "path",
         "peer",
+        "proof",
         "query",
         "target",
         "version",
@@ -118,11 +125,19 @@ class Request:
         self.keep_alive = keep_alive
         self.content_length = content_length
         self.disconnected = False
+        self.proof: object = None
+        # The host that the client asked a trusted proxy for, if the proxy says so.
+        self.forwarded_host: str | None = None
         self._carrier = carrier
 
     def __repr__(self) -> str:
         # The query and the headers are left out, because both may carry secrets.
         return f"<Request {self.method} {self.path!r} from {self.peer}>"
+
+    @property
+    def host(self) -> str | None:
+        """The host and port that the client asked for, as a trusted proxy or else the client says."""
+        return self.forwarded_host or self.headers.get("host")
 
     def tokens(self, name: str) -> list[str]:
         """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
@@ -200,6 +215,11 @@ class Response:
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"
 
+    @property
+    def carries_body(self) -> bool:
+        """Whether its status has a body at all."""
+        return self.status not in _BODILESS
+
     def encode(self, *, head_only: bool = False, connection: str = "", date: str = "") -> bytes:
         """Return the whole response as it goes onto the wire.
 
@@ -242,8 +262,12 @@ class Application(Protocol):
     async def handle(self, request: Request) -> Response:
         """Answer a request whose body has been read. There is no time limit. An exception becomes a 500."""
 
-    def body_limit(self, request: Request) -> int:
-        """Return how many bytes of body this request may bring, judged by its head alone."""
+    def body_limit(self, request: Request) -> "int | Response":
+        """Return how many bytes of body this request may bring, judged by its head alone.
+
+        Or return the answer, if the head is enough to refuse it: the body is not read then, and the connection is
+        closed unless the body has arrived.
+        """
 
     async def upgrade(self, request: Request, stream: ByteStream, leftover: bytes) -> Response | None:
         """Take over a connection that asks for a WebSocket in a well-formed way.

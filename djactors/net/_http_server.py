@@ -10,7 +10,7 @@ Nothing here catches an exception of a handler: the connection's supervisor does
 RFC 9110 and 9112.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -20,9 +20,12 @@ from djactors.kernel import Alarms, Reminder
 from djactors.net._background import background
 from djactors.net._http_body import ChunkedBody, body_too_large
 from djactors.net._http_compression import Compression
-from djactors.net._http_head import HEAD_END, HeadMemory, check_unfinished_head, head_too_large, parse_head
+from djactors.net._http_head import HEAD_END, Head, HeadMemory, check_unfinished_head, head_too_large, parse_head
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
+from djactors.net._proxies import TrustedProxies, forwarded_host
+from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream, SlowConsumer
+from djactors.net._unproven import OverBudget
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
 # What says that a body is not encoded (RFC 9110 section 8.4.1). Others are not decoded, because no client here sends
@@ -31,18 +34,44 @@ _NO_CODINGS: Final = frozenset({"", "identity"})
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Bytes. An answer up to this size is written at once, and nearly always the kernel takes all of it without a wait.
 _WRITE_AT_ONCE: Final = 64 * 1024
+# In such pieces, so that no more of it is kept for a client that does not read.
+_PIECE: Final = 16 * 1024
+# A chunked body is decoded in such pieces, with a turn for others after each: if all its chunks have one byte, 3 ms.
+_CHUNKED_PIECE: Final = 8 * 1024
+
+
+RETRY_AFTER_SECONDS: Final = 5
+"""The time after which a client that found no slot may try again: connections end all the time."""
 
 
 class _PeerLeftError(Exception):
     """The client is gone. Trio's own errors would not do, because a handler may raise them for other reasons."""
 
 
+def _ignore(refused: RequestRefused, peer: str) -> None:
+    """Nobody wants to know."""
+
+
+def overloaded() -> RequestRefused:
+    """503, for a server that has no slot left."""
+    message = "the server has no room for another connection"
+    return RequestRefused(503, "overloaded", message, (("retry-after", str(RETRY_AFTER_SECONDS)),))
+
+
+def too_many_connections() -> RequestRefused:
+    """429, for an address that has all the connections that it may have."""
+    message = "too many connections from this address: close some, or try again later"
+    return RequestRefused(429, "too_many_requests", message, (("retry-after", str(RETRY_AFTER_SECONDS)),))
+
+
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
     `heads` is the memory that all connections share, `dates` their clock, and `compression` compresses for all of them.
-    `vital_paths` is None for an ordinary connection. A connection over the caps gets the paths that must be answered
-    even then (health, metrics); it serves one request, refuses any other path with 503, and closes.
+    `on_refused` gets each request that is refused for its form, and the client's address. `vital_paths` is None for an
+    ordinary connection. A connection over the caps gets the paths that must be answered even then (health, metrics); it
+    serves one request, refuses any other path with `refusal`, and closes. `slots` are those that it has one of, if any.
+    `proxies` is None unless the connection comes from one of them.
     """
 
     __slots__ = (
@@ -56,11 +85,17 @@ class HttpConnection:
         "_idle_end",
         "_is_idle",
         "_limits",
-        "_peer",
+        "_on_refused",
+        "_proxies",
+        "_proxy",
+        "_refusal",
         "_request",
         "_served_one",
+        "_slots",
         "_stream",
+        "_unproven",
         "_vital_paths",
+        "peer",
     )
 
     def __init__(
@@ -75,6 +110,10 @@ class HttpConnection:
         dates: HttpDates | None = None,
         compression: Compression | None = None,
         vital_paths: frozenset[str] | None = None,
+        on_refused: Callable[[RequestRefused, str], None] = _ignore,
+        refusal: RequestRefused | None = None,
+        slots: Slots | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._stream = stream
         self._application = application
@@ -82,9 +121,17 @@ class HttpConnection:
         self._heads = heads
         self._dates = dates or HttpDates()
         self._compression = compression or Compression()
-        self._peer = peer
+        # Whose address the connection counts for: behind a trusted proxy, the client's of the latest request.
+        self.peer = peer
+        self._slots = slots
+        self._proxies = proxies
+        self._proxy = peer
+        # A proxy that is trusted need not prove anything.
+        self._unproven = proxies is None
         self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
+        self._on_refused = on_refused
+        self._refusal = refusal
         # Bytes that were received and not yet read as part of a request.
         self._buffer = b""
         # True while the connection waits for a request to begin.
@@ -98,15 +145,60 @@ class HttpConnection:
 
     async def run(self) -> None:
         """Serve until either side ends the connection. Raises whatever the application raises."""
+        self._wait_for_client()
         try:
             while await self._serve_one():
                 self._served_one = True
+                if self._unproven:
+                    self._wait_for_client()
         except RequestRefused as refused:
+            self._on_refused(refused, self.peer)
+            # What has come of the request is let go before the answer, for which a client may take its time.
+            self._buffer = b""
+            refused.__context__ = refused.__traceback__ = None
             await self._refuse(refused)
         except _PeerLeftError:
             pass  # nobody is left to answer
         finally:
             self._idle_end.close()
+            self._stream.hold(0)
+
+    def introduce(self, peer: str, received: bytes, proxies: TrustedProxies | None) -> None:
+        """Before `run`: the proxy that opened the connection speaks for `peer`, whose first bytes are `received`.
+
+        `proxies` is None unless `peer` is a trusted proxy as well.
+        """
+        if self._slots is not None:
+            self._slots.readdress(self, peer)
+        self.peer = self._proxy = peer
+        self._proxies = proxies
+        self._unproven = proxies is None
+        self._buffer = received
+
+    def restrict(self, vital_paths: frozenset[str], refusal: RequestRefused, limits: Limits) -> None:
+        """Before `run`: the connection turned out to be over a cap and has no slot any more."""
+        self._vital_paths, self._refusal, self._limits, self._slots = vital_paths, refusal, limits, None
+
+    def _prove(self) -> None:
+        """The client has proved who they are: the connection does not give way to newcomers any more."""
+        if self._slots is not None and (self._unproven or self._proxies is not None):
+            self._unproven = False
+            self._slots.proved(self, trio.current_time())
+
+    def give_way(self) -> None:
+        """Close at once: a newcomer takes the slot."""
+        if self._is_idle:
+            self._stream.hang_up()
+        else:
+            self._stream.abort()
+
+    def _wait_for_client(self) -> None:
+        if self._unproven and self._slots is not None:
+            self._slots.waiting.add(self)
+
+    def _wait_for_application(self) -> None:
+        if self._unproven and self._slots is not None:
+            self._slots.waiting.discard(self)
 
     def drain(self) -> None:
         """Finish the request in hand, if any, and then close. An idle connection closes at once."""
@@ -132,21 +224,57 @@ class HttpConnection:
         if head is None:
             head = parse_head(raw, self._limits)
             self._heads.keep(raw, head)
-        request = self._request = head.request(self._peer, self)
+        request = head.request(self.peer, self) if self._proxies is None else self._forwarded(head, self._proxies)
+        self._request = request
         if self._vital_paths is not None and request.path not in self._vital_paths:
-            raise RequestRefused(
-                503, "overloaded", "the server has no room for another connection", (("retry-after", "5"),)
-            )
+            raise self._refusal or overloaded()
         if asks_for_websocket(request):
+            self._wait_for_application()
             return await self._upgrade(request)
         if request.content_length != 0:
-            request.body = await self._read_body(request)
+            limit = self._application.body_limit(request)
+            if isinstance(limit, Response):
+                return await self._refuse_body(request, limit)
+            self._stream.proven = request.proof is not None
+            if "content-encoding" in request.headers:
+                _check_coding(request)
+            length = request.content_length
+            if length is not None and length <= limit and len(self._buffer) >= length:
+                request.body, self._buffer = self._buffer[:length], self._buffer[length:]
+            else:
+                request.body = await self._read_body(request, limit)
+        if self._unproven:
+            self._wait_for_application()
         response = await self._application.handle(request)
+        if request.proof is not None:
+            self._prove()
         if request.disconnected:
             return False
         keep_alive = request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
         await self._respond(request, response, keep_alive=keep_alive)
         return keep_alive
+
+    async def _refuse_body(self, request: Request, response: Response) -> bool:
+        """Answer without having read the body. What is here of it is skipped; nobody waits for the rest."""
+        length = request.content_length
+        keep_alive = length is not None and len(self._buffer) >= length and request.keep_alive
+        keep_alive = keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+        self._buffer = self._buffer[length:] if keep_alive else b""
+        await self._respond(request, response, keep_alive=keep_alive)
+        return keep_alive
+
+    def _forwarded(self, head: Head, proxies: TrustedProxies) -> Request:
+        """The request of the client behind a trusted proxy, for whom the connection counts from now on."""
+        client = proxies.client(self._proxy, head.headers.get("x-forwarded-for"))
+        if client != self.peer:
+            if self._slots is not None:
+                if self._slots.is_full_for(client) and not proxies.trusts(client):
+                    raise too_many_connections()
+                self._slots.readdress(self, client)
+            self.peer = client
+        request = head.request(client, self)
+        request.forwarded_host = forwarded_host(head.headers.get("x-forwarded-host"))
+        return request
 
     async def _upgrade(self, request: Request) -> bool:
         check_handshake(request)
@@ -188,6 +316,8 @@ class HttpConnection:
         if self._draining:
             return False
         patience = self._limits.idle_timeout if self._served_one else self._limits.header_timeout
+        if self._unproven:
+            patience = min(patience, self._limits.unproven_timeout)
         self._is_idle = True
         self._idle_end.start(patience)
         try:
@@ -205,6 +335,7 @@ class HttpConnection:
         with trio.move_on_after(self._limits.header_timeout):
             while True:
                 check_unfinished_head(self._buffer, self._limits)
+                self._hold(len(self._buffer))
                 searched = max(0, len(self._buffer) - len(HEAD_END))
                 chunk = await self._receive()
                 if not chunk:
@@ -212,25 +343,14 @@ class HttpConnection:
                 self._buffer += chunk
                 end = self._buffer.find(HEAD_END, searched)
                 if end >= 0:
+                    self._hold(0)
                     return end
         raise RequestRefused(408, "request_timeout", "the request's head took too long to arrive")
 
-    async def _read_body(self, request: Request) -> bytes:
-        coding = request.headers.get("content-encoding")
-        if coding is not None and coding.strip().lower() not in _NO_CODINGS:
-            raise RequestRefused(
-                415,
-                "unsupported_media_type",
-                "a body is taken only as it is, without a Content-Encoding: send it uncompressed",
-                (("accept-encoding", "identity"),),
-            )
-        limit = self._application.body_limit(request)
+    async def _read_body(self, request: Request, limit: int) -> bytes:
         length = request.content_length
         if length is not None and length > limit:
             raise body_too_large(limit)
-        if length is not None and len(self._buffer) >= length:
-            body, self._buffer = self._buffer[:length], self._buffer[length:]
-            return body
         expectation = request.headers.get("expect")
         if expectation is not None and request.version == "1.1":
             if expectation.lower() != "100-continue":
@@ -238,12 +358,15 @@ class HttpConnection:
             if not self._buffer:
                 self._write(_CONTINUE)
         with trio.move_on_after(self._limits.body_timeout):
-            return await (self._read_chunked(limit) if length is None else self._read_sized(length))
+            body = await (self._read_chunked(limit) if length is None else self._read_sized(length))
+            self._hold(0)
+            return body
         raise RequestRefused(408, "request_timeout", "the request's body took too long to arrive")
 
     async def _read_sized(self, length: int) -> bytes:
         body = bytearray(self._buffer)
         while len(body) < length:
+            self._hold(len(body))
             body += await self._receive_more()
         self._buffer = bytes(body[length:])
         del body[length:]
@@ -251,21 +374,38 @@ class HttpConnection:
 
     async def _read_chunked(self, limit: int) -> bytes:
         chunked = ChunkedBody(limit)
-        chunked.feed(self._buffer)
-        while not chunked.complete:
-            chunked.feed(await self._receive_more())
-        self._buffer = chunked.rest
+        data = self._buffer
+        while True:
+            chunked.feed(data[:_CHUNKED_PIECE])
+            data = data[_CHUNKED_PIECE:]
+            if chunked.complete:
+                break
+            if data:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._hold(len(chunked.body))
+                data = await self._receive_more(_CHUNKED_PIECE)
+        self._buffer = chunked.rest + data
         return bytes(chunked.body)
 
-    async def _receive_more(self) -> bytes:
-        chunk = await self._receive()
+    def _hold(self, size: int) -> None:
+        """Keep so many bytes of a request while more are waited for."""
+        try:
+            self._stream.hold(size)
+        except OverBudget:
+            raise _no_room() from None
+
+    async def _receive_more(self, max_bytes: int | None = None) -> bytes:
+        chunk = await self._receive(max_bytes)
         if not chunk:
             raise _PeerLeftError
         return chunk
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, max_bytes: int | None = None) -> bytes:
         try:
-            return await self._stream.receive_some()
+            return await self._stream.receive_some(max_bytes)
+        except OverBudget:
+            raise _no_room() from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error
 
@@ -278,7 +418,9 @@ class HttpConnection:
                 while len(self._buffer) < self._limits.max_pipelined:
                     try:
                         chunk = await self._receive()
-                    except _PeerLeftError:
+                        if chunk:
+                            self._hold(len(self._buffer) + len(chunk))
+                    except (_PeerLeftError, RequestRefused):
                         chunk = b""
                     if not chunk:
                         request.disconnected = True
@@ -288,6 +430,7 @@ class HttpConnection:
 
             async with background(self._stream.nursery, read_on):
                 yield handler
+        self._stream.hold(0)
 
     # Writing
 
@@ -301,11 +444,19 @@ class HttpConnection:
         # HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 drops it unless told otherwise.
         says_so = not keep_alive or request.version == "1.0"
         connection = ("keep-alive" if keep_alive else "close") if says_so else ""
-        encoded = response.encode(head_only=request.method == "HEAD", connection=connection, date=self._dates())
+        head_only = request.method == "HEAD"
+        # A large body is sent as it stands: a copy for each who does not read it would be without bound.
+        rest = response.body if len(response.body) > _WRITE_AT_ONCE and response.carries_body else b""
+        encoded = response.encode(head_only=head_only or bool(rest), connection=connection, date=self._dates())
         self._answerable = False
         self._request = None
+        self._stream.proven = request.proof is not None
         try:
+            if rest and not head_only:
+                await self._send_large(encoded, rest)
+                encoded = b""
             await (self._send(encoded) if keep_alive else self._send_last(encoded))
+            self._stream.proven = False
         except _PeerLeftError:
             self._lose(response)
             raise
@@ -327,11 +478,16 @@ class HttpConnection:
         # If the client's bytes were still unread, closing would reset the connection before the client has the answer.
         await self._stream.linger()
 
+    async def _send_large(self, head: bytes, body: bytes) -> None:
+        try:
+            await self._stream.send_all(head)
+            for start in range(0, len(body), _PIECE):
+                await self._stream.send_all(memoryview(body)[start : start + _PIECE])
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _PeerLeftError from error
+
     async def _send(self, encoded: bytes) -> None:
         try:
-            if len(encoded) > _WRITE_AT_ONCE:
-                await self._stream.send_all(encoded)
-                return
             self._stream.write(encoded)
             # Nearly always the kernel has taken everything, so there is nothing to wait for.
             if self._stream.buffered:
@@ -344,3 +500,22 @@ class HttpConnection:
             self._stream.write(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error
+
+
+def _no_room() -> RequestRefused:
+    return RequestRefused(
+        503,
+        "overloaded",
+        "the server holds too much for clients that have not proved who they are",
+        (("retry-after", "5"),),
+    )
+
+
+def _check_coding(request: Request) -> None:
+    if request.headers["content-encoding"].strip().lower() not in _NO_CODINGS:
+        raise RequestRefused(
+            415,
+            "unsupported_media_type",
+            "a body is taken only as it is, without a Content-Encoding: send it uncompressed",
+            (("accept-encoding", "identity"),),
+        )

@@ -10,6 +10,7 @@ Rules:
   a half-written frame can never be continued.
 - Nothing here grows without a bound: `write` kills the connection rather than buffer more than `max_buffered` unsent
   bytes, and a reader may bound the bytes that arrive with `mark` and `receive_limit`.
+- The bytes that are held for a peer that has not proved who it is count in one budget: see `_unproven.py`.
 - A task exists only while there are leftovers to flush, in the nursery of the connection's supervisor.
 """
 
@@ -21,6 +22,8 @@ from contextlib import suppress
 from typing import Final
 
 import trio
+
+from djactors.net._unproven import OverBudget, UnprovenBytes
 
 # Bytes. Large enough for a whole request or a burst of frames, small enough that other tasks do not wait noticeably.
 RECEIVE_SIZE: Final = 64 * 1024
@@ -47,16 +50,58 @@ class ByteStream(trio.abc.Stream):
     `received_since_mark` counts the bytes that `receive_some` returned since `mark`. Once they exceed `receive_limit`
     (None: no limit), the next `receive_some` raises `ReceiveLimitExceeded`.
 
+    `budget` is the budget in which a stranger's bytes count, or None; `proven` says that the peer is no stranger, at
+    least for now. A reader that keeps received bytes while it waits for more tells how many with `hold`.
+
     Every operation raises `trio.ClosedResourceError` if this side has closed the stream, and
     `trio.BrokenResourceError` if the peer reset the connection or the connection was given up.
     """
 
-    __slots__ = ("nursery", "receive_limit", "received_since_mark")
+    __slots__ = ("_evicted", "budget", "held", "nursery", "proven", "receive_limit", "received_since_mark")
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
         self.received_since_mark = 0
         self.receive_limit: int | None = None
+        self.budget: UnprovenBytes | None = None
+        # Received bytes that somebody keeps.
+        self.held = 0
+        # Set it without `prove` only while nothing is held or buffered.
+        self.proven = False
+        self._evicted = False
+
+    def prove(self) -> None:
+        """The peer is no stranger from now on, and what it holds no longer counts."""
+        self.proven = True
+        self._settle()
+
+    def hold(self, received: int) -> None:
+        """So many received bytes are kept from now on; 0 when they are done with.
+
+        Raises:
+            OverBudget: there is no room for more. Nothing was sent or closed.
+        """
+        if received == self.held:
+            return
+        before, self.held = self.held, received
+        if not self._settle():
+            self.held = before
+            raise OverBudget("strangers hold too much")
+
+    def evict(self) -> None:
+        """Give way to others: whoever reads gets `OverBudget`, at once or with the next read. See `Holder`."""
+        self._evicted = True
+
+    def _settle(self) -> bool:
+        if self.budget is None:
+            return True
+        return self.budget.settle(self, 0 if self.proven else self.held + self.buffered)
+
+    def _let_go(self) -> None:
+        """It is closed, and holds nothing any more."""
+        self.held = 0
+        if self.budget is not None:
+            self.budget.settle(self, 0)
 
     @property
     @abstractmethod
@@ -102,6 +147,8 @@ class ByteStream(trio.abc.Stream):
         return data
 
     def _require_within_limit(self) -> None:
+        if self._evicted:
+            raise OverBudget("strangers hold too much")
         if self.receive_limit is not None and self.received_since_mark > self.receive_limit:
             raise ReceiveLimitExceeded("too many bytes without a complete message")
 
@@ -222,6 +269,15 @@ class SocketStream(ByteStream):
         """See `ByteStream.hang_up`."""
         self._close(reset=bool(self._outgoing))
 
+    def evict(self) -> None:
+        """See `ByteStream.evict`. Who does not even read is told nothing."""
+        super().evict()
+        if self._outgoing:
+            self._give_up()
+        elif not self._closed:
+            # Wakes whoever reads, and closes nothing.
+            trio.lowlevel.notify_closing(self._socket)
+
     @property
     def _closed(self) -> bool:
         return self._socket.fileno() == -1
@@ -250,6 +306,9 @@ class SocketStream(ByteStream):
 
     def _enqueue(self, unsent: bytes | bytearray | memoryview) -> None:
         self._outgoing += unsent
+        if self.budget is not None and not self._settle():
+            self._give_up()
+            raise SlowConsumer("the peer leaves bytes unread, and strangers hold too much")
         if not self._flushing:
             self._flushing = True
             self.nursery.start_soon(self._flush)
@@ -265,6 +324,8 @@ class SocketStream(ByteStream):
                 sent = self._send_now(self._outgoing)
                 del self._outgoing[:sent]
                 self._sent += sent
+                if self.budget is not None:
+                    self._settle()
                 self._wake()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # `_wait_sent` raises in every task that waits for these bytes
@@ -297,7 +358,11 @@ class SocketStream(ByteStream):
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
         while True:
-            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+            except trio.ClosedResourceError:
+                self._require_within_limit()
+                raise
             data = self._receive_now(max_bytes)
             if data is not None:
                 return data
@@ -330,4 +395,5 @@ class SocketStream(ByteStream):
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._socket.close()
         self._outgoing.clear()
+        self._let_go()
         self._wake()

@@ -24,6 +24,7 @@ import trio
 from djactors.net._http_messages import Request, RequestRefused, bad_request
 from djactors.net._stream import ByteStream, ReceiveLimitExceeded, SlowConsumer
 from djactors.net._timer import Timer
+from djactors.net._unproven import OverBudget
 from djactors.protocol import (
     CloseCode,
     CloseFrame,
@@ -44,8 +45,10 @@ CLOSE_TIMEOUT: Final = 3.0
 _OVERHEAD_BYTES: Final = 64 * 1024
 # Most messages of clients are smaller, and reading more at a time would only make the turn of a flood longer.
 _RECEIVE_SIZE: Final = 4 * 1024
-# How many frames of one read are handled before other tasks have a turn: some 2 ms of a flood of tiny messages.
+# How many of the frames that have arrived are handled before other tasks have a turn: some 2 ms of a flood of tiny
+# messages. A message counts as one frame more for each `_BYTES_OF_A_FRAME` bytes.
 _FRAMES_PER_TURN: Final = 64
+_BYTES_OF_A_FRAME: Final = 128
 
 # RFC 6455 section 1.3: the server hashes this together with the client's key, which only a WebSocket server does.
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -121,6 +124,7 @@ class WebSocket:
         "_receiving",
         "_stream",
         "_this_turn",
+        "breach",
         "timer",
     )
 
@@ -139,6 +143,8 @@ class WebSocket:
         self._receiving = False
         # Made when another task waits until the receiving task has stopped receiving.
         self._receiver_left: trio.Event | None = None
+        # How the peer broke the protocol, in words of ours; None while it has not.
+        self.breach: str | None = None
         # For the heartbeat: its timer, and the time by which the peer must have answered our close frame.
         self.timer: Timer | None = None
         self._close_by = inf
@@ -161,6 +167,12 @@ class WebSocket:
         finally:
             self.abort()
 
+    def prove(self, max_message_bytes: int) -> None:
+        """The peer is no stranger: its bytes take nothing of the strangers' budget, and messages may be larger."""
+        self._reader.max_message_bytes = max_message_bytes
+        self._stream.receive_limit = max_message_bytes + _OVERHEAD_BYTES
+        self._stream.prove()
+
     @property
     def buffered(self) -> int:
         """Bytes written that the kernel has not taken yet."""
@@ -176,11 +188,14 @@ class WebSocket:
         self._receiving = True
         try:
             while not self._over:
-                if self._this_turn == _FRAMES_PER_TURN:
+                if self._this_turn >= _FRAMES_PER_TURN:
                     await trio.lowlevel.checkpoint()
                     self._this_turn = 0
                 item = self._read()
                 if item is None:
+                    held = self._reader.held
+                    if held != self._stream.held:
+                        self._stream.hold(held)
                     data = await self._stream.receive_some(_RECEIVE_SIZE)
                     if not data:
                         self._end_of_stream()
@@ -189,6 +204,7 @@ class WebSocket:
                     continue
                 self._this_turn += 1
                 if isinstance(item, (str, bytes)):
+                    self._this_turn += len(item) // _BYTES_OF_A_FRAME
                     self._stream.mark()
                     if self._closed is None:
                         return item
@@ -200,9 +216,14 @@ class WebSocket:
                         self._stream.write(pong_frame(item.data))
                 elif isinstance(item, CloseFrame):
                     self._answer_goodbye(item)
+        except OverBudget:
+            self._over = True
+            self._reader.forget()
+            self.say_goodbye(CloseCode.TRY_AGAIN, "overloaded")
         except ReceiveLimitExceeded:
             self._over = True
-            self.say_goodbye(CloseCode.TOO_BIG, "message too big")
+            self.breach = "message too big"
+            self.say_goodbye(CloseCode.TOO_BIG, self.breach)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end_of_stream()
         finally:
@@ -317,7 +338,8 @@ class WebSocket:
             return self._reader.read()
         except FrameError as error:
             self._over = True
-            self.say_goodbye(error.code, str(error))
+            self.breach = str(error)
+            self.say_goodbye(error.code, self.breach)
             raise self._ending() from None
 
     def _end_of_stream(self) -> None:

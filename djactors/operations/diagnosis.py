@@ -1,19 +1,22 @@
-"""What `djactors check` looks at: configuration, secret and database. It only reads, so a running server is not
-disturbed."""
+"""What `djactors check` looks at: configuration, secrets, descriptors and database. It only reads, so a running server
+is not disturbed."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from djactors.config import SettingError, Settings, check_keys
-from djactors.domain.times import WALL_CLOCK
-from djactors.edge.auth import authenticator
+from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
+from djactors.domain.times import WALL_CLOCK, utc_text
+from djactors.edge.keys import exposed_keys, load_keys
 from djactors.inbox import schema
+from djactors.net import descriptor_shortage
+from djactors.steady_clock import TOLERANCE
 from djactors.store.errors import MigrationError
 
 MIN_FREE_BYTES = 200 * 2**20
@@ -24,10 +27,20 @@ Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it, or None if it is well."""
 
 
-def diagnose(settings: Settings) -> Iterator[Finding]:
-    """Look at everything. What is wrong with it is reported and never raised."""
+def diagnose(
+    settings: Settings, file: str | None = None, now: Callable[[], datetime] = WALL_CLOCK
+) -> Iterator[Finding]:
+    """Look at everything. What is wrong with it is reported and never raised.
+
+    Args:
+        settings: as the server would have them.
+        file: the TOML file that they were read from, if any.
+        now: the wall clock.
+    """
     yield "configuration", None
     yield "keys", _keys(settings)
+    yield "secrets", exposed_secrets(file) or exposed_keys(settings)
+    yield "descriptors", _descriptors(settings)
     path = Path(settings.database)
     yield "free space", _free_space(path)
     if not os.path.exists(path):
@@ -46,15 +59,22 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     mend = f"behind by {', '.join(behind)}: run `djactors migrate --database {path}`"
     yield "schema version", mend if behind else None
     yield "database integrity", _integrity(path)
+    if not behind:
+        yield "times", _times(path, now())
 
 
 def _keys(settings: Settings) -> str | None:
     try:
-        check_keys(settings)
-        authenticator(settings, WALL_CLOCK)
+        load_keys(settings)
     except SettingError as error:
         return str(error)
-    return None
+    return weak_secrets(settings)
+
+
+def _descriptors(settings: Settings) -> str | None:
+    # The server raises its limit; this command's own is of no interest.
+    shortage = descriptor_shortage(settings.max_connections, raised=True)
+    return None if shortage is None else f"{shortage}, or lower DJACTORS_MAX_CONNECTIONS"
 
 
 def _free_space(path: Path) -> str | None:
@@ -81,3 +101,34 @@ def _integrity(path: Path) -> str | None:
     if rows != ["ok"]:
         return f"{path} is damaged ({'; '.join(rows)}): restore a backup"
     return None if orphans is None else f"{path} has rows of {orphans[0]} that point nowhere: restore a backup"
+
+
+STAMPED = (
+    ("domain events", "SELECT count(*), max(received_at) FROM domain_events WHERE received_at > ?"),
+    ("changes", "SELECT count(*), max(created_at) FROM changes WHERE created_at > ?"),
+    ("notifications", "SELECT count(*), max(created_at) FROM notifications WHERE created_at > ?"),
+    (
+        "notifications that left the inbox as expired",
+        "SELECT count(*), max(removed_at) FROM notifications WHERE removed_at > ? AND removed_reason = 'expired'",
+    ),
+)
+"""What is counted with a time in the future. No index serves these queries, but the look at the integrity reads all
+rows as well."""
+
+
+def _times(path: Path, now: datetime) -> str | None:
+    """Find rows that were written by a wall clock that was ahead of today's."""
+    latest = utc_text(now + timedelta(seconds=TOLERANCE))
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            found = [(what, *connection.execute(query, (latest,)).fetchone()) for what, query in STAMPED]
+    except sqlite3.Error as error:
+        return f"{path} cannot be read ({error})"
+    ahead = [f"{count} {what} (up to {newest})" for what, count, newest in found if count]
+    if not ahead:
+        return None
+    return (
+        f"{', '.join(ahead)} have times in the future: the wall clock was ahead when they were written, or it is "
+        f"behind now ({utc_text(now)}): see that a time server sets it; what expired too early is still shown by "
+        "`djactors inbox --at SEQ`"
+    )

@@ -12,8 +12,8 @@ and a client with `ClientEngine` and `SocketClient`. Rules:
 - A peer's bytes can raise nothing but `ProtocolError`; the program then closes the connection. A mistake of the program
   itself raises `ValueError`, `TypeError` or `NotJoinedError`.
 - Everything that a peer sends is bounded: `MAX_PAYLOAD_BYTES` and `MAX_PAYLOAD_PACKETS` for a polling request,
-  `MAX_JSON_BRACKETS` and `MAX_JSON_DEPTH` for the arguments, `MAX_ATTACHMENTS` and `MAX_ATTACHMENT_BYTES` for binary
-  data, `MAX_NAMESPACES` and `MAX_NAMESPACE_LENGTH` for namespaces.
+  `MAX_JSON_BRACKETS`, `MAX_JSON_COMMAS`, `MAX_LONG_DIGITS` and `MAX_JSON_DEPTH` for the arguments, `MAX_ATTACHMENTS`
+  and `MAX_ATTACHMENT_BYTES` for binary data, `MAX_NAMESPACES` and `MAX_NAMESPACE_LENGTH` for namespaces.
 - Times are seconds of any monotonic clock, and sizes are bytes. Nothing here waits or reads a clock: the program that
   drives the package does.
 - A packet for many clients is encoded once (`encode_event`, `encode_events_json`) and shared by all of their outboxes.
@@ -142,7 +142,9 @@ from djactors.protocol._socket_packets import (
     MAX_ATTACHMENT_BYTES,
     MAX_ATTACHMENTS,
     MAX_JSON_BRACKETS,
+    MAX_JSON_COMMAS,
     MAX_JSON_DEPTH,
+    MAX_LONG_DIGITS,
     MAX_NAMESPACE_LENGTH,
     RESERVED_EVENTS,
     SocketPacket,
@@ -176,7 +178,9 @@ __all__ = [
     "MAX_ATTACHMENTS",
     "MAX_ATTACHMENT_BYTES",
     "MAX_JSON_BRACKETS",
+    "MAX_JSON_COMMAS",
     "MAX_JSON_DEPTH",
+    "MAX_LONG_DIGITS",
     "MAX_NAMESPACES",
     "MAX_NAMESPACE_LENGTH",
     "MAX_PAYLOAD_BYTES",

@@ -172,6 +172,7 @@ class CloseCode(IntEnum):
     ABNORMAL = 1006
     NOT_UTF8 = 1007
     TOO_BIG = 1009
+    TRY_AGAIN = 1013
 
 
 # 1015 is for a failed TLS handshake.

@@ -26,6 +26,7 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -42,9 +43,16 @@ MAX_ATTACHMENT_BYTES = 1_000_000
 # No real payload nests deeper, and every recursive reader of the data is safe far beyond it.
 MAX_JSON_DEPTH = 64
 
-# A megabyte of `[],` would hold up the loop for 70 ms, mostly by making lists; this many take less than 25 ms. Brackets
-# inside strings are counted, too, because telling them apart would cost more than it is worth.
-MAX_JSON_BRACKETS = 100_000
+# The next three bound what one packet costs to read, for nobody else has a turn meanwhile: together some 5 ms. What
+# stands inside strings is counted too, as telling it apart costs more than the bounds are worth.
+# So many lists and objects take less than 1 ms with all that is checked of them; a megabyte of `[],` would take 70.
+MAX_JSON_BRACKETS = 4_096
+
+# One less than there are values in lists and objects: these take 3 ms if all are numbers with an exponent.
+MAX_JSON_COMMAS = 8_192
+
+# A number of 4,300 digits takes 85 µs: so many digits in long rows take 2 ms, a megabyte of them would take 20.
+MAX_LONG_DIGITS = 100_000
 
 # JavaScript counts ack ids exactly up to 2^53, which has 16 digits.
 MAX_ACK_ID_DIGITS = 16
@@ -225,8 +233,24 @@ def encode_events_json(events: Iterable[tuple[str, Sequence[bytes]]], *, namespa
 _HEAD = re.compile(r"([0-6])(?:([0-9]+)-)?(?:(/[^,]*)(?:,|\Z))?([0-9]*)")
 _NAMESPACE = re.compile(rf"/[^,]{{0,{MAX_NAMESPACE_LENGTH - 1}}}")
 
-_read_list = msgspec.json.Decoder(list[Any]).decode
-_read_object = msgspec.json.Decoder(dict[str, Any]).decode
+# Rows of digits are looked for at such distances, so that any of twice that length is seen.
+_DIGITS_STEP = 256
+
+
+def _read_float(literal: str) -> float:
+    """Return the number that a literal of JSON stands for; infinity raises `ValueError`, as JSON has none.
+
+    For msgspec's `float_hook`: its own reader takes 8 µs for such as `1e300`, so that a megabyte of them held up the
+    loop for more than a second. Python's takes a quarter of one for any.
+    """
+    number = float(literal)
+    if not isfinite(number):
+        raise ValueError("a number is out of range")
+    return number
+
+
+_read_list = msgspec.json.Decoder(list[Any], float_hook=_read_float).decode
+_read_object = msgspec.json.Decoder(dict[str, Any], float_hook=_read_float).decode
 
 
 def _check_depth(value: Any) -> None:
@@ -244,10 +268,23 @@ def _check_depth(value: Any) -> None:
     raise ProtocolError("json_depth", f"JSON nests deeper than {MAX_JSON_DEPTH}")
 
 
+def _check_work(text: str) -> None:
+    """Bound what reading takes besides lists and objects. See the bounds."""
+    if text.count(",") > MAX_JSON_COMMAS:
+        raise ProtocolError("json_commas", f"JSON of more than {MAX_JSON_COMMAS} values")
+    if len(text) > MAX_LONG_DIGITS:
+        rows = sum(text[at : at + _DIGITS_STEP].isdigit() for at in range(0, len(text), _DIGITS_STEP))
+        if rows * _DIGITS_STEP > MAX_LONG_DIGITS:
+            raise ProtocolError("json_digits", f"JSON of more than {MAX_LONG_DIGITS} digits in long rows")
+
+
 def _read_json(text: str, *, as_list: bool) -> Any:
     brackets = text.count("[") + text.count("{")
     if brackets > MAX_JSON_BRACKETS:
         raise ProtocolError("json_brackets", f"JSON of more than {MAX_JSON_BRACKETS} lists and objects")
+    # A short text can hold no more than a moment's work besides.
+    if len(text) > MAX_JSON_COMMAS:
+        _check_work(text)
     try:
         value = _read_list(text) if as_list else _read_object(text)
     except RecursionError:
@@ -388,7 +425,7 @@ class SocketPacketDecoder:
     def _receive_attachment(self, data: bytes) -> SocketPacket | None:
         due = self._due
         if due is None:
-            raise ProtocolError("attachments", "a binary message that no packet announced")
+            raise ProtocolError("unannounced_bytes", "a message of bytes that no packet announced")
         packet, received = due.packet, due.received
         if sum(map(len, received)) + len(data) > self._max_attachment_bytes:
             raise ProtocolError("attachment_bytes", f"attachments are over {self._max_attachment_bytes} bytes")

@@ -78,19 +78,29 @@ class WebSocketReader:
     """Puts a client's frames together.
 
     Args:
-        max_message_bytes: the most bytes of one message.
+        max_message_bytes: the most bytes of one message. It may be changed at any time.
         data: bytes that have already arrived.
     """
 
-    __slots__ = ("_fragments", "_is_text", "_max_message_bytes", "_unread")
+    __slots__ = ("_fragments", "_is_text", "_unread", "max_message_bytes")
 
     def __init__(self, max_message_bytes: int, data: bytes = b"") -> None:
-        self._max_message_bytes = max_message_bytes
+        self.max_message_bytes = max_message_bytes
         # A bytearray while a frame is unfinished, so that a long frame is not copied with every read.
         self._unread: bytes | bytearray = data
         # The content so far of a message that comes in several frames; None between messages.
         self._fragments: bytearray | None = None
         self._is_text = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of what is not whole yet."""
+        return len(self._unread) + (0 if self._fragments is None else len(self._fragments))
+
+    def forget(self) -> None:
+        """Let go of what is not whole: nothing more is read."""
+        self._unread = b""
+        self._fragments = None
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -180,7 +190,7 @@ class WebSocketReader:
         return size
 
     def _check_size(self, size: int) -> None:
-        if size + (0 if self._fragments is None else len(self._fragments)) > self._max_message_bytes:
+        if size + (0 if self._fragments is None else len(self._fragments)) > self.max_message_bytes:
             raise FrameError(CloseCode.TOO_BIG, "message too big")
 
 

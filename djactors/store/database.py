@@ -34,9 +34,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from djactors.store.connections import BUSY_TIMEOUT, Reader, Writer
+from djactors.store.connections import BUSY_TIMEOUT, READ_BATCH, Reader, Writer
 from djactors.store.errors import StoreBroken, StoreError
-from djactors.store.threads import DedicatedThreads, Report, ThreadFactory, Work
+from djactors.store.threads import NOBODY, DedicatedThreads, Report, ThreadFactory, Work
+from djactors.store.turns import Turn
 
 __all__ = ["Database", "Statistics", "insert"]
 
@@ -77,6 +78,7 @@ class Statistics:
         write_capacity: writes that may wait.
         read_capacity: reads that may wait.
         last_error: the newest failure of the storage, None if there was none.
+        failing: the storage's failure at the newest write, None if that was committed.
         broken: whether the store is broken and stays so until a restart.
     """
 
@@ -87,6 +89,7 @@ class Statistics:
     write_capacity: int
     read_capacity: int
     last_error: StoreError | None
+    failing: StoreError | None
     broken: bool
 
 
@@ -124,17 +127,22 @@ class Database:
         self._commits = 0
         self._failed = 0
         self._last_error: StoreError | None = None
+        self._failing: StoreError | None = None
         self._connection = Writer(path, busy_timeout, timer)
         self._writer = threads(
             "djactors-writer",
             [self._connection],
             queue_limit=write_queue,
+            under_way=write_queue,  # they have no turns: whoever has much to write gathers it
             on_report=self._note_commit,
         )
         self._readers = threads(
             "djactors-reader",
             [Reader(path, busy_timeout) for _ in range(readers)],
             queue_limit=read_queue,
+            # As many as they take at a time: they are never idle while something waits, and whoever comes has so many
+            # before it at most, whatever others have asked for.
+            under_way=readers * READ_BATCH,
             on_report=self._note_reads,
         )
 
@@ -206,14 +214,16 @@ class Database:
             raise StoreBroken(*self._broken.args)
         return await self._writer.call(work)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """Run `work` on a connection that cannot write, within one snapshot, and return what it returned.
 
         The snapshot holds every write that was answered before this call. If the caller is cancelled, the work may
         still run, and its answer is dropped.
+        `turn` says for whom it is read, by tenant and user: tenants are served in turn, and so are the users of a
+        tenant.
 
         Raises:
-            StoreBusy: `read_queue` reads wait already.
+            StoreBusy: `read_queue` reads wait already; `StoreCrowded` where `TURN_LIMIT` of this turn do.
             StoreUnavailable: out of memory or descriptors.
             StoreBroken: see `errors`.
             StoreClosed: `close` was called.
@@ -221,7 +231,15 @@ class Database:
         """
         if self._broken is not None:
             raise StoreBroken(*self._broken.args)
-        return await self._readers.call(work)
+        return await self._readers.call(work, turn)
+
+    async def probe(self) -> None:
+        """Commit a page as it is: it is written to the log with its fsync, as any write is, and changes nothing.
+
+        Raises:
+            StoreError: as `write`.
+        """
+        await self.write(_rewrite_a_page)
 
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Finish what is queued, checkpoint, and join the threads; calls from now on raise `StoreClosed`.
@@ -268,6 +286,7 @@ class Database:
             write_capacity=self._write_capacity,
             read_capacity=self._read_capacity,
             last_error=self._last_error,
+            failing=self._failing,
             broken=self._broken is not None,
         )
 
@@ -283,7 +302,10 @@ class Database:
         self._note(report)
         if report.items:
             self._commits += 1
+            self._failing = None
             self._on_commit(report.seconds)
+        elif report.error is not None:
+            self._failing = report.error
 
     def _note_reads(self, report: Report) -> None:
         self._note(report)
@@ -295,6 +317,12 @@ class Database:
             if isinstance(report.error, StoreBroken) and self._broken is None:
                 self._broken = report.error
                 self._on_broken(report.error)
+
+
+def _rewrite_a_page(connection: sqlite3.Connection) -> None:
+    # SQLite writes the number even where it stays the same: https://www.sqlite.org/pragma.html#pragma_user_version
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute(f"PRAGMA user_version = {version:d}")
 
 
 def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:

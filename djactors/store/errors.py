@@ -1,6 +1,7 @@
 """What can go wrong with the store, sorted by what the caller should do about it.
 
 - `StoreBusy`, `StoreUnavailable`: answer 503, so that the client tries again; the store recovers by itself.
+  `StoreCrowded`, a `StoreBusy` that one caller has brought about alone, is answered 429.
 - `StoreBroken`: the store stays broken. Nothing can be acknowledged in this process any more: stop accepting and exit.
 - `StoreClosed`: the server is stopping.
 - `MigrationError`, `DatabaseLocked`: the program does not start; the message says what to do.
@@ -19,6 +20,7 @@ __all__ = [
     "StoreBroken",
     "StoreBusy",
     "StoreClosed",
+    "StoreCrowded",
     "StoreError",
     "StoreUnavailable",
     "storage_failure",
@@ -32,6 +34,10 @@ class StoreError(Exception):
 
 class StoreBusy(StoreError):
     """Too many calls wait already; nothing was done. Try again later."""
+
+
+class StoreCrowded(StoreBusy):
+    """Too much of the same caller is queued already; nothing was done. Others are not affected."""
 
 
 class StoreUnavailable(StoreError):

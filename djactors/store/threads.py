@@ -3,11 +3,14 @@
 This is the active object pattern (POSA 2). Callers put *calls* into a bounded queue. An *executor* gives the calls to a
 *servant* (the owner of one connection), as many at a time as the servant takes, and answers all of them together.
 
-    task ── call() ──> queue ──> servant.run(batch)          on the servant's thread
-    task <── reschedule <── one run_sync_soon per batch      on the Trio thread
+    task ── call() ──> turns ──> queue ──> servant.run(batch)          on the servant's thread
+    task <────────── reschedule <── one run_sync_soon per batch       on the Trio thread
 
 Rules:
 
+- The threads are given at most `under_way` calls at a time. The others wait on the Trio thread for their turn (see
+  `turns`), so that the hundred calls of one caller keep another caller waiting for a few of them only. If the threads
+  have room, a call goes straight to them.
 - Everything that a servant owns is made, used and closed on its one thread.
 - The calls that a servant was given are answered with one hop, once all of them are done: a write is answered after its
   commit. The writer takes one call at a time, so a caller that has much to write makes it one call.
@@ -19,7 +22,6 @@ Rules:
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,9 +32,29 @@ from typing import Any, Generic, Protocol, TypeVar
 import outcome
 import trio
 
-from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError, StoreUnavailable, twin
+from djactors.store.errors import (
+    StoreBroken,
+    StoreBusy,
+    StoreClosed,
+    StoreCrowded,
+    StoreError,
+    StoreUnavailable,
+    twin,
+)
+from djactors.store.turns import Turn, Turns
 
-__all__ = ["Call", "DedicatedThreads", "Executor", "InlineRunner", "Report", "Servant", "ThreadFactory", "Work"]
+__all__ = [
+    "NOBODY",
+    "TURN_LIMIT",
+    "Call",
+    "DedicatedThreads",
+    "Executor",
+    "InlineRunner",
+    "Report",
+    "Servant",
+    "ThreadFactory",
+    "Work",
+]
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -40,6 +62,12 @@ Work = Callable[[Connection], T]
 # Seconds without a call after which a servant tidies up. If this were shorter, each call of a slow trickle would pay
 # for the tidying. If it were longer, the tidying would fall into the next burst.
 _IDLE_SECONDS = 1.0
+
+# Calls of one turn that may wait. A person's fifty devices that all come back at once ask for an inbox and a list each.
+TURN_LIMIT = 100
+
+# The turn of calls that belong to nobody: the program's own.
+NOBODY: Turn = (0, 0)
 
 
 class Call(Generic[T]):
@@ -101,11 +129,14 @@ class Executor(Protocol):
     async def open(self) -> None:
         """Open the servants; if one fails, close the others and raise its error."""
 
-    async def call(self, work: Work[T]) -> T:
+    async def call(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """Run the work on a servant and return what it returned, or raise what it raised.
 
+        `turn` says whose work it is, by tenant and user say.
+
         Raises:
-            StoreBusy: the queue is full.
+            StoreBusy: the queue is full; `StoreCrowded` where `TURN_LIMIT` calls of this turn wait already, or
+                three quarters of all that may wait are of its group.
             StoreClosed: `close` was called.
         """
 
@@ -128,6 +159,7 @@ class ThreadFactory(Protocol):
         servants: Sequence[Servant],
         *,
         queue_limit: int,
+        under_way: int,
         on_report: Callable[[Report], None],
     ) -> Executor:
         """Make an executor that is not open yet.
@@ -136,6 +168,7 @@ class ThreadFactory(Protocol):
             name: of the threads.
             servants: one for each thread; they share one queue.
             queue_limit: calls that may wait; one more raises `StoreBusy`.
+            under_way: calls that the threads are given at a time; the others wait for their turn.
             on_report: called on the Trio thread before a batch is answered; must not raise.
         """
 
@@ -153,9 +186,13 @@ class DedicatedThreads:
         servants: Sequence[Servant],
         *,
         queue_limit: int,
+        under_way: int,
         on_report: Callable[[Report], None],
     ) -> None:
         self._queue_limit = queue_limit
+        # How many more calls the threads may be given now. As long as there is room, none waits for its turn.
+        self._room = under_way
+        self._waiting: Turns[Call[Any]] = Turns()
         self._on_report = on_report
         # None tells one thread to stop, once everything that was queued before is done.
         self._queue: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
@@ -176,7 +213,8 @@ class DedicatedThreads:
     @property
     def queued(self) -> int:
         """Calls that no thread took yet."""
-        return self._queue.qsize()
+        queued = self._queue.qsize()
+        return queued if self._room > 0 else queued + len(self._waiting)
 
     async def open(self) -> None:
         """Start the threads and wait until each has opened its servant."""
@@ -191,25 +229,32 @@ class DedicatedThreads:
             failures[0].unwrap()
         self._accepting = True
 
-    async def call(self, work: Work[T]) -> T:
+    async def call(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """See `Executor.call`."""
         if not self._accepting:
             raise StoreClosed("the store is closed")
-        if self._queue.qsize() >= self._queue_limit:
+        if self.queued >= self._queue_limit:
             raise StoreBusy(f"{self._queue_limit} calls are waiting for the store already")
         call = Call(work, trio.lowlevel.current_task())
 
         def abort(_: object) -> trio.lowlevel.Abort:
+            # Should a thread have it already, it runs unheard; otherwise it is dropped when its turn comes.
             call.task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        self._queue.put(call)
+        if self._room > 0:
+            self._room -= 1
+            self._queue.put(call)
+        else:
+            _require_room(self._waiting, turn, self._queue_limit)
+            self._waiting.add(turn, call)
         result: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return result
 
     async def close(self, timeout: float) -> None:
         """See `Executor.close`."""
         self._accepting = False
+        self._give(len(self._waiting))
         for _ in self._threads:
             self._queue.put(None)
         # The timeout is in real time, because a deadline under a mock clock would pass while the thread still works.
@@ -234,12 +279,15 @@ class DedicatedThreads:
                 self._report(servant.idle())
                 continue
             batch = []
+            dropped = 0
             while True:
                 if call is None:
                     stopping = True
                     break
                 if call.task is not None:
                     batch.append(call)
+                else:
+                    dropped += 1
                 if len(batch) == servant.batch_limit:
                     break
                 try:
@@ -248,8 +296,10 @@ class DedicatedThreads:
                     break
             if batch:
                 worked = True
-                self._hop(self._answer, batch, self._run(servant, batch))
+                self._hop(self._answer, batch, dropped, self._run(servant, batch))
                 self._report(servant.after())
+            elif dropped:
+                self._hop(self._note_done, dropped)
         self._report(servant.close())
 
     @staticmethod
@@ -277,7 +327,9 @@ class DedicatedThreads:
         if len(self._opened) == len(self._threads):
             self._all_opened.set()
 
-    def _answer(self, batch: list[Call[Any]], report: Report) -> None:
+    def _answer(self, batch: list[Call[Any]], dropped: int, report: Report) -> None:
+        # First, so that the threads have something to do meanwhile.
+        self._note_done(len(batch) + dropped)
         self._on_report(report)
         for call in batch:
             task = call.task
@@ -285,6 +337,28 @@ class DedicatedThreads:
                 call.task = None
                 error = call.error
                 trio.lowlevel.reschedule(task, outcome.Value(call.value) if error is None else outcome.Error(error))
+
+    def _note_done(self, calls: int) -> None:
+        """The threads have done with so many calls: those whose turn it is take their place."""
+        was_full = self._room <= 0
+        self._room += calls
+        if was_full and self._waiting:
+            self._give(min(self._room, len(self._waiting)))
+
+    def _give(self, calls: int) -> None:
+        self._room -= calls
+        for _ in range(calls):
+            self._queue.put(self._waiting.take())
+
+
+def _require_room(waiting: Turns[Call[Any]], turn: Turn, queue_limit: int) -> None:
+    if turn == NOBODY:
+        return
+    if waiting.waiting(turn) >= TURN_LIMIT:
+        raise StoreCrowded(f"{TURN_LIMIT} calls of the same caller are waiting for the store already")
+    # However many users a tenant has, it leaves a quarter of the queue to the others.
+    if waiting.waiting_in(turn[0]) >= queue_limit - queue_limit // 4:
+        raise StoreCrowded("three quarters of the calls that may wait for the store are of the same tenant already")
 
 
 def _join(threads: Sequence[threading.Thread], timeout: float) -> list[str]:
@@ -308,18 +382,19 @@ class InlineRunner:
         servants: Sequence[Servant],
         *,
         queue_limit: int,
+        under_way: int,
         on_report: Callable[[Report], None],
     ) -> None:
         self._servant = servants[0]
         self._queue_limit = queue_limit
         self._on_report = on_report
-        self._queue: deque[Call[Any]] = deque()
+        self._waiting: Turns[Call[Any]] = Turns()
         self._accepting = False
 
     @property
     def queued(self) -> int:
         """Calls that were not run yet."""
-        return len(self._queue)
+        return len(self._waiting)
 
     async def open(self) -> None:
         """Open the servant."""
@@ -327,19 +402,20 @@ class InlineRunner:
         self._servant.open()
         self._accepting = True
 
-    async def call(self, work: Work[T]) -> T:
+    async def call(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """See `Executor.call`."""
         if not self._accepting:
             raise StoreClosed("the store is closed")
-        if len(self._queue) >= self._queue_limit:
+        if len(self._waiting) >= self._queue_limit:
             raise StoreBusy(f"{self._queue_limit} calls are waiting for the store already")
+        _require_room(self._waiting, turn, self._queue_limit)
         call = Call(work)
-        self._queue.append(call)
+        self._waiting.add(turn, call)
         try:
             await trio.lowlevel.checkpoint()
         except trio.Cancelled:
             if not call.done:
-                self._queue.remove(call)
+                self._waiting.remove(turn, call)
             raise
         while not call.done:
             self._run_batch()
@@ -353,7 +429,7 @@ class InlineRunner:
         if not self._accepting:
             return
         self._accepting = False
-        while self._queue:
+        while self._waiting:
             self._run_batch()
         report = self._servant.close()
         if report is not None:
@@ -362,7 +438,7 @@ class InlineRunner:
             await trio.lowlevel.checkpoint()
 
     def _run_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._servant.batch_limit))]
+        batch = [self._waiting.take() for _ in range(min(len(self._waiting), self._servant.batch_limit))]
         for call in batch:
             call.done = True
         self._on_report(self._servant.run(batch))

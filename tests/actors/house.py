@@ -17,6 +17,7 @@ from djactors.actors.presence import Continue
 from djactors.actors.router import Router
 from djactors.actors.users import Users
 from djactors.config import Settings
+from djactors.domain.accounts import Account
 from djactors.domain.commands import Change, Command, Publish, Recorded
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.domain.limits import Limits
@@ -66,6 +67,9 @@ class FakeSocket:
         self.writes: list[list[Packet]] = []
         self.raw: list[EncodedPacket] = []
         self.on_close: Callable[[], None] = lambda: None
+        self.account: Account | None = None
+        self.issued_at = 0.0
+        self.proved_with = "a key"
 
     def accept(self, pid: str | None, packets: Sequence[EncodedPacket]) -> None:
         assert not self.accepted
@@ -102,6 +106,18 @@ class FakeSocket:
             self.closed = reason
             self._on_drained = None
             self.on_close()
+
+    @property
+    def key(self) -> str:
+        return self.proved_with
+
+    def admit(self, account: Account) -> bool:
+        """As a user's socket does: it ends where the user was signed out after its token was issued."""
+        self.account = account
+        if account.signed_out_at is None or account.signed_out_at <= self.issued_at:
+            return True
+        self.disconnect("signed_out")
+        return False
 
     def leave(self) -> None:
         """The client goes away."""
@@ -151,11 +167,18 @@ class GatedStore:
     def __init__(self, store: Inbox) -> None:
         self.store = store
         self.before_snapshot = self.after_snapshot = self.before_changes = self._pass
+        self.before_account = self.after_account = self._pass
         self.before_record = self.after_record = self._pass
         self.batches: list[int] = []
 
     async def _pass(self) -> None:
         pass
+
+    async def account(self, tenant_id: int, user_id: int) -> Account:
+        await self.before_account()
+        account = await self.store.account(tenant_id, user_id)
+        await self.after_account()
+        return account
 
     async def snapshot(self, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
         await self.before_snapshot()

@@ -18,6 +18,7 @@ from djactors.domain.commands import (
     PurgeSlice,
     RaiseAlerts,
     SendSummaries,
+    SignOut,
 )
 from djactors.domain.permissions import Person
 from tests.actors.house import note, running
@@ -29,6 +30,7 @@ MESSAGES = [
     MarkAllRead(1, 11),
     Delete(1, 11, 1),
     Introduce(1, Person(12, "user", "Jo")),
+    SignOut(1, 11),
     RaiseAlerts(10),
     SendSummaries(10),
     ExpireSlice(10),

@@ -117,6 +117,26 @@ def test_all_do_the_same_work_side_by_side(tmp_path: Path) -> None:
     assert {"cpu_vs_floor", "batch_vs_single"} <= figures["ratios"].keys()
 
 
+def test_siege_puts_a_crowd_beside_each_attack(tmp_path: Path) -> None:
+    attacks = ("A2 handshakes", "A3 connects", "A4 small fragments")
+    plan = ["siege", "--users", "3", "--rate", "20", "--seconds", "0.5", "--out", str(tmp_path)]
+    for name in attacks:
+        plan += ["--attack", name]
+    command = [sys.executable, "-m", "bench", *plan]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = tmp_path.glob("*.json")
+    figures = msgspec.json.decode(path.read_bytes())["figures"]
+    assert tuple(figures) == attacks
+    for name, row in figures.items():
+        assert row["quiet"]["delivered"] == row["quiet"]["posted"] == 10, name
+        assert row["attacked"]["delivered"] > 0, name
+        assert row["attacked"]["worst_turn_ms"] > 0, name
+        assert sum(row["attacker"].values()) > 0, name
+
+
 BENCH = (sys.executable, "-u", "-m", "bench")
 
 

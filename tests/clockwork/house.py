@@ -23,6 +23,7 @@ from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorSpec, AnySpec, Exhausted, ServiceSpec, Supervisor
+from djactors.steady_clock import SteadyClock
 from djactors.store.database import Database
 from djactors.store.errors import StoreUnavailable
 from djactors.store.threads import InlineRunner
@@ -92,17 +93,20 @@ async def running(
     limits: Limits | None = None,
     longest_sleep: float = sla.LONGEST_SLEEP,
     keeping: Keeping | None = None,
+    clock: SteadyClock | None = None,
     has_looked: bool = True,
 ) -> AsyncIterator[House]:
     """The house, stopped in good order at the end of the block.
 
-    With `keeping` it has retention. `has_looked`: the clock has had its first look when the block begins. Time passes
-    only where a test says so: no commit waits for company.
+    With `keeping` it has retention. With a `clock` this one stands between the wall clock and the rest. `has_looked`:
+    the clock has had its first look when the block begins. Time passes only where a test says so: no commit waits for
+    company.
     """
     settings = Settings(commit_delay=0)
     telemetry = Telemetry(make_logger("json", "critical"))
     async with await Database.open(path, threads=InlineRunner) as database:
-        store = Inbox(database, now, limits)
+        believed = now if clock is None else clock
+        store = Inbox(database, believed, limits)
         ledger = Ledger(store, now)
         users = Users(store, PidIssuer(b"k" * 32, bytes), settings, telemetry, lambda: router)
         router_spec = ActorSpec(
@@ -112,7 +116,13 @@ async def running(
         )
         clock_spec = ActorSpec(
             "clock",
-            lambda: SlaClock(alarm, Asking(router, telemetry), now, longest_sleep),
+            lambda: SlaClock(
+                alarm,
+                Asking(router, telemetry),
+                believed,
+                longest_sleep,
+                sla.always if clock is None else clock.may_fall_due,
+            ),
             mailbox_capacity=sla.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
@@ -121,7 +131,14 @@ async def running(
             children.append(
                 ActorSpec(
                     "retention",
-                    lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, now),
+                    lambda: Retention(
+                        Asking(router, telemetry),
+                        store.reclaim_space,
+                        users,
+                        keeping,
+                        believed,
+                        sla.always if clock is None else clock.is_settled,
+                    ),
                     mailbox_capacity=retention.MAILBOX,
                 )
             )

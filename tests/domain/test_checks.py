@@ -20,7 +20,8 @@ from djactors.domain.commands import (
     checked,
 )
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import MAX_ID, DomainEvent, NotificationRequested, check_event, decode_event
+from djactors.domain.events import DomainEvent, NotificationRequested, check_event, decode_event
+from djactors.domain.ids import MAX_ID
 from djactors.domain.permissions import Person
 from tests.domain.bodies import MINIMAL, OPTIONAL, body, encoded
 
@@ -55,7 +56,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("title", "a\0b", "title"),
     ("message", "\0", "message"),
     ("message", "x" * 4001, "message"),
-    ("user_id", "2", "userId"),
+    ("user_id", "x", "userId"),
     ("user_id", 2.0, "userId"),
     ("user_id", True, "userId"),
     ("user_id", 0, "userId"),

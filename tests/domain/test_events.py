@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import MAX_ID, JobAssigned, JobCreated, NotificationRequested, decode_batch, decode_event
+from djactors.domain.events import JobAssigned, JobCreated, NotificationRequested, decode_batch, decode_event
+from djactors.domain.ids import MAX_ID
 from tests.domain.bodies import MINIMAL, OPTIONAL, body, encoded
 
 COMMON = {"actorId": 9, "id": "order-77", "occurredAt": "2026-01-27T10:30:00Z"}
@@ -78,9 +79,42 @@ def test_ids_reach_from_1_to_the_largest_integer_that_javascript_holds(id_: int)
     assert event.job_id == id_
 
 
-@pytest.mark.parametrize("id_", [0, -1, 2**53, 2**63, 2**64, -(2**63) - 1, 10**30, 5.0, "5", None, True])
+@pytest.mark.parametrize(
+    "id_",
+    [0, -1, 2**53, 2**63, 2**64, -(2**63) - 1, 10**30, 5.0, "05", " 5", "5.0", "x", "", "0", str(2**53), None, True],
+)
 def test_other_ids_are_refused(id_: object):
     assert "jobId" in refusal(encoded(body("job.approved", jobId=id_)))
+
+
+@pytest.mark.parametrize("id_", ["05", " 5", "5 ", "5\n", "+5", "5.0", "x", "", "0", "-1", "๕", str(2**53), "9" * 5000])
+def test_a16_text_that_is_no_id_is_refused_as_it_was_sent(id_: str):
+    assert "jobId" in refusal(encoded(body("job.approved", jobId=id_)))
+
+
+def test_a16_every_id_of_an_event_may_come_as_decimal_text():
+    """A BIGINT arrives so from node-postgres."""
+    for kind in MINIMAL:
+        said = json.loads(encoded(body(kind, actorId=9)))
+        # Numbers on the first floor are ids, whatever a field is called.
+        texts = {name: str(value) if type(value) is int else value for name, value in said.items()}
+        assert texts != said
+        assert decode_event(encoded(texts)) == decode_event(encoded(said))
+    said = body("job.created", watcherIds=["3", 4, str(MAX_ID)], djId="17")
+    event = decode_event(encoded(said))
+    assert isinstance(event, JobCreated)
+    assert (event.watcher_ids, event.dj_id) == ((3, 4, MAX_ID), "17")
+    note = decode_event(encoded(body("notification.requested", userId="2", data={"userId": "2", "n": 1.5})))
+    assert isinstance(note, NotificationRequested)
+    assert note.data == {"userId": "2", "n": 1.5}
+    said_as_number = msgspec.structs.replace(note, user_id=2)
+    assert events.fingerprint(note) == events.fingerprint(said_as_number), "a retry is the same event"
+
+
+def test_a16_what_else_is_wrong_beside_an_id_as_text_is_named():
+    for more, named in (({"jobId": "x"}, "jobId"), ({"jobid": 1}, "jobid"), ({"actorId": 2**70}, "actorId")):
+        said = {**body("job.approved"), "tenantId": "1", **more}
+        assert named in refusal(encoded(said))
 
 
 @pytest.mark.parametrize(
@@ -189,8 +223,8 @@ def test_a_refusal_does_not_echo_a_megabyte():
 
 
 def test_a_long_key_over_many_items_does_not_multiply():
-    """Naming each of 200,000 items by a path of half a megabyte would stall the loop for minutes."""
-    message = refusal(encoded(body("notification.requested", data={"x" * 500_000: [1] * 200_000, "ß": "ß"})))
+    """Naming each of 10,000 items by a path of 20,000 characters would stall the loop."""
+    message = refusal(encoded(body("notification.requested", data={"x" * 20_000: [1] * 10_000, "ß": "ß"})))
     assert message.startswith("data is")
 
 
@@ -382,6 +416,32 @@ def test_what_is_no_batch_is_refused(raw: bytes):
         decode_batch(raw)
     assert caught.value.code is Code.INVALID
     assert len(caught.value.message) < 500
+
+
+def test_a3_a_batch_is_not_taken_apart_that_cannot_be_one_of_a_thousand_events():
+    decode_batch(encoded([body("comment.added", text="," * 60) for _ in range(1000)]))
+    with pytest.raises(Refused, match=f"at most {events.MAX_BATCH_COMMAS} commas"):
+        decode_batch(b"[" + b"1," * 1_000_000 + b"1]")
+
+
+def test_a3_an_event_longer_than_any_real_one_is_not_read():
+    longest = body("notification.requested", message="ß" * 4000, data={"a": "x" * 8000})
+    assert len(encoded(longest)) < events.MAX_EVENT_BYTES
+    decode_event(encoded(longest))
+    assert refusal(encoded(longest) + b" " * events.MAX_EVENT_BYTES).startswith("an event has at most 65536 bytes")
+
+
+@pytest.mark.parametrize("literal", [b"1e300", b"4.9e-324", b"1.5", b"-0.0", b"0.30000000000000004"])
+def test_a3_numbers_in_data_are_read_exactly(literal: bytes):
+    raw = encoded(body("notification.requested", data={"a": 0})).replace(b'"a":0', b'"a":' + literal)
+    event = decode_event(raw.replace(b'"a": 0', b'"a":' + literal))
+    assert isinstance(event, NotificationRequested)
+    assert repr((event.data or {})["a"]) == repr(float(literal))
+
+
+def test_a3_a_number_beyond_all_doubles_is_refused():
+    raw = encoded(body("notification.requested", data={"a": 987654}))
+    assert "out of range" in refusal(raw.replace(b"987654", b"1e400"))
 
 
 def test_a_batch_with_a_broken_item_in_good_json_is_still_a_batch():

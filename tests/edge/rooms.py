@@ -22,14 +22,16 @@ from djactors.config import Settings
 from djactors.domain.limits import Limits
 from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
+from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Services
+from djactors.edge.paces import Paces
 from djactors.edge.routes import Routes
 from djactors.edge.survey import Survey
 from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorSpec, ServiceSpec, Supervisor
 from djactors.loop_lag import LoopLag
-from djactors.net import Request, Response
+from djactors.net import Request, Response, UnprovenBytes
 from djactors.operations.tokens import sign
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
@@ -102,6 +104,7 @@ class Rooms:
         self.lag = LoopLag()
         self._sids = 0
         door = authenticator(settings, clock.now)
+        paces = Paces(settings)
         self.routes = Routes(
             Api(
                 authenticator=door,
@@ -110,8 +113,9 @@ class Rooms:
                 store=store,
                 settings=settings,
                 telemetry=telemetry,
-                ready=lambda: self.not_ready,
-                measure=lambda: None,
+                paces=paces,
+                ready=self._readiness,
+                exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
                 survey=Survey(root, users, database.statistics, self.lag, telemetry, clock.now),
             )
         )
@@ -119,11 +123,16 @@ class Rooms:
             authenticator=door,
             users=users,
             router=router,
+            paces=paces,
             settings=settings,
             telemetry=telemetry,
             random_token=self._sid,
             now=clock.now,
         )
+
+    async def _readiness(self) -> str | None:
+        await trio.lowlevel.checkpoint()
+        return self.not_ready
 
     def _sid(self) -> str:
         self._sids += 1
@@ -236,7 +245,7 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
 
     Nobody is too fast or told too much here, and no commit waits for company.
     """
-    generous = {"emit_burst": 100_000, "daily_limit": 100_000, "commit_delay": 0}
+    generous = {"emit_burst": 100_000, "read_burst": 100_000, "daily_limit": 100_000, "commit_delay": 0}
     configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
     clock = Clock()
     path = folder / "inbox.db"

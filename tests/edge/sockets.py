@@ -25,6 +25,9 @@ class FakeSession:
         self.sent: list[str] = []
         self.handler: Gateway
 
+    def prove(self, owner: tuple[int, int] | None = None) -> None:
+        self.owner = owner or self.owner
+
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         if self.reason is None:
             for packet in packets:

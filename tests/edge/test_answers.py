@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from djactors.config import Settings
 from djactors.edge.routes import Application
 from djactors.edge.site import Site
 from djactors.engine import EngineServer, EngineSettings, OriginPolicy, Uncounted
@@ -25,7 +24,7 @@ def application(house: Rooms) -> Application:
         random_token=lambda: "sid",
         telemetry=Uncounted(lambda error, peer: None),
     )
-    return Application(engine, Site({}), house.routes, ORIGINS, Settings())
+    return Application(engine, Site({}), house.routes, ORIGINS, house.telemetry)
 
 
 def fields(response: Response) -> dict[str, str]:

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from djactors.config import Settings
 from djactors.edge import site as site_module
 from djactors.edge.routes import Application
 from djactors.edge.site import BUILD_COMMAND, BUILT, CLIENT_PATHS, Site
 from djactors.engine import OriginPolicy
 from djactors.net import Request, Response
+from djactors.telemetry import Telemetry
 from tests.edge.rooms import Rooms
 
 INDEX = b"<!doctype html>" + b"<p>page</p>" * 100
@@ -216,7 +216,7 @@ def test_a_build_too_large_for_memory_is_not_served(built: Path, monkeypatch: py
 
 
 async def test_the_page_needs_no_token_and_the_routes_behind_it_answer_as_ever(house: Rooms, site: Site) -> None:
-    application = Application(cast(Any, None), site, house.routes, OriginPolicy(), Settings())
+    application = Application(cast(Any, None), site, house.routes, OriginPolicy(), Telemetry())
     for path in PATHS:
         assert (await application.handle(Request("GET", path, headers={"host": "here"}))).status == 200
     assert (await application.handle(Request("GET", "/api/notifications"))).status == 401

@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from itertools import count
 
-from djactors.engine import EngineApplication, EngineServer, EngineSettings, OriginPolicy, Session, SessionHandler
+from djactors.engine import (
+    EngineApplication,
+    EngineServer,
+    EngineSettings,
+    OriginPolicy,
+    Refusal,
+    Session,
+    SessionHandler,
+)
 from djactors.engine.example import SUITE_SETTINGS, echo_servers
 
 
@@ -51,8 +59,8 @@ class EngineLog:
     def session_closed(self, transport: str, reason: str) -> None:
         self.closed.append((str(transport), reason))
 
-    def refused(self, reason: str) -> None:
-        self.refusals.append(reason)
+    def refused(self, refusal: Refusal) -> None:
+        self.refusals.append(refusal.reason)
 
     def failed(self, error: BaseException, peer: str) -> None:
         self.errors.append(error)

@@ -13,6 +13,7 @@ class FakeSession:
     """What a handler uses of a session."""
 
     def __init__(self) -> None:
+        self.proven = False
         self.peer = "192.0.2.1"
         self.sent: list[list[str | bytes]] = []
         self.reason: str | None = None
@@ -20,6 +21,9 @@ class FakeSession:
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         if self.reason is None:
             self.sent.append([message for packet in packets for message in packet.messages])
+
+    def prove(self) -> None:
+        self.proven = True
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         callback()

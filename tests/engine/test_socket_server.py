@@ -139,7 +139,9 @@ async def test_where_nothing_is_the_answer_is_404_and_nothing_may_be_posted(
         SUITE_SETTINGS, EngineEcho, origins=OriginPolicy(), random_token=lambda: "sid", telemetry=EngineLog()
     )
     application = EngineApplication({"/engine.io/": engine})
-    assert application.body_limit(Request(path="/engine.io/")) == SUITE_SETTINGS.max_payload
+    refused = application.body_limit(Request("POST", "/engine.io/", {"transport": "polling", "EIO": "4", "sid": "x"}))
+    assert isinstance(refused, Response)
+    assert refused.status == 400
     assert application.body_limit(Request(path="/")) == 0
     served = Served(nursery, application, "/")
     assert (await served.get()).status == 404

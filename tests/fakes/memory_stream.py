@@ -105,11 +105,16 @@ class MemoryStream(ByteStream):
     def hang_up(self) -> None:
         self._close(reset=bool(self._outgoing))
 
+    def evict(self) -> None:
+        super().evict()
+        self._notify()
+
     async def _receive(self, max_bytes: int) -> bytes:
         self._require_open()
         await trio.lowlevel.checkpoint()
         while not self._incoming:
             self._require_open()
+            self._require_within_limit()
             if self._peer_ended:
                 return b""
             await self._changed.wait()
@@ -135,6 +140,7 @@ class MemoryStream(ByteStream):
         if not self._closed:
             self._closed = True
             self._outgoing.clear()
+            self._let_go()
             self.peer._server_ended(reset=reset)
             self._notify()
 

@@ -8,7 +8,6 @@ import pytest
 from djactors.domain.commands import Publish
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import (
-    MAX_ID,
     CommentAdded,
     DomainEvent,
     JobApproved,
@@ -24,6 +23,7 @@ from djactors.domain.events import (
     TenantUpserted,
     UserUpserted,
 )
+from djactors.domain.ids import MAX_ID
 from tests.inbox.desk import MORNING_TEXT, Desk, answer, packets
 
 T, OTHER = 1, 2

@@ -16,7 +16,8 @@ from djactors.domain.marks import BEGINNING
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Astray, Replay
 from djactors.store.database import Database
-from djactors.store.threads import InlineRunner, Work
+from djactors.store.threads import NOBODY, InlineRunner, Work
+from djactors.store.turns import Turn
 from tests.copies import copy_of
 from tests.inbox.desk import MORNING
 from tests.offsets import invented, offset_in
@@ -31,7 +32,7 @@ class Lagging(Database):
     standby: Path
     asked_the_writer = 0
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], turn: Turn = NOBODY) -> T:
         await trio.lowlevel.checkpoint()
         with closing(sqlite3.connect(self.standby)) as connection:
             return work(connection)
@@ -82,7 +83,7 @@ async def test_what_it_does_not_know_is_asked_of_the_writer_and_answered_from_on
         assert (state.at, state.unread, state.follows) == (third, 3, True)
         page = await inbox.page(1, 11, limit=5, told=third)
         assert (page.at, len(page.items), page.follows) == (third, 3, True)
-        jobs = await inbox.jobs(1, assignee_id=None, status=None, before=None, limit=5, told=third)
+        jobs = await inbox.jobs(1, 11, assignee_id=None, status=None, before=None, limit=5, told=third)
         assert (jobs.at, jobs.follows) == (third, True)
         for since, until in ((second, None), (second, third), (BEGINNING, third)):
             found = await inbox.replay(1, 11, since, until=until, limit=5)

@@ -24,6 +24,7 @@ from djactors.domain.events import (
     TenantUpserted,
     UserUpserted,
 )
+from djactors.domain.ids import MAX_ID
 from djactors.domain.jobs import Status
 from djactors.domain.limits import Limits
 from djactors.domain.notifications import NotificationType
@@ -62,6 +63,7 @@ OF_OURS: dict[str, list[str]] = {
     "users.role": list(get_args(events.Role)),
     "users.sent_day": ["2026-01-27"],
     "users.earlier_day": ["2026-01-27"],
+    "users.signed_out_at": [TIME],
     "jobs.status": list(get_args(Status)),
     "jobs.deadline": [TIME],
     "jobs.next_alert_at": [TIME],
@@ -114,7 +116,7 @@ def test_what_is_longest_at_every_door_fits(desk: Desk):
     name, title, dj_id = "ชื่อ" * 63 + "xyz", "ก" * lengths.TITLE, "D" * lengths.DJ_ID
     assert len(name) == lengths.NAME
     deadline = desk.now + timedelta(hours=30)
-    big = events.MAX_ID
+    big = MAX_ID
     commands = [
         TenantUpserted(tenant_id=T, name=name, time_zone="America/Argentina/ComodRivadavia"),
         UserUpserted(tenant_id=T, user_id=big, name=name, role="service"),
@@ -168,7 +170,7 @@ def test_what_is_longest_at_every_door_fits(desk: Desk):
         ({"priority": "SUPER"}, "priority"),
         ({"title": "x" * 300}, "title"),
         ({"title": None}, "title"),
-        ({"user_id": "2"}, "userId"),
+        ({"user_id": "x"}, "userId"),
     ],
 )
 def test_nothing_is_recorded_unchecked(desk: Desk, fields: dict[str, object], named: str):

@@ -16,6 +16,8 @@ from djactors.store.errors import MigrationError
 
 FROZEN = {
     "0001_initial.sql": "28654dc7bd6534630ae2312bfbe552f201686a37ce84a95638ccfa3f53af84f9",
+    "0002_persons_share.sql": "ed3a7aeb7dadf300e51886b64c355c3e8ec17cb20b1607b5494f6d7fd0d85b74",
+    "0003_accounts.sql": "10110781c5c9740553cf9d6810839e4e1f3d42c5ca4c055d8ed5b124811ceac6",
 }
 """What was applied is history: a change to the schema is another migration, never a change to one of these."""
 
@@ -78,3 +80,24 @@ def test_the_old_inbox_is_read_as_the_refusal_says(old: Path):
     command = [str(Path(sys.executable).parent / "sqlite-utils"), "rows", str(old), "notifications"]
     read = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "From before" in read.stdout
+
+
+def test_a_database_from_before_the_persons_share_keeps_its_people_and_jobs(tmp_path: Path):
+    path = tmp_path / "inbox.db"
+    first = [each for each in migrate.read_migrations(schema.migrations_directory()) if each.number == 1]
+    migrate.apply(path, migrate.Schema(first, lambda connection: None))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 'T', '', '')")
+        connection.execute(
+            "INSERT INTO users (tenant_id, id, name, sent_day, sent_count, created_at, updated_at) "
+            "VALUES (1, 7, 'U', '2026-01-27', 60, '', '')"
+        )
+        connection.execute(
+            "INSERT INTO jobs (tenant_id, id, title, status, created_at, updated_at) VALUES (1, 1, 'x', 'open', '', '')"
+        )
+    assert "0002_persons_share.sql" in schema.apply(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT sent_count, persons_count, earlier_persons_count FROM users").fetchall() == [
+            (60, 0, 0)
+        ]
+        assert connection.execute("SELECT deadline_by_person FROM jobs").fetchall() == [(0,)]

@@ -6,14 +6,13 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from djactors import __version__
 from djactors.cli import main
@@ -21,36 +20,14 @@ from djactors.config import Settings
 from djactors.edge.auth import authenticator
 from djactors.inbox import schema
 from djactors.store.lock import DatabaseLock
+from tests.operations.commands import SECRET, complaint, findings, run
 
 MIGRATIONS = schema.inspect("there is no such file")
 
-SECRET = "a-secret-for-tests-only-0123456789abcdef"
-
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith(("DJACTORS_", "JWT_", "SOCKET_")):
-            monkeypatch.delenv(name)
-
-
-def run(*arguments: str, secret: str | None = SECRET, environment: Mapping[str, str] | None = None) -> Result:
-    variables = {**({} if secret is None else {"JWT_SECRET": secret}), **(environment or {})}
-    result = CliRunner(env=variables).invoke(main, arguments)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert SECRET not in result.output
-    return result
-
-
-def complaint(result: Result, code: int = 1) -> str:
-    """The one line that says what is wrong."""
-    assert result.exit_code == code, result.output
-    lines = result.stderr.splitlines()
-    if code == 1:
-        assert len(lines) == 1, result.stderr
-        assert lines[0].startswith("djactors: ")
-    return lines[-1]
+def _in_a_folder_of_its_own(own_folder: Path) -> None:
+    pass
 
 
 @pytest.mark.parametrize("name", [None, *main.commands])
@@ -84,7 +61,8 @@ def claims(result: Result) -> dict[str, Any]:
 
 def test_a_token_has_the_claims_of_the_contract() -> None:
     got = claims(run("token", "--tenant", "3", "--user", "7"))
-    assert {**got, "exp": 0} == {"userId": 7, "tenantId": 3, "role": "user", "exp": 0}
+    assert got["exp"] == got["iat"] + 3600
+    assert {**got, "exp": 0, "iat": 0} == {"userId": 7, "tenantId": 3, "role": "user", "exp": 0, "iat": 0}
     got = claims(run("token", "--tenant", "3", "--user", "7", "--role", "manager", "--name", "สมชาย 'O\"x"))
     assert (got["role"], got["name"]) == ("manager", "สมชาย 'O\"x")
 
@@ -119,7 +97,7 @@ def test_a_token_that_would_prove_nothing_is_not_made(arguments: tuple[str, ...]
 
 
 def test_every_token_that_is_made_is_taken() -> None:
-    door = authenticator(Settings(jwt_secret=SECRET), lambda: datetime.fromtimestamp(0, UTC))
+    door = authenticator(Settings(jwt_secret=SECRET), lambda: datetime.now(UTC))
     for arguments in (
         ("--tenant", "1", "--user", str(2**53 - 1), "--name", "x" * 255),
         ("--tenant", "1", "--user", "1", "--ttl", str(10 * 365 * 24 * 3600)),
@@ -206,15 +184,6 @@ def test_whatever_writes_is_refused_while_the_database_is_in_use() -> None:
 
 
 # check
-
-
-def findings(result: Result) -> dict[str, str]:
-    assert result.exit_code in (0, 1), result.output
-    lines = result.stdout.splitlines()
-    assert all(line[:5] in ("ok   ", "FAIL ") for line in lines), result.stdout
-    wrong = dict(line[5:].split(": ", 1) for line in lines if line.startswith("FAIL "))
-    assert result.exit_code == (1 if wrong else 0)
-    return wrong
 
 
 def test_check_finds_nothing_wrong_with_a_good_installation() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from djactors import app, config
+from djactors import app
+from djactors.config import _settings
 
 
 def tree(module: object) -> ast.Module:
@@ -19,7 +20,7 @@ def tree(module: object) -> ast.Module:
 
 def referring() -> Iterator[tuple[str, str, str]]:
     """Settings that refer to a room's default: the setting, what has the default, and its name there."""
-    [settings] = [node for node in tree(config).body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+    [settings] = [node for node in tree(_settings).body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
     for field in settings.body:
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.value, ast.Call):
             continue

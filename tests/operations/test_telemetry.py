@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from djactors.telemetry import FAST, Metrics, distribution, make_logger, total
+from djactors.telemetry import FAST, LogThread, Metrics, distribution, make_logger, total
 
 SECRET = "a-token-that-nobody-may-see"
 NASTY = [
@@ -99,7 +99,9 @@ def test_a_server_outlives_its_log(error: Exception) -> None:
 
 def test_a_server_may_have_no_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    make_logger("auto", "debug").error("something")
+    log = LogThread("auto", "debug")
+    log.logger.error("something")
+    assert log.close()
 
 
 def test_a_histogram_is_read_back_as_what_lies_between_its_bounds() -> None:

@@ -29,6 +29,7 @@ from djactors.domain.notification_rules import RULES, Rule
 from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS
 from djactors.edge.errors import STATUS
 from djactors.edge.job_routes import JobRoutes
+from djactors.edge.user_routes import UserRoutes
 from djactors.inbox.unit import NAMES
 from djactors.telemetry import Metrics
 from djactors.web.node import NODE
@@ -105,8 +106,8 @@ def test_every_route_is_documented() -> None:
 
 def test_every_job_route_is_documented() -> None:
     # A table of routes needs nothing of what its handlers will use.
-    rows = JobRoutes(cast(Any, None)).table
-    assert len(rows) > 5
+    rows = (*JobRoutes(cast(Any, None)).table, *UserRoutes(cast(Any, None)).table)
+    assert len(rows) > 6
     for pattern, handlers in rows:
         path = re.sub(r"\(\?P<id>[^)]*\)", "{id}", pattern)
         for method in handlers:

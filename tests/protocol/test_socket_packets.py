@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from djactors.protocol import (
     MAX_ACK_ID_DIGITS,
     MAX_JSON_BRACKETS,
+    MAX_JSON_COMMAS,
     MAX_JSON_DEPTH,
+    MAX_LONG_DIGITS,
     MAX_NAMESPACE_LENGTH,
     RESERVED_EVENTS,
     Packet,
@@ -21,6 +23,7 @@ from djactors.protocol import (
     SocketPacket,
     SocketPacketDecoder,
     SocketPacketType,
+    _socket_packets,
     decode_packet,
     decode_payload,
     decode_socket_text,
@@ -258,7 +261,7 @@ def test_bytes_that_are_not_due_are_an_error(before: list[str | bytes]) -> None:
         decoder.receive(message)
     with pytest.raises(ProtocolError) as caught:
         decoder.receive(b"x")
-    assert caught.value.code == "attachments"
+    assert caught.value.code == "unannounced_bytes"
 
 
 def test_attachments_together_are_bounded() -> None:
@@ -277,7 +280,7 @@ def test_nesting_is_bounded_to_the_level(opening: str, closing: str) -> None:
         return '2["a",' + opening * levels + "0" + closing * levels + "]"
 
     assert decode_socket_text(nested(MAX_JSON_DEPTH - 1)).data[0] == "a"
-    for levels in (MAX_JSON_DEPTH, 500, 90_000):
+    for levels in (MAX_JSON_DEPTH, 500, 4_000):
         with pytest.raises(ProtocolError) as caught:
             decode_socket_text(nested(levels))
         assert caught.value.code == "json_depth"
@@ -289,6 +292,49 @@ def test_lists_and_objects_are_bounded_in_number() -> None:
     with pytest.raises(ProtocolError) as caught:
         decode_socket_text(within[:-1] + ",{}]")
     assert caught.value.code == "json_brackets"
+
+
+def test_a3_values_are_bounded_in_number() -> None:
+    within = '2["a"' + ",1.5" * MAX_JSON_COMMAS + "]"
+    assert len(decode_socket_text(within).data) == MAX_JSON_COMMAS + 1
+    with pytest.raises(ProtocolError) as caught:
+        decode_socket_text(within[:-1] + ",1]")
+    assert caught.value.code == "json_commas"
+
+
+def test_a3_digits_of_long_numbers_are_bounded_in_all() -> None:
+    within = '2["a"' + f",{'9' * 4_000}" * (MAX_LONG_DIGITS // 4_000 - 1) + "]"
+    assert decode_socket_text(within).data[1] == int("9" * 4_000)
+    with pytest.raises(ProtocolError) as caught:
+        decode_socket_text('2["a"' + f",{'9' * 4_000}" * (MAX_LONG_DIGITS // 4_000 + 2) + "]")
+    assert caught.value.code == "json_digits"
+    # Short numbers and words cost no more than their number.
+    words = '2["' + "a1234567 " * 60_000 + '"' + ",1234567" * 8_000 + "]"
+    assert len(decode_socket_text(words).data) == 8_001
+
+
+@pytest.mark.parametrize(
+    "literal", ["1.5", "1e300", "-4.9e-324", "1E5", "0.30000000000000004", "1" * 30 + ".5", "-0.0"]
+)
+def test_a3_numbers_are_read_as_python_reads_them_and_not_by_a_slow_reader(
+    literal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def note(text: str) -> float:
+        read.append(text)
+        return float(text)
+
+    monkeypatch.setattr(_socket_packets, "float", note, raising=False)
+    assert repr(decode_socket_text(f'2["a",{literal}]').data[1]) == repr(float(literal))
+    assert read == [literal]
+
+
+@pytest.mark.parametrize("literal", ["1e400", "-1e400"])
+def test_a_number_beyond_all_doubles_is_refused(literal: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_socket_text(f'2["a",{literal}]')
+    assert caught.value.code == "payload"
 
 
 def test_a_hundred_thousand_levels_are_only_a_protocol_error() -> None:

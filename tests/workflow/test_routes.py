@@ -187,10 +187,12 @@ async def test_what_is_no_body_at_all_is_refused(house: Rooms, body: bytes) -> N
         assert (answer.status, answer.error) == (400, "invalid"), path
 
 
-async def test_only_a_manager_or_admin_acts_in_anothers_name(house: Rooms) -> None:
+async def test_a8_only_a_manager_or_admin_acts_in_anothers_name(house: Rooms) -> None:
     await create(house)
     for path, body, field in (
         ("", {"title": "x", "requesterId": STRANGER}, "requesterId"),
+        ("", {"title": "x", "watcherIds": [STRANGER]}, "watcherIds"),
+        ("", {"title": "x", "watcherIds": [REQUESTER, STRANGER]}, "watcherIds"),
         ("/1/watch", {"userId": STRANGER}, "userId"),
         ("/1/unwatch", {"userId": STRANGER}, "userId"),
     ):
@@ -198,12 +200,14 @@ async def test_only_a_manager_or_admin_acts_in_anothers_name(house: Rooms) -> No
         assert (answer.status, answer.error) == (403, "forbidden")
         assert field in answer.json["error"]["message"]
         assert (await post(house, path, MANAGER, body, role="manager")).status in (200, 201)
-        mine = {name: REQUESTER if name == field else value for name, value in body.items()}
+        own = [REQUESTER] if field == "watcherIds" else REQUESTER
+        mine = {name: own if name == field else value for name, value in body.items()}
         assert (await post(house, path, body=mine)).status in (200, 201)
 
 
 async def test_watchers_come_and_go(house: Rooms) -> None:
-    await create(house, watcherIds=[WATCHER])
+    await create(house)
+    assert (await post(house, "/1/watch", WATCHER)).json["watcherIds"] == [WATCHER]
     assert (await post(house, "/1/watch", STRANGER)).json["watcherIds"] == [WATCHER, STRANGER]
     assert (await post(house, "/1/watch", STRANGER)).json["watcherIds"] == [WATCHER, STRANGER]
     assert (await post(house, "/1/comments", REQUESTER, {"text": "x"})).status == 201
@@ -269,8 +273,8 @@ async def test_the_same_key_in_another_tenant_is_another_key(house: Rooms) -> No
     assert (await post(house, "", FOREIGN, {"title": "x"}, tenant=2, headers=key)).status == 201
 
 
-async def test_an_address_works_on_jobs_no_faster_than_it_may_post(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with rooms(tmp_path, post_rate=1, post_burst=2) as house:
+async def test_a7_a_person_works_on_jobs_no_faster_than_they_may(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with rooms(tmp_path, emit_rate=1, emit_burst=2) as house:
         answers = [await post(house, "", body={"title": "x"}) for _ in range(3)]
         assert [answer.status for answer in answers] == [201, 201, 429]
         assert (answers[-1].error, answers[-1].headers["retry-after"]) == ("too_many_requests", "1")

@@ -9,6 +9,7 @@ import { signIn, tokenIn } from './session.js'
 const REASONS = {
   token_expired: 'Your sign-in has ended. Sign in again to go on where you were.',
   token_invalid: 'The server did not accept that token.',
+  token_revoked: 'You were signed out. Sign in again to go on where you were.',
   not_a_token: 'That link holds no token of a person.',
   signed_out: 'You are signed out.',
 }

@@ -1,30 +1,21 @@
-"""Logs and metrics: one catalogue of everything that an installation reports. It is passed in and never global.
+"""The metrics of a server: one catalogue of everything that it counts.
 
-Rules:
-  * A log entry holds the ids of tenants, users and events, and never a token, a secret, a title or a message.
-  * Outside a terminal, an entry is one line of JSON, whatever its fields hold.
-  * Metric labels come from fixed sets. An id is never a label.
+Labels come from fixed sets. An id is never a label.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from math import inf
-from typing import TextIO
 
 import msgspec
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
-from structlog.tracebacks import ExceptionDictTransformer
 
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Histogram bounds in seconds. Half a millisecond is a good commit, and half a second is the seed's bound for a
@@ -55,6 +46,20 @@ class Latencies(Collector):
         """Give the histogram in prometheus_client's form."""
         buckets = zip(map(floatToGoString, (*self._bounds, inf)), accumulate(self._counts), strict=True)
         yield HistogramMetricFamily(self._name, self._documentation, list(buckets), self._sum)
+
+
+class CountedElsewhere(Collector):
+    """A counter whose number somebody else keeps, and which is read when the metrics are: `read` returns the number."""
+
+    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._documentation = documentation
+        self.read: Callable[[], int] = int
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counter in prometheus_client's form."""
+        yield CounterMetricFamily(self._name, self._documentation, value=self.read())
 
 
 class Metrics:
@@ -90,9 +95,23 @@ class Metrics:
         self.notifications = Counter(
             "djactors_notifications", "Notifications that were put into inboxes.", registry=self.registry
         )
+        self.ready = Gauge(
+            "djactors_ready",
+            "1 if the last answer of /readyz was that the server takes requests, otherwise 0.",
+            registry=self.registry,
+        )
+        self.ready.set(1)
+        self.long_turns = Counter(
+            "djactors_long_turns", "Turns of the event loop that took 100 ms or more.", registry=self.registry
+        )
         self.loop_lag = Gauge(
             "djactors_loop_lag_seconds",
             "The longest turn of the event loop in the last minute, in seconds.",
+            registry=self.registry,
+        )
+        self.unproven_bytes = Gauge(
+            "djactors_unproven_bytes",
+            "The bytes that are held for clients that have not proved who they are.",
             registry=self.registry,
         )
         self.delivery = Latencies(
@@ -143,6 +162,12 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.log_lines_dropped = CountedElsewhere(
+            "djactors_log_lines_dropped",
+            "Log lines that were dropped because nobody read the log, or because it could not be written.",
+            self.registry,
+        )
+
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
@@ -190,70 +215,3 @@ def total(metric: Counter | Gauge, **labels: str) -> int:
 def _samples(metric: Collector) -> Iterator[Sample]:
     for family in metric.collect():
         yield from family.samples
-
-
-def make_logger(log_format: str, level: str, stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
-    """A logger that writes to `stream` (standard error by default): JSON lines, or readable text on a terminal."""
-    stream = sys.stderr if stream is None else stream
-    readable = log_format == "console" or (log_format == "auto" and stream is not None and stream.isatty())
-    # Local variables stay out of both forms of a traceback, because tokens and keys are among them.
-    rendering: list[structlog.typing.Processor] = (
-        [_printable, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        if readable
-        else [
-            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-            structlog.processors.JSONRenderer(),
-        ]
-    )
-    logger = structlog.wrap_logger(
-        _Lines(stream),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *rendering,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        context_class=dict,
-    )
-    # Bound once, because the lazy logger would put itself together anew for every entry, even for those that it drops.
-    bound: structlog.typing.FilteringBoundLogger = logger.bind()
-    return bound
-
-
-def _printable(_: object, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Escape texts from outside, so that they cannot control the terminal."""
-    return {
-        key: repr(value) if isinstance(value, str) and not value.isprintable() else value
-        for key, value in entry.items()
-    }
-
-
-class _Lines:
-    """Writes each entry in one piece.
-
-    An entry that cannot be written, because the reader is gone or the disk is full, is dropped: the server must outlive
-    its log. If there is no stream, because standard error is closed, nothing is written.
-    """
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def msg(self, message: str) -> None:
-        """Write one entry."""
-        if self._stream is not None:
-            # ValueError: the stream was closed.
-            with suppress(OSError, ValueError):
-                self._stream.write(f"{message}\n")
-                self._stream.flush()
-
-    debug = info = warning = error = critical = msg
-
-
-class Telemetry:
-    """The logger and the metrics, passed to every part that has something to report."""
-
-    def __init__(
-        self, logger: structlog.typing.FilteringBoundLogger | None = None, metrics: Metrics | None = None
-    ) -> None:
-        self.log = make_logger("json", "error") if logger is None else logger
-        self.metrics = Metrics() if metrics is None else metrics
