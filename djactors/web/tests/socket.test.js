@@ -182,6 +182,42 @@ describe('emitting', () => {
   })
 })
 
+describe('c9: a page that comes back from the back/forward cache', () => {
+  const shown = (persisted) => dispatchEvent(new PageTransitionEvent('pageshow', { persisted }))
+
+  test('connects anew at once, although the client takes itself for connected, and goes on where it was', async () => {
+    make().start()
+    await settle()
+    server.welcome()
+    server.arrive({ id: 1 })
+    const at = server.offset()
+    const before = server.connects
+    shown(true)
+    expect(server.connects).toBe(before + 1)
+    expect(client.socket.state.getState().status).toBe('reconnecting')
+    expect(server.socket.auth.since).toBe(at)
+    server.welcome({ recovered: true })
+    expect(client.socket.state.getState().status).toBe('connected')
+  })
+
+  test('a page that is only loaded, or was stopped or refused, does not', async () => {
+    make().start()
+    await settle()
+    server.welcome()
+    const before = server.connects
+    shown(false)
+    client.stop()
+    shown(true)
+    expect(server.connects).toBe(before)
+    client.start()
+    await settle()
+    server.refuse('token_invalid')
+    const after = server.connects
+    shown(true)
+    expect(server.connects).toBe(after)
+  })
+})
+
 describe('a token that is about to end', () => {
   const expiring = () => server.send('auth:expiring', { expiresAt: '2026-01-27T11:00:00Z' }, server.offset())
 

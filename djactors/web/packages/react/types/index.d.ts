@@ -194,12 +194,14 @@ export function createDjactors(options: DjactorsOptions): Djactors
 export interface DjactorsProviderProps extends DjactorsOptions {
   /** Show a job: a notification or a row of the queue was chosen. */
   onOpenJob?: (jobId: number) => void
+  /** A job's address: with it, what leads to a job is a link. */
+  jobHref?: (jobId: number) => string
   /** For tests: makes the client. */
   create?: (options: DjactorsOptions) => Djactors
   children?: ReactNode
 }
 export function DjactorsProvider(props: DjactorsProviderProps): ReactNode
-export function useDjactors(): { client: Djactors; openJob: (id: number) => void }
+export function useDjactors(): { client: Djactors; openJob: (id: number) => void; jobHref?: (id: number) => string }
 
 export function useSocket(): ConnectionInfo & {
   connected: boolean

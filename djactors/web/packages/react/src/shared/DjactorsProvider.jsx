@@ -1,7 +1,7 @@
 /**
  * Gives the modules what they take from their host: the server's address, a token, and where a job is shown.
  *
- *     <DjactorsProvider url="https://notify.example" token={jwt} onOpenJob={(id) => navigate(`/jobs/${id}`)}>
+ *     <DjactorsProvider url="https://notify.example" token={jwt} onOpenJob={(id) => navigate(`/jobs/${id}`)} jobHref={(id) => `/jobs/${id}`}>
  *       <TopBar /> … <NotificationToasts />
  *     </DjactorsProvider>
  *
@@ -35,11 +35,13 @@ function hostCallbacks() {
  * @param {() => Promise<string>} [props.refreshToken]
  * @param {(token: string) => void} [props.onToken]
  * @param {(jobId: number) => void} [props.onOpenJob]
+ * @param {(jobId: number) => string} [props.jobHref] a job's address: with it, what leads to a job is a link.
+ *   Best the same function at every render, as what it gives is drawn
  * @param {{ id: number, name: string }[]} [props.people] names for ids
  * @param {Function} [props.create] for tests: makes the client
  * @param {import('react').ReactNode} [props.children]
  */
-export function DjactorsProvider({ url = '', token, refreshToken, onToken, onOpenJob, people, create = createDjactors, children }) {
+export function DjactorsProvider({ url = '', token, refreshToken, onToken, onOpenJob, jobHref, people, create = createDjactors, children }) {
   const claims = readClaims(token)
   const person = claims && `${claims.tenantId}:${claims.userId}:${claims.role}`
   // What the host gives may be another function at every render; the client keeps to these.
@@ -65,6 +67,6 @@ export function DjactorsProvider({ url = '', token, refreshToken, onToken, onOpe
     known.current = token
   }, [client, token])
 
-  const value = useMemo(() => ({ client, openJob: host.onOpenJob }), [client, host])
+  const value = useMemo(() => ({ client, openJob: host.onOpenJob, jobHref }), [client, host, jobHref])
   return <DjactorsContext value={value}>{children}</DjactorsContext>
 }

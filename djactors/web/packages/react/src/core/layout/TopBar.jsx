@@ -6,6 +6,7 @@
  * Rules: `inboxOpen` and `onInbox` are for hosts that keep by themselves whether the inbox is open; see `NotificationBell`. Below
  * 640 px the ways to go are icons with names for screen readers.
  */
+import { isPlainClick } from '../../shared/components/clicks.js'
 import { ConnectionState } from '../../shared/components/ConnectionState.jsx'
 import { Icon } from '../../shared/components/Icon.jsx'
 import { NotificationBell } from '../../shared/components/NotificationBell.jsx'
@@ -25,8 +26,7 @@ function Way({ label, icon, href, current, onClick }) {
   return (
     <a href={href} aria-current={current ? 'page' : undefined} title={label}
       onClick={(event) => {
-        // A click with a modifier is the browser's: a new tab, a new window.
-        if (onClick === undefined || event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return
+        if (onClick === undefined || !isPlainClick(event)) return
         event.preventDefault()
         onClick()
       }}

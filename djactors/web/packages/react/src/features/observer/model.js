@@ -84,6 +84,20 @@ export function point(now, before) {
   }
 }
 
+/**
+ * The charts' points of the time before the first look.
+ * @param {{ ago: number, events: number, deliveries: number, delivery: object }[]} history oldest first; `ago` in seconds
+ * @param {{ at: number, answer: object }} now the answer that the history came with
+ */
+export function pointsOf(history, now) {
+  const { startedAt } = now.answer
+  const seen = history.map(({ ago, events, deliveries, delivery }) => ({
+    at: now.at - ago * 1000,
+    answer: { startedAt, counters: { events, deliveries }, delivery: delivery && { bounds: now.answer.delivery.bounds, counts: delivery } },
+  }))
+  return [...seen, now].slice(1).map((each, place) => point(each, seen[place]))
+}
+
 /** Restarts that this answer has and the one before had not: `{ path, count }[]`. */
 export function newRestarts(answer, before) {
   if (!before || before.startedAt !== answer.startedAt) return []
@@ -92,6 +106,9 @@ export function newRestarts(answer, before) {
     .map((entry) => ({ path: key(entry), count: entry.node.restarts - (known.get(key(entry)) ?? entry.node.restarts) }))
     .filter(({ count }) => count > 0)
 }
+
+/** A mailbox of so few messages is a bell: one that has been rung is no backlog. */
+export const BELL = 1
 
 /** The share of a mailbox that is full. */
 export const full = (mailbox) => (mailbox && mailbox.capacity > 0 ? mailbox.depth / mailbox.capacity : 0)
@@ -123,7 +140,7 @@ export function findings(answer, { recent = [], points = [] } = {}) {
   for (const entry of walk(answer.tree)) {
     const { node } = entry
     if (STATES[node.state]) add(node.state === 'starting' ? 'warn' : 'bad', key(entry), STATES[node.state])
-    if (full(node.mailbox) > LIMITS.mailbox) {
+    if (node.mailbox?.capacity > BELL && full(node.mailbox) > LIMITS.mailbox) {
       add('warn', key(entry), `has ${node.mailbox.depth} of ${node.mailbox.capacity} messages waiting`)
     }
   }

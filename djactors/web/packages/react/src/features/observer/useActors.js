@@ -1,18 +1,21 @@
 /**
  * The live actor tree: asked for once a second while somebody looks at the page, with the last two minutes of it.
  *
- * Rules: one request at a time; a tab that is hidden asks for nothing, and starts its charts anew when it is back, as after a
- * restart of the server.
+ * Rules: one request at a time. The server keeps the counters of the last two minutes: the first look asks for them, and so does
+ * one after a pause or a restart of the server, so that charts are never empty. A tab that is hidden asks for nothing.
  */
 import { useEffect, useState } from 'react'
 
 import { useDjactors } from '../../shared/DjactorsContext.js'
-import { LIMITS, newRestarts, point } from './model.js'
+import { LIMITS, newRestarts, point, pointsOf } from './model.js'
 
 const PACE = 1000 // ms
 const KEPT = 120 // points: two minutes
 /** ms without an answer after which that is what is wrong. */
 const PATIENCE = 4000
+
+/** ms without a look after which the points since then are asked for. */
+const PAUSE = 3 * PACE
 
 const NOTHING = { answer: null, points: [], recent: [], error: null, lost: false }
 
@@ -27,17 +30,20 @@ export function useActors() {
 
     async function look() {
       try {
-        const answer = await client.api.actors()
+        const history = before === null || Date.now() - before.at > PAUSE
+        const { history: past, ...answer } = await client.api.actors({ history })
         const at = Date.now()
         answeredAt = at
         const now = { at, answer }
         const from = before
-        before = now
+        const restarted = from !== null && from.answer.startedAt !== answer.startedAt
+        // Without its past: the next look asks for it.
+        before = restarted && !history ? null : now
+        const earlier = past ? pointsOf(past, now) : null
         if (!stopped) {
-          const restarted = from !== null && from.answer.startedAt !== answer.startedAt
           setSeen(({ points, recent }) => ({
             answer,
-            points: [...(restarted ? [] : points), point(now, from)].slice(-KEPT),
+            points: (earlier ?? [...(restarted ? [] : points), point(now, from)]).slice(-KEPT),
             recent: [...(restarted ? [] : recent), ...newRestarts(answer, from?.answer).map((each) => ({ ...each, at }))].filter(
               (each) => at - each.at < LIMITS.recent,
             ),
@@ -53,9 +59,7 @@ export function useActors() {
     }
     const onVisible = () => {
       if (document.hidden || timer !== null || stopped) return
-      before = null
       answeredAt = Date.now()
-      setSeen((known) => ({ ...known, points: [] }))
       timer = setTimeout(look, 0)
     }
     document.addEventListener('visibilitychange', onVisible)

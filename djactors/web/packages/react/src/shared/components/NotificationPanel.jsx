@@ -11,6 +11,7 @@ import { useDjactors } from '../DjactorsContext.js'
 import { useNotifications } from '../hooks/useNotifications.js'
 import { Button, IconButton } from './Button.jsx'
 import { Icon } from './Icon.jsx'
+import { JobLink } from './JobLink.jsx'
 import { jobOf, kindOf } from './kinds.js'
 import { Sheet } from './Panel.jsx'
 import { SafeText } from './SafeText.jsx'
@@ -26,7 +27,7 @@ const FILTERS = [
 function Item({ notification, onOpen, onRead, onDelete }) {
   const { icon, tone } = kindOf(notification)
   const { isRead, priority } = notification
-  const leads = jobOf(notification) !== null
+  const job = jobOf(notification)
   return (
     <li data-testid="notification" data-notification-id={notification.id} data-read={isRead}
       className={`group relative flex gap-3.5 px-5 py-4 transition-colors hover:bg-sunken ${isRead ? '' : 'bg-accent-soft/45'}`}>
@@ -34,11 +35,11 @@ function Item({ notification, onOpen, onRead, onDelete }) {
         <Icon name={icon} className="size-5" />
       </span>
       <div className="min-w-0 flex-1">
-        <button type="button" onClick={onOpen} data-main=""
+        <JobLink id={job} onOpen={onOpen} data-main=""
           className="focus-ring block w-full rounded-md text-left text-sm leading-snug after:absolute after:inset-0">
           {!isRead && <span className="sr-only">Unread: </span>}
           <SafeText className={isRead ? 'text-ink' : 'font-semibold text-ink'}>{notification.title}</SafeText>
-        </button>
+        </JobLink>
         {notification.message && (
           <p className="mt-1 line-clamp-3 text-sm whitespace-pre-line text-ink-2">
             <SafeText links className="[&_a]:relative [&_a]:z-10">{notification.message}</SafeText>
@@ -48,7 +49,7 @@ function Item({ notification, onOpen, onRead, onDelete }) {
           {priority === 'CRITICAL' && <span className="font-bold text-danger">Critical</span>}
           {priority === 'HIGH' && <span className="font-semibold text-warn">High</span>}
           <TimeText at={notification.createdAt} className="relative z-10" />
-          {leads && <span className="font-medium text-accent-text">Open job</span>}
+          {job !== null && <span className="font-medium text-accent-text">Open job</span>}
         </p>
       </div>
       <div className="relative z-10 -mr-2 flex flex-col items-center">
@@ -67,7 +68,9 @@ export function NotificationPanel({ onClose }) {
   const { openJob } = useDjactors()
   const inbox = useNotifications()
   const list = useRef(null)
-  const { notifications, filter, status, unreadCount, load } = inbox
+  const { notifications, filter, status, unreadCount, load, watchList } = inbox
+
+  useEffect(() => watchList(), [watchList])
 
   useEffect(() => {
     if (status === 'idle') load(filter).catch(() => {})

@@ -6,12 +6,15 @@
  * Rules: bounded by the store. They leave by themselves, except for CRITICAL ones, which stay until they are dismissed or
  * read. Nothing leaves while the pointer or the keyboard is among them, or while nobody looks at the tab. Screen readers
  * hear each once: politely, a CRITICAL one at once. F8 goes to the newest, Escape dismisses it and goes back.
+ * They never cover what is being done: see `useToastPlace`. What waits for that begins its time when it is shown, and what the
+ * open inbox shows anyway gets no toast. While some stand below, a narrow page can be scrolled by as much as they cover.
  */
 import { useEffect, useEffectEvent, useRef, useState } from 'react'
 import { useStore } from 'zustand'
 
 import { useDjactors } from '../DjactorsContext.js'
 import { useArrivals } from '../hooks/useNotifications.js'
+import { heightOf, useToastPlace } from '../hooks/useToastPlace.js'
 import { announce } from './Announcer.jsx'
 import { IconButton } from './Button.jsx'
 import { Icon } from './Icon.jsx'
@@ -87,8 +90,9 @@ export function NotificationToasts({ onOpenInbox }) {
   const away = usePageHidden()
   const region = useRef(null)
   const before = useRef(null)
+  const place = useToastPlace(region, toasts.length)
   // A toast that leaves takes its focus and its pointer along without telling.
-  const some = toasts.length > 0
+  const some = toasts.length > 0 && place !== 'wait'
   const paused = some && (pointer || keyboard || away)
 
   useArrivals((notification) =>
@@ -139,30 +143,33 @@ export function NotificationToasts({ onOpenInbox }) {
   }
 
   return (
-    <section ref={region} aria-label="New notifications (F8)" data-focus-layer="" data-testid="toasts"
-      className="pointer-events-none fixed inset-x-3 bottom-3 z-50 flex flex-col items-stretch gap-2.5 sm:inset-x-auto sm:right-5 sm:bottom-5 sm:w-[380px]"
-      onPointerEnter={() => setPointer(true)} onPointerLeave={() => setPointer(false)}
-      onFocus={() => setKeyboard(true)} onBlur={() => setKeyboard(false)}>
-      {some && hiddenToasts > 0 && (
-        <button type="button" data-testid="toasts-hidden"
-          onClick={() => {
-            forgetHidden()
-            if (onOpenInbox) onOpenInbox()
-            else setInboxOpen(true)
-          }}
-          className="focus-ring pointer-events-auto self-end rounded-full border border-line bg-raised px-3.5 py-1.5 text-xs font-semibold text-ink shadow-float hover:bg-sunken">
-          {hiddenToasts} more in the inbox
-        </button>
-      )}
-      {/* Only there with toasts in it: an empty list is noise to a screen reader. A phone shows the two newest. */}
-      {some && (
-        <ol className="flex flex-col gap-2.5 max-sm:[&>li:nth-last-child(n+3)]:hidden">
-          {toasts.map((notification) => (
-            <NotificationToast key={notification.id} notification={notification} paused={paused}
-              onDismiss={() => dismiss(notification.id)} onOpen={() => open(notification)} />
-          ))}
-        </ol>
-      )}
-    </section>
+    <>
+      {some && place === 'bottom' && <div aria-hidden="true" className="lg:hidden" style={{ height: heightOf(toasts.length) }} />}
+      <section ref={region} aria-label="New notifications (F8)" data-focus-layer="" data-testid="toasts" data-place={place}
+        className={`pointer-events-none fixed inset-x-3 z-50 flex flex-col items-stretch gap-2.5 sm:inset-x-auto sm:right-5 sm:w-[380px] ${place === 'top' ? 'top-18' : 'bottom-3 sm:bottom-5'}`}
+        onPointerEnter={() => setPointer(true)} onPointerLeave={() => setPointer(false)}
+        onFocus={() => setKeyboard(true)} onBlur={() => setKeyboard(false)}>
+        {some && hiddenToasts > 0 && (
+          <button type="button" data-testid="toasts-hidden"
+            onClick={() => {
+              forgetHidden()
+              if (onOpenInbox) onOpenInbox()
+              else setInboxOpen(true)
+            }}
+            className="focus-ring pointer-events-auto self-end rounded-full border border-line bg-raised px-3.5 py-1.5 text-xs font-semibold text-ink shadow-float hover:bg-sunken">
+            {hiddenToasts} more in the inbox
+          </button>
+        )}
+        {/* Only there with toasts in it: an empty list is noise to a screen reader. A phone shows the two newest. */}
+        {some && (
+          <ol className="flex flex-col gap-2.5 max-sm:[&>li:nth-last-child(n+3)]:hidden">
+            {toasts.map((notification) => (
+              <NotificationToast key={notification.id} notification={notification} paused={paused}
+                onDismiss={() => dismiss(notification.id)} onOpen={() => open(notification)} />
+            ))}
+          </ol>
+        )}
+      </section>
+    </>
   )
 }

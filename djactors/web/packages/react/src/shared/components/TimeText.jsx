@@ -13,10 +13,9 @@ const narrow = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'narr
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' })
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' })
 
-/** @param {number} then ms @param {number} now ms */
+/** @param {number} then ms, before or after now @param {number} now ms */
 export function relativeTime(then, now, short = false) {
   const seconds = Math.round((then - now) / 1000)
-  // Clocks differ by a little, and "in 2 seconds" for what has just happened looks wrong.
   if (seconds > -60 && seconds < 5) return 'just now'
   if (seconds > 0 && seconds < 60) return short ? '<1 min' : 'in less than a minute'
   for (const [below, unit, length] of STEPS) {
@@ -25,14 +24,17 @@ export function relativeTime(then, now, short = false) {
   return day.format(then)
 }
 
+/** Of what has happened: never in the future, whatever the clocks say. */
+export const pastTime = (then, now, short = false) => relativeTime(Math.min(then, now), now, short)
+
 export const exactTime = (text) => exact.format(new Date(text))
 
-/** @param {{ at: string, short?: boolean, className?: string }} props `at` in RFC 3339 */
-export function TimeText({ at, short = false, className }) {
+/** @param {{ at: string, future?: boolean, short?: boolean, className?: string }} props `at` in RFC 3339; `future` where it may be still to come */
+export function TimeText({ at, future = false, short = false, className }) {
   const now = useNow()
   return (
     <time dateTime={at} title={exactTime(at)} className={className}>
-      {relativeTime(Date.parse(at), now, short)}
+      {(future ? relativeTime : pastTime)(Date.parse(at), now, short)}
     </time>
   )
 }

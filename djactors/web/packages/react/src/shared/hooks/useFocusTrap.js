@@ -6,9 +6,10 @@
  */
 import { useEffect, useEffectEvent } from 'react'
 
+import { isTopLayer, openLayer } from '../layers.js'
+
 const FOCUSABLE =
   'a[href], button:not([disabled]), input:not([disabled]), select:not([disabled]), textarea:not([disabled]), [tabindex]:not([tabindex="-1"])'
-const open = []
 
 /**
  * @param {import('react').RefObject<HTMLElement>} ref the panel; it needs tabIndex -1
@@ -19,12 +20,12 @@ export function useFocusTrap(ref, onClose) {
   useEffect(() => {
     const panel = ref.current
     const before = document.activeElement
-    open.push(panel)
+    const closeLayer = openLayer(panel)
     const focusable = () => [...panel.querySelectorAll(FOCUSABLE)].filter((element) => element.offsetParent !== null)
     ;(panel.querySelector('[data-autofocus]') ?? panel).focus()
 
     const onKeyDown = (event) => {
-      if (open.at(-1) !== panel || event.defaultPrevented) return
+      if (!isTopLayer(panel) || event.defaultPrevented) return
       if (document.activeElement?.closest?.('[data-focus-layer]')) return
       if (event.key === 'Escape') {
         event.preventDefault()
@@ -44,7 +45,7 @@ export function useFocusTrap(ref, onClose) {
     document.addEventListener('keydown', onKeyDown)
     return () => {
       document.removeEventListener('keydown', onKeyDown)
-      open.splice(open.indexOf(panel), 1)
+      closeLayer()
       if (before instanceof HTMLElement && before.isConnected) before.focus()
     }
   }, [ref])

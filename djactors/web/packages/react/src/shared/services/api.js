@@ -5,6 +5,8 @@
  * cached. The token is asked for at each call, so that a refreshed one is used at once.
  */
 
+import { learnTime } from './clock.js'
+
 const TIMEOUT = 20_000 // ms: the server itself answers within its command timeout of 15 s
 const HERE = globalThis.location?.origin ?? 'http://localhost'
 
@@ -39,6 +41,7 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
 
   async function call(method, path, body) {
     let response
+    const asked = performance.now()
     try {
       response = await fetch(origin + path, {
         method,
@@ -53,6 +56,7 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
     } catch {
       throw new ApiError('offline', 'The server cannot be reached.')
     }
+    learnTime(response.headers?.get('date'), performance.now() - asked)
     const answer = await response.json().catch(() => null)
     if (response.ok && answer !== null) return answer
     // A proxy speaks for a server that is not there.
@@ -81,7 +85,7 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
     createJob: (body) => call('POST', '/api/jobs', body),
     /** `move`: assign, submit, approve, reject, complete, comments, watch, unwatch, deadline. Resolves to the job. */
     moveJob: (id, move, body = {}) => call('POST', `${job(id)}/${move}`, body),
-    /** The live actor tree; role admin. */
-    actors: () => call('GET', '/api/admin/actors'),
+    /** The live actor tree; role admin. `history`: with the counters of the last two minutes. */
+    actors: ({ history = false } = {}) => call('GET', `/api/admin/actors${query({ history: history || undefined })}`),
   }
 }

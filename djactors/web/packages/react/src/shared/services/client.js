@@ -12,6 +12,7 @@ import { createJobStore } from '../stores/jobStore.js'
 import { createNotificationStore } from '../stores/notificationStore.js'
 import { createApi } from './api.js'
 import { readClaims } from './claims.js'
+import { serverNow } from './clock.js'
 import { earliest, laterThan } from './offsets.js'
 import { createSocketService } from './socketService.js'
 
@@ -50,7 +51,7 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
     fetch,
     onUnauthorized: () => {
       // HTTP says no more than 401; the clock says which of the two it is.
-      const code = (readClaims(current)?.expiresAt ?? 0) <= Date.now() ? 'token_expired' : 'token_invalid'
+      const code = (readClaims(current)?.expiresAt ?? 0) <= serverNow() ? 'token_expired' : 'token_invalid'
       // The connection says the same, and can mend it; only where it has not been made yet there is nobody else to say it.
       const mendable = code === 'token_expired' && refreshToken !== undefined
       if (socket.state.getState().status === 'idle' && !mendable) {
@@ -112,6 +113,10 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
   }
 
   const online = () => socket.retry()
+  // Back from the browser's back/forward cache: the page goes on as it was, its requests do not.
+  const pageShown = ({ persisted }) => {
+    if (persisted) socket.restart()
+  }
 
   return {
     /** Claims of the token: `{ userId, tenantId, role, name, expiresAt }`; null if it is none of a person. */
@@ -126,6 +131,7 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
       if (started) return
       started = true
       globalThis.addEventListener?.('online', online)
+      globalThis.addEventListener?.('pageshow', pageShown)
       const loaded = notifications.actions.load().catch(() => {})
       let timer
       const late = new Promise((resolve) => {
@@ -143,6 +149,7 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
       started = false
       clearTimeout(retry)
       globalThis.removeEventListener?.('online', online)
+      globalThis.removeEventListener?.('pageshow', pageShown)
       socket.disconnect()
     },
 

@@ -156,11 +156,21 @@ export function createSocketService({ url, getToken, getSince = () => undefined,
 
     /** Try again now instead of after the backoff: the network is back. */
     retry() {
+      if (!socket?.connected) service.restart()
+    },
+
+    /**
+     * Drop the connection, whatever it says of itself, and make another at once, which goes on where this one was. For a page
+     * that was frozen: the browser has ended its requests without telling the client, which would notice only when the
+     * server's next ping stays out.
+     */
+    restart() {
       const { status } = state.getState()
-      if (socket === null || socket.connected || (status !== 'reconnecting' && status !== 'connecting')) return
+      if (socket === null || !['connected', 'reconnecting', 'connecting'].includes(status)) return
+      const next = status === 'connecting' ? status : 'reconnecting'
       socket.disconnect()
       socket.connect()
-      state.setState({ status })
+      state.setState({ status: next })
     },
 
     /** Drop what is known of the stream; the next connect starts from `getSince()`. */

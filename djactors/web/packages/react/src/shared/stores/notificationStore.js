@@ -7,12 +7,13 @@
  *  - Reading and deleting show at once and roll back, with a `notice`, where the server refuses or cannot be reached.
  *  - A notification that arrives live gets a toast; a replayed one does not; one that `replaces` another gets none
  *    either, but takes over the toast of the other if that is still to be seen.
- *  - Toasts are bounded. CRITICAL ones stay, and go last.
+ *  - Toasts are bounded. CRITICAL ones stay, and go last. Any other that an open list shows (`watchList`) has none.
  *
  * The pages: `all` and `unread` are two ways down the same list, each with its own `nextBefore`.
  */
 import { createStore } from 'zustand/vanilla'
 
+import { serverNow } from '../services/clock.js'
 import { parseOffset } from '../services/offsets.js'
 import { createReplica } from './replica.js'
 
@@ -80,6 +81,8 @@ export function createNotificationStore({ api, socket }) {
   let countSeq = -1
   let offset
   let notices = 0
+  /** Lists on the screen. */
+  let lists = 0
   const arrivals = new Set()
 
   const store = createStore(() => EMPTY)
@@ -197,7 +200,7 @@ export function createNotificationStore({ api, socket }) {
   }
 
   function settleLocally(id, kind) {
-    const readAt = new Date().toISOString()
+    const readAt = new Date(serverNow()).toISOString()
     replica.amend(id, (value) => (kind === 'delete' ? null : { ...value, isRead: true, readAt: value.readAt ?? readAt }))
   }
 
@@ -222,7 +225,11 @@ export function createNotificationStore({ api, socket }) {
     }
   }
 
+  /** Whether an open list shows it, so that a toast would say it twice. */
+  const isInSight = (id) => lists > 0 && visible(getState()).some((each) => each.id === id)
+
   function toast(notification) {
+    if (!isCritical(notification) && isInSight(notification.id)) return
     let { toasts, hiddenToasts } = getState()
     toasts = [...toasts, notification]
     while (toasts.length > MAX_TOASTS) {
@@ -281,6 +288,14 @@ export function createNotificationStore({ api, socket }) {
     /** Mark all as read. Resolves to whether it stands. */
     markAllRead,
     dismissToast,
+    /** A list is on the screen that shows what `visible` gives. @returns {() => void} it no longer is */
+    watchList() {
+      lists += 1
+      setState(({ toasts }) => ({ toasts: toasts.filter((each) => isCritical(each) || !isInSight(each.id)), hiddenToasts: 0 }))
+      return () => {
+        lists -= 1
+      }
+    },
     dismissNotice: () => setState({ notice: null }),
     setInboxOpen: (inboxOpen) => setState({ inboxOpen }),
     /** Forget the toasts that did not fit. */
@@ -296,6 +311,7 @@ export function createNotificationStore({ api, socket }) {
       const outcome = replica.take(name, data, at)
       if (outcome === 'foreign') actions.reload().catch(() => {})
       if (outcome !== 'applied') return
+      if (lists > 0) show()
       afterwards(name, data, live)
       show()
     },

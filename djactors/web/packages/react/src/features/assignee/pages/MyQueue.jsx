@@ -4,10 +4,11 @@
  *
  *     <MyQueue />   inside a DjactorsProvider, whose onOpenJob gets the job that was chosen
  */
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 
 import { Button } from '../../../shared/components/Button.jsx'
 import { Deadline } from '../../../shared/components/Deadline.jsx'
+import { JobLink } from '../../../shared/components/JobLink.jsx'
 import { Person } from '../../../shared/components/Person.jsx'
 import { SafeText } from '../../../shared/components/SafeText.jsx'
 import { Segments } from '../../../shared/components/Segments.jsx'
@@ -30,17 +31,28 @@ const NOTHING = {
   all: ['No jobs', 'Create the first one, or choose another status.'],
 }
 
-function Row({ job, point, mine, onOpen }) {
+/** What each client's person has chosen to see, for when they come back from a job. */
+const choices = new WeakMap()
+
+function useChoice(client) {
+  const [choice, setChoice] = useState(() => choices.get(client) ?? { view: 'mine', only: '' })
+  useEffect(() => {
+    choices.set(client, choice)
+  }, [client, choice])
+  return [choice, (change) => setChoice((before) => ({ ...before, ...change }))]
+}
+
+function Row({ job, point, mine }) {
   return (
     <li data-testid="job" data-job-id={job.id} data-status={job.status}
       className="relative isolate border-b border-line transition-colors last:border-0 hover:bg-sunken">
       {point !== null && <span key={point} aria-hidden="true" className="pointer-events-none absolute inset-0 -z-10 animate-point" />}
       <div className="grid grid-cols-[minmax(0,1fr)_auto] items-center gap-x-4 gap-y-2.5 px-5 py-4 md:grid-cols-[minmax(0,1fr)_230px_176px]">
         <div className="min-w-0 max-md:col-span-2">
-          <button type="button" onClick={onOpen}
+          <JobLink id={job.id}
             className="focus-ring block max-w-full rounded-md text-left text-[15px] leading-snug font-semibold after:absolute after:inset-0">
             <SafeText className="line-clamp-2">{job.title}</SafeText>
-          </button>
+          </JobLink>
           <p className="mt-1 flex flex-wrap items-center gap-x-4 gap-y-1 text-xs text-ink-2">
             <span>{labelOf(job)}</span>
             <span>changed <TimeText at={job.updatedAt} /></span>
@@ -61,8 +73,7 @@ function Row({ job, point, mine, onOpen }) {
 
 export function MyQueue() {
   const { client, openJob } = useDjactors()
-  const [view, setView] = useState('mine')
-  const [only, setOnly] = useState('')
+  const [{ view, only }, choose] = useChoice(client)
   const [creating, setCreating] = useState(false)
   const filter =
     view === 'approval'
@@ -82,11 +93,11 @@ export function MyQueue() {
       </div>
 
       <div className="mt-6 mb-4 flex flex-wrap items-center justify-between gap-3">
-        <Segments label="Jobs to show" options={VIEWS} value={view} onChange={setView} className="max-w-full max-[400px]:[&_label]:px-2 max-[400px]:[&_label]:text-[13px]" />
+        <Segments label="Jobs to show" options={VIEWS} value={view} onChange={(chosen) => choose({ view: chosen })} className="max-w-full max-[400px]:[&_label]:px-2 max-[400px]:[&_label]:text-[13px]" />
         {view !== 'approval' && (
           <label className="flex items-center gap-2 text-sm text-ink-2 max-sm:w-full">
             Status
-            <select className="field w-auto! py-1.5! max-sm:flex-1" value={only} onChange={({ target }) => setOnly(target.value)}>
+            <select className="field w-auto! py-1.5! max-sm:flex-1" value={only} onChange={({ target }) => choose({ only: target.value })}>
               <option value="">Any</option>
               {Object.entries(STATUS).map(([key, [text]]) => <option key={key} value={key}>{text}</option>)}
             </select>
@@ -101,7 +112,7 @@ export function MyQueue() {
         {status === 'ready' && (
           <ul>
             {jobs.map((job) => (
-              <Row key={job.id} job={job} point={touched?.id === job.id ? touched.at : null} onOpen={() => openJob(job.id)}
+              <Row key={job.id} job={job} point={touched?.id === job.id ? touched.at : null}
                 mine={job.status === 'pending_approval' && job.approverId === me} />
             ))}
           </ul>

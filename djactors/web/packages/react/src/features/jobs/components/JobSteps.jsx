@@ -22,7 +22,7 @@ export function JobSteps({ status }) {
             <span aria-hidden="true" className={`relative z-10 grid size-7 place-items-center rounded-full text-xs font-semibold transition-colors ${tone}`}>
               {failed ? <Icon name="close" className="size-4" /> : done ? <Icon name="check" className="size-4" /> : place + 1}
             </span>
-            <span className={`max-w-full text-[11px] sm:text-xs ${here ? 'font-semibold text-ink' : 'text-ink-2'}`}>
+            <span className={`max-w-full text-[11px] max-[400px]:text-[10px] max-[400px]:tracking-tight sm:text-xs ${here ? 'font-semibold text-ink' : 'text-ink-2'}`}>
               {failed ? 'Rejected' : step}
               {done && <span className="sr-only">, done</span>}
             </span>

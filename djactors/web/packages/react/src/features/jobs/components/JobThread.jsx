@@ -12,6 +12,7 @@ import { jobOf, kindOf } from '../../../shared/components/kinds.js'
 import { SafeText } from '../../../shared/components/SafeText.jsx'
 import { TimeText } from '../../../shared/components/TimeText.jsx'
 import { useDjactors } from '../../../shared/DjactorsContext.js'
+import { serverNow } from '../../../shared/services/clock.js'
 
 /** As the schema has it. */
 const MAX_COMMENT = 4000
@@ -36,7 +37,7 @@ export function JobThread({ job, move }) {
     setError(null)
     try {
       await move('comments', { text: words })
-      const createdAt = new Date().toISOString()
+      const createdAt = new Date(serverNow()).toISOString()
       setOwn((before) => [{ key: `o${createdAt}`, type: 'comment_added', title: 'You commented', message: words, createdAt }, ...before])
       setText('')
       announce('Comment sent.')

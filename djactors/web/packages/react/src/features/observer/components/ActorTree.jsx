@@ -3,7 +3,7 @@
  * how full its mailbox is, and how often it was restarted.
  */
 import { Icon } from '../../../shared/components/Icon.jsx'
-import { LIMITS, placeOf } from '../model.js'
+import { BELL, full, LIMITS, placeOf } from '../model.js'
 import { UserField } from './UserField.jsx'
 
 /** Nodes drawn below one supervisor; the rest is a number. A tree without users is far smaller. */
@@ -31,22 +31,27 @@ export function StateDot({ state }) {
   )
 }
 
-/** How full something is: now, and at most so far. */
+/**
+ * How full a queue is: the whole bar is its bound, and the coloured part what waits now. A full bar is a full queue. The most so
+ * far is a mark on the bar, so that nobody takes it for what waits. A mailbox for one message is a bell and has no bar.
+ */
 function Gauge({ label, mailbox }) {
-  if (!mailbox) return null
+  if (mailbox?.depth === undefined || mailbox.capacity === undefined) return null
   const { depth, capacity, highWater, refused = 0 } = mailbox
-  const share = capacity > 0 ? depth / capacity : 0
-  const most = capacity > 0 && highWater !== undefined ? Math.min(1, highWater / capacity) : 0
+  const share = full(mailbox)
+  const most = capacity > 0 && highWater > 0 ? Math.min(1, highWater / capacity) : 0
+  const tone = share >= 1 ? 'bg-danger-fill' : share > LIMITS.mailbox ? 'bg-warn' : 'bg-accent'
+  if (capacity <= BELL) return <p className="mt-3 text-[11px] text-ink-2 tabular-nums">{label} {depth} of {capacity}</p>
   return (
     <div className="mt-3">
       <div className="flex justify-between gap-2 text-[11px] text-ink-2 tabular-nums">
-        <span>{label} {depth} of {capacity}</span>
-        {highWater !== undefined && <span>most {highWater}</span>}
+        <span>{label} {depth.toLocaleString()} of {capacity.toLocaleString()}{share >= 1 && <strong className="text-danger"> full</strong>}</span>
+        {highWater !== undefined && <span>most {highWater.toLocaleString()}</span>}
       </div>
-      <div aria-hidden="true" className="relative mt-1 h-1.5 overflow-hidden rounded-full bg-line">
-        <div className="absolute inset-y-0 left-0 rounded-full bg-line-strong/50" style={{ width: `${most * 100}%` }} />
-        <div className={`absolute inset-y-0 left-0 rounded-full transition-[width] duration-500 ${share > LIMITS.mailbox ? 'bg-warn' : 'bg-accent'}`}
-          style={{ width: `${Math.max(share * 100, depth > 0 ? 2 : 0)}%` }} />
+      <div aria-hidden="true" data-testid="gauge" className="relative mt-1 h-1.5 overflow-hidden rounded-full bg-line">
+        <div className={`absolute inset-y-0 left-0 rounded-full transition-[width] duration-500 ${tone}`}
+          style={{ width: `${Math.min(100, Math.max(share * 100, depth > 0 ? 2 : 0))}%` }} />
+        {most > share && <div className="absolute inset-y-0 w-0.5 -translate-x-full bg-ink-2" style={{ left: `${Math.max(most * 100, 2)}%` }} />}
       </div>
       {refused > 0 && <p className="mt-1 text-[11px] font-medium text-warn tabular-nums">{refused} refused because it was full</p>}
     </div>

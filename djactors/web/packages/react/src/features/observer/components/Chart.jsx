@@ -13,7 +13,7 @@ export function roundUp(value) {
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * (1 - 1e-9))
 }
 
-/** Lines of points that belong together: where a value is not known, there is a gap. */
+/** Lines of points that belong together: where a value is not known, there is a gap; one point alone is a dot. */
 function lines(points, name, end, top) {
   const paths = []
   let open = false
@@ -27,7 +27,8 @@ function lines(points, name, end, top) {
     const y = HEIGHT - 2 - (Math.min(value, top) / top) * (HEIGHT - 8)
     const at = `${x.toFixed(1)} ${y.toFixed(1)}`
     if (open) paths[paths.length - 1] += `L${at}`
-    else paths.push(`M${at}`)
+    // Of no length, but with a round end: to be seen also where no line follows.
+    else paths.push(`M${at}h0`)
     open = true
   }
   return paths
