@@ -29,7 +29,7 @@ type Missing<C, D, Path extends string> = D extends null | undefined | string | 
     ? C extends (...args: never[]) => infer S
       ? Missing<Awaited<S>, Awaited<R>, `${Path}()`>
       : Path
-    : { [Key in keyof D & string]: Key extends keyof NonNullable<C> ? Inside<NonNullable<C>[Key], D[Key], `${Path}.${Key}`> : `${Path}.${Key}` }[keyof D & string]
+    : { [Key in keyof D & string]: Key extends keyof NonNullable<C> ? Inside<NonNullable<NonNullable<C>[Key]>, NonNullable<D[Key]>, `${Path}.${Key}`> : `${Path}.${Key}` }[keyof D & string]
 /** Only functions and objects have names in them that the code's types tell of. */
 type Inside<C, D, Path extends string> = D extends (...args: never[]) => unknown
   ? C extends (...args: never[]) => unknown
