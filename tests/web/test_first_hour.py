@@ -343,8 +343,15 @@ def test_the_observer_s_charts_begin_with_what_has_been(visit: Visit, studio: St
     ada = visit(studio, ADA)
     studio.notify(ADA, "counted before anybody looked")
     ada.expect_badge(1)
-    # A second later the server has looked at its counters again.
-    ada.page.evaluate("new Promise((passed) => setTimeout(passed, 2200))")
+    # The server looks at its counters once a second.
+    ada.page.wait_for_function(
+        """async token => {
+          const answer = await fetch('/api/admin/actors?history=true', { headers: { Authorization: `Bearer ${token}` } })
+          return (await answer.json()).history.length >= 3
+        }""",
+        arg=studio.token(ADA),
+        polling=500,
+    )
     ada.page.get_by_role("link", name="Observer").click()
     chart = ada.page.get_by_test_id("chart-throughput")
     expect(chart.locator("path").first).to_be_attached()
