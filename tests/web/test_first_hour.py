@@ -6,7 +6,8 @@ Named after the rows C3 to C9 of what was found wrong in version 0.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -15,6 +16,8 @@ from tests.environment.preparation import find_chromium
 from tests.web.conftest import Visit
 from tests.web.site import ADA, ALICE, BOB, CAROL, Studio
 from tests.web.visitor import DESKTOP, PATIENCE_MS, PHONE, Visitor, open_visitor
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def job_url(visitor: Visitor, job: dict[str, object]) -> str:
@@ -286,24 +289,51 @@ def test_c9_a_page_that_comes_back_by_back_is_live_at_once(
     bob.sign_in(studio.token(BOB))
     studio.notify(BOB, "before")
     bob.expect_badge(1)
-    bob.page.evaluate(
-        """() => {
-          window.sameDocument = true
-          addEventListener('pageshow', ({ persisted }) => { window.cameFromCache = persisted })
-        }"""
-    )
-    # A page that is none of ours; the browser asks for an icon of it.
-    bob.expects(r"status of 404")
-    bob.page.goto(f"{studio.site.url}/healthz")
-    studio.notify(BOB, "meanwhile")
-    # A page of the cache is shown, and not loaded.
-    bob.page.go_back(wait_until="commit")
-    bob.page.wait_for_function("window.sameDocument && window.cameFromCache")
+    leave_and_come_back(bob, meanwhile=lambda: studio.notify(BOB, "meanwhile"))
     # Far less than the ping timeout, after which the stock client would notice by itself.
     expect(bob.page.get_by_test_id("notification-badge")).to_have_attribute("data-count", "2", timeout=PATIENCE_MS)
     bob.expect_connected()
     studio.notify(BOB, "live again")
     expect(bob.toast("live again")).to_be_visible()
+
+
+def test_c9_the_guide_s_lines_do_the_same_for_the_stock_client(
+    with_cache: Browser, visitors: list[Visitor], studio: Studio
+) -> None:
+    [lines] = re.findall(r"^  ```js\n(.*?)^  ```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert "pageshow" in lines
+    host = open_visitor(with_cache, studio.site, "a host's page", websocket=False)
+    visitors.append(host)
+    # The page that is there, with nobody signed in, stands for the host's.
+    host.page.goto(studio.site.url)
+    host.page.add_script_tag(url="/socket.io/socket.io.min.js")
+    host.page.evaluate(
+        """token => {
+          window.heard = []
+          window.socket = io({ auth: { token } })
+          socket.on('notification:new', ({ title }) => heard.push(title))
+        }""",
+        studio.token(BOB),
+    )
+    host.page.evaluate(lines)
+    host.page.wait_for_function("() => socket.connected")
+    studio.notify(BOB, "before")
+    host.page.wait_for_function("() => heard.length === 1")
+    leave_and_come_back(host, meanwhile=lambda: studio.notify(BOB, "meanwhile"))
+    host.page.wait_for_function("() => heard.length === 2")
+    assert host.page.evaluate("heard") == ["before", "meanwhile"]
+
+
+def leave_and_come_back(visitor: Visitor, meanwhile: Callable[[], object]) -> None:
+    """Follow a link to another page and press Back; the browser must have kept the page."""
+    visitor.page.evaluate("addEventListener('pageshow', ({ persisted }) => { window.cameFromCache = persisted })")
+    # A page that is none of ours; the browser asks for an icon of it.
+    visitor.expects(r"status of 404")
+    visitor.page.goto(f"{visitor.site.url}/healthz")
+    meanwhile()
+    # A page of the cache is shown, and not loaded.
+    visitor.page.go_back(wait_until="commit")
+    visitor.page.wait_for_function("() => window.cameFromCache")
 
 
 # The observer
@@ -313,8 +343,15 @@ def test_the_observer_s_charts_begin_with_what_has_been(visit: Visit, studio: St
     ada = visit(studio, ADA)
     studio.notify(ADA, "counted before anybody looked")
     ada.expect_badge(1)
-    # A second later the server has looked at its counters again.
-    ada.page.evaluate("new Promise((passed) => setTimeout(passed, 2200))")
+    # The server looks at its counters once a second.
+    ada.page.wait_for_function(
+        """async token => {
+          const answer = await fetch('/api/admin/actors?history=true', { headers: { Authorization: `Bearer ${token}` } })
+          return (await answer.json()).history.length >= 3
+        }""",
+        arg=studio.token(ADA),
+        polling=500,
+    )
     ada.page.get_by_role("link", name="Observer").click()
     chart = ada.page.get_by_test_id("chart-throughput")
     expect(chart.locator("path").first).to_be_attached()
