@@ -23,6 +23,7 @@ from djactors.actors.census import Census, Population, UserRow
 from djactors.actors.users import Users
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
+from djactors.edge.recent import Past, RecentCounters
 from djactors.edge.shared import Shared
 from djactors.kernel import ChildStatistics, MailboxStatistics, Supervisor
 from djactors.loop_lag import RECENT, WINDOW, LoopLag
@@ -124,7 +125,7 @@ class Sessions(msgspec.Struct, rename="camel"):
 
 
 class Condition(msgspec.Struct, rename="camel"):
-    """The whole answer. `uptime` is in seconds."""
+    """The whole answer. `uptime` is in seconds. `history` is there if it was asked for."""
 
     version: str
     now: str
@@ -138,6 +139,7 @@ class Condition(msgspec.Struct, rename="camel"):
     connections: int
     counters: Counters
     delivery: Distribution
+    history: list[Past] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Survey:
@@ -169,14 +171,21 @@ class Survey:
         self._now = now
         self._started = trio.current_time()
         self._started_at = utc_text(now())
-        self._shared: Shared[int, bytes] = Shared(self._make, FRESH)
+        self._recent = RecentCounters(telemetry.metrics)
+        lag.on_second = self._recent.look
+        # By tenant, and with or without the history.
+        self._shared: Shared[tuple[int, bool], bytes] = Shared(self._make, FRESH)
 
-    async def take(self, tenant_id: int) -> bytes:
+    async def take(self, tenant_id: int, *, history: bool = False) -> bytes:
         """The `Condition` that an admin of the tenant may see, as JSON. It is at most `FRESH` seconds old."""
-        return await self._shared.get(tenant_id)
+        return await self._shared.get((tenant_id, history))
 
-    async def _make(self, tenant_id: int) -> bytes:
-        return encode(self._condition(await census.take(self._users, tenant_id)))
+    async def _make(self, asked: tuple[int, bool]) -> bytes:
+        tenant_id, history = asked
+        condition = self._condition(await census.take(self._users, tenant_id))
+        if history:
+            condition.history = self._recent.past(self._lag.now())
+        return encode(condition)
 
     def _condition(self, users: Census) -> Condition:
         metrics = self._metrics

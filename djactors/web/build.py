@@ -11,7 +11,10 @@ from pathlib import Path
 from djactors.web.node import NpmFailed, install, npm
 
 WEB = Path(__file__).parent
-SOURCES = ("src", "public", "scripts", "index.html", "vite.config.js", "package.json", "package-lock.json")
+SOURCES = (
+    *("src", "packages/react/src", "public", "scripts"),
+    *("index.html", "vite.config.js", "package.json", "package-lock.json"),
+)
 """What the built page depends on, files and folders."""
 
 

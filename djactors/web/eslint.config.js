@@ -7,13 +7,13 @@ const jsx = { parserOptions: { ecmaFeatures: { jsx: true } } }
 const unused = ['error', { varsIgnorePattern: '^[A-Z_]', argsIgnorePattern: '^(_|[A-Z])' }]
 
 export default [
-  { ignores: ['dist/'] },
+  { ignores: ['**/dist/'] },
   js.configs.recommended,
   {
-    files: ['src/**/*.{js,jsx}', 'tests/**/*.{js,jsx}'],
+    files: ['src/**/*.{js,jsx}', 'packages/react/src/**/*.{js,jsx}', 'tests/**/*.{js,jsx}'],
     languageOptions: { ...jsx, globals: globals.browser },
     plugins: { 'react-hooks': hooks },
     rules: { ...hooks.configs.recommended.rules, 'no-unused-vars': unused },
   },
-  { files: ['*.js', 'scripts/*.js'], languageOptions: { globals: globals.node } },
+  { files: ['*.js', 'scripts/*.js', 'packages/*/scripts/*.js'], languageOptions: { globals: globals.node } },
 ]

@@ -103,6 +103,7 @@ class Rooms:
         self.telemetry = telemetry
         self.root = root
         self.users = users
+        self.lag = LoopLag()
         self._sids = 0
         door = authenticator(settings, clock.now)
         paces = Paces(settings)
@@ -117,7 +118,7 @@ class Rooms:
                 paces=paces,
                 ready=self._readiness,
                 exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
-                survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
+                survey=Survey(root, users, database.statistics, self.lag, telemetry, clock.now),
             )
         )
         self.services = Services(

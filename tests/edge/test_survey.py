@@ -10,8 +10,10 @@ import trio
 
 from djactors.actors import census
 from djactors.actors.deliveries import Deliver
+from djactors.edge.recent import SPAN, RecentCounters
 from djactors.edge.survey import FRESH
 from djactors.store.errors import StoreUnavailable
+from djactors.telemetry import Metrics
 from tests.edge.rooms import Rooms
 from tests.edge.sockets import Client, settle
 
@@ -19,10 +21,10 @@ ADMIN = 99
 RESTART_SECONDS = 1
 
 
-async def look(house: Rooms, tenant_id: int = 1) -> Any:
+async def look(house: Rooms, tenant_id: int = 1, query: str = "") -> Any:
     """What an admin of the tenant is told now, and not a moment ago."""
     await trio.sleep(FRESH)
-    answer = await house.request("GET", "/api/admin/actors", token=house.token(tenant_id, ADMIN, role="admin"))
+    answer = await house.request("GET", "/api/admin/actors" + query, token=house.token(tenant_id, ADMIN, role="admin"))
     assert answer.status == 200, answer.body
     return answer.json
 
@@ -88,6 +90,35 @@ async def test_counters_and_delivery_times_rise_with_what_happens(
     delivery = after["delivery"]
     assert len(delivery["counts"]) == len(delivery["bounds"]) + 1
     assert sum(delivery["counts"]) == delivery["count"] == before["delivery"]["count"] + 1
+
+
+async def test_the_last_two_minutes_are_told_to_who_asks_for_them(
+    autojump_clock: object, house: Rooms, client: Client
+) -> None:
+    second = house.lag.on_second
+    second(house.lag.now() - SPAN - 1)
+    second(house.lag.now() - 10)
+    await house.notify()
+    second(house.lag.now() - 5)
+    await house.notify()
+    assert "history" not in await look(house)
+    first, then = (await look(house, query="?history=true"))["history"]
+    assert (first["ago"], then["ago"]) == (pytest.approx(10, abs=5), pytest.approx(5, abs=5))
+    assert then["events"] - first["events"] == then["deliveries"] - first["deliveries"] == 1
+    assert sum(then["delivery"]) == then["deliveries"]
+    # The answer that is shared for a moment is not that of the others.
+    bare = await house.request("GET", "/api/admin/actors", token=house.token(1, ADMIN, role="admin"))
+    assert "history" not in bare.json
+    wrong = await house.request("GET", "/api/admin/actors?history=1", token=house.token(1, ADMIN, role="admin"))
+    assert (wrong.status, wrong.error) == (400, "invalid")
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    recent = RecentCounters(Metrics())
+    for second in range(10 * SPAN):
+        recent.look(second / 100)
+    assert len(recent.past(0)) == SPAN
+    assert recent.past(10 * SPAN) == []
 
 
 async def test_users_of_the_own_tenant_are_shown_and_those_of_others_only_counted(

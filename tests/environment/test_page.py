@@ -15,8 +15,8 @@ BUILD = "mkdir -p dist && cat src/main.js > dist/index.html"
 @pytest.fixture
 def web(tmp_path: Path) -> Path:
     """A page without dependencies, whose build copies its one source."""
-    for name in ("src", "public", "scripts"):
-        (tmp_path / name).mkdir()
+    for name in ("src", "packages/react/src", "public", "scripts"):
+        (tmp_path / name).mkdir(parents=True)
     for name in ("index.html", "vite.config.js", "src/main.js"):
         (tmp_path / name).write_text("first")
     head = {"name": "page", "version": "1.0.0"}

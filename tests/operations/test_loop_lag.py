@@ -42,6 +42,23 @@ def test_the_longest_turn_counts_for_a_minute_and_is_then_forgotten() -> None:
     assert lag.worst() == pytest.approx(0.003)
 
 
+def test_each_second_with_a_turn_is_told_once_and_what_hears_of_it_is_no_lag() -> None:
+    timer = Timer()
+    lag = LoopLag(timer)
+    told: list[float] = []
+
+    def hear(now: float) -> None:
+        told.append(now)
+        timer.now += 0.125
+
+    lag.on_second = hear
+    for pause in (0.0, 0.25, 1.0, 5.0):
+        timer.now += pause
+        turn(lag, timer, 0.0)
+    assert told == [1000.0, 1001.375, 1006.5]
+    assert lag.worst() == 0
+
+
 def test_waiting_for_something_to_happen_is_no_lag() -> None:
     timer = Timer()
     lag = LoopLag(timer)

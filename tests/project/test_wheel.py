@@ -68,9 +68,8 @@ def test_the_wheel_carries_the_page_and_nothing_that_only_builds_it(wheel: Path)
     names = [name.removeprefix("djactors/web/") for name in ZipFile(wheel).namelist() if "djactors/web/" in name]
     assert "dist/index.html" in names
     assert any(re.fullmatch(r"dist/assets/index-[\w-]+\.js", name) for name in names)
-    assert any(name.startswith("src/modules/") for name in names)
     assert {"dist/socket.io/socket.io.js", "dist/socket.io/socket.io.esm.min.js.map"} <= set(names)
-    assert {name.split("/")[0] for name in names} == {"dist", "src"}
+    assert {name.split("/")[0] for name in names} == {"dist"}
 
 
 def test_the_wheel_carries_the_licence_and_says_which_version_it_is(wheel: Path, installed: Path) -> None:

@@ -56,7 +56,9 @@ def test_connection_a_sign_in_link_connects_and_leaves_no_token_in_the_address(
 
 def test_connection_a_token_that_is_not_the_server_s_is_refused_with_words(enter: Visit, studio: Studio) -> None:
     bob = enter(BOB)
-    bob.page.goto("about:blank")
+    # In a tab that is not signed in; one that is would keep its sign-in.
+    bob.page.close()
+    bob.page = bob.another_tab()
     bob.expects(r"status of 401")
     bob.page.goto(f"{studio.site.url}/#token={studio.token(BOB)[:-4]}AAAA")
     sign_in = bob.page.get_by_test_id("sign-in")
@@ -131,7 +133,7 @@ def test_approval_a_rejection_reaches_requester_and_assignee_with_its_reason(ent
     studio.act(BOB, f"/{job['id']}/submit")
     alice, bob, nok = enter(ALICE), enter(BOB), enter(NOK)
     nok.show_jobs("For approval")
-    nok.job_row(job).get_by_role("button").click()
+    nok.job_row(job).get_by_role("link").click()
     nok.click("Reject")
     form = nok.page.get_by_test_id("reject-dialog")
     form.get_by_role("textbox", name="Reason").fill("the logo is the old one")
@@ -169,7 +171,7 @@ def test_sync_whoever_looks_at_the_queue_sees_an_assignment_without_a_reload(ent
         expect(person.page.get_by_test_id("job")).to_have_count(len(jobs))
         person.page.evaluate("window.sameDocument = true")
 
-    nok.job_row(jobs[1]).get_by_role("button").click()
+    nok.job_row(jobs[1]).get_by_role("link").click()
     nok.click("Assign")
     form = nok.page.get_by_test_id("assign-dialog")
     nok.choose_person("Assignee", studio.user_id(BOB), form)

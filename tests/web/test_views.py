@@ -65,7 +65,7 @@ def tab_to(visitor: Visitor, testid: str) -> None:
 def test_a_job_is_opened_from_the_queue_and_submitted_by_keyboard(visit: Visit, studio: Studio) -> None:
     job = studio.act(ALICE, title="keyboard job", assigneeId=BOB, approverId=ALICE)
     bob = visit(studio, BOB)
-    bob.job_row(job).get_by_role("button").focus()
+    bob.job_row(job).get_by_role("link").focus()
     bob.page.keyboard.press("Enter")
     heading = bob.page.get_by_role("heading", level=1, name="keyboard job")
     expect(heading).to_be_focused()

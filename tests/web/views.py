@@ -100,6 +100,16 @@ def _settings(visitor: Visitor, scene: Scene) -> None:
     expect(visitor.page.get_by_test_id("settings")).to_be_visible()
 
 
+def _switch_account(visitor: Visitor, scene: Scene) -> None:
+    visitor.page.goto(f"{visitor.site.url}/#token={scene.studio.token(CAROL)}")
+    expect(visitor.page.get_by_test_id("switch-account")).to_be_visible()
+
+
+def _wrong_link(visitor: Visitor, scene: Scene) -> None:
+    visitor.page.goto(f"{visitor.site.url}/#token=garbage")
+    expect(visitor.page.get_by_test_id("link-notice")).to_be_visible()
+
+
 def _new_job(visitor: Visitor, scene: Scene) -> None:
     visitor.click("New job")
     expect(visitor.page.get_by_test_id("create-job")).to_be_visible()
@@ -145,6 +155,8 @@ VIEWS = {
     "inbox-unread": View(BOB, _unread),
     "inbox-empty": View(ADA, _empty_inbox),
     "settings": View(BOB, _settings),
+    "switch-account": View(BOB, _switch_account),
+    "wrong-link": View(BOB, _wrong_link),
     "new-job": View(ALICE, _new_job),
     "assign": View(ALICE, _job_dialog("Assign", "assign-dialog", 2)),
     "reject": View(NOK, _job_dialog("Reject", "reject-dialog", 0)),

@@ -55,6 +55,21 @@ window.WebSocket = class extends EventTarget {
 """A network that lets no WebSocket through: every one fails as it is opened."""
 
 
+WRONG_CLOCK = """{
+  const wrong = %d, Real = Date
+  globalThis.Date = class extends Real {
+    constructor(...given) {
+      if (given.length > 0) super(...given)
+      else super(Real.now() + wrong)
+    }
+    static now() {
+      return Real.now() + wrong
+    }
+  }
+}"""
+"""A computer whose clock is wrong by so many milliseconds."""
+
+
 class Visitor:
     """One browser context of one person, with one page open; `another_tab` opens more."""
 
@@ -222,9 +237,10 @@ def open_visitor(
     theme: str = "light",
     size: tuple[int, int] = DESKTOP,
     websocket: bool = True,
+    clock_ms: int = 0,
     **options: Any,
 ) -> Visitor:
-    """A new browser context; `Visitor.leave` ends it."""
+    """A new browser context; `Visitor.leave` ends it. `clock_ms` is how far the computer's clock is ahead."""
     context = browser.new_context(
         base_url=site.url,
         color_scheme="dark" if theme == "dark" else "light",
@@ -232,6 +248,8 @@ def open_visitor(
         reduced_motion="reduce",
         **options,
     )
+    if clock_ms:
+        context.add_init_script(WRONG_CLOCK % clock_ms)
     if not websocket:
         context.add_init_script(NO_WEBSOCKET)
     return Visitor(context, site, name)

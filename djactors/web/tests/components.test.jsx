@@ -1,11 +1,14 @@
 import { act, fireEvent, render, screen, within } from '@testing-library/react'
+import { useState } from 'react'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-import { Announcer, ConnectionState, DjactorsProvider, NotificationBadge, NotificationPanel, NotificationToasts, useNotifications, useSocket } from '../src/modules/index.js'
-import { splitLinks } from '../src/modules/shared/components/SafeText.jsx'
-import { relativeTime } from '../src/modules/shared/components/TimeText.jsx'
-import { createDjactors } from '../src/modules/shared/services/client.js'
-import { createServer, notification, tokenOf } from './fakes.js'
+import { Announcer, ConnectionState, DjactorsProvider, MyQueue, NotificationBadge, NotificationPanel, NotificationToasts, useNotifications, useSocket } from '#modules/index.js'
+import { splitLinks } from '#modules/shared/components/SafeText.jsx'
+import { Dialog } from '#modules/shared/components/Panel.jsx'
+import { relativeTime } from '#modules/shared/components/TimeText.jsx'
+import { placeFor } from '#modules/shared/hooks/useToastPlace.js'
+import { createDjactors } from '#modules/shared/services/client.js'
+import { createServer, job, notification, tokenOf } from './fakes.js'
 
 let server
 let opened
@@ -87,6 +90,89 @@ describe('toasts', () => {
     await flush()
     expect(opened).toEqual([7])
     expect(server.socket.emitted).toEqual([['notification:read', { notificationId: 1 }]])
+  })
+})
+
+describe('c6: toasts never cover what is being done', () => {
+  test('they wait while a panel is open, and stay their time afterwards', async () => {
+    const { rerender } = await show(<NotificationToasts />)
+    const { unmount } = render(<Dialog title="New job" onClose={() => {}}>form</Dialog>)
+    act(() => server.arrive({ id: 1 }))
+    await pass(60_000)
+    expect(screen.queryByTestId('toast')).toBeNull()
+    unmount()
+    rerender(tokenOf())
+    expect(screen.getByTestId('toast')).toBeTruthy()
+    await pass(60_000)
+    expect(screen.queryByTestId('toast')).toBeNull()
+  })
+
+  test('what the open inbox shows has none, except CRITICAL ones once it is closed', async () => {
+    function Page() {
+      const [open, setOpen] = useState(false)
+      return (
+        <>
+          <button onClick={() => setOpen(!open)}>inbox</button>
+          {open && <NotificationPanel onClose={() => {}} />}
+          <NotificationToasts />
+        </>
+      )
+    }
+    await show(<Page />)
+    act(() => server.arrive({ id: 1 }))
+    const button = screen.getByRole('button', { name: 'inbox' })
+    fireEvent.click(button)
+    act(() => server.arrive({ id: 2 }))
+    act(() => server.arrive({ id: 3, priority: 'CRITICAL' }))
+    expect(screen.getAllByTestId('notification').length).toBe(3)
+    expect(screen.queryByTestId('toast')).toBeNull()
+    fireEvent.click(button)
+    expect(screen.getAllByTestId('toast').map((toast) => toast.dataset.notificationId)).toEqual(['3'])
+  })
+
+  const phone = { width: 336, height: 130, left: 12, windowHeight: 740 }
+  const at = (top, bottom, left = 0, right = 360) => ({ top, bottom, left, right })
+  test.each([
+    ['nothing', null, 'bottom'],
+    ['something above', at(80, 200), 'bottom'],
+    ['something at the bottom', at(600, 700), 'top'],
+    ['something as high as the window', at(0, 740), 'wait'],
+    ['something beside', at(600, 700, 0, 10), 'bottom'],
+  ])('with %s to do', (_, work, place) => expect(placeFor({ ...phone, work })).toBe(place))
+})
+
+test('the queue is as it was left when a person comes back from a job', async () => {
+  function Page() {
+    const [away, setAway] = useState(false)
+    return <><button onClick={() => setAway(!away)}>go</button>{!away && <MyQueue />}</>
+  }
+  await show(<Page />)
+  fireEvent.click(screen.getByRole('radio', { name: 'All jobs' }))
+  const go = screen.getByRole('button', { name: 'go' })
+  fireEvent.click(go)
+  fireEvent.click(go)
+  expect(screen.getByRole('radio', { name: 'All jobs' }).checked).toBe(true)
+})
+
+describe('links', () => {
+  const view = (href) => (
+    <DjactorsProvider url="http://server" token={tokenOf()} onOpenJob={(id) => opened.push(id)} jobHref={href}
+      create={(options) => createDjactors({ ...options, io: server.io, fetch: server.fetch })}>
+      <MyQueue />
+    </DjactorsProvider>
+  )
+
+  test('c4: a job is one where the host says its address: a plain click is the page’s, others the browser’s', async () => {
+    server.jobs = [job(5)]
+    render(view((id) => `/jobs/${id}`))
+    await flush()
+    const link = screen.getByRole('link', { name: 'Job 5' })
+    expect(link.getAttribute('href')).toBe('/jobs/5')
+    expect(fireEvent.click(link)).toBe(false)
+    expect(opened).toEqual([5])
+    link.addEventListener('click', (event) => event.preventDefault(), { once: true })
+    fireEvent.click(link, { ctrlKey: true })
+    expect(opened).toEqual([5])
   })
 })
 

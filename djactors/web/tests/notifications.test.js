@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { createDjactors } from '../src/modules/shared/services/client.js'
-import { MAX_TOASTS, visible } from '../src/modules/shared/stores/notificationStore.js'
+import { createDjactors } from '#modules/shared/services/client.js'
+import { MAX_TOASTS, visible } from '#modules/shared/stores/notificationStore.js'
 import { createServer, deferred, notification, settle, tokenOf } from './fakes.js'
 
 let server

@@ -1,10 +1,10 @@
-import { act, render, screen } from '@testing-library/react'
+import { act, render, screen, within } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-import { roundUp } from '../src/modules/features/observer/components/Chart.jsx'
-import { findings, newRestarts, percentile, point } from '../src/modules/features/observer/model.js'
-import Observer from '../src/modules/features/observer/pages/Observer.jsx'
-import { DjactorsContext } from '../src/modules/shared/DjactorsContext.js'
+import { roundUp } from '#modules/features/observer/components/Chart.jsx'
+import { findings, newRestarts, percentile, point, pointsOf } from '#modules/features/observer/model.js'
+import Observer from '#modules/features/observer/pages/Observer.jsx'
+import { DjactorsContext } from '#modules/shared/DjactorsContext.js'
 
 const mailbox = (depth = 0) => ({ depth, capacity: 100, highWater: depth, received: 0, refused: 0, waitingSenders: 0 })
 const actor = (name, more = {}) => ({ name, kind: 'actor', state: 'running', restarts: 0, crashes: 0, dropped: 0, mailbox: mailbox(), lastError: null, children: [], ...more })
@@ -37,6 +37,11 @@ describe('what is wrong', () => {
     ['users who were set aside', { users: { total: 1, quarantined: 1 } }, 'bad', 'users'],
   ])('%s', (_, more, severity, where) => {
     expect(findings(answer(more))).toMatchObject([{ severity, where }])
+  })
+
+  test('a bell that has been rung is no backlog', () => {
+    const bell = { ...mailbox(1), capacity: 1 }
+    expect(findings(answer({ tree: actor('root', { children: [actor('clock', { mailbox: bell })] }) }))).toEqual([])
   })
 
   test('the worst comes first; a restart and a slow delivery are told', () => {
@@ -78,6 +83,21 @@ describe('what happened since', () => {
   test.each([[0, 1], [3, 5], [10, 10], [0.0041, 0.005]])('above %d a chart ends at %d', (value, top) => expect(roundUp(value)).toBeCloseTo(top))
 })
 
+describe('what the server remembers', () => {
+  const past = [
+    { ago: 3, events: 0, deliveries: 0, delivery: [0, 0, 0, 0, 0] },
+    { ago: 2, events: 4, deliveries: 8, delivery: [8, 0, 0, 0, 0] },
+  ]
+  test('makes the points before the first look', () => {
+    const now = { at: 100_000, answer: answer({ delivery: histogram(20, 0, 0, 0, 0) }) }
+    expect(pointsOf(past, now)).toMatchObject([
+      { at: 98_000, events: 4, deliveries: 8, p50: expect.closeTo(0.0005) },
+      { at: 100_000, events: 3, deliveries: 6 },
+    ])
+    expect(pointsOf([], now)).toEqual([])
+  })
+})
+
 describe('the view', () => {
   let answers
   beforeEach(() => vi.useFakeTimers())
@@ -97,6 +117,28 @@ describe('the view', () => {
     await act(() => vi.advanceTimersByTimeAsync(1100))
     expect(screen.getByTestId('observer-state').dataset.state).toBe('troubled')
     expect(screen.getByRole('heading', { level: 1 }).textContent).toContain('StoreUnavailable')
+  })
+
+  test('begins its charts with the two minutes before, and asks for them once', async () => {
+    const past = [{ ago: 60, events: 0, deliveries: 0, delivery: [0, 0, 0, 0, 0] }, { ago: 30, events: 5, deliveries: 5, delivery: [5, 0, 0, 0, 0] }]
+    answers = () => answer({ history: past, delivery: histogram(20, 0, 0, 0, 0) })
+    const actors = await show()
+    expect(screen.getByTestId('chart-throughput').querySelectorAll('path').length).toBe(2)
+    await act(() => vi.advanceTimersByTimeAsync(1100))
+    expect(actors.mock.calls).toEqual([[{ history: true }], [{ history: false }]])
+  })
+
+  test('a full bar is a full queue, and what was is only a mark', async () => {
+    const once = { ...mailbox(0), highWater: 100 }
+    const children = [actor('router', { mailbox: mailbox(100) }), actor('clock', { mailbox: once }), actor('half', { mailbox: mailbox(50) })]
+    answers = () => answer({ tree: actor('root', { kind: 'supervisor', mailbox: null, children }) })
+    await show()
+    const bars = Object.fromEntries(screen.getAllByTestId('actor-node').map((node) => [node.dataset.name, node]))
+    const filled = (name) => within(bars[name]).getAllByTestId('gauge')[0].firstElementChild.style.width
+    expect([filled('router'), filled('clock'), filled('half')]).toEqual(['100%', '0%', '50%'])
+    expect(bars.router.textContent).toContain('Mailbox 100 of 100 full')
+    expect(bars.clock.textContent).toContain('Mailbox 0 of 100')
+    expect(bars.clock.textContent).not.toContain('full')
   })
 
   test('says so when there is no answer any more', async () => {

@@ -1,9 +1,9 @@
 import { render, screen, waitFor } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-import { DjactorsProvider, RefusedPage, TopBar } from '../src/modules/index.js'
-import { createDjactors } from '../src/modules/shared/services/client.js'
-import { isOriginRefused } from '../src/modules/shared/services/refusedOrigin.js'
+import { DjactorsProvider, RefusedPage, TopBar } from '#modules/index.js'
+import { createDjactors } from '#modules/shared/services/client.js'
+import { isOriginRefused } from '#modules/shared/services/refusedOrigin.js'
 import { createServer, settle, tokenOf } from './fakes.js'
 
 const HERE = location.origin

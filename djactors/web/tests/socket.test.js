@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-import { createDjactors } from '../src/modules/shared/services/client.js'
+import { createDjactors } from '#modules/shared/services/client.js'
 import { createServer, deferred, job, notification, offsetOf, settle, tokenOf } from './fakes.js'
 
 let server
@@ -179,6 +179,42 @@ describe('emitting', () => {
     server.welcome()
     server.answer.mockResolvedValueOnce({ ok: false, error: { code: 'too_many_requests', message: 'slow down' } })
     await expect(client.socket.emit('x')).rejects.toMatchObject({ code: 'too_many_requests', message: 'slow down' })
+  })
+})
+
+describe('c9: a page that comes back from the back/forward cache', () => {
+  const shown = (persisted) => dispatchEvent(new PageTransitionEvent('pageshow', { persisted }))
+
+  test('connects anew at once, although the client takes itself for connected, and goes on where it was', async () => {
+    make().start()
+    await settle()
+    server.welcome()
+    server.arrive({ id: 1 })
+    const at = server.offset()
+    const before = server.connects
+    shown(true)
+    expect(server.connects).toBe(before + 1)
+    expect(client.socket.state.getState().status).toBe('reconnecting')
+    expect(server.socket.auth.since).toBe(at)
+    server.welcome({ recovered: true })
+    expect(client.socket.state.getState().status).toBe('connected')
+  })
+
+  test('a page that is only loaded, or was stopped or refused, does not', async () => {
+    make().start()
+    await settle()
+    server.welcome()
+    const before = server.connects
+    shown(false)
+    client.stop()
+    shown(true)
+    expect(server.connects).toBe(before)
+    client.start()
+    await settle()
+    server.refuse('token_invalid')
+    const after = server.connects
+    shown(true)
+    expect(server.connects).toBe(after)
   })
 })
 

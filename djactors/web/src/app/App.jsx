@@ -2,22 +2,24 @@
 import { lazy, Suspense, useEffect, useState } from 'react'
 import { useStore } from 'zustand'
 
-import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount } from '../modules/index.js'
-import { labelOf } from '../modules/features/jobs/moves.js'
-import { readClaims } from '../modules/shared/services/claims.js'
-import { jobOf } from '../modules/shared/components/kinds.js'
-import { Empty, Skeleton } from '../modules/shared/components/States.jsx'
+import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount } from '#modules/index.js'
+import { labelOf } from '#modules/features/jobs/moves.js'
+import { readClaims } from '#modules/shared/services/claims.js'
+import { jobOf } from '#modules/shared/components/kinds.js'
+import { Empty, Skeleton } from '#modules/shared/components/States.jsx'
 import { AccountMenu } from './AccountMenu.jsx'
 import { usePreferences } from './preferences.js'
+import { LinkNotice } from './LinkNotice.jsx'
 import { navigate, useRoute } from './route.js'
 import { keepToken, session, signOut } from './session.js'
 import { SignIn } from './SignIn.jsx'
 import { chime, inOneTab, showInTab, showOutside } from './signals.js'
 import { TokenNotice } from './TokenNotice.jsx'
 
-const Observer = lazy(() => import('../modules/features/observer/pages/Observer.jsx'))
+const Observer = lazy(() => import('#modules/features/observer/pages/Observer.jsx'))
 
-const openJob = (id) => navigate(`/#/jobs/${id}`)
+const jobHref = (id) => `/#/jobs/${id}`
+const openJob = (id) => navigate(jobHref(id))
 
 /** Title, favicon, sound and the browser's notifications. */
 function Signals({ name }) {
@@ -94,6 +96,7 @@ function Shell() {
     <>
       <TopBar nav={nav} inboxOpen={inboxOpen} onInbox={setInboxOpen}><AccountMenu /></TopBar>
       <RefusedPage />
+      <LinkNotice />
       <TokenNotice />
       <View route={route} admin={admin} />
       <Notice />
@@ -103,15 +106,15 @@ function Shell() {
 }
 
 export function App() {
-  const { token, reason } = useStore(session)
+  const { token, reason, asking } = useStore(session)
   const claims = readClaims(token)
   return (
     <>
       <Announcer />
       {claims === null ? (
-        <SignIn reason={reason} />
+        <SignIn reason={reason} asking={asking} />
       ) : (
-        <DjactorsProvider key={`${claims.tenantId}:${claims.userId}`} token={token} onToken={keepToken} onOpenJob={openJob}>
+        <DjactorsProvider key={`${claims.tenantId}:${claims.userId}`} token={token} onToken={keepToken} onOpenJob={openJob} jobHref={jobHref}>
           <Shell />
         </DjactorsProvider>
       )}

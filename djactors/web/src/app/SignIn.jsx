@@ -1,9 +1,9 @@
 /** Signing in: with a token, or with a link that holds one. */
 import { useState } from 'react'
 
-import { Brand } from '../modules/core/layout/TopBar.jsx'
-import { Button } from '../modules/shared/components/Button.jsx'
-import { readClaims } from '../modules/shared/services/claims.js'
+import { Brand } from '#modules/core/layout/TopBar.jsx'
+import { Button } from '#modules/shared/components/Button.jsx'
+import { readClaims } from '#modules/shared/services/claims.js'
 import { signIn, tokenIn } from './session.js'
 
 const REASONS = {
@@ -54,7 +54,16 @@ export function TokenForm({ label, onToken }) {
   )
 }
 
-export function SignIn({ reason }) {
+export function SignIn({ reason, asking }) {
+  // For the moment in which other tabs are asked: most likely the page follows, and a form that flashes is of no use.
+  if (asking) {
+    return (
+      <main className="grid min-h-dvh place-items-center px-4 py-10" aria-busy="true">
+        <h1 className="sr-only">Signing in</h1>
+        <Brand />
+      </main>
+    )
+  }
   return (
     <main data-testid="sign-in" className="grid min-h-dvh place-items-center px-4 py-10">
       <div className="w-full max-w-[420px] animate-rise">

@@ -1,0 +1,297 @@
+/**
+ * The types of `@djactors/react`. `check.ts` holds them against the code; what the events and routes mean is written in the
+ * README of djactors. Times are texts in RFC 3339, ids are integers.
+ */
+import type { ReactNode } from 'react'
+import type { StoreApi } from 'zustand/vanilla'
+
+export type Priority = 'CRITICAL' | 'HIGH' | 'MEDIUM' | 'LOW'
+
+/** A notification. `type` may be one of the backend's own. */
+export interface Notification {
+  id: number
+  type: string
+  priority: Priority
+  title: string
+  message: string | null
+  data: { jobId?: number; djId?: string | null; [key: string]: unknown } | null
+  createdAt: string
+  /** The notification that this one takes the place of. */
+  replaces?: number | null
+}
+
+/** A notification in the inbox. */
+export interface InboxItem extends Notification {
+  isRead: boolean
+  readAt: string | null
+}
+
+export interface Job {
+  id: number
+  djId: string | null
+  title: string
+  projectId: number | null
+  jobTypeId: number | null
+  status: 'open' | 'assigned' | 'pending_approval' | 'approved' | 'rejected' | 'completed' | (string & {})
+  requesterId: number
+  assigneeId: number | null
+  assigneeName: string | null
+  approverId: number | null
+  managerId: number | null
+  watcherIds: number[]
+  deadline: string | null
+  createdAt: string
+  updatedAt: string
+  /** A newer server may say more. */
+  [key: string]: unknown
+}
+
+export interface NewJob {
+  title: string
+  projectId?: number
+  jobTypeId?: number
+  assigneeId?: number
+  approverId?: number
+  managerId?: number
+  watcherIds?: number[]
+  deadline?: string
+}
+
+/** What a token says of its holder. `expiresAt` in ms since 1970. */
+export interface Claims {
+  userId: number
+  tenantId: number
+  role: string
+  name: string | null
+  expiresAt: number
+}
+
+export interface NamedPerson {
+  id: number
+  name: string
+}
+
+/** A refusal. `code` is the server's word (`not_found`, `forbidden` …), or `offline` where no answer came; then `status` is 0. */
+export class ApiError extends Error {
+  constructor(code: string, message: string, status?: number)
+  code: string
+  status: number
+}
+
+/** Null where the text is no token of a person. Nothing is verified. */
+export function readClaims(token: string | null | undefined): Claims | null
+
+// The connection
+
+export type ConnectionStatus = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'unauthorized'
+
+export interface ConnectionInfo {
+  status: ConnectionStatus
+  /** Why the token was refused, such as `token_expired`. */
+  refusal: string | null
+  /** The server refuses this page for its Origin. */
+  originRefused: boolean
+  /** Set while the token is about to end. */
+  expiresAt: string | null
+}
+
+export interface EventMeta {
+  /** Where this change stands, as the server names it. */
+  offset: string | undefined
+  /** False for what is replayed after a connect. */
+  live: boolean
+}
+
+export interface ServerEvents {
+  'notification:new': Notification
+  'notification:unread-count': { count: number }
+  'notification:read': { notificationIds?: number[]; all?: true; readAt: string }
+  'notification:deleted': { notificationIds: number[] }
+  'job:assigned': { jobId: number; djId: string | null; assigneeId: number; assigneeName: string }
+  'job:updated': { job: Job }
+  'approval:status-changed': { jobId: number; djId: string | null; status: 'pending' | 'approved' | 'rejected'; approvedBy: string | null }
+  'auth:expiring': { expiresAt: string }
+  'changes:reset': { offset: string }
+}
+
+/** The server's ack: `{ ok: true, … }`. */
+export interface Ack {
+  ok: true
+  [key: string]: unknown
+}
+
+export interface Socket {
+  state: StoreApi<ConnectionInfo>
+  /** Rejects with an `ApiError`. It does not queue: without a connection the code is `offline`. */
+  emit(name: string, payload?: object): Promise<Ack>
+  on<Name extends keyof ServerEvents>(name: Name, handler: (data: ServerEvents[Name], meta: EventMeta) => void): () => void
+  on(name: string, handler: (data: any, meta: EventMeta) => void): () => void
+  /** Try again now instead of after the backoff. */
+  retry(): void
+}
+
+// The client
+
+export interface DjactorsOptions {
+  /** The server's origin; by default the page's own. */
+  url?: string
+  token: string
+  /** Fetches a fresh token of the same person before the old one ends. */
+  refreshToken?: () => Promise<string>
+  /** Told of each fresh token, to keep it. */
+  onToken?: (token: string) => void
+  /** Names for ids. */
+  people?: NamedPerson[]
+}
+
+export type ListStatus = 'idle' | 'loading' | 'ready' | 'error'
+export type InboxFilter = 'all' | 'unread'
+
+export interface InboxState {
+  items: InboxItem[]
+  unreadCount: number
+  filter: InboxFilter
+  /** What has just arrived. */
+  toasts: Notification[]
+  /** The last thing that was rolled back. */
+  notice: { id: number; text: string } | null
+}
+
+export interface InboxActions {
+  /** Rejects with an `ApiError`. */
+  load(filter?: InboxFilter): Promise<void>
+  loadMore(): Promise<void>
+  setFilter(filter: InboxFilter): void
+  /** The next three show at once, and resolve to whether the change stands. */
+  markRead(id: number): Promise<boolean>
+  markAllRead(): Promise<boolean>
+  remove(id: number): Promise<boolean>
+  dismissToast(id: number): void
+  dismissNotice(): void
+  /** Open or close the inbox of `NotificationBell`. */
+  setInboxOpen(open: boolean): void
+}
+
+/** One signed-in person's djactors, without React. */
+export interface Djactors {
+  /** Null where the token is none of a person. */
+  me: Claims | null
+  socket: Socket
+  notifications: StoreApi<InboxState> & { actions: InboxActions & { onArrival(hear: (notification: Notification) => void): () => void } }
+  /** Load the inbox and connect. */
+  start(): void
+  /** Disconnect. It can be started again. */
+  stop(): void
+  /** Go on with another token of the same person. Rejects with an `ApiError`. */
+  setToken(token: string): Promise<void>
+  personName(id: number | null | undefined): string | null
+}
+
+export function createDjactors(options: DjactorsOptions): Djactors
+
+// React
+
+export interface DjactorsProviderProps extends DjactorsOptions {
+  /** Show a job: a notification or a row of the queue was chosen. */
+  onOpenJob?: (jobId: number) => void
+  /** A job's address: with it, what leads to a job is a link. */
+  jobHref?: (jobId: number) => string
+  /** For tests: makes the client. */
+  create?: (options: DjactorsOptions) => Djactors
+  children?: ReactNode
+}
+export function DjactorsProvider(props: DjactorsProviderProps): ReactNode
+export function useDjactors(): { client: Djactors; openJob: (id: number) => void; jobHref?: (id: number) => string }
+
+export function useSocket(): ConnectionInfo & {
+  connected: boolean
+  emit: Socket['emit']
+  retry: Socket['retry']
+  setToken: (token: string) => Promise<void>
+}
+export function useSocketEvent<Name extends keyof ServerEvents>(name: Name, handler: (data: ServerEvents[Name], meta: EventMeta) => void): void
+export function useSocketEvent(name: string, handler: (data: any, meta: EventMeta) => void): void
+
+export function useNotifications(): InboxActions & {
+  /** What the list shows, newest first. */
+  notifications: InboxItem[]
+  unreadCount: number
+  filter: InboxFilter
+  status: ListStatus
+  hasMore: boolean
+  /** Of the next page. */
+  more: 'idle' | 'loading' | 'error'
+  notice: InboxState['notice']
+}
+export function useUnreadCount(): number
+/** Hear of each notification that arrives live: the place for sounds and the browser's notifications. */
+export function useArrivals(handler: (notification: Notification) => void): void
+
+export interface JobFilter {
+  assignee?: 'me' | number | null
+  status?: string | null
+}
+export function useJobs(filter: JobFilter): {
+  jobs: Job[]
+  status: ListStatus
+  hasMore: boolean
+  more: 'idle' | 'loading' | 'error'
+  /** The job that an event changed last; `at` in ms since 1970. */
+  touched: { id: number; at: number } | null
+  load(): Promise<void>
+  loadMore(): Promise<void>
+  /** Rejects with an `ApiError`. */
+  create(job: NewJob): Promise<Job>
+}
+export function useJob(id: number): {
+  job: Job | null
+  status: 'loading' | 'ready' | 'missing' | 'error'
+  load(): Promise<void>
+  /** `assign`, `submit`, `approve` … as the HTTP routes. Rejects with an `ApiError`. */
+  move(name: string, body?: object): Promise<Job>
+}
+
+/** The bell and the inbox that it opens. It keeps by itself whether the inbox is open, unless both props are given. */
+export function NotificationBell(props: { open?: boolean; onOpenChange?: (open: boolean) => void }): ReactNode
+/** The bell alone. */
+export function NotificationBadge(props: { onClick: () => void; expanded?: boolean }): ReactNode
+/** The open inbox. */
+export function NotificationPanel(props: { onClose: () => void }): ReactNode
+/** What has just arrived, in a corner; once in a page. By default it opens the inbox of `NotificationBell`. */
+export function NotificationToasts(props: { onOpenInbox?: () => void }): ReactNode
+export function NotificationToast(props: {
+  notification: Notification
+  paused?: boolean
+  onDismiss: () => void
+  onOpen: () => void
+}): ReactNode
+/** What was rolled back, said for a few seconds; once in a page. */
+export function Notice(props: Record<never, never>): ReactNode
+/** Says to screen readers what `announce` is given; once in a page, there from the start. */
+export function Announcer(props: Record<never, never>): ReactNode
+export function announce(text: string, urgency?: 'polite' | 'assertive'): void
+export function ConnectionState(props: Record<never, never>): ReactNode
+/** Shown while the server refuses the page for its Origin. */
+export function RefusedPage(props: Record<never, never>): ReactNode
+
+export interface Way {
+  label: string
+  /** A name of one of the package's icons, such as `list` or `activity`. */
+  icon: string
+  href: string
+  current?: boolean
+  onClick?: () => void
+}
+export function TopBar(props: {
+  brand?: ReactNode
+  nav?: Way[]
+  inboxOpen?: boolean
+  onInbox?: (open: boolean) => void
+  children?: ReactNode
+}): ReactNode
+/** The queue of jobs; a page's `<main>`. */
+export function MyQueue(props: Record<never, never>): ReactNode
+/** One job; a page's `<main>`. */
+export function JobDetail(props: { jobId: number; onBack: () => void }): ReactNode
+/** The dialog that makes a job. */
+export function CreateJob(props: { onClose: () => void; onCreated: (job: Job) => void }): ReactNode
