@@ -346,7 +346,8 @@ def test_the_observer_s_charts_begin_with_what_has_been(visit: Visit, studio: St
     # The server looks at its counters once a second.
     ada.page.wait_for_function(
         """async token => {
-          const answer = await fetch('/api/admin/actors?history=true', { headers: { Authorization: `Bearer ${token}` } })
+          const headers = { Authorization: `Bearer ${token}` }
+          const answer = await fetch('/api/admin/actors?history=true', { headers })
           return (await answer.json()).history.length >= 3
         }""",
         arg=studio.token(ADA),

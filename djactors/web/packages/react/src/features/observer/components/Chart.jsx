@@ -69,7 +69,7 @@ export function Chart({ title, points, series, format, least = 1, ...rest }) {
           ))}
           {series.map(({ name, color }) =>
             lines(points, name, end, top).map((path, place) => (
-              <path key={`${name}${place}`} d={path} fill="none" stroke={color} strokeWidth="2" strokeLinejoin="round" strokeLinecap="round" vectorEffect="non-scaling-stroke" />
+              <path key={`${name}${place}`} d={path} fill="none" stroke={color} strokeWidth={path.includes('L') ? 2 : 5} strokeLinejoin="round" strokeLinecap="round" vectorEffect="non-scaling-stroke" />
             )),
           )}
         </svg>
