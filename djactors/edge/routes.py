@@ -68,9 +68,6 @@ METHODS = "GET, POST, DELETE"
 HEADERS = "authorization, content-type, idempotency-key"
 """What a page of an allowed origin is told that it may send, where it does not ask for more."""
 
-EXPOSED = ("access-control-expose-headers", "Date, Retry-After")
-"""What such a page may read of an answer beyond the usual: the time of the server, and when to try again."""
-
 
 class Routes:
     """The table, and the way through it."""
@@ -341,7 +338,7 @@ class Application:
                 refusals.method_refused(self._telemetry, request, SITE_METHODS)
             return self._site.answer(request)
         response = await self._routes.handle(request)
-        response.headers = (*response.headers, *NOT_KEPT, *self._cors(request))
+        response.headers = (*response.headers, *NOT_KEPT, *self._origins.headers(request))
         # No answer holds a token, and no foreign page can have one asked for: the token goes in a header, not a cookie.
         response.compressible = request.method == "GET"
         return response
@@ -356,16 +353,11 @@ class Application:
         refusals.websocket_refused(self._telemetry, request, ENGINE_PATH)
         return self.refusal(404, "not_found", f"no WebSocket here: it is at {ENGINE_PATH}", request)
 
-    def _cors(self, request: Request) -> tuple[tuple[str, str], ...]:
-        """The headers for pages of other origins, which may also read what `EXPOSED` names."""
-        cors = self._origins.headers(request)
-        return (*cors, EXPOSED) if any(name == "access-control-allow-origin" for name, _ in cors) else cors
-
     def refusal(self, status: int, code: str, message: str, request: Request | None = None) -> Response:
         """Word an error of HTTP itself in the contract's shape, or in Engine.IO's where it was asked."""
         if request is not None and request.path == ENGINE_PATH:
             return self._engine.refusal(status, message, request)
-        cors = () if request is None else self._cors(request)
+        cors = () if request is None else self._origins.headers(request)
         # One word for a fault of ours, whichever floor it is told from.
         body = error_body(Code.INTERNAL if status == 500 else code, message)
         return Response(status, body, headers=(*NOT_KEPT, *cors))

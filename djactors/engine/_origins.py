@@ -78,6 +78,14 @@ def _parse(origin: str) -> _Parsed | None:
     return scheme, host, port or _DEFAULT_PORTS.get(scheme, "")
 
 
+_ALLOWED: Final = (
+    ("access-control-allow-credentials", "true"),
+    ("access-control-expose-headers", "Date, Retry-After"),
+    *_VARY,
+)
+"""What a page of an allowed origin is told besides its origin."""
+
+
 class OriginPolicy:
     """Judges which pages may send requests. `allowed` lists origins such as `https://app.example.com`.
 
@@ -118,12 +126,13 @@ class OriginPolicy:
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return the CORS headers for any answer to the request, errors included.
 
-        They name the exact origin and never `*`, because browsers refuse `*` for requests with credentials.
+        They name the exact origin and never `*`, because browsers refuse `*` for requests with credentials. The page
+        may read when the answer was made, and when it may come again.
         """
         origin = request.headers.get("origin")
         if origin is None or not self.allows(request):
             return _VARY
-        return (("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"), *_VARY)
+        return (("access-control-allow-origin", origin), *_ALLOWED)
 
     @staticmethod
     def told(request: Request) -> str:
