@@ -36,8 +36,9 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_AT_ONCE: Final = 64 * 1024
 # In such pieces, so that no more of it is kept for a client that does not read.
 _PIECE: Final = 16 * 1024
-# A chunked body is decoded in such pieces, with a turn for others after each: if all its chunks have one byte, 3 ms.
-_CHUNKED_PIECE: Final = 8 * 1024
+# What is read at a time of a chunked body, and of what a stranger sends. Hundreds of strangers may send at the same
+# moment, and all that each of them sent is copied in one turn of the loop.
+_SMALL_PIECE: Final = 16 * 1024
 
 
 RETRY_AFTER_SECONDS: Final = 5
@@ -376,16 +377,16 @@ class HttpConnection:
         chunked = ChunkedBody(limit)
         data = self._buffer
         while True:
-            chunked.feed(data[:_CHUNKED_PIECE])
-            data = data[_CHUNKED_PIECE:]
+            chunked.feed(data)
             if chunked.complete:
                 break
-            if data:
+            if chunked.goes_on:
                 await trio.lowlevel.checkpoint()
+                data = b""
             else:
                 self._hold(len(chunked.body))
-                data = await self._receive_more(_CHUNKED_PIECE)
-        self._buffer = chunked.rest + data
+                data = await self._receive_more(_SMALL_PIECE)
+        self._buffer = chunked.rest
         return bytes(chunked.body)
 
     def _hold(self, size: int) -> None:
@@ -402,6 +403,8 @@ class HttpConnection:
         return chunk
 
     async def _receive(self, max_bytes: int | None = None) -> bytes:
+        if max_bytes is None and self._unproven and not self._stream.proven:
+            max_bytes = _SMALL_PIECE
         try:
             return await self._stream.receive_some(max_bytes)
         except OverBudget:
