@@ -22,8 +22,8 @@ def body_too_large(limit: int) -> RequestRefused:
 class ChunkedBody:
     """Decodes a chunked body piece by piece (RFC 9112 section 7.1). Trailers are skipped.
 
-    Call `feed` until `complete` is true. Then `body` holds the content, and `rest` the bytes that came after it. As long
-    as `goes_on` is true, there is more to decode of what was fed: feed nothing then, after a turn for others.
+    Call `feed` until `complete` is true. Then `body` holds the content, and `rest` the bytes that came after it. While
+    `goes_on` is true, there is more to decode of what was fed: feed no bytes then, after a turn for others.
     """
 
     __slots__ = ("_limit", "_missing", "_pending", "_trailer_bytes", "_trailers", "body", "complete", "goes_on")

@@ -41,6 +41,17 @@ _PIECE: Final = 16 * 1024
 _SMALL_PIECE: Final = 16 * 1024
 
 
+_TURNED_AWAY: Final = frozenset({401, 403, 429})
+"""Answers to who may not do what they ask for."""
+
+TURNED_AWAY_PAUSE: Final = 0.01
+"""The time in seconds after such an answer until the next request of the same connection is looked at. It doubles with
+each such answer in a row, up to `LONGEST_PAUSE`. A client that was turned away is wrong once or twice, and does not
+notice it. A hundred connections that go on asking would otherwise have a part in each turn of the loop."""
+
+LONGEST_PAUSE: Final = 0.64
+"""The longest such pause in seconds."""
+
 RETRY_AFTER_SECONDS: Final = 5
 """The time after which a client that found no slot may try again: connections end all the time."""
 
@@ -94,6 +105,7 @@ class HttpConnection:
         "_served_one",
         "_slots",
         "_stream",
+        "_turned_away",
         "_unproven",
         "_vital_paths",
         "peer",
@@ -139,6 +151,8 @@ class HttpConnection:
         self._is_idle = False
         self._served_one = False
         self._draining = False
+        # The pause that is due before the next request; 0 if the last one was not turned away.
+        self._turned_away = 0.0
         # True while there is a request to answer, and nothing of the answer has been written.
         self._answerable = False
         # The request in hand, once its head is read and until it is answered.
@@ -253,7 +267,17 @@ class HttpConnection:
             return False
         keep_alive = request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
         await self._respond(request, response, keep_alive=keep_alive)
+        if response.status in _TURNED_AWAY:
+            await self._pause(keep_alive)
+        elif self._turned_away:
+            self._turned_away = 0.0
         return keep_alive
+
+    async def _pause(self, keep_alive: bool) -> None:
+        """Take up nothing for a while of a client that was turned away; whoever is behind a proxy has not to wait."""
+        if keep_alive and self._proxies is None:
+            self._turned_away = min(2 * self._turned_away or TURNED_AWAY_PAUSE, LONGEST_PAUSE)
+            await trio.sleep(self._turned_away)
 
     async def _refuse_body(self, request: Request, response: Response) -> bool:
         """Answer without having read the body. What is here of it is skipped; nobody waits for the rest."""
@@ -262,6 +286,8 @@ class HttpConnection:
         keep_alive = keep_alive and not (response.close or self._draining or self._vital_paths is not None)
         self._buffer = self._buffer[length:] if keep_alive else b""
         await self._respond(request, response, keep_alive=keep_alive)
+        if response.status in _TURNED_AWAY:
+            await self._pause(keep_alive)
         return keep_alive
 
     def _forwarded(self, head: Head, proxies: TrustedProxies) -> Request:
