@@ -17,6 +17,7 @@ import trio
 
 from djactors.kernel import Alarms
 from djactors.net._binding import bind
+from djactors.net._departures import Departures
 from djactors.net._descriptors import OVERFLOW, share_out
 from djactors.net._http_compression import Compression
 from djactors.net._http_head import HeadMemory
@@ -158,6 +159,7 @@ class Listener:
         self._alarms = Alarms()
         self._heads = HeadMemory()
         self._unproven = unproven or UnprovenBytes()
+        self._departures = Departures()
         self._dates = HttpDates(wall_clock)
         self._compression = Compression()
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -273,6 +275,7 @@ class Listener:
             sock, helpers, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
         )
         stream.budget = self._unproven
+        stream.departures = self._departures
         vital_paths = None if excess is None else self._listener_limits.vital_paths
         connection = HttpConnection(
             stream,

@@ -24,6 +24,7 @@ from typing import Final
 
 import trio
 
+from djactors.net._departures import Departures
 from djactors.net._unproven import OverBudget, UnprovenBytes
 
 # Bytes. Large enough for a whole request or a burst of frames, small enough that other tasks do not wait noticeably.
@@ -178,6 +179,7 @@ class SocketStream(ByteStream):
         "_send_timeout",
         "_sent",
         "_socket",
+        "departures",
     )
 
     def __init__(
@@ -190,6 +192,8 @@ class SocketStream(ByteStream):
     ) -> None:
         super().__init__(nursery)
         self._socket = sock
+        # Where a reader waits for its turn once the peer has gone; None: it does not wait.
+        self.departures: Departures | None = None
         self._max_buffered = max_buffered
         self._send_timeout = send_timeout
         self._outgoing = bytearray()
@@ -375,6 +379,8 @@ class SocketStream(ByteStream):
                 raise
             data = self._receive_now(max_bytes)
             if data is not None:
+                if not data and self.departures is not None:
+                    await self.departures.turn()
                 return data
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
