@@ -25,6 +25,7 @@ from djactors.net._http_messages import Application, HttpDates, Limits, Request,
 from djactors.net._proxies import TrustedProxies, forwarded_host
 from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream, SlowConsumer
+from djactors.net._turnstile import Turnstile
 from djactors.net._unproven import OverBudget
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
@@ -83,6 +84,7 @@ class HttpConnection:
     `on_refused` gets each request that is refused for its form, and the client's address. `vital_paths` is None for an
     ordinary connection. A connection over the caps gets the paths that must be answered even then (health, metrics); it
     serves one request, refuses any other path with `refusal`, and closes. `slots` are those that it has one of, if any.
+    `pipelining` is what requests wait for that come before the answer to the one before.
     `proxies` is None unless the connection comes from one of them.
     """
 
@@ -98,6 +100,7 @@ class HttpConnection:
         "_is_idle",
         "_limits",
         "_on_refused",
+        "_pipelining",
         "_proxies",
         "_proxy",
         "_refusal",
@@ -126,6 +129,7 @@ class HttpConnection:
         on_refused: Callable[[RequestRefused, str], None] = _ignore,
         refusal: RequestRefused | None = None,
         slots: Slots | None = None,
+        pipelining: Turnstile | None = None,
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._stream = stream
@@ -137,6 +141,7 @@ class HttpConnection:
         # Whose address the connection counts for: behind a trusted proxy, the client's of the latest request.
         self.peer = peer
         self._slots = slots
+        self._pipelining = Turnstile() if pipelining is None else pipelining
         self._proxies = proxies
         self._proxy = peer
         # A proxy that is trusted need not prove anything.
@@ -324,7 +329,7 @@ class HttpConnection:
         """Return the next whole head, or None if the connection ends between requests."""
         if self._buffer:
             # A client that pipelines must let other tasks run between its requests.
-            await trio.lowlevel.checkpoint()
+            await self._pipelining.turn()
         # An empty line before a request is tolerated (RFC 9112 section 2.2).
         self._buffer = self._buffer.lstrip(b"\r\n")
         if not self._buffer and not await self._await_first_bytes():

@@ -24,7 +24,7 @@ from typing import Final
 
 import trio
 
-from djactors.net._departures import Departures
+from djactors.net._turnstile import Turnstile
 from djactors.net._unproven import OverBudget, UnprovenBytes
 
 # Bytes. Large enough for a whole request or a burst of frames, small enough that other tasks do not wait noticeably.
@@ -193,7 +193,7 @@ class SocketStream(ByteStream):
         super().__init__(nursery)
         self._socket = sock
         # Where a reader waits for its turn once the peer has gone; None: it does not wait.
-        self.departures: Departures | None = None
+        self.departures: Turnstile | None = None
         self._max_buffered = max_buffered
         self._send_timeout = send_timeout
         self._outgoing = bytearray()
@@ -399,6 +399,9 @@ class SocketStream(ByteStream):
         while True:
             self._require_open()
             await trio.lowlevel.wait_readable(self._socket)
+            if self.departures is not None:
+                await self.departures.turn()
+                self._require_open()
             try:
                 return self._socket.recv_into(_DROPPED, 0, _DROP)
             except BlockingIOError:
