@@ -45,6 +45,10 @@ LEAD_SECONDS = 0.3
 LOOK_SECONDS = 0.1
 """Between two newcomers."""
 
+PRODUCERS = 32
+"""Connections by which the crowd's events are posted: so many that none waits for the answer to another, or the queue
+would be the bench's own."""
+
 MOST_TURN_MS = 20.0
 """What no turn of the loop may exceed, and what the others' p99 may be at least (else three times its quiet value)."""
 
@@ -242,7 +246,7 @@ def _tell_where(log: Path) -> None:
 def _besiege(
     name: str, ground: Ground, report: Report, directory: Path, users: int, rate: float, seconds: float, tries: int
 ) -> dict[str, Any]:
-    pace = Pace(event="notification.requested", rate=rate, seconds=seconds, warmup_seconds=0, producers=8)
+    pace = Pace(event="notification.requested", rate=rate, seconds=seconds, warmup_seconds=0, producers=PRODUCERS)
     directory.mkdir(parents=True)
     turns = Turns(directory / "turns", create=True)
     with on_core(0):
