@@ -140,7 +140,7 @@ class Server:
         self._listener: Listener | None = None
         self._lag = LoopLag()
         observer = EdgeObserver(self.telemetry)
-        self._unproven = UnprovenBytes(settings.unproven_bytes, observer.no_room)
+        self._unproven = UnprovenBytes(limit=settings.unproven_bytes, on_refused=observer.no_room)
         # When many come, those go first who have been here with a good token.
         self._proven = ProvenAddresses()
         self._root: Supervisor | None = None

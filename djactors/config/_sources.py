@@ -23,6 +23,10 @@ _OURS = re.compile(r"DJ_?ACTORS?_?", re.ASCII | re.IGNORECASE)
 _CLIENTS = ("DJACTORS_URL", "DJACTORS_TOKEN")
 """Names in the environment that commands and tools read which talk to a server; the server has no use for them."""
 
+_WITHOUT_PREFIX = frozenset({"jwtsecret", "jwtsecretprevious", "socketport"})
+"""Plain names of settings that have no prefix, or that look as if they had none beside one that has none. No program
+that is known writes them in another way than we do, and a key that was not heard of would cost every client's token."""
+
 _SERVICE_LINK = re.compile(
     r"DJACTORS_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
 )
@@ -61,10 +65,14 @@ def load(
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {environment_name(name): name for name in FIELDS}
     for shown, text in environment.items():
-        if shown not in (*known, *_CLIENTS) and _OURS.match(shown) is not None and not _is_service_link(shown, text):
+        if shown not in (*known, *_CLIENTS) and _is_ours(shown) and not _is_service_link(shown, text):
             nearest = environment_name(_nearest(shown))
             raise SettingError(f"{_shown(shown)}: is no setting: the nearest one is {nearest}; correct or remove it")
     return {name: _parse(name, environment[shown]) for shown, name in known.items() if shown in environment}
+
+
+def _is_ours(name: str) -> bool:
+    return _OURS.match(name) is not None or _plain(name) in _WITHOUT_PREFIX
 
 
 def _is_service_link(name: str, text: str) -> bool:

@@ -50,7 +50,8 @@ class Publish(msgspec.Struct, frozen=True):
     def sender(self) -> int:
         """The owner of the key: a person's user id, or one of the two kinds of service."""
         if self.person is not None:
-            return self.person.user_id
+            # A token that names a person is of one tenant.
+            return TENANTS_BACKEND if self.person.is_backend else self.person.user_id
         return TENANTS_BACKEND if self.tenants_own else INSTALLATIONS_BACKEND
 
 

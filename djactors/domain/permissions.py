@@ -34,6 +34,11 @@ class Person(msgspec.Struct, frozen=True):
     role: Role
     name: Name | None = None
 
+    @property
+    def is_backend(self) -> bool:
+        """Whether a service acts in the person's name: keys and limits are then those of the backend."""
+        return self.role == "service"
+
 
 ANYONE = "anyone"
 """The part that everybody in the tenant has."""

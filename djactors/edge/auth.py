@@ -302,7 +302,8 @@ class Authenticator:
                 reason = f"{name}: is more than {CLOCK_SKEW} s in the future: compare the issuer's clock with this one"
                 raise Unauthorized("token_invalid", "the token is not valid yet", reason)
         issued_at: float | None = claims.iat
-        return issued_at
+        # An integer may have hundreds of digits, and nobody can add seconds to that.
+        return None if issued_at is None else max(issued_at, -LAST_MOMENT)
 
     def _check_rules(self, claims: _Claims, issued_at: float | None) -> None:
         rules = self._rules

@@ -146,7 +146,8 @@ class Gateway(SocketHandler[UserSocket]):
             return
         self._refused_in_a_row = 0
         self._warned = False
-        self.session.prove((member.tenant_id, member.user_id))
+        # Proven once it is let in: the tenant may have signed this user out, which is not always known yet.
+        self.session.owner = member.tenant_id, member.user_id
         socket.member = member
         socket.recovery = auth.get("recovery") is not False
         self._services.users.attach(member.tenant_id, member.person(), socket, auth)
@@ -154,6 +155,7 @@ class Gateway(SocketHandler[UserSocket]):
     def on_accept(self, socket: UserSocket, sid: str) -> None:
         """The user's actor has let the client in."""
         socket.joined = True
+        self.session.prove(self.session.owner)
         self._tell("connected", socket, transport=self.session.transport)
 
     def on_event(self, socket: UserSocket, event: EventReceived) -> None:

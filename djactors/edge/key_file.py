@@ -86,7 +86,8 @@ class KeyFile:
             self._log.error("the new keys are refused, the old ones stay", reason=str(error))
             return
         before = self._authenticator.keys
-        if keys.names == before.names and keys.kids == before.kids:
+        # With their kids: two keys that have changed theirs are other keys to every token.
+        if [(key.name, key.kid) for key in keys.all] == [(key.name, key.kid) for key in before.all]:
             if told:
                 self._log.info("the keys are the same as before", keys=keys.kids)
             return

@@ -121,6 +121,9 @@ class Routes:
             await self._api.look_up(request)
             return await handler(request, ids)
         except EXPECTED as error:
+            if isinstance(error, Unauthorized):
+                # A token of somebody who was signed out proves nothing: its connection is a stranger's.
+                request.proof = None
             return self._refused(request, error)
 
     def _find(self, request: Request) -> tuple[Handler, dict[str, str]] | Response:

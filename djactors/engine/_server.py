@@ -270,9 +270,8 @@ class EngineServer:
         session, greeting = judged
         most = self._settings.max_payload if session is None else session.max_payload
         websocket = open_websocket(request, stream, leftover, most, greeting)
-        # Nobody needs the headers and the query any more, and a browser's would take 2 KiB while the WebSocket lives.
-        # They are replaced and not emptied, because other requests may share them.
-        request.headers = request.query = {}
+        # Nobody needs the head any more, and a browser's would take 2 KiB while the WebSocket lives.
+        request.let_go()
         del judged, greeting
         if session is None:
             async with websocket:
@@ -434,6 +433,7 @@ class EngineServer:
             refusal = wrong_request(BAD_REQUEST, request, "a second GET while the first one waits")
             return self._refuse(refusal, BAD_REQUEST, cors)
         if not outbox.packets:
+            request.let_go()
             try:
                 with outbox.waiter():
                     async with request.watch_disconnect():

@@ -129,7 +129,8 @@ class SessionOwner(Protocol):
 class Session:
     """One client's session. Handlers use `send`, `close`, `when_drained` and the attributes; the engine uses the rest.
 
-    `owner` is whose session this is, once the handler has called `prove`; nothing here looks at what it is.
+    `owner` is whose session this is, once the handler has called `prove` or has set it; nothing here looks at what it
+    is.
     """
 
     __slots__ = (

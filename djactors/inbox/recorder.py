@@ -270,7 +270,7 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     tenant = unit.ensure_tenant(event.tenant_id)
     event_id = unit.next_id("domain_events")
     kind = events.TYPES[type(event)]
-    by_person = command.person is not None
+    by_person = command.person is not None and not command.person.is_backend
     entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id, by_person=by_person)
     come.announce(tenant)
     left_out = TRIGGERS.get(kind, kind)

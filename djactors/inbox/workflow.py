@@ -142,7 +142,7 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
         year = int(unit.now[:4])
         number = jobs.dj_id(year, unit.jobs.next_number(tenant_id, year))
     job = jobs.created(event, job_id, number, earlier, unit.now)
-    if person is not None and job.deadline is not None:
+    if person is not None and not person.is_backend and job.deadline is not None:
         job = msgspec.structs.replace(job, deadline_by_person=True)
     unit.save_job(job)
     unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
@@ -212,7 +212,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
     job = before or jobs.first_heard_of(tenant_id, event.job_id, unit.now)
     job = jobs.after(job, event, unit.now)
     if isinstance(event, events.JobDeadlineChanged):
-        job = msgspec.structs.replace(job, deadline_by_person=person is not None)
+        job = msgspec.structs.replace(job, deadline_by_person=person is not None and not person.is_backend)
     if isinstance(event, events.JobSubmitted) and job.approver_id is None:
         raise Refused(Code.INVALID, f"approverId: {job.label} has no approver yet: name one")
 

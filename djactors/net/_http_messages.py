@@ -141,6 +141,15 @@ class Request:
         """The host and port that the client asked for, as a trusted proxy or else the client says."""
         return self.forwarded_host or self.headers.get("host")
 
+    def let_go(self) -> None:
+        """Let go of the head, which may have kilobytes, but for what the compression of the answer looks at.
+
+        For whoever is about to wait for long. Others may share the headers, so they are not emptied.
+        """
+        accepted = self.headers.get("accept-encoding")
+        self.headers = _NO_HEADERS if accepted is None else {"accept-encoding": accepted}
+        self.query, self.target = {}, ""
+
     def tokens(self, name: str) -> list[str]:
         """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
         return elements(self.headers.get(name))

@@ -246,6 +246,8 @@ class HttpConnection:
             self._heads.keep(raw, head)
         request = head.request(self.peer, self) if self._proxies is None else self._forwarded(head, self._proxies)
         self._request = request
+        # A poll or a WebSocket may stay for long, and the request has all that is needed.
+        del raw, head
         if self._vital_paths is not None and request.path not in self._vital_paths:
             raise self._refusal or overloaded()
         if asks_for_websocket(request):
@@ -265,6 +267,9 @@ class HttpConnection:
                 request.body = await self._read_body(request, limit)
         if self._unproven:
             self._wait_for_application()
+        if self._buffer:
+            # Requests behind this one are kept while it is answered, however long that takes.
+            self._hold(len(self._buffer))
         response = await self._application.handle(request)
         if request.proof is not None:
             self._prove()
@@ -464,7 +469,6 @@ class HttpConnection:
 
             async with background(self._stream.nursery, read_on):
                 yield handler
-        self._stream.hold(0)
 
     # Writing
 
@@ -484,16 +488,21 @@ class HttpConnection:
         encoded = response.encode(head_only=head_only or bool(rest), connection=connection, date=self._dates())
         self._answerable = False
         self._request = None
+        # A client may take its time over the answer.
+        request.let_go()
         self._stream.proven = request.proof is not None
         try:
             if rest and not head_only:
                 await self._send_large(encoded, rest)
                 encoded = b""
             await (self._send(encoded) if keep_alive else self._send_last(encoded))
-            self._stream.proven = False
         except _PeerLeftError:
             self._lose(response)
             raise
+        # Whoever sends the next request has to prove it anew. What is here of it counts once it is waited for.
+        if self._stream.held:
+            self._stream.hold(0)
+        self._stream.proven = False
 
     @staticmethod
     def _lose(response: Response) -> None:
@@ -514,6 +523,8 @@ class HttpConnection:
 
     async def _send_large(self, head: bytes, body: bytes) -> None:
         try:
+            # It is the client who is waited for, and who gives way to a newcomer if slots run short.
+            self._wait_for_client()
             await self._stream.send_all(head)
             for start in range(0, len(body), _PIECE):
                 await self._stream.send_all(memoryview(body)[start : start + _PIECE])
@@ -525,6 +536,7 @@ class HttpConnection:
             self._stream.write(encoded)
             # Nearly always the kernel has taken everything, so there is nothing to wait for.
             if self._stream.buffered:
+                self._wait_for_client()
                 await self._stream.drain()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise _PeerLeftError from error

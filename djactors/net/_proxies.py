@@ -30,6 +30,7 @@ _MAX_REMEMBERED: Final = 128
 _WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)(?:%[^\]]*)?\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?", re.ASCII)
 _HOST: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
 
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -40,11 +41,11 @@ class TrustedProxies:
         networks: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`.
 
     Raises:
-        ValueError: one of them is no address and no network; the message names it.
+        ValueError: one of them is no address and no network, or is everybody's; the message names it.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = tuple(ipaddress.ip_network(text) for text in networks)
+        self._networks = tuple(map(_network, networks))
         self._client = lru_cache(maxsize=_REMEMBERED)(self._walk)
 
     def trusts(self, peer: str) -> bool:
@@ -83,6 +84,14 @@ def forwarded_host(header: str | None) -> str | None:
         return None
     host = header.rpartition(",")[2].strip(" \t")
     return host if _HOST.fullmatch(host) else None
+
+
+def _network(text: str) -> _Network:
+    network = ipaddress.ip_network(text)
+    if network.prefixlen == 0:
+        # The walk would then end at the left, which the client wrote.
+        raise ValueError(f"{text} trusts everybody, who could then claim any address")
+    return network
 
 
 def _address(text: str) -> _Address | None:

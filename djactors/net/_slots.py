@@ -2,8 +2,9 @@
 
 Rules:
   * A connection is proven once the application has called `Request.prove` on a request that came by it.
-  * Until then it gives way, while the server waits for its client's next bytes, as soon as slots run short. A
-    connection whose request is being answered, or that carries a WebSocket, never does: the application bounds those.
+  * Until then it gives way as soon as slots run short, while the server waits for its client: for the next bytes, or
+    until an answer has been read. A connection whose request the application has in hand, or that carries a WebSocket,
+    never does: the application bounds those.
   * Out of all slots, the address with the most such connections loses the one that waited the longest, unless the
     newcomer's own address has as many. At the cap of an address, that address loses its own.
   * Behind a trusted proxy, a connection counts for the address that its latest request came from.

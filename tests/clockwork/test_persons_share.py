@@ -158,3 +158,21 @@ def test_a9_deadlines_that_a_backend_sets_alert_without_that_bound(office: Desk)
     while office.alert().more:
         pass
     assert office.types(VICTIM).count("sla_alert_overdue") == 120
+
+
+def test_a8_what_a_backend_does_in_somebodys_name_is_the_backends(office: Desk):
+    by_mallory(office, *comments(101))
+    backend = Person(MALLORY, "service")
+    outcomes = office.record(*(Publish(event, person=backend) for event in comments(51))).outcomes
+    held = [json.loads(outcome.answer)["suppressed"] != [] for outcome in outcomes if isinstance(outcome, Published)]
+    assert held == [False] * 50 + [True]
+
+
+def test_a10_a_backend_that_acts_in_somebodys_name_has_keys_of_its_own(office: Desk):
+    said = [Publish(event, person=Person(MALLORY, "user"), key="order-4711") for event in comments(1)]
+    other = CommentAdded(tenant_id=T, job_id=1, actor_id=MALLORY, text="done")
+    said.append(Publish(other, person=Person(MALLORY, "service"), key="order-4711"))
+    assert [type(outcome) for outcome in office.record(*said).outcomes] == [Published, Published]
+    [again] = office.record(said[1]).outcomes
+    assert isinstance(again, Published)
+    assert again.repeated

@@ -19,6 +19,7 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.owner: tuple[int, int] | None = None
+        self.proven = False
         self.peer = "192.0.2.1"
         self.transport = "websocket"
         self.reason: str | None = None
@@ -27,6 +28,7 @@ class FakeSession:
 
     def prove(self, owner: tuple[int, int] | None = None) -> None:
         self.owner = owner or self.owner
+        self.proven = True
 
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         if self.reason is None:

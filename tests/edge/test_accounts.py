@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from djactors.edge.keys import Keys
+from djactors.net import Request
 from tests.edge.rooms import Rooms, rooms
 from tests.edge.sockets import Client, settle
 
@@ -53,6 +54,17 @@ async def test_a15_who_is_signed_out_loses_sockets_and_tokens_at_once(house: Roo
     assert set(reasons) == {"iat: is before the user was signed out"}
 
 
+async def test_a4_a_token_that_a_sign_out_has_made_worthless_makes_nobody_proven(house: Rooms) -> None:
+    before = house.token(1, 7)
+    house.clock.advance(1)
+    await sign_out(house)
+    house.clock.advance(1)
+    for token, proven in ((before, False), (house.token(1, 7), True)):
+        request = Request("GET", "/api/notifications", headers={"authorization": f"Bearer {token}"})
+        await house.routes.handle(request)
+        assert (request.proof is not None) is proven
+
+
 async def test_a15_a_sign_out_holds_over_a_restart(tmp_path: Path, autojump_clock: object) -> None:
     async with rooms(tmp_path) as house:
         before = house.token(1, 7)
@@ -61,9 +73,10 @@ async def test_a15_a_sign_out_holds_over_a_restart(tmp_path: Path, autojump_cloc
         moment = house.clock.moment
     async with rooms(tmp_path) as house:
         house.clock.moment = moment
-        assert await status(house, before) == 401
         client = Client(house)
         assert (await client.connect(token=before))[0][0] == "connect_error", "the actor has read it"
+        assert not client.session.proven, "and it stays a stranger, with a stranger's bounds"
+        assert await status(house, before) == 401
         assert await status(house, house.token(1, 7)) == 200
 
 

@@ -132,6 +132,18 @@ async def test_a15_the_file_is_read_when_that_is_asked_for_even_if_it_looks_the_
         assert house.entries[-1]["event"] == "the keys are the same as before"
 
 
+async def test_a15_keys_that_change_their_kids_with_each_other_are_new_keys(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with watched(tmp_path, oct_key(SECRET, kid="a"), oct_key(OTHER, kid="b")) as house:
+        by_a = sign(house.settings, role="service", now=NOW)
+        assert house.takes(by_a)
+        house.put(oct_key(OTHER, kid="a"), oct_key(SECRET, kid="b"))
+        await trio.sleep(1)
+        assert not house.takes(by_a)
+        assert house.dropped == []
+
+
 async def test_without_a_file_there_is_nothing_to_read(autojump_clock: object) -> None:
     house = Watched(Settings(jwt_secret=SECRET, jwt_keys_file=""))
     with trio.move_on_after(100):

@@ -409,5 +409,12 @@ def test_what_is_asked_of_claims_is_asked_as_pyjwt_would(
     assert found == expected
 
 
+@pytest.mark.parametrize("claim", ["iat", "-iat", "nbf", "exp", "-exp"])
+def test_a16_a_moment_of_hundreds_of_digits_is_refused_whatever_is_asked_of_tokens(claim: str) -> None:
+    name, digits = claim.removeprefix("-"), f"{'-' * claim.startswith('-')}1{'0' * 400}"
+    text = json.dumps({**CLAIMS, "iat": NOW, name: 0}).replace(f'"{name}": 0', f'"{name}": {digits}')
+    assert f" {name}" in refused(asking(jwt_max_age=3600.0), raw_token(text.encode()))
+
+
 def test_the_clock_of_these_tests_is_the_doors() -> None:
     assert FixedNow.now(UTC).timestamp() == Clock()().timestamp() == NOW

@@ -287,3 +287,31 @@ async def test_a3_a_body_in_chunks_of_one_byte_is_decoded_in_slices(monkeypatch:
         assert (await receive_response(client))[0] == 200
     assert max(fed) <= CHUNKS_AT_ONCE
     assert sum(fed) == 20_000
+
+
+class Parking(Judging):
+    """Parks every request until its client leaves, as a poll does."""
+
+    async def handle(self, request: Request) -> Response:
+        async with request.watch_disconnect():
+            await trio.sleep_forever()
+        return Response(200, b"{}")
+
+
+async def test_a4_what_is_pipelined_behind_a_parked_request_counts():
+    async with strangers(Parking()) as (door, budget, refusals):
+        for _ in range(8):
+            await door.connect(GOOD + b"x" * 9_000)
+        await until(lambda: bool(refusals))
+        assert 27_000 <= budget.most <= LIMIT
+
+
+async def test_a4_what_is_pipelined_behind_an_answer_that_is_not_read_counts():
+    class Large(Judging):
+        async def handle(self, request: Request) -> Response:
+            return Response(200, bytes(16_000_000))
+
+    async with strangers(Large()) as (door, budget, _):
+        client = await door.connect(GOOD + b"x" * 9_000)
+        assert await client.receive_some(15) == b"HTTP/1.1 200 OK"
+        assert budget.held >= 9_000

@@ -249,3 +249,9 @@ async def test_a6_a_proxy_that_sends_no_header_is_let_go_after_a_while(autojump_
         assert await receive_all(proxy) == b""
         assert [name for name in counts.counter if "within 5 s" in name]
         await reset(proxy)
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
+def test_a6_nobody_may_trust_everybody_who_could_then_claim_any_address(network: str):
+    with pytest.raises(ValueError, match="trusts everybody"):
+        TrustedProxies(["10.0.0.7", network])

@@ -1,6 +1,7 @@
 """Row A6: connections that sit idle without having shown a token live shortly, and give way when slots run short."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 import trio
@@ -134,3 +135,40 @@ def test_the_one_that_gives_way_is_the_oldest_of_the_address_with_the_most(steps
             sizes = [sum(each.peer == peer for each in model) for peer in PEERS]
             assert sizes[PEERS.index(victim.peer)] == max(sizes)
             assert victim is next(each for each in model if each.peer == victim.peer)
+
+
+LARGE = 16_000_000
+"""Bytes that a kernel does not take at once."""
+
+
+class Large(Proving):
+    async def handle(self, request: Request) -> Response:
+        response = await super().handle(request)
+        return Response(200, bytes(LARGE)) if request.path == "/large" else response
+
+
+async def rest_of(client: trio.SocketStream) -> int:
+    """How many bytes come until the end, or until the answer is whole."""
+    size = 0
+    with suppress(trio.BrokenResourceError):
+        while size < LARGE and (data := await client.receive_some(1 << 20)):
+            size += len(data)
+    return size
+
+
+async def test_a6_squatters_who_do_not_read_their_answer_give_way_and_the_proven_do_not():
+    async with listening(Large(), listener_limits=ListenerLimits(max_connections=2)) as listener:
+        slow = await connect_from(listener, "127.0.0.2")
+        await slow.send_all(PROOF.replace(b" / ", b" /large "))
+        squatter = await connect_from(listener, "127.0.0.3")
+        await squatter.send_all(GOOD.replace(b"/good", b"/large"))
+        for client in (slow, squatter):
+            assert await client.receive_some(15) == b"HTTP/1.1 200 OK"
+        newcomer = await connect_from(listener, "127.0.0.5")
+        await newcomer.send_all(GOOD)
+        with trio.fail_after(5):
+            assert (await receive_response(newcomer))[0] == 200
+            assert await rest_of(squatter) < LARGE
+            assert await rest_of(slow) >= LARGE
+        for client in (newcomer, slow, squatter):
+            await reset(client)

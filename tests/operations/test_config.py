@@ -225,3 +225,8 @@ def test_a_secret_counts_in_bytes() -> None:
 
 def test_a_public_key_file_stands_in_for_a_secret() -> None:
     check_keys(Settings(jwt_public_key_file="key.pem"))
+
+
+def test_a6_proxies_that_are_everybody_are_refused_in_one_line() -> None:
+    said = refused(environment={"JWT_SECRET": SECRET, "DJACTORS_TRUSTED_PROXIES": "0.0.0.0/0"})
+    assert said.startswith("DJACTORS_TRUSTED_PROXIES: 0.0.0.0/0 trusts everybody, who could then claim any address: ")

@@ -39,6 +39,9 @@ def refusal(environment: dict[str, str] | None = None, file: Path | None = None,
         ("DJACTORS_ORIGINS", "DJACTORS_ALLOWED_ORIGINS"),
         ("DJACTORS_MAXCONNECTIONS", "DJACTORS_MAX_CONNECTIONS"),
         ("DJACTORS_JWT_KEY_FILE", "DJACTORS_JWT_KEYS_FILE"),
+        ("JWT_SECRET_PREVIOUS", "DJACTORS_JWT_SECRET_PREVIOUS"),
+        ("jwt_secret", "JWT_SECRET"),
+        ("SOCKETPORT", "SOCKET_PORT"),
     ],
 )
 def test_a19_an_unknown_name_in_the_environment_is_refused_with_the_nearest_one(wrong: str, nearest: str) -> None:

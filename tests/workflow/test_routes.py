@@ -25,7 +25,7 @@ PEOPLE = (REQUESTER, ASSIGNEE, APPROVER, MANAGER, WATCHER, STRANGER)
 @pytest.fixture
 async def house(house: Rooms) -> Rooms:
     """The rooms, where a service has made tenant 1's people known."""
-    await house.introduce(1, *PEOPLE)
+    await house.arrive(1, *PEOPLE)
     return house
 
 
@@ -142,10 +142,10 @@ async def test_another_tenants_job_is_answered_like_a_missing_one(house: Rooms, 
         ("", {"title": ""}, "title"),
         ("", {"title": "x" * 256}, "title"),
         ("", {"title": "a\0b"}, "title"),
-        ("", {"title": "x", "assigneeId": "11"}, "assigneeId"),
+        ("", {"title": "x", "assigneeId": "x11"}, "assigneeId"),
         ("", {"title": "x", "assigneeId": 0}, "assigneeId"),
         ("", {"title": "x", "projectId": 2**53}, "projectId"),
-        ("", {"title": "x", "watcherIds": [1, "2"]}, "watcherIds"),
+        ("", {"title": "x", "watcherIds": [1, "x"]}, "watcherIds"),
         ("", {"title": "x", "watcherIds": list(range(1, 1002))}, "watcherIds"),
         ("", {"title": "x", "deadline": "tomorrow"}, "deadline"),
         ("", {"title": "x", "deadline": "2026-01-01T00:00:00"}, "deadline"),
@@ -364,7 +364,7 @@ async def test_another_method_is_told_which_there_are(house: Rooms, method: str,
 async def test_an_admin_learns_why_somebody_was_not_notified(house: Rooms) -> None:
     for _ in range(3):
         await create(house, assigneeId=REQUESTER)
-    newest = (await house.introduce(1, STRANGER)).json["eventId"] - 1
+    newest = (await house.introduce(1, WATCHER)).json["eventId"] - 1
     path = f"/api/admin/suppressions?userId={REQUESTER}"
     answer = await get(house, f"{path}&limit=2", STRANGER, role="admin")
     assert answer.status == 200
