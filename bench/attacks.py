@@ -225,7 +225,49 @@ def held(target: Target, until: float, connections: int, begin: Callable[[Line, 
     return counted
 
 
-# A2, A5, A6, A7, A14
+# A1, A2, A5, A6, A7, A12, A13, A14
+
+
+def unread_log(target: Target, until: float) -> Counter[str]:
+    """A1: refusals from one address after the other, each told in a log that nobody reads."""
+    counted: Counter[str] = Counter()
+    number = 0
+    while time.monotonic() < until:
+        number += 1
+        with line(target, f"127.1.{number // 250 % 250}.{1 + number % 250}") as one:
+            one.ask(one.request("GET", "/api/notifications"))
+            one.ask(one.request("GET", POLLING.replace("EIO=4", "EIO=3")))
+            counted += one.answers
+    return counted
+
+
+def comments(target: Target, until: float) -> Counter[str]:
+    """A12: a backend posts comments on a job with 1,000 watchers, 300 in a batch."""
+    counted: Counter[str] = Counter()
+    bearer = f"Bearer {service(target)}"
+    watchers = [*range(1000, 2000)]
+
+    def post(one: Line, path: str, body: object) -> bytes:
+        return one.ask(one.request("POST", path, msgspec.json.encode(body), Authorization=bearer))
+
+    with line(target) as one:
+        one.socket.settimeout(60)
+        job = {"type": "job.created", "tenantId": TENANT, "title": "A job", "requesterId": 1, "watcherIds": []}
+        found = re.search(rb'"jobId": *([0-9]+)', post(one, "/api/events", job))
+        number = 1 if found is None else int(found[1])
+        watch = {"type": "job.watched", "tenantId": TENANT, "jobId": number, "actorId": 1}
+        post(one, "/api/events/batch", [watch | {"userId": watcher} for watcher in watchers])
+        comment = {"type": "comment.added", "tenantId": TENANT, "jobId": number, "actorId": 1, "text": "A word"}
+        while time.monotonic() < until:
+            post(one, "/api/events/batch", [comment] * 300)
+            counted["batches"] += 1
+        counted += one.answers
+    return counted
+
+
+def metrics(target: Target, until: float) -> Counter[str]:
+    """A13: one connection asks for the metrics of many actors again and again."""
+    return pipelined(target, until, lambda one: one.request("GET", "/metrics"), 20)
 
 
 def handshakes(target: Target, until: float) -> Counter[str]:
@@ -376,6 +418,7 @@ def unread(target: Target, until: float) -> Counter[str]:
 
 
 ATTACKS: dict[str, Attack] = {
+    "A1 unread log": unread_log,
     "A2 handshakes": handshakes,
     "A3 connects": connects,
     "A3 namespaces": namespaces,
@@ -395,6 +438,8 @@ ATTACKS: dict[str, Attack] = {
     "A5 refusals": refusals,
     "A6 idlers": idlers,
     "A7 jobs": jobs,
+    "A12 comments": comments,
+    "A13 metrics": metrics,
     "A14 readers": readers,
 }
 """By the row of the list of findings that each is of, and a word."""

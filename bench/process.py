@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -25,11 +25,13 @@ class DidNotStartError(click.ClickException):
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], log: Path, environment: Mapping[str, str], port: int | None = None
+    command: Sequence[str | Path], log: Path | None, environment: Mapping[str, str], port: int | None = None
 ) -> Iterator[tuple[int, str, int]]:
     """Run a server until the block ends; its pid, and the host and port from its line ``listening on http://…``.
 
     One that says no such line is given a `port`, and is up once that answers.
+
+    Without a `log`, its standard error is a full pipe that nobody reads.
 
     It has a session of its own, so that a Ctrl-C comes to the benchmark alone, which then ends it.
 
@@ -37,7 +39,7 @@ def running(
         DidNotStartError: it did not say that line.
     """
     with (
-        log.open("ab") as complaints,
+        _full_pipe() if log is None else log.open("ab") as complaints,
         subprocess.Popen(
             [*_follow_us(), *map(str, command)],
             stdin=subprocess.DEVNULL,
@@ -51,6 +53,22 @@ def running(
             yield process.pid, *(_address(process, log) if port is None else _answering(process, port, log))
         finally:
             stop(process)
+
+
+@contextmanager
+def _full_pipe() -> Iterator[int]:
+    """A pipe that takes not a byte more."""
+    unread, full = os.pipe()
+    try:
+        os.set_blocking(full, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(full, bytes(4096))
+        os.set_blocking(full, True)
+        yield full
+    finally:
+        os.close(unread)
+        os.close(full)
 
 
 def free_port() -> int:
@@ -74,7 +92,7 @@ def _follow_us() -> list[str]:
     return [] if setpriv is None else [setpriv, "--pdeathsig", "TERM"]
 
 
-def _address(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int]:
+def _address(process: subprocess.Popen[bytes], log: Path | None) -> tuple[str, int]:
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     deadline = time.monotonic() + START_SECONDS
@@ -86,10 +104,10 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int]:
             if line.startswith(READY) and line.endswith("\n"):
                 host, _, port = line.strip().removeprefix(READY).rpartition(":")
                 return host, int(port)
-    raise DidNotStartError(f"it did not start; it said:\n{said.decode(errors='replace')}\n{log.read_text()[-4000:]}")
+    raise DidNotStartError(f"it did not start; it said:\n{said.decode(errors='replace')}\n{_end_of(log)}")
 
 
-def _answering(process: subprocess.Popen[bytes], port: int, log: Path) -> tuple[str, int]:
+def _answering(process: subprocess.Popen[bytes], port: int, log: Path | None) -> tuple[str, int]:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -98,4 +116,8 @@ def _answering(process: subprocess.Popen[bytes], port: int, log: Path) -> tuple[
             time.sleep(0.05)
         else:
             return LOOPBACK, port
-    raise DidNotStartError(f"it did not start: {log.read_text()[-4000:]}")
+    raise DidNotStartError(f"it did not start: {_end_of(log)}")
+
+
+def _end_of(log: Path | None) -> str:
+    return "" if log is None else log.read_text()[-4000:]

@@ -32,10 +32,13 @@ def djactors_server(
     database: Path | None = None,
     settings: Mapping[str, str] | None = None,
     python: Path | None = None,
+    turns: Path | None = None,
+    is_log_unread: bool = False,
 ) -> Iterator[Target]:
     """Serve a new database in `directory`, or a given one; `settings` are added to the environment.
 
-    `python` is the interpreter that has another build installed.
+    `python` is the interpreter that has another build installed. `turns` is where the server's worst turns are put (see
+    `turns.py`). With `is_log_unread` its standard error is a full pipe that nobody reads.
 
     Raises DidNotStartError.
     """
@@ -46,8 +49,7 @@ def djactors_server(
     command: list[str | Path] = [
         python or sys.executable,
         "-P",
-        "-c",
-        _MAIN,
+        *(("-c", _MAIN) if turns is None else (Path(__file__).with_name("turns.py"), turns)),
         "serve",
         "--port",
         "0",
@@ -55,5 +57,6 @@ def djactors_server(
         database,
     ]
     environment = {"JWT_SECRET": secret, "DJACTORS_LOG_LEVEL": "warning", **UNBOUND, **(settings or {})}
-    with running(command, directory / "server.log", environment) as (pid, host, port):
+    log = None if is_log_unread else directory / "server.log"
+    with running(command, log, environment) as (pid, host, port):
         yield Target(name="djactors", host=host, port=port, secret=secret, processes={"server": pid})

@@ -30,8 +30,9 @@ def body(event: Event, number: int, user: int) -> bytes:
 
 
 def known_user(number: int) -> dict[str, object]:
-    """A user whom the server shall know."""
-    return {"type": "user.upserted", "tenantId": TENANT, "userId": number, "name": f"User {number}", "role": "user"}
+    """A user whom the server shall know. The role that is given here wins over a token's."""
+    role = "service" if number == BACKEND else "user"
+    return {"type": "user.upserted", "tenantId": TENANT, "userId": number, "name": f"User {number}", "role": role}
 
 
 def job(number: int) -> dict[str, object]:

@@ -73,6 +73,8 @@ async def take(users: Users, tenant_id: int) -> Census:
     for place, presence in enumerate(users.presences(), start=1):
         if place % SLICE == 0:
             await trio.lowlevel.checkpoint()
+            if len(rows) > 2 * MAX_ROWS:
+                rows = nsmallest(MAX_ROWS, rows, key=UserRow.trouble)
         actor = users.actor(presence)
         if actor is None:
             continue  # This user left while the others were counted.
@@ -80,6 +82,7 @@ async def take(users: Users, tenant_id: int) -> Census:
         if presence.tenant_id == tenant_id:
             tenant.add(presence)
             rows.append(UserRow(presence.user_id, presence.socket_count, presence.stale, actor))
+    await trio.lowlevel.checkpoint()
     return Census(everybody, tenant, nsmallest(MAX_ROWS, rows, key=UserRow.trouble))
 
 

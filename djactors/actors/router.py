@@ -9,8 +9,9 @@ Rules:
   * The commit is durable before anybody is told or answered.
   * A commit takes at most `batch_limit` commands, and no more than the store carries out at once, because a commit is
     bounded by what it writes. The rest is put off, and from then on tenants are served in turn, and so are the senders
-    of a tenant (`Turns`). So a thousand comments that a thousand people watch keep another tenant's post waiting for a
-    commit or two, and not for all of them. The messages of one sender stay in order.
+    of a tenant (`Turns`). Whoever makes many notifications with each command is passed over in every other commit,
+    which then has what all others have waiting. So a thousand comments that a thousand people watch keep the posts of
+    another tenant waiting for a commit or two, and not for all of them. The messages of one sender stay in order.
   * Commands that were asked for together (`PublishAll`) are committed together if they fit into a commit.
   * A batch that the store could not commit fails as a whole, with the store's reason, and nothing was acknowledged. A
     command that was refused or is itself at fault fails alone.
@@ -71,6 +72,9 @@ NOTICES_TOGETHER = 200
 before; it is taken for as many as the one before it from the same sender. So whoever makes many is alone in a commit,
 and nobody else's answer waits for it."""
 
+PASSED_OVER = 32
+"""Senders that are passed over for one commit. Looking for the next one takes a moment for each of them."""
+
 PUT_OFF = 8192
 """Messages that are put off at a time, some MiB: eight batch posts of a thousand events each. One more is refused as if
 the mailbox were full."""
@@ -113,6 +117,8 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._waiting: Turns[_Envelope] = Turns()
         # How many notifications the newest command of each sender made or would have made, while some are put off.
         self._weights: dict[Turn, int] = {}
+        # Whether the newest commit of what is put off had a message that made as much as a commit may.
+        self._was_large = False
         # What came of the first commands of those that were asked for together and did not fit into a commit.
         self._partly: dict[_Envelope, list[Outcome | Exception]] = {}
 
@@ -152,26 +158,39 @@ class Router(Actor[RouterMessage, RouterReply]):
                 waiting.add(turn, envelope)
 
     def _take(self) -> tuple[list[_Envelope], list[Command]]:
-        """The next commit: messages whose turn it is, and all of their commands that are still to be carried out."""
+        """The next commit: messages whose turn it is, and all of their commands that are still to be carried out.
+
+        If the commit before was filled by one message, those that would fill this one are passed over.
+        """
         waiting = self._waiting
         envelopes: list[_Envelope] = []
         commands: list[Command] = []
+        passed_over: dict[Turn, _Envelope] = {}
         notices = 0
-        while waiting and len(envelopes) < self.batch_limit:
-            envelope = waiting.take()
+        while len(envelopes) < self.batch_limit and notices < NOTICES_TOGETHER and len(passed_over) < PASSED_OVER:
+            try:
+                envelope = waiting.take(passed_over)
+            except LookupError:
+                break
             message = envelope.message
             turn = _turn_of(message)
             if type(message) is PublishAll:
                 more: Sequence[Command] = message.commands[len(self._partly.get(envelope, ())) :]
             else:
                 more = (cast("Command", message),)
-            notices += len(more) * self._weights.get(turn, 1)
-            if commands and (len(commands) + len(more) > self.batch_limit or notices > NOTICES_TOGETHER):
-                waiting.give_back(turn, envelope)
-                break
+            made = len(more) * self._weights.get(turn, 1)
+            is_large = len(commands) + len(more) > self.batch_limit or notices + made > NOTICES_TOGETHER
+            if is_large and (commands or self._was_large):
+                passed_over[turn] = envelope
+                continue
             envelopes.append(envelope)
             commands += more
-        return envelopes, commands
+            notices += made
+        for turn, envelope in reversed(passed_over.items()):
+            waiting.give_back(turn, envelope)
+        self._was_large = notices > NOTICES_TOGETHER
+        # Only such as fill a commit wait: now it is their turn.
+        return (envelopes, commands) if envelopes else self._take()
 
     async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> int:
         """Have commands recorded, tell whom they concern, and answer; how many of the messages were dealt with."""

@@ -81,10 +81,12 @@ class Heartbeat:
         """Whether the loop was stalled, so that deadlines have passed that were not served yet."""
         return bool(self._heap) and now - self._heap[0][0] > STALL_SECONDS
 
-    async def run(self, chore: Callable[[], None]) -> None:
-        """Serve until cancelled. `chore` is called at each waking, before anything is timed out."""
+    async def run(self, chore: Callable[[], bool]) -> None:
+        """Serve until cancelled. `chore` is called at each waking, before anything is timed out, and as long as it
+        returns that there is more to do."""
         while True:
-            chore()
+            while chore():
+                await trio.lowlevel.checkpoint()
             await self._sleep()
             if self.is_late(trio.current_time()):
                 await settle()

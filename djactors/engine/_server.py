@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from math import ceil
+from typing import Final
 
 import trio
 
@@ -83,6 +84,9 @@ PAYLOAD_TOO_LARGE = HttpError(413, 3, "Payload too large")
 # A drain closes at least this many sessions a second. Their reconnects reach other servers at the same pace.
 DRAIN_RATE = 500.0
 _DRAIN_STEP_SECONDS = 0.05
+
+TOLD_AT_ONCE: Final = 64
+"""Handlers that are told in a turn of the loop that their sessions have ended, which takes some 20 µs each."""
 
 
 class EngineServer:
@@ -186,7 +190,7 @@ class EngineServer:
         try:
             await self._heartbeat.run(self._tell_handlers)
         finally:
-            self._tell_handlers()
+            self._tell_all()
 
     def stop_admitting(self) -> None:
         """Answer new handshakes with 503 from now on. Open sessions go on."""
@@ -213,7 +217,7 @@ class EngineServer:
         """Drop every session and its unsent packets at once, and call `on_close`. Use this after the last `run`."""
         for session in list(self._sessions.values()):
             session.close(reason, say_goodbye=False)
-        self._tell_handlers()
+        self._tell_all()
 
     # Requests
 
@@ -499,8 +503,17 @@ class EngineServer:
         self._leaving.pop(session.sid, None)
         self._heartbeat.cancel(session)
 
-    def _tell_handlers(self) -> None:
+    def _tell_handlers(self) -> bool:
+        """Tell some handlers that their sessions have ended; whether there are others."""
+        self._tell(min(TOLD_AT_ONCE, len(self._untold)))
+        return bool(self._untold)
+
+    def _tell_all(self) -> None:
         while self._untold:
+            self._tell(len(self._untold))
+
+    def _tell(self, handlers: int) -> None:
+        for _ in range(handlers):
             session = self._untold.popleft()
             try:
                 session.handler.on_close(session.reason or "")

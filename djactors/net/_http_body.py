@@ -10,6 +10,9 @@ _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-
 _MAX_CHUNK_LINE: Final = 256
 _MAX_TRAILERS: Final = 8 * 1024
 
+CHUNKS_AT_ONCE: Final = 256
+"""The chunks that are decoded without a pause, which takes 0.4 ms if each has one byte."""
+
 
 def body_too_large(limit: int) -> RequestRefused:
     """413."""
@@ -19,10 +22,11 @@ def body_too_large(limit: int) -> RequestRefused:
 class ChunkedBody:
     """Decodes a chunked body piece by piece (RFC 9112 section 7.1). Trailers are skipped.
 
-    Call `feed` until `complete` is true. Then `body` holds the content, and `rest` the bytes that came after it.
+    Call `feed` until `complete` is true. Then `body` holds the content, and `rest` the bytes that came after it. While
+    `goes_on` is true, there is more to decode of what was fed: feed no bytes then, after a turn for others.
     """
 
-    __slots__ = ("_limit", "_missing", "_pending", "_trailer_bytes", "_trailers", "body", "complete")
+    __slots__ = ("_limit", "_missing", "_pending", "_trailer_bytes", "_trailers", "body", "complete", "goes_on")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -33,6 +37,7 @@ class ChunkedBody:
         self._trailer_bytes = 0
         self.body = bytearray()
         self.complete = False
+        self.goes_on = False
 
     @property
     def rest(self) -> bytes:
@@ -40,13 +45,14 @@ class ChunkedBody:
         return self._pending
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes.
+        """Take the next bytes; decode at most `CHUNKS_AT_ONCE` chunks.
 
         Raises:
             RequestRefused: 413 as soon as a chunk announces more than the limit; 400 for a malformed chunk.
         """
         data = self._pending + data if self._pending else data
-        position = 0
+        position = lines = 0
+        self.goes_on = False
         while not self.complete and position < len(data):
             if self._missing:
                 taken = self._take_content(data, position)
@@ -56,6 +62,10 @@ class ChunkedBody:
                     if len(data) - position > _MAX_CHUNK_LINE:
                         raise bad_request("malformed chunk")
                     break
+                if lines == CHUNKS_AT_ONCE:
+                    self.goes_on = True
+                    break
+                lines += 1
                 self._take_line(data[position:line_end])
                 taken = line_end + 2 - position
             if not taken:

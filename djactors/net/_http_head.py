@@ -210,6 +210,8 @@ def parse_head(head: bytes, limits: Limits) -> Head:
     if version == "1.1" and "host" not in headers:
         raise bad_request("an HTTP/1.1 request needs a Host header")
     method = parser.get_method().decode("ascii")
+    if collected.target.count(b"&") >= limits.max_parameters:
+        raise target_too_long(limits)
     path, query = _split_target(collected.target, method)
     connection = elements(headers.get("connection"))
     return Head(
@@ -245,7 +247,11 @@ def check_unfinished_head(head: bytes, limits: Limits) -> None:
 
 def target_too_long(limits: Limits) -> RequestRefused:
     """414."""
-    return RequestRefused(414, "target_too_long", f"the request target is longer than {limits.max_target} bytes")
+    return RequestRefused(
+        414,
+        "target_too_long",
+        f"the request target has more than {limits.max_target} bytes or {limits.max_parameters} parameters",
+    )
 
 
 def head_too_large(limits: Limits) -> RequestRefused:

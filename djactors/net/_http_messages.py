@@ -47,6 +47,8 @@ class Limits:
     max_target: int = 8 * 1024
     max_head: int = 16 * 1024
     max_headers: int = 100
+    # Parameters of a query. No client sends more than a few, and a head full of them takes as long as ten others.
+    max_parameters: int = 100
     # Bytes of pipelined requests that are kept while a handler is parked. Beyond this the socket is left unread.
     max_pipelined: int = 64 * 1024
 

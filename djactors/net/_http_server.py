@@ -25,6 +25,7 @@ from djactors.net._http_messages import Application, HttpDates, Limits, Request,
 from djactors.net._proxies import TrustedProxies, forwarded_host
 from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream, SlowConsumer
+from djactors.net._turnstile import Turnstile
 from djactors.net._unproven import OverBudget
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
@@ -36,9 +37,21 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_AT_ONCE: Final = 64 * 1024
 # In such pieces, so that no more of it is kept for a client that does not read.
 _PIECE: Final = 16 * 1024
-# A chunked body is decoded in such pieces, with a turn for others after each: if all its chunks have one byte, 3 ms.
-_CHUNKED_PIECE: Final = 8 * 1024
+# What is read at a time of a chunked body, and of what a stranger sends. Hundreds of strangers may send at the same
+# moment, and all that each of them sent is copied in one turn of the loop.
+_SMALL_PIECE: Final = 16 * 1024
 
+
+_TURNED_AWAY: Final = frozenset({401, 403, 429})
+"""Answers to who may not do what they ask for."""
+
+TURNED_AWAY_PAUSE: Final = 0.01
+"""The time in seconds after such an answer until the next request of the same connection is looked at. It doubles with
+each such answer in a row, up to `LONGEST_PAUSE`. A client that was turned away is wrong once or twice, and does not
+notice it. A hundred connections that go on asking would otherwise have a part in each turn of the loop."""
+
+LONGEST_PAUSE: Final = 0.64
+"""The longest such pause in seconds."""
 
 RETRY_AFTER_SECONDS: Final = 5
 """The time after which a client that found no slot may try again: connections end all the time."""
@@ -71,6 +84,7 @@ class HttpConnection:
     `on_refused` gets each request that is refused for its form, and the client's address. `vital_paths` is None for an
     ordinary connection. A connection over the caps gets the paths that must be answered even then (health, metrics); it
     serves one request, refuses any other path with `refusal`, and closes. `slots` are those that it has one of, if any.
+    `pipelining` is what requests wait for that come before the answer to the one before.
     `proxies` is None unless the connection comes from one of them.
     """
 
@@ -86,6 +100,7 @@ class HttpConnection:
         "_is_idle",
         "_limits",
         "_on_refused",
+        "_pipelining",
         "_proxies",
         "_proxy",
         "_refusal",
@@ -93,6 +108,7 @@ class HttpConnection:
         "_served_one",
         "_slots",
         "_stream",
+        "_turned_away",
         "_unproven",
         "_vital_paths",
         "peer",
@@ -113,6 +129,7 @@ class HttpConnection:
         on_refused: Callable[[RequestRefused, str], None] = _ignore,
         refusal: RequestRefused | None = None,
         slots: Slots | None = None,
+        pipelining: Turnstile | None = None,
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._stream = stream
@@ -124,6 +141,7 @@ class HttpConnection:
         # Whose address the connection counts for: behind a trusted proxy, the client's of the latest request.
         self.peer = peer
         self._slots = slots
+        self._pipelining = Turnstile() if pipelining is None else pipelining
         self._proxies = proxies
         self._proxy = peer
         # A proxy that is trusted need not prove anything.
@@ -138,6 +156,8 @@ class HttpConnection:
         self._is_idle = False
         self._served_one = False
         self._draining = False
+        # The pause that is due before the next request; 0 if the last one was not turned away.
+        self._turned_away = 0.0
         # True while there is a request to answer, and nothing of the answer has been written.
         self._answerable = False
         # The request in hand, once its head is read and until it is answered.
@@ -257,7 +277,17 @@ class HttpConnection:
             return False
         keep_alive = request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
         await self._respond(request, response, keep_alive=keep_alive)
+        if response.status in _TURNED_AWAY:
+            await self._pause(keep_alive)
+        elif self._turned_away:
+            self._turned_away = 0.0
         return keep_alive
+
+    async def _pause(self, keep_alive: bool) -> None:
+        """Take up nothing for a while of a client that was turned away; whoever is behind a proxy has not to wait."""
+        if keep_alive and self._proxies is None:
+            self._turned_away = min(2 * self._turned_away or TURNED_AWAY_PAUSE, LONGEST_PAUSE)
+            await trio.sleep(self._turned_away)
 
     async def _refuse_body(self, request: Request, response: Response) -> bool:
         """Answer without having read the body. What is here of it is skipped; nobody waits for the rest."""
@@ -266,6 +296,8 @@ class HttpConnection:
         keep_alive = keep_alive and not (response.close or self._draining or self._vital_paths is not None)
         self._buffer = self._buffer[length:] if keep_alive else b""
         await self._respond(request, response, keep_alive=keep_alive)
+        if response.status in _TURNED_AWAY:
+            await self._pause(keep_alive)
         return keep_alive
 
     def _forwarded(self, head: Head, proxies: TrustedProxies) -> Request:
@@ -302,7 +334,7 @@ class HttpConnection:
         """Return the next whole head, or None if the connection ends between requests."""
         if self._buffer:
             # A client that pipelines must let other tasks run between its requests.
-            await trio.lowlevel.checkpoint()
+            await self._pipelining.turn()
         # An empty line before a request is tolerated (RFC 9112 section 2.2).
         self._buffer = self._buffer.lstrip(b"\r\n")
         if not self._buffer and not await self._await_first_bytes():
@@ -381,16 +413,16 @@ class HttpConnection:
         chunked = ChunkedBody(limit)
         data = self._buffer
         while True:
-            chunked.feed(data[:_CHUNKED_PIECE])
-            data = data[_CHUNKED_PIECE:]
+            chunked.feed(data)
             if chunked.complete:
                 break
-            if data:
+            if chunked.goes_on:
                 await trio.lowlevel.checkpoint()
+                data = b""
             else:
                 self._hold(len(chunked.body))
-                data = await self._receive_more(_CHUNKED_PIECE)
-        self._buffer = chunked.rest + data
+                data = await self._receive_more(_SMALL_PIECE)
+        self._buffer = chunked.rest
         return bytes(chunked.body)
 
     def _hold(self, size: int) -> None:
@@ -407,6 +439,8 @@ class HttpConnection:
         return chunk
 
     async def _receive(self, max_bytes: int | None = None) -> bytes:
+        if max_bytes is None and self._unproven and not self._stream.proven:
+            max_bytes = _SMALL_PIECE
         try:
             return await self._stream.receive_some(max_bytes)
         except OverBudget:

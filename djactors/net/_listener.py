@@ -27,6 +27,7 @@ from djactors.net._proxy_protocol import ProxyHeaderError, parse_proxy_header
 from djactors.net._shares import ProvenAddresses
 from djactors.net._slots import Slots
 from djactors.net._stream import SocketStream
+from djactors.net._turnstile import Turnstile
 from djactors.net._unproven import UnprovenBytes
 
 # A burst of reconnects is accepted in slices of this many, so that connected clients are served in between.
@@ -158,6 +159,8 @@ class Listener:
         self._alarms = Alarms()
         self._heads = HeadMemory()
         self._unproven = unproven or UnprovenBytes()
+        self._departures = Turnstile()
+        self._pipelining = Turnstile()
         self._dates = HttpDates(wall_clock)
         self._compression = Compression()
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -273,6 +276,7 @@ class Listener:
             sock, helpers, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
         )
         stream.budget = self._unproven
+        stream.departures = self._departures
         vital_paths = None if excess is None else self._listener_limits.vital_paths
         connection = HttpConnection(
             stream,
@@ -287,6 +291,7 @@ class Listener:
             on_refused=self._telemetry.request_refused,
             refusal=too_many_connections() if excess == "address" else None,
             slots=self._slots if excess is None else None,
+            pipelining=self._pipelining,
             proxies=None if self._proxy_protocol else trusted,
         )
         # The count is made here, because the task runs only after the whole batch has been admitted.

@@ -43,16 +43,16 @@ MAX_ATTACHMENT_BYTES = 1_000_000
 # No real payload nests deeper, and every recursive reader of the data is safe far beyond it.
 MAX_JSON_DEPTH = 64
 
-# The next three bound what one packet costs to read, for nobody else has a turn meanwhile: together some 5 ms. What
+# The next three bound what one packet costs to read, for nobody else has a turn meanwhile: together some 3 ms. What
 # stands inside strings is counted too, as telling it apart costs more than the bounds are worth.
-# So many lists and objects take less than 1 ms with all that is checked of them; a megabyte of `[],` would take 70.
-MAX_JSON_BRACKETS = 4_096
+# So many lists and objects take half a millisecond with all that is checked of them; a megabyte of `[],` takes 70.
+MAX_JSON_BRACKETS = 2_048
 
-# One less than there are values in lists and objects: these take 3 ms if all are numbers with an exponent.
-MAX_JSON_COMMAS = 8_192
+# One less than there are values in lists and objects: these take 1.5 ms if all are numbers with an exponent.
+MAX_JSON_COMMAS = 4_096
 
-# A number of 4,300 digits takes 85 µs: so many digits in long rows take 2 ms, a megabyte of them would take 20.
-MAX_LONG_DIGITS = 100_000
+# A number of 4,300 digits takes 85 µs: so many digits in long rows take 1 ms, a megabyte of them would take 20.
+MAX_LONG_DIGITS = 50_000
 
 # JavaScript counts ack ids exactly up to 2^53, which has 16 digits.
 MAX_ACK_ID_DIGITS = 16

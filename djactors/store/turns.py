@@ -15,7 +15,7 @@ Source: "Fair Queueing" (J. Nagle, RFC 970), in two levels, with an item as the 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -74,17 +74,14 @@ class Turns(Generic[T]):
         self._groups[turn[0]].move_to_end(turn[1], last=False)
         self._groups.move_to_end(turn[0], last=False)
 
-    def take(self) -> T:
-        """Take the next item; its turn, and its group, come last then.
+    def take(self, besides: Collection[Turn] = ()) -> T:
+        """Take the next item; its turn, and its group, come last then. The turns `besides` are passed over.
 
         Raises:
-            LookupError: nothing waits.
+            LookupError: nothing waits, or only what is passed over.
         """
-        if not self._length:
-            raise LookupError("nothing waits")
-        group = _next_of(self._groups, self._served)
+        group, member = self._next(besides)
         members = self._groups[group]
-        member = _next_of(members, self._served_of.get(group))
         self._served = group
         self._served_of[group] = member
         items = members[member]
@@ -107,6 +104,13 @@ class Turns(Generic[T]):
         group, member = turn
         self._groups[group][member].remove(item)
         self._note_gone(group, member)
+
+    def _next(self, besides: Collection[Turn]) -> Turn:
+        for group in _in_turn(self._groups, self._served):
+            for member in _in_turn(self._groups[group], self._served_of.get(group)):
+                if (group, member) not in besides:
+                    return group, member
+        raise LookupError("nothing waits")
 
     def _items(self, turn: Turn) -> deque[T]:
         """The items of a turn, to which one is about to be added."""
@@ -133,10 +137,8 @@ class Turns(Generic[T]):
             self._served_of.pop(group, None)
 
 
-def _next_of(waiting: OrderedDict[int, V], served: int | None) -> int:
-    """The first one; the one that was served last only where it is alone."""
-    first = next(iter(waiting))
-    if first == served and len(waiting) > 1:
-        waiting.move_to_end(first)
-        first = next(iter(waiting))
-    return first
+def _in_turn(waiting: OrderedDict[int, V], served: int | None) -> Iterable[int]:
+    """All in their order; the one that was served last is not the first unless it is alone."""
+    if len(waiting) > 1 and next(iter(waiting)) == served:
+        waiting.move_to_end(served)
+    return waiting

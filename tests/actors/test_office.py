@@ -99,6 +99,42 @@ async def test_a12_another_tenants_post_gets_in_between_the_commits_of_a_batch(p
         assert len(commits.done) == 31
 
 
+async def test_a12_all_posts_of_another_tenant_get_in_between_two_comments(path: Path, autojump_clock):
+    """However many they are, they wait for the comment that is being recorded, and for one more."""
+    async with running(path, daily_limit=10_000) as house:
+        await house.do(watched())
+        commits = Commits(house)
+        gate = house.store.before_record = Gate()
+        house.send(*[comment(f"{number}") for number in range(30)])
+        await wait_all_tasks_blocked()
+        others = [note(11, tenant_id=2) for _ in range(50)]
+        answers = house.send(*others)
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert [type(answer) for answer in answers] == [Published] * 50
+        assert max(commits.of(each) for each in others) <= 2
+
+
+async def test_a12_two_who_comment_take_turns_with_each_other_and_with_everybody_else(path: Path, autojump_clock):
+    mallory = Person(1000, "user")
+    async with running(path, daily_limit=10_000) as house:
+        await house.do(watched(), comment(person=mallory))
+        commits = Commits(house)
+        gate = house.store.before_record = Gate()
+        theirs, mallorys = [comment() for _ in range(10)], [comment(person=mallory) for _ in range(10)]
+        others = [[note(11, tenant_id=2) for _ in range(20)] for _ in range(2)]
+        house.send(*theirs, *mallorys)
+        await wait_all_tasks_blocked()
+        house.send(*others[0])
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert max(commits.of(each) for each in others[0]) <= 3
+        by_turn = [commits.of(each) for pair in zip(theirs, mallorys, strict=True) for each in pair]
+        assert max(commits.of(mallorys[0]), commits.of(theirs[0])) <= 4
+        assert max(abs(commits.of(a) - commits.of(b)) for a, b in zip(theirs, mallorys, strict=True)) <= 3
+        assert max(by_turn) == len(commits.done) - 1
+
+
 async def test_a12_the_senders_of_one_tenant_take_turns_as_well(path: Path, autojump_clock):
     mallory, colleague = Person(1000, "user"), Person(1001, "user")
     async with running(path, daily_limit=10_000) as house:

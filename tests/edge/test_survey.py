@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -12,6 +12,7 @@ from djactors.actors import census
 from djactors.actors.deliveries import Deliver
 from djactors.edge.recent import SPAN, RecentCounters
 from djactors.edge.survey import FRESH
+from djactors.kernel import ChildStatistics, Kind, State
 from djactors.store.errors import StoreUnavailable
 from djactors.telemetry import Metrics
 from tests.edge.rooms import Rooms
@@ -183,6 +184,45 @@ async def test_more_users_than_can_be_shown_are_counted(
     users = (await look(house))["users"]
     assert [row["userId"] for row in users["rows"]] == [1, 2, 3]
     assert (users["tenant"]["total"], users["leftOut"]) == (7, 4)
+
+
+async def test_a13_no_more_users_are_compared_in_a_turn_than_are_shown_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, those in trouble are found slice by slice."""
+    compared: list[int] = []
+
+    class Row(census.UserRow, frozen=True):
+        def trouble(self) -> tuple[bool, bool, int, int, int, int]:
+            compared[-1] += 1
+            return super().trouble()
+
+    class Turns(trio.abc.Instrument):
+        def after_io_wait(self, timeout: float) -> None:
+            compared.append(0)
+
+    class Crowd:
+        tenant_id, socket_count, stale, quarantined = 1, 1, False, False
+
+        def __init__(self, user_id: int) -> None:
+            self.user_id = user_id
+            self.ref = self
+
+    class Users:
+        def presences(self) -> list[Any]:
+            return [Crowd(user_id) for user_id in range(5_000, 0, -1)]
+
+        def actor(self, presence: Any) -> ChildStatistics:
+            return ChildStatistics("", Kind.ACTOR, State.RUNNING)
+
+    monkeypatch.setattr(census, "UserRow", Row)
+    compared.append(0)
+    instrument = Turns()
+    trio.lowlevel.add_instrument(instrument)
+    taken = await census.take(cast("Any", Users()), 1)
+    trio.lowlevel.remove_instrument(instrument)
+    assert [row.user_id for row in taken.rows] == [*range(1, census.MAX_ROWS + 1)]
+    assert taken.tenant.total == 5_000
+    assert 0 < max(compared) <= 2 * census.MAX_ROWS + census.SLICE
+    assert sum(compared) >= 5_000
 
 
 async def test_many_who_look_at_once_share_an_answer_within_their_tenant_only(

@@ -33,7 +33,7 @@ def errors() -> list[Exception]:
 @pytest.fixture
 async def heartbeat(nursery, errors) -> Heartbeat:
     heartbeat = Heartbeat(errors.append)
-    nursery.start_soon(heartbeat.run, lambda: None)
+    nursery.start_soon(heartbeat.run, lambda: False)
     return heartbeat
 
 
@@ -116,3 +116,23 @@ async def test_thousands_that_are_due_at_once_are_all_served(autojump_clock, hea
         heartbeat.schedule(timed)
     await trio.sleep(1.5)
     assert all(len(timed.ticks) == 1 for timed in many)
+
+
+async def test_a13_a_chore_that_has_more_to_do_gives_others_a_turn(nursery, autojump_clock):
+    """Thousands of sessions may end at the same moment, and their handlers are told some at a time."""
+    left, seen = [20], []
+
+    def chore() -> bool:
+        left[0] = max(0, left[0] - 1)
+        return left[0] > 0
+
+    async def watch() -> None:
+        while left[0]:
+            await trio.lowlevel.checkpoint()
+            seen.append(left[0])
+
+    nursery.start_soon(watch)
+    nursery.start_soon(Heartbeat([].append).run, chore)
+    await trio.sleep(1)
+    assert seen == sorted(seen, reverse=True)
+    assert len({*seen}) >= 10

@@ -115,7 +115,7 @@ def repeated(pattern: bytes, room: int) -> bytes:
 @pytest.mark.parametrize(
     ("target", "fields"),
     [
-        (repeated(b"&%b", 1900), b""),
+        (repeated(b"&%b", 3 * 99) + b"a" * 1600, b""),
         (repeated(b"&%b", 3 * 31) + b"%F0%9F%98%80" + b"a" * 1800, b""),
         (b"", repeated(b"%b:b\r\n", 580)),
         (b"", b"X: " + b"x" * 1900 + b"\r\n"),

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 import trio
@@ -106,6 +107,21 @@ async def test_empty_lines_before_a_request_are_tolerated(served, autojump_clock
     await wait_all_tasks_blocked()
     served.peer.send(b"\r\n" + GOOD)
     assert (await served.response())[0] == 200
+
+
+async def test_a14_who_is_turned_away_again_and_again_is_looked_at_less_and_less(served, autojump_clock):
+    async def refuse(request: Request) -> Response:
+        return Response(429, b"{}")
+
+    served.application.routes["/busy"] = refuse
+    served.peer.send(GOOD.replace(b"/good", b"/busy") * 9 + GOOD * 2 + GOOD.replace(b"/good", b"/busy") + GOOD)
+    times = []
+    for _ in range(13):
+        status, _, _ = await served.response()
+        times.append((status, trio.current_time()))
+    pauses = [round(later - sooner, 6) for (_, sooner), (_, later) in pairwise(times)]
+    assert [status for status, _ in times] == [429] * 9 + [200, 200, 429, 200]
+    assert pauses == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 0.64, 0.64, 0, 0, 0.01]
 
 
 async def test_a_chunked_body_and_the_request_behind_it_are_read(served, autojump_clock):

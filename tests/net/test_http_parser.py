@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djactors.net import Limits, Request, RequestRefused, Response
-from djactors.net._http_body import ChunkedBody
+from djactors.net._http_body import CHUNKS_AT_ONCE, ChunkedBody
 from djactors.net._http_head import check_unfinished_head, parse_head
 
 LIMITS = Limits()
@@ -210,8 +210,40 @@ def test_a_malformed_or_oversized_chunk_is_refused(raw, status):
         assert not body.complete
         return
     with pytest.raises(RequestRefused) as refused:
-        body.feed(raw)
+        feed_all(body, raw)
     assert refused.value.status == status
+
+
+def feed_all(body: ChunkedBody, raw: bytes) -> None:
+    body.feed(raw)
+    while body.goes_on:
+        body.feed(b"")
+
+
+def test_a3_no_more_than_so_many_chunks_are_decoded_at_once():
+    body = ChunkedBody(10_000)
+    body.feed(b"1\r\nx\r\n" * 1_000 + b"0\r\n\r\nGET /next")
+    sizes = [len(body.body)]
+    while body.goes_on:
+        body.feed(b"")
+        sizes.append(len(body.body))
+    assert body.complete
+    assert sizes == [*range(CHUNKS_AT_ONCE, 1_000, CHUNKS_AT_ONCE), 1_000]
+    assert body.rest == b"GET /next"
+    large = ChunkedBody(100_000)
+    large.feed(b"10000\r\n" + b"x" * 0x10000 + b"\r\n0\r\n\r\n")
+    assert large.complete, "a body in few chunks is decoded at once"
+
+
+def test_a3_a_query_of_more_parameters_than_anybody_sends_is_refused():
+    def head(parameters: int) -> bytes:
+        return b"GET /?%b HTTP/1.1\r\nHost: h\r\n\r\n" % b"&".join(b"%d" % n for n in range(parameters))
+
+    limits = Limits()
+    assert len(parse_head(head(limits.max_parameters), limits).query) == limits.max_parameters
+    with pytest.raises(RequestRefused) as refused:
+        parse_head(head(limits.max_parameters + 1), limits)
+    assert refused.value.status == 414
 
 
 def test_a_response_cannot_be_split():

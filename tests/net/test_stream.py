@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.net import ReceiveLimitExceeded, SlowConsumer, SocketStream
+from djactors.net import ReceiveLimitExceeded, SlowConsumer, SocketStream, _stream
+from djactors.net._stream import LINGER_PAUSE
 
 
 @pytest.fixture
@@ -266,6 +267,25 @@ async def test_a_lingering_close_lets_a_peer_read_that_is_still_sending(nursery,
         both.start_soon(stream.linger)
         both.start_soon(client)
     assert ours.fileno() == -1
+
+
+async def test_a4_a_lingering_close_throws_away_one_piece_at_a_time(nursery, autojump_clock, monkeypatch):
+    """Hundreds may be refused while they send a megabyte each; others have their turns meanwhile."""
+    monkeypatch.setattr(_stream, "_DROPPED", bytearray(1_000))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    ours.setblocking(False)
+    theirs.sendall(b"y" * 30_000)
+    theirs.shutdown(socket.SHUT_WR)
+    theirs.setblocking(False)
+    stream = stream_over(ours, nursery)
+    began = trio.current_time()
+    await stream.linger()
+    assert trio.current_time() - began >= 29 * LINGER_PAUSE
+    assert ours.fileno() == -1
+    assert await read_all(theirs) == b""
+    theirs.close()
 
 
 async def test_a_lingering_close_does_not_wait_for_ever(nursery, pair, autojump_clock):

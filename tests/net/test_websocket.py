@@ -340,6 +340,23 @@ async def tick_at(moment: float, websocket: WebSocket) -> None:
     websocket.tick(moment)
 
 
+async def test_a13_nothing_is_sent_to_a_peer_that_has_gone(nursery, autojump_clock):
+    """Thousands may go at the same moment, and each takes a part of one turn of the loop."""
+    stream = MemoryStream(nursery)
+
+    async def receive(websocket: WebSocket) -> None:
+        await stream.peer.receive_until(b"\r\n\r\n")
+        stream.peer.end()
+        await websocket.receive()
+
+    began = trio.current_time()
+    with pytest.raises(WebSocketClosed):
+        await carry(stream, receive)
+    assert trio.current_time() == began
+    assert stream.closed
+    assert await stream.peer.receive_all() == b""
+
+
 async def test_an_abrupt_end_is_1006(nursery, autojump_clock):
     for leave in ("end", "reset"):
         stream = MemoryStream(nursery)

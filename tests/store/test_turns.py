@@ -61,6 +61,16 @@ def test_whoever_comes_anew_goes_before_the_one_that_was_served_last():
     assert taken(turns) == ["other", "colleague", "a1", "a2"]
 
 
+def test_a12_turns_that_are_passed_over_keep_their_place():
+    turns: Turns[str] = Turns()
+    for turn, item in [((1, 1), "a"), ((1, 1), "b"), ((1, 2), "c"), ((2, 1), "d"), ((2, 1), "e")]:
+        turns.add(turn, item)
+    assert [turns.take({(1, 1)}) for _ in range(3)] == ["c", "d", "e"]
+    with pytest.raises(LookupError):
+        turns.take({(1, 1)})
+    assert [turns.take(), turns.take()] == ["a", "b"]
+
+
 def test_what_does_not_wait_is_neither_taken_nor_removed():
     turns: Turns[str] = Turns()
     with pytest.raises(LookupError):

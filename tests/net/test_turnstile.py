@@ -1,0 +1,87 @@
+"""However many peers go at the same moment, or pipeline requests, each turn of the loop has a few of them."""
+
+import socket
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from djactors.kernel import Alarms
+from djactors.net import HeadMemory, HttpConnection, Limits, Request, Response, SocketStream
+from djactors.net._turnstile import AT_ONCE, Turnstile
+from tests.fakes.memory_stream import MemoryStream
+from tests.net.applications import GOOD, Echo
+
+
+class Turns(trio.abc.Instrument):
+    """Counts what happens between two waits for I/O."""
+
+    def __init__(self) -> None:
+        self.counts = [0]
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.counts.append(0)
+
+    def note(self) -> None:
+        self.counts[-1] += 1
+
+
+async def test_a4_of_those_who_go_at_the_same_moment_so_many_go_on_in_a_turn(nursery):
+    departures, turns = Turnstile(), Turns()
+    pairs = [socket.socketpair() for _ in range(5 * AT_ONCE)]
+
+    async def read(ours: socket.socket) -> None:
+        stream = SocketStream(ours, nursery, max_buffered=1000, send_timeout=1.0)
+        stream.departures = departures
+        assert await stream.receive_some() == b"hello"
+        assert await stream.receive_some() == b""
+        turns.note()
+        await stream.aclose()
+
+    async with trio.open_nursery() as readers:
+        for ours, theirs in pairs:
+            ours.setblocking(False)
+            theirs.send(b"hello")
+            readers.start_soon(read, ours)
+        await wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(turns)
+        for _, theirs in pairs:
+            theirs.close()
+    trio.lowlevel.remove_instrument(turns)
+    assert sum(turns.counts) == len(pairs)
+    assert max(turns.counts) <= AT_ONCE
+
+
+async def test_a4_of_requests_that_many_pipeline_so_many_are_answered_in_a_turn(nursery, autojump_clock):
+    pipelining, alarms, turns = Turnstile(), Alarms(), Turns()
+    nursery.start_soon(alarms.run)
+
+    class Counting(Echo):
+        async def handle(self, request: Request) -> Response:
+            if request.path == "/pipelined":
+                turns.note()
+            return await super().handle(request)
+
+    streams = [MemoryStream(nursery) for _ in range(5 * AT_ONCE)]
+    for stream in streams:
+        connection = HttpConnection(
+            stream, Counting(), Limits(), peer="192.0.2.1", alarms=alarms, heads=HeadMemory(), pipelining=pipelining
+        )
+        nursery.start_soon(connection.run)
+        stream.peer.send(GOOD + GOOD.replace(b"/good", b"/pipelined"))
+    trio.lowlevel.add_instrument(turns)
+    await wait_all_tasks_blocked()
+    trio.lowlevel.remove_instrument(turns)
+    assert sum(turns.counts) == len(streams)
+    assert max(turns.counts) <= AT_ONCE
+
+
+async def test_who_is_cancelled_while_waiting_to_go_keeps_nobody_from_it(autojump_clock):
+    departures = Turnstile()
+    async with trio.open_nursery() as leaving:
+        for _ in range(3 * AT_ONCE):
+            leaving.start_soon(departures.turn)
+        await trio.lowlevel.checkpoint()
+        leaving.cancel_scope.cancel()
+    async with trio.open_nursery() as leaving:
+        for _ in range(3 * AT_ONCE):
+            leaving.start_soon(departures.turn)
