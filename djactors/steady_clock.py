@@ -9,7 +9,8 @@ few minutes is not. So in doubt the time goes on as the monotonic clock counts i
 
 Rules:
   * A step of up to `TOLERANCE` is followed at once, forwards and backwards: a time server has set a clock that was off
-    by minutes, or somebody has done so by hand.
+    by minutes, or somebody has done so by hand. Several small steps count together: within `AGREEMENT` no more than
+    `TOLERANCE` in all is followed.
   * A larger one is followed once the wall clock has kept to it for `AGREEMENT`: somebody has set a clock that was far
     off, or a virtual machine was paused. A wall clock that jumps again meanwhile has to prove itself anew.
   * The sleep of a computer is no jump: the machine's monotonic clock counts it (`MONOTONIC`).
@@ -78,7 +79,9 @@ class SteadyClock:
         self._lock = Lock()
         ticks = monotonic()
         # What the wall clock is ahead of the monotonic one, in Unix time, as long as they agree.
-        self._offset = wall().timestamp() - ticks
+        self._offset = self._anchor = wall().timestamp() - ticks
+        # The anchor is what steps are measured from. It is set anew, to what was followed, at this moment.
+        self._anchor_until = ticks + AGREEMENT
         # What it is ahead in doubt, and since when.
         self._doubted: tuple[float, float] | None = None
         # From when on what is due may be told, and what is old may go.
@@ -91,7 +94,7 @@ class SteadyClock:
         moment = self._wall()
         ticks = self._monotonic()
         offset = moment.timestamp() - ticks
-        if self._doubted is None and -TOLERANCE <= offset - self._offset <= TOLERANCE:
+        if self._doubted is None and -TOLERANCE <= offset - self._anchor <= TOLERANCE and ticks < self._anchor_until:
             self._offset = offset
             return moment
         with self._lock:
@@ -131,7 +134,7 @@ class SteadyClock:
         return self._doubted is None and self._monotonic() >= self._settled_from
 
     def _judge(self, moment: datetime, ticks: float, offset: float) -> datetime:
-        ahead = offset - self._offset
+        ahead = offset - self._anchor
         if self._last_seen is not None:
             if ticks >= self._settled_from:
                 self._last_seen = None
@@ -139,7 +142,8 @@ class SteadyClock:
                 self._doubted is not None or not -TOLERANCE <= ahead <= TOLERANCE
             ):
                 self._note("the wall clock was set right: it is followed at once", moment, ticks, ahead)
-                self._doubted, self._offset = None, offset
+                self._doubted = None
+                self._follow(offset, ticks)
                 if moment - self._last_seen > LONG_DOWN:
                     self._wait_from(ticks)
                 else:
@@ -150,6 +154,8 @@ class SteadyClock:
             if self._doubted is not None:
                 self._doubted = None
                 self._note("the wall clock agrees with the monotonic clock again", moment, ticks, ahead)
+            if ticks >= self._anchor_until:
+                self._follow(offset, ticks)
             self._offset = offset
             return moment
         if self._doubted is None:
@@ -167,9 +173,14 @@ class SteadyClock:
             self._doubted = None
             self._settled_from = ticks + SETTLING
             self._note("the wall clock has gone evenly since it jumped: it is followed now", moment, ticks, ahead)
-            self._offset = offset
+            self._follow(offset, ticks)
             return moment
         return self._by_monotonic(ticks)
+
+    def _follow(self, offset: float, ticks: float) -> None:
+        """Go by the wall clock, and measure steps from here."""
+        self._offset = self._anchor = offset
+        self._anchor_until = ticks + AGREEMENT
 
     def _by_monotonic(self, ticks: float) -> datetime:
         return datetime.fromtimestamp(ticks + self._offset, UTC)

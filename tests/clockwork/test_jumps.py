@@ -129,6 +129,20 @@ async def test_b2_a_step_of_minutes_and_a_slow_drift_are_followed_at_once(autoju
     assert clock.is_settled()
 
 
+@pytest.mark.parametrize("step", [TOLERANCE - 1, 1 - TOLERANCE])
+async def test_b2_many_small_steps_count_together(autojump_clock: object, step: float):
+    now, log = WallClock(), Log()
+    clock = steady(now, log)
+    right = now()
+    for _ in range(100):
+        now.jump(step * SECOND)
+        clock()
+        await trio.sleep(1)
+    assert abs(clock() - right - 100 * SECOND) <= TOLERANCE * SECOND
+    assert log.events[0] == JUMPED
+    assert not clock.is_settled()
+
+
 # What it saves
 
 
