@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
@@ -89,6 +89,7 @@ payloads = st.one_of(
 keys = st.binary(min_size=4, max_size=4)
 
 
+@example(sent=frame(0x01, b"\x80") + frame(0x89), cuts=[])
 @thorough
 @given(
     st.lists(st.one_of(st.builds(frame, firsts, payloads, keys), st.binary(max_size=12)), max_size=6).map(b"".join),
@@ -104,8 +105,12 @@ def test_any_bytes_in_any_pieces_mean_what_they_mean_to_an_independent_parser(se
     if read[-1:] == [1009]:
         assert read[:-1] == expected  # which has no bound, and waits for more
     elif expected[-1:] == [1007]:
-        # It reads the first parts of a text before the last has come; here a wrong frame behind them may be seen first.
-        assert read in (expected, expected[:-1], [*expected[:-1], 1002])
+        # It reads the first parts of a text before the last has come. Here the frames between the parts come first:
+        # pings, and then perhaps a close frame or a wrong one.
+        before = len(expected) - 1
+        assert read[:before] == expected[:-1]
+        rest = [item for item in read[before:] if not isinstance(item, PingFrame)]
+        assert rest in ([], [1007], [1002]) or (len(rest) == 1 and isinstance(rest[0], tuple))
     else:
         assert read == expected
 
