@@ -21,6 +21,7 @@ import msgspec
 
 from bench.load.commands import Target
 from bench.load.crowd import token
+from bench.load.user import frame
 
 Attack = Callable[[Target, float], Counter[str]]
 
@@ -134,18 +135,6 @@ def line(target: Target, source: str = "127.0.0.1") -> Iterator[Line]:
         yield opened
     finally:
         opened.close()
-
-
-def frame(first: int, payload: bytes) -> bytes:
-    """A client's frame under a mask of zeros, which leaves the payload as it is (RFC 6455 section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        head = bytes((first, 0x80 | size))
-    elif size < 1 << 16:
-        head = bytes((first, 0xFE)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((first, 0xFF)) + size.to_bytes(8, "big")
-    return head + bytes(4) + payload
 
 
 def person(target: Target) -> str:

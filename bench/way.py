@@ -32,7 +32,7 @@ import trio
 import trio.testing
 
 import djactors
-from bench.load.user import SOCKET_IO, UPGRADE
+from bench.load.user import SOCKET_IO, UPGRADE, frame
 from djactors.app import Server
 from djactors.config import load
 from djactors.operations.tokens import sign
@@ -136,9 +136,7 @@ class Client:
 
     async def emit(self, text: str) -> None:
         """A Socket.IO packet as one masked text frame; the mask is zero."""
-        payload = text.encode()
-        length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
-        await self.send(b"\x81" + length + b"\0\0\0\0" + payload)
+        await self.send(frame(0x81, text.encode()))
 
 
 async def _walk(trace: Trace) -> dict[str, list[CodeType]]:

@@ -139,8 +139,9 @@ class Server:
         self._failure: str | None = None
         self._listener: Listener | None = None
         self._lag = LoopLag()
-        observer = EdgeObserver(self.telemetry)
-        self._unproven = UnprovenBytes(limit=settings.unproven_bytes, on_refused=observer.no_room)
+        self._observer = EdgeObserver(self.telemetry)
+        self._origins = OriginPolicy(settings.allowed_origins)
+        self._unproven = UnprovenBytes(limit=settings.unproven_bytes, on_refused=self._observer.no_room)
         # When many come, those go first who have been here with a good token.
         self._proven = ProvenAddresses()
         self._root: Supervisor | None = None
@@ -419,18 +420,18 @@ class Server:
                 admit_burst=settings.admit_burst,
             ),
             lambda session: Gateway(session, services),
-            origins=OriginPolicy(settings.allowed_origins),
+            origins=self._origins,
             random_token=self._random_token,
-            telemetry=EdgeObserver(self.telemetry),
+            telemetry=self._observer,
             unproven=self._unproven,
             proven=self._proven,
             shows_proof=self._shows_token,
         )
 
     def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
-        settings, observer = self.settings, EdgeObserver(self.telemetry)
+        settings = self.settings
         return Listener(
-            Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), self.telemetry),
+            Application(engine, self._site, routes, self._origins, self.telemetry),
             limits=HttpLimits(unproven_timeout=settings.unproven_timeout),
             proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
             proxy_protocol=settings.proxy_protocol,
@@ -442,9 +443,9 @@ class Server:
                 max_connections_per_address=settings.max_connections_per_address,
                 max_buffered=settings.outbox_bytes,
             ),
-            telemetry=observer,
+            telemetry=self._observer,
             unproven=self._unproven,
-            on_error=observer.failed,
+            on_error=self._observer.failed,
             wall_clock=self._now,
         )
 

@@ -175,8 +175,20 @@ class User(asyncio.Protocol):
             self.last_event = payload
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        # A mask of zeros leaves the payload as it is; RFC 6455 wants masks, and this load no protection from proxies.
-        size = len(payload)
-        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
         assert self._transport is not None
-        self._transport.write(bytes([0x80 | opcode]) + length + b"\0\0\0\0" + payload)
+        self._transport.write(frame(0x80 | opcode, payload))
+
+
+def frame(first: int, payload: bytes) -> bytes:
+    """A client's frame under a mask of zeros, which leaves the payload as it is (RFC 6455 section 5.2).
+
+    RFC 6455 wants masks, to protect proxies, and there are none here.
+    """
+    size = len(payload)
+    if size < 126:
+        head = bytes((first, 0x80 | size))
+    elif size < 1 << 16:
+        head = bytes((first, 0xFE)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((first, 0xFF)) + size.to_bytes(8, "big")
+    return head + bytes(4) + payload

@@ -144,13 +144,13 @@ class Users:
 
     def detach(self, tenant_id: int, user_id: int, socket: Socket) -> None:
         """Forget a socket that has closed. Harmless for one that was never attached."""
-        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        presence = self._present(tenant_id, user_id)
         if presence is not None:
             presence.discard(socket)
 
     def account(self, tenant_id: int, user_id: int) -> Account | None:
         """What the tenant says of a user, as far as that is known without asking the store; None if it is not."""
-        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        presence = self._present(tenant_id, user_id)
         if presence is not None and presence.account is not None:
             return presence.account
         return self._accounts.get((tenant_id, user_id))
@@ -180,7 +180,7 @@ class Users:
 
         None for a socket that still waits for the answer to its CONNECT, or is gone: it can be sent nothing.
         """
-        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        presence = self._present(tenant_id, user_id)
         return None if presence is None else presence.told(socket)
 
     def told_user(self, tenant_id: int, user_id: int) -> Offset | None:
@@ -188,7 +188,7 @@ class Users:
 
         A list that the user is given is to have this in its past.
         """
-        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        presence = self._present(tenant_id, user_id)
         return presence.at if presence is not None and presence.sockets else None
 
     def standing(self) -> dict[int, int]:
@@ -281,7 +281,7 @@ class Users:
 
     async def lost(self, tenant_id: int, user_id: int) -> None:
         """What a user was told is not in the log. Unless that is in doubt already, doubt what everybody was told."""
-        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        presence = self._present(tenant_id, user_id)
         if presence is not None and presence.read >= self._commits.doubted:
             await self.doubt()
 
@@ -307,13 +307,17 @@ class Users:
                     presence.disconnect("actor_stopped")
                     self._forget(presence)
 
+    def _present(self, tenant_id: int, user_id: int) -> Presence | None:
+        """A user's presence; None where the user has none."""
+        return self._tenants.get(tenant_id, {}).get(user_id)
+
     def _refuse(self, tenant_id: int, user_id: int, socket: Socket, reason: str) -> None:
         self._telemetry.refusals.refused("attach", "socket refused", code=reason, tenant_id=tenant_id, user_id=user_id)
         socket.disconnect("user_unavailable")
 
     def _presence(self, tenant_id: int, person: Person) -> Presence:
         user_id = person.user_id
-        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        presence = self._present(tenant_id, user_id)
         if presence is None:
             if self._supervisor is None:
                 raise SupervisorNotRunning("users")
@@ -352,7 +356,7 @@ class Users:
         """At once, and before anybody else is told anything of the commit: who was signed out hears no more of it."""
         self._accounts.changed(accounts)
         for (tenant_id, user_id), account in accounts.items():
-            presence = self._tenants.get(tenant_id, {}).get(user_id)
+            presence = self._present(tenant_id, user_id)
             if presence is not None:
                 presence.accounts_told += 1
                 presence.take_in(account)

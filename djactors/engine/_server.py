@@ -175,7 +175,7 @@ class EngineServer:
         match self._judge(request, session, wants_websocket=False):
             case Push():
                 assert session is not None
-                request.proof = session if session.proven else None
+                request.proof = session.proof
                 return session.max_payload
             case HttpError() as error if request.method != "OPTIONS":
                 return self._refuse(wrong_request(error, request), error, cors)
@@ -238,7 +238,6 @@ class EngineServer:
         session = await self._find(request)
         if session is not None and session.closed and request.method == "GET":
             outbox = session.outbox
-            request.proof = session if session.proven else None
             if outbox is not None and outbox.packets and not outbox.has_waiter:
                 return poll_response(outbox.take(), cors)
         match self._judge(request, session, wants_websocket=False):
@@ -331,10 +330,10 @@ class EngineServer:
         session = self._sessions.get(sid) or self._leaving.get(sid)
         if session is None or not self._may_use(session, request):
             return None
-        request.proof = session if session.proven else None
         if session.engine.answers_polls_at_once:
             # Read first what other sockets have brought: one of them may have the `5` that completes the upgrade.
             await settle()
+        request.proof = session.proof
         now = trio.current_time()
         # This request may bring the pong. So after a stall, the heartbeat ticks instead, once everything has been read.
         if not session.closed and now >= session.next_deadline and not self._heartbeat.is_late(now):
@@ -421,13 +420,12 @@ class EngineServer:
         except ProtocolError as error:
             answer = PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST
             return self._refuse(wrong_packets(error, session.peer), answer, cors)
-        request.proof = session if session.proven else None
+        request.proof = session.proof
         return push_response(cors)
 
     async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:
         outbox = session.outbox
         assert outbox is not None
-        request.proof = session if session.proven else None
         if outbox.has_waiter:
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
             refusal = wrong_request(BAD_REQUEST, request, "a second GET while the first one waits")

@@ -195,6 +195,11 @@ class Session:
         return self.reason is not None
 
     @property
+    def proof(self) -> "Session | None":
+        """What `Request.proof` is for requests that name this session: the session itself, once it is proven."""
+        return self if self.proven else None
+
+    @property
     def max_payload(self) -> int:
         """Bytes that the client may send in one request or message."""
         settings = self._settings

@@ -65,9 +65,8 @@ def _ignore(refused: RequestRefused, peer: str) -> None:
     """Nobody wants to know."""
 
 
-def overloaded() -> RequestRefused:
-    """503, for a server that has no slot left."""
-    message = "the server has no room for another connection"
+def overloaded(message: str = "the server has no room for another connection") -> RequestRefused:
+    """503, for a server that has no slot left, or no room for what a client sends."""
     return RequestRefused(503, "overloaded", message, (("retry-after", str(RETRY_AFTER_SECONDS)),))
 
 
@@ -275,7 +274,7 @@ class HttpConnection:
             self._prove()
         if request.disconnected:
             return False
-        keep_alive = request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+        keep_alive = self._may_go_on(request, response)
         await self._respond(request, response, keep_alive=keep_alive)
         if response.status in _TURNED_AWAY:
             await self._pause(keep_alive)
@@ -283,8 +282,12 @@ class HttpConnection:
             self._turned_away = 0.0
         return keep_alive
 
+    def _may_go_on(self, request: Request, response: Response) -> bool:
+        """Whether another request may follow on the connection."""
+        return request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+
     async def _pause(self, keep_alive: bool) -> None:
-        """Take up nothing for a while of a client that was turned away; whoever is behind a proxy has not to wait."""
+        """Take up nothing for a while of a client that was turned away; whoever is behind a proxy need not wait."""
         if keep_alive and self._proxies is None:
             self._turned_away = min(2 * self._turned_away or TURNED_AWAY_PAUSE, LONGEST_PAUSE)
             await trio.sleep(self._turned_away)
@@ -292,8 +295,7 @@ class HttpConnection:
     async def _refuse_body(self, request: Request, response: Response) -> bool:
         """Answer without having read the body. What is here of it is skipped; nobody waits for the rest."""
         length = request.content_length
-        keep_alive = length is not None and len(self._buffer) >= length and request.keep_alive
-        keep_alive = keep_alive and not (response.close or self._draining or self._vital_paths is not None)
+        keep_alive = length is not None and len(self._buffer) >= length and self._may_go_on(request, response)
         self._buffer = self._buffer[length:] if keep_alive else b""
         await self._respond(request, response, keep_alive=keep_alive)
         if response.status in _TURNED_AWAY:
@@ -549,12 +551,7 @@ class HttpConnection:
 
 
 def _no_room() -> RequestRefused:
-    return RequestRefused(
-        503,
-        "overloaded",
-        "the server holds too much for clients that have not proved who they are",
-        (("retry-after", "5"),),
-    )
+    return overloaded("the server holds too much for clients that have not proved who they are")
 
 
 def _check_coding(request: Request) -> None:

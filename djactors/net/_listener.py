@@ -259,12 +259,9 @@ class Listener:
     def _admit(self, sock: socket.socket, peer: str, connections: trio.Nursery, helpers: trio.Nursery) -> None:
         trusted = self._proxies if self._proxies is not None and self._proxies.trusts(peer) else None
         excess = self._excess(peer, counts_address=trusted is None)
-        if excess is not None:
-            overflowed = len(self._overflowing) >= self._max_overflowing
-            self._telemetry.connection_refused("overflow" if overflowed else excess, peer)
-            if overflowed:
-                sock.close()
-                return
+        if excess is not None and self._overflows(excess, peer):
+            sock.close()
+            return
         limits = self._limits if excess is None else _OVERFLOW_LIMITS
         try:
             sock.setblocking(False)
@@ -364,12 +361,17 @@ class Listener:
             return True
         self._slots.remove(connection)
         self._telemetry.connection_closed()
-        overflowed = len(self._overflowing) >= self._max_overflowing
-        self._telemetry.connection_refused("overflow" if overflowed else excess, peer)
-        if not overflowed:
-            self._overflowing.add(connection)
-            connection.restrict(self._listener_limits.vital_paths, too_many_connections(), _OVERFLOW_LIMITS)
-        return not overflowed
+        if self._overflows(excess, peer):
+            return False
+        self._overflowing.add(connection)
+        connection.restrict(self._listener_limits.vital_paths, too_many_connections(), _OVERFLOW_LIMITS)
+        return True
+
+    def _overflows(self, excess: str, peer: str) -> bool:
+        """Tell of a connection over a cap; whether it cannot even be answered, because too many others are over one."""
+        overflows = len(self._overflowing) >= self._max_overflowing
+        self._telemetry.connection_refused("overflow" if overflows else excess, peer)
+        return overflows
 
     def _report(self, failure: BaseExceptionGroup[Exception], peer: str) -> None:
         # `except*` wraps even a single exception in a group, which would only be noise in a log.
