@@ -85,17 +85,20 @@ class Api:
         self._authenticator = authenticator
         self.paces = paces
 
-    async def look_up(self, request: Request) -> None:
+    async def look_up(self, request: Request, *, needed: bool) -> None:
         """See to it that what the tenant says of the request's user is known, for the handler's first step.
 
-        Nearly always it is, and nothing is waited for. A token that proves nothing is left to the handler.
+        Nearly always it is, and nothing is waited for. `needed` tells whether the handler needs a token at all.
 
         Raises:
+            Unauthorized: the token proves nothing, and one is needed.
             StoreError: it cannot be read.
         """
         try:
             proved = self.proved(request)
         except Unauthorized:
+            if needed:
+                raise
             return
         if proved.user_id is not None and proved.tenant_id is not None:
             await self._users.look_up(proved.tenant_id, proved.user_id)

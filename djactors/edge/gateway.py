@@ -136,13 +136,14 @@ class Gateway(SocketHandler[UserSocket]):
             self._services.paces.check_read(member)
         except TooManyRequests:
             # Only a loop connects and leaves so often.
-            self._close_for_pace()
+            rule = f"at most {self._services.settings.read_rate:g} reads a second, and a CONNECT is one"
+            self._close_for_pace("CONNECTs without a pause", rule)
             return
         except Unauthorized as refusal:
             self._turn_away(socket, refusal)
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= MAX_REFUSED_CONNECTS:
-                self._close_for_pace()
+                self._close_for_pace("bad tokens in a row", f"at most {MAX_REFUSED_CONNECTS} of them")
             return
         self._refused_in_a_row = 0
         self._warned = False
@@ -244,16 +245,14 @@ class Gateway(SocketHandler[UserSocket]):
         except TooManyRequests:
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= MAX_REFUSALS:
-                self._close_for_pace()
+                rule = f"at most {self._services.settings.emit_rate:g} events a second"
+                self._close_for_pace("events without a pause", rule)
             raise
         self._refused_in_a_row = 0
 
-    def _close_for_pace(self) -> None:
+    def _close_for_pace(self, came: str, rule: str) -> None:
         if self.session.reason is None:
-            rule = f"at most {self._services.settings.emit_rate:g} events a second"
-            refusals.socket_closed(
-                self._services.telemetry, self.session.peer, "too_many_requests", "events without a pause", rule
-            )
+            refusals.socket_closed(self._services.telemetry, self.session.peer, "too_many_requests", came, rule)
             self.session.close("too_many_requests")
 
     def _identify(self, auth: dict[str, Any]) -> Member:

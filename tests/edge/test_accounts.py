@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from djactors.edge.gateway import MAX_REFUSED_CONNECTS
 from djactors.edge.keys import Keys
 from djactors.net import Request
 from tests.edge.rooms import Rooms, rooms
@@ -52,6 +53,30 @@ async def test_a15_who_is_signed_out_loses_sockets_and_tokens_at_once(house: Roo
     assert not again.gone
     reasons = [entry["detail"] for entry in house.entries if "refused" in entry["event"]]
     assert set(reasons) == {"iat: is before the user was signed out"}
+
+
+async def test_a_token_that_proves_nothing_is_judged_once_and_open_routes_are_answered(house: Rooms) -> None:
+    judged: list[object] = []
+    identify = house.services.authenticator.identify
+
+    def counted(token: object) -> Any:
+        judged.append(token)
+        return identify(token)
+
+    house.services.authenticator.identify = counted  # type: ignore[method-assign]
+    for path, expected in (("/api/notifications", 401), ("/healthz", 200)):
+        judged.clear()
+        assert (await house.request("GET", path, token="no token")).status == expected
+        assert judged == ["no token"], path
+
+
+async def test_f1_a_session_that_is_closed_for_bad_tokens_is_told_as_that(house: Rooms) -> None:
+    client = Client(house)
+    for _ in range(MAX_REFUSED_CONNECTS):
+        await client.connect(token="no token")
+    assert client.gone
+    [closed] = [entry for entry in house.entries if entry.get("reason") == "too_many_requests"]
+    assert (closed["came"], closed["expected"]) == ("bad tokens in a row", f"at most {MAX_REFUSED_CONNECTS} of them")
 
 
 async def test_a4_a_token_that_a_sign_out_has_made_worthless_makes_nobody_proven(house: Rooms) -> None:
