@@ -136,7 +136,7 @@ async def test_a_free_port_that_is_taken_on_another_address_is_picked_anew(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listen = _binding._listen
-    with socket.socket(socket.AF_INET6) as taken:
+    with socket.socket(socket.AF_INET6) as taken, socket.socket() as held:
         ports: list[int] = []
 
         def listen_late(family: socket.AddressFamily, address: tuple[Any, ...], *, alone: bool) -> socket.socket:
@@ -145,6 +145,8 @@ async def test_a_free_port_that_is_taken_on_another_address_is_picked_anew(
                     taken.bind(("::1", address[1]))
                     taken.listen()
                 ports.append(address[1])
+            elif ports and held.getsockname()[1] == 0:
+                held.bind(("127.0.0.1", ports[0]))  # or the system might pick the same port again
             return listen(family, address, alone=alone)
 
         monkeypatch.setattr(_binding, "_listen", listen_late)
