@@ -222,10 +222,13 @@ class DeviceJudge:
         return None, [self._stranger(event, data, f"behind {self._written}", following)]
 
     def _reloaded(self, record: Reloaded) -> Iterator[Finding]:
-        if self._lost_by(record.offset):
-            # What its socket was told is lost as well: that one has to be told so before it says anything more.
-            self._applied, self._astray = None, self._written is not None
-            self._began = self._written = None
+        if (place := self._place(record.offset)) is not None:
+            if not self._has(place, self._applied):
+                self._applied = None
+            if not self._has(place, self._written):
+                # What its socket was told is lost as well: that one has to be told so before it says anything more.
+                self._applied, self._astray = None, True
+                self._began = self._written = None
         at = self._seq(record.offset)
         if at is None:
             yield from self._foreign(record.offset)
@@ -325,11 +328,6 @@ class DeviceJudge:
             if self._pasts[place].seq(self._opened.tenant_id, offset) is not None:
                 return place
         return None
-
-    def _lost_by(self, offset: str) -> bool:
-        """Whether the past of this offset lacks something that the device knows."""
-        place = self._place(offset)
-        return place is not None and any(not self._has(place, seq) for seq in (self._written, self._applied))
 
     def _has(self, place: int, seq: int | None) -> bool:
         """Whether another past is the same as the device's up to this number."""

@@ -495,6 +495,19 @@ class TestPasts:
         ]
         assert self.found(*told) == [], "nobody can know that it applied a change that is lost: it names its list only"
 
+    def test_a_client_without_offsets_loads_its_list_after_it_went_on_from_what_both_pasts_share(self) -> None:
+        """What is lost it had from an earlier connection; what this one said is in both pasts."""
+        told = [
+            *since_device()[:5],
+            Received("py", NEW, self.LOST_NEW),
+            Connected("py", since=at(1)),
+            received(3, device="py", numbered=False),
+            Reloaded("py", at(5), 1, [(13, False), (11, True)], True),
+            *(received(seq, device="py", numbered=False) for seq in (4, 5, 6, 7)),
+            counted(1, 7, device="py", numbered=False),
+        ]
+        assert self.found(*told) == [], "its socket has nothing to be reset from"
+
     def test_a_client_without_offsets_names_what_is_lost(self) -> None:
         lost = [
             Opened("py", 1, ADA, "since"),
