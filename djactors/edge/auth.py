@@ -114,8 +114,10 @@ def in_force(proved: Proved, account: Account) -> Proved:
     """What a token proves, with what is known of the user besides: the role that the tenant gave them wins.
 
     Raises:
-        Unauthorized: `token_revoked`; the user was signed out after the token was issued.
+        Unauthorized: `user_deactivated`; or `token_revoked`, if the user was signed out after the token was issued.
     """
+    if not account.active:
+        raise Unauthorized("user_deactivated", "the user is deactivated: ask an admin", "the user is deactivated")
     if account.signed_out_at is not None and not (
         proved.issued_at is not None and proved.issued_at >= account.signed_out_at
     ):

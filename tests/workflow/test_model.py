@@ -27,6 +27,9 @@ STEP = st.tuples(
 Step = tuple[int, str, int, int | None, bool]
 """Who does what to which job, whom it names, and whether a trusted service says so."""
 
+OUTSIDER = 1000
+"""Takes no part, and looks on as an admin."""
+
 TYPES = {
     "create": "job.created",
     "assign": "job.assigned",
@@ -118,7 +121,8 @@ async def agree(house: Rooms, model: Model) -> None:
         assert [(item["type"], item["data"]["jobId"]) for item in inbox["items"]][::-1] == expected
         stored = await house.store.snapshot(tenant, user)
         assert inbox["unreadCount"] == stored.unread == len(expected)
-        admin = house.token(tenant, user, role="admin")
+        # An admin of whom no service has told, so that the token's role is the one that counts.
+        admin = house.token(tenant, OUTSIDER, role="admin")
         kept = (await house.request("GET", f"/api/admin/suppressions?userId={user}&limit=100", token=admin)).json
         why = [type_ for who, type_ in model.sup if who == (tenant, user)]
         assert [item["type"] for item in kept["items"]][::-1] == why
@@ -131,8 +135,8 @@ async def agree(house: Rooms, model: Model) -> None:
             assert job["deadline"] == stored_job.deadline
             parts = (stored_job.requester, stored_job.assignee, stored_job.approver, stored_job.manager)
             assert (job["requesterId"], job["assigneeId"], job["approverId"], job["managerId"]) == parts
-        queue = (await house.request("GET", "/api/jobs?assignee=me&limit=100", token=admin)).json["items"]
-        assert [job["id"] for job in queue] == sorted(
+        queue = await house.request("GET", "/api/jobs?assignee=me&limit=100", token=house.token(tenant, user))
+        assert [job["id"] for job in queue.json["items"]] == sorted(
             (id_ for id_, job in mine.items() if job.assignee == user), reverse=True
         )
 
