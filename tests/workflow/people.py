@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from djactors.domain import events
-from djactors.domain.events import DomainEvent, JobCreated, UserUpserted
+from djactors.domain.commands import Introduce
+from djactors.domain.events import DomainEvent, JobCreated
+from djactors.domain.permissions import Person
 from tests.inbox.desk import Desk
 
 T, OTHER = 1, 2
@@ -34,6 +36,8 @@ SUBMITTED = events.JobSubmitted(tenant_id=T, job_id=1)
 APPROVED = events.JobApproved(tenant_id=T, job_id=1)
 REJECTED = events.JobRejected(tenant_id=T, job_id=1, reason="Too dark")
 COMPLETED = events.JobCompleted(tenant_id=T, job_id=1)
+CANCELLED = events.JobCancelled(tenant_id=T, job_id=1)
+RETITLED = events.JobRetitled(tenant_id=T, job_id=1, title="Poster Design")
 COMMENTED = events.CommentAdded(tenant_id=T, job_id=1, text="Which font?")
 MOVED = events.JobDeadlineChanged(tenant_id=T, job_id=1, deadline=None)
 WATCHED = events.JobWatched(tenant_id=T, job_id=1, user_id=STRANGER)
@@ -46,6 +50,7 @@ LIVES: dict[str, list[DomainEvent]] = {
     "approved": [ASSIGNED, SUBMITTED, APPROVED],
     "rejected": [ASSIGNED, SUBMITTED, REJECTED],
     "completed": [ASSIGNED, COMPLETED],
+    "cancelled": [ASSIGNED, CANCELLED],
 }
 """How a job comes to each of its states."""
 
@@ -59,7 +64,8 @@ def by(event: DomainEvent, actor_id: int | None) -> DomainEvent:
 def live(desk: Desk, status: str, **changes: object) -> None:
     """Make a job of a state, done by nobody, around people with names; forget what was announced."""
     for id_, name in NAMES.items():
-        desk.publish(UserUpserted(tenant_id=T, user_id=id_, name=name, role="user"))
+        # By their own tokens, so that a token's role counts.
+        desk.do(Introduce(T, Person(id_, "user", name)))
     desk.publish(msgspec.structs.replace(CREATED, **changes))
     for event in LIVES[status]:
         desk.publish(event)
