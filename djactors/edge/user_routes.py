@@ -63,10 +63,13 @@ class UserRoutes:
         identity = self._api.identity(request)
         if identity.role not in OFFICE:
             raise Refused(Code.FORBIDDEN, f"only an admin or a service may {deed}")
+        if identity.role == "service":
+            self._api.paces.check_backend(identity)
+        else:
+            self._api.paces.check_command(identity.member())
         query_of(request)
         body, _ = events.decode_with_ids(_decoder, _Place, request.body or b"{}")
         tenant_id, user_id = _tenant_of(identity, body), path_id(found)
-        self._api.check_pace(request)
         return identity, tenant_id, user_id
 
 
