@@ -19,7 +19,9 @@ from djactors.actors.pid import PidIssuer
 from djactors.actors.router import Router
 from djactors.actors.users import Users
 from djactors.config import Settings
+from djactors.domain.commands import Introduce
 from djactors.domain.limits import Limits
+from djactors.domain.permissions import Person
 from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.exposition import Exposition
@@ -179,6 +181,12 @@ class Rooms:
             event = {"tenantId": tenant_id, "userId": user_id, "name": f"Known {user_id}", "role": role}
             answer = await self.publish({"type": "user.upserted", **event})
         return answer
+
+    async def arrive(self, tenant_id: int, *user_ids: int) -> None:
+        """Have people come by tokens of their own, so that no service has given them a role."""
+        for user_id in user_ids:
+            person = Person(user_id, "user", f"Known {user_id}")
+            await self.router.ask_nowait(Introduce(tenant_id, person), self.settings.command_timeout)
 
     def stored_users(self, user_id: int) -> list[tuple[int, str, str]]:
         """The tenant, the name and the role of each user who has that number."""

@@ -42,7 +42,7 @@ async def post(house: Rooms, path: str, user_id: int, body: Any = None, *, tenan
 async def house(tmp_path: Path, autojump_clock: object) -> AsyncIterator[Rooms]:
     """Job 1 is open and job 2 assigned; user 20 is tenant 2's; nobody knows user 700. The test events are on."""
     async with rooms(tmp_path, test_events=True) as house:
-        await house.introduce(T, REQUESTER, ASSIGNEE)
+        await house.arrive(T, REQUESTER, ASSIGNEE)
         await house.introduce(OTHER, FOREIGN)
         for body in ({"title": "a"}, {"title": "b", "assigneeId": ASSIGNEE}):
             assert (await post(house, "", REQUESTER, body)).status == 201
