@@ -7,7 +7,7 @@ from djactors.inbox.unit import UnitOfWork
 
 # Served by idx_users_folded_name. Two rows tell that a name is not unique.
 SELECT_NAMED = """SELECT id FROM users
-    WHERE tenant_id = ? AND folded_name = ? AND deactivated_at IS NULL LIMIT 2"""
+    WHERE tenant_id + 0 = ? AND folded_name = ? AND deactivated_at IS NULL LIMIT 2"""
 
 
 def mentioned(unit: UnitOfWork, tenant_id: int, text: str, named: tuple[int, ...]) -> tuple[int, ...]:

@@ -366,7 +366,7 @@ async def test_another_method_is_told_which_there_are(house: Rooms, method: str,
 async def test_an_admin_learns_why_somebody_was_not_notified(house: Rooms) -> None:
     for _ in range(3):
         await create(house, assigneeId=REQUESTER)
-    newest = (await house.introduce(1, STRANGER)).json["eventId"] - 1
+    newest = (await house.introduce(1, WATCHER)).json["eventId"] - 1
     path = f"/api/admin/suppressions?userId={REQUESTER}"
     answer = await get(house, f"{path}&limit=2", STRANGER, role="admin")
     assert answer.status == 200
