@@ -39,7 +39,7 @@ def account_of(role: Any, role_given: object, signed_out_at: str | None, deactiv
 
 
 def in_office(unit: UnitOfWork, tenant_id: int, person: Person) -> Person:
-    """A person with the role that the tenant gave them, at the very moment of the commit.
+    """A person with the role that the tenant gave them, at the very moment of the commit. A service stays a service.
 
     Raises:
         Refused: `unauthorized`; the person is deactivated.
@@ -47,6 +47,8 @@ def in_office(unit: UnitOfWork, tenant_id: int, person: Person) -> Person:
     user = unit.user(tenant_id, person.user_id)
     if user is not None and user.deactivated_at is not None:
         raise Refused(Code.UNAUTHORIZED, "the user is deactivated: ask an admin")
+    if person.role == "service":
+        return person
     if user is None or not user.role_given or user.role == person.role:
         return person
     return msgspec.structs.replace(person, role=user.role)
