@@ -21,8 +21,10 @@ NotificationType: TypeAlias = Literal[
     "sla_alert_overdue",
     "comment_added",
     "job_completed",
+    "mentioned",
 ]
-"""The seed's eight types. A backend may ask for types of its own through `notification.requested`."""
+"""The seed's eight types, and one beyond the seed's table, `mentioned`. A backend may ask for types of its own through
+`notification.requested`."""
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):

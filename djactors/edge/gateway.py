@@ -205,7 +205,7 @@ class Gateway(SocketHandler[UserSocket]):
         except Unauthorized as refusal:
             if socket.joined:
                 self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
-                socket.disconnect("signed_out")
+                socket.disconnect("signed_out" if account.active else "deactivated")
             else:
                 self._turn_away(socket, refusal)
             return False

@@ -12,11 +12,12 @@ from djactors.domain.accounts import Account
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.inbox import accounts, job_lists, log, pages, retention
+from djactors.inbox import accounts, job_lists, log, pages, retention, threads
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import Snapshot, StoredNotification
 from djactors.inbox.recorder import Recording
+from djactors.inbox.threads import Thread
 from djactors.store.threads import Work
 from djactors.store.turns import Turn
 
@@ -151,6 +152,13 @@ class Inbox(Recording):
             limit=limit,
             told=told,
         )
+        return await self._read(work, _turn(tenant_id, reader_id), lambda page: page.follows)
+
+    async def thread(
+        self, tenant_id: int, reader_id: int, job_id: int, *, before: int | None, limit: int, told: Offset | None = None
+    ) -> Thread:
+        """The `limit` newest comments on a job with an id below `before`."""
+        work = partial(threads.page, tenant_id=tenant_id, job_id=job_id, before=before, limit=limit, told=told)
         return await self._read(work, _turn(tenant_id, reader_id), lambda page: page.follows)
 
     async def suppressions(

@@ -1,6 +1,7 @@
 """Puts notifications into inboxes, within the daily limit. A notification may take the place of an older one.
 
 Rules:
+  * Nobody who is deactivated is notified.
   * Notifications that the limit holds back are counted and summed up. Each is named as suppressed in the answer and in
     `suppressions`, so none is lost silently.
   * A replacement is a deletion and a new row in one commit. The older notification leaves the inbox with the reason
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 
 from djactors.domain.limits import next_summary, summary
+from djactors.domain.notification_rules import DEACTIVATED
 from djactors.domain.notifications import NULL, Draft, Notification, encode
 from djactors.domain.times import utc_text
 from djactors.inbox.rows import Tenant, User, UserDay
@@ -60,6 +62,9 @@ def tell(
     held: list[Suppressed] = []
     for draft in drafts:
         user = unit.ensure_user(tenant.id, draft.user_id)
+        if user.deactivated_at is not None:
+            held.append(suppress(unit, tenant, user.id, event_id, draft.type, DEACTIVATED))
+            continue
         date = unit.today(tenant, user)
         if by_person:
             reason = limits.persons_refusal(draft.priority, user.sent, user.by_persons)

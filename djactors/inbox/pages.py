@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 # The primary key.
-SELECT_STATE = "SELECT unread_count, role, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"
+SELECT_STATE = """SELECT unread_count, role, role_given, signed_out_at, deactivated_at FROM users
+    WHERE tenant_id = ? AND id = ?"""
 
 _COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces"
 

@@ -38,11 +38,13 @@ class User:
 
     `sent` counts the notifications of `sent_day`, the last day on which the user got any, and `earlier_count` those of
     the last such day before.
+    `deactivated_at` is None for an active user.
     `by_persons` of those in `sent` were caused by persons, and `earlier_by_persons` on the day before.
     """
 
     __slots__ = (
         "by_persons",
+        "deactivated_at",
         "dirty",
         "earlier_by_persons",
         "earlier_count",
@@ -74,6 +76,7 @@ class User:
         earlier_by_persons: int = 0,
         role_given: object = False,
         signed_out_at: str | None = None,
+        deactivated_at: str | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -88,6 +91,7 @@ class User:
         self.earlier_by_persons = earlier_by_persons
         self.role_given = bool(role_given)
         self.signed_out_at = signed_out_at
+        self.deactivated_at = deactivated_at
         self.new = False
         self.dirty = False
 

@@ -29,6 +29,7 @@ from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of, expires_at
 from djactors.domain.marks import Offset, marks_of
+from djactors.domain.names import folded
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
@@ -41,7 +42,7 @@ SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_se
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
-    earlier_persons_count, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"""
+    earlier_persons_count, role_given, signed_out_at, deactivated_at FROM users WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 # Served by the primary keys.
 SELECT_HIGHEST = {
@@ -53,14 +54,17 @@ _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, las
 _UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, updated_at = ?
     WHERE id = ?"""
 _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, sent_day, sent_count, earlier_day,
-    earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    earlier_count, persons_count, earlier_persons_count, folded_name, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, earlier_day = ?,
     earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
-# Apart from the rest of the row, which nearly every notification writes.
-_UPDATE_ACCOUNT = "UPDATE users SET role_given = ?, signed_out_at = ? WHERE tenant_id = ? AND id = ?"
+# Both apart from the rest of the row, which nearly every notification writes: a name that is written costs its index.
+_UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?
+    WHERE tenant_id = ? AND id = ?"""
+_UPDATE_FOLDED_NAME = "UPDATE users SET folded_name = ? WHERE tenant_id = ? AND id = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
+_INSERT_MENTION = "INSERT INTO comment_mentions (comment_id, tenant_id, user_id) VALUES (?, ?, ?)"
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
     fingerprint, answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
@@ -77,6 +81,7 @@ NAMES = {
     "job_assigned": "job:assigned",
     "approval_changed": "approval:status-changed",
     "job_updated": "job:updated",
+    "comment_added": "comment:added",
 }
 """The kinds of change in the log, and the Socket.IO event that a client gets for each of them."""
 
@@ -160,6 +165,8 @@ class UnitOfWork:
         self._highest = known.highest
         self._dirty: list[Tenant | User] = []
         self._told_accounts: list[User] = []
+        self._renamed: list[User] = []
+        self._mentions: list[tuple[object, ...]] = []
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[int, *tuple[object, ...]]] = []
@@ -232,6 +239,12 @@ class UnitOfWork:
         self._told_accounts.append(user)
         self.accounts[user.tenant_id, user.id] = account
 
+    def rename(self, user: User, name: str) -> None:
+        """Give a user a name."""
+        user.name = name
+        self._renamed.append(user)
+        self.touch(user)
+
     def today(self, tenant: Tenant, user: User) -> str:
         """The day in the tenant's time zone. Afterwards the user's `sent` and `by_persons` count its notifications.
 
@@ -303,10 +316,14 @@ class UnitOfWork:
         self._suppressions.append(row)
         self.writes += 1
 
-    def add_comment(self, tenant_id: int, job_id: int, author_id: int | None, text: str) -> int:
-        """Stage a comment. Returns its id."""
+    def add_comment(
+        self, tenant_id: int, job_id: int, author_id: int | None, text: str, mentions: tuple[int, ...]
+    ) -> int:
+        """Stage a comment, and whom it mentions. Returns its id."""
         comment_id = self.next_id("job_comments")
         self._comments.append((comment_id, tenant_id, job_id, author_id, text, self.now))
+        self._mentions.extend((comment_id, tenant_id, user_id) for user_id in mentions)
+        self.writes += len(mentions)
         return comment_id
 
     def save_job(self, job: Job) -> None:
@@ -337,15 +354,22 @@ class UnitOfWork:
         if users:
             self._flush_users(users)
         if self._told_accounts:
-            accounts = [(u.role_given, u.signed_out_at, u.tenant_id, u.id) for u in self._told_accounts]
-            self.connection.executemany(_UPDATE_ACCOUNT, accounts)
+            self.connection.executemany(
+                _UPDATE_ACCOUNT,
+                [(u.role_given, u.signed_out_at, u.deactivated_at, u.tenant_id, u.id) for u in self._told_accounts],
+            )
             self._told_accounts.clear()
+        if self._renamed:
+            renamed = [(folded(u.name), u.tenant_id, u.id) for u in self._renamed]
+            self.connection.executemany(_UPDATE_FOLDED_NAME, renamed)
+            self._renamed.clear()
         if self._jobs is not None:
             self._jobs.flush(self.now)
         if self._days is not None:
             self._days.flush()
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
+            (_INSERT_MENTION, self._mentions),
             (_INSERT_EVENT, self._events),
             (_INSERT_NOTIFICATION, notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
@@ -376,7 +400,7 @@ class UnitOfWork:
             counts = u.sent_day, u.sent, u.earlier_day, u.earlier_count, u.by_persons, u.earlier_by_persons
             state = u.name, u.role, u.unread, *counts
             if u.new:
-                new.append((u.tenant_id, u.id, *state, now, now))
+                new.append((u.tenant_id, u.id, *state, folded(u.name), now, now))
             else:
                 changed.append((*state, now, u.tenant_id, u.id))
             u.new = u.dirty = False

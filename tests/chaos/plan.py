@@ -253,7 +253,10 @@ def _life(random: Random, tenant_id: int, job_id: int, people: list[int]) -> Ite
     assignee = random.choice(people)
     yield event("job.assigned", assigneeId=assignee)
     for round_ in range(random.randint(1, 3)):
-        yield event("comment.added", text=f"round {round_}", actorId=random.choice(people))
+        mentions = random.sample(people, random.randint(0, min(2, len(people))))
+        yield event("comment.added", text=f"round {round_}", actorId=random.choice(people), mentions=mentions)
+        if random.random() < 0.2:
+            yield event("job.retitled", title=f"job {job_id}, round {round_}", actorId=requester)
         yield event("job.submitted", actorId=assignee)
         if random.random() < 0.5:
             yield event("job.approved", actorId=approver)
@@ -261,4 +264,7 @@ def _life(random: Random, tenant_id: int, job_id: int, people: list[int]) -> Ite
         yield event("job.rejected", reason="again", actorId=approver)
         assignee = random.choice(people)
         yield event("job.assigned", assigneeId=assignee)
+        if random.random() < 0.1:
+            yield event("job.cancelled", reason=f"no round {round_ + 1}", actorId=requester)
+            return
     yield event("job.completed", actorId=assignee)

@@ -14,10 +14,12 @@ from djactors.domain.events import (
     CommentAdded,
     JobApproved,
     JobAssigned,
+    JobCancelled,
     JobCompleted,
     JobCreated,
     JobDeadlineChanged,
     JobRejected,
+    JobRetitled,
     JobSubmitted,
     JobUnwatched,
     JobWatched,
@@ -37,15 +39,16 @@ def job(status: jobs.Status = "open", **changes: object) -> Job:
 
 
 ALLOWED = {
-    "open": {"assign", "complete"},
-    "assigned": {"assign", "submit", "complete"},
-    "pending_approval": {"approve", "reject"},
-    "approved": {"complete"},
-    "rejected": {"assign", "submit", "complete"},
+    "open": {"assign", "complete", "cancel"},
+    "assigned": {"assign", "submit", "complete", "cancel"},
+    "pending_approval": {"approve", "reject", "cancel"},
+    "approved": {"complete", "cancel"},
+    "rejected": {"assign", "submit", "complete", "cancel"},
     "completed": set[str](),
+    "cancelled": set[str](),
 }
 """The contract: open → assigned → pending_approval → approved | rejected → completed; a rejected job may be reassigned
-or submitted again; completion from any state but pending_approval."""
+or submitted again; completion from any state but pending_approval; cancellation from every state that is no end."""
 
 MOVES: dict[str, jobs.JobEvent] = {
     "assign": JobAssigned(tenant_id=1, job_id=5, assignee_id=4),
@@ -53,9 +56,11 @@ MOVES: dict[str, jobs.JobEvent] = {
     "approve": JobApproved(tenant_id=1, job_id=5),
     "reject": JobRejected(tenant_id=1, job_id=5, reason="Too dark"),
     "complete": JobCompleted(tenant_id=1, job_id=5),
+    "cancel": JobCancelled(tenant_id=1, job_id=5, reason="No budget"),
 }
 OTHERS: list[jobs.JobEvent] = [
     JobDeadlineChanged(tenant_id=1, job_id=5, deadline=None),
+    JobRetitled(tenant_id=1, job_id=5, title="Poster"),
     CommentAdded(tenant_id=1, job_id=5, text="x"),
     JobWatched(tenant_id=1, job_id=5, user_id=4),
     JobUnwatched(tenant_id=1, job_id=5, user_id=4),

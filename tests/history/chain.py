@@ -22,6 +22,7 @@ EVENTS = {
     "job_assigned": "job:assigned",
     "approval_changed": "approval:status-changed",
     "job_updated": "job:updated",
+    "comment_added": "comment:added",
 }
 """The kinds of change, and the event that each of them is to a client."""
 

@@ -30,6 +30,8 @@ SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, event_id, type, title, 
     FROM notifications"""
 SELECT_LAST = """SELECT t.id, coalesce(max(c.seq), t.oldest_seq) FROM tenants t
     LEFT JOIN changes c ON c.tenant_id = t.id GROUP BY t.id"""
+SELECT_COMMENTS = "SELECT id, tenant_id, job_id, author_id, text, created_at FROM job_comments"
+SELECT_MENTIONS = "SELECT comment_id, user_id FROM comment_mentions ORDER BY comment_id, user_id"
 SELECT_EVENTS = "SELECT id, tenant_id, idempotency_key, answer FROM domain_events"
 
 
@@ -65,6 +67,18 @@ class StoredEvent(msgspec.Struct, frozen=True):
     tenant_id: int
     key: str | None
     answer: Any
+
+
+class StoredComment(msgspec.Struct, frozen=True):
+    """A row of a job's thread, with the ids of those whom it mentions."""
+
+    id: int
+    tenant_id: int
+    job_id: int
+    author_id: int | None
+    text: str
+    created_at: str
+    mentions: tuple[int, ...] = ()
 
 
 class View:
@@ -146,6 +160,7 @@ class Ledger:
         last: each tenant's newest sequence number.
         oldest: each tenant's number up to which the log was purged.
         marks: what is wrong with the marks in it.
+        comments: the rows of all threads.
     """
 
     def __init__(
@@ -157,6 +172,7 @@ class Ledger:
         last: dict[int, int] | None = None,
         oldest: dict[int, int] | None = None,
         marks: Iterable[Finding] = (),
+        comments: Iterable[StoredComment] = (),
     ) -> None:
         self.entries = list(entries)
         self.notifications = {row.id: row for row in notifications}
@@ -165,6 +181,7 @@ class Ledger:
         self.last = last or {}
         self.oldest = oldest or {}
         self.marks = list(marks)
+        self.comments = list(comments)
         self._views: dict[tuple[int, int], View] = {}
 
     def view(self, tenant_id: int, user_id: int) -> View:
@@ -232,7 +249,15 @@ class Ledger:
                 last=dict(connection.execute(SELECT_LAST).fetchall()),
                 oldest=dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall()),
                 marks=judge_marks(connection),
+                comments=_comments(connection),
             )
+
+
+def _comments(connection: sqlite3.Connection) -> list[StoredComment]:
+    mentions: dict[int, list[int]] = defaultdict(list)
+    for comment_id, user_id in connection.execute(SELECT_MENTIONS):
+        mentions[comment_id].append(user_id)
+    return [StoredComment(*row, tuple(mentions[row[0]])) for row in connection.execute(SELECT_COMMENTS)]
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.history.findings import Finding
-from tests.history.ledger import Ledger, StoredEvent
+from tests.history.ledger import Ledger, StoredComment, StoredEvent
 from tests.history.records import Answered, History, Sent
 
 REPEATED, CREATED = 200, 201
@@ -96,9 +96,10 @@ def judge_log(ledger: Ledger) -> Iterator[Finding]:
     """Rules "log" and "marks".
 
     Numbers without a gap, each with the mark that follows from the one before, each row's stamps as in the log, counts
-    equal to the rows that are unread.
+    equal to the rows that are unread, each comment told once and as it is stored.
     """
     yield from ledger.marks
+    yield from _judge_comments(ledger)
     for tenant_id, last in ledger.last.items():
         who = f"tenant {tenant_id}"
         numbers = [entry.seq for entry in ledger.by_tenant[tenant_id]]
@@ -126,6 +127,23 @@ def judge_log(ledger: Ledger) -> Iterator[Finding]:
         )
         if rows != unread:
             yield Finding("counts", f"user {user_id}", f"the stored count is {unread}, unread rows are {rows}")
+
+
+def _judge_comments(ledger: Ledger) -> Iterator[Finding]:
+    """What the log tells of comments is what the threads hold; of what was purged there may be less."""
+    told: dict[tuple[int, int], list[StoredComment]] = defaultdict(list)
+    for entry in ledger.entries:
+        if entry.event == "comment:added":
+            said = entry.data["comment"]
+            people = tuple(person["id"] for person in said["mentions"])
+            words = said["authorId"], said["text"], said["createdAt"], people
+            told[entry.tenant_id, said["id"]].append(StoredComment(said["id"], entry.tenant_id, said["jobId"], *words))
+    for comment in ledger.comments:
+        found = told.pop((comment.tenant_id, comment.id), [])
+        if found != [comment] and (found or not _purged(ledger, comment.tenant_id)):
+            yield Finding("log", f"comment {comment.id}", f"its row says {comment}, the log {found}")
+    for tenant_id, id_ in told:
+        yield Finding("log", f"comment {id_}", f"is in the log of tenant {tenant_id}, but in no thread")
 
 
 def _purged(ledger: Ledger, tenant_id: int) -> bool:

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from djactors.domain.commands import Delete, MarkAllRead, MarkRead, Publish
-from djactors.domain.events import JobApproved, JobCreated, JobSubmitted, NotificationRequested
+from djactors.domain.events import CommentAdded, JobApproved, JobCreated, JobSubmitted, NotificationRequested
 from djactors.inbox import schema
 from djactors.inbox.recorder import Recorder
 from tests.history import History, Ledger, judge, report
 from tests.history.chain import judge_marks
-from tests.history.ledger import StoredEvent, StoredNotification
+from tests.history.ledger import StoredComment, StoredEvent, StoredNotification
 from tests.history.records import (
     Answered,
     Commanded,
@@ -30,6 +30,7 @@ from tests.history.records import (
     Reloaded,
     Sent,
 )
+from tests.history.stored import judge_log
 from tests.history.story import (
     ADA,
     BOB,
@@ -58,6 +59,17 @@ from tests.history.story import (
 )
 
 Change = Callable[[list[Record]], None]
+
+COMMENT = StoredComment(31, 1, 5, BOB, "words", "2026-01-27T10:30:00.000000Z", (ADA,))
+TOLD_COMMENT = {
+    "id": 31,
+    "jobId": 5,
+    "authorId": BOB,
+    "authorName": "Bob",
+    "text": "words",
+    "mentions": [{"id": ADA, "name": "Ada"}],
+    "createdAt": "2026-01-27T10:30:00.000000Z",
+}
 
 
 def findings(history: History, **stored: object) -> list[tuple[str, str]]:
@@ -194,6 +206,27 @@ class TestLog:
         rows = [ROWS[0], ROWS[1], msgspec.structs.replace(ROWS[2], read_seq=5), *ROWS[3:]]
         assert findings(History(publishing()), entries=entries, rows=rows) == []
         assert_found(History(publishing()), "log", "its row says", entries=entries)
+
+    @pytest.mark.parametrize(
+        ("stored", "finding"),
+        [
+            ([COMMENT], None),
+            ([], "is in the log of tenant 1, but in no thread"),
+            ([msgspec.structs.replace(COMMENT, text="other words")], "its row says"),
+            ([msgspec.structs.replace(COMMENT, mentions=())], "its row says"),
+            ([msgspec.structs.replace(COMMENT, tenant_id=2)], "the log []"),
+            ([COMMENT, msgspec.structs.replace(COMMENT, id=32)], "the log []"),
+        ],
+    )
+    def test_a_comment_is_told_as_it_is_stored(self, stored: list[StoredComment], finding: str | None) -> None:
+        entries = [*ENTRIES[:2], entry(1, 3, None, "comment:added", {"comment": TOLD_COMMENT}), *ENTRIES[3:]]
+        found = findings(History(publishing()), entries=entries, comments=stored)
+        assert (found == []) if finding is None else any(finding in text for rule, text in found if rule == "log")
+
+    def test_a_comment_is_told_twice(self) -> None:
+        told = [entry(1, seq, None, "comment:added", {"comment": TOLD_COMMENT}) for seq in (3, 8)]
+        entries = [*ENTRIES[:2], told[0], *ENTRIES[3:7], told[1], *ENTRIES[7:]]
+        assert_found(History(publishing()), "log", "its row says", entries=entries, comments=[COMMENT])
 
     def test_the_stored_count_is_not_that_of_the_rows(self) -> None:
         unread = {(1, ADA): 2}
@@ -551,16 +584,20 @@ class TestMarks:
                 tenant_id=2, user_id=1, notification_type="note", priority="LOW", title="\U0001f600\x1f\b\t",
                 data={"b": 1.5e300, "a": [None, "é"]},
             )  # fmt: skip
-            commands = [created, JobSubmitted(tenant_id=1, job_id=1), JobApproved(tenant_id=1, job_id=1), note]
+            comment = CommentAdded(tenant_id=1, job_id=1, actor_id=1, text="\u2028@User 2", mentions=(3,))
+            commands = [created, JobSubmitted(tenant_id=1, job_id=1), JobApproved(tenant_id=1, job_id=1), comment, note]
             recorder.record(connection, [Publish(event) for event in commands])
             recorder.record(connection, [MarkRead(1, 2, 1), MarkAllRead(1, 3), Delete(1, 2, 1)])
             yield connection
 
     def test_every_mark_follows_from_what_is_sent_and_from_the_one_before(self, database: sqlite3.Connection) -> None:
         kinds = {kind for (kind,) in database.execute("SELECT kind FROM changes")}
-        assert len(kinds) == 6
+        assert len(kinds) == 7
         assert list(judge_marks(database)) == []
-        assert Ledger.read(Path(database.execute("PRAGMA database_list").fetchone()[2])).marks == []
+        ledger = Ledger.read(Path(database.execute("PRAGMA database_list").fetchone()[2]))
+        assert ledger.marks == []
+        assert [(comment.author_id, comment.mentions) for comment in ledger.comments] == [(1, (2, 3))]
+        assert list(judge_log(ledger)) == []
 
     @pytest.mark.parametrize(
         "damage",

@@ -43,6 +43,7 @@ FROM_OUTSIDE = {
     "tenants.name": lengths.NAME,
     "tenants.time_zone": lengths.TIME_ZONE,
     "users.name": lengths.NAME,
+    "users.folded_name": lengths.NAME,
     "jobs.dj_id": lengths.DJ_ID,
     "jobs.title": lengths.TITLE,
     "domain_events.idempotency_key": lengths.KEY,
@@ -64,6 +65,7 @@ OF_OURS: dict[str, list[str]] = {
     "users.sent_day": ["2026-01-27"],
     "users.earlier_day": ["2026-01-27"],
     "users.signed_out_at": [TIME],
+    "users.deactivated_at": [TIME],
     "jobs.status": list(get_args(Status)),
     "jobs.deadline": [TIME],
     "jobs.next_alert_at": [TIME],
@@ -82,7 +84,9 @@ OF_OURS: dict[str, list[str]] = {
     "user_days.day": ["2026-01-27"],
     "user_days.summary_at": [TIME],
     "user_days.summary_due": [TIME],
-    "suppressions.reason": [notification_rules.ACTOR, notification_rules.LATE, limits.DAILY_LIMIT],
+    "suppressions.reason": [
+        *(notification_rules.ACTOR, notification_rules.LATE, notification_rules.DEACTIVATED, limits.DAILY_LIMIT)
+    ],
 }
 """Columns that the program alone fills: with these, or with texts of this length."""
 

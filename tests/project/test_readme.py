@@ -132,7 +132,9 @@ def test_the_notification_beside_the_rules_is_documented() -> None:
     assert f"| `{limits.SUMMARY_TYPE}` | LOW |" in README
 
 
-@pytest.mark.parametrize("reason", [notification_rules.ACTOR, notification_rules.LATE, limits.DAILY_LIMIT])
+@pytest.mark.parametrize(
+    "reason", [notification_rules.ACTOR, notification_rules.LATE, notification_rules.DEACTIVATED, limits.DAILY_LIMIT]
+)
 def test_every_reason_for_not_notifying_somebody_is_documented(reason: str) -> None:
     assert f"`{reason}`" in README
 
