@@ -95,8 +95,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.dj_id or f"Job {self.id}"
 
 
+class Watcher(msgspec.Struct, frozen=True):
+    """Somebody who watches a job."""
+
+    id: int
+    name: str
+
+
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A job as clients see it."""
+    """A job as clients see it. The name beside an id is what the person was called at the moment of the view."""
 
     id: int
     dj_id: str | None
@@ -105,14 +112,22 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     job_type_id: int | None
     status: Status
     requester_id: int | None
+    requester_name: str | None
     assignee_id: int | None
     assignee_name: str | None
     approver_id: int | None
+    approver_name: str | None
     manager_id: int | None
+    manager_name: str | None
     watcher_ids: tuple[int, ...]
+    watchers: tuple[Watcher, ...]
     deadline: str | None
     created_at: str
     updated_at: str
+
+
+Names: TypeAlias = tuple[str | None, str | None, str | None, str | None]
+"""The names of a job's requester, assignee, approver and manager; None where there is nobody."""
 
 
 def dj_id(year: int, number: int) -> str:
@@ -199,8 +214,9 @@ def _moved(job: Job, event: JobEvent, now: str) -> Job:
             return job
 
 
-def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> JobView:
-    """The job as clients see it, with the assignee's name and the watchers, which are not part of the job itself."""
+def view(job: Job, names: Names, watchers: tuple[Watcher, ...]) -> JobView:
+    """The job as clients see it, with names and watchers, which are not part of the job itself."""
+    requester_name, assignee_name, approver_name, manager_name = names
     return JobView(
         id=job.id,
         dj_id=job.dj_id,
@@ -209,11 +225,15 @@ def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> J
         job_type_id=job.job_type_id,
         status=job.status,
         requester_id=job.requester_id,
+        requester_name=requester_name,
         assignee_id=job.assignee_id,
         assignee_name=assignee_name,
         approver_id=job.approver_id,
+        approver_name=approver_name,
         manager_id=job.manager_id,
-        watcher_ids=watcher_ids,
+        manager_name=manager_name,
+        watcher_ids=tuple([watcher.id for watcher in watchers]),
+        watchers=watchers,
         deadline=job.deadline,
         created_at=job.created_at,
         updated_at=job.updated_at,

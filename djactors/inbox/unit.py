@@ -33,11 +33,12 @@ from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
+from djactors.inbox.names import NameRows
 from djactors.inbox.rows import Tenant, User, UserDay
 from djactors.store.database import insert
 
-SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
-    WHERE id = ?"""
+SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, names_version, oldest_seq, oldest_mark
+    FROM tenants WHERE id = ?"""
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
@@ -50,8 +51,8 @@ SELECT_HIGHEST = {
 
 _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, created_at, updated_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, updated_at = ?
-    WHERE id = ?"""
+_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, names_version = ?,
+    updated_at = ? WHERE id = ?"""
 _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, sent_day, sent_count, earlier_day,
     earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -148,9 +149,10 @@ class UnitOfWork:
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
-        # Both are made when they are first needed, because most units need neither.
+        # Each is made when it is first needed, because most units need none.
         self._jobs: JobRows | None = None
         self._days: DayRows | None = None
+        self._names: NameRows | None = None
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
@@ -179,6 +181,13 @@ class UnitOfWork:
         if self._days is None:
             self._days = DayRows(self.connection, self._known.days)
         return self._days
+
+    @property
+    def names(self) -> NameRows:
+        """The names, in this unit, of people who are new or renamed."""
+        if self._names is None:
+            self._names = NameRows(self.connection)
+        return self._names
 
     def tenant(self, tenant_id: int) -> Tenant | None:
         """The tenant, or None if it is not known yet."""
@@ -217,8 +226,19 @@ class UnitOfWork:
             user = User(tenant_id, user_id, name or f"User {user_id}", role)
             user.new = True
             self._users[tenant_id, user_id] = user
+            self.names.introduce(user, self.ensure_tenant(tenant_id))
             self.touch(user)
         return user
+
+    def rename(self, user: User, name: str) -> None:
+        """Give a user another name, by which the user is found from this commit on."""
+        if user.name != name:
+            user.name = name
+            if not user.new:
+                tenant = self.ensure_tenant(user.tenant_id)
+                self.names.rename(user, tenant)
+                self.touch(tenant)
+            self.touch(user)
 
     def touch(self, row: Tenant | User) -> None:
         """Note that a row was changed and must be written."""
@@ -344,6 +364,8 @@ class UnitOfWork:
             self._jobs.flush(self.now)
         if self._days is not None:
             self._days.flush()
+        if self._names is not None:
+            self._names.flush(self.moment)
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
             (_INSERT_EVENT, self._events),
@@ -363,7 +385,11 @@ class UnitOfWork:
         )
         self.connection.executemany(
             _UPDATE_TENANT,
-            [(t.name, t.time_zone, t.job_numbering, t.last_job_id, now, t.id) for t in dirty if not t.new],
+            [
+                (t.name, t.time_zone, t.job_numbering, t.last_job_id, t.names_version, now, t.id)
+                for t in dirty
+                if not t.new
+            ],
         )
         for tenant in dirty:
             tenant.new = tenant.dirty = False

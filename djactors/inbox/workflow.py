@@ -78,8 +78,7 @@ def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
     _ensure(unit, event.tenant_id, people)
     user = unit.ensure_user(event.tenant_id, event.user_id)
-    user.name = event.name
-    unit.touch(user)
+    unit.rename(user, event.name)
     accounts.give_role(unit, event.tenant_id, event.user_id, event.role)
     return Consequences()
 
@@ -302,7 +301,17 @@ def _name(unit: UnitOfWork, tenant_id: int, user_id: int | None) -> str | None:
 
 def view(unit: UnitOfWork, job: Job) -> JobView:
     """Make the job's view for clients."""
-    return jobs.view(job, _name(unit, job.tenant_id, job.assignee_id), unit.jobs.watchers(job.tenant_id, job.id))
+    tenant_id = job.tenant_id
+    names = (
+        _name(unit, tenant_id, job.requester_id),
+        _name(unit, tenant_id, job.assignee_id),
+        _name(unit, tenant_id, job.approver_id),
+        _name(unit, tenant_id, job.manager_id),
+    )
+    watching = unit.jobs.watchers(tenant_id, job.id)
+    # A watcher is a user: the table says so. They may be new in this commit, so they are looked up here and not in SQL.
+    watchers = [jobs.Watcher(user_id, _name(unit, tenant_id, user_id) or "") for user_id in watching]
+    return jobs.view(job, names, tuple(watchers))
 
 
 _APPROVALS: dict[type, str] = {

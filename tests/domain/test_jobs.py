@@ -141,12 +141,17 @@ def test_a_number_has_four_digits_at_least(year: int, number: int, text: str):
 
 
 def test_clients_see_a_job_as_the_contract_says():
-    seen = json.loads(msgspec.json.encode(jobs.view(job(assignee_id=3), "John Doe", (7, 8))))
+    names = ("Ann", "John Doe", None, "Max")
+    watchers = (jobs.Watcher(7, "Mo"), jobs.Watcher(8, "Joe"))
+    seen = json.loads(msgspec.json.encode(jobs.view(job(assignee_id=3), names, watchers)))
     assert list(seen) == [
-        *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "assigneeId", "assigneeName"),
-        *("approverId", "managerId", "watcherIds", "deadline", "createdAt", "updatedAt"),
+        *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "requesterName", "assigneeId"),
+        *("assigneeName", "approverId", "approverName", "managerId", "managerName", "watcherIds", "watchers", "deadline"),
+        *("createdAt", "updatedAt"),
     ]
-    assert (seen["assigneeName"], seen["watcherIds"]) == ("John Doe", [7, 8])
+    assert tuple(seen[f"{part}Name"] for part in ("requester", "assignee", "approver", "manager")) == names
+    assert seen["watcherIds"] == [7, 8]
+    assert seen["watchers"] == [{"id": 7, "name": "Mo"}, {"id": 8, "name": "Joe"}]
 
 
 @pytest.mark.parametrize(

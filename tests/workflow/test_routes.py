@@ -14,8 +14,9 @@ from tests.edge.rooms import Answer, Rooms, rooms
 
 REQUESTER, ASSIGNEE, APPROVER, MANAGER, WATCHER, STRANGER, FOREIGN = 10, 11, 12, 13, 14, 16, 20
 FIELDS = [
-    *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "assigneeId", "assigneeName"),
-    *("approverId", "managerId", "watcherIds", "deadline", "createdAt", "updatedAt"),
+    *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "requesterName", "assigneeId"),
+    *("assigneeName", "approverId", "approverName", "managerId", "managerName", "watcherIds", "watchers", "deadline"),
+    *("createdAt", "updatedAt"),
 ]
 
 
