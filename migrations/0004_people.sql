@@ -30,5 +30,5 @@ CREATE TABLE people_names (
 WITHOUT ROWID  -- sqlite only
 ;
 -- The rows of one person: to end them, and to show somebody once of whose name two words begin with the same text.
-CREATE INDEX idx_people_names_user ON people_names (tenant_id, user_id, part, text);
+CREATE INDEX idx_people_names_user ON people_names (tenant_id, user_id, text);
 CREATE INDEX idx_people_names_ended ON people_names (tenant_id, ended_at) WHERE ended_at IS NOT NULL;

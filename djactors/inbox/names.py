@@ -109,7 +109,10 @@ class NameRows:
         present = [row for row in stored if row[3] is None]
         run(
             UPDATE_ENDED,
-            [(tenant.names_version, now, user.tenant_id, part, text, user.id, since) for part, text, since, _ in present],
+            [
+                (tenant.names_version, now, user.tenant_id, part, text, user.id, since)
+                for part, text, since, _ in present
+            ],
         )
         return rows_of(user.tenant_id, user.id, user.name, tenant.names_version)
 

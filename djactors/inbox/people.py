@@ -28,9 +28,10 @@ _HEAD = """SELECT n.text, n.user_id, u.name, u.role FROM people_names n
     WHERE n.tenant_id = :tenant AND n.part = :part AND (n.text, n.user_id) > (:text, :id)"""
 _BELOW = "AND n.text < :above"
 _THEN = "AND n.since <= :version AND (n.until IS NULL OR n.until > :version)"
-# Only the first of a person's texts that begin with what is wanted; served by idx_people_names_user.
+# Only the first of a person's texts that begin with what is wanted, found by idx_people_names_user. "+" keeps SQLite
+# from looking through the whole range instead: without statistics it takes that for the cheaper way.
 _ONCE = """AND NOT EXISTS (SELECT 1 FROM people_names o WHERE o.tenant_id = n.tenant_id AND o.user_id = n.user_id
-    AND o.part = n.part AND o.text >= :wanted AND o.text < n.text
+    AND +o.part = n.part AND o.text >= :wanted AND o.text < n.text
     AND o.since <= :version AND (o.until IS NULL OR o.until > :version))"""
 _ORDER = "ORDER BY n.text, n.user_id LIMIT :limit"
 

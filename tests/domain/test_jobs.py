@@ -146,7 +146,16 @@ def test_clients_see_a_job_as_the_contract_says():
     seen = json.loads(msgspec.json.encode(jobs.view(job(assignee_id=3), names, watchers)))
     assert list(seen) == [
         *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "requesterName", "assigneeId"),
-        *("assigneeName", "approverId", "approverName", "managerId", "managerName", "watcherIds", "watchers", "deadline"),
+        *(
+            "assigneeName",
+            "approverId",
+            "approverName",
+            "managerId",
+            "managerName",
+            "watcherIds",
+            "watchers",
+            "deadline",
+        ),
         *("createdAt", "updatedAt"),
     ]
     assert tuple(seen[f"{part}Name"] for part in ("requester", "assignee", "approver", "manager")) == names

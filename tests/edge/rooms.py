@@ -112,7 +112,7 @@ class Rooms:
                 telemetry=telemetry,
                 ready=self._readiness,
                 exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
-                survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
+                survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now, store.names),
             )
         )
         self.services = Services(
@@ -259,7 +259,14 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
             lambda: Router(store, users, behind, configured.commit_batch, configured.commit_delay),
             mailbox_capacity=configured.router_mailbox,
         )
-        root = Supervisor("test", [ServiceSpec("users", users.supervisor), router_spec])
+        root = Supervisor(
+            "test",
+            [
+                ServiceSpec("users", users.supervisor),
+                router_spec,
+                ServiceSpec("presence", lambda: users.onlookers),
+            ],
+        )
         router = command_ref(root.ref(router_spec))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)

@@ -75,6 +75,7 @@ async def test_events_can_be_published_from_inside(tmp_path: Path) -> None:
             "router",
             "clock",
             "retention",
+            "presence",
             "engine",
             "listener",
         ]
