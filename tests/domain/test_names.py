@@ -1,5 +1,7 @@
 """Names are found as others write them, in every script; nothing that tells people apart is lost."""
 
+# ruff: noqa: RUF001 -- letters of other scripts that look like Latin ones are what this is about
+
 import sys
 import unicodedata
 

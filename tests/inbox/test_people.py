@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
@@ -10,7 +11,6 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
-import trio
 
 from djactors.domain.commands import Introduce, Publish
 from djactors.domain.errors import Code, Refused
@@ -24,7 +24,6 @@ from djactors.store import migrate
 from djactors.store.database import Database
 from djactors.store.threads import InlineRunner
 from tests.inbox.desk import MORNING, Desk
-from tests.inbox.test_postgres_schema import postgres as postgres  # a fixture
 
 T, OTHER = 1, 2
 NAMES = {
@@ -73,7 +72,7 @@ def office(desk: Desk) -> Desk:
         ("anna", [5, 1]),
         ("ANNA M", [1]),
         ("mar", [1, 2]),
-        ("Marí", [2, 1]),
+        ("Marí", [1, 2]),
         ("jose", [2]),
         ("and", [3, 5]),
         ("an", [3, 5, 1]),
@@ -91,12 +90,7 @@ def office(desk: Desk) -> Desk:
 )
 @pytest.mark.parametrize("limit", [1, 2, 100])
 def test_people_are_found_by_the_beginning_of_a_word(office: Desk, query: str, ids: list[int], limit: int):
-    if query == "Marí":  # the marks of a query do not count either
-        ids = [1, 2]
-    if query == "an":
-        ids = [5, 1, 3] if found(office, query)[0] == 5 else ids
-    assert sorted(found(office, query, limit)) == sorted(ids)
-    assert found(office, query, limit) == found(office, query)
+    assert found(office, query, limit) == ids
 
 
 def test_a_list_is_in_the_order_of_the_names(office: Desk):
@@ -194,10 +188,11 @@ def test_earlier_names_are_deleted_once_no_list_needs_them(desk: Desk):
         left = desk.one("SELECT count(*) FROM people_names WHERE ended_at < ?", "2026-01-27T11:00")
         assert left <= max(0, rows - DELETED_AT_ONCE // 2)
         rows = left
-    assert found(desk, "ben") == list(range(2, 40)) or sorted(found(desk, "ben")) == list(range(2, 40))
+    assert sorted(found(desk, "ben")) == list(range(2, 40))
 
 
-BAD = ["x", "e30", "WzEsMiwzXQ", "ą", "=" * 5, "bnVsbA"]
+HALF = urlsafe_b64encode(b'[1, 0, "1", "b", "b\\ud800", 0]').decode()
+BAD = [HALF, "x", "e30", "WzEsMiwzXQ", "ą", "=" * 5, "bnVsbA"]
 
 
 @pytest.mark.parametrize("before", BAD)
@@ -211,7 +206,6 @@ def test_a_place_that_is_none_is_refused(office: Desk, before: str):
     ("field", "value", "reason"),
     [
         ("text", "b\0", "another query"),
-        ("text", "b\ud800", "another query|is not the nextBefore"),
         ("text", "b" * 65, "another query"),
         ("text", "a", "another query"),
         ("user_id", -1, "another query"),
@@ -222,14 +216,9 @@ def test_a_place_that_is_none_is_refused(office: Desk, before: str):
         ("begun", 2**52, "too long ago"),
     ],
 )
-def test_a_forged_place_is_refused_or_shows_people_of_the_same_tenant(
-    desk: Desk, field: str, value: object, reason: str
-):
+def test_a_forged_place_is_refused(desk: Desk, field: str, value: object, reason: str):
     place = people.Place(int(desk.now.timestamp()), 0, names.names.RULES, "b", "b", 0)
-    try:
-        before = people._before(msgspec.structs.replace(place, **{field: value}))
-    except UnicodeEncodeError:
-        return  # it cannot be sent
+    before = people._before(msgspec.structs.replace(place, **{field: value}))
     with pytest.raises(Refused, match=reason):
         page(desk, "b", before)
 
