@@ -216,16 +216,19 @@ def notification(tenant_id: int = 1, user_id: int = 7, **fields: Any) -> dict[st
 
 
 class Broken:
-    """A store that raises; what it raises can be changed."""
+    """A store that raises, or does not answer; what it raises can be changed."""
 
     def __init__(self, store: Inbox) -> None:
         self._store = store
         self.error: Exception | None = None
+        self.hangs = False
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
         async def call(*args: Any, **options: Any) -> Any:
+            if self.hangs:
+                await trio.sleep_forever()
             if self.error is not None:
                 await trio.lowlevel.checkpoint()
                 raise self.error

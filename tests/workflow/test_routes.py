@@ -374,6 +374,7 @@ async def test_an_admin_learns_why_somebody_was_not_notified(house: Rooms) -> No
     assert answer.json["items"][0] == {
         "id": 3,
         "userId": REQUESTER,
+        "userName": f"Known {REQUESTER}",
         "eventId": newest,
         "type": "job_assigned",
         "reason": "actor",
