@@ -95,6 +95,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.dj_id or f"Job {self.id}"
 
 
+NAMED_WATCHERS = 100
+"""Watchers of a job who are shown with their names: more than anybody reads. Thousands of people may watch a job, and
+each of its changes is told to everybody in the tenant and kept in the log."""
+
+
 class Watcher(msgspec.Struct, frozen=True):
     """Somebody who watches a job."""
 
@@ -214,8 +219,11 @@ def _moved(job: Job, event: JobEvent, now: str) -> Job:
             return job
 
 
-def view(job: Job, names: Names, watchers: tuple[Watcher, ...]) -> JobView:
-    """The job as clients see it, with names and watchers, which are not part of the job itself."""
+def view(job: Job, names: Names, watcher_ids: tuple[int, ...], watchers: tuple[Watcher, ...]) -> JobView:
+    """The job as clients see it, with names and watchers, which are not part of the job itself.
+
+    `watchers` are the first `NAMED_WATCHERS` of `watcher_ids`.
+    """
     requester_name, assignee_name, approver_name, manager_name = names
     return JobView(
         id=job.id,
@@ -232,7 +240,7 @@ def view(job: Job, names: Names, watchers: tuple[Watcher, ...]) -> JobView:
         approver_name=approver_name,
         manager_id=job.manager_id,
         manager_name=manager_name,
-        watcher_ids=tuple([watcher.id for watcher in watchers]),
+        watcher_ids=watcher_ids,
         watchers=watchers,
         deadline=job.deadline,
         created_at=job.created_at,

@@ -15,7 +15,7 @@ import msgspec
 from djactors.domain.jobs import JobView, Status, view
 from djactors.domain.marks import Offset
 from djactors.inbox import log
-from djactors.inbox.jobs import COLUMNS, SELECT_WATCHER_NAMES, job_of, watchers_of
+from djactors.inbox.jobs import COLUMNS, SELECT_WATCHER_NAMES, SELECT_WATCHERS, job_of, named_watchers_of, watchers_of
 
 _PARTS = ("requester", "assignee", "approver", "manager")
 _NAMES = ", ".join(f"{part}.name" for part in _PARTS)
@@ -46,7 +46,8 @@ HOT_QUERIES: Mapping[str, str] = MappingProxyType(
         "jobs_by_status": SELECT_BY_STATUS,
         "jobs_by_assignee": SELECT_BY_ASSIGNEE,
         "jobs_by_assignee_and_status": SELECT_BY_ASSIGNEE_AND_STATUS,
-        "watchers": SELECT_WATCHER_NAMES,
+        "watchers": SELECT_WATCHERS,
+        "watcher_names": SELECT_WATCHER_NAMES,
     }
 )
 """The statements that a request may run, by name. Each is served by the index that the comment above it names."""
@@ -140,4 +141,6 @@ def suppressions(
 def _view(connection: sqlite3.Connection, tenant_id: int, row: tuple[Any, ...]) -> JobView:
     requester, assignee, approver, manager, *columns = row
     job = job_of(columns)
-    return view(job, (requester, assignee, approver, manager), watchers_of(connection, tenant_id, job.id))
+    watcher_ids = watchers_of(connection, tenant_id, job.id)
+    watchers = named_watchers_of(connection, tenant_id, job.id) if watcher_ids else ()
+    return view(job, (requester, assignee, approver, manager), watcher_ids, watchers)

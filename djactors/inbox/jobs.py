@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from djactors.domain.jobs import Job, Watcher
+from djactors.domain.jobs import NAMED_WATCHERS, Job, Watcher
 
 COLUMNS = Job.__struct_fields__
 """The columns of a job have the same names as the fields of `Job`."""
@@ -20,7 +20,7 @@ SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_
 # Both primary keys.
 SELECT_WATCHER_NAMES = """SELECT w.user_id, u.name FROM job_watchers w
     JOIN users u ON u.tenant_id = w.tenant_id AND u.id = w.user_id
-    WHERE w.tenant_id = ? AND w.job_id = ? ORDER BY w.user_id"""
+    WHERE w.tenant_id = ? AND w.job_id = ? ORDER BY w.user_id LIMIT ?"""
 SELECT_NUMBER = "SELECT last_number FROM job_numbers WHERE tenant_id = ? AND year = ?"
 
 _UPSERT_JOB = f"""INSERT INTO jobs ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
@@ -39,9 +39,14 @@ def job_of(row: Iterable[Any]) -> Job:
     return Job(**dict(zip(COLUMNS, row, strict=True)))
 
 
-def watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[Watcher, ...]:
+def watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[int, ...]:
     """The users who watch a job, in the order of their ids, as they are stored."""
-    rows = connection.execute(SELECT_WATCHER_NAMES, (tenant_id, job_id)).fetchall()
+    return tuple([row[0] for row in connection.execute(SELECT_WATCHERS, (tenant_id, job_id)).fetchall()])
+
+
+def named_watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[Watcher, ...]:
+    """The first of them, with their names."""
+    rows = connection.execute(SELECT_WATCHER_NAMES, (tenant_id, job_id, NAMED_WATCHERS)).fetchall()
     return tuple([Watcher(*row) for row in rows])
 
 
@@ -98,8 +103,7 @@ class JobRows:
         """The users who watch a job in this transaction, in the order of their ids."""
         key = tenant_id, job_id
         if key not in self._watchers:
-            rows = self._connection.execute(SELECT_WATCHERS, key).fetchall()
-            self._watchers[key] = tuple([row[0] for row in rows])
+            self._watchers[key] = watchers_of(self._connection, *key)
         return self._watchers[key]
 
     def watch(self, tenant_id: int, job_id: int, user_ids: tuple[int, ...]) -> None:

@@ -309,9 +309,10 @@ def view(unit: UnitOfWork, job: Job) -> JobView:
         _name(unit, tenant_id, job.manager_id),
     )
     watching = unit.jobs.watchers(tenant_id, job.id)
+    named = watching[: jobs.NAMED_WATCHERS]
     # A watcher is a user: the table says so. They may be new in this commit, so they are looked up here and not in SQL.
-    watchers = [jobs.Watcher(user_id, _name(unit, tenant_id, user_id) or "") for user_id in watching]
-    return jobs.view(job, names, tuple(watchers))
+    watchers = [jobs.Watcher(user_id, _name(unit, tenant_id, user_id) or "") for user_id in named]
+    return jobs.view(job, names, watching, tuple(watchers))
 
 
 _APPROVALS: dict[type, str] = {
