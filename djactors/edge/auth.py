@@ -36,6 +36,7 @@ from djactors.domain.events import Name, Role, check_text
 from djactors.domain.ids import IdOrText, id_of
 from djactors.domain.permissions import Person
 from djactors.edge.keys import HS256, Key, Keys, load_keys
+from djactors.net import Request
 
 MAX_TOKEN = 8192
 """The most characters of a token. A longer one would not fit into a request's header."""
@@ -360,6 +361,14 @@ def _claim_and_reason(message: str) -> str:
         _, _, claim = what.partition("missing required field ")
         return f"{claim.strip('`')}: is missing" if claim else what
     return f"{claim}: {what}"
+
+
+def bearer_of(request: Request, door: Authenticator) -> Identity:
+    """The identity that the token in a request's `Authorization` header proves. Raises Unauthorized."""
+    scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
+    return door.identify(token.strip())
 
 
 def _base64url(data: bytes) -> bytes:
