@@ -114,6 +114,8 @@ Proved = TypeVar("Proved", Identity, Member)
 def in_force(proved: Proved, account: Account) -> Proved:
     """What a token proves, with what is known of the user besides: the role that the tenant gave them wins.
 
+    A service stays a service. Its token is a backend's, even if it names a user, and the role is not that user's.
+
     Raises:
         Unauthorized: `token_revoked`; the user was signed out after the token was issued.
     """
@@ -124,7 +126,7 @@ def in_force(proved: Proved, account: Account) -> Proved:
         if proved.issued_at is None:
             reason = "iat: is missing, and the user was signed out"
         raise Unauthorized("token_revoked", "the user was signed out: sign in again", reason)
-    if account.role is not None and account.role != proved.role:
+    if account.role is not None and proved.role not in (account.role, "service"):
         return msgspec.structs.replace(proved, role=account.role)
     return proved
 
