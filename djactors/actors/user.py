@@ -226,7 +226,8 @@ class UserActor(Actor[UserMessage, None]):
             self._telemetry.metrics.resumed.labels("since" if pid is None else "pid").inc()
         if pid is None and socket.recovery:
             pid = self._pids.issue(presence.tenant_id, presence.user_id, position, reload=reload)
-        seat = presence.sockets[socket] = Seat(pid, position)
+        seat = Seat(pid, position)
+        presence.seat(socket, seat)
         told += self._slice(seat, replay)
         socket.accept(pid, encoded(told, stamped=socket.recovery))
         self._go_on(socket, seat)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-
-class Named(msgspec.Struct, frozen=True, gc=False):
-    """A person by id, with the name of now."""
-
-    id: int
-    name: str
+from djactors.domain.names import Named
 
 
 class CommentView(msgspec.Struct, frozen=True, rename="camel"):
-    """See the module. The author is None if nobody is known to have written it. `text` is plain text."""
+    """See the module. The author is None if nobody is known to have written it. `text` is plain text, and
+    `mentions` has the names of when this was made: for a list, of now."""
 
     id: int
     job_id: int

@@ -25,7 +25,7 @@ from msgspec import UNSET, Meta, UnsetType
 from djactors.domain import lengths
 from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import MAX_ID, Id, with_numbers
-from djactors.domain.names import MAX_MENTIONS
+from djactors.domain.mentions import MAX_MENTIONS
 from djactors.domain.times import utc_text
 
 MAX_BATCH = 1000

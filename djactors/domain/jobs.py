@@ -37,6 +37,7 @@ from djactors.domain.events import (
     JobUnwatched,
     JobWatched,
 )
+from djactors.domain.names import Named
 from djactors.domain.times import from_text, utc_text
 
 JobEvent: TypeAlias = (
@@ -101,8 +102,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.dj_id or f"Job {self.id}"
 
 
+NAMED_WATCHERS = 100
+"""Watchers of a job who are shown with their names: more than anybody reads. Thousands of people may watch a job, and
+each of its changes is told to everybody in the tenant and kept in the log."""
+
+
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A job as clients see it."""
+    """A job as clients see it. The name beside an id is what the person was called at the moment of the view."""
 
     id: int
     dj_id: str | None
@@ -111,14 +117,22 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     job_type_id: int | None
     status: Status
     requester_id: int | None
+    requester_name: str | None
     assignee_id: int | None
     assignee_name: str | None
     approver_id: int | None
+    approver_name: str | None
     manager_id: int | None
+    manager_name: str | None
     watcher_ids: tuple[int, ...]
+    watchers: tuple[Named, ...]
     deadline: str | None
     created_at: str
     updated_at: str
+
+
+Names: TypeAlias = tuple[str | None, str | None, str | None, str | None]
+"""The names of a job's requester, assignee, approver and manager; None where there is nobody."""
 
 
 def dj_id(year: int, number: int) -> str:
@@ -209,8 +223,12 @@ def _moved(job: Job, event: JobEvent, now: str) -> Job:
             return job
 
 
-def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> JobView:
-    """The job as clients see it, with the assignee's name and the watchers, which are not part of the job itself."""
+def view(job: Job, names: Names, watcher_ids: tuple[int, ...], watchers: tuple[Named, ...]) -> JobView:
+    """The job as clients see it, with names and watchers, which are not part of the job itself.
+
+    `watchers` are the first `NAMED_WATCHERS` of `watcher_ids`.
+    """
+    requester_name, assignee_name, approver_name, manager_name = names
     return JobView(
         id=job.id,
         dj_id=job.dj_id,
@@ -219,11 +237,15 @@ def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> J
         job_type_id=job.job_type_id,
         status=job.status,
         requester_id=job.requester_id,
+        requester_name=requester_name,
         assignee_id=job.assignee_id,
         assignee_name=assignee_name,
         approver_id=job.approver_id,
+        approver_name=approver_name,
         manager_id=job.manager_id,
+        manager_name=manager_name,
         watcher_ids=watcher_ids,
+        watchers=watchers,
         deadline=job.deadline,
         created_at=job.created_at,
         updated_at=job.updated_at,

@@ -1,84 +1,103 @@
-"""Names of people, folded to be compared, and the mentions of people by name in a text. This code is pure.
+"""The names of people: shown beside an id, and folded, so that a person is found as others write the name. `José`,
+`JOSE` and `jose` are the same.
 
 Rules of folding:
-  * Case makes no difference, and neither do the marks of Latin, Greek and Cyrillic letters: `Zoë` is `zoe`.
-  * The marks of all other scripts are kept, because they are vowels and tones in Thai, and more in others.
-  * One space parts two words, whatever was between them.
+  * Case does not count, in any script (Unicode's case folding). Neither does the width of a letter, or whether it is a
+    ligature (Unicode's compatibility decomposition).
+  * The marks of Latin, Greek and Cyrillic letters do not count. Those of Thai and of all other scripts do, because
+    there they are vowels or tones, or make another letter. A letter that Unicode does not take apart, such as `ø`,
+    stays what it is.
+  * Words are parted by spaces, of any kind and number. Characters that are not seen, such as joiners, do not count.
+  * Only the beginning of a long name is used: `MAX_WORDS` words, `MAX_TEXT` characters from the beginning of each.
 
-Rules of mentions:
-  * `@Name` mentions somebody if the `@` begins the text or follows anything but a letter, a digit or a mark. So the `@`
-    of an address such as `a@example.com` mentions nobody.
-  * The name follows at once and ends where a word ends. The longest name that somebody has is the one that is meant:
-    `@Anna Lee` is never Anna.
+Source: Unicode Standard Annex #15 (normalization forms), and section 3.13 of the Unicode Standard (case folding).
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
 
-from djactors.domain import lengths
+import msgspec
 
-MAX_MENTIONS = 20
-"""The most people whom one comment may mention, because each of them becomes a watcher and a notification in the same
-commit, and the most `@` of a text that are looked at, because each is looked up."""
+MAX_TEXT: Final = 64
+"""Characters of a folded text; the column holds no more. Names that are alike so far are found together."""
 
-MAX_LENGTH = 64
-MAX_ENDS = 8
-"""How many characters behind an `@` are looked at, and how many ends of words in them. Nearly all names are shorter,
-and whoever has a longer one can be mentioned by id. To fold so much takes at most 0.3 ms for each `@`."""
+MAX_WORDS: Final = 8
+"""Words of a name by which a person is found. Each is a row and two entries in indexes."""
 
-_FOLDED_SCRIPTS = ("LATIN", "GREEK", "CYRILLIC")
+RULES: Final = f"1 {unicodedata.unidata_version}"
+"""What a folded name depends on: the rules above, by a number that changes with them, and the tables of Unicode."""
+
+_FOLDED_SCRIPTS: Final = ("LATIN ", "GREEK ", "CYRILLIC ")
+_LAST: Final = 0x10FFFF
+_SURROGATES: Final = range(0xD800, 0xE000)
+
+
+class Named(msgspec.Struct, frozen=True, gc=False):
+    """A person by id, with a name to show."""
+
+    id: int
+    name: str
 
 
 def folded(name: str) -> str:
-    """The name as it is compared; at most `lengths.NAME` characters, so that it fits its column."""
-    words = " ".join(name.split())
-    if not words.isascii():
-        words = unicodedata.normalize("NFC", _unmarked(words.casefold()))
-    return words.lower()[: lengths.NAME]
+    """The name without what does not count, its words parted by single spaces. A folded name stays as it is."""
+    if name.isascii() and name.isprintable():
+        return " ".join(name.lower().split())
+    text = _without_marks(unicodedata.normalize("NFKD", name))
+    # A folded letter may come apart once more, and what it is made of may have case again.
+    while True:
+        again = _without_marks(unicodedata.normalize("NFKD", text.casefold()))
+        if again == text:
+            break
+        text = again
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
-def _unmarked(text: str) -> str:
+def parts(name: str) -> tuple[str, tuple[str, ...]]:
+    """The folded name as it is sorted, and the texts by whose beginning it is found: from each of its words on."""
+    whole = folded(name)
+    words = whole.split(" ")[:MAX_WORDS] if whole else []
+    texts = {" ".join(whole.split(" ")[place:])[:MAX_TEXT] for place in range(len(words))}
+    return whole[:MAX_TEXT], tuple(sorted(texts))
+
+
+def wanted(query: str) -> str:
+    """What a folded text must begin with to be found by a query. It is empty if everybody is."""
+    return folded(query)[:MAX_TEXT]
+
+
+def above(text: str) -> str | None:
+    """The least text above all that begin with `text`, in the order of code points; None if there is none above."""
+    while text:
+        last = ord(text[-1]) + 1
+        text = text[:-1]
+        if last in _SURROGATES:
+            last = _SURROGATES.stop
+        if last <= _LAST:
+            return text + chr(last)
+    return None
+
+
+def _without_marks(text: str) -> str:
     kept: list[str] = []
-    drop = False
-    for character in unicodedata.normalize("NFD", text):
-        if unicodedata.category(character) == "Mn":
-            if drop:
-                continue
-        else:
-            drop = unicodedata.name(character, "").startswith(_FOLDED_SCRIPTS)
-        kept.append(character)
+    is_folded = False
+    for character in text:
+        category = unicodedata.category(character)
+        if category in ("Mn", "Me"):
+            if not is_folded:
+                kept.append(character)
+        elif character.isspace():
+            is_folded = False
+            kept.append(" ")
+        elif category not in ("Cc", "Cf"):
+            is_folded = _is_folded(character)
+            kept.append(character)
     return "".join(kept)
 
 
-def mentions_in(text: str) -> Iterator[list[str]]:
-    """For each mention in a text, the folded names that may be meant, the longest first."""
-    at = -1
-    for _ in range(MAX_MENTIONS):
-        at = text.find("@", at + 1)
-        if at < 0:
-            return
-        if at > 0 and _in_word(text[at - 1]):
-            continue
-        names = _names(text[at + 1 : at + 2 + MAX_LENGTH].partition("\n")[0])
-        if names:
-            yield names
-
-
-def _names(text: str) -> list[str]:
-    """What the text begins with, up to each end of a word, folded, the longest first."""
-    if not text or text[0].isspace():
-        return []
-    found: dict[str, None] = {}
-    for end in range(1, min(len(text), MAX_LENGTH) + 1):
-        if text[end - 1].isspace() or (end < len(text) and _in_word(text[end - 1]) and _in_word(text[end])):
-            continue
-        found[folded(text[:end])] = None
-        if len(found) == MAX_ENDS:
-            break
-    return sorted(found, key=len, reverse=True)
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character).startswith("M")
+@lru_cache(maxsize=4096)  # the letters of a large installation; each takes some 100 bytes
+def _is_folded(letter: str) -> bool:
+    return letter.isascii() or unicodedata.name(letter, "").startswith(_FOLDED_SCRIPTS)

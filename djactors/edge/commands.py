@@ -118,6 +118,16 @@ TEST_COMMANDS: Mapping[str, _Row] = {
 REFRESH = "auth:refresh"
 """The event with which a client hands in a fresh token."""
 
+WATCH_PEOPLE = "people:watch"
+"""The event after which a socket is told who comes and goes."""
+
+UNWATCH_PEOPLE = "people:unwatch"
+"""The event after which a socket is told that no longer."""
+
+
+class Nothing(_Payload, frozen=True):
+    """The payload of the two: it has no fields."""
+
 
 def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: bool = False) -> ClientCommand:
     """Turn an emitted event into its command.

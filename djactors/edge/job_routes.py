@@ -17,7 +17,7 @@ from djactors.domain.errors import not_found
 from djactors.domain.events import MAX_WATCHERS, DomainEvent, Moment, Text, Title
 from djactors.domain.ids import Id
 from djactors.domain.jobs import Status
-from djactors.domain.names import MAX_MENTIONS
+from djactors.domain.mentions import MAX_MENTIONS
 from djactors.domain.notifications import encode
 from djactors.domain.permissions import check_own
 from djactors.edge.api import ID, Api, Handler, Table, choice, header_key, number, page_size, path_id, query_of

@@ -41,6 +41,7 @@ from djactors.edge.auth import Identity, Member, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
 from djactors.edge.job_routes import JobRoutes
+from djactors.edge.people_routes import PeopleRoutes
 from djactors.edge.site import SITE_METHODS, Site
 from djactors.edge.user_routes import UserRoutes
 from djactors.engine import EngineServer, OriginPolicy
@@ -95,6 +96,7 @@ class Routes:
             ("/api/admin/actors", {"GET": self._actors}),
             ("/api/admin/suppressions", {"GET": self._suppressions}),
             *JobRoutes(api).table,
+            *PeopleRoutes(api).table,
             *UserRoutes(api).table,
         )
         # A path without an id is looked up in a dict. Only the other paths are matched, one pattern after the other.

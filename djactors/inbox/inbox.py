@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TypeVar
 
@@ -12,10 +12,11 @@ from djactors.domain.accounts import Account
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.inbox import accounts, job_lists, log, pages, retention, threads
+from djactors.inbox import accounts, job_lists, log, names, pages, people, retention, threads
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import Snapshot, StoredNotification
+from djactors.inbox.people import PeoplePage
 from djactors.inbox.recorder import Recording
 from djactors.inbox.threads import Thread
 from djactors.store.threads import Work
@@ -167,6 +168,38 @@ class Inbox(Recording):
         """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
         work = partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
         return await self._database.read(work, _turn(tenant_id, reader_id))
+
+    async def people(self, tenant_id: int, reader_id: int, *, query: str, before: str | None, limit: int) -> PeoplePage:
+        """People of the tenant whose name, or a word of it, begins with the query; see `people.page`.
+
+        Raises:
+            Refused: `before` is of another list, or too old.
+        """
+        work = partial(
+            people.page, tenant_id=tenant_id, query=query, before=before, limit=limit, now=self._now().timestamp()
+        )
+        return await self._database.read(work, _turn(tenant_id, reader_id))
+
+    async def names(self, tenant_id: int, user_ids: Collection[int]) -> dict[int, str]:
+        """The names of those among these users whom the tenant knows."""
+        return await self._database.read(partial(people.names_of, tenant_id=tenant_id, user_ids=user_ids))
+
+    async def fold_names(self) -> int:
+        """Fold the names of a database from before, a slice in each commit, unless that was done.
+
+        Nobody is found by name before this has ended. Returns the number of slices: 100,000 people are 200, some 5 s.
+
+        Raises:
+            StoreError: the database could not be written; what was folded is folded again next time.
+        """
+        if await self._database.read(names.are_folded):
+            return 0
+        slices = 0
+        after: tuple[int, int] | None = (0, 0)
+        while after is not None:
+            after = await self._database.write(partial(names.fold_slice, after=after))
+            slices += 1
+        return slices
 
     async def account(self, tenant_id: int, user_id: int) -> Account:
         """What the tenant says of a user beyond the user's token."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from djactors.domain.jobs import Job
+from djactors.domain.jobs import NAMED_WATCHERS, Job
+from djactors.domain.names import Named
 
 COLUMNS = Job.__struct_fields__
 """The columns of a job have the same names as the fields of `Job`."""
@@ -17,6 +18,10 @@ SELECT_JOB = f"SELECT {', '.join(COLUMNS)} FROM jobs WHERE tenant_id = ? AND id 
 SELECT_DJ_ID = "SELECT id FROM jobs WHERE tenant_id = ? AND dj_id = ?"
 # The primary key of job_watchers.
 SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_id = ? ORDER BY user_id"
+# Both primary keys.
+SELECT_WATCHER_NAMES = """SELECT w.user_id, u.name FROM job_watchers w
+    JOIN users u ON u.tenant_id = w.tenant_id AND u.id = w.user_id
+    WHERE w.tenant_id = ? AND w.job_id = ? ORDER BY w.user_id LIMIT ?"""
 SELECT_NUMBER = "SELECT last_number FROM job_numbers WHERE tenant_id = ? AND year = ?"
 
 _UPSERT_JOB = f"""INSERT INTO jobs ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
@@ -37,7 +42,13 @@ def job_of(row: Iterable[Any]) -> Job:
 
 def watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[int, ...]:
     """The users who watch a job, in the order of their ids, as they are stored."""
-    return tuple(row[0] for row in connection.execute(SELECT_WATCHERS, (tenant_id, job_id)).fetchall())
+    return tuple([row[0] for row in connection.execute(SELECT_WATCHERS, (tenant_id, job_id)).fetchall()])
+
+
+def named_watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[Named, ...]:
+    """The first of them, with their names."""
+    rows = connection.execute(SELECT_WATCHER_NAMES, (tenant_id, job_id, NAMED_WATCHERS)).fetchall()
+    return tuple([Named(*row) for row in rows])
 
 
 class JobRows:

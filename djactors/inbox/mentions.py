@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from djactors.domain.names import MAX_MENTIONS, mentions_in
+from djactors.domain.mentions import MAX_MENTIONS, mentions_in
+from djactors.domain.names import MAX_TEXT
+from djactors.inbox.names import WHOLE
 from djactors.inbox.unit import UnitOfWork
 
-# Served by idx_users_folded_name. Two rows tell that a name is not unique.
-SELECT_NAMED = """SELECT id FROM users
-    WHERE tenant_id + 0 = ? AND folded_name = ? AND deactivated_at IS NULL LIMIT 2"""
+# Served by the primary keys. Two rows tell that a name is not unique.
+SELECT_NAMED = """SELECT u.id FROM people_names n JOIN users u ON u.tenant_id = n.tenant_id AND u.id = n.user_id
+    WHERE n.tenant_id = ? AND n.part = ? AND n.text = ? AND n.until IS NULL AND u.deactivated_at IS NULL LIMIT 2"""
 
 
 def mentioned(unit: UnitOfWork, tenant_id: int, text: str, named: tuple[int, ...]) -> tuple[int, ...]:
@@ -32,7 +34,10 @@ def _in_text(unit: UnitOfWork, tenant_id: int, text: str) -> list[int]:
     unit.flush()
     for names in mentions_in(text):
         for name in names:
-            people = unit.connection.execute(SELECT_NAMED, (tenant_id, name)).fetchall()
+            # Names that are longer may be stored alike up to here.
+            if len(name) >= MAX_TEXT:
+                continue
+            people = unit.connection.execute(SELECT_NAMED, (tenant_id, WHOLE, name)).fetchall()
             if people:
                 found += people[0] if len(people) == 1 else ()
                 break

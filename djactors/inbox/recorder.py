@@ -95,6 +95,7 @@ class Recording:
         writes: int = WRITES_A_COMMIT,
     ) -> None:
         self._database = database
+        self._now = now
         self._recorder = Recorder(now, limits, writes)
         database.when_rolled_back(self._recorder.forget)
         database.when_others_wrote(self._recorder.others_wrote)

@@ -6,11 +6,22 @@ from __future__ import annotations
 class Tenant:
     """A tenant's row inside one transaction.
 
-    `last_seq` is the number of the tenant's newest change. `last_mark` is the mark of the newest change that was
-    written.
+    `names_version` counts how often a name of its people has changed. `last_seq` is the number of the tenant's newest
+    change. `last_mark` is the mark of the newest change that was written.
     """
 
-    __slots__ = ("dirty", "id", "job_numbering", "last_job_id", "last_mark", "last_seq", "name", "new", "time_zone")
+    __slots__ = (
+        "dirty",
+        "id",
+        "job_numbering",
+        "last_job_id",
+        "last_mark",
+        "last_seq",
+        "name",
+        "names_version",
+        "new",
+        "time_zone",
+    )
 
     def __init__(
         self,
@@ -19,6 +30,7 @@ class Tenant:
         time_zone: str,
         job_numbering: str | None = None,
         last_job_id: int = 0,
+        names_version: int = 0,
         last_seq: int = 0,
         last_mark: int = 0,
     ) -> None:
@@ -27,6 +39,7 @@ class Tenant:
         self.time_zone = time_zone
         self.job_numbering = job_numbering
         self.last_job_id = last_job_id
+        self.names_version = names_version
         self.last_seq = last_seq
         self.last_mark = last_mark
         self.new = False

@@ -14,7 +14,6 @@ from datetime import datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from djactors.domain.names import folded
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.store import migrate
 from djactors.store.errors import MigrationError
@@ -23,13 +22,6 @@ from djactors.store.migrate import Schema
 TokenBytes = Callable[[int], bytes]
 
 INSERT_META = "INSERT INTO meta (id, pid_key, created_at) VALUES (1, ?, ?)"
-
-SELECT_NAMES = """SELECT tenant_id, id, name FROM users WHERE (tenant_id, id) > (?, ?)
-    ORDER BY tenant_id, id LIMIT ?"""
-UPDATE_FOLDED_NAME = "UPDATE users SET folded_name = ? WHERE tenant_id = ? AND id = ?"
-
-NAMES_AT_ONCE = 10_000
-"""The names in memory while they are folded."""
 
 PID_KEY_BYTES = 32
 """The length of the key for the MAC of pids. The MAC uses SHA-256, and a longer key would not make it safer."""
@@ -88,23 +80,10 @@ def apply(
     return migrate.apply(path, _schema(seed), now=lambda: utc_text(now()))
 
 
-def _fold_names(connection: sqlite3.Connection) -> None:
-    """Fold the names of those who are known already, in the order of the table and a part at a time."""
-    place = 0, 0
-    while rows := connection.execute(SELECT_NAMES, (*place, NAMES_AT_ONCE)).fetchall():
-        folds = [(folded(name), tenant_id, user_id) for tenant_id, user_id, name in rows]
-        connection.executemany(UPDATE_FOLDED_NAME, folds)
-        place = rows[-1][:2]
-
-
-FILLS: Mapping[str, migrate.Seed] = {"threads": _fold_names}
-"""What SQL cannot write, by the migration to which it belongs."""
-
-
 def _nothing(_: sqlite3.Connection) -> None:
     """What is written into a database that is only looked at."""
 
 
 def _schema(seed: migrate.Seed = _nothing) -> Schema:
     migrations = migrate.read_migrations(migrations_directory())
-    return Schema(migrations, seed, RETIRED, FILLS)
+    return Schema(migrations, seed, RETIRED)

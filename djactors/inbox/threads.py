@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 import msgspec
 
-from djactors.domain.comments import CommentView, Named
+from djactors.domain.comments import CommentView
 from djactors.domain.marks import Offset
+from djactors.domain.names import Named
 from djactors.inbox import log
 
 # Served by the primary key of jobs.

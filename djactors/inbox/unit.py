@@ -29,16 +29,16 @@ from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of, expires_at
 from djactors.domain.marks import Offset, marks_of
-from djactors.domain.names import folded
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
+from djactors.inbox.names import NameRows
 from djactors.inbox.rows import Tenant, User, UserDay
 from djactors.store.database import insert
 
-SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
-    WHERE id = ?"""
+SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, names_version, oldest_seq, oldest_mark
+    FROM tenants WHERE id = ?"""
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
@@ -51,17 +51,15 @@ SELECT_HIGHEST = {
 
 _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, created_at, updated_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, updated_at = ?
-    WHERE id = ?"""
+_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, names_version = ?,
+    updated_at = ? WHERE id = ?"""
 _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, sent_day, sent_count, earlier_day,
-    earlier_count, persons_count, earlier_persons_count, folded_name, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, earlier_day = ?,
     earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
-# Both apart from the rest of the row, which nearly every notification writes: a name that is written costs its index.
 _UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?
     WHERE tenant_id = ? AND id = ?"""
-_UPDATE_FOLDED_NAME = "UPDATE users SET folded_name = ? WHERE tenant_id = ? AND id = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_MENTION = "INSERT INTO comment_mentions (comment_id, tenant_id, user_id) VALUES (?, ?, ?)"
@@ -153,9 +151,10 @@ class UnitOfWork:
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
-        # Both are made when they are first needed, because most units need neither.
+        # Each is made when it is first needed, because most units need none.
         self._jobs: JobRows | None = None
         self._days: DayRows | None = None
+        self._names: NameRows | None = None
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
@@ -165,7 +164,6 @@ class UnitOfWork:
         self._highest = known.highest
         self._dirty: list[Tenant | User] = []
         self._told_accounts: list[User] = []
-        self._renamed: list[User] = []
         self._mentions: list[tuple[object, ...]] = []
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
@@ -186,6 +184,13 @@ class UnitOfWork:
         if self._days is None:
             self._days = DayRows(self.connection, self._known.days)
         return self._days
+
+    @property
+    def names(self) -> NameRows:
+        """The names, in this unit, of people who are new or renamed."""
+        if self._names is None:
+            self._names = NameRows(self.connection)
+        return self._names
 
     def tenant(self, tenant_id: int) -> Tenant | None:
         """The tenant, or None if it is not known yet."""
@@ -224,8 +229,19 @@ class UnitOfWork:
             user = User(tenant_id, user_id, name or f"User {user_id}", role)
             user.new = True
             self._users[tenant_id, user_id] = user
+            self.names.introduce(user, self.ensure_tenant(tenant_id))
             self.touch(user)
         return user
+
+    def rename(self, user: User, name: str) -> None:
+        """Give a user another name, by which the user is found from this commit on."""
+        if user.name != name:
+            user.name = name
+            if not user.new:
+                tenant = self.ensure_tenant(user.tenant_id)
+                self.names.rename(user, tenant)
+                self.touch(tenant)
+            self.touch(user)
 
     def touch(self, row: Tenant | User) -> None:
         """Note that a row was changed and must be written."""
@@ -238,12 +254,6 @@ class UnitOfWork:
         """Write what the tenant says of a user, and tell those above of it. The row itself is touched by the caller."""
         self._told_accounts.append(user)
         self.accounts[user.tenant_id, user.id] = account
-
-    def rename(self, user: User, name: str) -> None:
-        """Give a user a name."""
-        user.name = name
-        self._renamed.append(user)
-        self.touch(user)
 
     def today(self, tenant: Tenant, user: User) -> str:
         """The day in the tenant's time zone. Afterwards the user's `sent` and `by_persons` count its notifications.
@@ -359,14 +369,12 @@ class UnitOfWork:
                 [(u.role_given, u.signed_out_at, u.deactivated_at, u.tenant_id, u.id) for u in self._told_accounts],
             )
             self._told_accounts.clear()
-        if self._renamed:
-            renamed = [(folded(u.name), u.tenant_id, u.id) for u in self._renamed]
-            self.connection.executemany(_UPDATE_FOLDED_NAME, renamed)
-            self._renamed.clear()
         if self._jobs is not None:
             self._jobs.flush(self.now)
         if self._days is not None:
             self._days.flush()
+        if self._names is not None:
+            self._names.flush(self.moment)
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
             (_INSERT_MENTION, self._mentions),
@@ -387,7 +395,11 @@ class UnitOfWork:
         )
         self.connection.executemany(
             _UPDATE_TENANT,
-            [(t.name, t.time_zone, t.job_numbering, t.last_job_id, now, t.id) for t in dirty if not t.new],
+            [
+                (t.name, t.time_zone, t.job_numbering, t.last_job_id, t.names_version, now, t.id)
+                for t in dirty
+                if not t.new
+            ],
         )
         for tenant in dirty:
             tenant.new = tenant.dirty = False
@@ -400,7 +412,7 @@ class UnitOfWork:
             counts = u.sent_day, u.sent, u.earlier_day, u.earlier_count, u.by_persons, u.earlier_by_persons
             state = u.name, u.role, u.unread, *counts
             if u.new:
-                new.append((u.tenant_id, u.id, *state, folded(u.name), now, now))
+                new.append((u.tenant_id, u.id, *state, now, now))
             else:
                 changed.append((*state, now, u.tenant_id, u.id))
             u.new = u.dirty = False

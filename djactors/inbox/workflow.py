@@ -12,10 +12,11 @@ import msgspec
 
 from djactors.domain import events, jobs, notification_rules, permissions
 from djactors.domain.commands import Counted, Introduce
-from djactors.domain.comments import CommentView, Named
+from djactors.domain.comments import CommentView
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.ids import MAX_ID
 from djactors.domain.jobs import Job, JobEvent, JobView
+from djactors.domain.names import Named
 from djactors.domain.notification_rules import RULES, TRIGGERS, Told
 from djactors.domain.notifications import Draft, NotificationType, encode
 from djactors.domain.permissions import Person
@@ -81,10 +82,7 @@ def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
     _ensure(unit, event.tenant_id, people)
     user = unit.ensure_user(event.tenant_id, event.user_id)
-    if user.name == event.name:
-        unit.touch(user)
-    else:
-        unit.rename(user, event.name)
+    unit.rename(user, event.name)
     accounts.give_role(unit, event.tenant_id, event.user_id, event.role)
     return Consequences()
 
@@ -392,7 +390,18 @@ def _name(unit: UnitOfWork, tenant_id: int, user_id: int | None) -> str | None:
 
 def view(unit: UnitOfWork, job: Job) -> JobView:
     """Make the job's view for clients."""
-    return jobs.view(job, _name(unit, job.tenant_id, job.assignee_id), unit.jobs.watchers(job.tenant_id, job.id))
+    tenant_id = job.tenant_id
+    names = (
+        _name(unit, tenant_id, job.requester_id),
+        _name(unit, tenant_id, job.assignee_id),
+        _name(unit, tenant_id, job.approver_id),
+        _name(unit, tenant_id, job.manager_id),
+    )
+    watching = unit.jobs.watchers(tenant_id, job.id)
+    named = watching[: jobs.NAMED_WATCHERS]
+    # A watcher is a user: the table says so. They may be new in this commit, so they are looked up here and not in SQL.
+    watchers = [Named(user_id, _name(unit, tenant_id, user_id) or "") for user_id in named]
+    return jobs.view(job, names, watching, tuple(watchers))
 
 
 _APPROVALS: dict[type, str] = {

@@ -11,7 +11,6 @@ Rules:
 - Each file is applied in one transaction together with its record in `schema_migrations` (name, SHA-256, time). So a
   killed migration leaves nothing behind, and the next start applies it again. The transaction of the first file also
   runs the `seed`, which writes what a new database begins with.
-- What SQL cannot say, such as folding a name, a `fill` writes in the transaction of the file whose name it is under.
 - A file must not change once it was applied. A changed file, an unknown one, or a database that is newer than the
   program is refused.
 - A file that is not ours is never touched, whether it is no database, is corrupt, or belongs to another program.
@@ -82,7 +81,6 @@ class Schema:
     Attributes:
         migrations: the files that make it, in order.
         seed: writes the rows that a new database begins with.
-        fills: write what a migration's SQL cannot, by the name of the migration without its number and ending.
         retired: checksums of migrations that this program no longer supports, each with the message for the owner of a
             database that has it: what the file is, and the mend.
     """
@@ -90,7 +88,6 @@ class Schema:
     migrations: Sequence[Migration]
     seed: Seed = _nothing
     retired: Mapping[str, str] = field(default_factory=dict)
-    fills: Mapping[str, Seed] = field(default_factory=dict)
 
 
 def read_migrations(directory: Traversable) -> list[Migration]:
@@ -209,7 +206,7 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now
             _prepare_new_file(connection)
         _require_wal(connection)
         for migration in todo:
-            _apply_one(connection, migration, now(), schema)
+            _apply_one(connection, migration, now(), schema.seed)
         return [migration.name for migration in todo]
 
 
@@ -231,7 +228,7 @@ def _refuse_other_history(applied: dict[str, str], migrations: Sequence[Migratio
             raise MigrationError(f"{migration.name} was never applied, but later ones were: restore a backup")
 
 
-def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, schema: Schema) -> None:
+def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, seed: Seed) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if migration.number == 1:
@@ -241,8 +238,7 @@ def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, s
             if not connection.in_transaction:
                 raise MigrationError(f"{migration.name} ends the transaction it runs in: take its COMMIT out")
         if migration.number == 1:
-            schema.seed(connection)
-        schema.fills.get(migration.name[len("0000_") : -len(".sql")], _nothing)(connection)
+            seed(connection)
         connection.execute(_RECORD, (migration.name, migration.checksum, now))
         orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
         if orphans is not None:

@@ -25,6 +25,7 @@ from djactors.domain.events import (
     JobWatched,
 )
 from djactors.domain.jobs import Job
+from djactors.domain.names import Named
 from djactors.domain.times import from_text, utc_text
 
 THEN = "2026-01-27T10:30:00.000000Z"
@@ -146,12 +147,26 @@ def test_a_number_has_four_digits_at_least(year: int, number: int, text: str):
 
 
 def test_clients_see_a_job_as_the_contract_says():
-    seen = json.loads(msgspec.json.encode(jobs.view(job(assignee_id=3), "John Doe", (7, 8))))
+    names = ("Ann", "John Doe", None, "Max")
+    watchers = (Named(7, "Mo"), Named(8, "Joe"))
+    seen = json.loads(msgspec.json.encode(jobs.view(job(assignee_id=3), names, (7, 8), watchers)))
     assert list(seen) == [
-        *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "assigneeId", "assigneeName"),
-        *("approverId", "managerId", "watcherIds", "deadline", "createdAt", "updatedAt"),
+        *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "requesterName", "assigneeId"),
+        *(
+            "assigneeName",
+            "approverId",
+            "approverName",
+            "managerId",
+            "managerName",
+            "watcherIds",
+            "watchers",
+            "deadline",
+        ),
+        *("createdAt", "updatedAt"),
     ]
-    assert (seen["assigneeName"], seen["watcherIds"]) == ("John Doe", [7, 8])
+    assert tuple(seen[f"{part}Name"] for part in ("requester", "assignee", "approver", "manager")) == names
+    assert seen["watcherIds"] == [7, 8]
+    assert seen["watchers"] == [{"id": 7, "name": "Mo"}, {"id": 8, "name": "Joe"}]
 
 
 @pytest.mark.parametrize(

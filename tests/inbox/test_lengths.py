@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from djactors.actors.retention import Keeping
-from djactors.domain import events, jobs, lengths, limits, notification_rules
+from djactors.domain import events, jobs, lengths, limits, names, notification_rules
 from djactors.domain.commands import Introduce, MarkRead, Publish, RaiseAlerts, SendSummaries
 from djactors.domain.errors import Code
 from djactors.domain.events import (
@@ -43,7 +43,6 @@ FROM_OUTSIDE = {
     "tenants.name": lengths.NAME,
     "tenants.time_zone": lengths.TIME_ZONE,
     "users.name": lengths.NAME,
-    "users.folded_name": lengths.NAME,
     "jobs.dj_id": lengths.DJ_ID,
     "jobs.title": lengths.TITLE,
     "domain_events.idempotency_key": lengths.KEY,
@@ -55,6 +54,9 @@ FROM_OUTSIDE = {
 
 OF_OURS: dict[str, list[str]] = {
     "meta.pid_key": ["x" * 2 * schema.PID_KEY_BYTES],
+    "meta.names_folded": [names.RULES],
+    "people_names.text": ["x" * names.MAX_TEXT],
+    "people_names.ended_at": [TIME],
     "counters.name": [
         *SELECT_HIGHEST,
         *(table for table, _ in Keeping(history_days=7, event_days=30, suppression_days=30).plan()),

@@ -10,7 +10,7 @@ import pytest
 
 from djactors.domain.commands import Command, Delete, MarkRead, Publish
 from djactors.domain.events import JobCreated, NotificationRequested
-from djactors.inbox import jobs, log, mentions, reading, recorder, threads, unit, walks
+from djactors.inbox import jobs, log, mentions, names, reading, recorder, threads, unit, walks
 from tests.inbox.desk import Desk
 
 
@@ -26,7 +26,7 @@ def _statements(*modules: ModuleType) -> Mapping[str, str]:
 HIGHEST = {f"unit.highest of {kind}": sql for kind, sql in unit.SELECT_HIGHEST.items()}
 
 
-STATEMENTS = {**_statements(unit, jobs, recorder, reading, log, walks, threads, mentions), **HIGHEST}
+STATEMENTS = {**_statements(unit, jobs, recorder, reading, log, walks, names, threads, mentions), **HIGHEST}
 STATEMENTS.pop("walks.SELECT_WALKS")  # a few rows, all of which are wanted
 
 

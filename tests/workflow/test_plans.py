@@ -28,7 +28,7 @@ INDEXES = {
     "suppressions": "idx_suppressions_user (tenant_id=? AND user_id=? AND id<?)",
     "thread": "idx_job_comments_job (tenant_id=? AND job_id=? AND id<?)",
     "mentions": "(comment_id=?)",
-    "named": "idx_users_folded_name (<expr>=? AND folded_name=?)",
+    "named": "(tenant_id=? AND part=? AND text=?)",
 }
 
 

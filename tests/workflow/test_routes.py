@@ -14,8 +14,9 @@ from tests.edge.rooms import Answer, Rooms, rooms
 
 REQUESTER, ASSIGNEE, APPROVER, MANAGER, WATCHER, STRANGER, FOREIGN = 10, 11, 12, 13, 14, 16, 20
 FIELDS = [
-    *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "assigneeId", "assigneeName"),
-    *("approverId", "managerId", "watcherIds", "deadline", "createdAt", "updatedAt"),
+    *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "requesterName", "assigneeId"),
+    *("assigneeName", "approverId", "approverName", "managerId", "managerName", "watcherIds", "watchers", "deadline"),
+    *("createdAt", "updatedAt"),
 ]
 
 
@@ -375,6 +376,7 @@ async def test_an_admin_learns_why_somebody_was_not_notified(house: Rooms) -> No
     assert answer.json["items"][0] == {
         "id": 3,
         "userId": REQUESTER,
+        "userName": f"Known {REQUESTER}",
         "eventId": newest,
         "type": "job_assigned",
         "reason": "actor",

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +10,8 @@ import pytest
 from djactors.domain import events
 from djactors.domain.commands import Publish
 from djactors.domain.errors import Code
-from djactors.domain.names import MAX_MENTIONS
+from djactors.domain.mentions import MAX_MENTIONS
 from djactors.domain.permissions import Person
-from djactors.inbox import schema
-from djactors.store import migrate
 from tests.edge.rooms import Rooms
 from tests.edge.sockets import Client, settle
 from tests.inbox.desk import Desk
@@ -241,26 +236,3 @@ def test_a_cancelled_job_has_no_alerts_any_more(desk: Desk) -> None:
     assert desk.one("SELECT next_alert_at FROM jobs") is not None
     desk.publish(events.JobCancelled(tenant_id=T, job_id=1))
     assert desk.one("SELECT next_alert_at FROM jobs") is None
-
-
-# The names of before
-
-
-def test_the_names_of_people_from_before_are_folded_with_the_migration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "old.db"
-    files = migrate.read_migrations(schema.migrations_directory())
-    [place] = [number for number, file in enumerate(files) if file.name.endswith("_threads.sql")]
-    migrate.apply(path, migrate.Schema(files[:place]))
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 'T', '', '')")
-        connection.executemany(
-            "INSERT INTO users (id, tenant_id, name, created_at, updated_at) VALUES (?, 1, ?, '', '')",
-            [(number, f"Zoë {number}") for number in range(1, 12)],
-        )
-    monkeypatch.setattr(schema, "NAMES_AT_ONCE", 5)
-    schema.apply(path)
-    with closing(sqlite3.connect(path)) as connection:
-        folded = connection.execute("SELECT folded_name FROM users ORDER BY id").fetchall()
-    assert folded == [(f"zoe {number}",) for number in range(1, 12)]
