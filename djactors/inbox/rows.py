@@ -39,6 +39,7 @@ class User:
     `sent` counts the notifications of `sent_day`, the last day on which the user got any, and `earlier_count` those of
     the last such day before.
     `by_persons` of those in `sent` were caused by persons, and `earlier_by_persons` on the day before.
+    The user has seen the notifications up to `seen_id`, as the change `seen_seq` says.
     """
 
     __slots__ = (
@@ -52,11 +53,14 @@ class User:
         "new",
         "role",
         "role_given",
+        "seen_id",
+        "seen_seq",
         "sent",
         "sent_day",
         "signed_out_at",
         "tenant_id",
         "unread",
+        "unseen",
     )
 
     def __init__(
@@ -74,6 +78,9 @@ class User:
         earlier_by_persons: int = 0,
         role_given: object = False,
         signed_out_at: str | None = None,
+        unseen: int = 0,
+        seen_id: int = 0,
+        seen_seq: int = 0,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -88,8 +95,21 @@ class User:
         self.earlier_by_persons = earlier_by_persons
         self.role_given = bool(role_given)
         self.signed_out_at = signed_out_at
+        self.unseen = unseen
+        self.seen_id = seen_id
+        self.seen_seq = seen_seq
         self.new = False
         self.dirty = False
+
+    def weight(self, id_: int, is_read: object, place: str | None, returned_seq: int | None) -> tuple[int, int]:
+        """What a notification that was not removed counts for in the unread count and in the unseen count.
+
+        Only what is unread in the inbox itself counts. It is unseen if it came after the last one that the user has
+        seen, or came back since.
+        """
+        if is_read or place is not None:
+            return 0, 0
+        return 1, int(id_ > self.seen_id or (returned_seq or 0) > self.seen_seq)
 
 
 class UserDay:
