@@ -31,6 +31,7 @@ from djactors.domain.notifications import NotificationType
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.inbox import schema
+from djactors.inbox.pages import Place
 from djactors.inbox.recorder import Recorder
 from djactors.inbox.unit import NAMES, SELECT_HIGHEST
 from tests.inbox.desk import MORNING, Desk
@@ -79,6 +80,11 @@ OF_OURS: dict[str, list[str]] = {
     "notifications.expires_at": [TIME],
     "notifications.removed_at": [TIME],
     "notifications.removed_reason": ["deleted", "expired", "replaced"],
+    "notifications.place": list(get_args(Place)),
+    "notifications.snoozed_until": [TIME],
+    "notification_spells.state": ["read", *get_args(Place)],
+    "notification_spells.at": [TIME],
+    "job_mutes.created_at": [TIME],
     "user_days.day": ["2026-01-27"],
     "user_days.summary_at": [TIME],
     "user_days.summary_due": [TIME],

@@ -298,4 +298,4 @@ async def test_who_is_connected_hears_of_a_commit_that_the_router_crashed_after(
             await server.publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=7))
         await socket_.expect("event", name="notification:new")
         counted = await socket_.expect("event", name="notification:unread-count")
-        assert counted.args[0] == {"count": 1}
+        assert counted.args[0] == {"count": 1, "unseen": 1}
