@@ -32,7 +32,11 @@ LISTENERS = 100
 READ = 9
 """Of ten notifications, so many have been read."""
 
-PAGES = {"inbox page": "/api/notifications?limit=20", "count": "/api/notifications/unread-count"}
+PAGES = {
+    "inbox page": "/api/notifications?limit=20",
+    "search without a match": "/api/notifications?query=nowhere",
+    "count": "/api/notifications/unread-count",
+}
 
 _NOW = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
 _SERIES = "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :rows)"
