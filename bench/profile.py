@@ -27,7 +27,10 @@ from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
 from bench.usage import Cpu, cpu
 
-LAYERS = ("operations", "edge", "actors", "inbox", "engine", "store", "net", "domain", "protocol", "kernel")
+LAYERS = (
+    "operations", "edge", "actors", "inbox", "engine", "store", "net", "domain", "protocol", "kernel", "config",
+    "telemetry",
+)  # fmt: skip
 PACKAGES = (
     "trio", "httptools", "msgspec", "jwt", "prometheus_client", "structlog", "outcome",
 )  # fmt: skip

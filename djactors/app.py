@@ -40,18 +40,19 @@ from djactors.actors.router import Router
 from djactors.actors.sla import Alarm, SlaClock
 from djactors.actors.slices import Asking
 from djactors.actors.users import Users
-from djactors.config import Settings, check_keys
+from djactors.config import Settings, check_keys, check_proxies
 from djactors.domain.commands import Publish, Published
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.api import Api
-from djactors.edge.auth import authenticator
+from djactors.edge.auth import Unauthorized, authenticator, bearer_of
 from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.key_file import KeyFile
 from djactors.edge.keys import file_of
 from djactors.edge.observer import EdgeObserver
+from djactors.edge.paces import Paces
 from djactors.edge.readiness import Readiness
 from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
@@ -70,7 +71,16 @@ from djactors.kernel import (
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net import Listener, ListenerLimits, UnprovenBytes, descriptor_shortage
+from djactors.net import Limits as HttpLimits
+from djactors.net import (
+    Listener,
+    ListenerLimits,
+    ProvenAddresses,
+    Request,
+    TrustedProxies,
+    UnprovenBytes,
+    descriptor_shortage,
+)
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken
@@ -116,6 +126,7 @@ class Server:
         threads: ThreadFactory = DedicatedThreads,
     ) -> None:
         check_keys(settings)
+        check_proxies(settings)
         self.settings = settings
         self.telemetry = Telemetry() if telemetry is None else telemetry
         self._now = now
@@ -130,6 +141,8 @@ class Server:
         self._lag = LoopLag()
         observer = EdgeObserver(self.telemetry)
         self._unproven = UnprovenBytes(settings.unproven_bytes, observer.no_room)
+        # When many come, those go first who have been here with a good token.
+        self._proven = ProvenAddresses()
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
         self._key_file: KeyFile | None = None
@@ -304,7 +317,8 @@ class Server:
         )
         router: CommandRef = command_ref(root.ref(router_spec))
         alarm = Alarm(root.ref(clock_spec))
-        engine = self._engine(users, router)
+        paces = Paces(settings)
+        engine = self._engine(users, router, paces)
         survey = Survey(root, users, database.statistics, self._lag, telemetry, now)
         api = Api(
             authenticator=self._authenticator,
@@ -313,6 +327,7 @@ class Server:
             store=store,
             settings=settings,
             telemetry=telemetry,
+            paces=paces,
             ready=Readiness(
                 self._stopping.is_set, database, lambda: root.ref(router_spec).statistics(), telemetry
             ).reason,
@@ -377,12 +392,13 @@ class Server:
             return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
         return str(error)
 
-    def _engine(self, users: Users, router: CommandRef) -> EngineServer:
+    def _engine(self, users: Users, router: CommandRef, paces: Paces) -> EngineServer:
         settings = self.settings
         services = Services(
             authenticator=self._authenticator,
             users=users,
             router=router,
+            paces=paces,
             settings=settings,
             telemetry=self.telemetry,
             random_token=self._random_token,
@@ -407,12 +423,18 @@ class Server:
             random_token=self._random_token,
             telemetry=EdgeObserver(self.telemetry),
             unproven=self._unproven,
+            proven=self._proven,
+            shows_proof=self._shows_token,
         )
 
     def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
         settings, observer = self.settings, EdgeObserver(self.telemetry)
         return Listener(
             Application(engine, self._site, routes, OriginPolicy(settings.allowed_origins), self.telemetry),
+            limits=HttpLimits(unproven_timeout=settings.unproven_timeout),
+            proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
+            proxy_protocol=settings.proxy_protocol,
+            proven=self._proven,
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(
@@ -425,6 +447,14 @@ class Server:
             on_error=observer.failed,
             wall_clock=self._now,
         )
+
+    def _shows_token(self, request: Request) -> bool:
+        """Whether a handshake brings a good token in `Authorization`: stock clients send it with `extraHeaders`."""
+        try:
+            bearer_of(request, self._authenticator)
+        except Unauthorized:
+            return False
+        return True
 
     def _random_token(self) -> str:
         return urlsafe_b64encode(self._random_bytes(TOKEN_BYTES)).decode()

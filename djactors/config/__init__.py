@@ -7,7 +7,14 @@ environment and `<name>` in the file. A wrong setting raises `SettingError`, who
 is wrong, and says how to mend it. The line never shows a secret.
 """
 
-from djactors.config._checks import MIN_SECRET_BYTES, check_keys, exposed_secrets, readable_by_all, weak_secrets
+from djactors.config._checks import (
+    MIN_SECRET_BYTES,
+    check_keys,
+    check_proxies,
+    exposed_secrets,
+    readable_by_all,
+    weak_secrets,
+)
 from djactors.config._settings import SettingError, Settings, environment_name
 from djactors.config._sources import load
 
@@ -16,6 +23,7 @@ __all__ = [
     "SettingError",
     "Settings",
     "check_keys",
+    "check_proxies",
     "environment_name",
     "exposed_secrets",
     "load",

@@ -13,6 +13,7 @@ from pathlib import Path
 from djactors.config import _secrets
 from djactors.config._settings import FIELDS, SHOWN, SettingError, Settings, environment_name
 from djactors.engine import OriginPolicy
+from djactors.net import TrustedProxies
 
 MIN_SECRET_BYTES = 32
 """HS256 needs a key that is at least as long as its hash (RFC 7518, section 3.2)."""
@@ -32,6 +33,12 @@ def check_texts(settings: Settings) -> None:
     """
     _check_choice("log_format", settings.log_format, ("auto", "json", "console"))
     _check_choice("log_level", settings.log_level, ("debug", "info", "warning", "error"))
+    try:
+        TrustedProxies(settings.trusted_proxies)
+    except ValueError as error:
+        raise SettingError(
+            f"{environment_name('trusted_proxies')}: {str(error)[:SHOWN]}: write addresses or networks like 10.0.0.0/8"
+        ) from None
     for network in settings.metrics_addresses:
         try:
             ipaddress.ip_network(network)
@@ -47,6 +54,19 @@ def check_texts(settings: Settings) -> None:
     for name in ("host", "database"):
         if not getattr(settings, name):
             raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")
+
+
+def check_proxies(settings: Settings) -> None:
+    """Refuse to expect headers of the PROXY protocol from nobody.
+
+    Raises:
+        SettingError: `proxy_protocol` is on, and no proxy is trusted.
+    """
+    if settings.proxy_protocol and not settings.trusted_proxies:
+        raise SettingError(
+            f"{environment_name('proxy_protocol')}: is on, but no proxy is trusted: name the proxies in "
+            f"{environment_name('trusted_proxies')}"
+        )
 
 
 def check_keys(settings: Settings) -> None:

@@ -93,6 +93,17 @@ class Settings:
         "https://*.example.com allows hosts with one label more, capacitor://localhost the pages of an application, "
         "null sandboxed pages, and * all pages.",
     )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (),
+        "The addresses and networks of your reverse proxies. For connections from them, the client's address is the "
+        "rightmost one in X-Forwarded-For that is not a trusted proxy's. Separate them by commas. Never name networks "
+        "from which clients connect directly, because such clients could then claim any address.",
+    )
+    proxy_protocol: bool = _setting(
+        False,
+        "If this is true, connections from trusted_proxies must begin with a header of version 2 of the PROXY protocol,"
+        " which names the client. From all other addresses the header is refused.",
+    )
     metrics_addresses: tuple[str, ...] = _setting(
         ("127.0.0.0/8", "::1/128"),
         "Only clients from these networks may read /metrics, because it shows how busy the installation is. Separate "
@@ -115,6 +126,13 @@ class Settings:
         "The time in seconds within which a client must answer a heartbeat. A client that does not is disconnected.",
         low=0.1,
         high=300,
+    )
+    unproven_timeout: float = _setting(
+        10.0,
+        "The time in seconds that an idle connection stays open as long as no good token has come by it. If "
+        "connections run short, the idle ones without a token are closed first.",
+        low=0.1,
+        high=75,
     )
     connect_timeout: float = _setting(
         EngineSettings.connect_timeout,
@@ -161,8 +179,8 @@ class Settings:
     )
     max_connections_per_address: int = _setting(
         ListenerLimits.max_connections_per_address,
-        "The most TCP connections, and also the most sessions, from one address. The value is high because a whole "
-        "office, or everybody behind a proxy, may share one address.",
+        "The most TCP connections, and also the most sessions, from one address; an IPv6 address counts as its /64. A "
+        "whole office may share one address. Everybody behind a proxy would, so name your proxies in trusted_proxies.",
         low=1,
         high=1_000_000,
     )
@@ -287,25 +305,41 @@ class Settings:
     )
     emit_rate: float = _setting(
         20.0,
-        "The most events a second that one socket may emit over a longer time. A person clicks less often.",
+        "The most commands a second that one person may send over a longer time: events that are emitted and requests "
+        "that change something, of all devices and tokens together. A person clicks less often.",
         low=0.1,
         high=1_000_000,
     )
     emit_burst: int = _setting(
         60,
-        "The most events that one socket may emit at once, for example when a page catches up after a lost connection.",
+        "The most commands that one person may send at once, for example when a page catches up after a lost "
+        "connection.",
+        low=1,
+        high=1_000_000,
+    )
+    read_rate: float = _setting(
+        50.0,
+        "The most reads a second that one person may make over a longer time: lists, counts, jobs and connects, of all "
+        "devices and tokens together.",
+        low=0.1,
+        high=1_000_000,
+    )
+    read_burst: int = _setting(
+        200,
+        "The most reads that one person may make at once. Fifty tabs that come back after a restart of the server fit.",
         low=1,
         high=1_000_000,
     )
     post_rate: float = _setting(
         10_000.0,
-        "The most events a second that one address may post over a longer time. The default is about what one "
-        "processor core can commit.",
+        "The most events a second that one backend may post over a longer time, with all its tokens and from all its "
+        "addresses. A backend is that of a tenant or that of the installation. The default is about what one processor "
+        "core can commit.",
         low=0.1,
         high=1_000_000,
     )
     post_burst: int = _setting(
-        20_000, "The most events that one address may post at once. Twenty full batches fit.", low=1, high=10**9
+        20_000, "The most events that one backend may post at once. Twenty full batches fit.", low=1, high=10**9
     )
 
     replay_limit: int = _setting(

@@ -10,8 +10,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
-import trio
-
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.users import Users
 from djactors.config import Settings
@@ -20,12 +18,12 @@ from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.ids import MAX_ID
 from djactors.domain.marks import Offset
-from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized, in_force
-from djactors.edge.errors import TooManyRequests
+from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized, bearer_of, in_force
 from djactors.edge.exposition import Exposition
+from djactors.edge.paces import Paces
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
-from djactors.net import Request, Response, TokenBuckets, host_of
+from djactors.net import Request, Response
 from djactors.store.errors import StoreUnavailable
 from djactors.telemetry import Telemetry
 
@@ -71,6 +69,7 @@ class Api:
         store: Inbox,
         settings: Settings,
         telemetry: Telemetry,
+        paces: Paces,
         ready: Callable[[], Awaitable[str | None]],
         exposition: Exposition,
         survey: Survey,
@@ -84,7 +83,7 @@ class Api:
         self.survey = survey
         self._users = users
         self._authenticator = authenticator
-        self._posts: TokenBuckets[str] = TokenBuckets(settings.post_rate, settings.post_burst)
+        self.paces = paces
 
     async def look_up(self, request: Request) -> None:
         """See to it that what the tenant says of the request's user is known, for the handler's first step.
@@ -121,16 +120,22 @@ class Api:
         # It was judged when the request's body was still to come.
         if isinstance(request.proof, Identity):
             return request.proof
-        scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
-        identity = self._authenticator.identify(token.strip())
+        identity = bearer_of(request, self._authenticator)
         request.proof = identity
         return identity
 
+    def actor(self, request: Request) -> Identity:
+        """Who makes a request as a person, counted as a read or a command. Raises Unauthorized or TooManyRequests.
+
+        It is counted before anything else is looked at, so that a request that is wrong is not free.
+        """
+        identity = self.identity(request)
+        self.paces.check(identity, reads=request.method in ("GET", "HEAD"))
+        return identity
+
     def member(self, request: Request) -> Member:
-        """The person whom the request's token names. Raises Unauthorized."""
-        return self.identity(request).member()
+        """The person whom the request's token names, counted. Raises Unauthorized or TooManyRequests."""
+        return self.actor(request).member()
 
     def publisher(self, request: Request) -> Identity:
         """The service whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
@@ -141,21 +146,15 @@ class Api:
         return _service(self.proved(request))
 
     def admin(self, request: Request) -> Member:
-        """The admin whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
+        """The admin whose token the request carries, counted.
+
+        Raises Unauthorized, or Refused with `forbidden` or `too_many_requests`.
+        """
         identity = self.identity(request)
         if identity.role != "admin":
             raise Refused(Code.FORBIDDEN, "only an admin may see this: use a token with the role admin")
+        self.paces.check(identity, reads=True)
         return identity.member()
-
-    def check_pace(self, request: Request, count: int = 1) -> None:
-        """Refuse an address that publishes too fast. Call this once the token is known and before any costly work.
-
-        Raises:
-            TooManyRequests: the address has no tokens left.
-        """
-        wait = self._posts.take(host_of(request.peer), trio.current_time(), count)
-        if wait > 0:
-            raise TooManyRequests(wait)
 
     async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
         """Read something that has an offset, for a member: it has everything in its past that their sockets were told.

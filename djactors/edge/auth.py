@@ -36,6 +36,7 @@ from djactors.domain.events import Name, Role, check_text
 from djactors.domain.ids import IdOrText, id_of
 from djactors.domain.permissions import Person
 from djactors.edge.keys import HS256, Key, Keys, load_keys
+from djactors.net import Request
 
 MAX_TOKEN = 8192
 """The most characters of a token. A longer one would not fit into a request's header."""
@@ -113,6 +114,8 @@ Proved = TypeVar("Proved", Identity, Member)
 def in_force(proved: Proved, account: Account) -> Proved:
     """What a token proves, with what is known of the user besides: the role that the tenant gave them wins.
 
+    A service stays a service. Its token is a backend's, even if it names a user, and the role is not that user's.
+
     Raises:
         Unauthorized: `token_revoked`; the user was signed out after the token was issued.
     """
@@ -123,7 +126,7 @@ def in_force(proved: Proved, account: Account) -> Proved:
         if proved.issued_at is None:
             reason = "iat: is missing, and the user was signed out"
         raise Unauthorized("token_revoked", "the user was signed out: sign in again", reason)
-    if account.role is not None and account.role != proved.role:
+    if account.role is not None and proved.role not in (account.role, "service"):
         return msgspec.structs.replace(proved, role=account.role)
     return proved
 
@@ -360,6 +363,14 @@ def _claim_and_reason(message: str) -> str:
         _, _, claim = what.partition("missing required field ")
         return f"{claim.strip('`')}: is missing" if claim else what
     return f"{claim}: {what}"
+
+
+def bearer_of(request: Request, door: Authenticator) -> Identity:
+    """The identity that the token in a request's `Authorization` header proves. Raises Unauthorized."""
+    scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
+    return door.identify(token.strip())
 
 
 def _base64url(data: bytes) -> bytes:

@@ -3,7 +3,8 @@
 Rules:
   * CONNECT is always answered: with `connect_error` if a retry cannot help, otherwise by closing the transport.
   * Nothing here waits. Commands go to the router, which answers later; a socket has at most `MAX_PENDING` under way.
-  * A socket that goes too fast is refused event by event (token bucket); one that goes on all the same is closed.
+  * A person who goes too fast, over all their sockets and requests together (`paces.py`), is refused event by event; a
+    socket that goes on all the same is closed.
   * An engine session belongs to the first user who connected on it: another user's token is refused there.
   * A client is warned before its token expires and can replace the token. Otherwise the connection is closed some time
     after the token has expired.
@@ -14,11 +15,10 @@ Source: the contract's section "Socket.IO".
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import trio
 
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.deliveries import AUTH_EXPIRING, Outgoing, encoded
@@ -34,10 +34,10 @@ from djactors.edge import refusals
 from djactors.edge.auth import Authenticator, Member, Unauthorized, in_force
 from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
 from djactors.edge.errors import TooManyRequests, error_of
+from djactors.edge.paces import Paces
 from djactors.engine import BaseSocket, Session, SocketHandler
 from djactors.kernel import KernelError
-from djactors.net import TokenBucket
-from djactors.protocol import EventReceived
+from djactors.protocol import AckReceived, EventReceived
 from djactors.telemetry import Telemetry
 
 NAMESPACE = "/"
@@ -51,6 +51,11 @@ MAX_REFUSALS = 100
 each answered for ever."""
 
 
+MAX_REFUSED_CONNECTS = 10
+"""CONNECTs with a bad token in a row after which a session is closed. Each costs a look at a signature, and a page that
+was refused needs another token, not another try."""
+
+
 @dataclass(frozen=True)
 class Services:
     """What every gateway of a server shares. `now` is the wall clock, as an aware time."""
@@ -58,6 +63,7 @@ class Services:
     authenticator: Authenticator
     users: Users
     router: CommandRef
+    paces: Paces
     settings: Settings
     telemetry: Telemetry
     random_token: Callable[[], str]
@@ -93,8 +99,6 @@ class Gateway(SocketHandler[UserSocket]):
     """The handler of one Engine.IO session. See the module for the rules."""
 
     __slots__ = (
-        "_bucket",
-        "_came_at",
         "_pending",
         "_refused_in_a_row",
         "_services",
@@ -106,9 +110,6 @@ class Gateway(SocketHandler[UserSocket]):
         self._services = services
         self._pending = 0
         self._warned = False
-        # Made for the second packet that counts: most sockets only connect and listen. The first one's time is kept.
-        self._bucket: TokenBucket | None = None
-        self._came_at: float | None = None
         self._refused_in_a_row = 0
 
     # What the Socket.IO layer asks and tells
@@ -131,18 +132,21 @@ class Gateway(SocketHandler[UserSocket]):
     def on_connect(self, socket: UserSocket, auth: dict[str, Any]) -> None:
         """Give the socket to the actor of whoever the token says it is, which answers."""
         try:
-            self._check_pace()
+            member = self._identify(auth)
+            self._services.paces.check_read(member)
         except TooManyRequests:
             # Only a loop connects and leaves so often.
             self._close_for_pace()
             return
-        try:
-            member = self._identify(auth)
         except Unauthorized as refusal:
             self._turn_away(socket, refusal)
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row >= MAX_REFUSED_CONNECTS:
+                self._close_for_pace()
             return
+        self._refused_in_a_row = 0
         self._warned = False
-        self.session.owner = (member.tenant_id, member.user_id)
+        self.session.prove((member.tenant_id, member.user_id))
         socket.member = member
         socket.recovery = auth.get("recovery") is not False
         self._services.users.attach(member.tenant_id, member.person(), socket, auth)
@@ -158,7 +162,7 @@ class Gateway(SocketHandler[UserSocket]):
         # The protocol lets an event through only after its CONNECT was accepted.
         assert member is not None
         try:
-            self._check_pace()
+            self._check_pace(member)
             if event.name == REFRESH:
                 self._acknowledge(socket, event, self._refresh(payload_of(Refresh, event.args), socket, member))
                 return
@@ -169,6 +173,12 @@ class Gateway(SocketHandler[UserSocket]):
             self._fail(socket, event, error)
         else:
             self._pending += 1
+
+    def on_ack(self, socket: UserSocket, ack: AckReceived) -> None:
+        """Count an ack that nobody asked for: the server never asks for one."""
+        assert socket.member is not None
+        with suppress(TooManyRequests):
+            self._check_pace(socket.member)
 
     def on_disconnect(self, socket: UserSocket, reason: str) -> None:
         """Have the user's actor forget the socket."""
@@ -226,21 +236,14 @@ class Gateway(SocketHandler[UserSocket]):
             body = encode({"expiresAt": _moment(member.expires_at)})
             socket.send(encoded([Outgoing(AUTH_EXPIRING, body, told)], stamped=socket.recovery))
 
-    def _check_pace(self) -> None:
-        now = trio.current_time()
-        if self._came_at is None:
-            self._came_at = now
-            return
-        if self._bucket is None:
-            settings = self._services.settings
-            self._bucket = TokenBucket(settings.emit_rate, settings.emit_burst, self._came_at)
-            self._bucket.take(self._came_at)
-        wait = self._bucket.take(now)
-        if wait > 0:
+    def _check_pace(self, member: Member) -> None:
+        try:
+            self._services.paces.check_command(member)
+        except TooManyRequests:
             self._refused_in_a_row += 1
             if self._refused_in_a_row >= MAX_REFUSALS:
                 self._close_for_pace()
-            raise TooManyRequests(wait)
+            raise
         self._refused_in_a_row = 0
 
     def _close_for_pace(self) -> None:

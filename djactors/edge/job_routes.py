@@ -134,7 +134,7 @@ class JobRoutes:
         return Response(200, encode(job))
 
     async def _create(self, request: Request, _: dict[str, str]) -> Response:
-        identity = self._api.identity(request)
+        identity = self._api.actor(request)
         member = identity.member()
         body: _Create = _decode(request, _Create)
         check_own(member.person(), "requesterId", body.requester_id)
@@ -158,7 +158,7 @@ class JobRoutes:
         shape, kind, fields = _MOVES[move]
 
         async def handle(request: Request, found: dict[str, str]) -> Response:
-            identity = self._api.identity(request)
+            identity = self._api.actor(request)
             member = identity.member()
             body = _decode(request, shape)
             event: DomainEvent = kind(
@@ -173,7 +173,6 @@ class JobRoutes:
 
     async def _publish(self, request: Request, identity: Identity, event: DomainEvent, status: int) -> Response:
         query_of(request)
-        self._api.check_pace(request)
         command = Publish(event, header_key(request), identity.member().person(), with_job=True)
         published = await self._api.publish(command)
         return Response(200 if published.repeated else status, published.answer)

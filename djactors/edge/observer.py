@@ -42,6 +42,10 @@ class EdgeObserver:
         """Somebody who has not proved who they are gave way, because all of them together hold too much."""
         self._telemetry.metrics.refusals.labels("unproven_bytes").inc()
 
+    def proxy_refused(self, peer: str, problem: str) -> None:
+        """A trusted proxy did not begin its connection as it must."""
+        refusals.proxy_refused(self._telemetry, peer, problem)
+
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection."""
         self._telemetry.metrics.refusals.labels(f"accept_{reason}").inc()

@@ -25,13 +25,15 @@ _ORIGIN: Final = (
 _STOCK: Final = "use a stock client of Socket.IO for revision 5 of its protocol, such as socket.io-client 3 or newer"
 _LOOP: Final = "look for a loop in the client, which connects or sends again and again"
 
-_NEWCOMERS: Final = frozenset({"origin", "draining", "address", "sessions", "rate", "version"})
+_NEWCOMERS: Final = frozenset({"origin", "draining", "address", "sessions", "share", "rate", "version"})
 """The engine's reasons for which a client did not come in at all."""
 
 ENGINE: Final[Mapping[str, str]] = {
     "origin": _ORIGIN,
     "draining": "none: the client tries again",
     "address": f"if an office or a proxy stands behind it, raise {environment_name('max_connections_per_address')}",
+    "share": f"if a proxy stands behind it, name the proxy in {environment_name('trusted_proxies')}; for an office, "
+    f"raise {environment_name('admit_rate')}",
     "sessions": f"raise {environment_name('max_connections')}, if the machine has room for more",
     "rate": f"none if the server has just started; else raise {environment_name('admit_rate')}",
     "transport": _STOCK,
@@ -57,6 +59,10 @@ CONNECTION: Final[Mapping[str, tuple[str, str]]] = {
     "address": (
         "no more connections from one address than it may have",
         f"if an office or a proxy stands behind it, raise {environment_name('max_connections_per_address')}",
+    ),
+    "gave_way": (
+        "a good token soon after connecting, while there is room",
+        f"look for clients that connect and say nothing, or raise {environment_name('max_connections')}",
     ),
     "overflow": ("no more connections than can be answered", "look for a flood: none of these was even answered"),
 }
@@ -110,6 +116,18 @@ def websocket_refused(telemetry: Telemetry, request: Request, path: str) -> None
     came, expected = f"a WebSocket at {request.path}", f"a WebSocket at {path}"
     telemetry.refusals.refused(
         "http_404", "request refused", request.peer, code="no_websocket", came=came, expected=expected, mend=_STOCK
+    )
+
+
+def proxy_refused(telemetry: Telemetry, peer: str, problem: str) -> None:
+    """A trusted proxy did not begin its connection as it must."""
+    telemetry.refusals.refused(
+        "connection_proxy_header",
+        "connection refused",
+        peer,
+        came=problem,
+        expected="a header of version 2 of the PROXY protocol from a trusted proxy",
+        mend=f"have the proxy send it (haproxy: send-proxy-v2), or set {environment_name('proxy_protocol')}=false",
     )
 
 

@@ -145,7 +145,7 @@ class Routes:
     async def _publish(self, request: Request, _: dict[str, str]) -> Response:
         publisher = self._api.publisher(request)
         query_of(request)
-        self._api.check_pace(request)
+        self._api.paces.check_backend(publisher)
         command = _publish_command(request.body, publisher, header_key(request))
         published = await self._api.publish(command)
         return Response(200 if published.repeated else 201, published.answer)
@@ -154,7 +154,7 @@ class Routes:
         publisher = self._api.publisher(request)
         query_of(request)
         items = events.decode_batch(request.body)
-        self._api.check_pace(request, max(1, len(items)))
+        self._api.paces.check_backend(publisher, max(1, len(items)))
         batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
         place = size = 0
         for item in items:

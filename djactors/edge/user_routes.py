@@ -35,10 +35,13 @@ class UserRoutes:
         identity = self._api.identity(request)
         if identity.role not in MAY_SIGN_OUT:
             raise Refused(Code.FORBIDDEN, "only an admin or a service may sign somebody out")
+        if identity.role == "service":
+            self._api.paces.check_backend(identity)
+        else:
+            self._api.paces.check_command(identity.member())
         query_of(request)
         body, _ = events.decode_with_ids(_decoder, _SignOut, request.body or b"{}")
         tenant_id, user_id = _tenant_of(identity, body), path_id(found)
-        self._api.check_pace(request)
         # A person names only who is known, as everywhere; a backend knows its users better than djactors does.
         command = SignOut(tenant_id, user_id, known_only=identity.role != "service")
         signed_out = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)

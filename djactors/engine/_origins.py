@@ -113,7 +113,7 @@ class OriginPolicy:
         parsed = _parse(origin)
         if parsed is None:
             return self._opaque and origin.lower() == _OPAQUE
-        return parsed in self._origins or self._is_own(parsed, request.headers.get("host")) or self._is_below(parsed)
+        return parsed in self._origins or self._is_own(parsed, request.host) or self._is_below(parsed)
 
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return the CORS headers for any answer to the request, errors included.

@@ -43,7 +43,6 @@ HEADERS: Final = "content-type"
 # If a cache answered a poll, a client could get another client's packets. If a browser took an answer for a page,
 # because of the text in it, the browser would run scripts in that text.
 NOT_KEPT: Final = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
-_RETRY_AFTER: Final = (("retry-after", str(RETRY_AFTER_SECONDS)),)
 
 
 class Outbox:
@@ -142,7 +141,7 @@ def preflight_response(origins: OriginPolicy, request: Request) -> Response:
     return Response(204, headers=origins.preflight(request, METHODS, HEADERS))
 
 
-def error_response(error: HttpError, cors: Headers) -> Response:
-    """Refuse a request, in the reference server's words."""
-    extra = _RETRY_AFTER if error.status == 503 else ()
+def error_response(error: HttpError, cors: Headers, retry_after: int = RETRY_AFTER_SECONDS) -> Response:
+    """Refuse a request, in the reference server's words. `retry_after` is in seconds, for who may come again."""
+    extra = (("retry-after", str(retry_after)),) if error.status in (429, 503) else ()
     return Response(error.status, error.body, headers=NOT_KEPT + extra + cors)

@@ -21,7 +21,7 @@ from math import ceil
 
 import trio
 
-from djactors.engine._admission import Admission
+from djactors.engine._admission import Admission, Excess
 from djactors.engine._heartbeat import Heartbeat, settle
 from djactors.engine._jsonp import asks_for_jsonp, jsonp_refusal
 from djactors.engine._origins import OriginPolicy
@@ -42,6 +42,7 @@ from djactors.net import (
     AddressCounts,
     ByteStream,
     CostlyWork,
+    ProvenAddresses,
     Request,
     Response,
     UnprovenBytes,
@@ -69,6 +70,7 @@ from djactors.protocol import (
 
 # The reference server has no such code, but its clients look only at the status.
 BUSY = HttpError(503, 6, "Too many new sessions")
+TOO_MANY_OF_ADDRESS = HttpError(429, 6, "Too many sessions from this address")
 # The code is the reference server's, which also lets its application choose the message.
 ORIGIN_REFUSED = HttpError(
     FORBIDDEN.status,
@@ -94,6 +96,9 @@ class EngineServer:
         telemetry: gets the counts.
         may_use: whether a request that names a session's sid may use the session; a refusal looks like an unknown sid.
         unproven: the budget of sessions that are not proven, best the listener's; by default one of its own.
+        proven: addresses whose newcomers go first when many come. Sessions add theirs, see `Session.prove`.
+        shows_proof: whether a handshake brings a proof of its own, such as a token in a header. It is asked only where
+            the address is not proven and many come.
     """
 
     def __init__(
@@ -106,6 +111,8 @@ class EngineServer:
         telemetry: EngineTelemetry,
         may_use: Callable[[Session, Request], bool] = lambda session, request: True,
         unproven: UnprovenBytes | None = None,
+        proven: ProvenAddresses | None = None,
+        shows_proof: Callable[[Request], bool] = lambda request: False,
     ) -> None:
         # See `SessionOwner`.
         self.unproven = unproven or UnprovenBytes()
@@ -117,6 +124,8 @@ class EngineServer:
         self._random_token = random_token
         self._telemetry = telemetry
         self._may_use = may_use
+        self._proven = ProvenAddresses() if proven is None else proven
+        self._shows_proof = shows_proof
         self._admission = Admission(
             max_sessions=settings.max_sessions, rate=settings.admit_rate, burst=settings.admit_burst
         )
@@ -125,6 +134,7 @@ class EngineServer:
             "draining": "nobody new while the server stops",
             "address": f"at most {settings.max_sessions_per_address} sessions from one address",
             "sessions": f"at most {settings.max_sessions} sessions",
+            "share": "a share of the new sessions that leaves room for other addresses",
             "rate": f"at most {settings.admit_rate:g} new sessions a second, and {settings.admit_burst} at once",
         }
         self._overrun = {
@@ -296,7 +306,7 @@ class EngineServer:
             case OpenSession():
                 refusal = await self._admit(request)
                 if refusal is not None:
-                    return self._refuse(refusal, BUSY, self._origins.headers(request))
+                    return self._turn_away(request, refusal)
                 session = self._open(Transport.WEBSOCKET, request)
                 return session, session.open_packet().frame
             case AttachWebSocket():
@@ -318,6 +328,7 @@ class EngineServer:
         session = self._sessions.get(sid) or self._leaving.get(sid)
         if session is None or not self._may_use(session, request):
             return None
+        request.proof = session if session.proven else None
         if session.engine.answers_polls_at_once:
             # Read first what other sockets have brought: one of them may have the `5` that completes the upgrade.
             await settle()
@@ -344,26 +355,36 @@ class EngineServer:
             Refusal("origin", request.peer, self._origins.told(request), expected), ORIGIN_REFUSED, cors
         )
 
-    async def _admit(self, request: Request) -> Refusal | None:
+    def _turn_away(self, request: Request, excess: Excess) -> Response:
+        expected = self._admission_rules[excess.reason]
+        self._telemetry.refused(Refusal(excess.reason, request.peer, "a new session", expected))
+        error = TOO_MANY_OF_ADDRESS if excess.by_share else BUSY
+        return error_response(error, self._origins.headers(request), excess.retry_after)
+
+    async def _admit(self, request: Request) -> Excess | None:
         """Let a newcomer in when its turn comes and return None, or return why it was refused."""
         # The room is checked before the rate, so that one address over its cap does not use up the others' turns.
         now = trio.current_time()
-        reason = self._no_room(request) or self._admission.refusal(len(self._sessions), now)
-        if reason is None and (turn := self._admission.turn(now)) is not None:
+        refusal = self._no_room(request)
+        if refusal is None:
+            known = self._proven.has(request.peer, now)
+            refusal = self._admission.refusal(len(self._sessions), now, request.peer, known=known)
+            # A proof costs a signature check, so it is looked at only where it decides.
+            if refusal is not None and not known and self._admission.open and self._shows_proof(request):
+                refusal = self._admission.refusal(len(self._sessions), now, request.peer, known=True)
+        if refusal is None and (turn := self._admission.turn(now)) is not None:
             self._heartbeat.schedule(turn)
             await turn.wait()
             # Newcomers with an earlier turn may have taken the room.
-            reason = self._no_room(request)
-        if reason is None:
-            return None
-        return Refusal(reason, request.peer, "a new session", self._admission_rules[reason])
+            refusal = self._no_room(request)
+        return refusal
 
-    def _no_room(self, request: Request) -> str | None:
+    def _no_room(self, request: Request) -> Excess | None:
         if self._per_address[request.peer] >= self._settings.max_sessions_per_address:
-            return "address"
+            return Excess("address", by_share=True)
         if len(self._sessions) >= self._settings.max_sessions:
-            return "sessions"
-        return None if self._admission.open else "draining"
+            return Excess("sessions")
+        return None if self._admission.open else Excess("draining")
 
     def _open(self, transport: Transport, request: Request) -> Session:
         now = trio.current_time()
@@ -381,7 +402,7 @@ class EngineServer:
     async def _open_by_polling(self, request: Request, cors: Headers) -> Response:
         refusal = await self._admit(request)
         if refusal is not None:
-            return self._refuse(refusal, BUSY, cors)
+            return self._turn_away(request, refusal)
         session = self._open(Transport.POLLING, request)
         return self._answer_poll(session, session.open_packet().payload, cors)
 
@@ -397,6 +418,7 @@ class EngineServer:
         except ProtocolError as error:
             answer = PAYLOAD_TOO_LARGE if error.code == "payload_bytes" else BAD_REQUEST
             return self._refuse(wrong_packets(error, session.peer), answer, cors)
+        request.proof = session if session.proven else None
         return push_response(cors)
 
     async def _poll(self, session: Session, request: Request, cors: Headers) -> Response:
@@ -440,6 +462,10 @@ class EngineServer:
     def schedule(self, session: Session) -> None:
         """See `SessionOwner`."""
         self._heartbeat.schedule(session)
+
+    def proved(self, session: Session) -> None:
+        """See `SessionOwner`."""
+        self._proven.add(session.peer, trio.current_time())
 
     def upgraded(self, session: Session) -> None:
         """See `SessionOwner`."""

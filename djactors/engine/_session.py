@@ -107,6 +107,9 @@ class SessionOwner(Protocol):
     def schedule(self, session: "Session") -> None:
         """The session's next deadline may have become earlier."""
 
+    def proved(self, session: "Session") -> None:
+        """The client has proved whose session it is."""
+
     def upgraded(self, session: "Session") -> None:
         """The session is carried by its WebSocket from now on."""
 
@@ -126,7 +129,7 @@ class SessionOwner(Protocol):
 class Session:
     """One client's session. Handlers use `send`, `close`, `when_drained` and the attributes; the engine uses the rest.
 
-    The handler may set `owner` once it knows whose session this is. The engine does not use it.
+    `owner` is whose session this is, once the handler has called `prove`; nothing here looks at what it is.
     """
 
     __slots__ = (
@@ -196,9 +199,15 @@ class Session:
         settings = self._settings
         return settings.max_payload if self.proven else min(settings.unproven_payload, settings.max_payload)
 
-    def prove(self) -> None:
-        """The handler knows enough of the client to take `max_payload` bytes from it. Until then a session is one of
-        many strangers: it may send `unproven_payload` bytes, and what it holds comes out of the strangers' budget."""
+    def prove(self, owner: object = None) -> None:
+        """The handler knows enough of the client to take `max_payload` bytes from it, and perhaps whose session it is.
+
+        Until then a session is one of many strangers: it may send `unproven_payload` bytes, and what it holds comes out
+        of the strangers' budget. Where an owner is named, newcomers from the session's address go first when many come.
+        """
+        if owner is not None:
+            self.owner = owner
+            self._server.proved(self)
         if self.proven:
             return
         self.proven = True

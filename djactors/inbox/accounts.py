@@ -37,8 +37,8 @@ def account_of(role: Any, role_given: object, signed_out_at: str | None) -> Acco
 
 
 def in_office(unit: UnitOfWork, tenant_id: int, person: Person) -> Person:
-    """A person with the role that the tenant gave them, at the very moment of the commit."""
-    user = unit.user(tenant_id, person.user_id)
+    """A person with the role that the tenant gave them, at the very moment of the commit. A service stays a service."""
+    user = None if person.role == "service" else unit.user(tenant_id, person.user_id)
     if user is None or not user.role_given or user.role == person.role:
         return person
     return msgspec.structs.replace(person, role=user.role)

@@ -73,7 +73,9 @@ from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
-from djactors.net._shares import AddressCounts, TokenBucket, TokenBuckets, host_of
+from djactors.net._proxies import TrustedProxies
+from djactors.net._proxy_protocol import ProxyHeader, ProxyHeaderError, parse_proxy_header
+from djactors.net._shares import AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
 from djactors.net._stream import (
     LINGER_BYTES,
     LINGER_SECONDS,
@@ -108,6 +110,9 @@ __all__ = [
     "ListenerLimits",
     "ListenerTelemetry",
     "OverBudget",
+    "ProvenAddresses",
+    "ProxyHeader",
+    "ProxyHeaderError",
     "ReceiveLimitExceeded",
     "Request",
     "RequestRefused",
@@ -118,12 +123,14 @@ __all__ = [
     "Timer",
     "TokenBucket",
     "TokenBuckets",
+    "TrustedProxies",
     "UnprovenBytes",
     "WebSocket",
     "WebSocketClosed",
     "descriptor_shortage",
     "host_of",
     "open_websocket",
+    "parse_proxy_header",
     "raise_descriptor_limit",
     "takes_gzip",
 ]

@@ -35,6 +35,9 @@ class Limits:
     # Between requests. Common proxies keep an idle connection for 60 s. This is longer, so the proxy closes first and
     # never sends into a connection that is just closing.
     idle_timeout: float = 75.0
+    # Between requests until somebody has proved, by this connection, who they are (`Request.prove`). The same as the
+    # others, because not every application has such a proof.
+    unproven_timeout: float = 75.0
     # For a whole body: 1 MB at 300 kbit/s.
     body_timeout: float = 30.0
     # The longest time without progress in writing before the connection is given up: longer than the usual stall of a
@@ -84,6 +87,7 @@ class Request:
         "body",
         "content_length",
         "disconnected",
+        "forwarded_host",
         "headers",
         "keep_alive",
         "method",
@@ -122,11 +126,18 @@ class Request:
         self.content_length = content_length
         self.disconnected = False
         self.proof: object = None
+        # The host that the client asked a trusted proxy for, if the proxy says so.
+        self.forwarded_host: str | None = None
         self._carrier = carrier
 
     def __repr__(self) -> str:
         # The query and the headers are left out, because both may carry secrets.
         return f"<Request {self.method} {self.path!r} from {self.peer}>"
+
+    @property
+    def host(self) -> str | None:
+        """The host and port that the client asked for, as a trusted proxy or else the client says."""
+        return self.forwarded_host or self.headers.get("host")
 
     def tokens(self, name: str) -> list[str]:
         """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""

@@ -20,8 +20,10 @@ from djactors.kernel import Alarms, Reminder
 from djactors.net._background import background
 from djactors.net._http_body import ChunkedBody, body_too_large
 from djactors.net._http_compression import Compression
-from djactors.net._http_head import HEAD_END, HeadMemory, check_unfinished_head, head_too_large, parse_head
+from djactors.net._http_head import HEAD_END, Head, HeadMemory, check_unfinished_head, head_too_large, parse_head
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
+from djactors.net._proxies import TrustedProxies, forwarded_host
+from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream, SlowConsumer
 from djactors.net._unproven import OverBudget
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
@@ -38,6 +40,10 @@ _PIECE: Final = 16 * 1024
 _CHUNKED_PIECE: Final = 8 * 1024
 
 
+RETRY_AFTER_SECONDS: Final = 5
+"""The time after which a client that found no slot may try again: connections end all the time."""
+
+
 class _PeerLeftError(Exception):
     """The client is gone. Trio's own errors would not do, because a handler may raise them for other reasons."""
 
@@ -46,13 +52,26 @@ def _ignore(refused: RequestRefused, peer: str) -> None:
     """Nobody wants to know."""
 
 
+def overloaded() -> RequestRefused:
+    """503, for a server that has no slot left."""
+    message = "the server has no room for another connection"
+    return RequestRefused(503, "overloaded", message, (("retry-after", str(RETRY_AFTER_SECONDS)),))
+
+
+def too_many_connections() -> RequestRefused:
+    """429, for an address that has all the connections that it may have."""
+    message = "too many connections from this address: close some, or try again later"
+    return RequestRefused(429, "too_many_requests", message, (("retry-after", str(RETRY_AFTER_SECONDS)),))
+
+
 class HttpConnection:
     """Serves the requests that arrive on `stream`, which the caller closes afterwards.
 
     `heads` is the memory that all connections share, `dates` their clock, and `compression` compresses for all of them.
     `on_refused` gets each request that is refused for its form, and the client's address. `vital_paths` is None for an
     ordinary connection. A connection over the caps gets the paths that must be answered even then (health, metrics); it
-    serves one request, refuses any other path with 503, and closes.
+    serves one request, refuses any other path with `refusal`, and closes. `slots` are those that it has one of, if any.
+    `proxies` is None unless the connection comes from one of them.
     """
 
     __slots__ = (
@@ -67,11 +86,16 @@ class HttpConnection:
         "_is_idle",
         "_limits",
         "_on_refused",
-        "_peer",
+        "_proxies",
+        "_proxy",
+        "_refusal",
         "_request",
         "_served_one",
+        "_slots",
         "_stream",
+        "_unproven",
         "_vital_paths",
+        "peer",
     )
 
     def __init__(
@@ -87,6 +111,9 @@ class HttpConnection:
         compression: Compression | None = None,
         vital_paths: frozenset[str] | None = None,
         on_refused: Callable[[RequestRefused, str], None] = _ignore,
+        refusal: RequestRefused | None = None,
+        slots: Slots | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._stream = stream
         self._application = application
@@ -94,10 +121,17 @@ class HttpConnection:
         self._heads = heads
         self._dates = dates or HttpDates()
         self._compression = compression or Compression()
-        self._peer = peer
+        # Whose address the connection counts for: behind a trusted proxy, the client's of the latest request.
+        self.peer = peer
+        self._slots = slots
+        self._proxies = proxies
+        self._proxy = peer
+        # A proxy that is trusted need not prove anything.
+        self._unproven = proxies is None
         self._idle_end = Reminder(alarms, self._close_if_idle)
         self._vital_paths = vital_paths
         self._on_refused = on_refused
+        self._refusal = refusal
         # Bytes that were received and not yet read as part of a request.
         self._buffer = b""
         # True while the connection waits for a request to begin.
@@ -111,11 +145,14 @@ class HttpConnection:
 
     async def run(self) -> None:
         """Serve until either side ends the connection. Raises whatever the application raises."""
+        self._wait_for_client()
         try:
             while await self._serve_one():
                 self._served_one = True
+                if self._unproven:
+                    self._wait_for_client()
         except RequestRefused as refused:
-            self._on_refused(refused, self._peer)
+            self._on_refused(refused, self.peer)
             # What has come of the request is let go before the answer, for which a client may take its time.
             self._buffer = b""
             refused.__context__ = refused.__traceback__ = None
@@ -125,6 +162,43 @@ class HttpConnection:
         finally:
             self._idle_end.close()
             self._stream.hold(0)
+
+    def introduce(self, peer: str, received: bytes, proxies: TrustedProxies | None) -> None:
+        """Before `run`: the proxy that opened the connection speaks for `peer`, whose first bytes are `received`.
+
+        `proxies` is None unless `peer` is a trusted proxy as well.
+        """
+        if self._slots is not None:
+            self._slots.readdress(self, peer)
+        self.peer = self._proxy = peer
+        self._proxies = proxies
+        self._unproven = proxies is None
+        self._buffer = received
+
+    def restrict(self, vital_paths: frozenset[str], refusal: RequestRefused, limits: Limits) -> None:
+        """Before `run`: the connection turned out to be over a cap and has no slot any more."""
+        self._vital_paths, self._refusal, self._limits, self._slots = vital_paths, refusal, limits, None
+
+    def _prove(self) -> None:
+        """The client has proved who they are: the connection does not give way to newcomers any more."""
+        if self._slots is not None and (self._unproven or self._proxies is not None):
+            self._unproven = False
+            self._slots.proved(self, trio.current_time())
+
+    def give_way(self) -> None:
+        """Close at once: a newcomer takes the slot."""
+        if self._is_idle:
+            self._stream.hang_up()
+        else:
+            self._stream.abort()
+
+    def _wait_for_client(self) -> None:
+        if self._unproven and self._slots is not None:
+            self._slots.waiting.add(self)
+
+    def _wait_for_application(self) -> None:
+        if self._unproven and self._slots is not None:
+            self._slots.waiting.discard(self)
 
     def drain(self) -> None:
         """Finish the request in hand, if any, and then close. An idle connection closes at once."""
@@ -150,12 +224,12 @@ class HttpConnection:
         if head is None:
             head = parse_head(raw, self._limits)
             self._heads.keep(raw, head)
-        request = self._request = head.request(self._peer, self)
+        request = head.request(self.peer, self) if self._proxies is None else self._forwarded(head, self._proxies)
+        self._request = request
         if self._vital_paths is not None and request.path not in self._vital_paths:
-            raise RequestRefused(
-                503, "overloaded", "the server has no room for another connection", (("retry-after", "5"),)
-            )
+            raise self._refusal or overloaded()
         if asks_for_websocket(request):
+            self._wait_for_application()
             return await self._upgrade(request)
         if request.content_length != 0:
             limit = self._application.body_limit(request)
@@ -169,7 +243,11 @@ class HttpConnection:
                 request.body, self._buffer = self._buffer[:length], self._buffer[length:]
             else:
                 request.body = await self._read_body(request, limit)
+        if self._unproven:
+            self._wait_for_application()
         response = await self._application.handle(request)
+        if request.proof is not None:
+            self._prove()
         if request.disconnected:
             return False
         keep_alive = request.keep_alive and not (response.close or self._draining or self._vital_paths is not None)
@@ -184,6 +262,19 @@ class HttpConnection:
         self._buffer = self._buffer[length:] if keep_alive else b""
         await self._respond(request, response, keep_alive=keep_alive)
         return keep_alive
+
+    def _forwarded(self, head: Head, proxies: TrustedProxies) -> Request:
+        """The request of the client behind a trusted proxy, for whom the connection counts from now on."""
+        client = proxies.client(self._proxy, head.headers.get("x-forwarded-for"))
+        if client != self.peer:
+            if self._slots is not None:
+                if self._slots.is_full_for(client) and not proxies.trusts(client):
+                    raise too_many_connections()
+                self._slots.readdress(self, client)
+            self.peer = client
+        request = head.request(client, self)
+        request.forwarded_host = forwarded_host(head.headers.get("x-forwarded-host"))
+        return request
 
     async def _upgrade(self, request: Request) -> bool:
         check_handshake(request)
@@ -225,6 +316,8 @@ class HttpConnection:
         if self._draining:
             return False
         patience = self._limits.idle_timeout if self._served_one else self._limits.header_timeout
+        if self._unproven:
+            patience = min(patience, self._limits.unproven_timeout)
         self._is_idle = True
         self._idle_end.start(patience)
         try:

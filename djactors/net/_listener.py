@@ -21,8 +21,11 @@ from djactors.net._descriptors import OVERFLOW, share_out
 from djactors.net._http_compression import Compression
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, Limits, RequestRefused
-from djactors.net._http_server import HttpConnection
-from djactors.net._shares import AddressCounts
+from djactors.net._http_server import HttpConnection, too_many_connections
+from djactors.net._proxies import TrustedProxies
+from djactors.net._proxy_protocol import ProxyHeaderError, parse_proxy_header
+from djactors.net._shares import ProvenAddresses
+from djactors.net._slots import Slots
 from djactors.net._stream import SocketStream
 from djactors.net._unproven import UnprovenBytes
 
@@ -35,6 +38,9 @@ _OVERFLOW_LIMITS: Final = Limits(header_timeout=2.0, idle_timeout=2.0, body_time
 # How many seconds a connection that has ended may take to send its last bytes.
 _CLOSE_SECONDS: Final = 2.0
 
+PROXY_HEADER_SECONDS: Final = 5.0
+"""The time that a trusted proxy has for the header of the PROXY protocol, which is sent with the connection."""
+
 _TASK_NAME: Final = "connection"
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -45,8 +51,8 @@ class ListenerLimits:
 
     # An idle connection takes about 16 KiB, with its user's actor: a fifth of a gigabyte for all.
     max_connections: int = 12_000
-    # A whole office may share one address, and behind a proxy all clients share one.
-    max_connections_per_address: int = 10_000
+    # A whole office may share one address. Clients behind a trusted proxy count by their own addresses.
+    max_connections_per_address: int = 1_000
     # Bytes written to a client and unread before the client is cut off. A client so far behind (about four thousand
     # notifications) recovers faster by reconnecting.
     max_buffered: int = 4 * 1024 * 1024
@@ -64,7 +70,13 @@ class ListenerTelemetry(Protocol):
         """A connection that was opened has ended."""
 
     def connection_refused(self, reason: str, peer: str) -> None:
-        """A connection was over a cap: `total` or `address`; `overflow` if it was closed without an answer."""
+        """A connection was over a cap: `total` or `address`; `overflow` if it was closed without an answer.
+
+        `gave_way` means that an unproven connection that was only waiting was closed for a newcomer.
+        """
+
+    def proxy_refused(self, peer: str, problem: str) -> None:
+        """A trusted proxy did not begin its connection with the header of the PROXY protocol."""
 
     def request_refused(self, refused: RequestRefused, peer: str) -> None:
         """A request was refused for its form, or because its connection is over a cap."""
@@ -86,6 +98,9 @@ class _Uncounted:
         pass
 
     def request_refused(self, refused: RequestRefused, peer: str) -> None:
+        pass
+
+    def proxy_refused(self, peer: str, problem: str) -> None:
         pass
 
     def accept_failed(self, reason: str) -> None:
@@ -113,6 +128,9 @@ class Listener:
         listener_limits: ListenerLimits | None = None,
         telemetry: ListenerTelemetry | None = None,
         unproven: UnprovenBytes | None = None,
+        proxies: TrustedProxies | None = None,
+        proxy_protocol: bool = False,
+        proven: ProvenAddresses | None = None,
         on_error: Callable[[BaseException, str], None],
         wall_clock: Callable[[], datetime] = MACHINE_CLOCK,
     ) -> None:
@@ -123,15 +141,18 @@ class Listener:
         self._listener_limits = listener_limits or ListenerLimits()
         self._telemetry: ListenerTelemetry = telemetry or _Uncounted()
         self._on_error = on_error
-        self._max_connections = self._listener_limits.max_connections
         self._max_overflowing = OVERFLOW
+        self._proxies = proxies
+        self._proxy_protocol = proxy_protocol
+        self._proven = ProvenAddresses() if proven is None else proven
+        self._slots = Slots(
+            self._listener_limits.max_connections, self._listener_limits.max_connections_per_address, self._proven
+        )
         self._sockets: list[socket.socket] = []
         # All connections run in this nursery, so that a drain can cancel all of them together. A scope for each would
         # take a twentieth of a connected user's memory.
         self._nursery: trio.Nursery | None = None
-        self._open: set[HttpConnection] = set()
         self._overflowing: set[HttpConnection] = set()
-        self._per_address = AddressCounts()
         self._draining = False
         self._all_closed = trio.Event()
         self._alarms = Alarms()
@@ -149,12 +170,12 @@ class Listener:
     @property
     def connections(self) -> int:
         """Connections open within the caps."""
-        return len(self._open)
+        return len(self._slots)
 
     @property
     def capacity(self) -> int:
         """The cap in force once `run` has started: `max_connections`, or fewer if descriptors are short."""
-        return self._max_connections
+        return self._slots.max_total
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bind, call `started` and accept connections. Returns once drained; cancelling it closes everything at once.
@@ -165,7 +186,7 @@ class Listener:
             OSError: the host is unknown, this machine has none of its addresses, or the port is taken.
         """
         shares = share_out()
-        self._max_connections = min(self._listener_limits.max_connections, shares.connections)
+        self._slots.max_total = min(self._listener_limits.max_connections, shares.connections)
         self._max_overflowing = shares.overflow
         self._sockets = await bind(self._host, self._port)
         self.addresses = tuple(listening.getsockname()[:2] for listening in self._sockets)
@@ -193,7 +214,7 @@ class Listener:
         """
         self._draining = True
         self._stop_accepting()
-        for connection in self._open | self._overflowing:
+        for connection in (*self._slots.guests, *self._overflowing):
             connection.drain()
         with trio.move_on_after(seconds):
             await self._until_all_closed()
@@ -233,7 +254,8 @@ class Listener:
             await trio.lowlevel.checkpoint()
 
     def _admit(self, sock: socket.socket, peer: str, connections: trio.Nursery, helpers: trio.Nursery) -> None:
-        excess = self._excess(peer)
+        trusted = self._proxies if self._proxies is not None and self._proxies.trusts(peer) else None
+        excess = self._excess(peer, counts_address=trusted is None)
         if excess is not None:
             overflowed = len(self._overflowing) >= self._max_overflowing
             self._telemetry.connection_refused("overflow" if overflowed else excess, peer)
@@ -263,41 +285,86 @@ class Listener:
             compression=self._compression,
             vital_paths=vital_paths,
             on_refused=self._telemetry.request_refused,
+            refusal=too_many_connections() if excess == "address" else None,
+            slots=self._slots if excess is None else None,
+            proxies=None if self._proxy_protocol else trusted,
         )
         # The count is made here, because the task runs only after the whole batch has been admitted.
         if excess is None:
-            self._open.add(connection)
-            self._per_address.add(peer)
+            self._slots.add(connection)
             self._telemetry.connection_opened()
         else:
             self._overflowing.add(connection)
         # The name is given, because Trio would otherwise build the same name anew for each task.
-        connections.start_soon(self._fence, connection, stream, peer, name=_TASK_NAME)
+        is_introduced = self._proxy_protocol and trusted is not None
+        connections.start_soon(self._fence, connection, stream, is_introduced, name=_TASK_NAME)
 
-    def _excess(self, peer: str) -> str | None:
-        if len(self._open) >= self._max_connections:
-            return "total"
-        if self._per_address[peer] >= self._listener_limits.max_connections_per_address:
-            return "address"
-        return None
+    def _excess(self, peer: str, *, counts_address: bool) -> str | None:
+        """Why there is no slot for a newcomer. Where another connection can give way, it does."""
+        excess, victim = self._slots.excess(peer, trio.current_time(), counts_address=counts_address)
+        if victim is not None:
+            self._slots.remove(victim)
+            self._telemetry.connection_closed()
+            self._telemetry.connection_refused("gave_way", victim.peer)
+            victim.give_way()
+        return excess
 
-    async def _fence(self, connection: HttpConnection, stream: SocketStream, peer: str) -> None:
+    async def _fence(self, connection: HttpConnection, stream: SocketStream, is_introduced: bool) -> None:
         """Run one connection to its end. Nothing leaves this except the cancellation of the whole listener."""
         try:
             try:
-                await connection.run()
+                if not is_introduced or await self._introduce(connection, stream):
+                    await connection.run()
             except* Exception as failure:  # noqa: BLE001 - the supervisor of this connection
-                self._report(failure, peer)
+                self._report(failure, connection.peer)
                 await connection.fail()
         except* Exception as failure:  # noqa: BLE001 - the answer, which the application words, failed as well
-            self._report(failure, peer)
+            self._report(failure, connection.peer)
         finally:
             try:
                 with trio.move_on_after(_CLOSE_SECONDS, shield=True):
                     await stream.aclose()
             finally:
                 stream.abort()
-                self._forget(connection, peer)
+                self._forget(connection)
+
+    async def _introduce(self, connection: HttpConnection, stream: SocketStream) -> bool:
+        """Read the header of the PROXY protocol; return false for a proxy that sends none."""
+        assert self._proxies is not None
+        received, problem = b"", f"no header of the PROXY protocol came within {PROXY_HEADER_SECONDS:g} s"
+        try:
+            with trio.move_on_after(PROXY_HEADER_SECONDS):
+                while (header := parse_proxy_header(received)) is None:
+                    chunk = await stream.receive_some()
+                    if not chunk:
+                        return False  # how proxies look whether a port is open
+                    received += chunk
+                peer = header.client or connection.peer
+                is_proxy = self._proxies.trusts(peer)
+                if not is_proxy and self._slots.is_full_for(peer) and not self._still_heard(connection, peer):
+                    return False
+                connection.introduce(peer, received[header.size :], self._proxies if is_proxy else None)
+                return True
+        except ProxyHeaderError as error:
+            problem = str(error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        self._telemetry.proxy_refused(connection.peer, problem)
+        return False
+
+    def _still_heard(self, connection: HttpConnection, peer: str) -> bool:
+        """Whether a connection is served whose address turned out to have all its slots; it may just be told so."""
+        excess = self._excess(peer, counts_address=True)
+        if excess is None:
+            return True
+        self._slots.remove(connection)
+        self._telemetry.connection_closed()
+        overflowed = len(self._overflowing) >= self._max_overflowing
+        self._telemetry.connection_refused("overflow" if overflowed else excess, peer)
+        if not overflowed:
+            self._overflowing.add(connection)
+            connection.restrict(self._listener_limits.vital_paths, too_many_connections(), _OVERFLOW_LIMITS)
+        return not overflowed
 
     def _report(self, failure: BaseExceptionGroup[Exception], peer: str) -> None:
         # `except*` wraps even a single exception in a group, which would only be noise in a log.
@@ -305,16 +372,14 @@ class Listener:
         with suppress(Exception):  # a log that fails must not end the server
             self._on_error(lone, peer)
 
-    def _forget(self, connection: HttpConnection, peer: str) -> None:
-        if connection in self._open:
-            self._open.remove(connection)
-            self._per_address.remove(peer)
+    def _forget(self, connection: HttpConnection) -> None:
+        if self._slots.remove(connection):
             self._telemetry.connection_closed()
         self._overflowing.discard(connection)
-        if not (self._open or self._overflowing):
+        if not (self._slots or self._overflowing):
             self._all_closed.set()
             self._all_closed = trio.Event()
 
     async def _until_all_closed(self) -> None:
-        while self._open or self._overflowing:
+        while self._slots or self._overflowing:
             await self._all_closed.wait()

@@ -24,6 +24,7 @@ from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Services
+from djactors.edge.paces import Paces
 from djactors.edge.routes import Routes
 from djactors.edge.survey import Survey
 from djactors.inbox import schema
@@ -102,6 +103,7 @@ class Rooms:
         self.users = users
         self._sids = 0
         door = authenticator(settings, clock.now)
+        paces = Paces(settings)
         self.routes = Routes(
             Api(
                 authenticator=door,
@@ -110,6 +112,7 @@ class Rooms:
                 store=store,
                 settings=settings,
                 telemetry=telemetry,
+                paces=paces,
                 ready=self._readiness,
                 exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
                 survey=Survey(root, users, database.statistics, LoopLag(), telemetry, clock.now),
@@ -119,6 +122,7 @@ class Rooms:
             authenticator=door,
             users=users,
             router=router,
+            paces=paces,
             settings=settings,
             telemetry=telemetry,
             random_token=self._sid,
@@ -240,7 +244,7 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
 
     Nobody is too fast or told too much here, and no commit waits for company.
     """
-    generous = {"emit_burst": 100_000, "daily_limit": 100_000, "commit_delay": 0}
+    generous = {"emit_burst": 100_000, "read_burst": 100_000, "daily_limit": 100_000, "commit_delay": 0}
     configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
     clock = Clock()
     path = folder / "inbox.db"

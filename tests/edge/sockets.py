@@ -25,14 +25,14 @@ class FakeSession:
         self.sent: list[str] = []
         self.handler: Gateway
 
+    def prove(self, owner: tuple[int, int] | None = None) -> None:
+        self.owner = owner or self.owner
+
     def send(self, packets: Sequence[EncodedPacket]) -> None:
         if self.reason is None:
             for packet in packets:
                 assert packet.attachments == ()
                 self.sent.append(packet.text.decode())
-
-    def prove(self) -> None:
-        """What it may send is the engine's business."""
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         if self.reason is None:

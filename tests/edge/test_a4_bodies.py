@@ -14,7 +14,9 @@ from tests.edge.rooms import Rooms
 
 
 def limit(house: Rooms, method: str, path: str, token: str | None = None) -> int | Response:
-    application = Application(cast(Any, None), Site({"index.html": b"page"}), house.routes, OriginPolicy(), house.telemetry)
+    application = Application(
+        cast(Any, None), Site({"index.html": b"page"}), house.routes, OriginPolicy(), house.telemetry
+    )
     headers: Mapping[str, str] = {} if token is None else {"authorization": f"Bearer {token}"}
     return application.body_limit(Request(method, path, headers=headers, content_length=60_000))
 

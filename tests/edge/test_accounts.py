@@ -154,6 +154,13 @@ async def test_a15_an_admin_who_was_demoted_loses_the_routes_at_once(house: Room
     assert await status(house, house.token(1, 5), "/api/admin/suppressions?userId=7") == 200, "either way"
 
 
+async def test_a15_a_backends_token_that_names_a_user_stays_a_backends(house: Rooms) -> None:
+    backend = house.token(1, 5, role="service")
+    await house.introduce(1, 5, role="user")
+    note = {"type": "tenant.upserted", "tenantId": 1, "name": "A"}
+    assert (await house.request("POST", "/api/events", token=backend, body=note)).status == 201
+
+
 async def test_a15_the_role_of_a_token_stands_where_no_backend_gave_one(house: Rooms) -> None:
     admin = house.token(1, 5, role="admin")
     # Named by an event, and introduced by a connect: neither says what they may do.

@@ -194,7 +194,7 @@ async def test_the_key_of_a_refused_event_is_free(house: Rooms) -> None:
     assert (await house.publish({**EVENT, "jobId": 1, "id": "once"})).status == 201
 
 
-async def test_a_number_that_another_tenant_uses_is_as_good_as_any(house: Rooms) -> None:
+async def test_a11_a_number_that_another_tenant_uses_is_as_good_as_any(house: Rooms) -> None:
     await house.notify(2, 8)
     before = await house.offset(2)
     answer = await house.publish({**EVENT, "assigneeId": 8})
@@ -203,7 +203,7 @@ async def test_a_number_that_another_tenant_uses_is_as_good_as_any(house: Rooms)
     assert await house.offset(2) == before
 
 
-async def test_a_key_belongs_to_the_backend_that_sends_it(house: Rooms) -> None:
+async def test_a10_a_key_belongs_to_the_backend_that_sends_it(house: Rooms) -> None:
     """One of the tenant and one of the whole installation may use the same key, each for its own event."""
     for token in (house.service(), house.service(1)):
         first = await house.publish({**EVENT, "id": "order-4711"}, token=token)

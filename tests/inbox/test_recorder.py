@@ -89,7 +89,7 @@ def test_a_key_is_its_tenants_own(desk: Desk):
     assert not outcome.repeated
 
 
-def test_a_key_is_its_senders_own(desk: Desk):
+def test_a10_a_key_is_its_senders_own(desk: Desk):
     """A person, another person, the tenant's backend and the installation's: an event each, under one key."""
     desk.publish(job())
     people = (Person(10, "admin"), Person(11, "admin"))

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -85,6 +86,7 @@ async def listening(
     listener_limits: ListenerLimits | None = None,
     telemetry: object = None,
     errors: list[BaseException] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Listener]:
     """Run a listener; an error nobody expects fails the test."""
     seen: list[BaseException] = []
@@ -93,6 +95,7 @@ async def listening(
         limits=limits,
         listener_limits=listener_limits,
         telemetry=telemetry,  # type: ignore[arg-type]
+        **options,
         on_error=lambda error, peer: (seen if errors is None else errors).append(error),
     )
     async with trio.open_nursery() as nursery:
@@ -105,6 +108,15 @@ async def listening(
 async def connect(listener: Listener) -> trio.SocketStream:
     assert listener.address is not None
     return await trio.open_tcp_stream(*listener.address)
+
+
+async def connect_from(listener: Listener, address: str) -> trio.SocketStream:
+    """Connect from another address of the loopback network, such as 127.0.0.7."""
+    assert listener.address is not None
+    client = trio.socket.socket()
+    await client.bind((address, 0))
+    await client.connect(listener.address)
+    return trio.SocketStream(client)
 
 
 async def reset(client: trio.SocketStream) -> None:

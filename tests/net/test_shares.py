@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djactors.net import AddressCounts, TokenBucket, TokenBuckets, host_of
+from djactors.net import AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
+from djactors.net._shares import MAX_PROVEN, PROVEN_SECONDS
 
 
 def test_a_burst_passes_and_then_the_rate():
@@ -53,15 +54,35 @@ def test_each_key_has_a_bucket_of_its_own():
     assert buckets.take((1, 7), 2, tokens=2) == 0
 
 
-def test_a_table_of_buckets_is_bounded_and_forgets_who_was_quiet_the_longest():
+def test_a_table_of_buckets_is_bounded_and_forgets_a_full_one_first():
     buckets: TokenBuckets[str] = TokenBuckets(1, 1, max_buckets=3)
-    for address in "abc":
-        assert buckets.take(address, 0) == 0
-    assert buckets.take("a", 0) > 0
-    assert buckets.take("d", 0) == 0
+    for number, address in enumerate("abc"):
+        assert buckets.take(address, number / 4) == 0
+    assert buckets.take("d", 1.1) == 0
     assert len(buckets) == 3
-    assert buckets.take("a", 0) > 0
-    assert buckets.take("b", 0) == 0
+    assert buckets.take("b", 1.1) > 0
+    assert buckets.take("c", 1.1) > 0
+
+
+def test_nobody_gets_a_new_bucket_by_bringing_many_others_along():
+    buckets: TokenBuckets[int] = TokenBuckets(1, 100, max_buckets=50)
+    assert buckets.take(-1, 0, tokens=100) == 0
+    for number in range(1000):
+        assert buckets.take(number, number / 1000) == 0
+    assert buckets.take(-1, 1, tokens=50) > 0
+    assert len(buckets) == 50
+
+
+def test_an_address_is_proven_for_a_day_and_few_are_remembered():
+    proven = ProvenAddresses()
+    proven.add("2001:db8::1", 0)
+    assert proven.has("2001:db8::2", PROVEN_SECONDS - 1)
+    assert not proven.has("2001:db8::2", PROVEN_SECONDS)
+    assert not proven.has("192.0.2.1", 0)
+    for number in range(MAX_PROVEN):
+        proven.add(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1)
+    assert len(proven) == MAX_PROVEN
+    assert not proven.has("2001:db8::1", 1)
 
 
 def test_what_one_host_has_is_counted_together():

@@ -175,6 +175,18 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
+def test_every_test_that_stands_for_a_promise_exists() -> None:
+    threats = README.partition("### Threats and what stops them")[2].partition("\n## ")[0]
+    named = re.findall(r"`(test_\w+)`", threats)
+    assert len(named) > 10
+    defined = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^ *(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert not [name for name in named if not any(test.startswith(name) for test in defined)]
+
+
 def test_every_link_leads_somewhere() -> None:
     anchors = {anchor(heading) for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)}
     targets = re.findall(r"\]\(([^)]+)\)", README)

@@ -273,8 +273,8 @@ async def test_the_same_key_in_another_tenant_is_another_key(house: Rooms) -> No
     assert (await post(house, "", FOREIGN, {"title": "x"}, tenant=2, headers=key)).status == 201
 
 
-async def test_an_address_works_on_jobs_no_faster_than_it_may_post(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with rooms(tmp_path, post_rate=1, post_burst=2) as house:
+async def test_a7_a_person_works_on_jobs_no_faster_than_they_may(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with rooms(tmp_path, emit_rate=1, emit_burst=2) as house:
         answers = [await post(house, "", body={"title": "x"}) for _ in range(3)]
         assert [answer.status for answer in answers] == [201, 201, 429]
         assert (answers[-1].error, answers[-1].headers["retry-after"]) == ("too_many_requests", "1")
