@@ -22,7 +22,7 @@ from djactors.domain.notification_rules import MUTED, NEVER_MUTED
 from djactors.domain.notifications import NULL, Draft, Notification, encode
 from djactors.domain.times import utc_text
 from djactors.inbox.rows import Tenant, User, UserDay
-from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.unit import UnitOfWork, weight_of
 
 BURST_DEPTH = 100
 """How many of a user's newest unread notifications are searched for one that a new notification can replace. The last
@@ -192,7 +192,7 @@ def _take_out(unit: UnitOfWork, tenant: Tenant, user_id: int, notification_id: i
     seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [notification_id]}))
     unit.connection.execute(UPDATE_REPLACED, (seq, unit.now, notification_id))
     user = unit.ensure_user(tenant.id, user_id)
-    unread, unseen = user.weight(notification_id, *row[1:])
+    unread, unseen = weight_of(user, notification_id, *row[1:])
     if unread:
         unit.count_unread(user, -unread, -unseen)
     return True

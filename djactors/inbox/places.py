@@ -17,7 +17,7 @@ from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.inbox.reading import Own, counted, discount, end_reading, end_spell, own_notification
 from djactors.inbox.rows import Tenant, User
-from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.unit import UnitOfWork, weight_of
 
 ARCHIVED = "archived"
 SNOOZED = "snoozed"
@@ -55,7 +55,7 @@ def unarchive(unit: UnitOfWork, command: Unarchive) -> Counted:
         seq = unit.log(tenant, user.id, "unarchived", encode({"notificationIds": [id_]}))
         _end_place(unit, tenant, id_, own, seq)
         unit.connection.execute(UPDATE_PLACE, (None, None, None, id_))
-        unread, unseen = user.weight(id_, own.is_read, None, own.returned_seq)
+        unread, unseen = weight_of(user, id_, own.is_read, None, own.returned_seq)
         if unread:
             unit.count_unread(user, unread, unseen)
     return counted(user)

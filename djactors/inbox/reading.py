@@ -28,7 +28,7 @@ from djactors.domain.commands import (
 from djactors.domain.errors import not_found
 from djactors.domain.notifications import encode
 from djactors.inbox.rows import Tenant, User
-from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.unit import UnitOfWork, weight_of
 
 READ_SLICE = 500
 """Notifications that one commit reads: some 10 ms of the writer, in which others wait."""
@@ -98,7 +98,7 @@ def mark_unread(unit: UnitOfWork, command: MarkUnread) -> Counted:
         seq = unit.log(tenant, user.id, "unread", encode({"notificationIds": [command.notification_id]}))
         end_reading(unit, tenant, command.notification_id, own.read_seq, own.read_at, seq)
         unit.connection.execute(UPDATE_UNREAD, (command.notification_id,))
-        unread, unseen = user.weight(command.notification_id, False, own.place, own.returned_seq)
+        unread, unseen = weight_of(user, command.notification_id, False, own.place, own.returned_seq)
         if unread:
             unit.count_unread(user, unread, unseen)
     return counted(user)
@@ -207,7 +207,7 @@ def counted(user: User) -> Counted:
 
 def discount(unit: UnitOfWork, user: User, notification_id: int, own: Own) -> None:
     """Count a notification no longer that was in this state before."""
-    unread, unseen = user.weight(notification_id, own.is_read, own.place, own.returned_seq)
+    unread, unseen = weight_of(user, notification_id, own.is_read, own.place, own.returned_seq)
     if unread:
         unit.count_unread(user, -unread, -unseen)
 
@@ -231,7 +231,7 @@ def _read(unit: UnitOfWork, tenant: Tenant, user: User, rows: Sequence[tuple[int
     seq = unit.log(tenant, user.id, "read", encode({"notificationIds": ids, "readAt": unit.now}))
     unit.connection.executemany(UPDATE_READ, [(unit.now, seq, id_) for id_ in ids])
     unit.writes += len(ids)
-    weights: Iterable[tuple[int, int]] = (user.weight(id_, False, None, returned) for id_, returned in rows)
+    weights: Iterable[tuple[int, int]] = (weight_of(user, id_, False, None, returned) for id_, returned in rows)
     unit.count_unread(user, -len(ids), -sum(unseen for _, unseen in weights))
 
 

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 from djactors.domain.commands import ExpireSlice, PurgeSlice, Sliced
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
-from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.unit import UnitOfWork, weight_of
 from djactors.inbox.walks import Walk, all_walks, finish, move
 
 ABOVE_ALL_IDS = 2**63 - 1
@@ -71,7 +71,7 @@ _BY_ID: Mapping[str, tuple[str, str]] = {
 
 
 _State: TypeAlias = tuple[bool, str | None, int | None]
-"""Whether a notification is read, its place, and the change that brought it back: what `User.weight` asks for."""
+"""Whether a notification is read, its place, and the change that brought it back: what `weight_of` asks for."""
 
 _Expired: TypeAlias = tuple[int, int, int, _State]
 """The id, tenant and user of a notification, and its state."""
@@ -127,7 +127,7 @@ def _take_out(unit: UnitOfWork, expired: Sequence[_Expired]) -> None:
         tenant, user = unit.ensure_tenant(tenant_id), unit.ensure_user(tenant_id, user_id)
         seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [id_ for id_, _ in rows]}))
         stamps.extend((seq, unit.now, id_) for id_, _ in rows)
-        weights = [user.weight(id_, *state) for id_, state in rows]
+        weights = [weight_of(user, id_, *state) for id_, state in rows]
         unread, unseen = (sum(part) for part in zip(*weights, strict=True))
         if unread:
             unit.count_unread(user, -unread, -unseen)

@@ -101,16 +101,6 @@ class User:
         self.new = False
         self.dirty = False
 
-    def weight(self, id_: int, is_read: object, place: str | None, returned_seq: int | None) -> tuple[int, int]:
-        """What a notification that was not removed counts for in the unread count and in the unseen count.
-
-        Only what is unread in the inbox itself counts. It is unseen if it came after the last one that the user has
-        seen, or came back since.
-        """
-        if is_read or place is not None:
-            return 0, 0
-        return 1, int(id_ > self.seen_id or (returned_seq or 0) > self.seen_seq)
-
 
 class UserDay:
     """The row of a user's day inside one transaction. After a change, give the row to `DayRows.put`."""

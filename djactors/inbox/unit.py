@@ -105,6 +105,19 @@ _Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
 """A staged change: its number, its kind, the user (None for the whole tenant), its notification and its body."""
 
 
+def weight_of(
+    user: User, notification_id: int, is_read: object, place: str | None, returned_seq: int | None
+) -> tuple[int, int]:
+    """What a notification that was not removed counts for in its user's unread count and in the unseen count.
+
+    Only what is unread in the inbox itself counts. It is unseen if it came after the last one that the user has seen,
+    or came back since.
+    """
+    if is_read or place is not None:
+        return 0, 0
+    return 1, int(notification_id > user.seen_id or (returned_seq or 0) > user.seen_seq)
+
+
 class Known:
     """What the writer knows of the database without a query: rows that it has read or written before.
 
