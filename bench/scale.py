@@ -36,6 +36,7 @@ READ = 9
 
 PAGES = {
     "inbox page": "/api/notifications?limit=20",
+    "search without a match": "/api/notifications?query=nowhere",
     "count": "/api/notifications/unread-count",
     "people, all": "/api/people?limit=20",
     "people, one word": "/api/people?query=mar&limit=20",

@@ -254,8 +254,10 @@ class Users:
             others = [presence for user_id, presence in present.items() if user_id not in own] if shared else ()
             for presence, packets in some:
                 told = await _pause(told)
-                unread = recorded.unread.get((tenant_id, presence.user_id))
-                delivery = Deliver(in_order(packets, shared), unread, committed_at, number)
+                key = tenant_id, presence.user_id
+                unread = recorded.unread.get(key)
+                counts = None if unread is None else (unread, recorded.unseen[key])
+                delivery = Deliver(in_order(packets, shared), counts, committed_at, number)
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
             if others:

@@ -5,7 +5,7 @@ Rules:
     of an address such as `a@example.com` mentions nobody.
   * The name follows at once and ends where a word ends. The longest name that somebody has is the one that is meant:
     `@Anna Lee` is never Anna.
-  * Names are compared as they are folded (`domain/names.py`).
+  * Names are compared as they are folded (`domain/folding.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from djactors.domain.names import folded
+from djactors.domain.folding import folded
 
 MAX_MENTIONS = 20
 """The most people whom one comment may mention, because each of them becomes a watcher and a notification in the same

@@ -84,6 +84,13 @@ LATE = "late"
 approved, completed or cancelled."""
 
 
+MUTED = "muted"
+"""The recorded reason for not notifying somebody who has muted the job."""
+
+NEVER_MUTED = frozenset({"job_assigned", "approval_needed", "mentioned"})
+"""What is told to somebody who has muted the job as well: others wait for this person, and nobody else can answer."""
+
+
 class Told(msgspec.Struct, frozen=True):
     """The result of a rule: a draft for each person who is notified, and each person who is left out, with the
     reason."""

@@ -52,10 +52,11 @@ class Notification(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class InboxItem(Notification, frozen=True, kw_only=True, gc=False):
-    """A notification as a list shows it, with its read state."""
+    """A notification as a list shows it, with its read state, and when it comes back if it is snoozed."""
 
     is_read: bool
     read_at: str | None
+    snoozed_until: str | msgspec.UnsetType = msgspec.UNSET
 
 
 NULL = msgspec.Raw(b"null")

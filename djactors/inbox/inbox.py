@@ -12,10 +12,10 @@ from djactors.domain.accounts import Account
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.inbox import accounts, job_lists, log, names, pages, people, retention, threads
+from djactors.inbox import accounts, job_lists, log, mutes, names, pages, people, retention, threads
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
-from djactors.inbox.pages import Snapshot, StoredNotification
+from djactors.inbox.pages import ALL, Snapshot, StoredNotification, Wanted
 from djactors.inbox.people import PeoplePage
 from djactors.inbox.recorder import Recording
 from djactors.inbox.threads import Thread
@@ -33,6 +33,7 @@ class Page(msgspec.Struct, frozen=True):
     unread: int
     at: Offset
     follows: bool
+    unseen: int
 
 
 RECLAIMED_PAGES = 128
@@ -72,21 +73,22 @@ class Inbox(Recording):
         *,
         limit: int,
         before: int | None = None,
-        unread_only: bool = False,
+        wanted: Wanted = ALL,
         told: Offset | None = None,
     ) -> Page:
-        """A page of a user's inbox: the `limit` newest notifications older than the id `before`."""
+        """A page of a user's inbox: the `limit` newest notifications older than the id `before`; see `pages.page`."""
         work = partial(
             pages.page,
             tenant_id=tenant_id,
             user_id=user_id,
             limit=limit,
             before=before,
-            unread_only=unread_only,
+            wanted=wanted,
             told=told,
         )
         page = await self._read(work, _turn(tenant_id, user_id), lambda page: page.follows)
-        return Page([_item(row) for row in page.items], page.next_before, page.unread, page.at, page.follows)
+        items = [_item(row) for row in page.items]
+        return Page(items, page.next_before, page.unread, page.at, page.follows, page.unseen)
 
     async def replay(
         self,
@@ -161,6 +163,11 @@ class Inbox(Recording):
         """The `limit` newest comments on a job with an id below `before`."""
         work = partial(threads.page, tenant_id=tenant_id, job_id=job_id, before=before, limit=limit, told=told)
         return await self._read(work, _turn(tenant_id, reader_id), lambda page: page.follows)
+
+    async def is_muted(self, tenant_id: int, user_id: int, job_id: int) -> bool | None:
+        """Whether a user has muted a job; None if the tenant has no such job."""
+        work = partial(mutes.is_muted, tenant_id=tenant_id, user_id=user_id, job_id=job_id)
+        return await self._database.read(work, _turn(tenant_id, user_id))
 
     async def suppressions(
         self, tenant_id: int, reader_id: int, user_id: int, *, before: int | None, limit: int
@@ -238,4 +245,5 @@ def _item(row: StoredNotification) -> InboxItem:
         is_read=row.is_read,
         read_at=row.read_at,
         replaces=msgspec.UNSET if row.replaces is None else row.replaces,
+        snoozed_until=msgspec.UNSET if row.snoozed_until is None else row.snoozed_until,
     )

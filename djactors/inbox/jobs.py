@@ -22,6 +22,8 @@ SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_
 SELECT_WATCHER_NAMES = """SELECT w.user_id, u.name FROM job_watchers w
     JOIN users u ON u.tenant_id = w.tenant_id AND u.id = w.user_id
     WHERE w.tenant_id = ? AND w.job_id = ? ORDER BY w.user_id LIMIT ?"""
+# The primary key of job_mutes.
+SELECT_MUTES = "SELECT user_id FROM job_mutes WHERE tenant_id = ? AND job_id = ?"
 SELECT_NUMBER = "SELECT last_number FROM job_numbers WHERE tenant_id = ? AND year = ?"
 
 _UPSERT_JOB = f"""INSERT INTO jobs ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
@@ -58,6 +60,7 @@ class JobRows:
         self._connection = connection
         self._jobs: dict[tuple[int, int], Job | None] = {}
         self._watchers: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._deaf: dict[tuple[int, int], set[int]] = {}
         self._numbers: dict[tuple[int, int], int] = {}
         self._dj_ids: set[tuple[int, str]] = set()
         self._dirty: dict[tuple[int, int], Job] = {}
@@ -106,6 +109,14 @@ class JobRows:
         if key not in self._watchers:
             self._watchers[key] = watchers_of(self._connection, *key)
         return self._watchers[key]
+
+    def deaf(self, tenant_id: int, job_id: int) -> set[int]:
+        """The users who have muted a job in this transaction. Whoever mutes changes this set."""
+        key = tenant_id, job_id
+        found = self._deaf.get(key)
+        if found is None:
+            found = self._deaf[key] = {row[0] for row in self._connection.execute(SELECT_MUTES, key).fetchall()}
+        return found
 
     def watch(self, tenant_id: int, job_id: int, user_ids: tuple[int, ...]) -> None:
         """Stage new watchers."""

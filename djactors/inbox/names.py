@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from djactors.domain import names
+from djactors.domain import folding, names
 from djactors.domain.times import utc_text
 from djactors.inbox.rows import Tenant, User
 from djactors.store.database import insert
@@ -119,7 +119,7 @@ class NameRows:
 
 def are_folded(connection: sqlite3.Connection) -> bool:
     """Whether all names are folded by the rules of this program."""
-    return bool(connection.execute(SELECT_RULES).fetchone() == (names.RULES,))
+    return bool(connection.execute(SELECT_RULES).fetchone() == (folding.RULES,))
 
 
 def fold_slice(connection: sqlite3.Connection, after: tuple[int, int]) -> tuple[int, int] | None:
@@ -136,7 +136,7 @@ def fold_slice(connection: sqlite3.Connection, after: tuple[int, int]) -> tuple[
     """
     people = connection.execute(SELECT_UNFOLDED, (*after, FOLDED_AT_ONCE)).fetchall()
     if not people:
-        connection.execute(UPDATE_RULES, (names.RULES,))
+        connection.execute(UPDATE_RULES, (folding.RULES,))
         return None
     connection.executemany(DELETE_NAMES, [row[:2] for row in people])
     insert(connection, INSERT_NAME, list(_all_rows(people)))

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from djactors.domain import names
+from djactors.domain import folding, names
 from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import MAX_ID
 from djactors.inbox.names import LIST_LIFE, WHOLE, WORDS
@@ -101,7 +101,7 @@ def page(
     if before is None:
         row = connection.execute(SELECT_VERSION, (tenant_id,)).fetchone()
         # Nothing is before the empty text of user 0.
-        place = Place(int(now), 0 if row is None else row[0], names.RULES, wanted, wanted, 0)
+        place = Place(int(now), 0 if row is None else row[0], folding.RULES, wanted, wanted, 0)
     else:
         place = _place_of(before, wanted, now)
     above = names.above(wanted)
@@ -147,7 +147,7 @@ def _place_of(before: str, wanted: str, now: float) -> Place:
     is_one = all(0 <= number <= MAX_ID for number in numbers) and _is_text(place.text)
     if not is_one or place.wanted != wanted or not place.text.startswith(wanted):
         raise Refused(Code.INVALID, "before: belongs to a list of another query: send it with that, or none")
-    if place.rules != names.RULES or not -60 <= now - place.begun <= LIST_LIFE.total_seconds():
+    if place.rules != folding.RULES or not -60 <= now - place.begun <= LIST_LIFE.total_seconds():
         raise Refused(Code.INVALID, "before: its list was begun too long ago: send none, and begin anew")
     return place
 

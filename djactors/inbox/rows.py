@@ -53,6 +53,7 @@ class User:
     the last such day before.
     `deactivated_at` is None for an active user.
     `by_persons` of those in `sent` were caused by persons, and `earlier_by_persons` on the day before.
+    The user has seen the notifications up to `seen_id`, as the change `seen_seq` says.
     """
 
     __slots__ = (
@@ -67,11 +68,14 @@ class User:
         "new",
         "role",
         "role_given",
+        "seen_id",
+        "seen_seq",
         "sent",
         "sent_day",
         "signed_out_at",
         "tenant_id",
         "unread",
+        "unseen",
     )
 
     def __init__(
@@ -90,6 +94,9 @@ class User:
         role_given: object = False,
         signed_out_at: str | None = None,
         deactivated_at: str | None = None,
+        unseen: int = 0,
+        seen_id: int = 0,
+        seen_seq: int = 0,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -105,6 +112,9 @@ class User:
         self.role_given = bool(role_given)
         self.signed_out_at = signed_out_at
         self.deactivated_at = deactivated_at
+        self.unseen = unseen
+        self.seen_id = seen_id
+        self.seen_seq = seen_seq
         self.new = False
         self.dirty = False
 

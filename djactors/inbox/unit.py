@@ -42,7 +42,8 @@ SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, names_ver
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
-    earlier_persons_count, role_given, signed_out_at, deactivated_at FROM users WHERE tenant_id = ? AND id = ?"""
+    earlier_persons_count, role_given, signed_out_at, deactivated_at, unseen_count, seen_id, seen_seq FROM users
+    WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 # Served by the primary keys.
 SELECT_HIGHEST = {
@@ -53,13 +54,16 @@ _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, las
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, names_version = ?,
     updated_at = ? WHERE id = ?"""
-_INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, sent_day, sent_count, earlier_day,
-    earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, earlier_day = ?,
-    earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
+_INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, unseen_count, sent_day, sent_count,
+    earlier_day, earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, unseen_count = ?, sent_day = ?, sent_count = ?,
+    earlier_day = ?, earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ?
+    WHERE tenant_id = ? AND id = ?"""
+# Apart from the rest of the row, which nearly every notification writes.
 _UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?
     WHERE tenant_id = ? AND id = ?"""
+_UPDATE_SEEN = "UPDATE users SET seen_id = ?, seen_seq = ? WHERE tenant_id = ? AND id = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_MENTION = "INSERT INTO comment_mentions (comment_id, tenant_id, user_id) VALUES (?, ?, ?)"
@@ -75,7 +79,15 @@ _INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notifica
 NAMES = {
     "new": "notification:new",
     "read": "notification:read",
+    "unread": "notification:unread",
+    "seen": "notification:seen",
+    "archived": "notification:archived",
+    "unarchived": "notification:unarchived",
+    "snoozed": "notification:snoozed",
+    "unsnoozed": "notification:unsnoozed",
     "deleted": "notification:deleted",
+    "job_muted": "job:muted",
+    "job_unmuted": "job:unmuted",
     "job_assigned": "job:assigned",
     "approval_changed": "approval:status-changed",
     "job_updated": "job:updated",
@@ -95,6 +107,19 @@ NO_KEY = None, None, None, None
 
 _Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
 """A staged change: its number, its kind, the user (None for the whole tenant), its notification and its body."""
+
+
+def weight_of(
+    user: User, notification_id: int, is_read: object, place: str | None, returned_seq: int | None
+) -> tuple[int, int]:
+    """What a notification that was not removed counts for in its user's unread count and in the unseen count.
+
+    Only what is unread in the inbox itself counts. It is unseen if it came after the last one that the user has seen,
+    or came back since.
+    """
+    if is_read or place is not None:
+        return 0, 0
+    return 1, int(notification_id > user.seen_id or (returned_seq or 0) > user.seen_seq)
 
 
 class Known:
@@ -157,6 +182,7 @@ class UnitOfWork:
         self._names: NameRows | None = None
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
+        self.unseen: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
         self.accounts: dict[tuple[int, int], Account] = {}
         self._tenants = known.tenants
@@ -165,6 +191,7 @@ class UnitOfWork:
         self._dirty: list[Tenant | User] = []
         self._told_accounts: list[User] = []
         self._mentions: list[tuple[object, ...]] = []
+        self._have_seen: list[User] = []
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[int, *tuple[object, ...]]] = []
@@ -279,11 +306,20 @@ class UnitOfWork:
             self.touch(user)
         return date
 
-    def count_unread(self, user: User, difference: int) -> None:
-        """Change a user's unread count."""
+    def count_unread(self, user: User, difference: int, unseen: int) -> None:
+        """Change a user's unread count, and the unseen count by `unseen`."""
         user.unread += difference
-        self.unread[user.tenant_id, user.id] = user.unread
+        user.unseen += unseen
+        key = user.tenant_id, user.id
+        self.unread[key] = user.unread
+        self.unseen[key] = user.unseen
         self.touch(user)
+
+    def mark_seen(self, user: User, notification_id: int, seq: int) -> None:
+        """Note up to which notification a user has seen the inbox, and the change that says so."""
+        user.seen_id, user.seen_seq = notification_id, seq
+        self._have_seen.append(user)
+        self.writes += 1
 
     def next_id(self, kind: str) -> int:
         """The next id of a kind of row. `kind` is the name of the table."""
@@ -369,6 +405,10 @@ class UnitOfWork:
                 [(u.role_given, u.signed_out_at, u.deactivated_at, u.tenant_id, u.id) for u in self._told_accounts],
             )
             self._told_accounts.clear()
+        if self._have_seen:
+            seen = [(u.seen_id, u.seen_seq, u.tenant_id, u.id) for u in self._have_seen]
+            self.connection.executemany(_UPDATE_SEEN, seen)
+            self._have_seen.clear()
         if self._jobs is not None:
             self._jobs.flush(self.now)
         if self._days is not None:
@@ -410,7 +450,7 @@ class UnitOfWork:
         changed: list[tuple[object, ...]] = []
         for u in dirty:
             counts = u.sent_day, u.sent, u.earlier_day, u.earlier_count, u.by_persons, u.earlier_by_persons
-            state = u.name, u.role, u.unread, *counts
+            state = u.name, u.role, u.unread, u.unseen, *counts
             if u.new:
                 new.append((u.tenant_id, u.id, *state, now, now))
             else:

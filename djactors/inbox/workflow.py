@@ -75,7 +75,7 @@ def introduce(unit: UnitOfWork, command: Introduce) -> Counted:
     if user is None:
         unit.ensure_tenant(tenant_id)
         user = unit.ensure_user(tenant_id, person.user_id, person.name, person.role)
-    return Counted(user.unread)
+    return Counted(user.unread, user.unseen)
 
 
 def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences:

@@ -85,7 +85,7 @@ class Publish(msgspec.Struct, frozen=True, tag="publish"):
 
 
 class Order(msgspec.Struct, frozen=True, tag="order"):
-    """Somebody reads or deletes."""
+    """Somebody reads, moves or deletes."""
 
     device: str
     verb: Verb
@@ -194,10 +194,13 @@ def _faults(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterat
 
 
 def _orders(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
-    verbs: tuple[Verb, ...] = ("read", "delete", "read-all")
+    verbs: tuple[Verb, ...] = (
+        *("read", "delete", "read-all", "seen", "unread"),
+        *("archive", "unarchive", "snooze", "unsnooze"),
+    )
     for at in _moments(random, seconds, rate=len(devices) / 6):
         device = random.choice(devices)
-        verb = random.choices(verbs, (6, 3, 1))[0]
+        verb = random.choices(verbs, (8, 4, 1, 2, 3, 3, 2, 3, 1))[0]
         via: Literal["socket", "http"] = "http" if device.kind == "polling" or random.random() < 0.3 else "socket"
         yield Step(at, Order(device.name, verb, via, random.random()))
 

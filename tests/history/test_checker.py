@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -450,6 +451,58 @@ class TestCommands:
         assert findings(changed(stock_device, with_(9, gone))) == []
         history = changed(stock_device, with_(9, Commanded("js", "read", 11, code="not_found")))
         assert_found(history, "commands", "was not found, but is in the inbox")
+
+
+class TestStates:
+    """Ada archives 11, sees everything, and 11 comes back from a snooze: changes 8 to 11, behind those of the story."""
+
+    MORE = (
+        entry(1, 8, ADA, "notification:unread", {"notificationIds": [11]}),
+        entry(1, 9, ADA, "notification:seen", {"upTo": MARKER, "at": "now"}),
+        entry(1, 10, ADA, "notification:snoozed", {"notificationIds": [11], "until": "soon"}),
+        entry(1, 11, ADA, "notification:unsnoozed", {"notificationIds": [11]}),
+        entry(1, 12, ADA, "notification:archived", {"notificationIds": [11]}),
+        entry(1, 13, ADA, READ, {"all": True}),
+    )
+    ENTRIES = (*ENTRIES[:7], *MORE, ENTRIES[7])
+
+    def test_the_counts_and_the_inbox_follow_from_the_log(self) -> None:
+        view = ledger(entries=[*self.ENTRIES]).view(1, ADA)
+        expected = [(1, 1), (2, 2), (2, 0), (1, 0), (2, 1), (1, 0), (0, 0)]
+        assert [view.counts_at(seq) for seq in range(7, 14)] == expected
+        assert view.inbox_at(11) == [(MARKER, False), (11, False)]
+        assert view.inbox_at(13) == [(MARKER, True)]
+
+    def seen_at(self, seq: int, **data: int) -> History:
+        heard = [Received("js", self.ENTRIES[n - 1].event, self.ENTRIES[n - 1].data, at(n)) for n in range(8, seq + 1)]
+        return changed(
+            stock_device, lambda records: records.extend([*heard, Received("js", COUNT, dict(data), at(seq))])
+        )
+
+    def test_a_badge_with_a_wrong_unseen_count(self) -> None:
+        for unseen in (1, 2):
+            history = self.seen_at(9, count=2, unseen=unseen)
+            found = judge(history, ledger(entries=[*self.ENTRIES]))
+            assert [each.text for each in found if "unseen" in each.text] != []
+        history = self.seen_at(9, count=2, unseen=0)
+        assert not [each for each in judge(history, ledger(entries=[*self.ENTRIES])) if "was shown" in each.text]
+
+    @pytest.mark.parametrize("verb", ["read", "archive", "snooze"])
+    def test_an_acknowledged_command_left_nothing(self, verb: Any) -> None:
+        history = changed(stock_device, with_(9, Commanded("js", verb, MARKER, count=1)))
+        assert_found(history, "commands", "was acknowledged, but it was never")
+
+    def test_an_answer_has_an_unseen_count_that_never_was(self) -> None:
+        bad = Commanded("js", "read", 11, count=1, unseen=0, after=at(5))
+        assert_found(changed(stock_device, with_(9, bad)), "counts", "was answered 1, which no moment")
+
+    def test_the_stored_unseen_count_is_not_the_logs(self) -> None:
+        good, bad = ({(1, ADA): count, (1, BOB): 1, (2, CAROL): 1} for count in (1, 0))
+        book = ledger()
+        for unseen, wrong in ((good, False), (bad, True)):
+            book.unseen = unseen
+            found = judge(story(), book)
+            assert any("the stored unseen count" in each.text for each in found) is wrong
 
 
 class TestPasts:

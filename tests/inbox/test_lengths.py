@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from djactors.actors.retention import Keeping
-from djactors.domain import events, jobs, lengths, limits, names, notification_rules
+from djactors.domain import events, folding, jobs, lengths, limits, names, notification_rules
 from djactors.domain.commands import Introduce, MarkRead, Publish, RaiseAlerts, SendSummaries
 from djactors.domain.errors import Code
 from djactors.domain.events import (
@@ -31,6 +31,7 @@ from djactors.domain.notifications import NotificationType
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.inbox import schema
+from djactors.inbox.pages import Place
 from djactors.inbox.recorder import Recorder
 from djactors.inbox.unit import NAMES, SELECT_HIGHEST
 from tests.inbox.desk import MORNING, Desk
@@ -54,7 +55,7 @@ FROM_OUTSIDE = {
 
 OF_OURS: dict[str, list[str]] = {
     "meta.pid_key": ["x" * 2 * schema.PID_KEY_BYTES],
-    "meta.names_folded": [names.RULES],
+    "meta.names_folded": [folding.RULES],
     "people_names.text": ["x" * names.MAX_TEXT],
     "people_names.ended_at": [TIME],
     "counters.name": [
@@ -83,6 +84,11 @@ OF_OURS: dict[str, list[str]] = {
     "notifications.expires_at": [TIME],
     "notifications.removed_at": [TIME],
     "notifications.removed_reason": ["deleted", "expired", "replaced"],
+    "notifications.place": list(get_args(Place)),
+    "notifications.snoozed_until": [TIME],
+    "notification_spells.state": ["read", *get_args(Place)],
+    "notification_spells.at": [TIME],
+    "job_mutes.created_at": [TIME],
     "user_days.day": ["2026-01-27"],
     "user_days.summary_at": [TIME],
     "user_days.summary_due": [TIME],

@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 import pytest
 
+from djactors.domain import folding
 from djactors.domain.commands import Introduce, Publish
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import NotificationRequested, UserUpserted
@@ -217,7 +218,7 @@ def test_a_place_that_is_none_is_refused(office: Desk, before: str):
     ],
 )
 def test_a_forged_place_is_refused(desk: Desk, field: str, value: object, reason: str):
-    place = people.Place(int(desk.now.timestamp()), 0, names.names.RULES, "b", "b", 0)
+    place = people.Place(int(desk.now.timestamp()), 0, folding.RULES, "b", "b", 0)
     before = people._before(msgspec.structs.replace(place, **{field: value}))
     with pytest.raises(Refused, match=reason):
         page(desk, "b", before)

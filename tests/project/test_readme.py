@@ -29,6 +29,7 @@ from djactors.domain.jobs import JobView, Status
 from djactors.domain.notification_rules import RULES, Rule
 from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS, UNWATCH_PEOPLE, WATCH_PEOPLE
 from djactors.edge.errors import STATUS
+from djactors.edge.inbox_routes import InboxRoutes
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.people_routes import PeopleRoutes
 from djactors.edge.user_routes import UserRoutes
@@ -110,8 +111,8 @@ def test_every_route_is_documented() -> None:
 
 def test_every_job_route_is_documented() -> None:
     # A table of routes needs nothing of what its handlers will use.
-    none = cast(Any, None)
-    rows = (*JobRoutes(none).table, *PeopleRoutes(none).table, *UserRoutes(none).table)
+    kinds = (InboxRoutes, JobRoutes, PeopleRoutes, UserRoutes)
+    rows = [row for kind in kinds for row in kind(cast(Any, None)).table]
     assert len(rows) > 6
     for pattern, handlers in rows:
         path = re.sub(r"\(\?P<id>[^)]*\)", "{id}", pattern)
@@ -138,7 +139,11 @@ def test_the_notification_beside_the_rules_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [notification_rules.ACTOR, notification_rules.LATE, notification_rules.DEACTIVATED, limits.DAILY_LIMIT]
+    "reason",
+    [
+        *(notification_rules.ACTOR, notification_rules.LATE, notification_rules.DEACTIVATED),
+        *(notification_rules.MUTED, limits.DAILY_LIMIT),
+    ],
 )
 def test_every_reason_for_not_notifying_somebody_is_documented(reason: str) -> None:
     assert f"`{reason}`" in README
