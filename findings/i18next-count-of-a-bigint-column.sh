@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Software:  pg-types 4.1.0 (how node-postgres reads values) and i18next 27.1.5 (how the page writes them)
-# Surprise:  The page shows the name of the message, "unread", in place of "3 unread".
+# Software:  pg-types 4.1.0 (how node-postgres reads values) and i18next 27.1.5 (how a page writes them)
+# Surprise:  The page shows the key of the message, "unread", in place of "3 unread".
 #
-# `SELECT count(*)` is a bigint in PostgreSQL, and node-postgres reads a bigint as text, since JavaScript's numbers cannot
-# hold all of them. The text goes through JSON to the page. i18next picks the plural form by the option `count`, but only
-# if this is a number: with a text it looks for the message without a plural, finds none and shows the key. Neither of
-# the two reports anything. Where the message needs no plural, as in `{{count}}`, all is well, so a page may work in one
-# place and not in the next. Intl.PluralRules by itself takes the text.
+# `SELECT count(*)` is a bigint in PostgreSQL. node-postgres reads a bigint as text, since JavaScript's numbers cannot
+# hold every bigint, and the text goes through JSON to the page. i18next picks the plural form by the option `count`,
+# but only if this option is a number. If it is a text, i18next looks for a message without plural forms, finds none and
+# shows the key. Neither library reports anything. A message without plural forms, such as "Unread: {{count}}", is
+# right, so the same count may work in one place and not in the next.
 #
-# One would expect that "3" either is taken for 3 or is refused. `Number(count)` helps.
+# One would expect that i18next takes "3" for 3, as Intl.PluralRules does, or refuses it. `Number(count)` helps.
 #
 # Output seen:
 #   count 3 (number): 3 unread

@@ -2,12 +2,13 @@
 # Software:  novu-py 3.19.0 and @novu/api 3.19.1, the Python and the JavaScript client of Novu's API
 # Surprise:  When novu-py repeats a request by itself, each try has another Idempotency-Key.
 #
-# Both clients repeat a request that was answered with a 5xx, and both send an Idempotency-Key if the caller gives none.
-# The JavaScript client makes the key once for a call. The Python client makes it anew for every try. So a server that
-# stored the event, but failed to say so, takes each repeat for a new event, and the person is notified again. The key
-# is of use only if the caller gives one (`idempotency_key=`).
+# Both clients repeat a request that was answered with a 5xx, and both make an Idempotency-Key if the caller gives none.
+# The JavaScript client makes one key for a call. The Python client makes a new key for every try. If a server has
+# stored the event and then failed to say so, it takes each repeat for a new event, and the person is notified again. A
+# key that the caller gives (`idempotency_key=`) is the same in all tries.
 #
-# One would expect that a client that makes a key and repeats a request makes the key for the purpose of repeating.
+# One would expect that a client that both makes a key and repeats the request sends the same key again, since keys are
+# made for repeats.
 #
 # Output seen (from a server that answers the first two tries with 500):
 #   javascript: 3 requests, 1 key

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Software:  pusher 5.3.4 (the library of the backend), pusher-js 8.6.0 (the client), ws 8.23.0
-# Surprise:  An id that the backend sends as text arrives as a number, and as the number of something else.
+# Surprise:  An id that the backend sends as text arrives as a number, and this number is another id.
 #
-# The data of a Pusher event is a text. The backend's library makes JSON of what it is given, unless this is a text
-# already: it sends a text as it is. The client parses each text that is JSON, and hands on what is not JSON as it is. A
-# text of digits is JSON. So large ids, which are made texts in order that JavaScript does not round them, are rounded,
-# and the texts "true", "null" and "1e3" are no texts any more. An ordinary text arrives as it was, so tests with words
-# show nothing. A text inside of an object is safe.
+# The data of a Pusher event is a text. The backend's library turns data into JSON, except for a text, which it sends as
+# it is. The client parses every text that happens to be JSON, and hands on the others as they are. A text of digits is
+# JSON. So large ids, which are texts because JavaScript would round them, are rounded, and the texts "1e3" and "null"
+# are texts no more. A test with words does not show this, because they arrive as they were. A text inside of an object
+# is safe.
 #
-# One would expect that a text arrives as a text between two libraries of one maker.
+# One would expect that two libraries of one maker hand on a text as a text.
 #
-# The script has a small service between the two, which passes the data on without change.
+# The service between the two libraries is a small one in this script, which passes the data on without a change.
 #
 # Output seen:
 #   sent "DJ-2026-0005" got "DJ-2026-0005"

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Software:  socket.io 4.8.4 as the server, socket.io-client 4.8.4 and python-socketio 5.18.1 (python-engineio 4.15.1)
-#            as clients
-# Surprise:  In Python, an event can overtake the one before it, so the last count that is applied may be the oldest.
+# Software:  socket.io 4.8.4 as the server, socket.io-client 4.8.4 and python-socketio 5.18.1 (python-engineio 4.15.1,
+#            aiohttp 3.14.5) as clients
+# Surprise:  In Python, an event can overtake the event before it, so the unread count that is stored last may be the
+#            oldest.
 #
-# The server sends three unread counts in one go. The Python clients start a thread, or a task, for each event that
-# arrives, and wait for none of them. If the handling of the first one takes longer, say because it opens a connection to
-# a database, the later ones are done before it. The program ends up with the count 1, although 3 was sent last.
+# The server sends three unread counts at once. python-socketio starts a thread for each event that arrives, or a task
+# in the async client, and waits for none of them. If the handling of the first event takes longer, for example because
+# a connection to a database is opened, the later events are done before it. The program ends up with the count 1,
+# although 3 was sent last.
 #
-# One would expect that a handler has returned before the next event of the same connection is handled, as in JavaScript,
-# and that a client that can await its handlers awaits them. A handler that only puts the event into a queue keeps the
-# order in AsyncClient; in Client, compare the offset or the time of the event with the one that was stored last.
+# One would expect that a handler has returned before the next event of the same connection is handled, as in
+# JavaScript, and that a client that can await its handlers does so. In AsyncClient, a handler that only puts the event
+# into a queue keeps the order. In Client, compare each event with the one that was stored last.
 #
 # Output seen (each handler waits 300 ms over the first event, and then stores the count):
 #   socket.io-client: stored 1 2 3

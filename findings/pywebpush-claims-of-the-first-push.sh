@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Software:  pywebpush 2.5.0 with py-vapid 1.9.6 in Python, web-push 3.6.7 in JavaScript
-# Surprise:  Whoever is pushed first decides for whom all later pushes are signed.
+# Surprise:  All pushes are signed for the push service of the person who was pushed first.
 #
 # A push is signed for the push service of the person's browser: the claim `aud` of the token is the origin of this
-# service. The application gives its own claims, usually a constant with a `sub`, and pywebpush adds the rest. It adds it
-# to the application's own dict. With the next push the `aud` is there already, and it is kept. So people whose browser
-# uses the same service as the first person's are reached, and those of other browsers are not: their services have to
-# refuse a token for somebody else (RFC 8292, 2). Which ones differs from one start of the process to the next.
+# service. The application gives claims of its own, usually a constant with a `sub`, and pywebpush adds the missing ones
+# to the same dict. The next push finds an `aud` in the dict and keeps it. So pushes reach the people whose browsers use
+# the same service as the first person's. The other services refuse the token, since its `aud` has to be their own
+# origin (RFC 8292, 2). Who is left out changes with each start of the process.
 #
-# One would expect that a library that fills in a claim for a call fills it in for each call, as web-push does.
+# One would expect that a library that fills in a claim for a call does so for each call, as web-push does.
 # `vapid_claims=dict(CLAIMS)` helps.
 #
 # Output seen (FIRST and SECOND are the origins of two push services):

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Software:  socket.io 4.8.4 with socket.io-msgpack-parser 3.0.2 (notepack.io 2.2.0) as the server, socket.io-client 4.8.4
-#            and python-socketio 5.18.1 with msgpack 1.2.4 as clients
-# Surprise:  A Date that a JavaScript server sends by MessagePack is no time in Python, though MessagePack has a type for
-#            times.
+# Software:  socket.io 4.8.4 with socket.io-msgpack-parser 3.0.2 (notepack.io 2.2.0) as the server, socket.io-client
+#            4.8.4 and python-socketio 5.18.1 (python-engineio 4.15.1, msgpack 1.2.4) as clients
+# Surprise:  A Date that a JavaScript server sends by MessagePack is no time in Python, though MessagePack has a type
+#            for times.
 #
-# python-socketio offers `serializer="msgpack"` to go with the parser of the JavaScript library, and most values pass.
-# MessagePack has had a type for times since 2017, extension -1, which Python's msgpack reads. The JavaScript parser comes
-# with an older library, which writes a Date as extension 0, a type of its own, and `undefined` as extension 0 as well.
-# Python's handler gets an ExtType with bytes for both. A field that is undefined is not there at all over JSON, and here
-# it is there and is true.
+# python-socketio has `serializer="msgpack"` to go with the parser of the JavaScript library, and most values pass.
+# MessagePack has had a type for times since 2017, extension -1, which Python's msgpack reads. The JavaScript parser
+# comes with an older library, which writes a Date as extension 0, a type of its own, and `undefined` as extension 0 as
+# well. Python's handler gets an ExtType with bytes for both. A field that is undefined is missing over JSON. Over
+# MessagePack it is there, and it is true.
 #
 # One would expect that a format that is chosen for its types keeps a time at least as well as JSON does, or raises an
 # error. `toISOString()` before the emit helps.

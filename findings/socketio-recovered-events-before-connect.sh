@@ -2,14 +2,13 @@
 # Software:  socket.io 4.8.4 with connectionStateRecovery (socket.io-adapter 2.5.9), socket.io-client 4.8.4
 # Surprise:  A client gets the events that it missed before it is told that it is connected again.
 #
-# When the server recovers a client, it sends the missed events first, and then the answer to the CONNECT. The client
-# keeps what comes too early, and hands it to the handlers once it is connected, but still before it emits "connect".
-# So a page that begins anew in its handler of "connect", with an empty list or a count of zero, throws away what was
-# just recovered, and `socket.recovered` is true all the same. At a first connect the order is the other way round: what
-# the server sends at once comes after "connect".
+# When the server recovers a client, it sends the missed events first and the answer to the CONNECT after them. The
+# client keeps what comes before this answer, and hands it to the handlers just before it emits "connect". So a page
+# whose handler of "connect" empties its list throws away what was just recovered, and `socket.recovered` is true all
+# the same. At a first connect the order is the opposite: what the server sends at once comes after "connect".
 #
-# One would expect "connect" to be the first event of a connection, as it is without recovery. A handler of "connect"
-# has to ask `socket.recovered` before it throws anything away.
+# One would expect that "connect" is the first event of a connection, as it is without recovery. A handler of "connect"
+# has to look at `socket.recovered` before it throws anything away.
 #
 # Output seen (the events in the order of their handlers):
 #   first connect: connect, news 1

@@ -4,11 +4,10 @@
 # Surprise:  When the server refuses a client that reconnects, the JavaScript client gives up for good, and the Python
 #            client tries for ever.
 #
-# The connection breaks, and meanwhile the token has expired, so the middleware answers the CONNECT of the next try with an
-# error. The JavaScript client, whose `reconnection` is on and without a limit, makes no further try: it tells
-# "connect_error" once, and `socket.active` is false. A page that only shows this error stays deaf, although a new token
-# would be there a second later. The Python client with the same options takes the refusal for a network fault and
-# tries again, with the same token, as long as the process lives.
+# The connection breaks. Meanwhile the token has expired, so the server's middleware answers the next CONNECT with an
+# error. The JavaScript client makes no further try, although its `reconnection` is on and has no limit: it emits
+# "connect_error" once, and `socket.active` is false. A page that only shows the error gets no more events. The Python
+# client takes the refusal for a fault of the network and tries again with the same token, as long as the process lives.
 #
 # One would expect that clients of one protocol agree on whether a refusal is final. In JavaScript, get a new token and
 # call `connect()` if `socket.active` is false. In Python, give `auth` as a function, which is called for each try, or

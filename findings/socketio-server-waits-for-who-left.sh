@@ -1,15 +1,13 @@
 #!/usr/bin/env bash
 # Software:  socket.io 4.8.4 as the server, socket.io-client 4.8.4
-# Surprise:  emitWithAck of a client is rejected when the connection ends; that of the server is neither kept nor broken.
+# Surprise:  When the connection ends, emitWithAck is rejected in the client, and stays pending for ever in the server.
 #
-# Both ends have `socket.emitWithAck`. If the connection ends before the answer has come, the client rejects the promise,
-# since 4.7.5. The server does nothing: the promise stays pending for as long as the process lives, with all that
-# the waiting function holds. A server that tells a person something, waits for "seen" and then goes on never goes on
-# if this person closes the page. With connection state recovery it is the same, although the person comes back with
-# the same id. Only `socket.timeout(...)` ends the wait.
+# Both ends have `socket.emitWithAck`. If the connection ends before the answer has come, the client rejects the promise
+# (since 4.7.5). The server does nothing: the promise stays pending as long as the process lives, and so does all that
+# the waiting function holds. A server that shows something to a person, waits for "seen" and then goes on never goes on
+# if the person closes the page. In the server, only `socket.timeout(...)` ends the wait.
 #
-# One would expect that the same method ends in the same way at both ends, and that a server, which sees many more
-# connections end, cleans up after them.
+# One would expect that the same method ends in the same way at both ends.
 #
 # Output seen (two seconds after the connection has ended, on both sides):
 #   asked by the client: rejected (socket has been disconnected)

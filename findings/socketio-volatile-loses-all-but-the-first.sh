@@ -1,16 +1,13 @@
 #!/usr/bin/env bash
 # Software:  socket.io 4.8.4 (engine.io 6.6.13) as the server, socket.io-client 4.8.4 (engine.io-client 6.6.8)
-# Surprise:  Of volatile events that are emitted one right after the other, only the first arrives, on an idle connection
-#            over loopback.
+# Surprise:  Of several volatile events in one loop only the first arrives, even if the connection is idle and fast.
 #
-# A volatile event is dropped if the connection is not ready for it, which one reads as: if the client is slow or away.
-# But a transport is not ready either between a write and the turn of the event loop in which the write is done. So a loop
-# that emits five volatile events sends one, on every connection and every time, from the client to the server as well,
-# and also if the loop awaits something that is there already. A volatile event right behind an ordinary one never
-# arrives. Over HTTP polling the time is longer: until the client has fetched the answer and asked anew.
+# A volatile event is dropped if the connection is not ready for it. A reader takes this for a client that is slow or
+# away. But a connection is not ready either from one write until a later turn of the event loop. So a loop that emits
+# five volatile events sends one of them, each time, from the server as well as from the client, and also if the loop
+# awaits something that is there already. A volatile event directly behind an ordinary event never arrives.
 #
-# One would expect that an idle connection takes a handful of small events, as UDP does, with which the documentation
-# compares them. Put what belongs together into one event, or wait between them.
+# One would expect that an idle connection takes a handful of small events. Put what belongs together into one event.
 #
 # Output seen:
 #   five in a loop, server to client: 1

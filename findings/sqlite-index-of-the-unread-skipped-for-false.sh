@@ -2,15 +2,15 @@
 # Software:  SQLite 3.54.1 (apsw 3.54.1.0), SQLAlchemy 2.1.9
 # Surprise:  The index of the unread rows is used for `is_read = 0`, and not for `is_read = false`.
 #
-# `CREATE INDEX ... WHERE is_read = 0` keeps the unread notifications of everybody in a small index. SQLite uses such an
-# index if it can prove that a query asks only for rows in it. FALSE is another name for 0 in SQLite, and both find the
-# same rows, but the proof compares how the two conditions are written. So `= false`, `IS 0` and `NOT is_read` read the
-# whole table. A parameter, for which one would rather fear, is no obstacle: SQLite looks at its value. SQLAlchemy writes
-# `== False` as `= 0` and `.is_(False)` as `IS 0`. Style checkers ask for the latter, and with it the index, which
-# SQLAlchemy itself has made from `is_read == False`, goes unused.
+# `CREATE INDEX ... WHERE is_read = 0` keeps the unread notifications of all users in a small index. SQLite uses such an
+# index if it can prove that a query asks only for rows in the index. In SQLite, FALSE is another name for 0, and both
+# find the same rows, but the proof compares how the two conditions are written. So `= false`, `IS 0` and `NOT is_read`
+# read the whole table. A parameter, which looks more dangerous, does no harm, because SQLite looks at its value.
+# SQLAlchemy writes `== False` as `= 0` and `.is_(False)` as `IS 0`. Style checkers dislike the former, and with the
+# latter, SQLAlchemy does not use the index that it made from the former.
 #
-# One would expect that two names of one constant are one to the planner. The answers are right, so no test shows it; the
-# count of the unread gets slower with each notification that was read.
+# One would expect that two names of one constant are the same to the planner. All answers are right, so no test shows
+# the difference. The count of the unread gets slower with each notification that was read.
 #
 # Output seen:
 #   is_read = 0: index

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Software:  SQLite (seen with 3.40.1 and 3.54.1) through Python's sqlite3 and sqlite-utils 4.2.1
+# Software:  SQLite (seen with 3.40.1) through Python's sqlite3 and through sqlite-utils 4.2.1
 # Surprise:  Whether a replaced row is taken off a counter depends on the library that opened the file.
 #
-# An unread count is often kept by two triggers: one adds one after an insert, the other takes one off after a delete.
-# `INSERT OR REPLACE` deletes the row that is in the way, but by default it runs no delete trigger: SQLite does so only
-# with `PRAGMA recursive_triggers`, which is off, is not kept in the file, and by its name has to do with something else.
-# So the count drifts by one with each replaced notification. sqlite-utils switches the pragma on. The same statement on
-# the same file is counted right there, and a test or a repair that uses it shows nothing.
+# An unread count is often kept by two triggers: one adds 1 after an insert, the other subtracts 1 after a delete.
+# `INSERT OR REPLACE` deletes the row that is in the way, but it runs the delete trigger only if `PRAGMA
+# recursive_triggers` is on. This pragma is off by default and is not kept in the file, and its name speaks of something
+# else. So the count drifts by one with each replaced notification. sqlite-utils switches the pragma on. The same
+# statement on the same file is counted right there, so a test or a repair through sqlite-utils shows nothing.
 #
-# One would expect that a trigger is of the database and sees every delete. With ON CONFLICT DO UPDATE, nothing is
-# deleted, and both agree.
+# One would expect that a trigger belongs to the database and sees every delete. With ON CONFLICT DO UPDATE nothing is
+# deleted, and both libraries agree.
 #
 # Output seen:
 #   INSERT OR REPLACE through sqlite3: 1 notification, count 3

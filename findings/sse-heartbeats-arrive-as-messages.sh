@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Software:  sse-starlette 3.7.0 (starlette 1.10.0, uvicorn 0.54.0) as the server; eventsource 4.1.1,
 #            @microsoft/fetch-event-source 2.0.1 and httpx-sse 0.4.3 (httpx 0.28.1) as clients
-# Surprise:  Heartbeats arrive as messages without data: in one client always, in another once an event had an id.
+# Surprise:  Heartbeats arrive as messages without data: in one client always, in another one after an event with an id.
 #
-# So that proxies do not close an idle stream, sse-starlette sends a comment from time to time, with an empty line behind
-# it. By the HTML standard (9.2.6) a comment is no event, and a block without data is dropped.
-# - fetch-event-source, which is used because it can send an Authorization header, calls `onmessage` at each empty line,
-#   whatever stood in front of it. `JSON.parse("")` raises, the client takes this for an error of the connection, and it
-#   connects anew, for ever.
-# - httpx-sse drops a block only if it has neither data nor an id. It keeps the last id, as it must. So heartbeats are
-#   dropped at first, but after the first event with an id each of them is a message.
-# With the usual heartbeat of 15 s a short trial does not show this. Here the heartbeat is 1 s.
+# sse-starlette sends a comment and an empty line from time to time, so that proxies do not close an idle stream. By the
+# HTML standard (9.2.6) a comment is no event, and a block without data is dropped.
 #
-# One would expect that a comment reaches no handler, as with eventsource and in browsers.
+# - fetch-event-source is used because it can send an Authorization header. It calls `onmessage` at each empty line,
+#   whatever came before the line. `JSON.parse("")` raises, the client takes this for a fault of the connection, and it
+#   connects anew, again and again.
+# - httpx-sse drops a block only if the block has no data and no id is known. The last id stays known, as it must. So
+#   heartbeats are dropped at first, and each of them is a message after the first event with an id.
+#
+# The usual heartbeat comes every 15 s, so a short trial does not show this. Here it comes every second.
+#
+# One would expect that a comment reaches no handler, as in eventsource and in browsers.
 #
 # Output seen:
 #   without ids, eventsource: {"count":3}

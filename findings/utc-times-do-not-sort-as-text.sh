@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Software:  msgspec 0.22.0, pydantic 2.14.4, orjson 3.13.0 with OPT_UTC_Z; SQLite (any other sort by text is the same)
-# Surprise:  Times in UTC, all with a Z and written by one library, do not sort as text.
+# Software:  msgspec 0.22.0, pydantic 2.14.4, orjson 3.13.0 with OPT_UTC_Z
+# Surprise:  Times in UTC that one library wrote, all of them with a Z, do not sort as text.
 #
-# These libraries leave out the fraction of a second when it is zero. "10:30:00Z" then sorts behind "10:30:00.000001Z",
-# because "Z" comes after "." in ASCII. A list ordered by such a text, or a page that begins after a text, has the rows of
-# one second in the wrong order if one of them fell on the whole second. With a clock in microseconds this is one row in a
-# million, which no test shows; with times from a form or a schedule it is every row that fell on the full minute.
+# These libraries leave out the fraction of a second if it is zero. "10:30:00Z" sorts after "10:30:00.000001Z", because
+# "Z" comes after "." in ASCII. If a list is ordered by such a text, or a page begins after such a text, the rows of one
+# second are in the wrong order or missing as soon as one of them has a whole second. With a clock in microseconds this
+# happens to one row in a million, which no test shows. With times from a form or a schedule it is common.
 #
-# One would expect that ISO 8601 in UTC sorts as text: this is why it is stored as text. It does if every time has the
-# same number of digits, as Date.toISOString() writes them, or if "+00:00" is written in place of Z, as "+" comes
-# before ".".
+# One would expect that ISO 8601 in UTC sorts as text, since many store it as text for this reason. It does if all times
+# have the same number of digits, as Date.toISOString() writes them, or if they end in "+00:00" instead of "Z", because
+# "+" comes before ".".
 #
 # Output seen (the rows after the cursor, of three rows at 0, 1 and 500000 microseconds, with the cursor on the first):
 #   msgspec: 10:30:00Z sorts last, no row after the cursor

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Software:  websockets 17.4
-# Surprise:  A client closes a healthy connection because its own handler is slow, but only if enough messages wait.
+# Surprise:  A client with a slow handler closes a healthy connection, but only if enough messages wait.
 #
-# To notice a dead peer, websockets pings it and expects the pong within a time (20 s each by default; 0.5 s here). The
-# peer answers at once, and the event loop is free, since the handler awaits. But once more than `max_queue` frames wait
-# for the handler (16 by default), websockets stops reading from the network, so that the sender is slowed down. The pong
-# stands behind the messages, is not read, and the client closes the connection with 1011. What it had not read yet is
-# lost. A handler that takes too long over one message does no harm while things are quiet. It does after a reconnect, or
-# on a busy morning, when many messages come at once.
+# To notice a dead peer, websockets sends a ping and expects the pong within a time (both 20 s by default, 0.5 s here).
+# The peer answers at once, and the event loop is free, since the handler awaits. But once many frames wait for the
+# handler (`max_queue`, 16 by default), websockets stops reading from the network, to slow the sender down. The pong
+# comes behind the messages, is not read, and the client closes the connection with 1011. The messages that were not
+# read yet are lost. A handler that takes too long over one message does no harm while little happens. It does when many
+# messages come at once, as after a reconnect.
 #
-# One would expect that keepalive judges the peer and not the reader, and that backpressure only makes things slow.
-# `max_queue=None` keeps both apart, at the price of memory without a bound; else give the handler a task of its own.
+# One would expect that keepalive judges the peer and not the reader, and that backpressure only slows things down. Give
+# the slow work a task of its own. `max_queue=None` helps as well, but then nothing bounds the memory.
 #
 # Output seen (the handler takes 2 s over the first message, and no time over the others):
 #   10 messages: all handled
