@@ -52,8 +52,8 @@ class Commits:
         self._record = house.store.record
         house.store.record = self.record  # type: ignore[method-assign]
 
-    async def record(self, commands: Any) -> Recorded:
-        recorded = await self._record(commands)
+    async def record(self, commands: Any, is_awaited: Any) -> Recorded:
+        recorded = await self._record(commands, is_awaited)
         self.done.append(list(commands[: len(recorded.outcomes)]))
         changes = [change for changes in recorded.changes.values() for change in changes]
         self.rows.append(len(changes) + sum(change.name == "notification:new" for change in changes))
@@ -240,12 +240,12 @@ async def test_a12_what_was_put_off_when_the_router_crashes_is_told_so(path: Pat
         await house.do(watched())
         record, calls = house.store.record, 0
 
-        async def absurd(commands: Any) -> Recorded:
+        async def absurd(commands: Any, is_awaited: Any) -> Recorded:
             nonlocal calls
             calls += 1
             if calls == 2:
                 raise RuntimeError("absurd")
-            return await record(commands)
+            return await record(commands, is_awaited)
 
         house.store.record = absurd  # type: ignore[method-assign]
         outcomes = house.send(*[comment() for _ in range(6)])
