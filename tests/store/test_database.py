@@ -9,6 +9,7 @@ from typing import Any
 import outcome
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from djactors.store.database import Database
@@ -273,3 +274,42 @@ async def test_inline_the_whole_store_runs_under_a_virtual_clock(path: Path, aut
             await database.write(putting(f"hour {hour}"))
             assert len(await database.read(stored)) == hour + 1
         assert trio.current_time() - began == 24 * 3600
+
+
+async def test_who_gives_way_goes_on_when_the_write_under_way_is_done(path: Path, threads: ThreadFactory):
+    done: list[str] = []
+    async with await Database.open(path, threads=threads) as database, trio.open_nursery() as nursery:
+
+        async def write() -> None:
+            await database.write(putting("a"))
+            done.append("write")
+
+        nursery.start_soon(write)
+        await trio.lowlevel.checkpoint()
+        with trio.fail_after(60):
+            while not database.is_writing:
+                await trio.lowlevel.checkpoint()
+            await database.give_way(60)
+        assert not database.is_writing
+        done.append("way")
+    assert done == ["write", "way"]
+
+
+async def test_who_gives_way_waits_no_longer_than_asked(path: Path, autojump_clock: MockClock):
+    class Stuck(InlineRunner):
+        async def call(self, work: Any, turn: Any = None) -> Any:
+            await trio.sleep_forever()
+
+    async with await Database.open(path, threads=Stuck) as database, trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, putting("a"))
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await database.give_way(3)
+        assert trio.current_time() - began == pytest.approx(3)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_gives_way_to_nobody_lets_others_run(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        with trio.testing.assert_checkpoints():
+            await database.give_way(60)
