@@ -9,9 +9,11 @@ Rules:
   * The commit is durable before anybody is told or answered.
   * A commit takes at most `batch_limit` commands, and no more than the store carries out at once, because a commit is
     bounded by what it writes. The rest is put off, and from then on tenants are served in turn, and so are the senders
-    of a tenant (`Turns`). Whoever makes many notifications with each command is passed over in every other commit,
-    which then has what all others have waiting. So a thousand comments that a thousand people watch keep the posts of
-    another tenant waiting for a commit or two, and not for all of them. The messages of one sender stay in order.
+    of a tenant (`Turns`). Whoever makes many notifications with each command is passed over in the commits behind it,
+    which have what all others have waiting. So a thousand comments that a thousand people watch keep the posts of
+    another tenant waiting for one comment, and not for all of them. The messages of one sender stay in order.
+  * A commit ends sooner while somebody waits who has no part in it (`_Awaited`). So a batch of a thousand events is one
+    commit for whoever is alone, which costs the least, and five beside others.
   * Commands that were asked for together (`PublishAll`) are committed together if they fit into a commit.
   * A batch that the store could not commit fails as a whole, with the store's reason, and nothing was acknowledged. A
     command that was refused or is itself at fault fails alone.

@@ -226,11 +226,6 @@ class Database:
             if self._written:
                 self._written.unpark_all()
 
-    @property
-    def is_writing(self) -> bool:
-        """Whether a write was asked for and is not answered yet."""
-        return self._writing > 0
-
     async def give_way(self, seconds: float) -> None:
         """Let the write that is under way, if there is one, be done first; wait for `seconds` at most.
 
@@ -238,7 +233,7 @@ class Database:
         interpreter between any two statements, and beside a loop that never rests it waits for it each time: a commit
         of 2 ms took 10. It is a checkpoint in any case.
         """
-        if not self.is_writing:
+        if not self._writing:
             await trio.lowlevel.checkpoint()
             return
         with trio.move_on_after(seconds):

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError
-from djactors.store.threads import InlineRunner, ThreadFactory
+from djactors.store.threads import NOBODY, InlineRunner, ThreadFactory
 from tests.store.writes import held, on_disk, put, putting, stored, written_at_once
 
 
@@ -276,28 +276,39 @@ async def test_inline_the_whole_store_runs_under_a_virtual_clock(path: Path, aut
         assert trio.current_time() - began == 24 * 3600
 
 
-async def test_who_gives_way_goes_on_when_the_write_under_way_is_done(path: Path, threads: ThreadFactory):
+async def test_who_gives_way_goes_on_when_the_write_under_way_is_done(path: Path, autojump_clock: MockClock):
+    opened = trio.Event()
     done: list[str] = []
-    async with await Database.open(path, threads=threads) as database, trio.open_nursery() as nursery:
+
+    class Held(InlineRunner):
+        async def call(self, work: Any, turn: Any = NOBODY) -> Any:
+            await opened.wait()
+            return await super().call(work, turn)
+
+    async with await Database.open(path, threads=Held) as database, trio.open_nursery() as nursery:
 
         async def write() -> None:
             await database.write(putting("a"))
             done.append("write")
 
+        async def give_way() -> None:
+            await database.give_way(1e6)
+            done.append("way")
+
         nursery.start_soon(write)
-        await trio.lowlevel.checkpoint()
-        with trio.fail_after(60):
-            while not database.is_writing:
-                await trio.lowlevel.checkpoint()
-            await database.give_way(60)
-        assert not database.is_writing
-        done.append("way")
-    assert done == ["write", "way"]
+        await wait_all_tasks_blocked()
+        nursery.start_soon(give_way)
+        await trio.sleep(60)
+        assert done == []
+        opened.set()
+        await wait_all_tasks_blocked()
+        assert sorted(done) == ["way", "write"]
+        assert trio.current_time() == 60
 
 
 async def test_who_gives_way_waits_no_longer_than_asked(path: Path, autojump_clock: MockClock):
     class Stuck(InlineRunner):
-        async def call(self, work: Any, turn: Any = None) -> Any:
+        async def call(self, work: Any, turn: Any = NOBODY) -> Any:
             await trio.sleep_forever()
 
     async with await Database.open(path, threads=Stuck) as database, trio.open_nursery() as nursery:
