@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from djactors.domain.ids import MAX_ID
 from tests.history.findings import Finding, Rule
 from tests.history.ledger import LOGGED, PARTICIPLES, Entry, Ledger, View
 from tests.history.records import (
@@ -55,7 +56,10 @@ class DeviceJudge:
 
     @property
     def _view(self) -> View:
-        return self._ledger.view(self._opened.tenant_id, self._opened.user_id)
+        return self._view_in(self._past)
+
+    def _view_in(self, place: int) -> View:
+        return self._pasts[place].view(self._opened.tenant_id, self._opened.user_id)
 
     def take(self, record: DeviceRecord) -> Iterator[Finding]:
         """Judge the next record."""
@@ -210,9 +214,15 @@ class DeviceJudge:
             return None, [self._find("applied once", f"{event} came before anything told where it belongs")]
         following = self._view.after(self._written)
         for place in range(self._past, len(self._pasts)):
-            its = self._pasts[place].view(self._opened.tenant_id, self._opened.user_id).after(self._written)
+            alike = self._written_in(place)
+            its = self._view_in(place).after(self._written if alike is None else alike)
             if its is not None and (its.event, its.data) == (event, data):
-                self._go_on_to(place)
+                if alike is None:
+                    self._go_on_to(place)
+                elif place != self._past:
+                    self._written = alike
+                    self._applied = self._applied if self._has(place, self._applied) else alike
+                    self._past = place
                 return its, []
         alike = [entry for entry in self._view.entries if (entry.event, entry.data) == (event, data)]
         later = next((entry for entry in alike if entry.seq > self._written), None)
@@ -356,6 +366,21 @@ class DeviceJudge:
         """Whether another past is the same as the device's up to this number."""
         tenant_id = self._opened.tenant_id
         return seq is None or self._pasts[place].offset(tenant_id, seq) == self._ledger.offset(tenant_id, seq)
+
+    def _written_in(self, place: int) -> int | None:
+        """How far the session has come in another past, if that is the same as far as its client can tell.
+
+        A client without offsets knows its `since` and the changes that it was told, and not the marks of those.
+        """
+        if self._has(place, self._written):
+            return self._written
+        if self._opened.kind != "since" or self._began is None or not self._has(place, self._began):
+            return None
+        told = self._view.between(self._began, self._written or 0)
+        theirs = self._view_in(place).between(self._began, MAX_ID)[: len(told)]
+        if [(each.event, each.data) for each in told] != [(each.event, each.data) for each in theirs]:
+            return None
+        return theirs[-1].seq if theirs else self._began
 
     def _go_on_to(self, place: int) -> None:
         if place == self._past:
