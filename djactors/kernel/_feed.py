@@ -149,7 +149,7 @@ class Feed:
             turn.taken = False
         if taken:
             self._took_at_rest = True
-            self._address.mailbox.count_passed_by()
+            self._address.mailbox.received += 1
         return taken
 
     def _raise_crash_at_rest(self) -> None:
