@@ -2,14 +2,15 @@
 
 A packet leaves in one of two forms. The stamped form has an offset as its last argument, which stock JS clients send
 back when they reconnect. The plain form is for clients that said `recovery: false`. Each form is made when the first
-socket wants it, and all sockets share it. Packets that are wanted together are encoded together.
+socket wants it, and all sockets share it. Packets that are wanted together are encoded together: of a commit, the
+stamped forms for all users who are told of it, because nearly everybody wants these (`encode_together`).
 
 Source: the contract's section "Offsets and recovery".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from djactors.domain.marks import Offset, json_of
 from djactors.protocol import EncodedBatch, EncodedPacket, encode_events_json
@@ -79,11 +80,8 @@ def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacke
         if new:
             stamps = json_of([each.at for each in new])
             events = [(each.name, (each.body, stamp)) for each, stamp in zip(new, stamps, strict=True)]
-            packets = encode_events_json(events)
-            for each, packet in zip(new, packets, strict=True):
+            for each, packet in zip(new, encode_events_json(events), strict=True):
                 each.stamped = packet
-            if len(new) == len(outgoing):  # nearly always: a change is mostly one user's
-                return packets
         return [each.stamped for each in outgoing if each.stamped is not None]
     new = [each for each in outgoing if each.plain is None]
     for each, packet in zip(new, encode_events_json([(each.name, (each.body,)) for each in new]), strict=True):
@@ -94,21 +92,31 @@ def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacke
 class Deliver:
     """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
 
-    Where it means the same to many, all of them are told with the same object. `number` is that of the commit.
+    Where it means the same to many, all of them are told with the same object. `number` is that of the commit. `told`
+    is everything that the user is told if the count is news: the changes, and the badge behind them.
     """
 
-    __slots__ = ("_batches", "changes", "committed_at", "number", "unread")
+    __slots__ = ("_batches", "changes", "committed_at", "number", "told", "unread")
 
     def __init__(self, changes: Sequence[Outgoing], unread: int | None, committed_at: float, number: int) -> None:
         self.changes = changes
         self.unread = unread
         self.committed_at = committed_at
         self.number = number
-        self._batches: dict[bool, EncodedBatch] = {}
+        self.told = changes if unread is None or not changes else [*changes, unread_count(unread, changes[-1].at)]
+        self._batches: dict[bool, EncodedBatch] | None = None
 
     def packets(self, *, stamped: bool) -> EncodedBatch:
         """All changes, each stamped with its offset or plain: put together once."""
-        batch = self._batches.get(stamped)
+        batches = self._batches
+        if batches is None:
+            batches = self._batches = {}
+        batch = batches.get(stamped)
         if batch is None:
-            batch = self._batches[stamped] = EncodedBatch(encoded(self.changes, stamped=stamped))
+            batch = batches[stamped] = EncodedBatch(encoded(self.changes, stamped=stamped))
         return batch
+
+
+def encode_together(deliveries: Iterable[Deliver]) -> None:
+    """Make the stamped packets of all: together it takes half of what it takes for each user alone."""
+    encoded([each for delivery in deliveries for each in delivery.told], stamped=True)

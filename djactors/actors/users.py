@@ -21,7 +21,7 @@ import trio
 
 from djactors.actors.accounts import Accounts
 from djactors.actors.command_ref import CommandRef
-from djactors.actors.deliveries import Deliver, Numbering, Outgoing
+from djactors.actors.deliveries import Deliver, Numbering, Outgoing, encode_together
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
@@ -241,12 +241,17 @@ class Users:
             # Whoever comes from now on has read the commit.
             some = [(present[user_id], packets) for user_id, packets in own.items()]
             others = [presence for user_id, presence in present.items() if user_id not in own] if shared else ()
+            together: list[tuple[Presence, Deliver]] = []
             for presence, packets in some:
-                told = await _pause(told)
+                if told >= TOLD_PER_TURN:
+                    self._tell_together(together)
+                    together = []
+                    told = await _pause(told)
                 unread = recorded.unread.get((tenant_id, presence.user_id))
                 delivery = Deliver(in_order(packets, shared), unread, committed_at, number)
-                self._tell(presence, delivery)
+                together.append((presence, delivery))
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
+            self._tell_together(together)
             if others:
                 delivery = Deliver(shared, None, committed_at, number)
                 weight = 1 + len(shared) // PACKETS_OF_A_WRITE
@@ -389,6 +394,11 @@ class Users:
             # What says nothing new wakes an actor that is at rest, and it looks before anything else.
             with suppress(MailboxFull, ActorStopped):
                 presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
+
+    def _tell_together(self, deliveries: Sequence[tuple[Presence, Deliver]]) -> None:
+        encode_together([delivery for _, delivery in deliveries])
+        for presence, delivery in deliveries:
+            self._tell(presence, delivery)
 
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
         if presence.stale or not (presence.sockets or presence.attaching):

@@ -51,7 +51,7 @@ class Offset(msgspec.Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         """`MARK.SEQ`, opaque to clients: at most 28 characters, none of which JSON or a URL would escape."""
-        return _text(self).decode()
+        return json_of([self])[0][1:-1].decode()
 
 
 def json_of(offsets: Iterable[Offset]) -> list[bytes]:
@@ -60,17 +60,13 @@ def json_of(offsets: Iterable[Offset]) -> list[bytes]:
     last, text = None, b""
     for offset in offsets:
         if offset is not last:
-            last, text = offset, b'"%b"' % _text(offset)
+            last = offset
+            # RFC 4648, section 5. The bytes are put together by hand for speed, because each change that is sent has an
+            # offset.
+            mark = b2a_base64(_MARK.pack(offset.mark), newline=False)[:-1].translate(_URL_SAFE)
+            text = b'"%b.%d"' % (mark, offset.seq) if offset.seq else b'".0"'
         texts.append(text)
     return texts
-
-
-def _text(offset: Offset) -> bytes:
-    if offset.seq == 0:
-        return b".0"
-    # RFC 4648, section 5. The bytes are put together by hand for speed, because each change that is sent has an offset.
-    mark = b2a_base64(_MARK.pack(offset.mark), newline=False)[:-1]
-    return b"%b.%d" % (mark.translate(_URL_SAFE), offset.seq)
 
 
 BEGINNING = Offset(0, 0)
