@@ -73,16 +73,6 @@ BEGINNING = Offset(0, 0)
 """The offset before any change. It names no past, so it is good only for a log that was never purged."""
 
 
-def marks_of(before: int, changes: Iterable[tuple[int, str, int | None, bytes]]) -> list[int]:
-    """The marks of a tenant's next changes, given in their order. A change is the `seq`, `name`, `user_id` and `body`
-    of `mark_of`."""
-    marks = []
-    for seq, name, user_id, body in changes:
-        before = mark_of(before, seq, name, user_id, body)
-        marks.append(before)
-    return marks
-
-
 def mark_of(before: int, seq: int, name: str, user_id: int | None, body: bytes) -> int:
     """The mark of a change: about 1 µs.
 
@@ -94,10 +84,10 @@ def mark_of(before: int, seq: int, name: str, user_id: int | None, body: bytes) 
         body: the JSON of the payload, byte for byte as it is sent.
     """
     numbers = _NUMBERS.pack(before, seq, _EVERYBODY if user_id is None else user_id)
-    hashed = blake2b(numbers, digest_size=MARK_BYTES)
-    hashed.update(f"{name}\0".encode())
-    hashed.update(body)
-    return int.from_bytes(hashed.digest(), "big", signed=True)
+    # Put together before it is hashed, because that costs less than telling the hash three times.
+    hashed = blake2b(b"%b%b\0%b" % (numbers, name.encode(), body), digest_size=MARK_BYTES)
+    mark: int = _MARK.unpack(hashed.digest())[0]
+    return mark
 
 
 def offset_of(text: object) -> Offset | None:
