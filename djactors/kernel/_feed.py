@@ -160,5 +160,5 @@ class Feed:
     def _fail_unanswered(self, batch: Sequence[Envelope[Any, Any]], put_off: Collection[Envelope[Any, Any]]) -> None:
         kept = set(put_off) if put_off else ()
         for envelope in batch:
-            if envelope.expects_answer and not envelope.answered and envelope not in kept:
+            if not envelope.answered and envelope.expects_answer and envelope not in kept:
                 envelope.fail(AskUnanswered(f"{self._address.name} handled the message without answering it"))
