@@ -3,14 +3,14 @@
 A packet leaves in one of two forms. The stamped form has an offset as its last argument, which stock JS clients send
 back when they reconnect. The plain form is for clients that said `recovery: false`. Each form is made when the first
 socket wants it, and all sockets share it. Packets that are wanted together are encoded together: of a commit, the
-stamped forms for all users who are told of it, because nearly everybody wants these (`encode_together`).
+stamped forms for all users who are told of it, because nearly everybody wants these (`Deliver.encode_together`).
 
 Source: the contract's section "Offsets and recovery".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from djactors.domain.marks import Offset, json_of
 from djactors.protocol import EncodedBatch, EncodedPacket, encode_events_json
@@ -96,7 +96,7 @@ class Deliver:
     is everything that the user is told if the count is news: the changes, and the badge behind them.
     """
 
-    __slots__ = ("_batches", "changes", "committed_at", "number", "told", "unread")
+    __slots__ = ("_batches", "_stamped", "changes", "committed_at", "number", "told", "unread")
 
     def __init__(self, changes: Sequence[Outgoing], unread: int | None, committed_at: float, number: int) -> None:
         self.changes = changes
@@ -104,19 +104,25 @@ class Deliver:
         self.committed_at = committed_at
         self.number = number
         self.told = changes if unread is None or not changes else [*changes, unread_count(unread, changes[-1].at)]
-        self._batches: dict[bool, EncodedBatch] | None = None
+        # What `encode_together` has made of `told`.
+        self._stamped: Sequence[EncodedPacket] | None = None
+        self._batches: dict[bool, EncodedBatch] = {}
 
-    def packets(self, *, stamped: bool) -> EncodedBatch:
-        """All changes, each stamped with its offset or plain: put together once."""
-        batches = self._batches
-        if batches is None:
-            batches = self._batches = {}
-        batch = batches.get(stamped)
+    def packets(self, *, counted: bool, stamped: bool) -> Sequence[EncodedPacket]:
+        """All changes, each stamped with its offset or plain; where the count is news, with the badge behind them."""
+        if counted:
+            return self._stamped if stamped and self._stamped is not None else encoded(self.told, stamped=stamped)
+        batch = self._batches.get(stamped)
         if batch is None:
-            batch = batches[stamped] = EncodedBatch(encoded(self.changes, stamped=stamped))
+            # Put together once, because the same may be told to many.
+            batch = self._batches[stamped] = EncodedBatch(encoded(self.changes, stamped=stamped))
         return batch
 
-
-def encode_together(deliveries: Iterable[Deliver]) -> None:
-    """Make the stamped packets of all: together it takes half of what it takes for each user alone."""
-    encoded([each for delivery in deliveries for each in delivery.told], stamped=True)
+    @staticmethod
+    def encode_together(deliveries: Sequence[Deliver]) -> None:
+        """Make the stamped packets of all: together it takes half of what it takes for each user alone."""
+        packets = encoded([each for delivery in deliveries for each in delivery.told], stamped=True)
+        end = 0
+        for delivery in deliveries:
+            start, end = end, end + len(delivery.told)
+            delivery._stamped = packets[start:end]

@@ -311,7 +311,7 @@ class UserActor(Actor[UserMessage, None]):
 
     def _encode(self, news: Sequence[Outgoing] | Deliver, *, counted: bool, stamped: bool) -> Sequence[EncodedPacket]:
         if isinstance(news, Deliver):
-            return encoded(news.told, stamped=stamped) if counted else news.packets(stamped=stamped)
+            return news.packets(counted=counted, stamped=stamped)
         told = [*news, unread_count(self._unread, self._presence.at)] if counted else news
         return encoded(told, stamped=stamped)
 

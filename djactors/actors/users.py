@@ -21,7 +21,7 @@ import trio
 
 from djactors.actors.accounts import Accounts
 from djactors.actors.command_ref import CommandRef
-from djactors.actors.deliveries import Deliver, Numbering, Outgoing, encode_together
+from djactors.actors.deliveries import Deliver, Numbering, Outgoing
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
@@ -396,7 +396,7 @@ class Users:
                 presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
 
     def _tell_together(self, deliveries: Sequence[tuple[Presence, Deliver]]) -> None:
-        encode_together([delivery for _, delivery in deliveries])
+        Deliver.encode_together([delivery for _, delivery in deliveries])
         for presence, delivery in deliveries:
             self._tell(presence, delivery)
 
