@@ -314,7 +314,8 @@ class Users:
 
     def _present(self, tenant_id: int, user_id: int) -> Presence | None:
         """A user's presence; None where the user has none."""
-        return self._tenants.get(tenant_id, {}).get(user_id)
+        present = self._tenants.get(tenant_id)
+        return None if present is None else present.get(user_id)
 
     def _refuse(self, tenant_id: int, user_id: int, socket: Socket, reason: str) -> None:
         self._telemetry.refusals.refused("attach", "socket refused", code=reason, tenant_id=tenant_id, user_id=user_id)
