@@ -11,6 +11,7 @@ Source: the contract's section "Offsets and recovery".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from djactors.domain.marks import Offset, json_of
 from djactors.protocol import EncodedBatch, EncodedPacket, encode_events_json
@@ -68,9 +69,13 @@ class Outgoing:
         self.plain: EncodedPacket | None = None
 
 
-def unread_count(count: int, told: Offset) -> Outgoing:
+Counts: TypeAlias = tuple[int, int]
+"""How many notifications are unread, and how many of these are unseen."""
+
+
+def unread_count(counts: Counts, told: Offset) -> Outgoing:
     """The badge."""
-    return Outgoing(UNREAD_COUNT, b'{"count":%d}' % count, told)
+    return Outgoing(UNREAD_COUNT, b'{"count":%d,"unseen":%d}' % counts, told)
 
 
 def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacket]:
@@ -90,26 +95,26 @@ def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacke
 
 
 class Deliver:
-    """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
+    """What one commit means to one user: changes in order, the counts if they changed, when it was durable.
 
     Where it means the same to many, all of them are told with the same object. `number` is that of the commit. `told`
-    is everything that the user is told if the count is news: the changes, and the badge behind them.
+    is everything that the user is told if the counts are news: the changes, and the badge behind them.
     """
 
-    __slots__ = ("_batches", "_stamped", "changes", "committed_at", "number", "told", "unread")
+    __slots__ = ("_batches", "_stamped", "changes", "committed_at", "counts", "number", "told")
 
-    def __init__(self, changes: Sequence[Outgoing], unread: int | None, committed_at: float, number: int) -> None:
+    def __init__(self, changes: Sequence[Outgoing], counts: Counts | None, committed_at: float, number: int) -> None:
         self.changes = changes
-        self.unread = unread
+        self.counts = counts
         self.committed_at = committed_at
         self.number = number
-        self.told = changes if unread is None or not changes else [*changes, unread_count(unread, changes[-1].at)]
+        self.told = changes if counts is None or not changes else [*changes, unread_count(counts, changes[-1].at)]
         # What `encode_together` has made of `told`.
         self._stamped: Sequence[EncodedPacket] | None = None
         self._batches: dict[bool, EncodedBatch] = {}
 
     def packets(self, *, counted: bool, stamped: bool) -> Sequence[EncodedPacket]:
-        """All changes, each stamped with its offset or plain; where the count is news, with the badge behind them."""
+        """All changes, each stamped with its offset or plain; where the counts are news, with the badge behind them."""
         if counted:
             return self._stamped if stamped and self._stamped is not None else encoded(self.told, stamped=stamped)
         batch = self._batches.get(stamped)

@@ -350,7 +350,7 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[
         left -= size
 
 
-@lru_cache(maxsize=64)  # the program's statements, seven, in each of five sizes
+@lru_cache(maxsize=64)  # the program's statements, eight, in each of five sizes
 def _of(statement: str, size: int) -> str:
     _, _, row = statement.rpartition("VALUES ")
     return statement + f", {row}" * (size - 1)
