@@ -224,17 +224,19 @@ class DeviceJudge:
         return None, [self._stranger(event, data, f"behind {self._written}", following)]
 
     def _reloaded(self, record: Reloaded) -> Iterator[Finding]:
-        if (place := self._place(record.offset)) is not None:
-            if not self._has(place, self._applied):
-                self._applied = None
-            if not self._has(place, self._written):
-                # What its socket was told is lost as well: that one has to be told so before it says anything more.
-                self._applied, self._astray = None, True
-                self._began = self._written = None
-        at = self._seq(record.offset)
-        if at is None:
+        place = self._place_of_list(record.offset)
+        if place is None:
             yield from self._foreign(record.offset)
             return
+        if not self._has(place, self._applied):
+            self._applied = None
+        if not self._has(place, self._written):
+            # What its socket was told is lost as well: that one has to be told so before it says anything more.
+            self._applied, self._astray = None, True
+            self._began = self._written = None
+        self._go_on_to(place)
+        at = self._ledger.seq(self._opened.tenant_id, record.offset)
+        assert at is not None
         inbox = self._view.inbox_at(at)
         expected = inbox if record.complete else inbox[: len(record.items)]
         if [tuple(item) for item in record.items] != expected:
@@ -333,6 +335,22 @@ class DeviceJudge:
             if self._pasts[place].seq(self._opened.tenant_id, offset) is not None:
                 return place
         return None
+
+    def _place_of_list(self, offset: str) -> int | None:
+        """Which past a list is of: as for any offset, but a list may be older than what the socket was told.
+
+        That is wrong, unless what the socket was told is lost: then the list is of the later past that lacks it.
+        """
+        place = self._place(offset)
+        if place != self._past or self._began is None:
+            return place
+        tenant_id = self._opened.tenant_id
+        at = self._ledger.seq(tenant_id, offset)
+        if at is not None and self._view.between(at, self._began):
+            for later in range(place + 1, len(self._pasts)):
+                if self._pasts[later].seq(tenant_id, offset) is not None and not self._has(later, self._written):
+                    return later
+        return place
 
     def _has(self, place: int, seq: int | None) -> bool:
         """Whether another past is the same as the device's up to this number."""

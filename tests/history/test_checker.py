@@ -594,6 +594,29 @@ class TestPasts:
         ]
         assert self.found(*told) == [], "its socket has nothing to be reset from"
 
+    def test_a_list_that_is_older_than_what_is_lost_is_loaded_on_the_way_back(self) -> None:
+        """It ends where both pasts are still the same, before what the socket was told."""
+        lost = [
+            Opened("py", 1, ADA, "since"),
+            Reloaded("py", at(4, past=1), 2, [(91, False), (11, False)], True),
+            Connected("py", since=at(4, past=1)),
+            Reloaded("py", at(3), 1, [(11, False)], True),
+        ]
+        back = [
+            Connected("py", since=at(3)),
+            *(received(seq, device="py", numbered=False) for seq in (4, 5, 6, 7)),
+            counted(1, 7, device="py", numbered=False),
+        ]
+        assert self.found(*lost, *back) == []
+        old = [
+            Opened("py", 1, ADA, "since"),
+            Reloaded("py", at(3), 1, [(11, False)], True),
+            Connected("py", since=at(3)),
+            Reloaded("py", at(1), 1, [(11, False)], True),
+        ]
+        found = self.found(*old, *back)
+        assert any(rule == "applied once" and "its list ends at 1" in text for rule, text in found), found
+
     def test_a_client_without_offsets_names_what_is_lost(self) -> None:
         lost = [
             Opened("py", 1, ADA, "since"),
