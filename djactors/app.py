@@ -241,8 +241,9 @@ class Server:
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         path = self.settings.database
-        with DatabaseLock(path):
+        with DatabaseLock(path) as lock:
             applied = schema.apply(path, now=self._now, token_bytes=self._random_bytes)
+            lock.hold_database()
             if applied:
                 self.telemetry.log.info("migrated", applied=applied)
             database = await Database.open(

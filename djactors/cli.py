@@ -112,8 +112,9 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
                 _fail(f"{path} is behind: run `djactors migrate --database {path}`")
             click.echo(f"{path} is up to date")
             return
-        with DatabaseLock(path):
+        with DatabaseLock(path) as lock:
             applied = schema.apply(path)
+            lock.hold_database()
     except (DatabaseLocked, MigrationError, OSError) as error:
         _fail(_line(error))
     for name in applied:

@@ -18,6 +18,7 @@ from djactors.inbox import schema
 from djactors.net import descriptor_shortage
 from djactors.steady_clock import TOLERANCE
 from djactors.store.errors import MigrationError
+from djactors.store.lock import missing_database
 
 MIN_FREE_BYTES = 200 * 2**20
 """With fewer free bytes than this, the disk counts as nearly full. The write-ahead log alone may keep 64 MiB
@@ -43,6 +44,9 @@ def diagnose(
     yield "descriptors", _descriptors(settings)
     path = Path(settings.database)
     yield "free space", _free_space(path)
+    if (missing := missing_database(path)) is not None:
+        yield "database", f"{path}: {missing}"
+        return
     if not os.path.exists(path):
         yield "database", f"{path} does not exist: `djactors migrate --database {path}` or `serve` creates it"
         return

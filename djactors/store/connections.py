@@ -27,7 +27,7 @@ from typing import Any
 from djactors.store.errors import StoreBroken, StoreError, storage_failure, twin
 from djactors.store.threads import Call, Report
 
-__all__ = ["Reader", "Writer"]
+__all__ = ["Reader", "Writer", "require_writable"]
 
 # Seconds to wait for the lock of another process, such as a backup, before giving up. A copy takes less time.
 BUSY_TIMEOUT = 5.0
@@ -126,6 +126,23 @@ def _ignore() -> None:
     """The default callback: nobody remembers what was written."""
 
 
+def require_writable(connection: sqlite3.Connection) -> None:
+    """Prove, without writing, that the database can be written: it is not read-only, and nobody holds its lock.
+
+    BEGIN IMMEDIATE is not enough. Where the file could only be opened for reading, BEGIN IMMEDIATE silently begins a
+    transaction that reads.
+
+    Raises:
+        sqlite3.OperationalError: it cannot, with SQLite's code for the reason.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (number,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {number}")
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def _data_version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA data_version").fetchone()[0]
     return version
@@ -198,6 +215,7 @@ class Writer(_Connection):
 
     def _probe(self, connection: sqlite3.Connection) -> None:
         # So that a read-only file or a held lock is found at the start and not by the first event.
+        require_writable(connection)
         connection.execute("BEGIN IMMEDIATE")
         self._version = _data_version(connection)
         connection.execute("ROLLBACK")

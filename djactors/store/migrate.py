@@ -14,6 +14,7 @@ Rules:
 - A file must not change once it was applied. A changed file, an unknown one, or a database that is newer than the
   program is refused.
 - A file that is not ours is never touched, whether it is no database, is corrupt, or belongs to another program.
+- A database is not made where one was and is gone (`missing_database`).
 
 The caller holds the `DatabaseLock`. Everything here blocks, so call it before the event loop serves.
 """
@@ -32,8 +33,9 @@ from typing import Literal
 
 import sqlite_utils
 
-from djactors.store.connections import BUSY_TIMEOUT
+from djactors.store.connections import BUSY_TIMEOUT, require_writable
 from djactors.store.errors import MigrationError
+from djactors.store.lock import missing_database
 
 __all__ = ["Clock", "Migration", "Schema", "apply", "inspect", "lines_for", "pending", "read_migrations", "statements"]
 
@@ -176,6 +178,7 @@ def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
     Raises:
         MigrationError: as `apply` would.
     """
+    _refuse_to_replace(path)
     if not os.path.exists(path):
         return [migration.name for migration in schema.migrations]
     with _refusing(path), closing(_connect(path)) as connection:
@@ -198,6 +201,7 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now
         MigrationError: the file is refused; one line says the reason and the mend. Migrations before the failing one
             stay applied.
     """
+    _refuse_to_replace(path)
     _create(path)
     with _refusing(path), closing(_connect(path)) as connection:
         database = _inspected(connection)
@@ -205,6 +209,7 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now
         if not database.table_names():
             _prepare_new_file(connection)
         _require_wal(connection)
+        require_writable(connection)
         for migration in todo:
             _apply_one(connection, migration, now(), schema.seed)
         return [migration.name for migration in todo]
@@ -251,6 +256,12 @@ def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, s
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _refuse_to_replace(path: str | os.PathLike[str]) -> None:
+    missing = missing_database(path)
+    if missing is not None:
+        raise MigrationError(f"{path}: {missing}")
 
 
 def _create(path: str | os.PathLike[str]) -> None:

@@ -30,8 +30,8 @@ async def tampering(server: ServedProcess, call: str, how: str, file: Path | Non
     if file is not None:
         command += ["-P", str(file)]
     tracer = await trio.lowlevel.open_process([*command, "-p", str(server.process.pid)], stderr=subprocess.PIPE)
+    assert tracer.stderr is not None
     try:
-        assert tracer.stderr is not None
         said = b""
         with trio.fail_after(ATTACH_SECONDS):
             while b"attached" not in said:

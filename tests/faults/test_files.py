@@ -1,0 +1,165 @@
+"""Rows 5, 6, 33 and 38: what other people and programs do to the database file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import trio
+
+from tests.faults.backend import ENVIRONMENT, TENANT, USER, Backend
+from tests.faults.commands import PATIENCE, command, complaint, refusal
+from tests.serving import make_token, serving
+
+# Root may write everything, unless this is taken from it.
+NO_ROOT = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
+
+
+async def killed(folder: Path, backend: Backend, posts: int = 3) -> Path:
+    """The database of a server that took some events and was killed; most of it is in its log."""
+    async with serving(folder, environment=ENVIRONMENT) as server:
+        for _ in range(posts):
+            assert await backend.post(server) == 201
+        server.kill()
+        await server.process.wait()
+    assert server.database.with_name("inbox.db-wal").stat().st_size > 0
+    return server.database
+
+
+def left(folder: Path) -> dict[str, bytes]:
+    """All that can be recovered from."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.startswith("inbox.db")}
+
+
+async def test_row_5_a_read_only_database_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        assert await server.stop() == 0
+    server.database.chmod(0o444)
+    line = refusal(await command("serve", "--database", server.database, folder=tmp_path, before=NO_ROOT))
+    assert f"{server.database}: it is read-only: give this user the right to write it" in line
+
+
+async def test_row_5_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    async with serving(folder) as server:
+        assert await server.stop() == 0
+    for file in folder.iterdir():
+        if file != server.database:
+            file.unlink()
+    folder.chmod(0o555)
+    line = refusal(await command("serve", "--database", server.database, folder=tmp_path, before=NO_ROOT))
+    assert str(server.database) in line
+    assert "Permission denied" in line
+
+
+async def test_row_6_the_loop_goes_on_while_a_write_waits_for_the_lock_of_another_process(tmp_path: Path) -> None:
+    environment = {**ENVIRONMENT, "DJACTORS_BUSY_TIMEOUT": "60"}
+    backend = Backend()
+    token = make_token(tenant_id=TENANT, user_id=USER)
+    statuses: list[int | None] = []
+
+    async def post() -> None:
+        statuses.append(await backend.post(server))
+
+    async with serving(tmp_path, environment=environment) as server, trio.open_nursery() as nursery:
+        assert await backend.post(server) == 201
+        with closing(sqlite3.connect(server.database, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            nursery.start_soon(post)
+            for _ in range(20):
+                assert (await server.request("GET", "/healthz")).status == 200
+                assert (await server.request("GET", "/api/notifications", token=token)).json["unreadCount"] == 1
+            # It is the write that is asked for by /readyz that waits longest of all, and that is no answer to wait for.
+            ready = await server.request("GET", "/readyz")
+            assert ready.status == 503
+            assert statuses == []
+            holder.execute("ROLLBACK")
+        with trio.fail_after(PATIENCE):
+            while not statuses:
+                await trio.sleep(0.01)
+        assert statuses == [201]
+        assert await server.stop() == 0
+    backend.judge(server.database)
+
+
+async def test_row_33_a_second_server_through_a_hard_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    async with serving(tmp_path) as server:
+        link = tmp_path / "elsewhere/link.db"
+        link.hardlink_to(server.database)
+        for name in ("serve", "migrate"):
+            line = refusal(await command(name, "--database", link, folder=tmp_path))
+            assert f"process {server.process.pid}" in line
+        assert await server.stop() == 0
+
+
+async def test_row_33_a_second_server_after_the_lock_file_was_removed_is_refused(tmp_path: Path) -> None:
+    backend = Backend()
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
+        server.database.with_name("inbox.db.lock").unlink()
+        for name in ("serve", "migrate"):
+            line = refusal(await command(name, "--database", server.database, folder=tmp_path))
+            assert "in use by" in line
+        assert await backend.post(server) == 201
+        assert await server.stop() == 0
+    backend.judge(server.database)
+
+
+async def test_row_38_a_deleted_database_is_not_made_anew_over_what_its_log_holds(tmp_path: Path) -> None:
+    backend = Backend()
+    database = await killed(tmp_path, backend)
+    kept = tmp_path / "kept"
+    database.rename(kept)
+    for empty in (False, True):
+        # An empty file is what `touch`, or a program that opens before it looks, puts there.
+        if empty:
+            database.touch()
+        before = left(tmp_path)
+        for name in ("serve", "migrate"):
+            line = refusal(await command(name, "--database", database, folder=tmp_path))
+            assert f"{database}-wal" in line
+            assert "restore" in line
+        assert left(tmp_path) == before | {"inbox.db.lock": left(tmp_path)["inbox.db.lock"]}
+        # A look is no reason to make it either.
+        assert (await command("check", "--database", database, folder=tmp_path)).returncode == 1
+    database.unlink()
+    kept.rename(database)
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
+        await backend.post_again(server)
+        assert await server.stop() == 0
+    backend.judge(database)
+
+
+async def test_row_38_a_database_that_was_deleted_after_a_good_end_is_missed(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        assert await server.stop() == 0
+    server.database.unlink()
+    line = refusal(await command("serve", "--database", server.database, folder=tmp_path))
+    assert f"{server.database}.lock" in line
+    assert "restore" in line
+    # Whoever wants to begin anew does as the line says.
+    server.database.with_name("inbox.db.lock").unlink()
+    async with serving(tmp_path) as server:
+        assert (await server.request("GET", "/readyz")).status == 200
+
+
+async def test_row_38_a_start_that_never_came_to_a_database_is_no_reason_to_refuse_the_next(tmp_path: Path) -> None:
+    (tmp_path / "inbox.db.lock").write_text("")
+    async with serving(tmp_path) as server:
+        assert (await server.request("GET", "/readyz")).status == 200
+
+
+async def test_row_38_a_database_that_is_replaced_under_the_server_ends_it(tmp_path: Path) -> None:
+    backend = Backend()
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
+        assert await backend.post(server) == 201
+        shutil.copy(server.database, tmp_path / "copy")
+        (tmp_path / "copy").replace(server.database)
+        assert await backend.post(server) == 503
+        with trio.fail_after(PATIENCE):
+            assert await server.process.wait() == 1
+    assert "was replaced by another file" in complaint(server)
