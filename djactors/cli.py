@@ -99,7 +99,7 @@ def demo(host: str | None, port: int | None) -> None:
 def migrate(database: str | None, config: str | None, check: bool) -> None:
     """Bring the database to the schema of this program."""
     from djactors.inbox import schema
-    from djactors.store.errors import DatabaseLocked, MigrationError
+    from djactors.store.errors import StoreError
     from djactors.store.lock import DatabaseLock
 
     path = _settings(config, database=database).database
@@ -115,7 +115,7 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
         with DatabaseLock(path) as lock:
             applied = schema.apply(path)
             lock.hold_database()
-    except (DatabaseLocked, MigrationError, OSError) as error:
+    except (StoreError, OSError) as error:
         _fail(_line(error))
     for name in applied:
         click.echo(f"applied {name}")

@@ -24,7 +24,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from djactors.store.errors import StoreBroken, StoreError, storage_failure, twin
+from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable, storage_failure, twin
+from djactors.store.room import shortage
 from djactors.store.threads import Call, Report
 
 __all__ = ["Reader", "Writer", "require_writable"]
@@ -112,6 +113,10 @@ class _Connection:
         failure = storage_failure(error)
         if failure is None:
             return StoreError(f"{self._path}: {error}")
+        # A quota that is used up looks like a disk that fails. After a write that failed, unlike a sync, there is no
+        # doubt about what was stored before.
+        if error.sqlite_errorcode == sqlite3.SQLITE_IOERR_WRITE and (reason := shortage(self._path)) is not None:
+            failure = StoreUnavailable(f"the disk is full: {reason}: {error} ({error.sqlite_errorname})")
         return type(failure)(f"{self._path}: {failure}")
 
     def _close(self) -> Report | None:

@@ -21,7 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from djactors.store.errors import DatabaseLocked
+from djactors.store.errors import DatabaseLocked, StoreUnavailable
+from djactors.store.room import NO_ROOM
 
 __all__ = ["DatabaseLock", "missing_database"]
 
@@ -63,10 +64,20 @@ class DatabaseLock:
 
         Raises:
             DatabaseLocked: another process holds the lock; the error has its pid.
+            StoreUnavailable: there is no room for the lock file.
             OSError: the lock file cannot be created or written.
         """
         if self._fd is not None:
             raise RuntimeError(f"{self.path} is held by this object already")
+        try:
+            self._acquire()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            mend = "the disk is full: free some space and start again"
+            raise StoreUnavailable(f"{self._database}: {mend} ({error.strerror})") from error
+
+    def _acquire(self) -> None:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:

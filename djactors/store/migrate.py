@@ -36,6 +36,7 @@ import sqlite_utils
 from djactors.store.connections import BUSY_TIMEOUT, require_writable
 from djactors.store.errors import MigrationError
 from djactors.store.lock import missing_database
+from djactors.store.room import NO_ROOM, shortage
 
 __all__ = ["Clock", "Migration", "Schema", "apply", "inspect", "lines_for", "pending", "read_migrations", "statements"]
 
@@ -59,6 +60,8 @@ _RECORDS_COLUMNS = {"name", "checksum", "applied_at"}
 _RECORD = "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?, ?, ?)"
 
 _AUTO_VACUUM_INCREMENTAL = 2
+
+_FULL = "the disk is full: free some space and start again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +279,8 @@ def _create(path: str | os.PathLike[str]) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise MigrationError(f"{path}: cannot be created: {error.strerror}") from error
+        reason = _FULL if error.errno in NO_ROOM else "cannot be created"
+        raise MigrationError(f"{path}: {reason}: {error.strerror}") from error
 
 
 def _connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
@@ -319,10 +323,10 @@ class _refusing:  # noqa: N801 -- reads as the context it is
         if isinstance(error, MigrationError):
             raise MigrationError(f"{self._path}: {error}") from error.__cause__
         if isinstance(error, sqlite3.Error):
-            raise MigrationError(f"{self._path}: {_mend(error)} ({error})") from error
+            raise MigrationError(f"{self._path}: {_mend(error, self._path)} ({error})") from error
 
 
-def _mend(error: sqlite3.Error) -> str:
+def _mend(error: sqlite3.Error, path: str | os.PathLike[str]) -> str:
     match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
         case sqlite3.SQLITE_NOTADB:
             return "it is not an SQLite database: name another file, or move this one away"
@@ -331,7 +335,11 @@ def _mend(error: sqlite3.Error) -> str:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return "another process holds it: stop that first"
         case sqlite3.SQLITE_FULL:
-            return "the disk is full: free some space and start again"
+            return _FULL
+        case sqlite3.SQLITE_IOERR if shortage(path) is not None:
+            return _FULL
+        case sqlite3.SQLITE_IOERR:
+            return "the disk fails: look at the system's log, and move the database to a disk that does not"
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return "it is read-only: give this user the right to write it"
         case sqlite3.SQLITE_CANTOPEN:
