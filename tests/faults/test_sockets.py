@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -53,7 +54,7 @@ async def test_row_9_a_slow_consumer_is_let_go_and_resumes_and_others_do_not_not
             good = await others.connect(server.url, auth=auth, transports=["websocket"], **QUICK)
             await slow.stall()
             while not await metric(server, 'djactors_session_ends_total{reason="slow_consumer"}'):
-                batch = [
+                batch: list[dict[str, Any]] = [
                     {
                         "type": "notification.requested",
                         "tenantId": TENANT,
@@ -65,7 +66,7 @@ async def test_row_9_a_slow_consumer_is_let_go_and_resumes_and_others_do_not_not
                     }
                     for place in range(50)
                 ]
-                titles += [event["title"] for event in batch]
+                titles += [str(event["title"]) for event in batch]
                 assert len(titles) < 1000, "what the system buffers has a bound"
                 answer = await server.request("POST", "/api/events/batch", token=service_token(), body=batch)
                 assert answer.status == 200
