@@ -83,7 +83,7 @@ from djactors.net import (
 )
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
-from djactors.store.errors import StoreBroken
+from djactors.store.errors import StoreBroken, StoreDamaged
 from djactors.store.lock import DatabaseLock
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
@@ -252,6 +252,7 @@ class Server:
                 busy_timeout=self.settings.busy_timeout,
                 on_commit=self.telemetry.metrics.commit.observe,
                 on_broken=self._broke,
+                on_damaged=self._damaged,
             )
             settings = self.settings
             limits = Limits(
@@ -463,6 +464,9 @@ class Server:
 
     def _broke(self, error: StoreBroken) -> None:
         self._give_up(f"the database failed, nothing more can be acknowledged: {error}")
+
+    def _damaged(self, error: StoreDamaged) -> None:
+        self.telemetry.refusals.repeated("damaged database", type(error).__name__, error=str(error))
 
     def _give_up(self, reason: str) -> None:
         if self._failure is None:

@@ -52,7 +52,7 @@ from djactors.inbox import accounts, alerts, notices, reading, retention, workfl
 from djactors.inbox.notices import Entry, Suppressed
 from djactors.inbox.unit import NO_KEY, Known, UnitOfWork
 from djactors.store.database import Database
-from djactors.store.errors import StoreError, storage_failure
+from djactors.store.errors import StoreDamaged, StoreError, storage_failure
 
 SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
     WHERE tenant_id = ? AND sender = ? AND idempotency_key = ?"""
@@ -108,9 +108,21 @@ class Recording:
         The outcome of a command that was refused or failed is its exception; the other commands are not affected. If
         the caller is cancelled, the commit may still happen.
 
+        A command that needs a damaged page of the database fails alone as well. SQLite commits nothing more of a
+        transaction that has met one, so the others are carried out in other commits.
+
         Raises:
             StoreError: nothing of the batch was recorded.
         """
+        while True:
+            try:
+                return await self._record(commands)
+            except StoreDamaged as damaged:
+                if len(commands) == 1:
+                    return Recorded([damaged], {}, {})
+                commands = commands[: len(commands) // 2]
+
+    async def _record(self, commands: Sequence[Command]) -> Recorded:
         try:
             return await self._database.write(partial(self._recorder.record, commands=commands))
         except StoreError:

@@ -5,6 +5,7 @@ How one piece of work is written:
     BEGIN IMMEDIATE, the work, COMMIT (one fsync)             whoever has much to write gathers it into one piece
       the work raises -> ROLLBACK, the caller gets the exception
       the disk fails  -> ROLLBACK, the caller gets a `StoreError`
+      a page is damaged -> the same, and only what needs the page fails
     is the file still the one at the path?                    an unlinked file goes on "committing"
     answer
     has the log grown large? move it into the database        behind the answer: at most the next piece waits
@@ -24,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable, storage_failure, twin
+from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable, storage_failure, twin
 from djactors.store.room import shortage
 from djactors.store.threads import Call, Report
 
@@ -236,7 +237,7 @@ class Writer(_Connection):
             self._commit(call)
             self._require_same_files()
         except sqlite3.Error as error:
-            failure = self._failure(error)
+            failure = self._damage_or_worse(self._failure(error))
         except StoreError as error:
             failure = error
         else:
@@ -332,6 +333,15 @@ class Writer(_Connection):
         ours, its = os.stat(database), os.stat(log)
         return (ours.st_dev, ours.st_ino), (its.st_dev, its.st_ino)
 
+    def _damage_or_worse(self, failure: StoreError) -> StoreError:
+        """A file that was moved or replaced looks damaged as well, and is no longer the one to write to."""
+        if isinstance(failure, StoreDamaged):
+            try:
+                self._require_same_files()
+            except StoreBroken as worse:
+                return worse
+        return failure
+
     def _require_same_files(self) -> None:
         """Raise if somebody has moved the files away. Two `stat` calls, some 3 µs a commit.
 
@@ -362,7 +372,10 @@ class Reader(_Connection):
         )
 
     def run(self, calls: Sequence[Call[Any]]) -> Report:
-        """Run the calls in one read transaction, one snapshot for all, which begins after the last call was made."""
+        """Run the calls in one read transaction, one snapshot for all, which begins after the last call was made.
+
+        Behind a call that needs a damaged page there is another transaction.
+        """
         connection = self._connection
         failure: StoreError | None = None
         failed = 0
@@ -377,6 +390,9 @@ class Reader(_Connection):
                 # The connection is read-only on purpose, so trying to write is the work's own mistake.
                 if storage_failure(error) is not None and error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
                     call.error = failure = self._failure(error)
+                if isinstance(call.error, StoreDamaged) and connection.in_transaction:
+                    # SQLite remembers until the transaction ends that it has met a damaged page.
+                    connection.execute("ROLLBACK")
             except Exception as error:  # noqa: BLE001 -- one caller's error is never another's
                 failed += 1
                 call.error = error

@@ -14,6 +14,8 @@ from tests.faults.backend import ENVIRONMENT, TENANT, USER, Backend
 from tests.faults.commands import PATIENCE, command, complaint, refusal
 from tests.serving import make_token, serving
 
+PAGE = 4096
+
 # Root may write everything, unless this is taken from it.
 NO_ROOT = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
 
@@ -163,3 +165,50 @@ async def test_row_38_a_database_that_is_replaced_under_the_server_ends_it(tmp_p
         with trio.fail_after(PATIENCE):
             assert await server.process.wait() == 1
     assert "was replaced by another file" in complaint(server)
+
+
+async def test_row_38_a_damaged_page_is_contained(tmp_path: Path) -> None:
+    backend = Backend()
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
+        for number in range(60):
+            assert await backend.post(server, f"text {number} " * 200) == 201
+        assert await server.stop() == 0
+    damage(server.database, b"text 1 text 1 text 1 ")
+    token = make_token(tenant_id=TENANT, user_id=USER)
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
+        # The newest are on other pages, the oldest are on the damaged one.
+        page = (await server.request("GET", "/api/notifications?limit=20", token=token)).json
+        assert len(page["items"]) == 20
+        statuses = []
+        while page["nextBefore"] is not None:
+            path = f"/api/notifications?limit=20&before={page['nextBefore']}"
+            answer = await server.request("GET", path, token=token)
+            statuses.append(answer.status)
+            if answer.status != 200:
+                break
+            page = answer.json
+        assert statuses == [200, 503]
+        # What is written meanwhile is committed, and only the command that needs the page is refused.
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(backend.post, server)
+            read = await server.request("POST", "/api/notifications/2/read", token=token)
+        assert read.status == 503
+        assert [one for one in backend.history.records if getattr(one, "status", 201) != 201] == []
+        assert len(backend.acknowledged) == 68
+        assert (await server.request("GET", "/readyz")).status == 200
+        assert await server.stop() == 0
+    log = server.errors.read_text()
+    assert "Traceback" not in log
+    assert "the database is damaged: find out where with `djactors check`, and restore a backup" in log
+    checked = await command("check", "--database", server.database, folder=tmp_path)
+    assert checked.returncode == 1
+    assert b"is damaged in the table notifications (" in checked.stdout + checked.stderr
+
+
+def damage(database: Path, text: bytes) -> None:
+    """Spoil the one page that begins a text."""
+    content = bytearray(database.read_bytes())
+    place = content.index(text) // PAGE * PAGE
+    content[place : place + PAGE] = b"\xff" * PAGE
+    database.write_bytes(content)
