@@ -254,6 +254,8 @@ class Server:
                 on_broken=self._broke,
                 on_damaged=self._damaged,
             )
+            lock.note_state()
+            database.when_log_moved(lock.note_state)
             settings = self.settings
             limits = Limits(
                 daily_limit=settings.daily_limit,

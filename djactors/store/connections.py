@@ -201,6 +201,8 @@ class Writer(_Connection):
         self._version: int
         # Called on the writer's thread whenever something that was written is undone.
         self.on_rollback: Callable[[], None] = _ignore
+        # Called on the writer's thread whenever the log was moved into the database.
+        self.on_log_moved: Callable[[], None] = _ignore
         # Called on the writer's thread, inside the transaction that finds a commit of somebody else, before any work is
         # done.
         self.on_others_wrote: Callable[[], None] = _ignore
@@ -263,6 +265,7 @@ class Writer(_Connection):
             return self._fail(self._failure(error), self._timer())
         finally:
             self._backlog.moved(self._connection.total_changes, pages)
+        self.on_log_moved()
         return None
 
     def close(self) -> Report | None:

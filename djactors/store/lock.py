@@ -10,12 +10,20 @@ another kind (``fcntl``). SQLite's locks have a trap: a process loses all that i
 descriptor of that file. So the descriptor stays open for as long as the lock is held, and no second one is opened in
 this process.
 
-``FILE.lock`` stays, because after a removal two processes could each hold a file of the same name. It also notes that
-there was a database, so that a database that is gone is missed (`missing_database`) and not made anew, empty.
+``FILE.lock`` stays, because after a removal two processes could each hold a file of the same name. It also notes what
+the next start has to know of the database after a crash:
+
+    PID                              empty where nobody holds it
+    database INODE SIZE MTIME        as the file was when the write-ahead log was moved into it last
+
+So a database that is gone is missed and not made anew, empty (`missing_database`), and a file that somebody has put in
+the place of the one that the log belongs to is told from that one (`is_as_noted`). SQLite itself applies a log to any
+file of the right name.
 """
 
 import fcntl
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,11 +32,11 @@ from typing import Self
 from djactors.store.errors import DatabaseLocked, StoreUnavailable
 from djactors.store.room import NO_ROOM
 
-__all__ = ["DatabaseLock", "missing_database"]
+__all__ = ["DatabaseLock", "is_as_noted", "missing_database"]
 
-# A pid has at most 7 digits on Linux, and the note is short; whatever else stands in the file is not ours.
-_TEXT_BYTES = 64
-# The second line of the lock file, once there was a database.
+# A pid has at most 7 digits on Linux, the numbers of the note at most 20; whatever else stands in the file is not ours.
+_TEXT_BYTES = 128
+# The first word of the second line of the lock file, once there was a database.
 _NOTE = "database"
 
 _LOCKS = "/proc/locks"
@@ -45,11 +53,13 @@ class DatabaseLock:
     has the same lock as its file.
     """
 
-    __slots__ = ("_database", "_fd", "_file", "_identity", "path")
+    __slots__ = ("_database", "_fd", "_file", "_guard", "_identity", "path")
 
     def __init__(self, database: str | os.PathLike[str]) -> None:
         self._database = os.path.realpath(database)
         self.path = Path(f"{self._database}.lock")
+        # `note_state` is called on another thread.
+        self._guard = threading.Lock()
         self._fd: int | None = None
         self._file: int | None = None
         self._identity: tuple[int, int] | None = None
@@ -85,8 +95,8 @@ class DatabaseLock:
             except BlockingIOError:
                 pid, _ = _read(fd)
                 raise self._refusal(pid) from None
-            _, noted = _read(fd)
-            _write(fd, str(os.getpid()), noted=noted)
+            _, note = _read(fd)
+            _write(fd, str(os.getpid()), note)
         except BaseException:
             os.close(fd)
             raise
@@ -116,13 +126,24 @@ class DatabaseLock:
         except BlockingIOError:
             raise self._refusal(_holder_of(os.fstat(self._file))) from None
         if os.fstat(self._file).st_size > 0:
-            _write(self._fd, str(os.getpid()), noted=True)
+            _, note = _read(self._fd)
+            _write(self._fd, str(os.getpid()), note or _NOTE)
+
+    def note_state(self) -> None:
+        """Note how the database is now that the write-ahead log was moved into it. May be called on any thread.
+
+        What cannot be noted costs the next start after a crash a look at the whole file.
+        """
+        with self._guard, suppress(OSError):
+            if self._fd is not None:
+                _write(self._fd, str(os.getpid()), f"{_NOTE} {_state(self._database)}")
 
     def release(self) -> None:
         """Give the lock back. This has no effect if it is not held."""
-        if self._fd is None:
-            return
-        fd, self._fd = self._fd, None
+        with self._guard:
+            if self._fd is None:
+                return
+            fd, self._fd = self._fd, None
         file, self._file = self._file, None
         if self._identity is not None:
             _held.discard(self._identity)
@@ -130,8 +151,8 @@ class DatabaseLock:
         try:
             # The pid is removed so that no message names a process that has ended. Closing the descriptor releases the
             # lock.
-            _, noted = _read(fd)
-            _write(fd, "", noted=noted)
+            _, note = _read(fd)
+            _write(fd, "", note)
         finally:
             os.close(fd)
             if file is not None:
@@ -183,16 +204,30 @@ def missing_database(database: str | os.PathLike[str]) -> str | None:
             f"it {state}, and {log} holds what was written to it last: put the database back beside that, or move that "
             f"away and restore a backup; to begin with nothing, move {log} and {lock} away"
         )
-    try:
-        noted = _NOTE in Path(lock).read_bytes()[:_TEXT_BYTES].decode(errors="replace").splitlines()[1:]
-    except OSError:
-        noted = False
-    if noted:
+    if _note_beside(path):
         return (
             f"it {state}, and {lock} notes that a database was here: put the database back, or restore a backup; to "
             f"begin with nothing, remove {lock}"
         )
     return None
+
+
+def is_as_noted(database: str | os.PathLike[str]) -> bool | None:
+    """Whether a database is the file, in the state, that its write-ahead log belongs to. None if nothing was noted."""
+    path = os.path.realpath(database)
+    _, _, state = _note_beside(path).partition(" ")
+    if not state:
+        return None
+    try:
+        return state == _state(path)
+    except OSError:
+        return False
+
+
+def _state(path: str) -> str:
+    """What changes when the file is replaced or written to."""
+    found = os.stat(path)
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
 def _size(path: str) -> int:
@@ -202,14 +237,23 @@ def _size(path: str) -> int:
         return 0
 
 
-def _read(fd: int) -> tuple[int | None, bool]:
-    """The pid in a lock file, and whether the file notes that there was a database."""
+def _note_beside(path: str) -> str:
+    try:
+        with open(f"{path}.lock", "rb") as file:
+            return _read(file.fileno())[1]
+    except OSError:
+        return ""
+
+
+def _read(fd: int) -> tuple[int | None, str]:
+    """The pid in a lock file, and the note."""
     pid, *more = os.pread(fd, _TEXT_BYTES, 0).decode(errors="replace").split("\n")
-    return (int(pid) if pid.strip().isdecimal() else None), _NOTE in more
+    note = more[0] if more and more[0].startswith(_NOTE) else ""
+    return (int(pid) if pid.strip().isdecimal() else None), note
 
 
-def _write(fd: int, pid: str, *, noted: bool) -> None:
-    text = f"{pid}\n{_NOTE}\n" if noted else f"{pid}\n" if pid else ""
+def _write(fd: int, pid: str, note: str) -> None:
+    text = f"{pid}\n{note}\n" if note else f"{pid}\n" if pid else ""
     os.pwrite(fd, text.encode(), 0)
     os.ftruncate(fd, len(text))
 

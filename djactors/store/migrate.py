@@ -14,7 +14,8 @@ Rules:
 - A file must not change once it was applied. A changed file, an unknown one, or a database that is newer than the
   program is refused.
 - A file that is not ours is never touched, whether it is no database, is corrupt, or belongs to another program.
-- A database is not made where one was and is gone (`missing_database`).
+- A database is not made where one was and is gone, and is not opened with a write-ahead log that belongs to another
+  file: SQLite would move the log into it, and destroy both. A connection that only reads leaves both as they are.
 
 The caller holds the `DatabaseLock`. Everything here blocks, so call it before the event loop serves.
 """
@@ -35,7 +36,7 @@ import sqlite_utils
 
 from djactors.store.connections import BUSY_TIMEOUT, require_writable
 from djactors.store.errors import MigrationError
-from djactors.store.lock import missing_database
+from djactors.store.lock import is_as_noted, missing_database
 from djactors.store.room import NO_ROOM, shortage
 
 __all__ = ["Clock", "Migration", "Schema", "apply", "inspect", "lines_for", "pending", "read_migrations", "statements"]
@@ -181,7 +182,7 @@ def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
     Raises:
         MigrationError: as `apply` would.
     """
-    _refuse_to_replace(path)
+    _refuse_to_destroy(path)
     if not os.path.exists(path):
         return [migration.name for migration in schema.migrations]
     with _refusing(path), closing(_connect(path)) as connection:
@@ -204,7 +205,7 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now
         MigrationError: the file is refused; one line says the reason and the mend. Migrations before the failing one
             stay applied.
     """
-    _refuse_to_replace(path)
+    _refuse_to_destroy(path)
     _create(path)
     with _refusing(path), closing(_connect(path)) as connection:
         database = _inspected(connection)
@@ -261,10 +262,32 @@ def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, s
             connection.execute("ROLLBACK")
 
 
-def _refuse_to_replace(path: str | os.PathLike[str]) -> None:
+def _refuse_to_destroy(path: str | os.PathLike[str]) -> None:
+    """Raise where a new database, or a log that is moved into another one than its own, would destroy what is left."""
     missing = missing_database(path)
     if missing is not None:
         raise MigrationError(f"{path}: {missing}")
+    log = f"{os.path.realpath(path)}-wal"
+    if (
+        not os.path.exists(path)
+        or not os.path.exists(log)
+        or os.path.getsize(log) == 0
+        or is_as_noted(path) is not False
+    ):
+        return
+    # Somebody has put another file in its place, or the server was killed while it moved the log: only a look tells.
+    with _refusing(path), closing(sqlite3.connect(f"{Path(os.path.abspath(path)).as_uri()}?mode=ro", uri=True)) as look:
+        try:
+            (verdict,) = look.execute("PRAGMA integrity_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+                raise
+            verdict = str(error)
+    if verdict != "ok":
+        raise MigrationError(
+            f"{path}: it is another file than the one that {log} belongs to, or it is damaged ({verdict}): put the one "
+            f"back that the log belongs to; or, to go on with this file as it is, move {log} away"
+        )
 
 
 def _create(path: str | os.PathLike[str]) -> None:

@@ -167,6 +167,34 @@ async def test_row_38_a_database_that_is_replaced_under_the_server_ends_it(tmp_p
     assert "was replaced by another file" in complaint(server)
 
 
+async def test_row_38_an_old_copy_beside_the_log_of_a_newer_one_is_refused(tmp_path: Path) -> None:
+    backend = Backend()
+    copy = tmp_path / "copy"
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
+        assert await server.stop() == 0
+    shutil.copy(server.database, copy)
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
+        for _ in range(100):
+            assert await backend.post(server, "text " * 200) == 201
+        assert await server.stop() == 0
+    database = await killed(tmp_path, backend)
+    newer = tmp_path / "newer"
+    shutil.copy(database, newer)
+    shutil.copy(copy, database)
+    before = left(tmp_path)
+    line = refusal(await command("serve", "--database", database, folder=tmp_path))
+    assert f"{database}-wal" in line
+    assert (await command("check", "--database", database, folder=tmp_path)).returncode == 1
+    after = left(tmp_path)
+    assert (after["inbox.db"], after["inbox.db-wal"]) == (before["inbox.db"], before["inbox.db-wal"])
+    # The one that the log belongs to is put back, or the copy is taken as it is.
+    shutil.copy(newer, database)
+    async with serving(tmp_path, environment=ENVIRONMENT) as server:
+        await backend.post_again(server)
+        assert await server.stop() == 0
+    backend.judge(database)
+
+
 async def test_row_38_a_damaged_page_is_contained(tmp_path: Path) -> None:
     backend = Backend()
     async with serving(tmp_path, environment=ENVIRONMENT) as server:
