@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from djactors.store.errors import DatabaseLocked
-from djactors.store.lock import DatabaseLock, missing_database
+from djactors.store.lock import DatabaseLock, is_as_noted, missing_database
 
 HOLDER = """
 import sys, time
-from djactors.store.lock import DatabaseLock, missing_database
+from djactors.store.lock import DatabaseLock, is_as_noted, missing_database
 with DatabaseLock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -118,6 +118,30 @@ def test_a_database_that_was_held_is_missed_when_it_is_gone_or_empty(tmp_path: P
     assert missing_database(database) is None
     (tmp_path / "inbox.db-wal").write_text("what was written last")
     assert f"it is gone, and {database}-wal holds" in str(missing_database(database))
+
+
+def test_a_database_is_told_from_another_file_in_its_place(tmp_path: Path):
+    database, copy = tmp_path / "inbox.db", tmp_path / "copy.db"
+    database.write_text("a database")
+    lock = DatabaseLock(database)
+    with lock:
+        assert is_as_noted(database) is None
+        lock.note_state()
+        assert is_as_noted(database)
+    with lock:
+        assert is_as_noted(database), "nobody has touched it since"
+    copy.write_text("another one")
+    copy.replace(database)
+    assert is_as_noted(database) is False
+    with lock:
+        lock.note_state()
+        assert is_as_noted(database)
+        database.write_text("changed in place")
+        assert is_as_noted(database) is False
+    database.unlink()
+    assert is_as_noted(database) is False
+    lock.note_state()
+    assert "is gone" in str(missing_database(database)), "a lock that is not held notes nothing"
 
 
 def test_a_holder_that_has_not_written_its_pid_yet_is_another_process(tmp_path: Path):
