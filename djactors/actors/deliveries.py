@@ -10,6 +10,7 @@ Source: the contract's section "Offsets and recovery".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from djactors.domain.marks import Offset, json_of
 from djactors.protocol import EncodedBatch, EncodedPacket, encode_events_json
@@ -67,9 +68,13 @@ class Outgoing:
         self.plain: EncodedPacket | None = None
 
 
-def unread_count(count: int, told: Offset) -> Outgoing:
+Counts: TypeAlias = tuple[int, int]
+"""How many notifications are unread, and how many of these are unseen."""
+
+
+def unread_count(counts: Counts, told: Offset) -> Outgoing:
     """The badge."""
-    return Outgoing(UNREAD_COUNT, b'{"count":%d}' % count, told)
+    return Outgoing(UNREAD_COUNT, b'{"count":%d,"unseen":%d}' % counts, told)
 
 
 def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacket]:
@@ -92,16 +97,16 @@ def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacke
 
 
 class Deliver:
-    """What one commit means to one user: changes in order, the unread count if it changed, when it was durable.
+    """What one commit means to one user: changes in order, the counts if they changed, when it was durable.
 
     Where it means the same to many, all of them are told with the same object. `number` is that of the commit.
     """
 
-    __slots__ = ("_batches", "changes", "committed_at", "number", "unread")
+    __slots__ = ("_batches", "changes", "committed_at", "counts", "number")
 
-    def __init__(self, changes: Sequence[Outgoing], unread: int | None, committed_at: float, number: int) -> None:
+    def __init__(self, changes: Sequence[Outgoing], counts: Counts | None, committed_at: float, number: int) -> None:
         self.changes = changes
-        self.unread = unread
+        self.counts = counts
         self.committed_at = committed_at
         self.number = number
         self._batches: dict[bool, EncodedBatch] = {}

@@ -34,14 +34,17 @@ from djactors.actors.deliveries import NEW
 from djactors.actors.users import Users
 from djactors.domain.commands import (
     Command,
-    Delete,
+    ExpireSlice,
     Introduce,
-    MarkAllRead,
-    MarkRead,
     Outcome,
     Publish,
     Published,
+    PurgeSlice,
+    RaiseAlerts,
     Recorded,
+    SendSummaries,
+    SignOut,
+    WakeSnoozed,
 )
 from djactors.domain.errors import Refused
 from djactors.domain.events import TYPES
@@ -300,12 +303,12 @@ def _turn_of(message: RouterMessage) -> Turn:
     match message:
         case Publish():
             return message.event.tenant_id, message.sender
-        case MarkRead() | MarkAllRead() | Delete():
-            return message.tenant_id, message.user_id
         case Introduce():
             return message.tenant_id, message.person.user_id
-        case _:
+        case SignOut() | RaiseAlerts() | SendSummaries() | WakeSnoozed() | ExpireSlice() | PurgeSlice() | PublishAll():
             return NOBODYS
+        case _:
+            return message.tenant_id, message.user_id
 
 
 def _kind_of(command: Command) -> type:

@@ -22,6 +22,7 @@ import trio
 from djactors.actors.accounts import Accounts
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.deliveries import Deliver, Numbering, Outgoing
+from djactors.actors.onlookers import Onlookers
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
@@ -72,6 +73,9 @@ class Users:
         settings: mailbox size, idle time, sockets per user.
         telemetry: counts and logs.
         router: is told of those who come for the first time.
+
+    Attributes:
+        onlookers: those who are told who comes and goes.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Users:
         self._accounts = Accounts(inbox.account)
         self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
+        self.onlookers = Onlookers(self.connected, self.told)
 
     def supervisor(self) -> Supervisor:
         """A fresh supervisor for the user actors. A new one means that the old one failed: its users start over."""
@@ -147,6 +152,12 @@ class Users:
         presence = self._present(tenant_id, user_id)
         if presence is not None:
             presence.discard(socket)
+        self.onlookers.leave(tenant_id, socket)
+
+    def connected(self, tenant_id: int, user_id: int) -> bool:
+        """Whether a user has a socket that was answered."""
+        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        return presence is not None and bool(presence.sockets)
 
     def account(self, tenant_id: int, user_id: int) -> Account | None:
         """What the tenant says of a user, as far as that is known without asking the store; None if it is not."""
@@ -243,8 +254,10 @@ class Users:
             others = [presence for user_id, presence in present.items() if user_id not in own] if shared else ()
             for presence, packets in some:
                 told = await _pause(told)
-                unread = recorded.unread.get((tenant_id, presence.user_id))
-                delivery = Deliver(in_order(packets, shared), unread, committed_at, number)
+                key = tenant_id, presence.user_id
+                unread = recorded.unread.get(key)
+                counts = None if unread is None else (unread, recorded.unseen[key])
+                delivery = Deliver(in_order(packets, shared), counts, committed_at, number)
                 self._tell(presence, delivery)
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
             if others:
@@ -321,7 +334,7 @@ class Users:
         if presence is None:
             if self._supervisor is None:
                 raise SupervisorNotRunning("users")
-            presence = Presence(tenant_id, person)
+            presence = Presence(tenant_id, person, self.onlookers.note)
             presence.ref = self._supervisor.spawn_child(self._spec(presence))
             self._tenants.setdefault(tenant_id, {})[user_id] = self._by_name[presence.name] = presence
             self._telemetry.metrics.users.inc()

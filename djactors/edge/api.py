@@ -10,6 +10,8 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
+import msgspec
+
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.users import Users
 from djactors.config import Settings
@@ -171,6 +173,10 @@ class Api:
             await self._users.lost(member.tenant_id, member.user_id)
             raise StoreUnavailable("the database has lost what this user's sockets were told")
         return found
+
+    def connected(self, tenant_id: int, user_id: int) -> bool | msgspec.UnsetType:
+        """Whether a user is connected now; unset where presence is off."""
+        return self._users.connected(tenant_id, user_id) if self.settings.presence else msgspec.UNSET
 
     async def publish(self, command: Publish) -> Published:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""

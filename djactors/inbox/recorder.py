@@ -8,7 +8,8 @@ Rules:
     affect the others.
   * A commit is bounded by what it writes, not only by its commands, because a comment on a job with a thousand watchers
     is a thousand rows. Of a larger batch only the first commands are carried out, and the number of outcomes says how
-    many. There is always at least one: no command is taken apart.
+    many. Only what reads many notifications at once is taken apart: a slice of it is carried out, the command has no
+    outcome yet, and whoever asks for it again goes on with it.
   * Everything is checked before it is recorded: what came in as bytes by its decoder, everything else here (`checked`).
   * Whatever a client can see changes only with a sequence number.
   * The answer to an event with an idempotency key is stored with the event, and a retry gets the same bytes.
@@ -27,12 +28,17 @@ import msgspec
 
 from djactors.domain import events
 from djactors.domain.commands import (
+    Archive,
     Command,
     Delete,
     ExpireSlice,
     Introduce,
     MarkAllRead,
+    MarkJobRead,
     MarkRead,
+    MarkSeen,
+    MarkUnread,
+    MuteJob,
     Outcome,
     Publish,
     Published,
@@ -41,6 +47,11 @@ from djactors.domain.commands import (
     Recorded,
     SendSummaries,
     SignOut,
+    Snooze,
+    Unarchive,
+    UnmuteJob,
+    Unsnooze,
+    WakeSnoozed,
     checked,
 )
 from djactors.domain.errors import Code, Refused
@@ -48,7 +59,7 @@ from djactors.domain.limits import Limits
 from djactors.domain.notification_rules import TRIGGERS
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
-from djactors.inbox import accounts, alerts, notices, reading, retention, workflow
+from djactors.inbox import accounts, alerts, mutes, notices, places, reading, retention, workflow
 from djactors.inbox.notices import Entry, Suppressed
 from djactors.inbox.unit import NO_KEY, Known, UnitOfWork
 from djactors.store.database import Database
@@ -95,6 +106,7 @@ class Recording:
         writes: int = WRITES_A_COMMIT,
     ) -> None:
         self._database = database
+        self._now = now
         self._recorder = Recorder(now, limits, writes)
         database.when_rolled_back(self._recorder.forget)
         database.when_others_wrote(self._recorder.others_wrote)
@@ -102,8 +114,8 @@ class Recording:
     async def record(self, commands: Sequence[Command]) -> Recorded:
         """Carry out commands in one commit, all or the first so many. They are durable when this returns.
 
-        There are as many outcomes as commands were carried out: at least one, and all of them if the commit does not
-        become too large. Ask for the others again.
+        There are as many outcomes as commands were carried out: all of them if the commit does not become too large,
+        and none if it has room only for a slice of the first one. Ask for the others again.
 
         The outcome of a command that was refused or failed is its exception; the other commands are not affected. If
         the caller is cancelled, the commit may still happen.
@@ -172,7 +184,10 @@ class Recorder:
             for command in commands:
                 before = unit.writes
                 try:
-                    outcomes.append(self._carry_out(unit, command))
+                    outcome = self._carry_out(unit, command)
+                    if outcome is None:
+                        break
+                    outcomes.append(outcome)
                 except Refused as refused:
                     if unit.writes != before:
                         raise _LateRefusalError from refused
@@ -186,7 +201,7 @@ class Recorder:
         except BaseException:
             self.forget()
             raise
-        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote, unit.accounts)
+        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote, unit.accounts, unit.unseen)
 
     def record_each(self, connection: sqlite3.Connection, commands: Sequence[Command]) -> Recorded:
         """Carry out a batch, all of it or the first so many commands, with a savepoint around each command. The outcome
@@ -199,7 +214,7 @@ class Recorder:
             connection.execute("SAVEPOINT command")
             unit = self._unit(connection)
             try:
-                outcome: Outcome | Exception = self._carry_out(unit, command)
+                outcome: Outcome | Exception | None = self._carry_out(unit, command)
                 notices.settle_summaries(unit)
                 unit.flush()
             except Exception as error:  # the savepoint supervises: whatever a command does wrong is its own
@@ -212,10 +227,13 @@ class Recorder:
                 for tenant_id, changes in unit.changes.items():
                     whole.changes.setdefault(tenant_id, []).extend(changes)
                 whole.unread.update(unit.unread)
+                whole.unseen.update(unit.unseen)
                 whole.accounts.update(unit.accounts)
                 if unit.next_alert is not None:
                     next_alerts.append(unit.next_alert)
             connection.execute("RELEASE command")
+            if outcome is None:
+                break
             whole.outcomes.append(outcome)
             writes += unit.writes
             if writes + unit.writes > self._writes:
@@ -232,7 +250,8 @@ class Recorder:
     def _unit(self, connection: sqlite3.Connection) -> UnitOfWork:
         return UnitOfWork(connection, self._now(), self._limits, self._known)
 
-    def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome:
+    def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome | None:
+        """The outcome; None if only a slice of the command was carried out."""
         if type(command) is Publish and command.decoded:  # first: what comes in masses
             return _publish(unit, command)
         command = checked(command)
@@ -245,6 +264,24 @@ class Recorder:
                 return reading.mark_all_read(unit, command)
             case Delete():
                 return reading.delete(unit, command)
+            case MarkUnread():
+                return reading.mark_unread(unit, command)
+            case MarkSeen():
+                return reading.mark_seen(unit, command)
+            case MarkJobRead():
+                return reading.mark_job_read(unit, command)
+            case Archive():
+                return places.archive(unit, command)
+            case Unarchive():
+                return places.unarchive(unit, command)
+            case Snooze():
+                return places.snooze(unit, command)
+            case Unsnooze():
+                return places.unsnooze(unit, command)
+            case MuteJob():
+                return mutes.mute(unit, command)
+            case UnmuteJob():
+                return mutes.unmute(unit, command)
             case Introduce():
                 return workflow.introduce(unit, command)
             case SignOut():
@@ -253,6 +290,8 @@ class Recorder:
                 return alerts.raise_alerts(unit, command)
             case SendSummaries():
                 return alerts.send_summaries(unit, command)
+            case WakeSnoozed():
+                return places.wake(unit, command)
             case ExpireSlice():
                 return retention.expire_slice(unit, command)
             case PurgeSlice():

@@ -33,15 +33,17 @@ from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
+from djactors.inbox.names import NameRows
 from djactors.inbox.rows import Tenant, User, UserDay
 from djactors.store.database import insert
 
-SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, oldest_seq, oldest_mark FROM tenants
-    WHERE id = ?"""
+SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, names_version, oldest_seq, oldest_mark
+    FROM tenants WHERE id = ?"""
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
 SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
-    earlier_persons_count, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"""
+    earlier_persons_count, role_given, signed_out_at, deactivated_at, unseen_count, seen_id, seen_seq FROM users
+    WHERE tenant_id = ? AND id = ?"""
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 # Served by the primary keys.
 SELECT_HIGHEST = {
@@ -50,17 +52,21 @@ SELECT_HIGHEST = {
 
 _INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, created_at, updated_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, updated_at = ?
-    WHERE id = ?"""
-_INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, sent_day, sent_count, earlier_day,
-    earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, sent_day = ?, sent_count = ?, earlier_day = ?,
-    earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ? WHERE tenant_id = ? AND id = ?"""
+_UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, names_version = ?,
+    updated_at = ? WHERE id = ?"""
+_INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, unseen_count, sent_day, sent_count,
+    earlier_day, earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, unseen_count = ?, sent_day = ?, sent_count = ?,
+    earlier_day = ?, earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ?
+    WHERE tenant_id = ? AND id = ?"""
 # Apart from the rest of the row, which nearly every notification writes.
-_UPDATE_ACCOUNT = "UPDATE users SET role_given = ?, signed_out_at = ? WHERE tenant_id = ? AND id = ?"
+_UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?
+    WHERE tenant_id = ? AND id = ?"""
+_UPDATE_SEEN = "UPDATE users SET seen_id = ?, seen_seq = ? WHERE tenant_id = ? AND id = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
     VALUES (?, ?, ?, ?, ?, ?)"""
+_INSERT_MENTION = "INSERT INTO comment_mentions (comment_id, tenant_id, user_id) VALUES (?, ?, ?)"
 _INSERT_EVENT = """INSERT INTO domain_events (id, tenant_id, type, actor_id, job_id, sender, idempotency_key,
     fingerprint, answer, seq, occurred_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NOTIFICATION = """INSERT INTO notifications (id, tenant_id, user_id, event_id, type, priority, title, message,
@@ -73,10 +79,19 @@ _INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notifica
 NAMES = {
     "new": "notification:new",
     "read": "notification:read",
+    "unread": "notification:unread",
+    "seen": "notification:seen",
+    "archived": "notification:archived",
+    "unarchived": "notification:unarchived",
+    "snoozed": "notification:snoozed",
+    "unsnoozed": "notification:unsnoozed",
     "deleted": "notification:deleted",
+    "job_muted": "job:muted",
+    "job_unmuted": "job:unmuted",
     "job_assigned": "job:assigned",
     "approval_changed": "approval:status-changed",
     "job_updated": "job:updated",
+    "comment_added": "comment:added",
 }
 """The kinds of change in the log, and the Socket.IO event that a client gets for each of them."""
 
@@ -92,6 +107,19 @@ NO_KEY = None, None, None, None
 
 _Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
 """A staged change: its number, its kind, the user (None for the whole tenant), its notification and its body."""
+
+
+def weight_of(
+    user: User, notification_id: int, is_read: object, place: str | None, returned_seq: int | None
+) -> tuple[int, int]:
+    """What a notification that was not removed counts for in its user's unread count and in the unseen count.
+
+    Only what is unread in the inbox itself counts. It is unseen if it came after the last one that the user has seen,
+    or came back since.
+    """
+    if is_read or place is not None:
+        return 0, 0
+    return 1, int(notification_id > user.seen_id or (returned_seq or 0) > user.seen_seq)
 
 
 class Known:
@@ -148,11 +176,13 @@ class UnitOfWork:
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
-        # Both are made when they are first needed, because most units need neither.
+        # Each is made when it is first needed, because most units need none.
         self._jobs: JobRows | None = None
         self._days: DayRows | None = None
+        self._names: NameRows | None = None
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
+        self.unseen: dict[tuple[int, int], int] = {}
         self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
         self.accounts: dict[tuple[int, int], Account] = {}
         self._tenants = known.tenants
@@ -160,6 +190,8 @@ class UnitOfWork:
         self._highest = known.highest
         self._dirty: list[Tenant | User] = []
         self._told_accounts: list[User] = []
+        self._mentions: list[tuple[object, ...]] = []
+        self._have_seen: list[User] = []
         self._comments: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
         self._notifications: list[tuple[int, *tuple[object, ...]]] = []
@@ -179,6 +211,13 @@ class UnitOfWork:
         if self._days is None:
             self._days = DayRows(self.connection, self._known.days)
         return self._days
+
+    @property
+    def names(self) -> NameRows:
+        """The names, in this unit, of people who are new or renamed."""
+        if self._names is None:
+            self._names = NameRows(self.connection)
+        return self._names
 
     def tenant(self, tenant_id: int) -> Tenant | None:
         """The tenant, or None if it is not known yet."""
@@ -217,8 +256,19 @@ class UnitOfWork:
             user = User(tenant_id, user_id, name or f"User {user_id}", role)
             user.new = True
             self._users[tenant_id, user_id] = user
+            self.names.introduce(user, self.ensure_tenant(tenant_id))
             self.touch(user)
         return user
+
+    def rename(self, user: User, name: str) -> None:
+        """Give a user another name, by which the user is found from this commit on."""
+        if user.name != name:
+            user.name = name
+            if not user.new:
+                tenant = self.ensure_tenant(user.tenant_id)
+                self.names.rename(user, tenant)
+                self.touch(tenant)
+            self.touch(user)
 
     def touch(self, row: Tenant | User) -> None:
         """Note that a row was changed and must be written."""
@@ -256,11 +306,20 @@ class UnitOfWork:
             self.touch(user)
         return date
 
-    def count_unread(self, user: User, difference: int) -> None:
-        """Change a user's unread count."""
+    def count_unread(self, user: User, difference: int, unseen: int) -> None:
+        """Change a user's unread count, and the unseen count by `unseen`."""
         user.unread += difference
-        self.unread[user.tenant_id, user.id] = user.unread
+        user.unseen += unseen
+        key = user.tenant_id, user.id
+        self.unread[key] = user.unread
+        self.unseen[key] = user.unseen
         self.touch(user)
+
+    def mark_seen(self, user: User, notification_id: int, seq: int) -> None:
+        """Note up to which notification a user has seen the inbox, and the change that says so."""
+        user.seen_id, user.seen_seq = notification_id, seq
+        self._have_seen.append(user)
+        self.writes += 1
 
     def next_id(self, kind: str) -> int:
         """The next id of a kind of row. `kind` is the name of the table."""
@@ -303,10 +362,14 @@ class UnitOfWork:
         self._suppressions.append(row)
         self.writes += 1
 
-    def add_comment(self, tenant_id: int, job_id: int, author_id: int | None, text: str) -> int:
-        """Stage a comment. Returns its id."""
+    def add_comment(
+        self, tenant_id: int, job_id: int, author_id: int | None, text: str, mentions: tuple[int, ...]
+    ) -> int:
+        """Stage a comment, and whom it mentions. Returns its id."""
         comment_id = self.next_id("job_comments")
         self._comments.append((comment_id, tenant_id, job_id, author_id, text, self.now))
+        self._mentions.extend((comment_id, tenant_id, user_id) for user_id in mentions)
+        self.writes += len(mentions)
         return comment_id
 
     def save_job(self, job: Job) -> None:
@@ -337,15 +400,24 @@ class UnitOfWork:
         if users:
             self._flush_users(users)
         if self._told_accounts:
-            accounts = [(u.role_given, u.signed_out_at, u.tenant_id, u.id) for u in self._told_accounts]
-            self.connection.executemany(_UPDATE_ACCOUNT, accounts)
+            self.connection.executemany(
+                _UPDATE_ACCOUNT,
+                [(u.role_given, u.signed_out_at, u.deactivated_at, u.tenant_id, u.id) for u in self._told_accounts],
+            )
             self._told_accounts.clear()
+        if self._have_seen:
+            seen = [(u.seen_id, u.seen_seq, u.tenant_id, u.id) for u in self._have_seen]
+            self.connection.executemany(_UPDATE_SEEN, seen)
+            self._have_seen.clear()
         if self._jobs is not None:
             self._jobs.flush(self.now)
         if self._days is not None:
             self._days.flush()
+        if self._names is not None:
+            self._names.flush(self.moment)
         for statement, rows in (
             (_INSERT_COMMENT, self._comments),
+            (_INSERT_MENTION, self._mentions),
             (_INSERT_EVENT, self._events),
             (_INSERT_NOTIFICATION, notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
@@ -363,7 +435,11 @@ class UnitOfWork:
         )
         self.connection.executemany(
             _UPDATE_TENANT,
-            [(t.name, t.time_zone, t.job_numbering, t.last_job_id, now, t.id) for t in dirty if not t.new],
+            [
+                (t.name, t.time_zone, t.job_numbering, t.last_job_id, t.names_version, now, t.id)
+                for t in dirty
+                if not t.new
+            ],
         )
         for tenant in dirty:
             tenant.new = tenant.dirty = False
@@ -374,7 +450,7 @@ class UnitOfWork:
         changed: list[tuple[object, ...]] = []
         for u in dirty:
             counts = u.sent_day, u.sent, u.earlier_day, u.earlier_count, u.by_persons, u.earlier_by_persons
-            state = u.name, u.role, u.unread, *counts
+            state = u.name, u.role, u.unread, u.unseen, *counts
             if u.new:
                 new.append((u.tenant_id, u.id, *state, now, now))
             else:

@@ -162,7 +162,7 @@ INDEXES = {
     retention.DELETE_CHANGES: ["changes"],
     retention.UPDATE_OLDEST: ["tenants"],
     retention.SELECT_REMOVED: ["idx_notifications_removed", "tenants"],
-    retention.DELETE_NOTIFICATION: ["notifications"],
+    retention.DELETE_NOTIFICATION: ["notifications", "notification_spells"],
     retention.SELECT_EVENTS: ["domain_events"],
     retention.DELETE_EVENTS: ["domain_events"],
     retention.SELECT_SUPPRESSIONS: ["suppressions"],

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.history.findings import Finding, Rule
-from tests.history.ledger import LOGGED, Entry, Ledger, View
+from tests.history.ledger import LOGGED, PARTICIPLES, Entry, Ledger, View
 from tests.history.records import (
     Commanded,
     Connected,
@@ -162,9 +162,11 @@ class DeviceJudge:
             yield from self._check_nothing_skipped(seq, f"{record.event} at {seq}")
         at = self._written
         if record.event == COUNT and at is not None:
-            count, expected = record.data["count"], self._view.count_at(at)
+            count, (expected, unseen) = record.data["count"], self._view.counts_at(at)
             if count != expected:
                 yield self._find("counts", f"was shown {count} at {at}, where {expected} are unread")
+            elif record.data.get("unseen", unseen) != unseen:
+                yield self._find("counts", f"was shown {record.data} at {at}, where {unseen} are unseen")
             self._counted = at
 
     def _logged(self, event: str, data: Any, seq: int | None) -> Iterator[Finding]:
@@ -303,11 +305,14 @@ class DeviceJudge:
             return
         if record.verb == "delete" and (row is None or row.removed_seq is None):
             yield self._find("commands", f"{what}: was acknowledged, but it is still in the inbox")
-        if record.verb == "read" and (row is None or row.read_seq is None):
-            yield self._find("commands", f"{what}: was acknowledged, but it was never read")
-        after = None if record.after is None else past.seq(self._opened.tenant_id, record.after)
         view = past.view(self._opened.tenant_id, self._opened.user_id)
-        if after is not None and record.count not in view.counts_from(after):
+        if record.notification_id is not None and not view.ever(record.verb, record.notification_id):
+            yield self._find("commands", f"{what}: was acknowledged, but it was never {PARTICIPLES[record.verb]}")
+        after = None if record.after is None else past.seq(self._opened.tenant_id, record.after)
+        if after is not None and not any(
+            (count, unseen) == (record.count, unseen if record.unseen is None else record.unseen)
+            for count, unseen in view.counts_from(after)
+        ):
             yield self._find("counts", f"{what}: was answered {record.count}, which no moment since {after} had")
         if record.verb == "read-all" and record.count != 0:
             yield self._find("counts", f"{what}: left {record.count} unread")
