@@ -264,6 +264,7 @@ class Server:
                 collapse_bursts=settings.collapse_bursts,
             )
             clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
+            self._authenticator.keep_time(clock)
             try:
                 await self._serve(database, Inbox(database, clock, limits), clock, task_status)
             finally:
@@ -328,7 +329,7 @@ class Server:
         router: CommandRef = command_ref(root.ref(router_spec))
         alarm = Alarm(root.ref(clock_spec))
         paces = Paces(settings)
-        engine = self._engine(users, router, paces)
+        engine = self._engine(users, router, paces, clock)
         survey = Survey(root, users, database.statistics, self._lag, telemetry, now, store.names)
         api = Api(
             authenticator=self._authenticator,
@@ -402,7 +403,7 @@ class Server:
             return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
         return str(error)
 
-    def _engine(self, users: Users, router: CommandRef, paces: Paces) -> EngineServer:
+    def _engine(self, users: Users, router: CommandRef, paces: Paces, clock: Callable[[], datetime]) -> EngineServer:
         settings = self.settings
         services = Services(
             authenticator=self._authenticator,
@@ -412,7 +413,7 @@ class Server:
             settings=settings,
             telemetry=self.telemetry,
             random_token=self._random_token,
-            now=self._now,
+            now=clock,
         )
         return EngineServer(
             EngineSettings(

@@ -17,7 +17,7 @@ from random import Random
 from typing import TypeAlias
 
 SECTOR = 512
-CALLS = "pwrite64,fdatasync,fsync,ftruncate,unlink,sendto"
+CALLS = "pwrite64,fdatasync,fsync,ftruncate,?unlink,unlinkat,sendto"
 LONGEST = 8192
 """Bytes of a write that are put down: more than a page."""
 
@@ -26,7 +26,7 @@ _FILE = r"\d+<((?:\\x[0-9a-f]{2})*)>"
 _WRITE = re.compile(rf"pwrite64\({_FILE}, {_TEXT}, (\d+), (\d+)")
 _SYNC = re.compile(rf"f(?:data)?sync\({_FILE}")
 _CUT = re.compile(rf"ftruncate\({_FILE}, (\d+)")
-_UNLINK = re.compile(rf"unlink\({_TEXT}")
+_UNLINK = re.compile(rf"unlink(?:at\([^,]*, |\(){_TEXT}")
 _SEND = re.compile(rf"sendto\([^,]*, {_TEXT}")
 _ANSWER = re.compile(rb'HTTP/1\.1 201 .*"eventId":(\d+)', re.DOTALL)
 

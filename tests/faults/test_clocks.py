@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import trio
@@ -21,9 +21,10 @@ from tests.serving import ServedProcess, make_token, serving
 PATIENCE = 30
 WEEKS = timedelta(days=40)
 LONG = 400 * 24 * 3600
-"""The life of the tokens: they are judged by the wall clock as it is, and were made long before all that it says."""
+"""The life of tokens for a server that starts with a wrong clock, and cannot know better."""
 
 ASSIGNEE, LATER = 2, 3
+POLLING = "/socket.io/?EIO=4&transport=polling"
 
 
 class Clock:
@@ -53,23 +54,49 @@ async def now(server: ServedProcess) -> datetime:
     return datetime.strptime(date, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
 
 
-def token(**claims: Any) -> str:
-    made = datetime.now(UTC) - 2 * WEEKS
-    return make_token(ttl=LONG, now=made.timestamp(), **claims)
-
-
-async def page(server: ServedProcess, user_id: int) -> Any:
-    answer = await server.request("GET", "/api/notifications?limit=100", token=token(tenant_id=TENANT, user_id=user_id))
+async def page(server: ServedProcess, user_id: int, ttl: int = 3600) -> Any:
+    token = make_token(tenant_id=TENANT, user_id=user_id, ttl=ttl)
+    answer = await server.request("GET", "/api/notifications?limit=100", token=token)
     assert answer.status == 200, answer.body
     return answer.json
 
 
-async def create(server: ServedProcess, title: str, assignee: int, due: timedelta) -> None:
+async def create(server: ServedProcess, title: str, assignee: int, due: timedelta, ttl: int = 3600) -> None:
     """Create a job that is due so long after the right time."""
     deadline = (datetime.now(UTC) + due).isoformat()
     event = {"type": "job.created", "tenantId": TENANT, "title": title, "requesterId": 1, "assigneeId": assignee}
-    answer = await server.publish({**event, "deadline": deadline}, token=token(role="service"))
+    answer = await server.publish({**event, "deadline": deadline}, token=make_token(role="service", ttl=ttl))
     assert answer.status == 201, answer.body
+
+
+class Polling:
+    """A client that polls, and so sees the heartbeats, in which the server looks at the end of its token."""
+
+    def __init__(self, server: ServedProcess, sid: str) -> None:
+        self._server = server
+        self._path = f"{POLLING}&sid={sid}"
+
+    @classmethod
+    async def connect(cls, server: ServedProcess, token: str) -> Self:
+        opened = await server.request("GET", POLLING)
+        self = cls(server, msgspec.json.decode(opened.body[1:])["sid"])
+        await self._post(f'40{{"token":"{token}","recovery":false}}')
+        return self
+
+    async def heartbeat(self) -> None:
+        """Answer the next ping; until then nothing may be said of the token or of an end."""
+        while True:
+            answer = await self._server.request("GET", self._path)
+            assert answer.status == 200, answer.body
+            packets = answer.body.decode().split("\x1e")
+            for packet in packets:
+                assert not packet.startswith(("1", "41", "44", '42["auth:')), packet
+            if "2" in packets:
+                return await self._post("3")
+
+    async def _post(self, packet: str) -> None:
+        answer = await self._server.request("POST", self._path, body=packet.encode())
+        assert answer.status == 200, answer.body
 
 
 def told(server: ServedProcess) -> list[str]:
@@ -80,10 +107,13 @@ async def test_row_8_and_39_a_clock_that_jumps_by_weeks_and_back_expires_nothing
     tmp_path: Path, faketime: Path
 ) -> None:
     clock = Clock(tmp_path, faketime)
-    async with serving(tmp_path, environment=clock.environment) as server, stock_client("python") as clients:
+    environment = {**clock.environment, "DJACTORS_PING_INTERVAL": "1", "DJACTORS_PING_TIMEOUT": "30"}
+    async with serving(tmp_path, environment=environment) as server, stock_client("python") as clients:
         await create(server, "in ten days", LATER, timedelta(days=10))
         assert abs(await now(server) - datetime.now(UTC)) < timedelta(minutes=1)
-        auth = {"token": token(tenant_id=TENANT, user_id=ASSIGNEE), "recovery": False}
+        # A token of an hour, as everybody has one.
+        auth = {"token": make_token(tenant_id=TENANT, user_id=ASSIGNEE), "recovery": False}
+        polling = await Polling.connect(server, make_token(tenant_id=TENANT, user_id=LATER))
         assignee = await clients.connect(server.url, auth=auth, transports=["websocket"])
         seen = 0
         for ahead in (WEEKS, -WEEKS, timedelta()):
@@ -96,8 +126,13 @@ async def test_row_8_and_39_a_clock_that_jumps_by_weeks_and_back_expires_nothing
                 while len(assignee.events("notification:new")) < seen:
                     await assignee.expect("event", name="notification:new")
             assert [item["type"] for item in (await page(server, LATER))["items"]] == ["job_assigned"]
+            for _ in range(2):
+                # The first ping may have been sent before the clock was set.
+                await polling.heartbeat()
             stamps = [item["createdAt"] for item in (await page(server, ASSIGNEE))["items"]]
             assert all(abs(datetime.fromisoformat(at) - datetime.now(UTC)) < timedelta(minutes=5) for at in stamps)
+        assert not [one for one in assignee.received if one.what == "disconnect"], "nobody was put out"
+        assert not assignee.events("auth:expiring")
         assert sorted(args[0]["type"] for args in assignee.events("notification:new")) == [
             *["job_assigned"] * 3,
             *["sla_alert_24h"] * 3,
@@ -113,23 +148,23 @@ async def test_row_39_a_start_with_a_clock_that_is_weeks_ahead_expires_nothing_a
 ) -> None:
     clock = Clock(tmp_path, faketime)
     async with serving(tmp_path, environment=clock.environment) as server:
-        await create(server, "in ten days", LATER, timedelta(days=10))
-        before = await page(server, LATER)
+        await create(server, "in ten days", LATER, timedelta(days=10), LONG)
+        before = await page(server, LATER, LONG)
         assert await server.stop() == 0
     clock.set(WEEKS)
     async with serving(tmp_path, environment=clock.environment) as server:
         assert abs(await now(server) - datetime.now(UTC)) > timedelta(days=1)
         # A commit has the clock and retention look at what is due.
-        await create(server, "another", ASSIGNEE, timedelta(days=100))
-        assert (await page(server, LATER))["items"] == before["items"]
+        await create(server, "another", ASSIGNEE, timedelta(days=100), LONG)
+        assert (await page(server, LATER, LONG))["items"] == before["items"]
         assert await server.stop() == 0
     assert any(event.startswith("the newest stored time is long ago") for event in told(server))
     clock.set(timedelta())
     async with serving(tmp_path, environment=clock.environment) as server:
-        assert (await page(server, LATER))["items"] == before["items"]
-        await create(server, "in twenty hours", ASSIGNEE, timedelta(hours=20))
+        assert (await page(server, LATER, LONG))["items"] == before["items"]
+        await create(server, "in twenty hours", ASSIGNEE, timedelta(hours=20), LONG)
         with trio.fail_after(PATIENCE):
-            while "sla_alert_24h" not in [item["type"] for item in (await page(server, ASSIGNEE))["items"]]:
+            while "sla_alert_24h" not in [item["type"] for item in (await page(server, ASSIGNEE, LONG))["items"]]:
                 await trio.sleep(0.05)
-        assert (await page(server, LATER))["items"] == before["items"]
+        assert (await page(server, LATER, LONG))["items"] == before["items"]
         assert await server.stop() == 0
