@@ -15,15 +15,19 @@ CLI = (sys.executable, "-W", "error", "-m", "djactors.cli")
 PATIENCE = 30
 
 
+# Root may write everything, unless this is taken from it.
+NO_ROOT = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
+
+
 async def command(
-    *arguments: str | Path, folder: Path, before: tuple[str, ...] = ()
+    *arguments: str | Path, folder: Path, bound_by_rights: bool = False
 ) -> subprocess.CompletedProcess[bytes]:
-    """`djactors` with these arguments, started by the words `before` it."""
+    """`djactors` with these arguments. `bound_by_rights`: it may write only what the rights of a file let its owner."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("DJACTORS_", "JWT_"))}
     variables |= {"JWT_SECRET": SECRET, "SOCKET_PORT": "0"}
     with trio.fail_after(PATIENCE):
         return await trio.run_process(
-            [*before, *CLI, *map(str, arguments)],
+            [*(NO_ROOT if bound_by_rights else ()), *CLI, *map(str, arguments)],
             cwd=folder,
             env=variables,
             capture_stdout=True,

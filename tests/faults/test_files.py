@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -15,9 +14,6 @@ from tests.faults.commands import PATIENCE, command, complaint, refusal
 from tests.serving import make_token, serving
 
 PAGE = 4096
-
-# Root may write everything, unless this is taken from it.
-NO_ROOT = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
 
 
 async def killed(folder: Path, backend: Backend, posts: int = 3) -> Path:
@@ -40,7 +36,7 @@ async def test_row_5_a_read_only_database_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         assert await server.stop() == 0
     server.database.chmod(0o444)
-    line = refusal(await command("serve", "--database", server.database, folder=tmp_path, before=NO_ROOT))
+    line = refusal(await command("serve", "--database", server.database, folder=tmp_path, bound_by_rights=True))
     assert f"{server.database}: it is read-only: give this user the right to write it" in line
 
 
@@ -53,7 +49,7 @@ async def test_row_5_a_folder_that_may_not_be_written_is_refused(tmp_path: Path)
         if file != server.database:
             file.unlink()
     folder.chmod(0o555)
-    line = refusal(await command("serve", "--database", server.database, folder=tmp_path, before=NO_ROOT))
+    line = refusal(await command("serve", "--database", server.database, folder=tmp_path, bound_by_rights=True))
     assert str(server.database) in line
     assert "Permission denied" in line
 

@@ -22,6 +22,8 @@ from tests.serving import SERVE, ServedProcess, make_token, service_token, servi
 
 PATIENCE = 30
 FLOOD = 300
+MOST = 5000
+"""Notifications of 8 KB: more than any system buffers for a connection. Some hundred are usual."""
 BYTES_BETWEEN_CUTS = 11
 NEW = "notification:new"
 
@@ -47,7 +49,11 @@ async def until_closed(server: ServedProcess, before: int) -> None:
 async def test_row_9_a_slow_consumer_is_let_go_and_resumes_and_others_do_not_notice(tmp_path: Path) -> None:
     titles: list[str] = []
     auth = {"token": make_token(tenant_id=TENANT, user_id=USER)}
-    environment = {**ENVIRONMENT, "DJACTORS_OUTBOX_BYTES": str(2**20)}
+    environment = {
+        "DJACTORS_OUTBOX_BYTES": str(2**20),
+        "DJACTORS_DAILY_LIMIT": str(MOST),
+        "DJACTORS_REPLAY_LIMIT": str(MOST),
+    }
     async with serving(tmp_path, environment=environment) as server, stock_client("js") as js:
         slow = await js.connect(server.url, auth=auth, transports=["websocket"], **QUICK)
         async with stock_client("js") as others:
@@ -67,7 +73,7 @@ async def test_row_9_a_slow_consumer_is_let_go_and_resumes_and_others_do_not_not
                     for place in range(50)
                 ]
                 titles += [str(event["title"]) for event in batch]
-                assert len(titles) < 1000, "what the system buffers has a bound"
+                assert len(titles) < MOST, "what the system buffers has a bound"
                 answer = await server.request("POST", "/api/events/batch", token=service_token(), body=batch)
                 assert answer.status == 200
             with trio.fail_after(PATIENCE):
