@@ -12,8 +12,8 @@ Rules:
     see the rows in SQL calls `flush` first.
   * Sequence numbers and ids follow the highest one that is stored. So a rollback gives them back, and committed numbers
     have neither gaps nor repeats. No counter is written for them, because that would cost a page in every commit.
-  * `writes` counts every staging. By this count `Recorder` notices a command that was refused after it had staged
-    something.
+  * `writes` counts every staging, and those of large texts more than once. By this count `Recorder` bounds a commit,
+    and notices a command that was refused after it had staged something.
 """
 
 from __future__ import annotations
@@ -57,9 +57,13 @@ _UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = 
 _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, unseen_count, sent_day, sent_count,
     earlier_day, earlier_count, persons_count, earlier_persons_count, created_at, updated_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_USER = """UPDATE users SET name = ?, role = ?, unread_count = ?, unseen_count = ?, sent_day = ?, sent_count = ?,
-    earlier_day = ?, earlier_count = ?, persons_count = ?, earlier_persons_count = ?, updated_at = ?
-    WHERE tenant_id = ? AND id = ?"""
+# How users who exist are changed, in few statements. With an UPDATE for each of a thousand users, the writer's thread
+# let go of the interpreter a thousand times.
+_UPSERT_USER = f"""{_INSERT_USER} ON CONFLICT (tenant_id, id) DO UPDATE SET name = excluded.name, role = excluded.role,
+    unread_count = excluded.unread_count, unseen_count = excluded.unseen_count, sent_day = excluded.sent_day,
+    sent_count = excluded.sent_count, earlier_day = excluded.earlier_day, earlier_count = excluded.earlier_count,
+    persons_count = excluded.persons_count, earlier_persons_count = excluded.earlier_persons_count,
+    updated_at = excluded.updated_at"""
 # Apart from the rest of the row, which nearly every notification writes.
 _UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?
     WHERE tenant_id = ? AND id = ?"""
@@ -94,6 +98,10 @@ NAMES = {
     "comment_added": "comment:added",
 }
 """The kinds of change in the log, and the Socket.IO event that a client gets for each of them."""
+
+BYTES_OF_A_STAGING = 256
+"""Bytes of a change that take as long to write as one more staging: some 3 µs, as measured with `data` of numbers, and
+twice as many bytes of plain text."""
 
 MAX_ROWS = 50_000
 """The most rows of one kind: enough for 10,000 connected users and as many others. They take some 20 MB at most."""
@@ -343,7 +351,7 @@ class UnitOfWork:
         """
         tenant.last_seq += 1
         self._log.setdefault(tenant, []).append((tenant.last_seq, kind, user_id, notification_id, body))
-        self.writes += 1
+        self.writes += 1 + len(body) // BYTES_OF_A_STAGING
         return tenant.last_seq
 
     def add_event(self, row: tuple[object, ...]) -> None:
@@ -450,18 +458,13 @@ class UnitOfWork:
         changed: list[tuple[object, ...]] = []
         for u in dirty:
             counts = u.sent_day, u.sent, u.earlier_day, u.earlier_count, u.by_persons, u.earlier_by_persons
-            state = u.name, u.role, u.unread, u.unseen, *counts
-            if u.new:
-                new.append((u.tenant_id, u.id, *state, now, now))
-            else:
-                changed.append((*state, now, u.tenant_id, u.id))
+            row = u.tenant_id, u.id, u.name, u.role, u.unread, u.unseen, *counts, now, now
+            (new if u.new else changed).append(row)
             u.new = u.dirty = False
         if new:
             insert(self.connection, _INSERT_USER, new)
-        if len(changed) == 1:
-            self.connection.execute(_UPDATE_USER, changed[0])
-        elif changed:
-            self.connection.executemany(_UPDATE_USER, changed)
+        if changed:
+            insert(self.connection, _UPSERT_USER, changed)
 
     def _marked(self) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
         """The rows of the changes and of the notifications that are staged, each with its mark.

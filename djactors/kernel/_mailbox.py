@@ -174,6 +174,10 @@ class Mailbox(Generic[T]):
             await self.wait_for_item()
         return self.receive_batch_nowait(limit)
 
+    def peek(self, skipped: int) -> list[T]:
+        """The items that are there behind the first so many; they stay there. Any thread may ask."""
+        return self._items[skipped:]
+
     def receive_batch_nowait(self, limit: int) -> list[T]:
         """Take the items that are there, up to `limit`; there may be none."""
         items = self._items
