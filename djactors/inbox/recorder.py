@@ -146,21 +146,18 @@ class Recording:
         """
         while True:
             try:
-                return await self._record(commands, is_awaited)
+                try:
+                    work = partial(self._recorder.record, commands=commands, is_awaited=is_awaited)
+                    return await self._database.write(work)
+                except StoreError:
+                    raise
+                except Exception:  # noqa: BLE001 - behind a savepoint each, only the command at fault fails
+                    work = partial(self._recorder.record_each, commands=commands, is_awaited=is_awaited)
+                    return await self._database.write(work)
             except StoreDamaged as damaged:
                 if len(commands) == 1:
                     return Recorded([damaged], {}, {})
                 commands = commands[: len(commands) // 2]
-
-    async def _record(self, commands: Sequence[Command], is_awaited: Callable[[], bool]) -> Recorded:
-        try:
-            work = partial(self._recorder.record, commands=commands, is_awaited=is_awaited)
-            return await self._database.write(work)
-        except StoreError:
-            raise
-        except Exception:  # noqa: BLE001 - behind a savepoint each, only the command at fault fails
-            work = partial(self._recorder.record_each, commands=commands, is_awaited=is_awaited)
-            return await self._database.write(work)
 
 
 class Recorder:
