@@ -303,9 +303,9 @@ class Router(Actor[RouterMessage, RouterReply]):
 
     def _judged(self, command: Command, outcome: Outcome | Exception) -> tuple[type, str]:
         """What a command is counted as, by what came of it; a fault of ours is logged."""
+        if type(command) is Publish and type(outcome) is Published:  # first: what comes in masses
+            return type(command.event), "repeated" if outcome.repeated else "recorded"
         kind = _kind_of(command)
-        if type(outcome) is Published:
-            return kind, "repeated" if outcome.repeated else "recorded"
         if not isinstance(outcome, Exception):
             return kind, "recorded"
         if isinstance(outcome, Refused):

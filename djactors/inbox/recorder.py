@@ -63,7 +63,7 @@ from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import accounts, alerts, mutes, notices, places, reading, retention, workflow
 from djactors.inbox.notices import Entry, Suppressed
-from djactors.inbox.unit import NO_KEY, Known, UnitOfWork
+from djactors.inbox.unit import Known, UnitOfWork
 from djactors.store.database import Database
 from djactors.store.errors import StoreDamaged, StoreError, storage_failure
 
@@ -364,11 +364,11 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     else:
         answer = encode(_Answer(event_id, tenant.last_seq, entries, suppressed))
     occurred = unit.now if event.occurred_at is None else utc_text(event.occurred_at)
-    keyed: tuple[object, ...] = NO_KEY
+    keyed: tuple[object, ...] = ()
     if place is not None and fingerprint is not None:
         unit.keys[place] = event_id, fingerprint, answer
         keyed = command.sender, key, fingerprint, answer.decode()
-    unit.add_event((event_id, tenant.id, kind, event.actor_id, job_id, *keyed, tenant.last_seq, occurred, unit.now))
+    unit.add_event((event_id, tenant.id, kind, event.actor_id, job_id, tenant.last_seq, occurred, unit.now), keyed)
     return Published(event_id, answer, notified=len(entries), suppressed=len(suppressed))
 
 

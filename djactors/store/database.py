@@ -395,7 +395,7 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[
         left -= size
 
 
-@lru_cache(maxsize=64)  # the program's statements, five, in each of six sizes
+@lru_cache(maxsize=64)  # the program's statements, eight, in each of five sizes
 def _of(statement: str, size: int) -> str:
     head, row, tail = re.fullmatch(r"(.*VALUES )(\([^)]*\))(.*)", statement, re.DOTALL).groups()  # type: ignore[union-attr]
     return f"{head}{', '.join([row] * size)}{tail}"
