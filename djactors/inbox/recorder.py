@@ -65,7 +65,7 @@ from djactors.inbox import accounts, alerts, mutes, notices, places, reading, re
 from djactors.inbox.notices import Entry, Suppressed
 from djactors.inbox.unit import Known, UnitOfWork
 from djactors.store.database import Database
-from djactors.store.errors import StoreError, storage_failure
+from djactors.store.errors import StoreDamaged, StoreError, storage_failure
 
 SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
     WHERE tenant_id = ? AND sender = ? AND idempotency_key = ?"""
@@ -135,20 +135,29 @@ class Recording:
         The outcome of a command that was refused or failed is its exception; the other commands are not affected. If
         the caller is cancelled, the commit may still happen.
 
+        A command that needs a damaged page of the database fails alone as well. SQLite commits nothing more of a
+        transaction that has met one, so the others are carried out in other commits.
+
         `is_awaited` says whether somebody waits for the end of this commit who has no part in it. It is called on the
         writer's thread, once for each command after `WRITES_WHILE_AWAITED`.
 
         Raises:
             StoreError: nothing of the batch was recorded.
         """
-        try:
-            work = partial(self._recorder.record, commands=commands, is_awaited=is_awaited)
-            return await self._database.write(work)
-        except StoreError:
-            raise
-        except Exception:  # noqa: BLE001 - behind a savepoint each, only the command at fault fails
-            work = partial(self._recorder.record_each, commands=commands, is_awaited=is_awaited)
-            return await self._database.write(work)
+        while True:
+            try:
+                try:
+                    work = partial(self._recorder.record, commands=commands, is_awaited=is_awaited)
+                    return await self._database.write(work)
+                except StoreError:
+                    raise
+                except Exception:  # noqa: BLE001 - behind a savepoint each, only the command at fault fails
+                    work = partial(self._recorder.record_each, commands=commands, is_awaited=is_awaited)
+                    return await self._database.write(work)
+            except StoreDamaged as damaged:
+                if len(commands) == 1:
+                    return Recorded([damaged], {}, {})
+                commands = commands[: len(commands) // 2]
 
 
 class Recorder:

@@ -17,8 +17,9 @@ Rules:
   with `reads_may_lag`.
 - A function that is given to `write` or `read` uses nothing but its connection, ends no transaction, and returns plain
   values, no cursors.
-- There are three kinds of failure (see `errors`): the function's own exceptions, which reach the caller unchanged;
-  `StoreBusy` and `StoreUnavailable`, which pass; and `StoreBroken`, which stays until a restart.
+- There are four kinds of failure (see `errors`): the function's own exceptions, which reach the caller unchanged;
+  `StoreBusy` and `StoreUnavailable`, which pass; `StoreDamaged`, which stays and is about what the function needs; and
+  `StoreBroken`, which stays until a restart and is about everything.
 
 The caller has applied the migrations and holds the `DatabaseLock`.
 """
@@ -38,7 +39,7 @@ from typing import Self, TypeVar
 import trio
 
 from djactors.store.connections import BUSY_TIMEOUT, READ_BATCH, Reader, Writer
-from djactors.store.errors import StoreBroken, StoreError
+from djactors.store.errors import StoreBroken, StoreDamaged, StoreError
 from djactors.store.threads import NOBODY, DedicatedThreads, Report, ThreadFactory, Work
 from djactors.store.turns import Turn
 
@@ -66,6 +67,10 @@ def _ignore_commit(seconds: float) -> None:
 
 
 def _ignore_broken(error: StoreBroken) -> None:
+    pass
+
+
+def _ignore_damaged(error: StoreDamaged) -> None:
     pass
 
 
@@ -118,6 +123,7 @@ class Database:
         read_queue: int,
         on_commit: Callable[[float], None],
         on_broken: Callable[[StoreBroken], None],
+        on_damaged: Callable[[StoreDamaged], None],
         timer: Callable[[], float],
     ) -> None:
         self.path = path
@@ -125,6 +131,7 @@ class Database:
         self._read_capacity = read_queue
         self._on_commit = on_commit
         self._on_broken = on_broken
+        self._on_damaged = on_damaged
         self._broken: StoreBroken | None = None
         self._closed = False
         # Writes that were asked for and not answered, and who gives way to them.
@@ -164,6 +171,7 @@ class Database:
         read_queue: int = READ_QUEUE,
         on_commit: Callable[[float], None] = _ignore_commit,
         on_broken: Callable[[StoreBroken], None] = _ignore_broken,
+        on_damaged: Callable[[StoreDamaged], None] = _ignore_damaged,
         timer: Callable[[], float] = time.perf_counter,
     ) -> Self:
         """Open a migrated database; it is never created here.
@@ -176,8 +184,9 @@ class Database:
             write_queue: writes that may wait before `StoreBusy`.
             read_queue: reads that may wait before `StoreBusy`.
             on_commit: called with the seconds from BEGIN until a commit was durable.
-            on_broken: called once, with the reason, when the store broke; the process should then stop and exit. Both
-                callbacks run on the Trio thread before the callers are answered, and must not raise.
+            on_broken: called once, with the reason, when the store broke; the process should then stop and exit.
+            on_damaged: called whenever something needed a damaged page. The callbacks run on the Trio thread before the
+                callers are answered, and must not raise.
             timer: a clock in seconds, for `on_commit`.
 
         Raises:
@@ -193,6 +202,7 @@ class Database:
             read_queue=read_queue,
             on_commit=on_commit,
             on_broken=on_broken,
+            on_damaged=on_damaged,
             timer=timer,
         )
         await database._writer.open()
@@ -212,6 +222,7 @@ class Database:
         Raises:
             StoreBusy: `write_queue` writes wait already; nothing was done.
             StoreUnavailable: the disk is full or another process holds the lock; nothing was done.
+            StoreDamaged: the work needs a damaged page; nothing was done.
             StoreBroken: see `errors`; the work may be found stored after a restart.
             StoreClosed: `close` was called.
             Exception: whatever `work` raised; nothing it did was stored. Other writes are unaffected.
@@ -250,6 +261,7 @@ class Database:
         Raises:
             StoreBusy: `read_queue` reads wait already; `StoreCrowded` where `TURN_LIMIT` of this turn do.
             StoreUnavailable: out of memory or descriptors.
+            StoreDamaged: the work needs a damaged page.
             StoreBroken: see `errors`.
             StoreClosed: `close` was called.
             Exception: whatever `work` raised.
@@ -291,6 +303,10 @@ class Database:
         """
         self._connection.on_rollback = callback
 
+    def when_log_moved(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, on the writer's thread, whenever the write-ahead log was moved into the database."""
+        self._connection.on_log_moved = callback
+
     def when_others_wrote(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when another connection has committed to the database since this one's last commit.
 
@@ -329,7 +345,8 @@ class Database:
             self._commits += 1
             self._failing = None
             self._on_commit(report.seconds)
-        elif report.error is not None:
+        elif report.error is not None and not isinstance(report.error, StoreDamaged):
+            # A damaged page says nothing of the next write, which needs others.
             self._failing = report.error
 
     def _note_reads(self, report: Report) -> None:
@@ -339,6 +356,8 @@ class Database:
         self._failed += report.failed
         if report.error is not None:
             self._last_error = report.error
+            if isinstance(report.error, StoreDamaged):
+                self._on_damaged(report.error)
             if isinstance(report.error, StoreBroken) and self._broken is None:
                 self._broken = report.error
                 self._on_broken(report.error)
