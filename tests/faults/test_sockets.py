@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 import trio
 
@@ -168,7 +169,7 @@ async def insist(server: ServedProcess, path: str) -> int:
     first ones give way to newcomers, and whoever is checking health comes again as well."""
     with trio.fail_after(PATIENCE):
         while True:
-            with suppress(trio.BrokenResourceError):
+            with suppress(trio.BrokenResourceError, h11.RemoteProtocolError):
                 return (await server.request("GET", path)).status
 
 
