@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -81,7 +82,9 @@ class Users:
         settings: Settings,
         telemetry: Telemetry,
         router: Callable[[], CommandRef],
+        rng: random.Random | None = None,
     ) -> None:
+        self._rng = rng
         self._inbox = inbox
         self._pids = pids
         self._settings = settings
@@ -101,7 +104,9 @@ class Users:
         self._tenants.clear()
         self._by_name.clear()
         self._telemetry.metrics.users.set(0)
-        self._supervisor = Supervisor("users", on_event=self.observe, max_children=self._settings.max_connections)
+        self._supervisor = Supervisor(
+            "users", on_event=self.observe, max_children=self._settings.max_connections, rng=self._rng
+        )
         return self._supervisor
 
     def number_commit(self) -> int:
