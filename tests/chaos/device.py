@@ -13,8 +13,7 @@ from typing import Any
 import trio
 
 from tests.chaos.plan import DevicePlan, Order
-from tests.chaos.proxy import Lane
-from tests.chaos.requests import BETWEEN_TRIES, ask
+from tests.chaos.requests import BETWEEN_TRIES, Way
 from tests.clients.driver import Occurrence, StockClients, StockSocket, Unmet
 from tests.history.records import (
     Commanded,
@@ -27,7 +26,6 @@ from tests.history.records import (
     Reloaded,
 )
 from tests.offsets import number_of
-from tests.serving import make_token
 
 ACK_SECONDS = 3.0
 PAGE = 100
@@ -47,7 +45,7 @@ asks something, and makes a new client if there is no answer."""
 class Device:
     """One client with its place in the log. Subclasses are the kinds."""
 
-    def __init__(self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery) -> None:
+    def __init__(self, plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery) -> None:
         self.plan = plan
         self.lane = lane
         self.offset: str | None = None
@@ -58,11 +56,14 @@ class Device:
         self._history = history
         self._nursery = nursery
         self._random = Random(plan.seed)
-        self._token = make_token(tenant_id=plan.tenant_id, user_id=plan.user_id, ttl=86_400)
         self._generation = 0
         self._seen: set[int] = set()
         self._count_seq = -1
         history.add(Opened(plan.name, plan.tenant_id, plan.user_id, plan.kind))
+
+    @property
+    def _token(self) -> str:
+        return self.lane.token(tenant_id=self.plan.tenant_id, user_id=self.plan.user_id)
 
     async def start(self) -> None:
         """Begin."""
@@ -93,7 +94,7 @@ class Device:
         self._generation += 1
         generation = self._generation
         while generation == self._generation:
-            answer = await ask(self.lane.url, "GET", f"/api/notifications?limit={PAGE}", token=self._token)
+            answer = await self.lane.ask("GET", f"/api/notifications?limit={PAGE}", token=self._token)
             # What was asked for before the newest reason to ask may be too old.
             if answer is not None and answer.status == 200 and generation == self._generation:
                 self._show(answer.json)
@@ -135,7 +136,7 @@ class Device:
             "delete": ("DELETE", f"/api/notifications/{target}"),
             "read-all": ("POST", "/api/notifications/read-all"),
         }[order.verb]
-        answer = await ask(self.lane.url, method, path, token=self._token)
+        answer = await self.lane.ask(method, path, token=self._token)
         return None if answer is None else answer.json
 
     async def _by_socket(self, order: Order, target: int | None) -> dict[str, Any] | None:
@@ -146,7 +147,7 @@ class SocketDevice(Device):
     """What both kinds with a socket share."""
 
     def __init__(
-        self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, clients: StockClients
+        self, plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery, clients: StockClients
     ) -> None:
         super().__init__(plan, lane, history, nursery)
         self._clients = clients
@@ -218,7 +219,7 @@ class SinceDevice(SocketDevice):
     """A python-socketio client that declines offsets: it presents the offset of the list that it last loaded."""
 
     def __init__(
-        self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, clients: StockClients
+        self, plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery, clients: StockClients
     ) -> None:
         super().__init__(plan, lane, history, nursery, clients)
         self._reset_seq = -1
@@ -306,7 +307,7 @@ class PollingDevice(Device):
             await trio.sleep(POLL_SECONDS)
             since = self.offset
             path = f"/api/changes?since={since}&limit={PAGE}"
-            answer = await ask(self.lane.url, "GET", path, token=self._token)
+            answer = await self.lane.ask("GET", path, token=self._token)
             # A list that was loaded meanwhile is ahead of this page.
             if answer is None or answer.status != 200 or since is None or since != self.offset:
                 continue
@@ -326,7 +327,7 @@ class PollingDevice(Device):
 
 
 def make(
-    plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, js: StockClients, python: StockClients
+    plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery, js: StockClients, python: StockClients
 ) -> Device:
     """The device that a plan asks for; its client lives in one of the two processes."""
     if plan.kind == "recovery":
