@@ -57,29 +57,42 @@ _Close = ctypes.CFUNCTYPE(ctypes.c_int, _Word)
 
 @dataclass(slots=True)
 class Content:
-    """A file: what is synced, and the writes since then in their order; a `bytes` of None cuts the file there."""
+    """A file: what is synced, and the writes since then in their order; data of None cuts the file there."""
 
     synced: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)
     # Writes that a failed sync has left behind: only luck brings them to the disk.
     doomed: list[tuple[int, bytes | None]] = field(default_factory=list)
+    # What whoever reads the file is given.
+    now: bytearray = field(default_factory=bytearray)
+
+    @classmethod
+    def of(cls, content: bytes) -> Content:
+        """A file that is synced."""
+        return cls(bytearray(content), now=bytearray(content))
 
     def copy(self) -> Content:
         """The same, on its own."""
-        return Content(bytearray(self.synced), list(self.pending), list(self.doomed))
+        return Content(bytearray(self.synced), list(self.pending), list(self.doomed), bytearray(self.now))
+
+    def write(self, offset: int, data: bytes | None) -> None:
+        """Write, or cut."""
+        self.pending.append((offset, data))
+        _apply(self.now, offset, data)
 
     def sync(self) -> None:
-        """All that is pending is on the disk."""
+        """All that is pending is on the disk, and nothing comes over it that was written before."""
         for offset, data in self.pending:
             _apply(self.synced, offset, data)
+            if self.doomed:
+                end = offset + len(data) if data is not None else 1 << 62
+                self.doomed = [each for each in self.doomed if each[0] >= end or _end(each) <= offset]
         self.pending.clear()
 
-    def now(self) -> bytes:
-        """What whoever reads the file is given."""
-        content = bytearray(self.synced)
-        for offset, data in [*self.doomed, *self.pending]:
-            _apply(content, offset, data)
-        return bytes(content)
+    def fail_to_sync(self) -> None:
+        """Nothing that is pending will be written by itself any more."""
+        self.doomed += self.pending
+        self.pending.clear()
 
     def after_power_loss(self, random: Random) -> bytes:
         """What is left: each write that was not synced is there, or not, or in part."""
@@ -102,6 +115,11 @@ class Content:
                     _apply(content, offset + begin, data[begin:end])
                 begin = end
         return bytes(content)
+
+
+def _end(write: tuple[int, bytes | None]) -> int:
+    offset, data = write
+    return 1 << 62 if data is None else offset + len(data)
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
@@ -127,7 +145,7 @@ class Disk:
         self.dead = False
         folder.mkdir(parents=True)
         for name, content in self.contents.items():
-            (folder / name).write_bytes(content.now())
+            (folder / name).write_bytes(content.now)
 
     def killed(self) -> dict[str, Content]:
         """What the next process finds, if this one is killed now."""
@@ -136,13 +154,13 @@ class Disk:
     def unplugged(self, random: Random) -> dict[str, Content]:
         """What the machine finds when it is switched on, if it is switched off now."""
         return {
-            name: Content(bytearray(content.after_power_loss(random)))
+            name: Content.of(content.after_power_loss(random))
             for name, content in sorted(self.contents.items())
         }
 
     def replaced(self, content: bytes) -> dict[str, Content]:
         """Another database in the place of this one, synced."""
-        return {KEPT[0]: Content(bytearray(content))}
+        return {KEPT[0]: Content.of(content)}
 
 
 class _Layer:
@@ -242,7 +260,7 @@ class _Layer:
             return code
         code = write(file, data, size, offset)
         if code == OK and not disk.dead:
-            disk.contents[name].pending.append((offset, ctypes.string_at(data, size)))
+            disk.contents[name].write(offset, ctypes.string_at(data, size))
         return int(code)
 
     def _truncate(self, file: int, size: int) -> int:
@@ -252,7 +270,7 @@ class _Layer:
             return code
         code = truncate(file, size)
         if code == OK and not disk.dead:
-            disk.contents[name].pending.append((size, None))
+            disk.contents[name].write(size, None)
         return int(code)
 
     def _sync(self, file: int, flags: int) -> int:
@@ -265,8 +283,7 @@ class _Layer:
             # The native sync would only cost time: the real file is thrown away.
             content.sync()
         else:
-            content.doomed += content.pending
-            content.pending.clear()
+            content.fail_to_sync()
         return code
 
     def _close(self, file: int) -> int:

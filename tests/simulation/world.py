@@ -414,7 +414,7 @@ class World:
         self.counts["power losses"] += 1
         if life is None:
             self._contents = {
-                name: Content(bytearray(content.after_power_loss(self.random)))
+                name: Content.of(content.after_power_loss(self.random))
                 for name, content in sorted(self._contents.items())
             }
             return
@@ -444,7 +444,7 @@ class World:
         folder = self._folder / f"lost-{len(self.lost)}"
         folder.mkdir()
         for name, content in self._contents.items():
-            (folder / name).write_bytes(content.now())
+            (folder / name).write_bytes(content.now)
         self.lost.append(Ledger.read(folder / KEPT[0]))
         self._contents = life.disk.replaced(self._copy)
 
@@ -538,6 +538,9 @@ class World:
         if self._crashing[during] > 0:
             self._crashing[during] -= 1
             self.counts["crashes"] += 1
+            if self._life is not None:
+                # A shared service that keeps failing ends the process, as it should.
+                self._life.harmed = True
             self.trace.add(f"crash during {during}")
             raise SimulatedMistake(during)
 
