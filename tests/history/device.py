@@ -222,13 +222,14 @@ class DeviceJudge:
         return None, [self._stranger(event, data, f"behind {self._written}", following)]
 
     def _reloaded(self, record: Reloaded) -> Iterator[Finding]:
-        if (place := self._place(record.offset)) is not None:
+        if (place := self._place_of_list(record.offset)) is not None:
             if not self._has(place, self._applied):
                 self._applied = None
             if not self._has(place, self._written):
                 # What its socket was told is lost as well: that one has to be told so before it says anything more.
                 self._applied, self._astray = None, True
                 self._began = self._written = None
+            self._go_on_to(place)
         at = self._seq(record.offset)
         if at is None:
             yield from self._foreign(record.offset)
@@ -328,6 +329,16 @@ class DeviceJudge:
             if self._pasts[place].seq(self._opened.tenant_id, offset) is not None:
                 return place
         return None
+
+    def _place_of_list(self, offset: str) -> int | None:
+        """Which past a list is of: one that ends too early for the device's own may be of a later one, cut shorter."""
+        place = self._place(offset)
+        if place == self._past and self._began is not None:
+            at = self._ledger.seq(self._opened.tenant_id, offset)
+            if at is not None and self._view.between(at, self._began):
+                later = range(self._past + 1, len(self._pasts))
+                return next((each for each in later if self._pasts[each].seq(self._opened.tenant_id, offset)), place)
+        return place
 
     def _has(self, place: int, seq: int | None) -> bool:
         """Whether another past is the same as the device's up to this number."""

@@ -1,30 +1,115 @@
-"""`python -m tests.simulation`: see the README beside it."""
+"""`python -m tests.simulation`: seeds by hand. See the README beside it."""
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+
+import click
 
 from tests.history import report
 from tests.simulation.plan import draw
-from tests.simulation.world import simulate
+from tests.simulation.run import Outcome, attempt, only, shrink
 
-bad = 0
-t0 = time.perf_counter()
-for seed in range(int(sys.argv[1]), int(sys.argv[2])):
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        t = time.perf_counter()
-        try:
-            world = simulate(draw(seed), Path(folder))
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt): raise
-            import traceback
-            print(seed, "RAISED", "".join(traceback.format_exception(error))[-1500:])
-            continue
-        if world.findings or "-v" in sys.argv:
-            bad += 1
-            print(seed, f"{time.perf_counter() - t:.2f}s", world.trace.digest, len(world.trace.lines), world.summary())
-            print(report(world.findings[:4])[:1200])
-print(bad, "bad", time.perf_counter() - t0)
+
+@click.command()
+@click.option("--seed", type=int, default=None, help="Run this one alone, and print all that is known of it.")
+@click.option("--steps", default=None, help="With --seed: only these steps of its plan, such as 3,7,12-15, or none.")
+@click.option("--devices", default=None, help="With --seed: only these devices, by name, with commas between.")
+@click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="Without --seed: how many.")
+@click.option("--first", type=int, default=0, show_default=True, help="The first of the seeds.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="Of simulated time, with faults.")
+@click.option("--trace", type=click.Path(path_type=Path), default=None, help="With --seed: write all that happened.")
+@click.option("--plan-only", is_flag=True, help="With --seed: print the plan and leave.")
+@click.option("--no-shrink", is_flag=True, help="Leave a plan that fails as it is.")
+def main(
+    seed: int | None,
+    steps: str | None,
+    devices: str | None,
+    seeds: int,
+    first: int,
+    workers: int,
+    seconds: float,
+    trace: Path | None,
+    *,
+    plan_only: bool,
+    no_shrink: bool,
+) -> None:
+    """Simulate the whole server from seeds, and judge what its clients saw. Exits with 1 if anything is wrong."""
+    if seed is None:
+        sys.exit(_run_many(range(first, first + seeds), seconds, workers, shrinks=not no_shrink))
+    plan = only(draw(seed, seconds=seconds), _places(steps), None if devices is None else devices.split(","))
+    print(plan)
+    if plan_only:
+        return
+    outcome = attempt(plan)
+    if trace is not None:
+        trace.write_text("\n".join(outcome.trace) + "\n")
+    print(f"trace {outcome.digest}, {len(outcome.trace)} lines; {outcome.summary}")
+    print(report(outcome.findings))
+    if outcome.findings and steps is None and not no_shrink:
+        _print_shrunk(outcome)
+    sys.exit(1 if outcome.findings else 0)
+
+
+def _places(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    places: list[int] = []
+    for part in text.split(",") if text != "none" else ():
+        begin, _, end = part.partition("-")
+        places += range(int(begin), int(end or begin) + 1)
+    return places
+
+
+def _run_many(seeds: Sequence[int], seconds: float, workers: int, *, shrinks: bool) -> int:
+    began = time.perf_counter()
+    simulated, failed = 0.0, 0
+    for outcome in _outcomes(seeds, seconds, workers):
+        simulated += outcome.seconds
+        if outcome.findings:
+            failed += 1
+            print(f"seed {outcome.plan.seed} fails: {outcome.summary}")
+            print(report(outcome.findings[:5]), flush=True)
+            if shrinks:
+                _print_shrunk(outcome)
+    took = time.perf_counter() - began
+    print(
+        f"{len(seeds)} seeds, {failed} of them fail; {took:.0f} s, {simulated / 3600:.2f} simulated hours, "
+        f"{simulated / 3600 / took:.4f} a second"
+    )
+    return 1 if failed else 0
+
+
+def _outcomes(seeds: Sequence[int], seconds: float, workers: int) -> Iterator[Outcome]:
+    if workers == 1:
+        for seed in seeds:
+            yield _attempt(seed, seconds)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=200) as pool:
+        yield from pool.map(_attempt, seeds, [seconds] * len(seeds))
+
+
+def _attempt(seed: int, seconds: float) -> Outcome:
+    outcome = attempt(draw(seed, seconds=seconds))
+    if not outcome.findings:
+        outcome.trace.clear()
+    return outcome
+
+
+def _print_shrunk(outcome: Outcome) -> None:
+    shrunk = shrink(outcome)
+    small = shrunk.outcome
+    print(f"made smaller in {shrunk.attempts} runs, to {len(small.plan.steps)} steps:")
+    print(small.plan)
+    print(report(small.findings))
+    print(f"again: {shrunk.command}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -158,6 +158,11 @@ class SimulatedSocket:
         self._break()
         self._post(self.other._break)
 
+    def forget(self) -> None:
+        """The connection is gone at this end, and whatever was on its way."""
+        self._break()
+        self.deaf = True
+
     def cut(self) -> None:
         """This end hears of an end in good order, and the other one, too."""
         self._end()
@@ -337,6 +342,11 @@ class SimulatedNetwork:
         for each in door.sockets:
             if each.usable:
                 each.reset()
+
+    def forget(self, door: Door) -> None:
+        """All that is on its way from there is lost."""
+        for each in door.sockets:
+            each.other.forget()
 
     def unplug(self, door: Door, until: float) -> None:
         """The machine is gone: nobody is told before it is up again, and not everybody then."""
