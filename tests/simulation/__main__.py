@@ -13,7 +13,7 @@ import click
 
 from tests.history import report
 from tests.simulation.plan import draw
-from tests.simulation.run import Outcome, attempt, only, shrink
+from tests.simulation.run import Outcome, attempt, only, run_seed, shrink
 
 
 @click.command()
@@ -89,17 +89,10 @@ def _run_many(seeds: Sequence[int], seconds: float, workers: int, *, shrinks: bo
 def _outcomes(seeds: Sequence[int], seconds: float, workers: int) -> Iterator[Outcome]:
     if workers == 1:
         for seed in seeds:
-            yield _attempt(seed, seconds)
+            yield run_seed(seed, seconds)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=200) as pool:
-        yield from pool.map(_attempt, seeds, [seconds] * len(seeds))
-
-
-def _attempt(seed: int, seconds: float) -> Outcome:
-    outcome = attempt(draw(seed, seconds=seconds))
-    if not outcome.findings:
-        outcome.trace.clear()
-    return outcome
+        yield from pool.map(run_seed, seeds, [seconds] * len(seeds))
 
 
 def _print_shrunk(outcome: Outcome) -> None:

@@ -49,9 +49,10 @@ class ClockJump(msgspec.Struct, frozen=True, tag="clock"):
 
 
 class Crash(msgspec.Struct, frozen=True, tag="crash"):
-    """The actor that is next to read from the store, or to write to it, meets a mistake of the program's."""
+    """The actor that is next to read from the store, or to write to it, meets a mistake of the program's: before that,
+    or, where it is `recorded`, when the commit is done and nobody was told of it."""
 
-    during: Literal["snapshot", "changes", "record"]
+    during: Literal["snapshot", "changes", "record", "recorded"]
     times: int
 
 
@@ -187,7 +188,7 @@ def _clock_jumps(random: Random, seconds: float, _: list[DevicePlan]) -> Iterato
 
 def _crashes(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
     for at in _moments(random, seconds, 6):
-        yield Step(at, Crash(random.choice(("snapshot", "changes", "record")), random.choice((1, 1, 2, 8))))
+        yield Step(at, Crash(random.choice(("snapshot", "changes", "record", "recorded")), random.choice((1, 1, 2, 8))))
 
 
 def _slow_readers(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.history import Finding
-from tests.simulation.plan import Plan, Step
+from tests.simulation.plan import Plan, Step, draw
 from tests.simulation.world import simulate
 
 MEMORY = Path("/dev/shm")
@@ -55,6 +55,14 @@ def attempt(plan: Plan, bug: Bug = nullcontext) -> Outcome:
     return Outcome(
         plan, world.findings, world.trace.digest, world.trace.lines, world.seconds, world.summary()
     )
+
+
+def run_seed(seed: int, seconds: float) -> Outcome:
+    """The outcome of a seed, without what happened if nothing is wrong: for other processes to send."""
+    outcome = attempt(draw(seed, seconds=seconds))
+    if not outcome.findings:
+        outcome.trace.clear()
+    return outcome
 
 
 @contextmanager

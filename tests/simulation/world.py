@@ -581,18 +581,19 @@ class World:
 def _stumbling(world: World) -> Iterator[None]:
     """Actors meet mistakes where the world says so."""
     names = {"snapshot": "snapshot", "changes": "replay", "record": "record"}
-    originals = {name: getattr(Inbox, name) for name in names.values() if hasattr(Inbox, name)}
+    originals = {name: getattr(Inbox, name) for name in names.values()}
 
     def stumbling(during: str, original: Callable[..., Any]) -> Callable[..., Any]:
         async def call(self: Inbox, *args: Any, **options: Any) -> Any:
             world.stumble(during)
-            return await original(self, *args, **options)
+            result = await original(self, *args, **options)
+            world.stumble(f"{during}ed")
+            return result
 
         return call
 
     for during, name in names.items():
-        if name in originals:
-            setattr(Inbox, name, stumbling(during, originals[name]))
+        setattr(Inbox, name, stumbling(during, originals[name]))
     try:
         yield
     finally:
