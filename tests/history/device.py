@@ -208,7 +208,9 @@ class DeviceJudge:
             return None, [self._find("applied once", f"{event} came before anything told where it belongs")]
         following = self._view.after(self._written)
         for place in range(self._past, len(self._pasts)):
-            its = self._pasts[place].view(self._opened.tenant_id, self._opened.user_id).after(self._written)
+            come = self._alike(place)
+            come = self._written if come is None else come
+            its = self._pasts[place].view(self._opened.tenant_id, self._opened.user_id).after(come)
             if its is not None and (its.event, its.data) == (event, data):
                 self._go_on_to(place)
                 return its, []
@@ -337,7 +339,9 @@ class DeviceJudge:
             at = self._ledger.seq(self._opened.tenant_id, offset)
             if at is not None and self._view.between(at, self._began):
                 later = range(self._past + 1, len(self._pasts))
-                return next((each for each in later if self._pasts[each].seq(self._opened.tenant_id, offset)), place)
+                return next(
+                    (each for each in later if self._pasts[each].seq(self._opened.tenant_id, offset) is not None), place
+                )
         return place
 
     def _has(self, place: int, seq: int | None) -> bool:
@@ -345,8 +349,26 @@ class DeviceJudge:
         tenant_id = self._opened.tenant_id
         return seq is None or self._pasts[place].offset(tenant_id, seq) == self._ledger.offset(tenant_id, seq)
 
+    def _alike(self, place: int) -> int | None:
+        """How far the device has come in another past, if that one began with just what it was told in this one.
+
+        Without offsets nobody can say in which of the two it was told that. None if the two differ.
+        """
+        if self._opened.kind != "since" or self._written is None or not self._has(place, self._began):
+            return None
+        assert self._began is not None
+        theirs = self._pasts[place].view(self._opened.tenant_id, self._opened.user_id)
+        mine = self._view.between(self._began, self._written)
+        same = theirs.between(self._began, theirs.entries[-1].seq if theirs.entries else 0)[: len(mine)]
+        if [(entry.event, entry.data) for entry in mine] != [(entry.event, entry.data) for entry in same]:
+            return None
+        return same[-1].seq if same else self._began
+
     def _go_on_to(self, place: int) -> None:
         if place == self._past:
+            return
+        if (come := self._alike(place)) is not None and not self._has(place, self._written):
+            self._past, self._written, self._applied = place, come, come
             return
         if self._opened.kind == "since" and self._has(place, self._written) and not self._has(place, self._applied):
             # Without offsets it can say no more than which list it loaded; what it had beyond that, nobody can judge.
