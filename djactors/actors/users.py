@@ -425,8 +425,8 @@ async def _pause(told: int) -> int:
 
 
 MIN_IDLE = 1.0
-"""Seconds. An actor that is to go with its last socket still needs a moment in which that socket can attach. It looks so
-often whether its user is still connected, so that a shorter time would keep the processor busy with everybody at rest."""
+"""Seconds. An actor that is to go with its last socket still needs a moment in which that socket can attach. It looks
+so often whether its user is still connected: a shorter time would keep the processor busy with everybody at rest."""
 
 
 def sort_out(

@@ -22,6 +22,7 @@ synced and has not, failing reads. The index of the log (`-shm`) is lost with it
 
 from __future__ import annotations
 
+import _sqlite3
 import ctypes
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -30,8 +31,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
-
-import _sqlite3
 
 SECTOR = 512
 OK = 0
@@ -153,10 +152,7 @@ class Disk:
 
     def unplugged(self, random: Random) -> dict[str, Content]:
         """What the machine finds when it is switched on, if it is switched off now."""
-        return {
-            name: Content.of(content.after_power_loss(random))
-            for name, content in sorted(self.contents.items())
-        }
+        return {name: Content.of(content.after_power_loss(random)) for name, content in sorted(self.contents.items())}
 
     def replaced(self, content: bytes) -> dict[str, Content]:
         """Another database in the place of this one, synced."""
@@ -308,7 +304,7 @@ def disks() -> Iterator[dict[str, Disk]]:
     Raises:
         AttributeError: this Python has an SQLite of its own inside `_sqlite3`, so that no VFS can be registered.
     """
-    global _layer  # noqa: PLW0603 -- one in a process: see `_Layer`
+    global _layer
     if _layer is None:
         _layer = _Layer()
     _layer.register()

@@ -146,12 +146,16 @@ class Requester:
         opened = False
         try:
             await connection.send(
-                _head("GET", path, {
-                    "upgrade": "websocket",
-                    "connection": "Upgrade",
-                    "sec-websocket-key": KEY.decode(),
-                    "sec-websocket-version": "13",
-                })  # fmt: skip
+                _head(
+                    "GET",
+                    path,
+                    {
+                        "upgrade": "websocket",
+                        "connection": "Upgrade",
+                        "sec-websocket-key": KEY.decode(),
+                        "sec-websocket-version": "13",
+                    },
+                )
             )
             answer = await read_answer(connection)
             opened = answer.status == 101

@@ -226,8 +226,8 @@ def _main(seeds: int) -> None:
     for name in MUTANTS:
         found = list(seeds_that_find(name, range(seeds)))
         share = len(found) / seeds
-        median = "–" if not found else 1 if share >= 0.5 else ceil(log(0.5) / log(1 - share))
-        print(f"| `{name}` | {found[0] if found else '–'} | {len(found)} | {median} |", flush=True)
+        median = "never" if not found else 1 if share >= 0.5 else ceil(log(0.5) / log(1 - share))
+        print(f"| `{name}` | {found[0] if found else 'never'} | {len(found)} | {median} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -158,6 +158,10 @@ class SimulatedSocket:
         self._break()
         self._post(self.other._break)
 
+    def lose(self) -> None:
+        """The connection is gone at this end; the other is not told."""
+        self._break()
+
     def forget(self) -> None:
         """The connection is gone at this end, and whatever was on its way."""
         self._break()
@@ -377,7 +381,11 @@ def waiting_for_sockets() -> Iterator[None]:
         else:
             closing(sock)
 
-    lowlevel.wait_readable, lowlevel.wait_writable, lowlevel.notify_closing = wait_readable, wait_writable, notify_closing
+    lowlevel.wait_readable, lowlevel.wait_writable, lowlevel.notify_closing = (
+        wait_readable,
+        wait_writable,
+        notify_closing,
+    )
     try:
         yield
     finally:

@@ -122,9 +122,7 @@ def draw(seed: int, *, seconds: float = 20.0) -> Plan:
     for kind in random.sample(kinds, random.choice((0, 1, 2, 2, 3, 4))):
         steps += kind(random, seconds, devices)
     lives = {device.name: random.choice(EXPIRING_SECONDS) for device in devices if random.random() < 0.2}
-    return Plan(
-        seed, seconds, _settings(random), devices, publishers, lives, sorted(steps, key=lambda step: step.at)
-    )
+    return Plan(seed, seconds, _settings(random), devices, publishers, lives, sorted(steps, key=lambda step: step.at))
 
 
 def _settings(random: Random) -> dict[str, Any]:
@@ -193,7 +191,9 @@ def _crashes(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[St
 
 def _slow_readers(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
     for at in _moments(random, seconds, 4):
-        yield Step(at, SlowReader(random.choice(devices).name, random.choice((1.0, 6.0)), random.choice((1, 100, 2000))))
+        yield Step(
+            at, SlowReader(random.choice(devices).name, random.choice((1.0, 6.0)), random.choice((1, 100, 2000)))
+        )
 
 
 def _put_backs(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:

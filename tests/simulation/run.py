@@ -52,9 +52,7 @@ def attempt(plan: Plan, bug: Bug = nullcontext) -> Outcome:
         except Exception as error:
             text = "".join(traceback.format_exception(error)).replace(str(folder), "")
             return Outcome(plan, [Finding("liveness", "the run", text)], "", [text], 0.0, "raised")
-    return Outcome(
-        plan, world.findings, world.trace.digest, world.trace.lines, world.seconds, world.summary()
-    )
+    return Outcome(plan, world.findings, world.trace.digest, world.trace.lines, world.seconds, world.summary())
 
 
 def run_seed(seed: int, seconds: float) -> Outcome:

@@ -21,7 +21,9 @@ def registered() -> Iterator[dict[str, Disk]]:
         yield its
 
 
-def make(registered: dict[str, Disk], folder: Path, contents: dict[str, Content], before: Fault = lambda *_: OK) -> Disk:
+def make(
+    registered: dict[str, Disk], folder: Path, contents: dict[str, Content], before: Fault = lambda *_: OK
+) -> Disk:
     disk = Disk(folder, contents, before)
     registered[str(folder)] = disk
     return disk

@@ -11,16 +11,13 @@ life is given.
 
 from __future__ import annotations
 
-import gc
 import io
 import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -30,30 +27,29 @@ import msgspec
 import trio
 from trio.testing import MockClock
 
-from djactors import app
 from djactors.app import Server, ServerFailed
 from djactors.config import Settings
 from djactors.inbox.inbox import Inbox
-from djactors.operations.tokens import sign
 from djactors.store.errors import StoreError
 from djactors.telemetry import Telemetry, make_logger
-from tests.chaos.device import Device, PollingDevice
+from tests.chaos.device import Device
 from tests.chaos.plan import BackUp, Fault, Kill, Order, Publish, PutBack
 from tests.chaos.publisher import Publisher
 from tests.history import Finding, History, Ledger, judge
 from tests.history.device import RESET
 from tests.history.records import Connected, Marked, Note, Paged, Received
-from tests.serving import SECRET, Answer
+from tests.serving import SECRET
 from tests.simulation import devices
+from tests.simulation.clocks import WallClock
 from tests.simulation.disk import KEPT, OK, Content, Disk, Operation, disks
 from tests.simulation.executor import SimulatedThreads
-from tests.simulation.http import ConnectionLost, Requester, json_body
+from tests.simulation.lanes import SimulatedLane
 from tests.simulation.network import Door, SimulatedNetwork, SimulatedSocket, waiting_for_sockets
 from tests.simulation.plan import Action, ClockJump, Crash, DiskFault, Plan, PowerLoss, SlowReader
+from tests.simulation.seeded import seeded
 from tests.simulation.stock import SimulatedClients
+from tests.simulation.trace import Trace, TracedHistory
 
-START = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
-ANSWER_SECONDS = 4.0
 DRAIN_SECONDS = 120.0
 """For the publishers to have everything acknowledged once the faults have stopped."""
 REST_SECONDS = 120.0
@@ -68,149 +64,6 @@ MAX_SECONDS = 3600.0
 
 class SimulatedMistake(Exception):
     """What an actor meets when the plan says so."""
-
-
-class Trace:
-    """All that happened, one line each, and a digest of it by which two runs are compared."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def add(self, what: str) -> None:
-        """Note a line, with its time."""
-        self.lines.append(f"{trio.current_time():.6f} {what}")
-
-    @property
-    def digest(self) -> str:
-        """Of all lines."""
-        return blake2b("\n".join(self.lines).encode(), digest_size=8).hexdigest()
-
-
-class TracedHistory(History):
-    """A history that notes each record in the trace."""
-
-    def __init__(self, trace: Trace) -> None:
-        super().__init__()
-        self._trace = trace
-
-    def add(self, record: Any) -> None:
-        """See `History.add`."""
-        super().add(record)
-        self._trace.add(msgspec.json.encode(record).decode())
-
-
-class WallClock:
-    """The wall clock of all machines: it goes as the virtual one does, and is set."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> datetime:
-        return START + timedelta(seconds=trio.current_time() + self.ahead)
-
-
-class SimulatedLane:
-    """A client's or a backend's way to the server: a `Way` of `tests.chaos`, on which faults are done."""
-
-    def __init__(self, world: World, name: str, life: float) -> None:
-        self.url = f"simulated:{name}"
-        self.name = name
-        self.requesters: list[Requester] = []
-        self._world = world
-        self._life = life
-        self._dark_until = 0.0
-        self._slow: tuple[float, int] | None = None
-        self._requester = self.requester()
-
-    def requester(self) -> Requester:
-        """For one client of this lane."""
-        keeps = self._world.random.random() < 0.7
-        requester = Requester(_Gate(self), self.name, "127.0.0.1", keeps=keeps)
-        self.requesters.append(requester)
-        return requester
-
-    async def ask(self, method: str, path: str, **options: Any) -> Answer | None:
-        """One request; None where a fault came between."""
-        headers = dict(options.get("headers") or {})
-        if options.get("token") is not None:
-            headers["authorization"] = f"Bearer {options['token']}"
-        body = b""
-        if options.get("body") is not None:
-            body = json_body(options["body"])
-            headers["content-type"] = "application/json"
-        answer = None
-        with trio.move_on_after(ANSWER_SECONDS), suppress(ConnectionLost):
-            answer = await self._requester.request(method, path, headers, body)
-        # The token is good: it is the server's clock that is wrong for a while.
-        return None if answer is not None and answer.status == 401 else answer
-
-    def token(self, **claims: Any) -> str:
-        """One by the time of whoever issues it, whose clock is right."""
-        now = START.timestamp() + trio.current_time()
-        return sign(self._world.settings, ttl=int(self._life), now=now, **claims)
-
-    async def connect(self, name: str, peer: str) -> SimulatedSocket:
-        """A connection of this lane's, unless it is dark."""
-        if trio.current_time() < self._dark_until:
-            await trio.sleep(0.01)
-            raise ConnectionRefusedError("nothing gets through")
-        connected = await self._world.network.connect(name, peer)
-        self._slow_down(connected)
-        return connected
-
-    def strike(self, fault: Fault) -> None:
-        """Have a fault happen to all connections now."""
-        if fault.kind == "dark":
-            self._dark_until = trio.current_time() + fault.seconds
-        for sock in self._sockets():
-            match fault.kind:
-                case "cut" | "dark":
-                    sock.cut()
-                    sock.other.cut()
-                case "reset":
-                    sock.reset()
-                case "stall":
-                    sock.held_until = sock.other.held_until = trio.current_time() + fault.seconds
-                case "half-up":
-                    sock.other.deaf = True
-                case "half-down":
-                    sock.deaf = True
-                case "orphan":
-                    sock.other.deaf = True
-                    sock._break()
-
-    def slow(self, fault: SlowReader) -> None:
-        """All connections take in little at a time."""
-        self._slow = trio.current_time() + fault.seconds, fault.window
-        for sock in self._sockets():
-            self._slow_down(sock)
-
-    def heal(self) -> None:
-        """No more faults; connections that suffer one are ended."""
-        self._dark_until, self._slow = 0.0, None
-        for sock in self._sockets():
-            if sock.deaf or sock.other.deaf or sock.window < 1 << 10:
-                sock.deaf = sock.other.deaf = False
-                sock.reset()
-
-    def _slow_down(self, sock: SimulatedSocket) -> None:
-        if self._slow is not None and self._slow[0] > trio.current_time():
-            sock.window = self._slow[1]
-
-    def _sockets(self) -> list[SimulatedSocket]:
-        return [
-            connection.socket
-            for requester in self.requesters
-            for connection in requester.connections
-            if connection.usable
-        ]
-
-
-class _Gate:
-    """The network as one lane has it."""
-
-    def __init__(self, lane: SimulatedLane) -> None:
-        self.connect = lane.connect
 
 
 class Life:
@@ -283,15 +136,13 @@ class World:
     async def _act_out(self, clients: trio.Nursery) -> None:
         async with trio.open_nursery() as backends:
             for name, tenant_id in self.plan.publishers.items():
-                lane = self._lanes[name] = SimulatedLane(self, name, LONG_SECONDS)
+                lane = self._lane(name, LONG_SECONDS)
                 self._publishers[name] = Publisher(tenant_id, lane, self.history)
                 backends.start_soon(self._publishers[name].run)
             for plan in self.plan.devices:
-                lane = self._lanes[plan.name] = SimulatedLane(self, plan.name, self.plan.lives.get(plan.name, LONG_SECONDS))
-                sockets = {
-                    kind: SimulatedClients(kind, clients, lane.requester) for kind in ("js", "python")
-                }
-                device = devices.make(plan, lane, self.history, clients, sockets["js"], sockets["python"])
+                lane = self._lane(plan.name, self.plan.lives.get(plan.name, LONG_SECONDS))
+                js, python = (SimulatedClients(kind, clients, lane.requester) for kind in ("js", "python"))
+                device = devices.make(plan, lane, self.history, clients, js, python)
                 self._devices[plan.name] = device
                 clients.start_soon(device.start)
             for step in self.plan.steps:
@@ -309,6 +160,10 @@ class World:
             await self._come_to_rest()
         if patience.cancelled_caught:
             self._find("liveness", "the backends", "their last notifications were not answered")
+
+    def _lane(self, name: str, life: float) -> SimulatedLane:
+        lane = self._lanes[name] = SimulatedLane(self.network, self.settings, self.random, name, life)
+        return lane
 
     async def _come_to_rest(self) -> None:
         waiting: list[tuple[Device, int, int]] = []
@@ -432,7 +287,8 @@ class World:
             return
         path = self._folder / "copy.db"
         path.unlink(missing_ok=True)
-        with closing(sqlite3.connect(self._life.disk.folder / KEPT[0])) as source, closing(sqlite3.connect(path)) as target:
+        served = self._life.disk.folder / KEPT[0]
+        with closing(sqlite3.connect(served)) as source, closing(sqlite3.connect(path)) as target:
             source.backup(target)
         self._copy = path.read_bytes()
         self._note("the database is copied")
@@ -601,32 +457,10 @@ def _stumbling(world: World) -> Iterator[None]:
             setattr(Inbox, name, original)
 
 
-_load_site = cache(app.Site.load)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Trio's scheduler goes by the seed, and nothing happens because memory is tidied up."""
-    run: Any = trio._core._run
-    before = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, app.Site.load
-    run._ALLOW_DETERMINISTIC_SCHEDULING, run._r = True, Random(f"scheduler {seed}")
-    app.Site.load = _load_site  # type: ignore[method-assign]
-    # What was there before is left alone, so that what the run leaves behind is found quickly.
-    gc.disable()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, app.Site.load = before  # type: ignore[method-assign]
-        gc.collect()
-        gc.unfreeze()
-        gc.enable()
-
-
 def simulate(plan: Plan, folder: Path) -> World:
     """Carry a plan out in an empty folder, which is empty again afterwards."""
     clock = MockClock(autojump_threshold=0)
-    with disks() as registered, waiting_for_sockets(), _seeded(plan.seed):
+    with disks() as registered, waiting_for_sockets(), seeded(plan.seed):
 
         async def main() -> World:
             world = World(plan, folder, registered)
