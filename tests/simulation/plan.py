@@ -1,7 +1,7 @@
 """What a simulated run will do and when, all of it drawn from the seed before it begins.
 
 It is the plan of a chaos run (`tests.chaos.plan`), with faults that only a simulation can bring about. Everything
-else that is drawn during the run (the scheduler's order, how long a piece of data takes, what the disk keeps) comes from
+else that is drawn during the run (the scheduler's order, how long data takes, what the disk keeps) comes from
 generators that begin with the same seed, each for its own part of the world. A step can be taken out and the rest stays
 as it is: that is how a plan shrinks.
 """

@@ -103,7 +103,8 @@ class Shrunk:
     def command(self) -> str:
         """What runs it again."""
         steps = ",".join(map(str, self.steps)) or "none"
-        return f"python -m tests.simulation --seed {self.outcome.plan.seed} --steps {steps} --devices {','.join(self.devices)}"
+        seed, devices = self.outcome.plan.seed, ",".join(self.devices)
+        return f"python -m tests.simulation --seed {seed} --steps {steps} --devices {devices}"
 
 
 def shrink(failed: Outcome, bug: Bug = nullcontext, most: int = MAX_ATTEMPTS) -> Shrunk:

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.history import report
 from tests.simulation.mutants import MUTANTS, forget_a_commit_that_was_not_told
-from tests.simulation.plan import Plan, draw
+from tests.simulation.plan import Action, Plan, draw
 from tests.simulation.run import attempt, only, shrink
 
 SEEDS = 80
@@ -47,9 +48,7 @@ def test_nothing_is_wrong_whatever_happens(first: int) -> None:
 
 def test_the_seeds_bring_about_every_fault() -> None:
     actions = {type(step.action).__name__ for seed in range(SEEDS) for step in draw(seed).steps}
-    assert actions == {
-        "BackUp", "ClockJump", "Crash", "DiskFault", "Fault", "Kill", "Order", "PowerLoss", "Publish", "PutBack", "SlowReader",
-    }  # fmt: skip
+    assert actions == {each.__name__ for each in get_args(Action)}
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -5,8 +5,8 @@
                                     SQLite ──► Disk
 
 A *life* is one process of the server, in a folder of its own. A life that is killed goes on as a ghost for a moment,
-because a task of Trio ends by being cancelled: what it still does reaches neither the network nor the disk that the next
-life is given.
+because a task of Trio ends by being cancelled: what it still does reaches neither the network nor the disk that the
+next life is given.
 """
 
 from __future__ import annotations
