@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,6 +14,9 @@ import click
 from tests.history import report
 from tests.simulation.plan import draw
 from tests.simulation.run import Outcome, attempt, only, run_seed, shrink
+
+RUNS_OF_A_PROCESS = 200
+"""After these a worker is a new process, so that nothing adds up."""
 
 
 @click.command()
@@ -91,8 +94,8 @@ def _outcomes(seeds: Sequence[int], seconds: float, workers: int) -> Iterator[Ou
         for seed in seeds:
             yield run_seed(seed, seconds)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=200) as pool:
-        yield from pool.map(run_seed, seeds, [seconds] * len(seeds))
+    with get_context("spawn").Pool(workers, maxtasksperchild=RUNS_OF_A_PROCESS) as pool:
+        yield from pool.imap(partial(run_seed, seconds=seconds), seeds)
 
 
 def _print_shrunk(outcome: Outcome) -> None:
