@@ -73,6 +73,7 @@ class SimulatedSocket:
         self.held_until = 0.0
         # Bytes that this end takes in at a time and in all: a slow reader has little.
         self.window = WINDOW
+        self._kept: list[Callable[[], None]] = []
         self._network = network
         self._received = bytearray()
         self._under_way = 0
@@ -224,9 +225,20 @@ class SimulatedSocket:
         self._network.courier.at(self._arrives, lambda: self.other._take(action))
 
     def _take(self, action: Callable[[], None]) -> None:
+        if not self._kept and self.held_until <= trio.current_time():
+            action()
+            return
+        self._kept.append(action)
+        if len(self._kept) == 1:
+            self._network.courier.at(self.held_until, self._release)
+
+    def _release(self) -> None:
+        """It stands still no more, unless it was made to meanwhile."""
         if self.held_until > trio.current_time():
-            self._network.courier.at(self.held_until, lambda: self._take(action))
-        else:
+            self._network.courier.at(self.held_until, self._release)
+            return
+        kept, self._kept = self._kept, []
+        for action in kept:
             action()
 
     def _arrive(self, piece: bytes) -> None:

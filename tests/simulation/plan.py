@@ -9,6 +9,7 @@ as it is: that is how a plan shrinks.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, Literal, TypeAlias
@@ -17,7 +18,11 @@ import msgspec
 
 from tests.chaos import plan as chaos
 from tests.chaos.plan import BackUp, DevicePlan, Fault, Kill, Order, Publish, PutBack
+from tests.simulation.clocks import START
 from tests.simulation.disk import Operation
+
+FIRST_WITH_DEADLINE = 1001
+"""The numbers of jobs that have one begin here."""
 
 EXPIRING_SECONDS = (8.0, 20.0, 60.0)
 
@@ -39,6 +44,10 @@ class DiskFault(msgspec.Struct, frozen=True, tag="disk"):
     skipping: int
     outcome: Literal["error", "full", "kill", "power-loss"]
     seconds: float
+
+
+class Restart(msgspec.Struct, frozen=True, tag="restart"):
+    """The server is told to stop, as by SIGTERM, and started again when it has."""
 
 
 class ClockJump(msgspec.Struct, frozen=True, tag="clock"):
@@ -65,7 +74,7 @@ class SlowReader(msgspec.Struct, frozen=True, tag="slow"):
 
 
 Action: TypeAlias = (
-    Fault | Kill | BackUp | PutBack | Publish | Order | PowerLoss | DiskFault | ClockJump | Crash | SlowReader
+    Fault | Kill | Restart | BackUp | PutBack | Publish | Order | PowerLoss | DiskFault | ClockJump | Crash | SlowReader
 )
 
 
@@ -118,7 +127,17 @@ def draw(seed: int, *, seconds: float = 20.0) -> Plan:
     publishers = {f"{what}-{tenant_id}": tenant_id for tenant_id in tenants for what in ("news", "jobs")}
     steps = [Step(step.at, step.action) for step in _chaos_steps(random, seconds, devices, people)]
     # Each run has few kinds of the rarer faults, so that one of them meets a system that is otherwise at work.
-    kinds = [_kills, _power_losses, _disk_faults, _clock_jumps, _crashes, _slow_readers, _put_backs]
+    kinds = [
+        _kills,
+        _restarts,
+        _power_losses,
+        _double_losses,
+        _disk_faults,
+        _clock_jumps,
+        _crashes,
+        _slow_readers,
+        _put_backs,
+    ]
     for kind in random.sample(kinds, random.choice((0, 1, 2, 2, 3, 4))):
         steps += kind(random, seconds, devices)
     lives = {device.name: random.choice(EXPIRING_SECONDS) for device in devices if random.random() < 0.2}
@@ -149,6 +168,8 @@ def _settings(random: Random) -> dict[str, Any]:
 def _chaos_steps(
     random: Random, seconds: float, devices: list[DevicePlan], people: list[tuple[int, int]]
 ) -> Iterator[chaos.Step]:
+    if random.random() < 0.5:
+        yield from _deadlines(random, seconds, people)
     if random.random() < 0.8:
         yield from chaos._faults(random, seconds, devices)
     yield from chaos._orders(random, seconds, devices)
@@ -164,6 +185,35 @@ def _moments(random: Random, seconds: float, most: int) -> list[float]:
 def _kills(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
     for at in _moments(random, seconds, 3):
         yield Step(at, Kill(random.choice((0.0, 0.2, 2.0)), 0))
+
+
+def _restarts(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 3):
+        yield Step(at, Restart())
+
+
+def _double_losses(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    """The process dies where it has written and not synced; the next one has found that when the power is lost."""
+    for at in _moments(random, seconds, 2):
+        yield Step(at, DiskFault("sync", random.randrange(6), "kill", 0.0))
+        yield Step(round(at + random.uniform(0.1, 3.0), 3), PowerLoss(0.5))
+
+
+def _deadlines(random: Random, seconds: float, people: list[tuple[int, int]]) -> Iterator[chaos.Step]:
+    """Jobs whose deadline comes while the run goes on. Nobody touches them again."""
+    for number, at in enumerate(_moments(random, seconds, 4)):
+        tenant_id, user_id = random.choice(people)
+        deadline = START + timedelta(seconds=random.uniform(at, seconds + 5.0))
+        event = {
+            "type": "job.created",
+            "tenantId": tenant_id,
+            "jobId": FIRST_WITH_DEADLINE + number,
+            "title": f"due {number}",
+            "requesterId": user_id,
+            "assigneeId": user_id,
+            "deadline": deadline.isoformat(),
+        }
+        yield chaos.Step(at, Publish(f"jobs-{tenant_id}", [(f"due-{number}", event)]))
 
 
 def _power_losses(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:

@@ -30,6 +30,7 @@ from trio.testing import MockClock
 from djactors.app import Server, ServerFailed
 from djactors.config import Settings
 from djactors.inbox.inbox import Inbox
+from djactors.steady_clock import AGREEMENT
 from djactors.store.errors import StoreError
 from djactors.telemetry import Telemetry, make_logger
 from tests.chaos.device import Device
@@ -40,12 +41,23 @@ from tests.history.device import RESET
 from tests.history.records import Connected, Marked, Note, Paged, Received
 from tests.serving import SECRET
 from tests.simulation import devices
+from tests.simulation.alerts import judge_alerts
 from tests.simulation.clocks import WallClock
 from tests.simulation.disk import KEPT, OK, Content, Disk, Operation, disks
 from tests.simulation.executor import SimulatedThreads
 from tests.simulation.lanes import SimulatedLane
 from tests.simulation.network import Door, SimulatedNetwork, SimulatedSocket, waiting_for_sockets
-from tests.simulation.plan import Action, ClockJump, Crash, DiskFault, Plan, PowerLoss, SlowReader
+from tests.simulation.plan import (
+    FIRST_WITH_DEADLINE,
+    Action,
+    ClockJump,
+    Crash,
+    DiskFault,
+    Plan,
+    PowerLoss,
+    Restart,
+    SlowReader,
+)
 from tests.simulation.seeded import seeded
 from tests.simulation.stock import SimulatedClients
 from tests.simulation.trace import Trace, TracedHistory
@@ -55,6 +67,10 @@ DRAIN_SECONDS = 120.0
 REST_SECONDS = 120.0
 """For all devices to come back and show the end."""
 LOOK_SECONDS = 0.25
+LATEST_ALERT_SECONDS = 5.0
+"""An alert is this late at most: the clock looks soon after a start, and then when a deadline comes."""
+DOUBT_SECONDS = AGREEMENT
+"""The clock tells of nothing for so long, after a start at a time that is long after what is stored."""
 RESTART_SECONDS = 1.0
 """After which whoever runs the server starts it again when it has ended by itself."""
 LONG_SECONDS = 86_400.0
@@ -111,6 +127,7 @@ class World:
         self._full_until = 0.0
         self._crashing: Counter[str] = Counter()
         self._at_peace = False
+        self._waited_until = ""
         self.seconds = 0.0
 
     # The run
@@ -132,6 +149,7 @@ class World:
             return
         ledger = Ledger.read(self.lives[-1].disk.folder / KEPT[0])
         self.findings += judge(self.history, ledger, self.lost)
+        self.findings += judge_alerts(self.lives[-1].disk.folder / KEPT[0], FIRST_WITH_DEADLINE, self._waited_until)
 
     async def _act_out(self, clients: trio.Nursery) -> None:
         async with trio.open_nursery() as backends:
@@ -157,15 +175,25 @@ class World:
             self._find("liveness", "the backends", f"were not answered within {DRAIN_SECONDS:g} s")
             return
         with trio.move_on_after(DRAIN_SECONDS) as patience:
-            await self._come_to_rest()
+            waiting = await self._send_last()
         if patience.cancelled_caught:
             self._find("liveness", "the backends", "their last notifications were not answered")
+            return
+        await self._come_to_rest(waiting)
+
+    async def _wait_for_deadlines(self) -> None:
+        """Until the clock has told of every deadline, even one that did not believe the time until then."""
+        if any(type(step.action) is Publish and "due-" in str(step.action) for step in self.plan.steps):
+            self._waited_until = self.wall().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            jumped = self.counts["clock jumps"] > 0
+            await trio.sleep((DOUBT_SECONDS if jumped else 0.0) + LATEST_ALERT_SECONDS)
 
     def _lane(self, name: str, life: float) -> SimulatedLane:
         lane = self._lanes[name] = SimulatedLane(self.network, self.settings, self.random, name, life)
         return lane
 
-    async def _come_to_rest(self) -> None:
+    async def _send_last(self) -> list[tuple[Device, int, int]]:
+        """Send each user a last notification; what each device must show then."""
         waiting: list[tuple[Device, int, int]] = []
         for tenant_id, user_id in sorted({(plan.tenant_id, plan.user_id) for plan in self.plan.devices}):
             event = {
@@ -185,15 +213,20 @@ class World:
                 for device in self._devices.values()
                 if device.plan.user_id == user_id
             ]
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + REST_SECONDS):
+        return waiting
+
+    async def _come_to_rest(self, waiting: list[tuple[Device, int, int]]) -> None:
+        with trio.move_on_after(REST_SECONDS):
             while any(not device.has_shown(id_, seq) for device, id_, seq in waiting):
                 await trio.sleep(LOOK_SECONDS)
         for device, id_, seq in waiting:
             if not device.has_shown(id_, seq):
                 self._find("applied once", device.plan.name, "never showed the last notification by itself")
-        async with trio.open_nursery() as lists:
-            for device in self._devices.values():
-                lists.start_soon(device.reload)
+        await self._wait_for_deadlines()
+        with trio.move_on_after(REST_SECONDS):
+            async with trio.open_nursery() as lists:
+                for device in self._devices.values():
+                    lists.start_soon(device.reload)
         for device in self._devices.values():
             for trouble in device.troubles:
                 self._find("isolation", device.plan.name, f"was refused: {trouble}")
@@ -265,6 +298,13 @@ class World:
         self.network.kill(life.door)
         life.scope.cancel()
 
+    def _restart(self) -> None:
+        life = self._life
+        if life is not None and life.server is not None and life.door.is_open:
+            self._note(f"life {life.number} is told to stop")
+            self.counts["restarts"] += 1
+            life.server.request_stop()
+
     def _unplug(self, seconds: float) -> None:
         life = self._life
         # A machine whose server is down just now can lose its power as well.
@@ -329,6 +369,8 @@ class World:
                 self._lanes[action.device].slow(action)
             case Kill():
                 self._kill(action.seconds)
+            case Restart():
+                self._restart()
             case PowerLoss():
                 self._unplug(action.seconds)
             case DiskFault():
