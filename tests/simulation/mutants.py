@@ -21,13 +21,17 @@ from djactors.actors.presence import Presence
 from djactors.actors.user import UserActor
 from djactors.actors.users import Users
 from djactors.domain import marks
+from djactors.domain.commands import Published, Recorded
+from djactors.engine._session import Session
+from djactors.inbox import alerts, recorder
 from djactors.inbox import log as inbox_log
-from djactors.inbox import recorder
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Replay
+from djactors.inbox.recorder import Recorder
 from djactors.inbox.unit import UnitOfWork
 from djactors.kernel import ActorStopped, MailboxFull
 from djactors.store.connections import Writer
+from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable
 from djactors.store.threads import Call
 from tests.simulation.plan import draw
 from tests.simulation.run import attempt
@@ -191,6 +195,100 @@ def forget_a_commit_that_was_not_told() -> AbstractContextManager[None]:
     return _instead(Users, "reread", reread)
 
 
+def alert_twice() -> AbstractContextManager[None]:
+    """The clock publishes each alert again in the same commit."""
+    original = alerts._publish
+
+    def publish(*args: Any) -> None:
+        original(*args)
+        original(*args)
+
+    return _instead(alerts, "_publish", publish)
+
+
+def remember_what_was_rolled_back() -> AbstractContextManager[None]:
+    """The writer goes on from numbers and counts of a commit that failed."""
+
+    def forget(_: Recorder) -> None:
+        pass
+
+    return _instead(Recorder, "forget", forget)
+
+
+def lose_what_waits_for_a_poll() -> AbstractContextManager[None]:
+    """A session that goes over to its WebSocket leaves behind what waited for the next poll."""
+    original = Session._switch
+
+    def switch(self: Session) -> None:
+        assert self.outbox is not None
+        self.outbox.clear()
+        original(self)
+
+    return _instead(Session, "_switch", switch)
+
+
+def answer_before_the_batch_is_done() -> AbstractContextManager[None]:
+    """What failed with the batch is answered as if it had been recorded."""
+    original = Inbox.record
+
+    async def record(self: Inbox, commands: Sequence[Any]) -> Any:
+        try:
+            recorded = await original(self, commands)
+        except StoreUnavailable:
+            return Recorded([Published(0, b"{}") for _ in commands], {}, {})
+        return recorded
+
+    return _instead(Inbox, "record", record)
+
+
+def go_on_with_a_broken_disk() -> AbstractContextManager[None]:
+    """A sync that failed is taken for a full disk: the next commit tries again."""
+    original = Writer._failure
+
+    def failure(self: Writer, error: sqlite3.Error) -> StoreError:
+        found = original(self, error)
+        return StoreUnavailable(*found.args) if isinstance(found, StoreBroken) else found
+
+    return _instead(Writer, "_failure", failure)
+
+
+def read_a_snapshot_of_before() -> AbstractContextManager[None]:
+    """An actor that starts takes the count of a moment ago for the one at its offset."""
+    original = Inbox.snapshot
+
+    async def snapshot(self: Inbox, *args: Any, **options: Any) -> Any:
+        before = await original(self, *args, **options)
+        state = await original(self, *args, **options)
+        return msgspec.structs.replace(state, unread=before.unread)
+
+    return _instead(Inbox, "snapshot", snapshot)
+
+
+def give_a_list_the_offset_of_later() -> AbstractContextManager[None]:
+    """A list says that it is as new as the actor, however old it is."""
+    original = Inbox.page
+
+    async def page(self: Inbox, tenant_id: int, user_id: int, **options: Any) -> Any:
+        found = await original(self, tenant_id, user_id, **options)
+        later = await self.snapshot(tenant_id, user_id)
+        return msgspec.structs.replace(found, at=later.at)
+
+    return _instead(Inbox, "page", page)
+
+
+def replay_a_change_twice() -> AbstractContextManager[None]:
+    """The first change of a replay is told twice."""
+    original = Inbox.replay
+
+    async def replay(self: Inbox, tenant_id: int, user_id: int, since: marks.Offset, **options: Any) -> Any:
+        found = await original(self, tenant_id, user_id, since, **options)
+        if isinstance(found, Replay) and found.changes:
+            return msgspec.structs.replace(found, changes=[found.changes[0], *found.changes])
+        return found
+
+    return _instead(Inbox, "replay", replay)
+
+
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     mutant.__name__: mutant
     for mutant in (
@@ -206,6 +304,14 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
         tell_what_the_snapshot_had,
         keep_sockets_over_a_crash,
         forget_a_commit_that_was_not_told,
+        alert_twice,
+        remember_what_was_rolled_back,
+        lose_what_waits_for_a_poll,
+        answer_before_the_batch_is_done,
+        go_on_with_a_broken_disk,
+        read_a_snapshot_of_before,
+        give_a_list_the_offset_of_later,
+        replay_a_change_twice,
     )
 }
 
