@@ -37,6 +37,8 @@ OK = 0
 KEPT = ("inbox.db", "inbox.db-wal", "inbox.db-journal")
 """The files of a database that outlive their process."""
 
+NEEDED = "the simulation needs a Python whose _sqlite3 is linked to a shared libsqlite3: this one has its own inside"
+
 Operation = Literal["write", "truncate", "sync"]
 
 # The order of members in `sqlite3_io_methods` and `sqlite3_vfs`, in words of the machine: sqlite3.h.
@@ -292,6 +294,14 @@ class _Layer:
         if code == OK and found is not None and not found[0].dead:
             found[0].contents.pop(found[1], None)
         return code
+
+
+def is_possible() -> bool:
+    """Whether this Python has loaded SQLite as a library, to which a VFS can be given."""
+    try:
+        return hasattr(ctypes.CDLL(_sqlite3.__file__), "sqlite3_vfs_register")
+    except (AttributeError, OSError):
+        return False
 
 
 _layer: _Layer | None = None

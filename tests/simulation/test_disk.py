@@ -10,7 +10,9 @@ from random import Random
 
 import pytest
 
-from tests.simulation.disk import OK, SECTOR, Content, Disk, Fault, disks
+from tests.simulation.disk import NEEDED, OK, SECTOR, Content, Disk, Fault, disks, is_possible
+
+pytestmark = pytest.mark.skipif(not is_possible(), reason=NEEDED)
 
 COUNT = "SELECT count(*) FROM kept"
 

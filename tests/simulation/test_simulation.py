@@ -11,9 +11,12 @@ from typing import get_args
 import pytest
 
 from tests.history import report
+from tests.simulation.disk import NEEDED, is_possible
 from tests.simulation.mutants import MUTANTS, forget_a_commit_that_was_not_told
 from tests.simulation.plan import Action, Plan, draw
 from tests.simulation.run import attempt, only, shrink
+
+pytestmark = pytest.mark.skipif(not is_possible(), reason=NEEDED)
 
 SEEDS = 80
 """What CI has time for. More are run by hand."""
@@ -61,20 +64,20 @@ def test_a_deliberate_bug_is_found(name: str) -> None:
 
 
 def test_a_seed_that_fails_is_made_small_and_replays_in_another_process() -> None:
-    failed = attempt(draw(10), forget_a_commit_that_was_not_told)
+    failed = attempt(draw(5), forget_a_commit_that_was_not_told)
     shrunk = shrink(failed, forget_a_commit_that_was_not_told, most=60)
     small = shrunk.outcome
     assert small.rules & failed.rules
     # What is left tells the story: a crash behind a commit.
     assert len(small.plan.steps) < len(failed.plan.steps) / 4
     assert "Crash" in {type(step.action).__name__ for step in small.plan.steps}
-    assert f"--seed 10 --steps {','.join(map(str, shrunk.steps))} " in shrunk.command
+    assert f"--seed 5 --steps {','.join(map(str, shrunk.steps))} " in shrunk.command
     assert only(failed.plan, shrunk.steps, shrunk.devices) == small.plan
     again = (
         "from tests.simulation.mutants import forget_a_commit_that_was_not_told as bug\n"
         "from tests.simulation.plan import draw\n"
         "from tests.simulation.run import attempt, only\n"
-        f"outcome = attempt(only(draw(10), {shrunk.steps!r}, {shrunk.devices!r}), bug)\n"
+        f"outcome = attempt(only(draw(5), {shrunk.steps!r}, {shrunk.devices!r}), bug)\n"
         "print(outcome.digest, len(outcome.findings))\n"
     )
     for hash_seed in ("1", "2"):
