@@ -31,7 +31,7 @@ from djactors.inbox.recorder import Recorder
 from djactors.inbox.unit import UnitOfWork
 from djactors.kernel import ActorStopped, MailboxFull
 from djactors.store.connections import Writer
-from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable
+from djactors.store.errors import StoreUnavailable
 from djactors.store.threads import Call
 from tests.simulation.plan import draw
 from tests.simulation.run import attempt
@@ -241,17 +241,6 @@ def answer_before_the_batch_is_done() -> AbstractContextManager[None]:
     return _instead(Inbox, "record", record)
 
 
-def go_on_with_a_broken_disk() -> AbstractContextManager[None]:
-    """A sync that failed is taken for a full disk: the next commit tries again."""
-    original = Writer._failure
-
-    def failure(self: Writer, error: sqlite3.Error) -> StoreError:
-        found = original(self, error)
-        return StoreUnavailable(*found.args) if isinstance(found, StoreBroken) else found
-
-    return _instead(Writer, "_failure", failure)
-
-
 def read_a_snapshot_of_before() -> AbstractContextManager[None]:
     """An actor that starts takes the count of a moment ago for the one at its offset."""
     original = Inbox.snapshot
@@ -308,7 +297,6 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
         remember_what_was_rolled_back,
         lose_what_waits_for_a_poll,
         answer_before_the_batch_is_done,
-        go_on_with_a_broken_disk,
         read_a_snapshot_of_before,
         give_a_list_the_offset_of_later,
         replay_a_change_twice,
