@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.history import Finding
 from tests.simulation.plan import Plan, Step, draw
+from tests.simulation.seeded import untidied
 from tests.simulation.world import simulate
 
 MEMORY = Path("/dev/shm")
@@ -46,6 +47,12 @@ class Outcome:
 
 def attempt(plan: Plan, bug: Bug = nullcontext) -> Outcome:
     """Carry a plan out, with the bug switched on."""
+    # The world is gone when memory is tidied up.
+    with untidied():
+        return _carry_out(plan, bug)
+
+
+def _carry_out(plan: Plan, bug: Bug) -> Outcome:
     with _folder() as folder, bug():
         try:
             world = simulate(plan, folder)

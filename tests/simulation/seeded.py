@@ -18,7 +18,7 @@ _load_site = cache(app.Site.load)
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside the block Trio's scheduler goes by the seed, and nothing happens because memory is tidied up.
+    """Inside the block Trio's scheduler goes by the seed.
 
     Trio sorts the tasks that are ready and shuffles them (`_core/_run.py`), as pytest-trio has it do under Hypothesis.
     The page is read once for all runs, because that takes as long as a tenth of a run.
@@ -27,13 +27,20 @@ def seeded(seed: int) -> Iterator[None]:
     before = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, app.Site.load
     run._ALLOW_DETERMINISTIC_SCHEDULING, run._r = True, Random(f"scheduler {seed}")
     app.Site.load = _load_site  # type: ignore[method-assign]
-    # What was there before is left alone, so that what the run leaves behind is found quickly.
+    try:
+        yield
+    finally:
+        run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, app.Site.load = before  # type: ignore[method-assign]
+
+
+@contextmanager
+def untidied() -> Iterator[None]:
+    """Inside the block memory is not tidied up. At its end all is that the block has left behind, and nothing else."""
     gc.disable()
     gc.freeze()
     try:
         yield
     finally:
-        run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, app.Site.load = before  # type: ignore[method-assign]
         gc.collect()
         gc.unfreeze()
         gc.enable()
