@@ -22,7 +22,7 @@ from djactors.actors.user import UserActor
 from djactors.actors.users import Users
 from djactors.domain import marks
 from djactors.domain.commands import Published, Recorded
-from djactors.engine._session import Session
+from djactors.engine import Session
 from djactors.inbox import alerts, recorder
 from djactors.inbox import log as inbox_log
 from djactors.inbox.inbox import Inbox
