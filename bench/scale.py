@@ -1,4 +1,5 @@
 """Whether an event costs more where there is more: more connected users, more stored notifications.
+What a page of the inbox costs there, and one of the people who are found by name.
 
 Each axis has two servers, a small and a large one, which take turns; only the ratio is the point. The large inbox is
 made with bulk SQL before the server starts: notifications of many users, each with its change and its domain event,
@@ -7,6 +8,7 @@ most of them read. What a row of a long life has beside that (days, reads, delet
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import fmean
@@ -32,7 +34,19 @@ LISTENERS = 100
 READ = 9
 """Of ten notifications, so many have been read."""
 
-PAGES = {"inbox page": "/api/notifications?limit=20", "count": "/api/notifications/unread-count"}
+PAGES = {
+    "inbox page": "/api/notifications?limit=20",
+    "search without a match": "/api/notifications?query=nowhere",
+    "count": "/api/notifications/unread-count",
+    "people, all": "/api/people?limit=20",
+    "people, one word": "/api/people?query=mar&limit=20",
+    "people, nearly a name": "/api/people?query=marta%20mann&limit=20",
+    "people, none": "/api/people?query=xyz&limit=20",
+}
+
+GIVEN_NAMES = ("Anna", "José", "Marta", "Mary", "Нина", "Фёдор", "Somchai", "สมชาย", "Ömer", "Zoë")
+SURNAMES = ("Marquez", "Müller", "Mannheim", "Smith", "Jaidee", "Иванова", "Okafor", "Nguyễn", "Andersson")
+"""Of what the names of people are made: with ten and nine, every word is that of thousands."""
 
 _NOW = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
 _SERIES = "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :rows)"
@@ -57,8 +71,16 @@ FILL = (
 BIG_TABLES = ("notifications", "changes", "domain_events")
 
 
-def fill(path: Path, rows: int) -> None:
-    """Make a migrated database with so many stored notifications.
+def people(count: int) -> Iterator[tuple[int, int, str, str, str]]:
+    """Rows of people beside the owners, with three words each; the last is a number, so that no two are alike."""
+    for n in range(OWNERS + 1, count + 1):
+        name = f"{GIVEN_NAMES[n % len(GIVEN_NAMES)]} {SURNAMES[n % len(SURNAMES)]} {n}"
+        yield TENANT, n, name, "2026-01-27T10:30:00.000000Z", "2026-01-27T10:30:00.000000Z"
+
+
+def fill(path: Path, rows: int, known: int = 0) -> None:
+    """Make a migrated database with so many stored notifications, and so many people who are known. The server folds
+    their names when it starts.
 
     Indexes are made after the rows, which is many times as fast as keeping them up.
     """
@@ -80,18 +102,32 @@ def fill(path: Path, rows: int) -> None:
         for _, sql in indexes:
             connection.execute(sql)
         connection.execute(count, values)
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO users (tenant_id, id, name, created_at, updated_at) VALUES (?, ?, ?, ?, ?)", people(known)
+        )
+        connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
 
 
 @click.command()
 @click.option("--users", type=(int, int), default=(100, 10_000), help="Connected users, few and many.")
 @click.option("--rows", type=(int, int), default=(10_000, 5_000_000), help="Stored notifications, few and many.")
+@click.option("--people", "known", type=(int, int), default=(10_000, 100_000), help="Known people, few and many.")
 @click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each server.")
 @click.option("--seconds", type=click.FloatRange(0.05), default=2.0, help="Of a turn.")
 @click.option("--requests", type=click.IntRange(1), default=300, help="Of each kind of page, in a turn.")
 @out_option
-def scale(users: tuple[int, int], rows: tuple[int, int], rounds: int, seconds: float, requests: int, out: Path) -> None:
-    """Cost of an event by connected users and by stored notifications.
+def scale(
+    users: tuple[int, int],
+    rows: tuple[int, int],
+    known: tuple[int, int],
+    rounds: int,
+    seconds: float,
+    requests: int,
+    out: Path,
+) -> None:
+    """Cost of an event by connected users and by stored notifications, and of a page of the inbox and of people.
 
     Making five million rows takes a minute or two and four GB in --out for as long as it runs; with fewer it says less.
     """
@@ -100,7 +136,7 @@ def scale(users: tuple[int, int], rows: tuple[int, int], rounds: int, seconds: f
     with workplace(out, "scale") as directory:
         report = Report("scale", directory, settings)
         by_users = _users(report, directory, users, rounds, single)
-        by_rows, pages = _rows(report, directory, rows, rounds, single, requests)
+        by_rows, pages = _rows(report, directory, rows, known, rounds, single, requests)
     table, bars = [], {}
     for key, found in (("users_ratio", by_users), ("rows_ratio", by_rows)):
         costs = {label: [cpu_us(phase) for phase in phases] for label, phases in found.items()}
@@ -145,17 +181,23 @@ def _users(
 
 
 def _rows(
-    report: Report, directory: Path, counts: tuple[int, int], rounds: int, flood: Flood, requests: int
+    report: Report,
+    directory: Path,
+    counts: tuple[int, int],
+    known: tuple[int, int],
+    rounds: int,
+    flood: Flood,
+    requests: int,
 ) -> tuple[dict[str, list[Phase]], dict[str, list[Answered]]]:
     """The axis of stored notifications."""
     pages: dict[str, list[Answered]] = {}
     with ExitStack() as stack:
         drivers: dict[str, Driver] = {}
-        for count in counts:
+        for count, known_here in zip(counts, known, strict=True):
             place = directory / f"rows-{count}"
             place.mkdir()
             began = time.monotonic()
-            fill(place / "full.db", count)
+            fill(place / "full.db", count, known_here)
             size = (place / "full.db").stat().st_size / 2**20
             click.echo(f"{count:,} notifications: {size:.0f} MiB, made in {time.monotonic() - began:.0f} s")
             target = stack.enter_context(djactors_server(place, database=place / "full.db"))

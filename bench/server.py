@@ -16,6 +16,8 @@ UNBOUND = {
     "DJACTORS_DAILY_LIMIT": "1000000000",
     "DJACTORS_POST_RATE": "1000000",
     "DJACTORS_POST_BURST": "1000000000",
+    "DJACTORS_READ_RATE": "1000000",
+    "DJACTORS_READ_BURST": "1000000",
     # How fast the server can let users in, not how fast it wants to; and as many as there are descriptors for.
     "DJACTORS_ADMIT_RATE": "1000000",
     "DJACTORS_ADMIT_BURST": "1000000",

@@ -6,6 +6,7 @@
         router     every command, one commit a batch
         clock      SLA alerts and daily summaries when they are due
         retention  expiry, purging, the file's space
+        presence   who comes and goes, for those who look
         engine     Engine.IO sessions and their heartbeat
         listener   the port
 
@@ -287,6 +288,8 @@ class Server:
     ) -> None:
         settings, telemetry, now = self.settings, self.telemetry, self._now
         meta = await store.meta()
+        if await store.fold_names() > 1:
+            telemetry.log.info("names folded", reason="the database is from before, or was folded by other rules")
         last_seen = await store.last_seen()
         clock.begin(None if last_seen is None else from_text(last_seen))
         pids = PidIssuer(meta.pid_key, self._random_bytes)
@@ -316,6 +319,7 @@ class Server:
             mailbox_capacity=retention.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
+        presence_spec = ServiceSpec("presence", lambda: users.onlookers, when_exhausted=Exhausted.QUARANTINE)
         # The engine and the listener stay the same objects when they are restarted; they reach the router by its ref.
         root = Supervisor(
             "djactors",
@@ -324,6 +328,7 @@ class Server:
                 router_spec,
                 clock_spec,
                 retention_spec,
+                *([presence_spec] if settings.presence else []),
                 *([] if file_of(settings) is None else [ServiceSpec("keys", lambda: key_file)]),
                 ServiceSpec("engine", lambda: engine),
                 ServiceSpec("listener", lambda: listener),
@@ -335,7 +340,7 @@ class Server:
         alarm = Alarm(root.ref(clock_spec))
         paces = Paces(settings)
         engine = self._engine(users, router, paces)
-        survey = Survey(root, users, database.statistics, self._lag, telemetry, now)
+        survey = Survey(root, users, database.statistics, self._lag, telemetry, now, store.names)
         api = Api(
             authenticator=self._authenticator,
             router=router,

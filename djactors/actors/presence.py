@@ -93,6 +93,10 @@ class Seat:
         self.draining = False
 
 
+def _ignore_change(presence: Presence) -> None:
+    pass
+
+
 class Presence:
     """One user's sockets and the address of the user's actor.
 
@@ -109,6 +113,7 @@ class Presence:
             came behind it, or was lost before it.
         left_at: when the last socket went, in Trio's time.
         at: the offset up to which the sockets that have caught up were told everything.
+        on_change: is called when the first socket has been answered or the last one has gone.
         account: what the tenant says of the user; None until that was read.
         accounts_told: how often a commit has changed the account, so that a read which began before does not undo it.
     """
@@ -120,6 +125,7 @@ class Presence:
         "attaching",
         "left_at",
         "name",
+        "on_change",
         "person",
         "read",
         "ref",
@@ -129,7 +135,8 @@ class Presence:
         "user_id",
     )
 
-    def __init__(self, tenant_id: int, person: Person) -> None:
+    def __init__(self, tenant_id: int, person: Person, on_change: Callable[[Presence], None] = _ignore_change) -> None:
+        self.on_change = on_change
         self.tenant_id = tenant_id
         self.user_id = person.user_id
         self.person = person
@@ -194,12 +201,20 @@ class Presence:
             # A dictionary never gives back what it grew by: 170 bytes a user.
             self.attaching = {}
 
+    def seat(self, socket: Socket, seat: Seat) -> None:
+        """A socket is answered, and the actor writes to it from now on."""
+        self.sockets[socket] = seat
+        if len(self.sockets) == 1:
+            self.on_change(self)
+
     def discard(self, socket: Socket) -> None:
         """Forget a socket, if it is known."""
         self.attached(socket)
         if socket in self.sockets:
             del self.sockets[socket]
             self.left_at = trio.current_time()
+            if not self.sockets:
+                self.on_change(self)
 
     def take_in(self, account: Account) -> None:
         """Have all sockets that the actor has answered take in what the tenant says of the user."""
@@ -214,5 +229,7 @@ class Presence:
         """Close all sockets that the actor has answered."""
         sockets, self.sockets = self.sockets, {}
         self.left_at = trio.current_time()
+        if sockets:
+            self.on_change(self)
         for socket in sockets:
             socket.disconnect(reason)

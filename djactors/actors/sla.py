@@ -1,7 +1,8 @@
-"""The clock: sends SLA alerts and daily summaries when they are due, and sleeps in between.
+"""The clock: sends SLA alerts and daily summaries and brings back what was snoozed when that is due, and sleeps in
+between.
 
     a commit brings a moment forward ──► Alarm ──┐
-                                                 ├──► look: RaiseAlerts, SendSummaries, through the router
+                                                 ├──► look: RaiseAlerts, SendSummaries, WakeSnoozed, through the router
     the moment of the alarm has come ────────────┘          │ the next moment
                                                  Alarm ◄────┘
 
@@ -22,7 +23,7 @@ from datetime import datetime
 from typing import Protocol
 
 from djactors.actors.slices import Asking, Unavailable
-from djactors.domain.commands import RaiseAlerts, SendSummaries
+from djactors.domain.commands import RaiseAlerts, SendSummaries, WakeSnoozed
 from djactors.domain.times import from_text, utc_text
 from djactors.kernel import Actor, ActorStopped, MailboxFull
 
@@ -34,7 +35,7 @@ FIRST_LOOK = 1.0
 """Seconds after a start, so that the clients that all come back then go first."""
 
 ALERT_SLICE = 100
-"""Jobs in one commit: some 200 rows, a few milliseconds in which others wait."""
+"""Jobs, or snoozed notifications, in one commit: some 200 rows, a few milliseconds in which others wait."""
 
 MAILBOX = 1
 """A nudge says only that the alarm was brought forward: one is as good as many."""
@@ -143,7 +144,7 @@ class SlaClock(Actor[Nudge, None]):
     async def _look(self) -> None:
         # Moments that commits bring forward from now on count as well, whatever the answers say.
         self._alarm.moment = None
-        for command in (RaiseAlerts(ALERT_SLICE), SendSummaries(ALERT_SLICE)):
+        for command in (RaiseAlerts(ALERT_SLICE), SendSummaries(ALERT_SLICE), WakeSnoozed(ALERT_SLICE)):
             sliced = await self._ask(command)
             while sliced.more and self.ref.alive:
                 sliced = await self._ask(command)

@@ -29,7 +29,7 @@ from typing import Protocol
 
 import trio
 
-from djactors.actors.deliveries import CHANGES_RESET, Deliver, Numbering, Outgoing, encoded, unread_count
+from djactors.actors.deliveries import CHANGES_RESET, Counts, Deliver, Numbering, Outgoing, encoded, unread_count
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Seat, Socket, UserMessage
 from djactors.domain.accounts import Account
@@ -51,6 +51,10 @@ class InboxState(Protocol):
     @property
     def unread(self) -> int:
         """Unread notifications."""
+
+    @property
+    def unseen(self) -> int:
+        """How many of the unread ones are unseen."""
 
     @property
     def at(self) -> Offset:
@@ -116,7 +120,7 @@ class UserActor(Actor[UserMessage, None]):
         self._introduce = introduce
         self._lost = lost
         self.idle_after = idle_after
-        self._unread = 0
+        self._counts: Counts = 0, 0
 
     async def on_start(self) -> None:
         """Read the snapshot to start from."""
@@ -126,7 +130,8 @@ class UserActor(Actor[UserMessage, None]):
         before = presence.accounts_told
         state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
         self._take_in(state, before)
-        self._unread, presence.at, presence.read = state.unread, state.at, self._commits.newest
+        self._counts, presence.at = (state.unread, state.unseen), state.at
+        presence.read = self._commits.newest
         if not state.known:
             # Told before the CONNECT is answered: whoever names this user from then on comes behind it.
             self._introduce(Introduce(presence.tenant_id, presence.person))
@@ -152,7 +157,7 @@ class UserActor(Actor[UserMessage, None]):
         if changes[0].at.seq <= presence.at.seq:
             news = [change for change in changes if change.at.seq > presence.at.seq]
         presence.at = changes[-1].at
-        self._write(news, self._unread if message.unread is None else message.unread)
+        self._write(news, self._counts if message.counts is None else message.counts)
         if presence.sockets:
             self._telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
         return True
@@ -163,35 +168,35 @@ class UserActor(Actor[UserMessage, None]):
         if presence.stale:
             await self._catch_up()
         news: list[Outgoing] = []
-        unread = self._unread
+        counts = self._counts
         committed_at: float | None = None
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Deliver):
                 if message.number <= presence.read and message.changes and message.changes[-1].at.seq > presence.at.seq:
-                    self._write(news, unread)
+                    self._write(news, counts)
                     news = []
                     await self._catch_up()
-                    unread = self._unread
+                    counts = self._counts
                     envelope.answer(None)
                     continue
                 news.extend(change for change in message.changes if change.at.seq > presence.at.seq)
                 if message.changes and message.changes[-1].at.seq > presence.at.seq:
                     presence.at = message.changes[-1].at
-                    unread = unread if message.unread is None else message.unread
+                    counts = counts if message.counts is None else message.counts
                     committed_at = message.committed_at if committed_at is None else committed_at
             else:
                 # Those who were here hear of what came before; the newcomer's count is already after it.
-                self._write(news, unread)
+                self._write(news, counts)
                 news = []
                 if isinstance(message, Attach):
                     await self._attach(message)
                 else:
                     await self._advance(message.socket)
                 # Catching up on the way may have brought another one.
-                unread = self._unread
+                counts = self._counts
             envelope.answer(None)
-        self._write(news, unread)
+        self._write(news, counts)
         if committed_at is not None and presence.sockets:
             self._telemetry.metrics.delivery.observe(trio.current_time() - committed_at)
 
@@ -226,7 +231,8 @@ class UserActor(Actor[UserMessage, None]):
             self._telemetry.metrics.resumed.labels("since" if pid is None else "pid").inc()
         if pid is None and socket.recovery:
             pid = self._pids.issue(presence.tenant_id, presence.user_id, position, reload=reload)
-        seat = presence.sockets[socket] = Seat(pid, position)
+        seat = Seat(pid, position)
+        presence.seat(socket, seat)
         told += self._slice(seat, replay)
         socket.accept(pid, encoded(told, stamped=socket.recovery))
         self._go_on(socket, seat)
@@ -284,7 +290,7 @@ class UserActor(Actor[UserMessage, None]):
                 seat.position = replay.position
                 return told
         seat.position = None
-        told.append(unread_count(self._unread, self._presence.at))
+        told.append(unread_count(self._counts, self._presence.at))
         return told
 
     def _go_on(self, socket: Socket, seat: Seat) -> None:
@@ -293,10 +299,10 @@ class UserActor(Actor[UserMessage, None]):
             seat.draining = True
             socket.when_drained(lambda: self._presence.go_on(socket))
 
-    def _write(self, news: Sequence[Outgoing] | Deliver, unread: int) -> None:
-        """Send changes and, if it is another one, the unread count to every socket that has caught up."""
-        counted = unread != self._unread
-        self._unread = unread
+    def _write(self, news: Sequence[Outgoing] | Deliver, counts: Counts) -> None:
+        """Send changes and, if they are others, the counts to every socket that has caught up."""
+        counted = counts != self._counts
+        self._counts = counts
         if not news and not counted:
             return
         forms: dict[bool, Sequence[EncodedPacket]] = {}
@@ -310,11 +316,9 @@ class UserActor(Actor[UserMessage, None]):
             socket.send(packets)
 
     def _encode(self, news: Sequence[Outgoing] | Deliver, *, counted: bool, stamped: bool) -> Sequence[EncodedPacket]:
-        if isinstance(news, Deliver) and not counted:
-            return news.packets(stamped=stamped)
-        told = list(news.changes if isinstance(news, Deliver) else news)
-        if counted:
-            told.append(unread_count(self._unread, self._presence.at))
+        if isinstance(news, Deliver):
+            return news.packets(counted=counted, stamped=stamped)
+        told = [*news, unread_count(self._counts, self._presence.at)] if counted else news
         return encoded(told, stamped=stamped)
 
     async def _look(self) -> None:
@@ -337,7 +341,7 @@ class UserActor(Actor[UserMessage, None]):
                 socket.disconnect("history_lost")
             elif seat.position is None and state.at != presence.at:
                 seat.position = presence.at
-        self._unread, presence.at = state.unread, state.at
+        self._counts, presence.at = (state.unread, state.unseen), state.at
 
     def _take_in(self, state: InboxState, before: int) -> None:
         """Take in what the tenant says of the user, unless a commit has said more since the read began."""

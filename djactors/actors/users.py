@@ -23,6 +23,7 @@ import trio
 from djactors.actors.accounts import Accounts
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.deliveries import Deliver, Numbering, Outgoing
+from djactors.actors.onlookers import Onlookers
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
@@ -73,6 +74,9 @@ class Users:
         settings: mailbox size, idle time, sockets per user.
         telemetry: counts and logs.
         router: is told of those who come for the first time.
+
+    Attributes:
+        onlookers: those who are told who comes and goes.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Users:
         self._accounts = Accounts(inbox.account)
         self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
+        self.onlookers = Onlookers(self.connected, self.told)
 
     def supervisor(self) -> Supervisor:
         """A fresh supervisor for the user actors. A new one means that the old one failed: its users start over."""
@@ -152,6 +157,12 @@ class Users:
         presence = self._present(tenant_id, user_id)
         if presence is not None:
             presence.discard(socket)
+        self.onlookers.leave(tenant_id, socket)
+
+    def connected(self, tenant_id: int, user_id: int) -> bool:
+        """Whether a user has a socket that was answered."""
+        presence = self._tenants.get(tenant_id, {}).get(user_id)
+        return presence is not None and bool(presence.sockets)
 
     def account(self, tenant_id: int, user_id: int) -> Account | None:
         """What the tenant says of a user, as far as that is known without asking the store; None if it is not."""
@@ -246,12 +257,19 @@ class Users:
             # Whoever comes from now on has read the commit.
             some = [(present[user_id], packets) for user_id, packets in own.items()]
             others = [presence for user_id, presence in present.items() if user_id not in own] if shared else ()
+            together: list[tuple[Presence, Deliver]] = []
             for presence, packets in some:
-                told = await _pause(told)
-                unread = recorded.unread.get((tenant_id, presence.user_id))
-                delivery = Deliver(in_order(packets, shared), unread, committed_at, number)
-                self._tell(presence, delivery)
+                if told >= TOLD_PER_TURN:
+                    self._tell_together(together)
+                    together = []
+                    told = await _pause(told)
+                key = tenant_id, presence.user_id
+                unread = recorded.unread.get(key)
+                counts = None if unread is None else (unread, recorded.unseen[key])
+                delivery = Deliver(in_order(packets, shared), counts, committed_at, number)
+                together.append((presence, delivery))
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
+            self._tell_together(together)
             if others:
                 delivery = Deliver(shared, None, committed_at, number)
                 weight = 1 + len(shared) // PACKETS_OF_A_WRITE
@@ -314,7 +332,8 @@ class Users:
 
     def _present(self, tenant_id: int, user_id: int) -> Presence | None:
         """A user's presence; None where the user has none."""
-        return self._tenants.get(tenant_id, {}).get(user_id)
+        present = self._tenants.get(tenant_id)
+        return None if present is None else present.get(user_id)
 
     def _refuse(self, tenant_id: int, user_id: int, socket: Socket, reason: str) -> None:
         self._telemetry.refusals.refused("attach", "socket refused", code=reason, tenant_id=tenant_id, user_id=user_id)
@@ -326,7 +345,7 @@ class Users:
         if presence is None:
             if self._supervisor is None:
                 raise SupervisorNotRunning("users")
-            presence = Presence(tenant_id, person)
+            presence = Presence(tenant_id, person, self.onlookers.note)
             presence.ref = self._supervisor.spawn_child(self._spec(presence))
             self._tenants.setdefault(tenant_id, {})[user_id] = self._by_name[presence.name] = presence
             self._telemetry.metrics.users.inc()
@@ -394,6 +413,11 @@ class Users:
             # What says nothing new wakes an actor that is at rest, and it looks before anything else.
             with suppress(MailboxFull, ActorStopped):
                 presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
+
+    def _tell_together(self, deliveries: Sequence[tuple[Presence, Deliver]]) -> None:
+        Deliver.encode_together([delivery for _, delivery in deliveries])
+        for presence, delivery in deliveries:
+            self._tell(presence, delivery)
 
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
         if presence.stale or not (presence.sockets or presence.attaching):

@@ -114,6 +114,10 @@ class Settings:
         "If this is true, a socket may create and assign jobs with the two test: events, so that a frontend can be "
         "tried without a backend.",
     )
+    presence: bool = _setting(
+        True,
+        "If this is true, people see which others of their tenant are connected now.",
+    )
 
     ping_interval: float = _setting(
         EngineSettings.ping_interval,

@@ -15,10 +15,12 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from djactors.domain.accounts import Account
-from djactors.domain.events import DomainEvent, Key, check_event, check_text, convert
+from djactors.domain.errors import Code, Refused
+from djactors.domain.events import DomainEvent, Key, Moment, check_event, check_text, convert
 from djactors.domain.ids import Id
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
+from djactors.domain.times import utc_text
 
 TENANTS_BACKEND = 0
 INSTALLATIONS_BACKEND = -1
@@ -78,6 +80,79 @@ class Delete(msgspec.Struct, frozen=True):
     notification_id: Id
 
 
+class MarkUnread(msgspec.Struct, frozen=True):
+    """The user wants one notification to be unread again."""
+
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
+
+
+class MarkSeen(msgspec.Struct, frozen=True):
+    """The user has seen everything up to the notification `up_to`, read or not; by default everything."""
+
+    tenant_id: Id
+    user_id: Id
+    up_to: Id | None = None
+
+
+class MarkJobRead(msgspec.Struct, frozen=True):
+    """The user has read everything of one job that is in the inbox at this moment."""
+
+    tenant_id: Id
+    user_id: Id
+    job_id: Id
+
+
+class Archive(msgspec.Struct, frozen=True):
+    """The user puts one notification into the archive."""
+
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
+
+
+class Unarchive(msgspec.Struct, frozen=True):
+    """The user takes one notification out of the archive."""
+
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
+
+
+class Snooze(msgspec.Struct, frozen=True):
+    """The user wants one notification to leave the inbox and to come back at the moment `until`."""
+
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
+    until: Moment
+
+
+class Unsnooze(msgspec.Struct, frozen=True):
+    """The user wants a notification that was snoozed to come back now."""
+
+    tenant_id: Id
+    user_id: Id
+    notification_id: Id
+
+
+class MuteJob(msgspec.Struct, frozen=True):
+    """The user wants to hear of one job only what concerns them alone."""
+
+    tenant_id: Id
+    user_id: Id
+    job_id: Id
+
+
+class UnmuteJob(msgspec.Struct, frozen=True):
+    """The user wants to hear of one job as before."""
+
+    tenant_id: Id
+    user_id: Id
+    job_id: Id
+
+
 class Introduce(msgspec.Struct, frozen=True):
     """Make a person known, so that others in the tenant may name this person. A token has proved tenant and id."""
 
@@ -109,6 +184,12 @@ class SendSummaries(msgspec.Struct, frozen=True):
     limit: int
 
 
+class WakeSnoozed(msgspec.Struct, frozen=True):
+    """Bring back the snoozed notifications whose moment has come, at most `limit` of them."""
+
+    limit: int
+
+
 class ExpireSlice(msgspec.Struct, frozen=True):
     """Take expired notifications out of the inboxes, at most `limit` of them."""
 
@@ -134,10 +215,16 @@ class PurgeSlice(msgspec.Struct, frozen=True):
     standing: Mapping[int, int] = {}
 
 
-InboxCommand: TypeAlias = MarkRead | MarkAllRead | Delete | Introduce
-"""A command about one user, answered with the unread count: `Counted`."""
+OneNotification: TypeAlias = MarkRead | MarkUnread | Delete | Archive | Unarchive | Snooze | Unsnooze
+"""What a user does with one notification."""
 
-SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | ExpireSlice | PurgeSlice
+OwnCommand: TypeAlias = OneNotification | MarkAllRead | MarkSeen | MarkJobRead | MuteJob | UnmuteJob
+"""What a user does with the inbox."""
+
+InboxCommand: TypeAlias = OwnCommand | Introduce
+"""A command about one user, answered with the user's counts: `Counted`."""
+
+SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | WakeSnoozed | ExpireSlice | PurgeSlice
 """A command of the clock or of retention, answered with what is left to do: `Sliced`."""
 
 Command: TypeAlias = Publish | InboxCommand | SliceCommand | SignOut
@@ -160,7 +247,15 @@ def checked(command: Command) -> Command:
             if command.person is not None:
                 _check_person(command.person)
             return replace(command, event=event, decoded=True)
-        case MarkRead() | MarkAllRead() | Delete() | SignOut():
+        case Snooze():
+            convert(asdict(command), Snooze)
+            try:
+                utc_text(command.until)
+            except OverflowError:
+                raise Refused(Code.INVALID, "until: is outside the years 1 to 9999 in UTC") from None
+        case MarkRead() | MarkAllRead() | Delete() | SignOut() | MarkUnread() | MarkSeen() | MarkJobRead():
+            convert(asdict(command), type(command))
+        case Archive() | Unarchive() | Unsnooze() | MuteJob() | UnmuteJob():
             convert(asdict(command), type(command))
         case Introduce():
             convert(asdict(command), Introduce)
@@ -195,9 +290,10 @@ class Published(msgspec.Struct, frozen=True, gc=False):
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
-    """An inbox command is durable. `count` is the unread count after it."""
+    """An inbox command is durable. `count` and `unseen` are the user's unread and unseen counts after it."""
 
     count: int
+    unseen: int
 
 
 class Sliced(msgspec.Struct, frozen=True):
@@ -252,8 +348,10 @@ class Recorded(msgspec.Struct, frozen=True):
     Attributes:
         outcomes: one for each command that was carried out, in order; an exception for one that was refused or failed.
             Fewer than there were commands where a commit of all would have been too large: the rest is still to do.
+            None at all where the first command is carried out in slices and this was not the last of them.
         changes: the new changes by tenant, in the order of their sequence numbers.
-        unread: the unread count after the commit, for every user whose count it touched.
+        unread: the unread count after the commit, for every user whose counts it touched.
+        unseen: the unseen count of the same users.
         next_alert: the earliest moment at which this commit needs the clock to wake up, for an alert or a summary; None
             if it needs none.
         others_wrote: whether another connection has written to the database since the commit before. If so, the
@@ -268,3 +366,4 @@ class Recorded(msgspec.Struct, frozen=True):
     next_alert: str | None = None
     others_wrote: bool = False
     accounts: dict[tuple[int, int], Account] = {}
+    unseen: dict[tuple[int, int], int] = {}

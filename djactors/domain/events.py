@@ -25,6 +25,7 @@ from msgspec import UNSET, Meta, UnsetType
 from djactors.domain import lengths
 from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import MAX_ID, Id, with_numbers
+from djactors.domain.mentions import MAX_MENTIONS
 from djactors.domain.times import utc_text
 
 MAX_BATCH = 1000
@@ -124,6 +125,20 @@ class JobCompleted(Common, frozen=True, tag="job.completed"):
     job_id: Id
 
 
+class JobCancelled(Common, frozen=True, tag="job.cancelled"):
+    """The job is not wanted any more. The reason is kept as a comment."""
+
+    job_id: Id
+    reason: Text | None = None
+
+
+class JobRetitled(Common, frozen=True, tag="job.retitled"):
+    """The job has another title."""
+
+    job_id: Id
+    title: Title
+
+
 class JobDeadlineChanged(Common, frozen=True, tag="job.deadline_changed"):
     """The deadline was moved. None takes it away."""
 
@@ -132,10 +147,12 @@ class JobDeadlineChanged(Common, frozen=True, tag="job.deadline_changed"):
 
 
 class CommentAdded(Common, frozen=True, tag="comment.added"):
-    """Somebody commented on a job."""
+    """Somebody commented on a job. `mentions` are people beside those whom the text mentions by name."""
 
     job_id: Id
     text: Text
+    # Left out where there is none, so that the fingerprint of a comment is what it was before there were mentions.
+    mentions: Annotated[tuple[Id, ...], Meta(max_length=MAX_MENTIONS)] | UnsetType = UNSET
 
 
 class JobWatched(Common, frozen=True, tag="job.watched"):
@@ -158,6 +175,18 @@ class UserUpserted(Common, frozen=True, tag="user.upserted"):
     user_id: Id
     name: Name
     role: Role
+
+
+class UserDeactivated(Common, frozen=True, tag="user.deactivated"):
+    """A user has left: signs in no more, and gets no new work."""
+
+    user_id: Id
+
+
+class UserActivated(Common, frozen=True, tag="user.activated"):
+    """A user who was deactivated is back."""
+
+    user_id: Id
 
 
 class TenantUpserted(Common, frozen=True, tag="tenant.upserted"):
@@ -185,11 +214,15 @@ DomainEvent: TypeAlias = (
     | JobApproved
     | JobRejected
     | JobCompleted
+    | JobCancelled
+    | JobRetitled
     | JobDeadlineChanged
     | CommentAdded
     | JobWatched
     | JobUnwatched
     | UserUpserted
+    | UserDeactivated
+    | UserActivated
     | TenantUpserted
     | NotificationRequested
 )

@@ -6,7 +6,7 @@ Rules of the alerts, 24 hours before the deadline and once it has passed:
     is moved back to an earlier time, the alerts that were sent for that time are not sent again.
   * Only an alert that is still true is sent. If the server was down until after the deadline, the job is overdue, and
     nobody is told that it is due within 24 hours.
-  * A completed job gets no alert, and neither does a job without a deadline.
+  * A completed or cancelled job gets no alert, and neither does a job without a deadline.
   * The assignee at that moment is notified, and of an overdue job also its manager. If there is nobody, the alert
     counts as sent, because whoever gets the job later is notified of the assignment.
 
@@ -27,14 +27,17 @@ from djactors.domain.events import (
     CommentAdded,
     JobApproved,
     JobAssigned,
+    JobCancelled,
     JobCompleted,
     JobCreated,
     JobDeadlineChanged,
     JobRejected,
+    JobRetitled,
     JobSubmitted,
     JobUnwatched,
     JobWatched,
 )
+from djactors.domain.names import Named
 from djactors.domain.times import from_text, utc_text
 
 JobEvent: TypeAlias = (
@@ -43,6 +46,8 @@ JobEvent: TypeAlias = (
     | JobApproved
     | JobRejected
     | JobCompleted
+    | JobCancelled
+    | JobRetitled
     | JobDeadlineChanged
     | CommentAdded
     | JobWatched
@@ -50,8 +55,10 @@ JobEvent: TypeAlias = (
 )
 """Events about a job that exists, or that is heard of for the first time by this event."""
 
-Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", "rejected", "completed"]
+Status: TypeAlias = Literal["open", "assigned", "pending_approval", "approved", "rejected", "completed", "cancelled"]
 
+FINISHED: tuple[Status, ...] = ("completed", "cancelled")
+"""The states that a job does not leave."""
 
 SlaAlert: TypeAlias = Literal["sla_alert_24h", "sla_alert_overdue"]
 
@@ -95,8 +102,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.dj_id or f"Job {self.id}"
 
 
+NAMED_WATCHERS = 100
+"""Watchers of a job who are shown with their names: more than anybody reads. Thousands of people may watch a job, and
+each of its changes is told to everybody in the tenant and kept in the log."""
+
+
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A job as clients see it."""
+    """A job as clients see it. The name beside an id is what the person was called at the moment of the view."""
 
     id: int
     dj_id: str | None
@@ -105,14 +117,22 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     job_type_id: int | None
     status: Status
     requester_id: int | None
+    requester_name: str | None
     assignee_id: int | None
     assignee_name: str | None
     approver_id: int | None
+    approver_name: str | None
     manager_id: int | None
+    manager_name: str | None
     watcher_ids: tuple[int, ...]
+    watchers: tuple[Named, ...]
     deadline: str | None
     created_at: str
     updated_at: str
+
+
+Names: TypeAlias = tuple[str | None, str | None, str | None, str | None]
+"""The names of a job's requester, assignee, approver and manager; None where there is nobody."""
 
 
 def dj_id(year: int, number: int) -> str:
@@ -125,9 +145,9 @@ def created(event: JobCreated, job_id: int, number: str | None, earlier: Job | N
     """The job that a `job.created` makes, with the id and the DJ number that the store has settled.
 
     `earlier` is what was heard of the job before, by its bare id. Whatever the event does not name stays as it was. If
-    the job was already submitted, approved or completed, the creation comes late. It then fills in what is missing, but
-    it neither reopens the job nor takes it from the people who work on it. A deadline that was heard of before is
-    always newer than the one in the creation, because only a later move of the deadline can have set it.
+    the job was already submitted, approved, completed or cancelled, the creation comes late. It then fills in what is
+    missing, but it neither reopens the job nor takes it from the people who work on it. A deadline that was heard of
+    before is always newer than the one in the creation, because only a later move of the deadline can have set it.
     """
     if earlier is None:
         earlier = first_heard_of(event.tenant_id, job_id, now)
@@ -193,14 +213,22 @@ def _moved(job: Job, event: JobEvent, now: str) -> Job:
             return replace(job, status="rejected", updated_at=now)
         case JobCompleted():
             return replace(job, status="completed", updated_at=now)
+        case JobCancelled():
+            return replace(job, status="cancelled", updated_at=now)
+        case JobRetitled(title=title):
+            return replace(job, title=title, updated_at=now)
         case JobDeadlineChanged(deadline=deadline):
             return replace(job, deadline=_text(deadline), updated_at=now)
         case _:
             return job
 
 
-def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> JobView:
-    """The job as clients see it, with the assignee's name and the watchers, which are not part of the job itself."""
+def view(job: Job, names: Names, watcher_ids: tuple[int, ...], watchers: tuple[Named, ...]) -> JobView:
+    """The job as clients see it, with names and watchers, which are not part of the job itself.
+
+    `watchers` are the first `NAMED_WATCHERS` of `watcher_ids`.
+    """
+    requester_name, assignee_name, approver_name, manager_name = names
     return JobView(
         id=job.id,
         dj_id=job.dj_id,
@@ -209,11 +237,15 @@ def view(job: Job, assignee_name: str | None, watcher_ids: tuple[int, ...]) -> J
         job_type_id=job.job_type_id,
         status=job.status,
         requester_id=job.requester_id,
+        requester_name=requester_name,
         assignee_id=job.assignee_id,
         assignee_name=assignee_name,
         approver_id=job.approver_id,
+        approver_name=approver_name,
         manager_id=job.manager_id,
+        manager_name=manager_name,
         watcher_ids=watcher_ids,
+        watchers=watchers,
         deadline=job.deadline,
         created_at=job.created_at,
         updated_at=job.updated_at,
@@ -230,6 +262,7 @@ MOVES: Mapping[str, tuple[Status, ...]] = {
     "approve": ("pending_approval",),
     "reject": ("pending_approval",),
     "complete": ("open", "assigned", "approved", "rejected"),
+    "cancel": ("open", "assigned", "pending_approval", "approved", "rejected"),
 }
 """The states in which each move is allowed. This is the whole state machine, as the contract draws it."""
 
@@ -240,6 +273,7 @@ _MOVE_OF: Mapping[type, str] = {
     JobApproved: "approve",
     JobRejected: "reject",
     JobCompleted: "complete",
+    JobCancelled: "cancel",
 }
 """The move that each event is. Other events are no moves."""
 
@@ -266,7 +300,7 @@ def check_move(job: Job, event: JobEvent) -> None:
 
 def next_alert(job: Job) -> datetime | None:
     """The moment of the job's next alert, which may have passed already. None if the job, as it is now, needs none."""
-    if job.deadline is None or job.status == "completed" or _was_sent(job.alerted_overdue, job.deadline):
+    if job.deadline is None or job.status in FINISHED or _was_sent(job.alerted_overdue, job.deadline):
         return None
     deadline = from_text(job.deadline)
     if _was_sent(job.alerted_24h, job.deadline):

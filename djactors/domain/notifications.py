@@ -21,8 +21,10 @@ NotificationType: TypeAlias = Literal[
     "sla_alert_overdue",
     "comment_added",
     "job_completed",
+    "mentioned",
 ]
-"""The seed's eight types. A backend may ask for types of its own through `notification.requested`."""
+"""The seed's eight types, and one beyond the seed's table, `mentioned`. A backend may ask for types of its own through
+`notification.requested`."""
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -50,10 +52,11 @@ class Notification(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class InboxItem(Notification, frozen=True, kw_only=True, gc=False):
-    """A notification as a list shows it, with its read state."""
+    """A notification as a list shows it, with its read state, and when it comes back if it is snoozed."""
 
     is_read: bool
     read_at: str | None
+    snoozed_until: str | msgspec.UnsetType = msgspec.UNSET
 
 
 NULL = msgspec.Raw(b"null")

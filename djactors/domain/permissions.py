@@ -4,7 +4,8 @@ rules.
   * Whoever may give a part in a job away names anybody for it whom the tenant knows. The requester, who makes the job,
     names its assignee, approver and manager, and later those do whom the table names. Each part is one person's. To
     request a job and to watch it is one's own affair: only the roles manager and admin name somebody else for that, at
-    the creation as well as later. Otherwise anybody could have hundreds of colleagues notified of each comment.
+    the creation as well as later. Otherwise anybody could have hundreds of colleagues notified of each comment. In a
+    comment everybody mentions whom they like, but only so many at once, and whoever is mentioned may stop watching.
   * Nobody decides on their own work. Only an admin may make one person both the assignee and the approver of a job, or
     decide on a job as both.
   * An assignee may name the first approver of a job. Only the job's manager and the roles manager and admin may replace
@@ -50,6 +51,8 @@ PERMISSIONS: Mapping[type, tuple[str, tuple[str, ...], tuple[Role, ...]]] = {
     events.JobApproved: ("approve", ("approver",), ("admin",)),
     events.JobRejected: ("reject", ("approver",), ("admin",)),
     events.JobCompleted: ("complete", ("assignee", "requester", "manager"), ("manager", "admin")),
+    events.JobCancelled: ("cancel", ("requester", "manager"), ("manager", "admin")),
+    events.JobRetitled: ("retitle", ("requester", "manager"), ("manager", "admin")),
     events.JobDeadlineChanged: ("move the deadline of", ("requester", "manager"), ("manager", "admin")),
     events.CommentAdded: ("comment on", (ANYONE,), ()),
     events.JobWatched: ("watch", (ANYONE,), ()),
@@ -71,6 +74,22 @@ def check(person: Person, event: object, job: Job | None) -> None:
         raise Refused(Code.FORBIDDEN, f"you may not {verb} {label}; who may: {people}")
     if person.role != "admin":
         _check_own_work(person, event, job)
+
+
+OFFICE: tuple[Role, ...] = ("admin", "service")
+"""The roles that may sign somebody out, deactivate and activate somebody."""
+
+
+def check_office(person: Person, event: object, user_id: int) -> None:
+    """Refuse what only an admin may do to a user, and what an admin may not do to themselves.
+
+    Raises:
+        Refused: `forbidden`.
+    """
+    if person.role != "admin":
+        raise Refused(Code.FORBIDDEN, "only an admin or a service may activate or deactivate somebody")
+    if isinstance(event, events.UserDeactivated) and person.user_id == user_id:
+        raise Refused(Code.FORBIDDEN, "nobody deactivates themselves: ask another admin")
 
 
 ANYBODYS: tuple[Role, ...] = ("manager", "admin")

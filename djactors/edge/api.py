@@ -7,8 +7,10 @@ Whatever a request says wrong is `Refused`, with a message that names the parame
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import msgspec
 
 from djactors.actors.command_ref import CommandRef
 from djactors.actors.users import Users
@@ -100,8 +102,9 @@ class Api:
             if needed:
                 raise
             return
-        if proved.user_id is not None and proved.tenant_id is not None:
-            await self._users.look_up(proved.tenant_id, proved.user_id)
+        tenant_id, user_id = proved.tenant_id, proved.user_id
+        if user_id is not None and tenant_id is not None and self._users.account(tenant_id, user_id) is None:
+            await self._users.look_up(tenant_id, user_id)
 
     def identity(self, request: Request) -> Identity:
         """Who asks, as the request's token proves and the tenant says.
@@ -172,9 +175,13 @@ class Api:
             raise StoreUnavailable("the database has lost what this user's sockets were told")
         return found
 
-    async def publish(self, command: Publish) -> Published:
+    def connected(self, tenant_id: int, user_id: int) -> bool | msgspec.UnsetType:
+        """Whether a user is connected now; unset where presence is off."""
+        return self._users.connected(tenant_id, user_id) if self.settings.presence else msgspec.UNSET
+
+    def publish(self, command: Publish) -> Coroutine[Any, Any, Published]:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
-        return await self.router.ask_nowait(command, self.settings.command_timeout)
+        return self.router.ask_nowait(command, self.settings.command_timeout)
 
 
 def _service(identity: Identity) -> Identity:

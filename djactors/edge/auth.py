@@ -117,8 +117,10 @@ def in_force(proved: Proved, account: Account) -> Proved:
     A service stays a service. Its token is a backend's, even if it names a user, and the role is not that user's.
 
     Raises:
-        Unauthorized: `token_revoked`; the user was signed out after the token was issued.
+        Unauthorized: `user_deactivated`; or `token_revoked`, if the user was signed out after the token was issued.
     """
+    if not account.active:
+        raise Unauthorized("user_deactivated", "the user is deactivated: ask an admin", "the user is deactivated")
     if account.signed_out_at is not None and not (
         proved.issued_at is not None and proved.issued_at >= account.signed_out_at
     ):

@@ -11,9 +11,26 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from djactors.domain.commands import Counted, Delete, InboxCommand, MarkAllRead, MarkRead, Publish, Published
+from djactors.domain.commands import (
+    Archive,
+    Counted,
+    Delete,
+    InboxCommand,
+    MarkAllRead,
+    MarkJobRead,
+    MarkRead,
+    MarkSeen,
+    MarkUnread,
+    MuteJob,
+    Publish,
+    Published,
+    Snooze,
+    Unarchive,
+    UnmuteJob,
+    Unsnooze,
+)
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import JobAssigned, JobCreated, Title, check_text, convert
+from djactors.domain.events import JobAssigned, JobCreated, Moment, Title, check_text, convert
 from djactors.domain.ids import Id, with_numbers
 from djactors.edge.auth import Member
 
@@ -28,6 +45,19 @@ class _One(_Payload, frozen=True):
 
 class _All(_Payload, frozen=True):
     user_id: Id | None = None
+
+
+class _Seen(_Payload, frozen=True):
+    up_to: Id | None = None
+
+
+class _Snooze(_Payload, frozen=True):
+    notification_id: Id
+    until: Moment
+
+
+class _OneJob(_Payload, frozen=True):
+    job_id: Id
 
 
 class Refresh(_Payload, frozen=True):
@@ -58,18 +88,18 @@ class _JobNumbers(msgspec.Struct, frozen=True, rename="camel"):
 _job_decoder = msgspec.json.Decoder(_JobNumbers)
 
 
-def _read(payload: _One, member: Member) -> MarkRead:
-    return MarkRead(member.tenant_id, member.user_id, payload.notification_id)
-
-
 def _read_all(payload: _All, member: Member) -> MarkAllRead:
     if payload.user_id not in (None, member.user_id):
         raise not_found()
     return MarkAllRead(member.tenant_id, member.user_id)
 
 
-def _delete(payload: _One, member: Member) -> Delete:
-    return Delete(member.tenant_id, member.user_id, payload.notification_id)
+def _seen(payload: _Seen, member: Member) -> MarkSeen:
+    return MarkSeen(member.tenant_id, member.user_id, payload.up_to)
+
+
+def _snooze(payload: _Snooze, member: Member) -> Snooze:
+    return Snooze(member.tenant_id, member.user_id, payload.notification_id, payload.until)
 
 
 def _create_job(payload: _CreateJob, member: Member) -> Publish:
@@ -101,10 +131,30 @@ ClientCommand: TypeAlias = Publish | InboxCommand
 
 _Row: TypeAlias = tuple[type[_Payload], Callable[[Any, Member], ClientCommand]]
 
+
+def _one(kind: Callable[[int, int, int], ClientCommand]) -> _Row:
+    """The row of a command on one notification that says nothing more."""
+    return _One, lambda payload, member: kind(member.tenant_id, member.user_id, payload.notification_id)
+
+
+def _one_job(kind: Callable[[int, int, int], ClientCommand]) -> _Row:
+    """The row of a command on one job that says nothing more."""
+    return _OneJob, lambda payload, member: kind(member.tenant_id, member.user_id, payload.job_id)
+
+
 COMMANDS: Mapping[str, _Row] = {
-    "notification:read": (_One, _read),
+    "notification:read": _one(MarkRead),
     "notification:read-all": (_All, _read_all),
-    "notification:delete": (_One, _delete),
+    "notification:unread": _one(MarkUnread),
+    "notification:seen": (_Seen, _seen),
+    "notification:archive": _one(Archive),
+    "notification:unarchive": _one(Unarchive),
+    "notification:snooze": (_Snooze, _snooze),
+    "notification:unsnooze": _one(Unsnooze),
+    "notification:delete": _one(Delete),
+    "job:mute": _one_job(MuteJob),
+    "job:unmute": _one_job(UnmuteJob),
+    "job:read-notifications": _one_job(MarkJobRead),
 }
 """Events that are a command to the inbox."""
 
@@ -117,6 +167,16 @@ TEST_COMMANDS: Mapping[str, _Row] = {
 
 REFRESH = "auth:refresh"
 """The event with which a client hands in a fresh token."""
+
+WATCH_PEOPLE = "people:watch"
+"""The event after which a socket is told who comes and goes."""
+
+UNWATCH_PEOPLE = "people:unwatch"
+"""The event after which a socket is told that no longer."""
+
+
+class Nothing(_Payload, frozen=True):
+    """The payload of the two: it has no fields."""
 
 
 def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: bool = False) -> ClientCommand:
@@ -137,8 +197,8 @@ def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: b
 def answer_of(name: str, outcome: Published | Counted) -> dict[str, Any]:
     """What the ack of an event adds to `ok`, once its command is durable."""
     match outcome:
-        case Counted(count=count):
-            return {"count": count}
+        case Counted(count=count, unseen=unseen):
+            return {"count": count, "unseen": unseen}
         case Published(answer=answer) if name == TEST_CREATE:
             job = _job_decoder.decode(answer)
             return {"jobId": job.id, "djId": job.dj_id}

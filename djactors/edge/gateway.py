@@ -32,7 +32,16 @@ from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.edge import refusals
 from djactors.edge.auth import Authenticator, Member, Unauthorized, in_force
-from djactors.edge.commands import REFRESH, Refresh, answer_of, command_of, payload_of
+from djactors.edge.commands import (
+    REFRESH,
+    UNWATCH_PEOPLE,
+    WATCH_PEOPLE,
+    Nothing,
+    Refresh,
+    answer_of,
+    command_of,
+    payload_of,
+)
 from djactors.edge.errors import TooManyRequests, error_of
 from djactors.edge.paces import Paces
 from djactors.engine import BaseSocket, Session, SocketHandler
@@ -170,6 +179,9 @@ class Gateway(SocketHandler[UserSocket]):
                 self._acknowledge(socket, event, self._refresh(payload_of(Refresh, event.args), socket, member))
                 return
             self._check_may_ask(member)
+            if event.name in (WATCH_PEOPLE, UNWATCH_PEOPLE):
+                self._watch_people(event, socket, member)
+                return
             command = command_of(event.name, event.args, member, test_events=self._services.settings.test_events)
             self._services.router.request_nowait(command, lambda outcome: self._answered(socket, event, outcome))
         except (Refused, Unauthorized, KernelError) as error:
@@ -205,7 +217,7 @@ class Gateway(SocketHandler[UserSocket]):
         except Unauthorized as refusal:
             if socket.joined:
                 self._services.telemetry.metrics.refusals.labels(refusal.code).inc()
-                socket.disconnect("signed_out")
+                socket.disconnect("signed_out" if account.active else "deactivated")
             else:
                 self._turn_away(socket, refusal)
             return False
@@ -292,6 +304,17 @@ class Gateway(SocketHandler[UserSocket]):
         socket.member = member
         self._warned = False
         return {"expiresAt": _moment(member.expires_at)}
+
+    def _watch_people(self, event: EventReceived, socket: UserSocket, member: Member) -> None:
+        payload_of(Nothing, event.args)
+        onlookers = self._services.users.onlookers
+        if event.name == UNWATCH_PEOPLE:
+            onlookers.leave(member.tenant_id, socket)
+        elif not self._services.settings.presence:
+            raise Refused(Code.FORBIDDEN, "nobody is told who is connected: the operator has turned presence off")
+        else:
+            onlookers.look(member.tenant_id, member.user_id, socket)
+        self._acknowledge(socket, event, {})
 
     def _answered(self, socket: UserSocket, event: EventReceived, outcome: Published | Counted | Exception) -> None:
         self._pending -= 1

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, get_args
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from djactors.domain import events
 from djactors.domain.commands import Publish
@@ -17,6 +17,7 @@ from djactors.domain.errors import not_found
 from djactors.domain.events import MAX_WATCHERS, DomainEvent, Moment, Text, Title
 from djactors.domain.ids import Id
 from djactors.domain.jobs import Status
+from djactors.domain.mentions import MAX_MENTIONS
 from djactors.domain.notifications import encode
 from djactors.domain.permissions import check_own
 from djactors.edge.api import ID, Api, Handler, Table, choice, header_key, number, page_size, path_id, query_of
@@ -52,8 +53,17 @@ class _Reject(_Body, frozen=True):
     reason: Text | None = None
 
 
+class _Cancel(_Body, frozen=True):
+    reason: Text | None = None
+
+
+class _Title(_Body, frozen=True):
+    title: Title
+
+
 class _Comment(_Body, frozen=True):
     text: Text
+    mentions: Annotated[tuple[Id, ...], Meta(max_length=MAX_MENTIONS)] | UnsetType = UNSET
 
 
 class _Deadline(_Body, frozen=True):
@@ -80,7 +90,9 @@ _MOVES: dict[str, tuple[type[_Body], type[Any], Callable[[Any, Identity], dict[s
     "approve": (_Nothing, events.JobApproved, lambda _, __: {}),
     "reject": (_Reject, events.JobRejected, lambda body, _: {"reason": body.reason}),
     "complete": (_Nothing, events.JobCompleted, lambda _, __: {}),
-    "comments": (_Comment, events.CommentAdded, lambda body, _: {"text": body.text}),
+    "cancel": (_Cancel, events.JobCancelled, lambda body, _: {"reason": body.reason}),
+    "title": (_Title, events.JobRetitled, lambda body, _: {"title": body.title}),
+    "comments": (_Comment, events.CommentAdded, lambda body, _: {"text": body.text, "mentions": body.mentions}),
     "watch": (_Watcher, events.JobWatched, lambda body, identity: {"user_id": _watcher(body, identity)}),
     "unwatch": (_Watcher, events.JobUnwatched, lambda body, identity: {"user_id": _watcher(body, identity)}),
     "deadline": (_Deadline, events.JobDeadlineChanged, lambda body, _: {"deadline": body.deadline}),
@@ -99,7 +111,7 @@ class JobRoutes:
         self.table: Table = (
             ("/api/jobs", {"GET": self._list, "POST": self._create}),
             (job, {"GET": self._show}),
-            *((f"{job}/{move}", {"POST": self._mover(move)}) for move in _MOVES),
+            *((f"{job}/{move}", self._handlers(move)) for move in _MOVES),
         )
 
     async def _list(self, request: Request, _: dict[str, str]) -> Response:
@@ -153,6 +165,26 @@ class JobRoutes:
             deadline=body.deadline,
         )
         return await self._publish(request, identity, event, 201)
+
+    async def _thread(self, request: Request, found: dict[str, str]) -> Response:
+        member = self._api.member(request)
+        query = query_of(request, "limit", "before")
+        before, limit, job_id = number(query, "before"), page_size(query), path_id(found)
+        page = await self._api.dated(
+            member,
+            lambda told: self._api.store.thread(
+                member.tenant_id, member.user_id, job_id, before=before, limit=limit, told=told
+            ),
+        )
+        if page.items is None:
+            raise not_found()
+        return Response(200, encode({"items": page.items, "nextBefore": page.next_before, "offset": str(page.at)}))
+
+    def _handlers(self, move: str) -> dict[str, Handler]:
+        handlers = {"POST": self._mover(move)}
+        if move == "comments":
+            handlers["GET"] = self._thread
+        return handlers
 
     def _mover(self, move: str) -> Handler:
         shape, kind, fields = _MOVES[move]

@@ -15,10 +15,9 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
-import trio
 
 from djactors.domain import events
-from djactors.domain.commands import Delete, InboxCommand, MarkAllRead, MarkRead, Publish
+from djactors.domain.commands import Publish
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import DomainEvent
 from djactors.domain.marks import offset_of
@@ -34,19 +33,18 @@ from djactors.edge.api import (
     header_key,
     number,
     page_size,
-    path_id,
     query_of,
 )
-from djactors.edge.auth import Identity, Member, Unauthorized
+from djactors.edge.auth import Identity, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
+from djactors.edge.inbox_routes import InboxRoutes, state
 from djactors.edge.job_routes import JobRoutes
+from djactors.edge.people_routes import PeopleRoutes
 from djactors.edge.site import SITE_METHODS, Site
 from djactors.edge.user_routes import UserRoutes
 from djactors.engine import EngineServer, OriginPolicy
-from djactors.inbox.inbox import Page
 from djactors.inbox.log import Replay
-from djactors.inbox.pages import Snapshot
 from djactors.net import ByteStream, Request, Response
 from djactors.telemetry import Telemetry
 
@@ -58,6 +56,13 @@ ITEMS_PER_TURN = 32
 
 BYTES_PER_TURN = 8 * 1024
 """The same in bytes of JSON, which take 1 ms if all are numbers. An item may have more, and is read alone then."""
+
+ITEMS_TOGETHER = 512
+"""Events of a batch that the router is given at once. If it were given what one turn decodes, its commits would be many
+and small, and the decoding would slow each of them down. All thousand of a few batches would fill its mailbox."""
+
+WAY_SECONDS = 0.005
+"""How long the decoding of a batch gives way to a commit, between two turns: as long as a commit takes."""
 
 ENGINE_PATH = "/socket.io/"
 
@@ -79,22 +84,18 @@ class Routes:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._networks = [ipaddress.ip_network(text) for text in api.settings.metrics_addresses]
-        notification = f"/api/notifications/{ID}"
         rows: Table = (
             ("/api/changes", {"GET": self._changes}),
             ("/api/events", {"POST": self._publish}),
             (BATCH, {"POST": self._publish_batch}),
-            ("/api/notifications", {"GET": self._list}),
-            ("/api/notifications/unread-count", {"GET": self._unread_count}),
-            ("/api/notifications/read-all", {"POST": self._read_all}),
-            (notification, {"DELETE": self._delete}),
-            (f"{notification}/read", {"POST": self._read}),
             ("/healthz", {"GET": self._health}),
             ("/readyz", {"GET": self._readiness}),
             ("/metrics", {"GET": self._metrics}),
             ("/api/admin/actors", {"GET": self._actors}),
             ("/api/admin/suppressions", {"GET": self._suppressions}),
+            *InboxRoutes(api).table,
             *JobRoutes(api).table,
+            *PeopleRoutes(api).table,
             *UserRoutes(api).table,
         )
         # A path without an id is looked up in a dict. Only the other paths are matched, one pattern after the other.
@@ -172,71 +173,23 @@ class Routes:
         self._api.paces.check_backend(publisher, max(1, len(items)))
         batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
         place = size = 0
-        for item in items:
-            place, size = place + 1, size + len(bytes(item))
+        decoded: list[Publish | Refused] = []
+        for text in map(bytes, items):
+            place, size = place + 1, size + len(text)
             if place == ITEMS_PER_TURN or size > BYTES_PER_TURN:
-                await trio.lowlevel.checkpoint()
+                await self._api.store.give_way(WAY_SECONDS)
                 place = size = 0
             try:
-                batch.add(_publish_command(item, publisher, None))
+                decoded.append(_publish_command(text, publisher, None))
             except Refused as error:
-                batch.refuse(error)
+                decoded.append(error)
+            if len(decoded) == ITEMS_TOGETHER:
+                batch.extend(decoded)
+                decoded = []
+        batch.extend(decoded)
         return Response(200, await batch.results(self._api.settings.command_timeout))
 
-    # The inbox
-
-    async def _list(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query = query_of(request, "limit", "before", "unread")
-        limit = page_size(query)
-        before = number(query, "before")
-        unread_only = flag(query, "unread")
-        page = await self._api.dated(
-            member,
-            lambda told: self._api.store.page(
-                member.tenant_id, member.user_id, limit=limit, before=before, unread_only=unread_only, told=told
-            ),
-        )
-        return Response(200, encode(self._page(page)))
-
-    def _page(self, page: Page) -> dict[str, Any]:
-        return {
-            "items": page.items,
-            "nextBefore": page.next_before,
-            "unreadCount": page.unread,
-            "offset": str(page.at),
-        }
-
-    async def _unread_count(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        state = await self._state(member)
-        return Response(200, encode({"count": state.unread, "offset": str(state.at)}))
-
-    async def _state(self, member: Member) -> Snapshot:
-        return await self._api.dated(
-            member,
-            lambda told: self._api.store.snapshot(member.tenant_id, member.user_id, told, requested=True),
-        )
-
-    async def _read(self, request: Request, found: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        return await self._count(MarkRead(member.tenant_id, member.user_id, path_id(found)))
-
-    async def _read_all(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        return await self._count(MarkAllRead(member.tenant_id, member.user_id))
-
-    async def _delete(self, request: Request, found: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        return await self._count(Delete(member.tenant_id, member.user_id, path_id(found)))
-
-    async def _count(self, command: InboxCommand) -> Response:
-        counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
-        return Response(200, encode({"ok": True, "count": counted.count}))
+    # The log
 
     async def _changes(self, request: Request, _: dict[str, str]) -> Response:
         member = self._api.member(request)
@@ -260,7 +213,7 @@ class Routes:
             ]
             answer = {"items": items, "offset": str(found.position), "reset": False}
         else:
-            answer = {"items": [], "offset": str((await self._state(member)).at), "reset": True}
+            answer = {"items": [], "offset": str((await state(self._api, member)).at), "reset": True}
         return Response(200, encode(answer))
 
     # The operator
@@ -367,7 +320,7 @@ class Application:
         return Response(status, body, headers=(*NOT_KEPT, *cors))
 
 
-def _publish_command(body: bytes | msgspec.Raw, publisher: Identity, header_key: str | None) -> Publish:
+def _publish_command(body: bytes, publisher: Identity, header_key: str | None) -> Publish:
     event: DomainEvent = events.decode_event(body)
     if publisher.tenant_id not in (None, event.tenant_id):
         raise Refused(Code.FORBIDDEN, f"tenantId: this token publishes for tenant {publisher.tenant_id} only")

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -28,11 +28,19 @@ from djactors.edge.shared import Shared
 from djactors.kernel import ChildStatistics, MailboxStatistics, Supervisor
 from djactors.loop_lag import RECENT, WINDOW, LoopLag
 from djactors.store.database import Statistics
+from djactors.store.errors import StoreError
 from djactors.telemetry import Distribution, Metrics, Telemetry, distribution, total
 
 FRESH: Final = 0.5
 """The time in seconds for which one answer serves everybody of the tenant, so that many open pages cost no more than
 one."""
+
+
+NAMES_TIMEOUT: Final = 1.0
+"""Seconds that the store has to tell names: an operator looks here also where the store does not answer."""
+
+Names = Callable[[int, Collection[int]], Awaitable[Mapping[int, str]]]
+"""Looks up the names of users of a tenant. Raises StoreError."""
 
 
 class Mailbox(msgspec.Struct, rename="camel"):
@@ -60,9 +68,10 @@ class Node(msgspec.Struct, rename="camel"):
 
 
 class User(msgspec.Struct, rename="camel"):
-    """One user's actor and the number of that user's sockets."""
+    """One user's actor and the number of that user's sockets. `name` is None if the store did not tell."""
 
     user_id: int
+    name: str | None
     state: str
     sockets: int
     stale: bool
@@ -152,6 +161,7 @@ class Survey:
         lag: the instrument of the event loop.
         telemetry: the metrics.
         now: the wall clock, as an aware time.
+        names: tells the names of users.
     """
 
     def __init__(
@@ -162,6 +172,7 @@ class Survey:
         lag: LoopLag,
         telemetry: Telemetry,
         now: Callable[[], datetime],
+        names: Names,
     ) -> None:
         self._root = root
         self._users = users
@@ -169,6 +180,7 @@ class Survey:
         self._lag = lag
         self._metrics = telemetry.metrics
         self._now = now
+        self._names = names
         self._started = trio.current_time()
         self._started_at = utc_text(now())
         self._recent = RecentCounters(telemetry.metrics)
@@ -182,12 +194,21 @@ class Survey:
 
     async def _make(self, asked: tuple[int, bool]) -> bytes:
         tenant_id, history = asked
-        condition = self._condition(await census.take(self._users, tenant_id))
+        users = await census.take(self._users, tenant_id)
+        condition = self._condition(users, await self._names_of(tenant_id, users))
         if history:
             condition.history = self._recent.past(self._lag.now())
         return encode(condition)
 
-    def _condition(self, users: Census) -> Condition:
+    async def _names_of(self, tenant_id: int, users: Census) -> Mapping[int, str]:
+        try:
+            with trio.move_on_after(NAMES_TIMEOUT):
+                return await self._names(tenant_id, [row.user_id for row in users.rows])
+        except StoreError:
+            pass  # What ails the store is in the same answer.
+        return {}
+
+    def _condition(self, users: Census, names: Mapping[int, str]) -> Condition:
         metrics = self._metrics
         return Condition(
             version=__version__,
@@ -195,7 +216,7 @@ class Survey:
             started_at=self._started_at,
             uptime=trio.current_time() - self._started,
             tree=self._tree(),
-            users=_user_field(users),
+            users=_user_field(users, names),
             store=_store_condition(self._store(), metrics),
             loop=Loop(self._lag.worst(RECENT), self._lag.worst(), WINDOW),
             sessions=Sessions(
@@ -235,10 +256,11 @@ def _node(child: ChildStatistics) -> Node:
     )
 
 
-def _user(row: UserRow) -> User:
+def _user(row: UserRow, name: str | None) -> User:
     actor = row.actor
     return User(
         user_id=row.user_id,
+        name=name,
         state=str(actor.state),
         sockets=row.sockets,
         stale=row.stale,
@@ -249,13 +271,13 @@ def _user(row: UserRow) -> User:
     )
 
 
-def _user_field(users: Census) -> UserField:
+def _user_field(users: Census, names: Mapping[int, str]) -> UserField:
     return UserField(
         total=users.everybody.total,
         sockets=users.everybody.sockets,
         quarantined=users.everybody.quarantined,
         tenant=users.tenant,
-        rows=[_user(row) for row in users.rows],
+        rows=[_user(row, names.get(row.user_id)) for row in users.rows],
         left_out=users.tenant.total - len(users.rows),
     )
 

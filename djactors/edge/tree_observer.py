@@ -19,6 +19,7 @@ from djactors.telemetry import Telemetry
 CONSEQUENCES: Mapping[str, str] = {
     "clock": "SLA alerts and daily summaries are late",
     "retention": "nothing expires or is purged, and the database grows",
+    "presence": "nobody is told who comes and goes",
 }
 """What people notice while an actor is set aside."""
 

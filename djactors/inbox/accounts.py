@@ -1,7 +1,8 @@
 """What the tenant says of a user beyond the user's token, as the table `users` has it: written and read here.
 
-The role that `user.upserted` gives wins over a token's, and a sign-out makes all tokens worthless that were issued
-before. Both are rows, so they hold over restarts and on every node.
+The role that `user.upserted` gives wins over a token's, a sign-out makes all tokens worthless that were issued before,
+and a deactivation makes all tokens worthless until it is taken back. All of them are rows, so they hold over restarts
+and on every node.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import msgspec
 
 from djactors.domain.accounts import UNTOLD, Account
 from djactors.domain.commands import SignedOut, SignOut
-from djactors.domain.errors import not_found
+from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.permissions import Person
+from djactors.inbox.rows import User
 from djactors.inbox.unit import UnitOfWork
 
 # The primary key.
-SELECT_ACCOUNT = "SELECT role, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"
+SELECT_ACCOUNT = "SELECT role, role_given, signed_out_at, deactivated_at FROM users WHERE tenant_id = ? AND id = ?"
 
 
 def account(connection: sqlite3.Connection, tenant_id: int, user_id: int) -> Account:
@@ -28,17 +30,25 @@ def account(connection: sqlite3.Connection, tenant_id: int, user_id: int) -> Acc
     return UNTOLD if row is None else account_of(*row)
 
 
-def account_of(role: Any, role_given: object, signed_out_at: str | None) -> Account:
+def account_of(role: Any, role_given: object, signed_out_at: str | None, deactivated_at: str | None) -> Account:
     """An account of its columns."""
-    if not role_given and signed_out_at is None:
+    if not role_given and signed_out_at is None and deactivated_at is None:
         return UNTOLD
     moment = None if signed_out_at is None else datetime.fromisoformat(signed_out_at).timestamp()
-    return Account(role if role_given else None, moment)
+    return Account(role if role_given else None, moment, deactivated_at is None)
 
 
 def in_office(unit: UnitOfWork, tenant_id: int, person: Person) -> Person:
-    """A person with the role that the tenant gave them, at the very moment of the commit. A service stays a service."""
-    user = None if person.role == "service" else unit.user(tenant_id, person.user_id)
+    """A person with the role that the tenant gave them, at the very moment of the commit. A service stays a service.
+
+    Raises:
+        Refused: `unauthorized`; the person is deactivated.
+    """
+    user = unit.user(tenant_id, person.user_id)
+    if user is not None and user.deactivated_at is not None:
+        raise Refused(Code.UNAUTHORIZED, "the user is deactivated: ask an admin")
+    if person.role == "service":
+        return person
     if user is None or not user.role_given or user.role == person.role:
         return person
     return msgspec.structs.replace(person, role=user.role)
@@ -49,8 +59,15 @@ def give_role(unit: UnitOfWork, tenant_id: int, user_id: int, role: str) -> None
     user = unit.ensure_user(tenant_id, user_id)
     if user.role != role or not user.role_given:
         user.role, user.role_given = role, True
-        unit.touch(user)
-        unit.tell_account(user, account_of(user.role, user.role_given, user.signed_out_at))
+        _changed(unit, user)
+
+
+def set_active(unit: UnitOfWork, tenant_id: int, user_id: int, *, active: bool) -> None:
+    """Activate or deactivate somebody who is known. The first deactivation is the one that is remembered."""
+    user = unit.ensure_user(tenant_id, user_id)
+    if active is not (user.deactivated_at is None):
+        user.deactivated_at = None if active else unit.now
+        _changed(unit, user)
 
 
 def sign_out(unit: UnitOfWork, command: SignOut) -> SignedOut:
@@ -67,6 +84,10 @@ def sign_out(unit: UnitOfWork, command: SignOut) -> SignedOut:
     user = unit.ensure_user(tenant_id, user_id)
     # A clock that was set back does not make tokens good again.
     user.signed_out_at = max(unit.now, user.signed_out_at or "")
-    unit.touch(user)
-    unit.tell_account(user, account_of(user.role, user.role_given, user.signed_out_at))
+    _changed(unit, user)
     return SignedOut(user.signed_out_at)
+
+
+def _changed(unit: UnitOfWork, user: User) -> None:
+    unit.touch(user)
+    unit.tell_account(user, account_of(user.role, user.role_given, user.signed_out_at, user.deactivated_at))

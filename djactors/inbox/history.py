@@ -1,7 +1,9 @@
 """The inbox as it was at any sequence number that the log still reaches: time travel for support.
 
 Rules:
-  * A notification's row has the numbers of the changes that brought it, read it and removed it. Notifications that have
+  * A notification's row has the numbers of the changes that brought it, read it, put it where it is and removed it.
+    Times in which it was read, archived or snoozed and is not any more are in `notification_spells`.
+  * Notifications that have
     left the inbox since the requested moment are found by walking the user's log forward from there, so the log's own
     index is enough.
   * A row is purged only when the log no longer reaches back to the removal of its notification, so nothing is missing
@@ -19,7 +21,7 @@ from djactors.inbox import log
 
 SELECT_TENANT = "SELECT name FROM tenants WHERE id = ?"
 SELECT_USER = "SELECT name FROM users WHERE tenant_id = ? AND id = ?"
-_COLUMNS = "id, type, priority, title, created_at, read_at, seq, read_seq"
+_COLUMNS = "id, type, priority, title, created_at, seq, read_seq, read_at, place_seq, place"
 # Served by idx_notifications_user_unread. The rows are not in order, because removed notifications are sorted in later.
 SELECT_PRESENT = f"""SELECT {_COLUMNS} FROM notifications
     WHERE tenant_id = ? AND user_id = ? AND removed_seq IS NULL"""
@@ -27,6 +29,9 @@ SELECT_PRESENT = f"""SELECT {_COLUMNS} FROM notifications
 SELECT_DELETIONS = """SELECT data FROM changes
     WHERE tenant_id + 0 = ? AND user_id = ? AND seq > ? AND kind = 'deleted' AND notification_id IS NULL ORDER BY seq"""
 SELECT_GONE = f"SELECT {_COLUMNS} FROM notifications WHERE id = ?"
+# The primary key of notification_spells.
+SELECT_SPELLS = """SELECT state, at FROM notification_spells
+    WHERE notification_id = ? AND until_seq > ? AND since_seq <= ?"""
 
 
 class OutOfReachError(Exception):
@@ -34,7 +39,8 @@ class OutOfReachError(Exception):
 
 
 class PastItem(msgspec.Struct, frozen=True):
-    """A notification as it was at the requested moment. `read_at` is None while it was unread."""
+    """A notification as it was at the requested moment. `read_at` is None while it was unread; `place` is 'archived' or
+    'snoozed', or None in the inbox itself."""
 
     id: int
     type: str
@@ -42,6 +48,7 @@ class PastItem(msgspec.Struct, frozen=True):
     title: str
     created_at: str
     read_at: str | None
+    place: str | None = None
 
 
 class PastInbox(msgspec.Struct, frozen=True):
@@ -56,7 +63,7 @@ class PastInbox(msgspec.Struct, frozen=True):
     @property
     def unread(self) -> int:
         """The unread count at that moment."""
-        return sum(item.read_at is None for item in self.items)
+        return sum(item.read_at is None and item.place is None for item in self.items)
 
 
 class _Deleted(msgspec.Struct, rename="camel"):
@@ -85,27 +92,35 @@ def inbox_at(connection: sqlite3.Connection, tenant_id: int, user_id: int, seq: 
         raise OutOfReachError(f"--at: {moment} is older than the log reaches: the oldest is {oldest}")
     if moment > newest:
         raise OutOfReachError(f"--at: {moment} has not happened yet: the newest is {newest}")
-    items = [_item(row, moment) for row in _rows(connection, tenant_id, user_id, moment)]
+    items = [_item(connection, row, moment) for row in _rows(connection, tenant_id, user_id, moment)]
     items.sort(key=lambda item: item.id, reverse=True)
     return PastInbox(tenant[0], user[0], moment, newest, items)
 
 
-_Row = tuple[int, str, str, str, str, str | None, int, int | None]
+_Row = tuple[int, str, str, str, str, int, int | None, str | None, int | None, str | None]
 
 
 def _rows(connection: sqlite3.Connection, tenant_id: int, user_id: int, moment: int) -> Iterator[_Row]:
     """The rows that are in the inbox and were there at the moment, and the rows that have left the inbox since."""
     for row in connection.execute(SELECT_PRESENT, (tenant_id, user_id)):
-        if row[6] <= moment:
+        if row[5] <= moment:
             yield row
     for (data,) in connection.execute(SELECT_DELETIONS, (tenant_id, user_id, moment)):
         for id_ in _decoder.decode(data).notification_ids:
             row = connection.execute(SELECT_GONE, (id_,)).fetchone()
-            if row is not None and row[6] <= moment:
+            if row is not None and row[5] <= moment:
                 yield row
 
 
-def _item(row: _Row, moment: int) -> PastItem:
-    id_, kind, priority, title, created_at, read_at, _, read_seq = row
-    was_read = read_seq is not None and read_seq <= moment
-    return PastItem(id_, kind, priority, title, created_at, read_at if was_read else None)
+def _item(connection: sqlite3.Connection, row: _Row, moment: int) -> PastItem:
+    id_, kind, priority, title, created_at, _, read_seq, read_at, place_seq, place = row
+    if read_seq is None or read_seq > moment:
+        read_at = None
+    if place_seq is None or place_seq > moment:
+        place = None
+    for state, at in connection.execute(SELECT_SPELLS, (id_, moment, moment)):
+        if state == "read":
+            read_at = at
+        else:
+            place = state
+    return PastItem(id_, kind, priority, title, created_at, read_at, place)

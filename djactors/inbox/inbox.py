@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TypeVar
 
@@ -12,11 +12,13 @@ from djactors.domain.accounts import Account
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.inbox import accounts, job_lists, log, pages, retention
+from djactors.inbox import accounts, job_lists, log, mutes, names, pages, people, retention, threads
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
-from djactors.inbox.pages import Snapshot, StoredNotification
+from djactors.inbox.pages import ALL, Snapshot, StoredNotification, Wanted
+from djactors.inbox.people import PeoplePage
 from djactors.inbox.recorder import Recording
+from djactors.inbox.threads import Thread
 from djactors.store.threads import Work
 from djactors.store.turns import Turn
 
@@ -31,6 +33,7 @@ class Page(msgspec.Struct, frozen=True):
     unread: int
     at: Offset
     follows: bool
+    unseen: int
 
 
 RECLAIMED_PAGES = 128
@@ -70,21 +73,22 @@ class Inbox(Recording):
         *,
         limit: int,
         before: int | None = None,
-        unread_only: bool = False,
+        wanted: Wanted = ALL,
         told: Offset | None = None,
     ) -> Page:
-        """A page of a user's inbox: the `limit` newest notifications older than the id `before`."""
+        """A page of a user's inbox: the `limit` newest notifications older than the id `before`; see `pages.page`."""
         work = partial(
             pages.page,
             tenant_id=tenant_id,
             user_id=user_id,
             limit=limit,
             before=before,
-            unread_only=unread_only,
+            wanted=wanted,
             told=told,
         )
         page = await self._read(work, _turn(tenant_id, user_id), lambda page: page.follows)
-        return Page([_item(row) for row in page.items], page.next_before, page.unread, page.at, page.follows)
+        items = [_item(row) for row in page.items]
+        return Page(items, page.next_before, page.unread, page.at, page.follows, page.unseen)
 
     async def replay(
         self,
@@ -153,12 +157,56 @@ class Inbox(Recording):
         )
         return await self._read(work, _turn(tenant_id, reader_id), lambda page: page.follows)
 
+    async def thread(
+        self, tenant_id: int, reader_id: int, job_id: int, *, before: int | None, limit: int, told: Offset | None = None
+    ) -> Thread:
+        """The `limit` newest comments on a job with an id below `before`."""
+        work = partial(threads.page, tenant_id=tenant_id, job_id=job_id, before=before, limit=limit, told=told)
+        return await self._read(work, _turn(tenant_id, reader_id), lambda page: page.follows)
+
+    async def is_muted(self, tenant_id: int, user_id: int, job_id: int) -> bool | None:
+        """Whether a user has muted a job; None if the tenant has no such job."""
+        work = partial(mutes.is_muted, tenant_id=tenant_id, user_id=user_id, job_id=job_id)
+        return await self._database.read(work, _turn(tenant_id, user_id))
+
     async def suppressions(
         self, tenant_id: int, reader_id: int, user_id: int, *, before: int | None, limit: int
     ) -> SuppressionPage:
         """Why a user was not notified: the `limit` newest suppressions with an id below `before`."""
         work = partial(job_lists.suppressions, tenant_id=tenant_id, user_id=user_id, before=before, limit=limit)
         return await self._database.read(work, _turn(tenant_id, reader_id))
+
+    async def people(self, tenant_id: int, reader_id: int, *, query: str, before: str | None, limit: int) -> PeoplePage:
+        """People of the tenant whose name, or a word of it, begins with the query; see `people.page`.
+
+        Raises:
+            Refused: `before` is of another list, or too old.
+        """
+        work = partial(
+            people.page, tenant_id=tenant_id, query=query, before=before, limit=limit, now=self._now().timestamp()
+        )
+        return await self._database.read(work, _turn(tenant_id, reader_id))
+
+    async def names(self, tenant_id: int, user_ids: Collection[int]) -> dict[int, str]:
+        """The names of those among these users whom the tenant knows."""
+        return await self._database.read(partial(people.names_of, tenant_id=tenant_id, user_ids=user_ids))
+
+    async def fold_names(self) -> int:
+        """Fold the names of a database from before, a slice in each commit, unless that was done.
+
+        Nobody is found by name before this has ended. Returns the number of slices: 100,000 people are 200, some 5 s.
+
+        Raises:
+            StoreError: the database could not be written; what was folded is folded again next time.
+        """
+        if await self._database.read(names.are_folded):
+            return 0
+        slices = 0
+        after: tuple[int, int] | None = (0, 0)
+        while after is not None:
+            after = await self._database.write(partial(names.fold_slice, after=after))
+            slices += 1
+        return slices
 
     async def account(self, tenant_id: int, user_id: int) -> Account:
         """What the tenant says of a user beyond the user's token."""
@@ -197,4 +245,5 @@ def _item(row: StoredNotification) -> InboxItem:
         is_read=row.is_read,
         read_at=row.read_at,
         replaces=msgspec.UNSET if row.replaces is None else row.replaces,
+        snoozed_until=msgspec.UNSET if row.snoozed_until is None else row.snoozed_until,
     )

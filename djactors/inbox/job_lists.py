@@ -15,10 +15,16 @@ import msgspec
 from djactors.domain.jobs import JobView, Status, view
 from djactors.domain.marks import Offset
 from djactors.inbox import log
-from djactors.inbox.jobs import COLUMNS, SELECT_WATCHERS, job_of, watchers_of
+from djactors.inbox.jobs import COLUMNS, SELECT_WATCHER_NAMES, SELECT_WATCHERS, job_of, named_watchers_of, watchers_of
 
-_FROM = f"""SELECT u.name, {", ".join(f"j.{column}" for column in COLUMNS)}
-    FROM jobs j LEFT JOIN users u ON u.tenant_id = j.tenant_id AND u.id = j.assignee_id WHERE j.tenant_id = :tenant"""
+_PARTS = ("requester", "assignee", "approver", "manager")
+_NAMES = ", ".join(f"{part}.name" for part in _PARTS)
+# Each by the primary key of users.
+_PEOPLE = " ".join(
+    f"LEFT JOIN users {part} ON {part}.tenant_id = j.tenant_id AND {part}.id = j.{part}_id" for part in _PARTS
+)
+_FROM = f"""SELECT {_NAMES}, {", ".join(f"j.{column}" for column in COLUMNS)}
+    FROM jobs j {_PEOPLE} WHERE j.tenant_id = :tenant"""
 _NEWEST = "AND j.id < :before ORDER BY j.id DESC LIMIT :limit"
 
 # Served by the primary key of jobs.
@@ -29,8 +35,9 @@ SELECT_BY_STATUS = f"{_FROM} AND j.status = :status {_NEWEST}"
 SELECT_BY_ASSIGNEE = f"{_FROM} AND j.assignee_id = :assignee {_NEWEST}"
 SELECT_BY_ASSIGNEE_AND_STATUS = f"{_FROM} AND j.assignee_id = :assignee AND j.status = :status {_NEWEST}"
 # Served by idx_suppressions_user, read backwards.
-SELECT_SUPPRESSIONS = """SELECT id, user_id, event_id, type, reason, created_at FROM suppressions
-    WHERE tenant_id = ? AND user_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""
+SELECT_SUPPRESSIONS = """SELECT s.id, s.user_id, u.name, s.event_id, s.type, s.reason, s.created_at
+    FROM suppressions s JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+    WHERE s.tenant_id = ? AND s.user_id = ? AND s.id < ? ORDER BY s.id DESC LIMIT ?"""
 
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
     {
@@ -40,6 +47,7 @@ HOT_QUERIES: Mapping[str, str] = MappingProxyType(
         "jobs_by_assignee": SELECT_BY_ASSIGNEE,
         "jobs_by_assignee_and_status": SELECT_BY_ASSIGNEE_AND_STATUS,
         "watchers": SELECT_WATCHERS,
+        "watcher_names": SELECT_WATCHER_NAMES,
     }
 )
 """The statements that a request may run, by name. Each is served by the index that the comment above it names."""
@@ -68,6 +76,7 @@ class Suppression(msgspec.Struct, frozen=True, rename="camel"):
 
     id: int
     user_id: int
+    user_name: str
     event_id: int
     type: str
     reason: str
@@ -130,6 +139,8 @@ def suppressions(
 
 
 def _view(connection: sqlite3.Connection, tenant_id: int, row: tuple[Any, ...]) -> JobView:
-    assignee_name, *columns = row
+    requester, assignee, approver, manager, *columns = row
     job = job_of(columns)
-    return view(job, assignee_name, watchers_of(connection, tenant_id, job.id))
+    watcher_ids = watchers_of(connection, tenant_id, job.id)
+    watchers = named_watchers_of(connection, tenant_id, job.id) if watcher_ids else ()
+    return view(job, (requester, assignee, approver, manager), watcher_ids, watchers)

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from djactors.domain.jobs import Job
+from djactors.domain.jobs import NAMED_WATCHERS, Job
+from djactors.domain.names import Named
 
 COLUMNS = Job.__struct_fields__
 """The columns of a job have the same names as the fields of `Job`."""
@@ -17,6 +18,12 @@ SELECT_JOB = f"SELECT {', '.join(COLUMNS)} FROM jobs WHERE tenant_id = ? AND id 
 SELECT_DJ_ID = "SELECT id FROM jobs WHERE tenant_id = ? AND dj_id = ?"
 # The primary key of job_watchers.
 SELECT_WATCHERS = "SELECT user_id FROM job_watchers WHERE tenant_id = ? AND job_id = ? ORDER BY user_id"
+# Both primary keys.
+SELECT_WATCHER_NAMES = """SELECT w.user_id, u.name FROM job_watchers w
+    JOIN users u ON u.tenant_id = w.tenant_id AND u.id = w.user_id
+    WHERE w.tenant_id = ? AND w.job_id = ? ORDER BY w.user_id LIMIT ?"""
+# The primary key of job_mutes.
+SELECT_MUTES = "SELECT user_id FROM job_mutes WHERE tenant_id = ? AND job_id = ?"
 SELECT_NUMBER = "SELECT last_number FROM job_numbers WHERE tenant_id = ? AND year = ?"
 
 _UPSERT_JOB = f"""INSERT INTO jobs ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
@@ -37,7 +44,13 @@ def job_of(row: Iterable[Any]) -> Job:
 
 def watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[int, ...]:
     """The users who watch a job, in the order of their ids, as they are stored."""
-    return tuple(row[0] for row in connection.execute(SELECT_WATCHERS, (tenant_id, job_id)).fetchall())
+    return tuple([row[0] for row in connection.execute(SELECT_WATCHERS, (tenant_id, job_id)).fetchall()])
+
+
+def named_watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[Named, ...]:
+    """The first of them, with their names."""
+    rows = connection.execute(SELECT_WATCHER_NAMES, (tenant_id, job_id, NAMED_WATCHERS)).fetchall()
+    return tuple([Named(*row) for row in rows])
 
 
 class JobRows:
@@ -47,6 +60,7 @@ class JobRows:
         self._connection = connection
         self._jobs: dict[tuple[int, int], Job | None] = {}
         self._watchers: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._deaf: dict[tuple[int, int], set[int]] = {}
         self._numbers: dict[tuple[int, int], int] = {}
         self._dj_ids: set[tuple[int, str]] = set()
         self._dirty: dict[tuple[int, int], Job] = {}
@@ -95,6 +109,14 @@ class JobRows:
         if key not in self._watchers:
             self._watchers[key] = watchers_of(self._connection, *key)
         return self._watchers[key]
+
+    def deaf(self, tenant_id: int, job_id: int) -> set[int]:
+        """The users who have muted a job in this transaction. Whoever mutes changes this set."""
+        key = tenant_id, job_id
+        found = self._deaf.get(key)
+        if found is None:
+            found = self._deaf[key] = {row[0] for row in self._connection.execute(SELECT_MUTES, key).fetchall()}
+        return found
 
     def watch(self, tenant_id: int, job_id: int, user_ids: tuple[int, ...]) -> None:
         """Stage new watchers."""

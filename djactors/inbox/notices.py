@@ -1,8 +1,11 @@
 """Puts notifications into inboxes, within the daily limit. A notification may take the place of an older one.
 
 Rules:
+  * Nobody who is deactivated is notified.
   * Notifications that the limit holds back are counted and summed up. Each is named as suppressed in the answer and in
     `suppressions`, so none is lost silently.
+  * Who has muted a job is not told what `notification_rules.NEVER_MUTED` does not name. That is named as suppressed as
+    well, and is no part of any limit.
   * A replacement is a deletion and a new row in one commit. The older notification leaves the inbox with the reason
     `replaced` and a change of its own, and the new notification names it. A notification that has already left the
     inbox is not replaced.
@@ -16,10 +19,11 @@ from typing import Any
 import msgspec
 
 from djactors.domain.limits import next_summary, summary
+from djactors.domain.notification_rules import DEACTIVATED, MUTED, NEVER_MUTED
 from djactors.domain.notifications import NULL, Draft, Notification, encode
 from djactors.domain.times import utc_text
 from djactors.inbox.rows import Tenant, User, UserDay
-from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.unit import UnitOfWork, weight_of
 
 BURST_DEPTH = 100
 """How many of a user's newest unread notifications are searched for one that a new notification can replace. The last
@@ -28,9 +32,11 @@ notification of a burst is the newest one or close to it, and the search must no
 # Served by idx_notifications_user_unread, read backwards, so nothing is sorted. Rows are read one by one until one
 # fits.
 SELECT_UNREAD = """SELECT id, type, job_id, data FROM notifications
-    WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL ORDER BY id DESC LIMIT ?"""
-SELECT_STATE = "SELECT is_read, removed_seq FROM notifications WHERE id = ?"
-UPDATE_REPLACED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'replaced' WHERE id = ?"
+    WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND place IS NULL
+    ORDER BY id DESC LIMIT ?"""
+SELECT_STATE = "SELECT removed_seq, is_read, place, returned_seq FROM notifications WHERE id = ?"
+UPDATE_REPLACED = """UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'replaced',
+    snoozed_until = NULL WHERE id = ?"""
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -56,10 +62,17 @@ def tell(
     `by_person` says that a person caused the event, and not a backend.
     """
     limits = unit.limits
+    deaf = () if job_id is None else unit.jobs.deaf(tenant.id, job_id)
     entries: list[Entry] = []
     held: list[Suppressed] = []
     for draft in drafts:
+        if draft.user_id in deaf and draft.type not in NEVER_MUTED:
+            held.append(suppress(unit, tenant, draft.user_id, event_id, draft.type, MUTED))
+            continue
         user = unit.ensure_user(tenant.id, draft.user_id)
+        if user.deactivated_at is not None:
+            held.append(suppress(unit, tenant, user.id, event_id, draft.type, DEACTIVATED))
+            continue
         date = unit.today(tenant, user)
         if by_person:
             reason = limits.persons_refusal(draft.priority, user.sent, user.by_persons)
@@ -150,7 +163,7 @@ def _put(
     mark = msgspec.UNSET if replaces is None else replaces
     body = Notification(notification_id, draft.type, draft.priority, draft.title, draft.message, data, unit.now, mark)
     seq = unit.log(tenant, user.id, "new", encode(body), notification_id)
-    unit.count_unread(user, +1)
+    unit.count_unread(user, +1, +1)
     unit.add_notification(
         (
             notification_id,
@@ -178,12 +191,14 @@ def _take_out(unit: UnitOfWork, tenant: Tenant, user_id: int, notification_id: i
     Its row must be in the database: flush what is staged first.
     """
     row = unit.connection.execute(SELECT_STATE, (notification_id,)).fetchone()
-    if row is None or row[1] is not None:
+    if row is None or row[0] is not None:
         return False
     seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [notification_id]}))
     unit.connection.execute(UPDATE_REPLACED, (seq, unit.now, notification_id))
-    if not row[0]:
-        unit.count_unread(unit.ensure_user(tenant.id, user_id), -1)
+    user = unit.ensure_user(tenant.id, user_id)
+    unread, unseen = weight_of(user, notification_id, *row[1:])
+    if unread:
+        unit.count_unread(user, -unread, -unseen)
     return True
 
 

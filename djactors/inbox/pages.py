@@ -6,24 +6,30 @@ snapshot has it in its past. Otherwise a client could load a list that is older 
 that has another past.
 """
 
+from __future__ import annotations
+
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from djactors.domain.accounts import UNTOLD, Account
+from djactors.domain.folding import folded
 from djactors.domain.marks import Offset
 from djactors.inbox import log
 from djactors.inbox.accounts import SELECT_ACCOUNT, account_of
 
 __all__ = [
+    "ALL",
     "HOT_QUERIES",
     "InboxPage",
     "Meta",
     "Snapshot",
     "StoredNotification",
+    "Wanted",
     "last_seen",
     "meta",
     "page",
@@ -31,25 +37,44 @@ __all__ = [
 ]
 
 # The primary key.
-SELECT_STATE = "SELECT unread_count, role, role_given, signed_out_at FROM users WHERE tenant_id = ? AND id = ?"
+SELECT_STATE = """SELECT unread_count, unseen_count, role, role_given, signed_out_at, deactivated_at FROM users
+    WHERE tenant_id = ? AND id = ?"""
 
-_COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces"
+_COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces, snoozed_until"
 
 # Served by idx_notifications_user_unread, twice: the unread and the read half are each read backwards and merged row by
 # # row. Nothing is sorted, and no more rows are read than asked for, however large the inbox is.
 PAGE = f"""
 SELECT {_COLUMNS} FROM notifications
-WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND id < ?
+WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND place IS NULL AND id < ?
 UNION ALL
 SELECT {_COLUMNS} FROM notifications
-WHERE tenant_id = ? AND user_id = ? AND is_read = true AND removed_seq IS NULL AND id < ?
+WHERE tenant_id = ? AND user_id = ? AND is_read = true AND removed_seq IS NULL AND place IS NULL AND id < ?
 ORDER BY id DESC LIMIT ?"""
 
 # Served by idx_notifications_user_unread, once. It says "= false" because PostgreSQL would refuse "= 0".
 UNREAD_PAGE = f"""
 SELECT {_COLUMNS} FROM notifications
-WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND id < ?
+WHERE tenant_id = ? AND user_id = ? AND is_read = false AND removed_seq IS NULL AND place IS NULL AND id < ?
 ORDER BY id DESC LIMIT ?"""
+
+# Served by idx_notifications_place, read backwards: what is archived, or snoozed.
+PLACE_PAGE = f"""
+SELECT {_COLUMNS} FROM notifications
+WHERE tenant_id = ? AND user_id = ? AND place = ? AND removed_seq IS NULL AND id < ?
+ORDER BY id DESC LIMIT ?"""
+
+# The same pages for a search, by the same indexes: each row with what is searched in its job, by the primary key.
+_WITH_JOB = f"""SELECT {", ".join(f"n.{column} AS {column}" for column in _COLUMNS.split(", "))},
+    n.job_id AS job_id, j.title AS job_title, j.dj_id AS dj_id
+FROM notifications n LEFT JOIN jobs j ON j.tenant_id = n.tenant_id AND j.id = n.job_id
+WHERE n.tenant_id = ? AND n.user_id = ? AND n.removed_seq IS NULL AND"""
+SEARCH = f"""{_WITH_JOB} n.is_read = false AND n.place IS NULL AND n.id < ?
+UNION ALL
+{_WITH_JOB} n.is_read = true AND n.place IS NULL AND n.id < ?
+ORDER BY id DESC LIMIT ?"""
+UNREAD_SEARCH = f"{_WITH_JOB} n.is_read = false AND n.place IS NULL AND n.id < ? ORDER BY n.id DESC LIMIT ?"
+PLACE_SEARCH = f"{_WITH_JOB} n.place = ? AND n.id < ? ORDER BY n.id DESC LIMIT ?"
 
 # The primary key.
 META = "SELECT pid_key FROM meta WHERE id = 1"
@@ -59,12 +84,76 @@ SELECT_LAST_EVENT = "SELECT received_at FROM domain_events ORDER BY id DESC LIMI
 SELECT_LAST_NOTIFICATION = "SELECT created_at FROM notifications ORDER BY id DESC LIMIT 1"
 
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
-    {"unread": SELECT_STATE, "account": SELECT_ACCOUNT, "page": PAGE, "unread_page": UNREAD_PAGE, "meta": META}
+    {
+        "unread": SELECT_STATE,
+        "account": SELECT_ACCOUNT,
+        "page": PAGE,
+        "unread_page": UNREAD_PAGE,
+        "place_page": PLACE_PAGE,
+        "search": SEARCH,
+        "unread_search": UNREAD_SEARCH,
+        "place_search": PLACE_SEARCH,
+        "meta": META,
+    }
 )
 """The statements that a request may run, by name. Each is served by the index that the comment above it names."""
 
 # A number above every id. Ids end at 2^53 - 1, and SQLite's integers at 2^63 - 1.
 _ABOVE_ALL_IDS = 2**63 - 1
+
+EXAMINED = 500
+"""The most notifications that a search looks at for one page: a few milliseconds of a reader. A page that ends there
+has fewer items than asked for, perhaps none, and names where to go on."""
+
+_CHUNK = 100
+"""Notifications that a search reads at a time, since most pages are full after the first."""
+
+
+_Row: TypeAlias = tuple[Any, ...]
+
+Place: TypeAlias = Literal["archived", "snoozed"]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which notifications a reader wants; all of the inbox itself by default.
+
+    Attributes:
+        place: those in this place, and not those of the inbox itself.
+        unread_only, type, priority, job_id: those of which this is true.
+        words: those in whose title, message, or job's title or number all of these are found. They are folded.
+    """
+
+    place: Place | None = None
+    unread_only: bool = False
+    type: str | None = None
+    priority: str | None = None
+    job_id: int | None = None
+    words: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        """Whether an index has these and no others."""
+        narrowed = self.type is not None or self.priority is not None or self.job_id is not None or self.words
+        return not (narrowed or (self.place is not None and self.unread_only))
+
+    def has(self, row: _Row) -> bool:
+        """Whether a row of a search is wanted."""
+        _, type_, priority, title, message, _, is_read, *_, job_id, job_title, dj_id = row
+        return (
+            not (self.unread_only and is_read)
+            and self.type in (None, type_)
+            and self.priority in (None, priority)
+            and self.job_id in (None, job_id)
+            and (not self.words or _has_words((title, message, job_title, dj_id), self.words))
+        )
+
+
+ALL = Wanted()
+
+
+def _has_words(texts: Iterable[str | None], words: Iterable[str]) -> bool:
+    text = folded("\n".join(filter(None, texts)))
+    return all(word in text for word in words)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -72,6 +161,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     Attributes:
         unread: how many notifications are unread.
+        unseen: how many of these are unseen.
         at: the offset of the tenant's newest change.
         known: whether the tenant knows the user.
         follows: whether the offset that the user was told is in the past of this snapshot.
@@ -83,6 +173,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     known: bool = True
     follows: bool = True
     account: Account = UNTOLD
+    unseen: int = 0
 
 
 class StoredNotification(msgspec.Struct, frozen=True, gc=False):
@@ -98,6 +189,7 @@ class StoredNotification(msgspec.Struct, frozen=True, gc=False):
     read_at: str | None
     created_at: str
     replaces: int | None
+    snoozed_until: str | None = None
 
 
 class InboxPage(msgspec.Struct, frozen=True):
@@ -105,8 +197,10 @@ class InboxPage(msgspec.Struct, frozen=True):
 
     Attributes:
         items: the notifications.
-        next_before: the `before` that gets the next page; None if this page is the last.
+        next_before: the `before` that gets the next page; None if this page is the last. A page of a search may have
+            fewer items than asked for and be followed by others.
         unread: how many of the whole inbox are unread.
+        unseen: how many of these are unseen.
         at: the offset of the tenant's newest change in the same snapshot.
         follows: whether the offset that the reader was told is in the past of this snapshot.
     """
@@ -116,6 +210,7 @@ class InboxPage(msgspec.Struct, frozen=True):
     unread: int
     at: Offset
     follows: bool = True
+    unseen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +235,7 @@ def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int, told:
     follows = told is None or log.holds(connection, tenant_id, told, reach)
     if row is None:
         return Snapshot(0, reach.last, known=False, follows=follows)
-    return Snapshot(row[0], reach.last, follows=follows, account=account_of(*row[1:]))
+    return Snapshot(row[0], reach.last, follows=follows, account=account_of(*row[2:]), unseen=row[1])
 
 
 def page(
@@ -150,11 +245,11 @@ def page(
     *,
     limit: int,
     before: int | None = None,
-    unread_only: bool = False,
+    wanted: Wanted = ALL,
     told: Offset | None = None,
 ) -> InboxPage:
-    """Up to `limit` notifications with ids below `before`, newest first. `told` is the offset that the user was told
-    last.
+    """Up to `limit` notifications with ids below `before`, newest first, of those that are wanted. `told` is the offset
+    that the user was told last.
 
     Raises:
         ValueError: `limit` is below 1 (SQLite would take that for "all").
@@ -162,18 +257,54 @@ def page(
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
     state = snapshot(connection, tenant_id, user_id, told)
-    part = tenant_id, user_id, _ABOVE_ALL_IDS if before is None else before
-    query, parts = (UNREAD_PAGE, part) if unread_only else (PAGE, part * 2)
-    # One more row than asked for is read, to learn whether there is another page.
-    rows = connection.execute(query, (*parts, limit + 1)).fetchall()
-    more = len(rows) > limit
-    if more:
-        rows.pop()
-    items = [
-        StoredNotification(id_, type_, priority, title, message, data, is_read == 1, read_at, created_at, replaces)
-        for id_, type_, priority, title, message, data, is_read, read_at, created_at, replaces in rows
-    ]
-    return InboxPage(items, items[-1].id if more else None, state.unread, state.at, state.follows)
+    below = _ABOVE_ALL_IDS if before is None else before
+    if wanted.everything:
+        # One more row than asked for is read, to learn whether there is another page.
+        query = PLACE_PAGE if wanted.place is not None else UNREAD_PAGE if wanted.unread_only else PAGE
+        rows = _rows(connection, query, (tenant_id, user_id), wanted, below, limit + 1)
+        next_before = rows[limit - 1][0] if len(rows) > limit else None
+        rows = rows[:limit]
+    else:
+        rows, next_before = _search(connection, (tenant_id, user_id), wanted, below, limit)
+    items = [_stored(*row[: len(_STORED)]) for row in rows]
+    return InboxPage(items, next_before, state.unread, state.at, state.follows, state.unseen)
+
+
+_STORED = StoredNotification.__struct_fields__
+
+
+def _stored(*columns: Any) -> StoredNotification:
+    fields = dict(zip(_STORED, columns, strict=True))
+    return StoredNotification(**{**fields, "is_read": fields["is_read"] == 1})
+
+
+def _rows(
+    connection: sqlite3.Connection, query: str, whose: tuple[int, int], wanted: Wanted, below: int, limit: int
+) -> list[_Row]:
+    """Rows of one of the pages, whatever its parameters are. The halves of the inbox have the same ones twice."""
+    if wanted.place is not None:
+        return connection.execute(query, (*whose, wanted.place, below, limit)).fetchall()
+    halves = 1 if wanted.unread_only else 2
+    return connection.execute(query, (*(*whose, below) * halves, limit)).fetchall()
+
+
+def _search(
+    connection: sqlite3.Connection, whose: tuple[int, int], wanted: Wanted, below: int, limit: int
+) -> tuple[list[_Row], int | None]:
+    """The first rows that are wanted, and where to go on. It looks at `EXAMINED` rows at most."""
+    query = PLACE_SEARCH if wanted.place is not None else UNREAD_SEARCH if wanted.unread_only else SEARCH
+    found: list[_Row] = []
+    for _ in range(EXAMINED // _CHUNK):
+        rows = _rows(connection, query, whose, wanted, below, _CHUNK)
+        for place, row in enumerate(rows):
+            below = row[0]
+            if wanted.has(row):
+                found.append(row)
+                if len(found) == limit:
+                    return found, None if len(rows) < _CHUNK and place == len(rows) - 1 else below
+        if len(rows) < _CHUNK:
+            return found, None
+    return found, below
 
 
 def last_seen(connection: sqlite3.Connection) -> str | None:

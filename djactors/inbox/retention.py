@@ -19,12 +19,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from djactors.domain.commands import ExpireSlice, PurgeSlice, Sliced
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
-from djactors.inbox.unit import UnitOfWork
+from djactors.inbox.unit import UnitOfWork, weight_of
 from djactors.inbox.walks import Walk, all_walks, finish, move
 
 ABOVE_ALL_IDS = 2**63 - 1
@@ -33,9 +33,10 @@ TENANTS_A_SLICE = 100
 """The tenants whose logs one slice looks into if there is nothing to purge, which takes a few hundred microseconds."""
 
 # Served by the primary key.
-SELECT_WALKED = """SELECT id, tenant_id, user_id, is_read, removed_seq, expires_at FROM notifications
-    WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"""
-UPDATE_EXPIRED = "UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'expired' WHERE id = ?"
+SELECT_WALKED = """SELECT id, tenant_id, user_id, removed_seq, expires_at, is_read, place, returned_seq
+    FROM notifications WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"""
+UPDATE_EXPIRED = """UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'expired',
+    snoozed_until = NULL WHERE id = ?"""
 
 # Served by the primary keys.
 SELECT_TENANTS = "SELECT id, oldest_seq FROM tenants WHERE id > ? ORDER BY id LIMIT ?"
@@ -69,10 +70,17 @@ _BY_ID: Mapping[str, tuple[str, str]] = {
 }
 
 
+_State: TypeAlias = tuple[bool, str | None, int | None]
+"""Whether a notification is read, its place, and the change that brought it back: what `weight_of` asks for."""
+
+_Expired: TypeAlias = tuple[int, int, int, _State]
+"""The id, tenant and user of a notification, and its state."""
+
+
 def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
     """Take expired notifications out of the inboxes. Each walk goes on from where it stopped."""
     unit.flush()
-    expired: list[tuple[int, int, int, bool]] = []
+    expired: list[_Expired] = []
     left = command.limit
     moments: list[str] = []
     more = False
@@ -92,9 +100,7 @@ def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
     return Sliced(len(expired), more, min(moments, default=None))
 
 
-def _walk(
-    unit: UnitOfWork, walk: Walk, limit: int, expired: list[tuple[int, int, int, bool]]
-) -> tuple[int, str | None, int]:
+def _walk(unit: UnitOfWork, walk: Walk, limit: int, expired: list[_Expired]) -> tuple[int, str | None, int]:
     """Go on with a walk up to the first row that has not expired, at most `limit` rows, and collect the expired ones.
 
     Returns:
@@ -103,27 +109,28 @@ def _walk(
     end = ABOVE_ALL_IDS if walk.end is None else walk.end
     next_id = walk.next_id
     rows = unit.connection.execute(SELECT_WALKED, (next_id, end, limit)).fetchall()
-    for passed, (id_, tenant_id, user_id, is_read, removed_seq, expires_at) in enumerate(rows):
+    for passed, (id_, tenant_id, user_id, removed_seq, expires_at, *state) in enumerate(rows):
         if removed_seq is None:
             if expires_at > unit.now:
                 return id_, expires_at, passed
-            expired.append((id_, tenant_id, user_id, bool(is_read)))
+            expired.append((id_, tenant_id, user_id, tuple(state)))
         next_id = id_ + 1
     return next_id, None, len(rows)
 
 
-def _take_out(unit: UnitOfWork, expired: Sequence[tuple[int, int, int, bool]]) -> None:
-    by_user: dict[tuple[int, int], list[tuple[int, bool]]] = {}
-    for id_, tenant_id, user_id, is_read in expired:
-        by_user.setdefault((tenant_id, user_id), []).append((id_, is_read))
+def _take_out(unit: UnitOfWork, expired: Sequence[_Expired]) -> None:
+    by_user: dict[tuple[int, int], list[tuple[int, _State]]] = {}
+    for id_, tenant_id, user_id, state in expired:
+        by_user.setdefault((tenant_id, user_id), []).append((id_, state))
     stamps: list[tuple[int, str, int]] = []
     for (tenant_id, user_id), rows in by_user.items():
         tenant, user = unit.ensure_tenant(tenant_id), unit.ensure_user(tenant_id, user_id)
         seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [id_ for id_, _ in rows]}))
         stamps.extend((seq, unit.now, id_) for id_, _ in rows)
-        unread = sum(not is_read for _, is_read in rows)
+        weights = [weight_of(user, id_, *state) for id_, state in rows]
+        unread, unseen = (sum(part) for part in zip(*weights, strict=True))
         if unread:
-            unit.count_unread(user, -unread)
+            unit.count_unread(user, -unread, -unseen)
     unit.connection.executemany(UPDATE_EXPIRED, stamps)
 
 

@@ -6,11 +6,22 @@ from __future__ import annotations
 class Tenant:
     """A tenant's row inside one transaction.
 
-    `last_seq` is the number of the tenant's newest change. `last_mark` is the mark of the newest change that was
-    written.
+    `names_version` counts how often a name of its people has changed. `last_seq` is the number of the tenant's newest
+    change. `last_mark` is the mark of the newest change that was written.
     """
 
-    __slots__ = ("dirty", "id", "job_numbering", "last_job_id", "last_mark", "last_seq", "name", "new", "time_zone")
+    __slots__ = (
+        "dirty",
+        "id",
+        "job_numbering",
+        "last_job_id",
+        "last_mark",
+        "last_seq",
+        "name",
+        "names_version",
+        "new",
+        "time_zone",
+    )
 
     def __init__(
         self,
@@ -19,6 +30,7 @@ class Tenant:
         time_zone: str,
         job_numbering: str | None = None,
         last_job_id: int = 0,
+        names_version: int = 0,
         last_seq: int = 0,
         last_mark: int = 0,
     ) -> None:
@@ -27,6 +39,7 @@ class Tenant:
         self.time_zone = time_zone
         self.job_numbering = job_numbering
         self.last_job_id = last_job_id
+        self.names_version = names_version
         self.last_seq = last_seq
         self.last_mark = last_mark
         self.new = False
@@ -38,11 +51,14 @@ class User:
 
     `sent` counts the notifications of `sent_day`, the last day on which the user got any, and `earlier_count` those of
     the last such day before.
+    `deactivated_at` is None for an active user.
     `by_persons` of those in `sent` were caused by persons, and `earlier_by_persons` on the day before.
+    The user has seen the notifications up to `seen_id`, as the change `seen_seq` says.
     """
 
     __slots__ = (
         "by_persons",
+        "deactivated_at",
         "dirty",
         "earlier_by_persons",
         "earlier_count",
@@ -52,11 +68,14 @@ class User:
         "new",
         "role",
         "role_given",
+        "seen_id",
+        "seen_seq",
         "sent",
         "sent_day",
         "signed_out_at",
         "tenant_id",
         "unread",
+        "unseen",
     )
 
     def __init__(
@@ -74,6 +93,10 @@ class User:
         earlier_by_persons: int = 0,
         role_given: object = False,
         signed_out_at: str | None = None,
+        deactivated_at: str | None = None,
+        unseen: int = 0,
+        seen_id: int = 0,
+        seen_seq: int = 0,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = user_id
@@ -88,6 +111,10 @@ class User:
         self.earlier_by_persons = earlier_by_persons
         self.role_given = bool(role_given)
         self.signed_out_at = signed_out_at
+        self.deactivated_at = deactivated_at
+        self.unseen = unseen
+        self.seen_id = seen_id
+        self.seen_seq = seen_seq
         self.new = False
         self.dirty = False
 

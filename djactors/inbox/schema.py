@@ -80,6 +80,10 @@ def apply(
     return migrate.apply(path, _schema(seed), now=lambda: utc_text(now()))
 
 
-def _schema(seed: migrate.Seed | None = None) -> Schema:
+def _nothing(_: sqlite3.Connection) -> None:
+    """What is written into a database that is only looked at."""
+
+
+def _schema(seed: migrate.Seed = _nothing) -> Schema:
     migrations = migrate.read_migrations(migrations_directory())
-    return Schema(migrations, retired=RETIRED) if seed is None else Schema(migrations, seed, RETIRED)
+    return Schema(migrations, seed, RETIRED)

@@ -12,13 +12,15 @@ import msgspec
 
 from djactors.domain import events, jobs, notification_rules, permissions
 from djactors.domain.commands import Counted, Introduce
+from djactors.domain.comments import CommentView
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.ids import MAX_ID
 from djactors.domain.jobs import Job, JobEvent, JobView
+from djactors.domain.names import Named
 from djactors.domain.notification_rules import RULES, TRIGGERS, Told
-from djactors.domain.notifications import Draft, encode
+from djactors.domain.notifications import Draft, NotificationType, encode
 from djactors.domain.permissions import Person
-from djactors.inbox import accounts
+from djactors.inbox import accounts, mentions
 from djactors.inbox.rows import Tenant
 from djactors.inbox.unit import UnitOfWork
 
@@ -58,6 +60,8 @@ def apply(unit: UnitOfWork, event: events.DomainEvent, person: Person | None) ->
             return _job_created(unit, event, person)
         case events.UserUpserted():
             return _user_upserted(unit, event)
+        case events.UserDeactivated() | events.UserActivated():
+            return _user_moved(unit, event, person)
         case events.TenantUpserted():
             return _tenant_upserted(unit, event)
         case _:
@@ -71,16 +75,29 @@ def introduce(unit: UnitOfWork, command: Introduce) -> Counted:
     if user is None:
         unit.ensure_tenant(tenant_id)
         user = unit.ensure_user(tenant_id, person.user_id, person.name, person.role)
-    return Counted(user.unread)
+    return Counted(user.unread, user.unseen)
 
 
 def _user_upserted(unit: UnitOfWork, event: events.UserUpserted) -> Consequences:
     people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
     _ensure(unit, event.tenant_id, people)
     user = unit.ensure_user(event.tenant_id, event.user_id)
-    user.name = event.name
-    unit.touch(user)
+    unit.rename(user, event.name)
     accounts.give_role(unit, event.tenant_id, event.user_id, event.role)
+    return Consequences()
+
+
+def _user_moved(
+    unit: UnitOfWork, event: events.UserDeactivated | events.UserActivated, person: Person | None
+) -> Consequences:
+    """Activate or deactivate somebody. Their jobs stay theirs, until somebody assigns them anew."""
+    if person is not None:
+        permissions.check_office(person, event, event.user_id)
+        if unit.user(event.tenant_id, event.user_id) is None:
+            raise not_found()
+    people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
+    _ensure(unit, event.tenant_id, people, person)
+    accounts.set_active(unit, event.tenant_id, event.user_id, active=isinstance(event, events.UserActivated))
     return Consequences()
 
 
@@ -106,8 +123,10 @@ def _check_time_zone(name: str) -> None:
 
 
 def _notification_requested(unit: UnitOfWork, event: events.NotificationRequested) -> Consequences:
-    people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
-    _ensure(unit, event.tenant_id, people)
+    unit.ensure_tenant(event.tenant_id)
+    unit.ensure_user(event.tenant_id, event.user_id)
+    if event.actor_id is not None:
+        unit.ensure_user(event.tenant_id, event.actor_id)
     if event.user_id == event.actor_id:
         return Consequences(Told((), ((event.user_id, notification_rules.ACTOR),)))
     data = None if event.data is None else encode(event.data)
@@ -129,6 +148,7 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
         permissions.check(person, event, None)
     if person is not None:
         _check_named(unit, tenant_id, people, person)
+    _check_active(unit, tenant_id, people)
     earlier = _check_numbering(unit, event, person)
 
     _ensure(unit, tenant_id, people, person)
@@ -197,6 +217,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         ("approverId", getattr(event, "approver_id", None)),
         ("userId", getattr(event, "user_id", None)),
         ("actorId", event.actor_id),
+        *(("mentions", user_id) for user_id in _mentions(event)),
     ]
     before = unit.jobs.get(tenant_id, event.job_id)
     if before is None and (person is not None or _numbered_here(unit, tenant_id)):
@@ -205,6 +226,8 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         permissions.check(person, event, before)
     if person is not None:
         _check_named(unit, tenant_id, people, person)
+    if not isinstance(event, events.JobUnwatched):
+        _check_active(unit, tenant_id, people)
     if before is not None:
         jobs.check_move(before, event)
     if isinstance(event, events.JobWatched):
@@ -215,6 +238,8 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         job = msgspec.structs.replace(job, deadline_by_person=person is not None and not person.is_backend)
     if isinstance(event, events.JobSubmitted) and job.approver_id is None:
         raise Refused(Code.INVALID, f"approverId: {job.label} has no approver yet: name one")
+    comment = _comment(event)
+    mentioned = () if comment is None else mentions.mentioned(unit, tenant_id, comment, _mentions(event))
 
     _ensure(unit, tenant_id, people, person)
     tenant = unit.ensure_tenant(tenant_id)
@@ -222,11 +247,62 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
         tenant.last_job_id = max(tenant.last_job_id, job.id)
         unit.touch(tenant)
     unit.save_job(job)
+    if comment is not None:
+        return _commented(unit, event, job, comment, mentioned)
     words, data = _record_part(unit, event)
-    if events.TYPES[type(event)] not in TRIGGERS:
+    if events.TYPES[type(event)] not in TRIGGERS or isinstance(event, events.JobCancelled):
         return Consequences(job=job, announce=_announcement(unit, event, job))
     told = _told(unit, event, job, words, data)
     return Consequences(told, job, _announcement(unit, event, job))
+
+
+def _comment(event: JobEvent) -> str | None:
+    """What an event says in the job's thread; None if it says nothing there."""
+    match event:
+        case events.CommentAdded(text=text):
+            return text
+        case events.JobCancelled(reason=reason):
+            return reason
+        case _:
+            return None
+
+
+def _mentions(event: JobEvent) -> tuple[int, ...]:
+    """The people whom a comment mentions by id."""
+    return event.mentions if isinstance(event, events.CommentAdded) and isinstance(event.mentions, tuple) else ()
+
+
+def _commented(unit: UnitOfWork, event: JobEvent, job: Job, text: str, mentioned: tuple[int, ...]) -> Consequences:
+    """Stage a comment on a job. Those whom it mentions are told of that, and those who watch already of the comment.
+
+    From then on the author and those who are mentioned watch as well, as long as there is room for more watchers.
+    """
+    author_id = event.actor_id
+    id_ = unit.add_comment(job.tenant_id, job.id, author_id, text, mentioned)
+    of_comment = _told(unit, event, job, text, {"commentId": id_}, mentioned)
+    of_mention = _told(unit, event, job, text, {"commentId": id_}, mentioned, kind="mentioned")
+    _begin_to_watch(unit, job, *mentioned, *(() if author_id is None else (author_id,)))
+
+    def announce(tenant: Tenant) -> None:
+        people = tuple(Named(user_id, _name(unit, tenant.id, user_id) or "") for user_id in mentioned)
+        author = _name(unit, tenant.id, author_id)
+        view_ = CommentView(id_, job.id, author_id, author, text, people, unit.now)
+        unit.log(tenant, None, "comment_added", encode({"comment": view_}))
+        _announcement(unit, event, job)(tenant)
+
+    told = Told(of_mention.drafts + of_comment.drafts, of_mention.suppressed + of_comment.suppressed)
+    return Consequences(told, job, announce)
+
+
+def _begin_to_watch(unit: UnitOfWork, job: Job, *user_ids: int) -> None:
+    watchers = unit.jobs.watchers(job.tenant_id, job.id)
+    new: list[int] = []
+    for user_id in dict.fromkeys(user_ids):
+        user = unit.user(job.tenant_id, user_id)
+        # A backend may tell late of what somebody wrote who has left meanwhile.
+        if user_id not in watchers and user is not None and user.deactivated_at is None:
+            new.append(user_id)
+    unit.jobs.watch(job.tenant_id, job.id, tuple(new[: max(0, events.MAX_JOB_WATCHERS - len(watchers))]))
 
 
 def _check_watchers(unit: UnitOfWork, event: events.JobWatched) -> None:
@@ -238,9 +314,6 @@ def _check_watchers(unit: UnitOfWork, event: events.JobWatched) -> None:
 def _record_part(unit: UnitOfWork, event: JobEvent) -> tuple[str | None, dict[str, object]]:
     """Stage what an event adds beside the job. Returns its text, and its part of a notification's data."""
     match event:
-        case events.CommentAdded(text=text):
-            comment_id = unit.add_comment(event.tenant_id, event.job_id, event.actor_id, text)
-            return text, {"commentId": comment_id}
         case events.JobWatched(user_id=user_id):
             unit.jobs.watch(event.tenant_id, event.job_id, (user_id,))
         case events.JobUnwatched(user_id=user_id):
@@ -266,6 +339,20 @@ def _check_named(unit: UnitOfWork, tenant_id: int, people: People, person: Perso
             raise Refused(Code.NOT_FOUND, f"{field}: no such user")
 
 
+def _check_active(unit: UnitOfWork, tenant_id: int, people: People) -> None:
+    """Refuse new work for somebody who is deactivated. What they did themselves may be told of late.
+
+    Raises:
+        Refused: `conflict`, naming the field.
+    """
+    for field, user_id in people:
+        user = None if user_id is None or field == "actorId" else unit.user(tenant_id, user_id)
+        if user is not None and user.deactivated_at is not None:
+            raise Refused(
+                Code.CONFLICT, f"{field}: user {user_id} is deactivated: name somebody else, or activate them first"
+            )
+
+
 def _ensure(unit: UnitOfWork, tenant_id: int, people: People, person: Person | None = None) -> None:
     """Make the people known whom an event names. A service makes everybody known, a person only themselves."""
     unit.ensure_tenant(tenant_id)
@@ -283,13 +370,16 @@ def _told(
     job: Job,
     words: str | None = None,
     data: dict[str, object] | None = None,
+    mentioned: tuple[int, ...] = (),
+    kind: NotificationType | None = None,
 ) -> Told:
     return notification_rules.apply(
-        RULES[TRIGGERS[events.TYPES[type(event)]]],
+        RULES[kind or TRIGGERS[events.TYPES[type(event)]]],
         job,
         actor_id=event.actor_id,
         actor_name=_name(unit, event.tenant_id, event.actor_id) or "Somebody",
         watchers=lambda: unit.jobs.watchers(job.tenant_id, job.id),
+        mentioned=mentioned,
         words=words,
         data=data,
     )
@@ -302,7 +392,18 @@ def _name(unit: UnitOfWork, tenant_id: int, user_id: int | None) -> str | None:
 
 def view(unit: UnitOfWork, job: Job) -> JobView:
     """Make the job's view for clients."""
-    return jobs.view(job, _name(unit, job.tenant_id, job.assignee_id), unit.jobs.watchers(job.tenant_id, job.id))
+    tenant_id = job.tenant_id
+    names = (
+        _name(unit, tenant_id, job.requester_id),
+        _name(unit, tenant_id, job.assignee_id),
+        _name(unit, tenant_id, job.approver_id),
+        _name(unit, tenant_id, job.manager_id),
+    )
+    watching = unit.jobs.watchers(tenant_id, job.id)
+    named = watching[: jobs.NAMED_WATCHERS]
+    # A watcher is a user: the table says so. They may be new in this commit, so they are looked up here and not in SQL.
+    watchers = [Named(user_id, _name(unit, tenant_id, user_id) or "") for user_id in named]
+    return jobs.view(job, names, watching, tuple(watchers))
 
 
 _APPROVALS: dict[type, str] = {

@@ -47,6 +47,8 @@ def lines(inbox: PastInbox) -> Iterator[str]:
     )
     for item in inbox.items:
         state = "unread" if item.read_at is None else f"read {item.read_at}"
+        if item.place is not None:
+            state = f"{item.place}, {state}"
         yield f"{item.id}  {item.created_at}  {item.priority}  {item.type}  {_shown(item.title)}  ({state})"
 
 

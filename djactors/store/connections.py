@@ -52,6 +52,12 @@ READ_BATCH = 8
 # Prepared statements that are kept: more than the program has, so that no statement is prepared twice.
 CACHED_STATEMENTS = 512
 
+# The sqlite3 module asks for each None that it binds how to store it, and where nobody has said so it asks in three
+# places: 0.3 µs, nine times an event. So it is told: None is stored as None. An empty dictionary's `get` says that
+# without a step of Python.
+_NOTHING: dict[None, None] = {}
+sqlite3.register_adapter(type(None), _NOTHING.get)
+
 _SHARED_PRAGMAS = (
     # Sorting and materialising use no file, so a full disk or a lack of descriptors cannot make them fail.
     "PRAGMA temp_store = MEMORY",

@@ -24,6 +24,7 @@ The caller has applied the migrations and holds the `DatabaseLock`.
 """
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+
+import trio
 
 from djactors.store.connections import BUSY_TIMEOUT, READ_BATCH, Reader, Writer
 from djactors.store.errors import StoreBroken, StoreError
@@ -124,6 +127,9 @@ class Database:
         self._on_broken = on_broken
         self._broken: StoreBroken | None = None
         self._closed = False
+        # Writes that were asked for and not answered, and who gives way to them.
+        self._writing = 0
+        self._written = trio.lowlevel.ParkingLot()
         self._commits = 0
         self._failed = 0
         self._last_error: StoreError | None = None
@@ -212,7 +218,26 @@ class Database:
         """
         if self._broken is not None:
             raise StoreBroken(*self._broken.args)
-        return await self._writer.call(work)
+        self._writing += 1
+        try:
+            return await self._writer.call(work)
+        finally:
+            self._writing -= 1
+            if self._written:
+                self._written.unpark_all()
+
+    async def give_way(self, seconds: float) -> None:
+        """Let the write that is under way, if there is one, be done first; wait for `seconds` at most.
+
+        For a task that has much to compute and lets others have a turn now and then. The writer's thread needs the
+        interpreter between any two statements, and beside a loop that never rests it waits for it each time: a commit
+        of 2 ms took 10. It is a checkpoint in any case.
+        """
+        if not self._writing:
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_after(seconds):
+            await self._written.park()
 
     async def read(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """Run `work` on a connection that cannot write, within one snapshot, and return what it returned.
@@ -326,7 +351,8 @@ def _rewrite_a_page(connection: sqlite3.Connection) -> None:
 
 
 def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Run an INSERT of one row that ends with `VALUES (?, ...)` for all the rows, in their order, in few statements.
+    """Run an INSERT of one row, `VALUES (?, ...)`, for all the rows, in their order, in few statements. What follows
+    the row, such as ON CONFLICT, is kept.
 
     `executemany` steps SQLite once for each row, and the sqlite3 module lets go of the interpreter at each step. The
     interpreter then changes hands between the event loop and the writer several times an event. One INSERT of 32 rows
@@ -350,7 +376,7 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[
         left -= size
 
 
-@lru_cache(maxsize=64)  # the program's statements, five, in each of six sizes
+@lru_cache(maxsize=64)  # the program's statements, eight, in each of five sizes
 def _of(statement: str, size: int) -> str:
-    _, _, row = statement.rpartition("VALUES ")
-    return statement + f", {row}" * (size - 1)
+    head, row, tail = re.fullmatch(r"(.*VALUES )(\([^)]*\))(.*)", statement, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{head}{', '.join([row] * size)}{tail}"

@@ -1,6 +1,6 @@
 """Each command is answered with what `Ask` says: the one thing about the router's ref that types cannot prove."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_overloads, get_type_hints
@@ -10,16 +10,28 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.actors.command_ref import Ask, PublishAll, Request, RouterMessage
 from djactors.domain.commands import (
+    Archive,
     Delete,
     ExpireSlice,
     Introduce,
     MarkAllRead,
+    MarkJobRead,
     MarkRead,
+    MarkSeen,
+    MarkUnread,
+    MuteJob,
+    Publish,
     PurgeSlice,
     RaiseAlerts,
     SendSummaries,
     SignOut,
+    Snooze,
+    Unarchive,
+    UnmuteJob,
+    Unsnooze,
+    WakeSnoozed,
 )
+from djactors.domain.events import JobCreated
 from djactors.domain.permissions import Person
 from tests.actors.house import note, running
 
@@ -28,11 +40,21 @@ MESSAGES = [
     NOTE,
     MarkRead(1, 11, 1),
     MarkAllRead(1, 11),
+    MarkUnread(1, 11, 1),
+    MarkSeen(1, 11),
+    MarkJobRead(1, 11, 1),
+    Archive(1, 11, 1),
+    Unarchive(1, 11, 1),
+    Snooze(1, 11, 1, datetime(2026, 1, 28, tzinfo=UTC)),
+    Unsnooze(1, 11, 1),
+    MuteJob(1, 11, 1),
+    UnmuteJob(1, 11, 1),
     Delete(1, 11, 1),
     Introduce(1, Person(12, "user", "Jo")),
     SignOut(1, 11),
     RaiseAlerts(10),
     SendSummaries(10),
+    WakeSnoozed(10),
     ExpireSlice(10),
     PurgeSlice("changes", timedelta(days=1), 10),
     PublishAll((NOTE, NOTE)),
@@ -73,7 +95,7 @@ def test_a_request_is_answered_as_an_ask_is() -> None:
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 async def test_every_message_is_answered_as_its_type_says(path: Path, autojump_clock, message: Any) -> None:
     async with running(path) as house:
-        await house.do(NOTE)
+        await house.do(NOTE, Publish(JobCreated(tenant_id=1, title="x", requester_id=12)))
         outcome = await house.router.ask(message, timeout=60)
         await wait_all_tasks_blocked()
     wanted = answers()[type(message)]

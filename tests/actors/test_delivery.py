@@ -20,7 +20,7 @@ async def test_a_connect_is_answered_with_a_pid_and_the_count_in_one_write(path:
     async with running(path) as house:
         await house.do(note(11), note(11))
         socket = await house.connected(11)
-        assert socket.writes == [[Packet(COUNT, {"count": 2}, house.at(2))]]
+        assert socket.writes == [[Packet(COUNT, {"count": 2, "unseen": 2}, house.at(2))]]
         assert socket.pid is not None
         assert f".1.11.{house.at(2)}." in socket.pid
 
@@ -32,7 +32,7 @@ async def test_a_returning_client_is_told_to_reload_before_it_gets_the_count(pat
         assert socket.writes == [
             [
                 Packet("changes:reset", {"offset": house.at(1)}, house.at(1)),
-                Packet(COUNT, {"count": 1}, house.at(1)),
+                Packet(COUNT, {"count": 1, "unseen": 1}, house.at(1)),
             ]
         ]
 
@@ -40,7 +40,7 @@ async def test_a_returning_client_is_told_to_reload_before_it_gets_the_count(pat
 async def test_a_user_whom_nobody_knows_yet_can_connect_and_is_told_what_comes(path: Path, autojump_clock):
     async with running(path) as house:
         socket = await house.connected(11)
-        assert socket.writes == [[Packet(COUNT, {"count": 0}, house.at(0))]]
+        assert socket.writes == [[Packet(COUNT, {"count": 0, "unseen": 0}, house.at(0))]]
         await house.do(note(11))
         assert socket.new == [1]
 
@@ -51,7 +51,7 @@ async def test_a_notification_and_one_count_come_in_one_write(path: Path, autoju
         await house.do(note(11))
         _, write = socket.writes
         assert names(write) == [NEW, COUNT]
-        assert (write[0].body["id"], write[0].body["title"], write[1].body) == (1, "Hello", {"count": 1})
+        assert (write[0].body["id"], write[0].body["title"], write[1].body) == (1, "Hello", {"count": 1, "unseen": 1})
         assert socket.offsets == [house.at(0), house.at(1), house.at(1)]
 
 
@@ -62,7 +62,7 @@ async def test_a_batch_of_many_is_one_write_with_one_count(path: Path, autojump_
         assert house.store.batches[-1] == 50
         _, write = socket.writes
         assert names(write) == [NEW] * 50 + [COUNT]
-        assert write[-1] == Packet(COUNT, {"count": 50}, house.at(50))
+        assert write[-1] == Packet(COUNT, {"count": 50, "unseen": 50}, house.at(50))
         assert [packet.offset for packet in write[:-1]] == [house.at(seq) for seq in range(1, 51)]
 
 
@@ -92,7 +92,7 @@ async def test_a_later_socket_starts_from_where_the_others_are(path: Path, autoj
         first = await house.connected(11)
         await house.do(note(11), note(11))
         late = await house.connected(11)
-        assert late.writes == [[Packet(COUNT, {"count": 2}, house.at(2))]]
+        assert late.writes == [[Packet(COUNT, {"count": 2, "unseen": 2}, house.at(2))]]
         await house.do(MarkAllRead(1, 11))
         assert first.writes[-1] == late.writes[-1]
 
@@ -129,7 +129,7 @@ async def test_reading_on_one_device_is_seen_on_the_other(path: Path, autojump_c
         await house.do(Delete(1, 11, 2))
         assert socket.writes[-1] == [
             Packet(DELETED, {"notificationIds": [2]}, house.at(5)),
-            Packet(COUNT, {"count": 1}, house.at(5)),
+            Packet(COUNT, {"count": 1, "unseen": 1}, house.at(5)),
         ]
         await house.do(MarkAllRead(1, 11))
         assert socket.writes[-1][0].body["all"] is True

@@ -47,7 +47,7 @@ async def test_whom_nothing_has_concerned_is_told_where_the_log_stands_and_goes_
         await do_each(house, notes("others", COPIED, BOB))
         assert quiet.offsets == [house.at(1)]
         assert await purge(house) == {1: COPIED + 1}
-        assert quiet.packets[-1].body == plain.packets[-1].body == {"count": 1}
+        assert quiet.packets[-1].body == plain.packets[-1].body == {"count": 1, "unseen": 1}
         assert quiet.offsets == [house.at(1), house.at(COPIED + 1)]
         assert await purge(house) == {}
         back = await house.connected(ANN, **Device(quiet).by_pid)

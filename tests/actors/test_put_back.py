@@ -401,7 +401,7 @@ class TestUnderARunningServer:
             await wait_all_tasks_blocked()
             assert late.closed is None
             assert names(late.packets) == [COUNT]
-            assert late.packets[0].body == {"count": LOST + 3}
+            assert late.packets[0].body == {"count": LOST + 3, "unseen": LOST + 3}
             assert late.offsets == [house.at(COPIED + LOST + 3)]
 
     async def test_everybody_looks_once_and_then_it_costs_nothing_more(

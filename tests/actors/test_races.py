@@ -37,7 +37,7 @@ async def test_a_commit_before_the_snapshot_is_read_is_in_the_count_and_not_told
         await house.do(note(11))
         gate.open()
         await wait_all_tasks_blocked()
-        assert socket.writes == [[Packet(COUNT, {"count": 1}, house.at(1))]]
+        assert socket.writes == [[Packet(COUNT, {"count": 1, "unseen": 1}, house.at(1))]]
 
 
 async def test_a_commit_after_the_snapshot_was_read_is_told(path: Path, autojump_clock):
@@ -162,7 +162,7 @@ async def test_a_socket_that_connects_while_its_actor_catches_up_is_not_told_of_
         gate.open()
         await wait_all_tasks_blocked()
         assert first.new == [1, 2, 3]
-        assert late.writes == [[Packet(COUNT, {"count": 3}, house.at(3))]]
+        assert late.writes == [[Packet(COUNT, {"count": 3, "unseen": 3}, house.at(3))]]
 
 
 async def test_the_other_sockets_hear_of_what_came_before_a_newcomer_in_the_same_batch(path: Path, autojump_clock):

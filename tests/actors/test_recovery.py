@@ -58,7 +58,7 @@ class TestByPid:
             assert socket.pid == pid
             (write,) = socket.writes
             assert [packet.seq for packet in write] == [2, 4, 5, 6, 6]
-            assert write[-1] == Packet(COUNT, {"count": 1}, house.at(6))
+            assert write[-1] == Packet(COUNT, {"count": 1, "unseen": 1}, house.at(6))
             assert house.metric("djactors_resumed_total", outcome="pid") == 1
 
     async def test_it_hears_of_what_comes_next_like_everybody(self, path: Path, autojump_clock):
@@ -76,7 +76,7 @@ class TestByPid:
             pid = await left(house)
             socket = await returned(house, pid=pid, offset=house.at(1))
             assert socket.pid == pid
-            assert socket.writes == [[Packet(COUNT, {"count": 1}, house.at(1))]]
+            assert socket.writes == [[Packet(COUNT, {"count": 1, "unseen": 1}, house.at(1))]]
 
     async def test_one_that_was_cut_off_before_its_first_event_goes_on_from_when_its_pid_was_given(
         self, path: Path, autojump_clock
@@ -132,7 +132,9 @@ class TestByPid:
             await house.do(note(11), note(11), note(11))
             socket = await returned(house, pid=pid, offset=offset)
             newest = house.at(3)
-            assert socket.writes == [[Packet(RESET, {"offset": newest}, newest), Packet(COUNT, {"count": 3}, newest)]]
+            assert socket.writes == [
+                [Packet(RESET, {"offset": newest}, newest), Packet(COUNT, {"count": 3, "unseen": 3}, newest)]
+            ]
             assert socket.pid not in (None, pid)
             socket.leave()
             again = await returned(house, pid=socket.pid, offset=house.at(3))
@@ -250,7 +252,9 @@ class TestBySince:
         async with running(path) as house:
             await house.do(note(11), note(11))
             socket = await returned(house, recovery=False, since=house.at(1))
-            assert socket.writes == [[Packet(NEW, socket.packets[0].body, None), Packet(COUNT, {"count": 2}, None)]]
+            assert socket.writes == [
+                [Packet(NEW, socket.packets[0].body, None), Packet(COUNT, {"count": 2, "unseen": 2}, None)]
+            ]
             assert socket.new == [2]
             assert socket.pid is None
 
@@ -270,9 +274,12 @@ class TestBySince:
             other = await house.connected(11)
             await house.do(note(12), note(12))
             socket = await returned(house, since=house.at(2))
-            assert socket.writes == [[Packet(COUNT, {"count": 0}, house.at(2))]]
+            assert socket.writes == [[Packet(COUNT, {"count": 0, "unseen": 0}, house.at(2))]]
             # For it nothing has changed but where it stands.
-            assert other.packets == [Packet(COUNT, {"count": 0}, ".0"), Packet(COUNT, {"count": 0}, house.at(2))]
+            assert other.packets == [
+                Packet(COUNT, {"count": 0, "unseen": 0}, ".0"),
+                Packet(COUNT, {"count": 0, "unseen": 0}, house.at(2)),
+            ]
             await house.do(note(11))
             assert other.new == socket.new == [3]
 
@@ -293,8 +300,10 @@ class TestBySince:
             other = await house.connected(11)
             socket = await returned(house, since=since)
             newest = house.at(1)
-            assert socket.writes == [[Packet(RESET, {"offset": newest}, newest), Packet(COUNT, {"count": 1}, newest)]]
-            assert other.writes == [[Packet(COUNT, {"count": 1}, newest)]]
+            assert socket.writes == [
+                [Packet(RESET, {"offset": newest}, newest), Packet(COUNT, {"count": 1, "unseen": 1}, newest)]
+            ]
+            assert other.writes == [[Packet(COUNT, {"count": 1, "unseen": 1}, newest)]]
 
 
 class TestLimit:

@@ -1,6 +1,6 @@
 """The router: a batch is a commit, an answer comes after it, and one sender's trouble is not another's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from djactors.domain.commands import Command, Counted, MarkAllRead, MarkRead, Pu
 from djactors.domain.errors import Refused
 from djactors.domain.events import JobApproved, JobCreated
 from djactors.domain.permissions import Person
+from djactors.inbox import reading
 from djactors.kernel import MailboxFull
 from djactors.store.errors import StoreUnavailable
 from tests.actors.house import note, running
@@ -204,12 +205,12 @@ async def test_a_store_that_raises_what_it_never_should_costs_one_batch(path: Pa
     async with running(path) as house:
         calls = 0
 
-        async def absurd(commands: Sequence[Command]) -> object:
+        async def absurd(commands: Sequence[Command], is_awaited: Callable[[], bool]) -> object:
             nonlocal calls
             calls += 1
             if calls == 1:
                 raise RuntimeError("absurd")
-            return await house.store.store.record(commands)
+            return await house.store.store.record(commands, is_awaited)
 
         house.store.record = absurd  # type: ignore[method-assign,assignment]
         (failed,) = await house.do(note(11))
@@ -217,3 +218,19 @@ async def test_a_store_that_raises_what_it_never_should_costs_one_batch(path: Pa
         await trio.sleep(5)
         (outcome,) = await house.do(note(11))
         assert isinstance(outcome, Published)
+
+
+async def test_a_long_reading_is_done_in_several_commits_and_answered_at_the_end(
+    path: Path, autojump_clock, monkeypatch
+):
+    monkeypatch.setattr(reading, "READ_SLICE", 2)
+    async with running(path) as house:
+        await house.do(*[note(11)] * 5)
+        socket = await house.connected(11)
+        before = len(house.store.batches)
+        reader, backend = house.send(MarkAllRead(1, 11), MarkAllRead(1, 11)), house.send(note(12), note(12))
+        await wait_all_tasks_blocked()
+        assert reader == [Counted(0, 0)] * 2
+        assert [type(outcome) for outcome in backend] == [Published] * 2
+        assert len(house.store.batches) - before >= 3
+        assert socket.counts == [5, 3, 1, 0]

@@ -7,6 +7,7 @@ and asks for changes. All of them record what they see; none of them judges.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -42,6 +43,16 @@ which its reconnect succeeds takes itself for connected for ever. So an applicat
 asks something, and makes a new client if there is no answer."""
 
 
+SNOOZE_SECONDS = 5.0
+"""The longest snooze, so that most come back while the run goes on. The clock of a run is the machine's."""
+
+
+def _until(order: Order, now: datetime) -> str:
+    """The moment to which an order snoozes: one that names it again soon enough has another one."""
+    moment = now + timedelta(seconds=0.5 + SNOOZE_SECONDS * order.pick)
+    return moment.isoformat()
+
+
 class Device:
     """One client with its place in the log. Subclasses are the kinds."""
 
@@ -51,6 +62,8 @@ class Device:
         self.offset: str | None = None
         """The newest offset that it knows of."""
         self.inbox: dict[int, bool] = {}
+        self.away: dict[int, bool] = {}
+        """What it archived or snoozed, and whether that is read."""
         self.troubles: list[str] = []
         """What no fault explains."""
         self._history = history
@@ -76,18 +89,20 @@ class Device:
     async def obey(self, order: Order) -> None:
         """Give a command for a notification that it shows, and record the answer if there is one."""
         target = None
-        if order.verb != "read-all":
-            if not self.inbox:
+        if order.verb not in ("read-all", "seen"):
+            # What takes something back is for what is not in the list any more.
+            known = self.away if order.verb in ("unarchive", "unsnooze") else self.inbox
+            if not known:
                 return
-            ids = sorted(self.inbox)
+            ids = sorted(known)
             target = ids[int(order.pick * len(ids))]
         after = self.offset
         answer = await (self._by_http(order, target) if order.via == "http" else self._by_socket(order, target))
         if answer is not None:
             code = None if answer.get("ok") else answer["error"]["code"]
             if code in (None, "not_found"):
-                record = Commanded(self.plan.name, order.verb, target, answer.get("count"), code, after)
-                self._history.add(record)
+                counts = answer.get("count"), answer.get("unseen")
+                self._history.add(Commanded(self.plan.name, order.verb, target, counts[0], code, after, counts[1]))
 
     async def reload(self) -> None:
         """Load the list until that succeeds, or until another reload has been begun."""
@@ -126,17 +141,26 @@ class Device:
             for id_ in list(self.inbox) if data.get("all") else data["notificationIds"]:
                 if id_ in self.inbox:
                     self.inbox[id_] = True
+        elif event in ("notification:archived", "notification:snoozed"):
+            for id_ in data["notificationIds"]:
+                self.away[id_] = self.inbox.pop(id_, True)
+        elif event in ("notification:unarchived", "notification:unsnoozed"):
+            for id_ in data["notificationIds"]:
+                self.inbox[id_] = self.away.pop(id_, False) and event == "notification:unarchived"
+        elif event == "notification:unread":
+            self.inbox.update({id_: False for id_ in data["notificationIds"] if id_ in self.inbox})
         elif event == "notification:deleted":
             for id_ in data["notificationIds"]:
                 self.inbox.pop(id_, None)
+                self.away.pop(id_, None)
 
     async def _by_http(self, order: Order, target: int | None) -> dict[str, Any] | None:
-        method, path = {
-            "read": ("POST", f"/api/notifications/{target}/read"),
-            "delete": ("DELETE", f"/api/notifications/{target}"),
-            "read-all": ("POST", "/api/notifications/read-all"),
-        }[order.verb]
-        answer = await self.lane.ask(method, path, token=self._token)
+        place = order.verb if target is None else f"{target}/{order.verb}"
+        method, path = "POST", f"/api/notifications/{place}"
+        if order.verb == "delete":
+            method, path = "DELETE", f"/api/notifications/{target}"
+        body = {"until": _until(order, self.lane.now())} if order.verb == "snooze" else None
+        answer = await self.lane.ask(method, path, token=self._token, body=body)
         return None if answer is None else answer.json
 
     async def _by_socket(self, order: Order, target: int | None) -> dict[str, Any] | None:
@@ -182,7 +206,9 @@ class SocketDevice(Device):
     async def _by_socket(self, order: Order, target: int | None) -> dict[str, Any] | None:
         if self._socket is None:
             return None
-        payload = {} if target is None else {"notificationId": target}
+        payload: dict[str, Any] = {} if target is None else {"notificationId": target}
+        if order.verb == "snooze":
+            payload["until"] = _until(order, self.lane.now())
         try:
             [answer] = await self._socket.emit(f"notification:{order.verb}", payload, ack=True, timeout=ACK_SECONDS)
         except Unmet:

@@ -85,7 +85,7 @@ class Publish(msgspec.Struct, frozen=True, tag="publish"):
 
 
 class Order(msgspec.Struct, frozen=True, tag="order"):
-    """Somebody reads or deletes."""
+    """Somebody reads, moves or deletes."""
 
     device: str
     verb: Verb
@@ -194,10 +194,13 @@ def _faults(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterat
 
 
 def _orders(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
-    verbs: tuple[Verb, ...] = ("read", "delete", "read-all")
+    verbs: tuple[Verb, ...] = (
+        *("read", "delete", "read-all", "seen", "unread"),
+        *("archive", "unarchive", "snooze", "unsnooze"),
+    )
     for at in _moments(random, seconds, rate=len(devices) / 6):
         device = random.choice(devices)
-        verb = random.choices(verbs, (6, 3, 1))[0]
+        verb = random.choices(verbs, (8, 4, 1, 2, 3, 3, 2, 3, 1))[0]
         via: Literal["socket", "http"] = "http" if device.kind == "polling" or random.random() < 0.3 else "socket"
         yield Step(at, Order(device.name, verb, via, random.random()))
 
@@ -253,7 +256,10 @@ def _life(random: Random, tenant_id: int, job_id: int, people: list[int]) -> Ite
     assignee = random.choice(people)
     yield event("job.assigned", assigneeId=assignee)
     for round_ in range(random.randint(1, 3)):
-        yield event("comment.added", text=f"round {round_}", actorId=random.choice(people))
+        mentions = random.sample(people, random.randint(0, min(2, len(people))))
+        yield event("comment.added", text=f"round {round_}", actorId=random.choice(people), mentions=mentions)
+        if random.random() < 0.2:
+            yield event("job.retitled", title=f"job {job_id}, round {round_}", actorId=requester)
         yield event("job.submitted", actorId=assignee)
         if random.random() < 0.5:
             yield event("job.approved", actorId=approver)
@@ -261,4 +267,7 @@ def _life(random: Random, tenant_id: int, job_id: int, people: list[int]) -> Ite
         yield event("job.rejected", reason="again", actorId=approver)
         assignee = random.choice(people)
         yield event("job.assigned", assigneeId=assignee)
+        if random.random() < 0.1:
+            yield event("job.cancelled", reason=f"no round {round_ + 1}", actorId=requester)
+            return
     yield event("job.completed", actorId=assignee)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import h11
@@ -36,6 +37,9 @@ class Way(Protocol):
     def token(self, **claims: Any) -> str:
         """A good token with these claims; see `sign`."""
 
+    def now(self) -> datetime:
+        """The time by the client's clock, which is right."""
+
 
 class RealWay:
     """A `Way` over the network."""
@@ -49,6 +53,10 @@ class RealWay:
     def token(self, **claims: Any) -> str:
         """One that outlives the run."""
         return make_token(ttl=86_400, **claims)
+
+    def now(self) -> datetime:
+        """The machine's."""
+        return datetime.now(UTC)
 
 
 async def insist(way: Way, method: str, path: str, **options: Any) -> Answer:

@@ -14,15 +14,18 @@ from djactors.domain.events import (
     CommentAdded,
     JobApproved,
     JobAssigned,
+    JobCancelled,
     JobCompleted,
     JobCreated,
     JobDeadlineChanged,
     JobRejected,
+    JobRetitled,
     JobSubmitted,
     JobUnwatched,
     JobWatched,
 )
 from djactors.domain.jobs import Job
+from djactors.domain.names import Named
 from djactors.domain.times import from_text, utc_text
 
 THEN = "2026-01-27T10:30:00.000000Z"
@@ -37,15 +40,16 @@ def job(status: jobs.Status = "open", **changes: object) -> Job:
 
 
 ALLOWED = {
-    "open": {"assign", "complete"},
-    "assigned": {"assign", "submit", "complete"},
-    "pending_approval": {"approve", "reject"},
-    "approved": {"complete"},
-    "rejected": {"assign", "submit", "complete"},
+    "open": {"assign", "complete", "cancel"},
+    "assigned": {"assign", "submit", "complete", "cancel"},
+    "pending_approval": {"approve", "reject", "cancel"},
+    "approved": {"complete", "cancel"},
+    "rejected": {"assign", "submit", "complete", "cancel"},
     "completed": set[str](),
+    "cancelled": set[str](),
 }
 """The contract: open → assigned → pending_approval → approved | rejected → completed; a rejected job may be reassigned
-or submitted again; completion from any state but pending_approval."""
+or submitted again; completion from any state but pending_approval; cancellation from every state that is no end."""
 
 MOVES: dict[str, jobs.JobEvent] = {
     "assign": JobAssigned(tenant_id=1, job_id=5, assignee_id=4),
@@ -53,9 +57,11 @@ MOVES: dict[str, jobs.JobEvent] = {
     "approve": JobApproved(tenant_id=1, job_id=5),
     "reject": JobRejected(tenant_id=1, job_id=5, reason="Too dark"),
     "complete": JobCompleted(tenant_id=1, job_id=5),
+    "cancel": JobCancelled(tenant_id=1, job_id=5, reason="No budget"),
 }
 OTHERS: list[jobs.JobEvent] = [
     JobDeadlineChanged(tenant_id=1, job_id=5, deadline=None),
+    JobRetitled(tenant_id=1, job_id=5, title="Poster"),
     CommentAdded(tenant_id=1, job_id=5, text="x"),
     JobWatched(tenant_id=1, job_id=5, user_id=4),
     JobUnwatched(tenant_id=1, job_id=5, user_id=4),
@@ -141,12 +147,26 @@ def test_a_number_has_four_digits_at_least(year: int, number: int, text: str):
 
 
 def test_clients_see_a_job_as_the_contract_says():
-    seen = json.loads(msgspec.json.encode(jobs.view(job(assignee_id=3), "John Doe", (7, 8))))
+    names = ("Ann", "John Doe", None, "Max")
+    watchers = (Named(7, "Mo"), Named(8, "Joe"))
+    seen = json.loads(msgspec.json.encode(jobs.view(job(assignee_id=3), names, (7, 8), watchers)))
     assert list(seen) == [
-        *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "assigneeId", "assigneeName"),
-        *("approverId", "managerId", "watcherIds", "deadline", "createdAt", "updatedAt"),
+        *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "requesterName", "assigneeId"),
+        *(
+            "assigneeName",
+            "approverId",
+            "approverName",
+            "managerId",
+            "managerName",
+            "watcherIds",
+            "watchers",
+            "deadline",
+        ),
+        *("createdAt", "updatedAt"),
     ]
-    assert (seen["assigneeName"], seen["watcherIds"]) == ("John Doe", [7, 8])
+    assert tuple(seen[f"{part}Name"] for part in ("requester", "assignee", "approver", "manager")) == names
+    assert seen["watcherIds"] == [7, 8]
+    assert seen["watchers"] == [{"id": 7, "name": "Mo"}, {"id": 8, "name": "Joe"}]
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,8 @@ def test_each_type_reaches_whom_the_seed_names(kind: str, priority: str, users: 
         assert json.loads(draft.data) == {"jobId": 5, "djId": "DJ-2026-0005"}
 
 
-def test_there_are_the_seeds_eight_types_and_no_more():
-    assert len(RULES) == 8
+def test_there_are_the_seeds_eight_types_and_the_one_for_mentions():
+    assert len(RULES) == 8 + 1
     assert all(RULES[kind].type == kind for kind in RULES)
 
 
@@ -77,6 +77,7 @@ def test_there_are_the_seeds_eight_types_and_no_more():
         ("job.approved", "approval_approved"),
         ("job.rejected", "approval_rejected"),
         ("comment.added", "comment_added"),
+        ("job.cancelled", "comment_added"),
         ("job.completed", "job_completed"),
     ],
 )
@@ -85,7 +86,7 @@ def test_each_domain_event_sets_off_its_type(event: str, kind: str):
 
 
 def test_nothing_else_sets_off_a_type():
-    assert len(TRIGGERS) == 7
+    assert len(TRIGGERS) == 8
 
 
 @pytest.mark.parametrize("kind", sorted(RULES))

@@ -118,7 +118,7 @@ class Rooms:
                 paces=paces,
                 ready=self._readiness,
                 exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
-                survey=Survey(root, users, database.statistics, self.lag, telemetry, clock.now),
+                survey=Survey(root, users, database.statistics, self.lag, telemetry, clock.now, store.names),
             )
         )
         self.services = Services(
@@ -229,16 +229,19 @@ def notification(tenant_id: int = 1, user_id: int = 7, **fields: Any) -> dict[st
 
 
 class Broken:
-    """A store that raises; what it raises can be changed."""
+    """A store that raises, or does not answer; what it raises can be changed."""
 
     def __init__(self, store: Inbox) -> None:
         self._store = store
         self.error: Exception | None = None
+        self.hangs = False
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
         async def call(*args: Any, **options: Any) -> Any:
+            if self.hangs:
+                await trio.sleep_forever()
             if self.error is not None:
                 await trio.lowlevel.checkpoint()
                 raise self.error
@@ -272,7 +275,14 @@ async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
             lambda: Router(store, users, behind, configured.commit_batch, configured.commit_delay),
             mailbox_capacity=configured.router_mailbox,
         )
-        root = Supervisor("test", [ServiceSpec("users", users.supervisor), router_spec])
+        root = Supervisor(
+            "test",
+            [
+                ServiceSpec("users", users.supervisor),
+                router_spec,
+                ServiceSpec("presence", lambda: users.onlookers),
+            ],
+        )
         router = command_ref(root.ref(router_spec))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)

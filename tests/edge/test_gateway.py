@@ -26,14 +26,14 @@ async def test_whoever_has_a_good_token_is_let_in_and_told_the_count(house: Room
     (kind, reply), count = await Client(house).connect(token=house.token(1, 7), tenantId=1)
     assert kind == "connect"
     assert set(reply) == {"sid", "pid"}
-    assert count == ("event", "notification:unread-count", {"count": 1}, house.at(1))
+    assert count == ("event", "notification:unread-count", {"count": 1, "unseen": 1}, house.at(1))
 
 
 async def test_a_client_that_wants_no_recovery_gets_no_pid_and_no_offsets(house: Rooms) -> None:
     client = Client(house)
     (_, reply), count = await client.connect(token=house.token(1, 7), recovery=False)
     assert set(reply) == {"sid"}
-    assert count == ("event", "notification:unread-count", {"count": 0})
+    assert count == ("event", "notification:unread-count", {"count": 0, "unseen": 0})
     await house.notify()
     await settle()
     assert [len(packet) for packet in client.take()] == [3, 3]
@@ -153,7 +153,7 @@ async def test_a_client_that_names_a_point_is_told_to_reload(house: Rooms, point
     connect, reset, count = await Client(house).connect(token=house.token(1, 7), **point)
     assert connect[0] == "connect"
     assert reset == ("event", "changes:reset", {"offset": house.at(1)}, house.at(1))
-    assert count[1:3] == ("notification:unread-count", {"count": 1})
+    assert count[1:3] == ("notification:unread-count", {"count": 1, "unseen": 1})
 
 
 async def test_a_client_without_a_point_is_not_told_to_reload(house: Rooms) -> None:
@@ -191,23 +191,23 @@ async def test_a_command_is_answered_and_told_to_every_tab(house: Rooms, client:
     await other.connect(token=house.token(1, 7))
     await stranger.connect(token=house.token(1, 8))
 
-    assert await client.ask("notification:read", {"notificationId": 1}) == {"ok": True, "count": 1}
+    assert await client.ask("notification:read", {"notificationId": 1}) == {"ok": True, "count": 1, "unseen": 1}
     read, count = other.take()
     assert read[1:3] == ("notification:read", {"notificationIds": [1], "readAt": "2026-01-27T10:30:00.000000Z"})
-    assert count[1:3] == ("notification:unread-count", {"count": 1})
+    assert count[1:3] == ("notification:unread-count", {"count": 1, "unseen": 1})
 
-    assert await client.ask("notification:delete", {"notificationId": 2}) == {"ok": True, "count": 0}
+    assert await client.ask("notification:delete", {"notificationId": 2}) == {"ok": True, "count": 0, "unseen": 0}
     deleted, count = other.take()
     assert deleted[1:3] == ("notification:deleted", {"notificationIds": [2]})
-    assert count[2] == {"count": 0}
+    assert count[2] == {"count": 0, "unseen": 0}
 
     await house.notify()
     await settle()
     other.take()
-    assert await client.ask("notification:read-all", {"userId": 7}) == {"ok": True, "count": 0}
+    assert await client.ask("notification:read-all", {"userId": 7}) == {"ok": True, "count": 0, "unseen": 0}
     read, count = other.take()
     assert read[1:3] == ("notification:read", {"all": True, "readAt": "2026-01-27T10:30:00.000000Z"})
-    assert count[2] == {"count": 0}
+    assert count[2] == {"count": 0, "unseen": 0}
     assert stranger.take() == []
 
 
@@ -241,7 +241,7 @@ async def test_a_command_without_an_ack_is_carried_out_too(
 @pytest.mark.parametrize("args", [(), ({},), (None,)])
 async def test_read_all_needs_no_payload(client: Client, args: tuple[Any, ...]) -> None:
     """A browser that passes `undefined` sends null."""
-    assert await client.ask("notification:read-all", *args) == {"ok": True, "count": 0}
+    assert await client.ask("notification:read-all", *args) == {"ok": True, "count": 0, "unseen": 0}
 
 
 async def test_an_ack_has_the_number_that_was_asked_with_even_0(client: Client) -> None:
@@ -282,7 +282,7 @@ WRONG: list[tuple[str, tuple[Any, ...]]] = [
     ("auth:refresh", ({"token": None},)),
     ("auth:refresh", ({"token": "x", "tenantId": 1},)),
     ("notification:new", ({"id": 1},)),
-    ("notification:unread-count", ({"count": 99},)),
+    ("notification:unread-count", ({"count": 99, "unseen": 99},)),
     ("job:assigned", ({"jobId": 1},)),
     ("Notification:Read", ({"notificationId": 1},)),
     ("test:create-job", ({"projectId": 1, "jobTypeId": 1},)),

@@ -35,7 +35,7 @@ async def test_pages_have_no_gap_and_no_repeat_while_new_ones_arrive(house: Room
 
 async def test_a_list_is_of_one_snapshot_with_its_count_and_offset(house: Rooms) -> None:
     before = await house.inbox()
-    assert before == {"items": [], "nextBefore": None, "unreadCount": 0, "offset": ".0"}
+    assert before == {"items": [], "nextBefore": None, "unreadCount": 0, "unseenCount": 0, "offset": ".0"}
     answer = await house.publish(EVENT)
     page = await house.inbox()
     assert page["offset"] == house.at(answer.json["seq"])
@@ -157,9 +157,9 @@ async def test_anothers_notification_is_answered_like_a_missing_one(house: Rooms
 async def test_a_user_whom_nobody_has_heard_of_has_an_empty_inbox(house: Rooms) -> None:
     token = house.token(77, 99)
     answer = await house.request("GET", "/api/notifications/unread-count", token=token)
-    assert answer.json == {"count": 0, "offset": ".0"}
+    assert answer.json == {"count": 0, "unseen": 0, "offset": ".0"}
     answer = await house.request("POST", "/api/notifications/read-all", token=token)
-    assert (answer.status, answer.json) == (200, {"ok": True, "count": 0})
+    assert (answer.status, answer.json) == (200, {"ok": True, "count": 0, "unseen": 0})
 
 
 # Whatever is in a text

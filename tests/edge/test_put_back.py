@@ -77,7 +77,7 @@ async def test_no_list_lacks_what_an_open_socket_was_told(house: Rooms, tmp_path
     again = Client(house)
     _, reset, count = await again.connect(token=token, pid=reply["pid"], offset=offset)
     assert reset[1:] == ("changes:reset", {"offset": house.at(5)}, house.at(5))
-    assert count[2] == {"count": 5}
+    assert count[2] == {"count": 5, "unseen": 5}
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -39,7 +39,7 @@ async def test_the_answer_comes_first_then_what_was_missed_then_the_count(house:
     assert answer[1]["sid"] != reply["sid"]
     assert ids(packets) == list(range(3, 253))
     assert [packet[1] for packet in packets].count("notification:unread-count") == 1
-    assert packets[-1][1:3] == ("notification:unread-count", {"count": 252})
+    assert packets[-1][1:3] == ("notification:unread-count", {"count": 252, "unseen": 252})
 
 
 async def test_nothing_is_replayed_to_a_token_that_is_not_good(house: Rooms) -> None:
@@ -62,7 +62,7 @@ async def test_anothers_pid_gets_nothing_of_theirs_and_does_them_no_harm(house: 
     answer, reset, badge = await thief.connect(token=house.token(1, 8), pid=reply["pid"], offset=count[3])
     assert answer[1]["pid"] != reply["pid"]
     assert reset[1] == "changes:reset"
-    assert badge[2] == {"count": 0}
+    assert badge[2] == {"count": 0, "unseen": 0}
     await missed(house, 1)
     assert ids(first.take()) == [4]
     assert not first.gone

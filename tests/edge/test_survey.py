@@ -63,7 +63,8 @@ async def test_the_tree_shows_every_part_and_its_mailbox(autojump_clock: object,
     seen = await look(house)
     tree = seen["tree"]
     assert (tree["kind"], tree["state"], tree["mailbox"]) == ("supervisor", "running", None)
-    users, router = tree["children"]
+    users, router, presence = tree["children"]
+    assert (presence["name"], presence["kind"]) == ("presence", "service")
     assert (users["name"], users["kind"], users["children"]) == ("users", "supervisor", [])
     assert (router["name"], router["kind"], router["state"]) == ("router", "actor", "running")
     assert router["mailbox"]["capacity"] == house.settings.router_mailbox

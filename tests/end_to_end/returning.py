@@ -99,7 +99,7 @@ async def connect(
 
 async def expect_count(socket: StockSocket, count: int) -> None:
     """Wait until this count is shown, whatever was shown before."""
-    while (await socket.expect("event", name=COUNT)).args[0] != {"count": count}:
+    while (await socket.expect("event", name=COUNT)).args[0] != {"count": count, "unseen": count}:
         pass
 
 

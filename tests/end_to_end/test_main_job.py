@@ -54,7 +54,7 @@ async def connect(
 
 
 async def expect_count(socket: StockSocket, count: int) -> None:
-    while (await socket.expect("event", name="notification:unread-count")).args[0] != {"count": count}:
+    while (await socket.expect("event", name="notification:unread-count")).args[0] != {"count": count, "unseen": count}:
         pass
 
 
@@ -81,7 +81,7 @@ async def test_a_job_that_is_assigned_shows_at_once(
     async with stock_client(kind) as clients:
         alice = await clients.connect(server.url, auth=auth(ALICE, kind), transports=transports)
         first = await alice.expect("event", name="notification:unread-count")
-        assert first.args[0] == {"count": 0}
+        assert first.args[0] == {"count": 0, "unseen": 0}
 
         answer = await curl_assign(server, 1, ALICE)
         # The seed's bound for a delivery is half a second; a busy machine is given the "same second" and more.
@@ -142,20 +142,20 @@ async def test_reading_and_deleting_with_and_without_ack(
             await expect_count(socket, 4)
 
         answer = await alice.emit("notification:read", {"notificationId": 1}, ack=ack)
-        assert answer == ([{"ok": True, "count": 3}] if ack else [])
+        assert answer == ([{"ok": True, "count": 3, "unseen": 3}] if ack else [])
         for socket in (alice, other):
             read = (await socket.expect("event", name="notification:read")).args[0]
             assert read["notificationIds"] == [1]
             await expect_count(socket, 3)
 
         answer = await alice.emit("notification:delete", {"notificationId": 2}, ack=ack)
-        assert answer == ([{"ok": True, "count": 2}] if ack else [])
+        assert answer == ([{"ok": True, "count": 2, "unseen": 2}] if ack else [])
         for socket in (alice, other):
             assert (await socket.expect("event", name="notification:deleted")).args[0] == {"notificationIds": [2]}
             await expect_count(socket, 2)
 
         answer = await other.emit("notification:read-all", {"userId": ALICE}, ack=ack)
-        assert answer == ([{"ok": True, "count": 0}] if ack else [])
+        assert answer == ([{"ok": True, "count": 0, "unseen": 0}] if ack else [])
         for socket in (alice, other):
             assert (await socket.expect("event", name="notification:read")).args[0]["all"] is True
             await expect_count(socket, 0)
@@ -200,7 +200,7 @@ async def test_another_tenant_sees_nothing(server: ServedProcess, kind: Kind, tr
         await bob.expect("event", name="job:updated")
         assert bob.events("notification:new") == []
         # A command of Carol's, answered after all that went before it, shows that nothing was on its way to her.
-        assert await carol.emit("notification:read-all", {}, ack=True) == [{"ok": True, "count": 0}]
+        assert await carol.emit("notification:read-all", {}, ack=True) == [{"ok": True, "count": 0, "unseen": 0}]
         assert [one.what for one in carol.received if one.what == "event"] == ["event"]
         foreign = make_token(tenant_id=OTHER_TENANT, user_id=CAROL)
         assert (await server.request("GET", "/api/notifications", token=foreign)).json["items"] == []
@@ -232,7 +232,7 @@ async def test_forty_five_missed_events_are_counted_and_paged_without_gap_or_rep
     token = make_token(tenant_id=TENANT, user_id=ALICE)
     async with stock_client("js") as clients:
         alice = await clients.connect(server.url, auth=auth(ALICE, "js"))
-        assert (await alice.expect("event", name="notification:unread-count")).args[0] == {"count": 45}
+        assert (await alice.expect("event", name="notification:unread-count")).args[0] == {"count": 45, "unseen": 45}
 
         pages: list[list[int]] = []
         before = ""

@@ -73,7 +73,7 @@ async def test_everyone_who_knows_more_is_reset_and_misses_nothing(
             lane.heal()
             assert (await alice.expect("connect"))["recovered"] is False
             reset = (await alice.expect("event", name=RESET)).args[0]["offset"]
-            await alice.expect("event", name=COUNT, args=[{"count": unread}, reset])
+            await alice.expect("event", name=COUNT, args=[{"count": unread, "unseen": unread}, reset])
             assert said(since(alice, "connect")) == [(RESET, reset), (COUNT, unread)]
 
             # What it loads then is all there is, and belongs to the point from which it is told of changes.
@@ -84,14 +84,14 @@ async def test_everyone_who_knows_more_is_reset_and_misses_nothing(
             # A client without recovery, and one without a socket.
             other = await python.connect(server.url, auth=auth(ALICE, recovery=False, since=old), ordered=True)
             assert (await other.expect("event", name=RESET)).args == [{"offset": reset}]
-            await other.expect("event", name=COUNT, args=[{"count": unread}])
+            await other.expect("event", name=COUNT, args=[{"count": unread, "unseen": unread}])
             changes = (await server.request("GET", f"/api/changes?since={old}", token=token)).json
             assert changes == {"items": [], "offset": reset, "reset": True}
 
             # From there on all of them go on as ever, over the next loss, too.
             await place.tell(ALICE, "live")
             await expect_count(alice, unread + 1)
-            await other.expect("event", name=COUNT, args=[{"count": unread + 1}])
+            await other.expect("event", name=COUNT, args=[{"count": unread + 1, "unseen": unread + 1}])
             lose(lane)
             await alice.expect("disconnect")
             await place.tell(ALICE, "missed")
@@ -148,7 +148,7 @@ async def test_a_copy_that_is_put_back_while_it_serves_is_found_out_by_the_next_
             await alice.expect("disconnect")
             assert (await alice.expect("connect"))["recovered"] is False
             reset = (await alice.expect("event", name=RESET)).args[0]["offset"]
-            await alice.expect("event", name=COUNT, args=[{"count": 1}, reset])
+            await alice.expect("event", name=COUNT, args=[{"count": 1, "unseen": 1}, reset])
             assert (await place.inbox(ALICE))["offset"] == reset
             await place.tell(ALICE, "next")
             await expect_count(alice, 2)

@@ -77,7 +77,7 @@ async def told(socket: StockSocket) -> dict[str, Any]:
 
 
 async def expect_count(socket: StockSocket, count: int) -> None:
-    while (await socket.expect("event", name="notification:unread-count")).args[0] != {"count": count}:
+    while (await socket.expect("event", name="notification:unread-count")).args[0] != {"count": count, "unseen": count}:
         pass
 
 
@@ -91,7 +91,7 @@ async def expect_silence(socket: StockSocket) -> None:
 
     The answer to a command of its own comes behind all that was on its way to it.
     """
-    assert await socket.emit("notification:read-all", {}, ack=True) == [{"ok": True, "count": 0}]
+    assert await socket.emit("notification:read-all", {}, ack=True) == [{"ok": True, "count": 0, "unseen": 0}]
     assert [one["name"] for one in socket.received if one.what == "event"] == ["notification:unread-count"]
 
 
@@ -184,7 +184,9 @@ async def test_approval_the_approver_is_asked_and_the_requester_sees_the_answer(
     pending = (await alice.expect("event", name="approval:status-changed")).args[0]
     assert pending == {**head, "status": "pending", "approvedBy": None}
 
-    assert await nok.emit("notification:read", {"notificationId": asked["id"]}, ack=True) == [{"ok": True, "count": 0}]
+    assert await nok.emit("notification:read", {"notificationId": asked["id"]}, ack=True) == [
+        {"ok": True, "count": 0, "unseen": 0}
+    ]
     await expect_count(nok, 0)
 
     await act(server, NOK, f"/{job['id']}/approve")

@@ -94,7 +94,7 @@ def events(packets: list[str]) -> list[tuple[str, Any]]:
 def check(told: list[tuple[str, Any]]) -> None:
     """All of it, in order, then the count."""
     assert [body.get("id") for _, body in told[:-1]] == list(range(1, MESSAGES + 1))
-    assert told[-1] == ("notification:unread-count", {"count": MESSAGES})
+    assert told[-1] == ("notification:unread-count", {"count": MESSAGES, "unseen": MESSAGES})
 
 
 async def test_by_polling(autojump_clock, tmp_path: Path):

@@ -129,7 +129,7 @@ async def test_the_demo_has_them_on_and_a_deadline_that_is_near(tmp_path: Path) 
             assert created["ok"]
             # For her job, and for its deadline.
             anna = await clients.connect(server.url, auth={"token": tokens["Anna"]})
-            while (await anna.expect("event", name="notification:unread-count")).args[0] != {"count": 2}:
+            while (await anna.expect("event", name="notification:unread-count")).args[0] != {"count": 2, "unseen": 2}:
                 pass
         page = await server.request("GET", "/api/notifications", token=tokens["Anna"])
         assert [item["type"] for item in page.json["items"]] == ["sla_alert_24h", "job_assigned"]

@@ -18,10 +18,19 @@ from tests.history.findings import Finding
 EVENTS = {
     "new": "notification:new",
     "read": "notification:read",
+    "unread": "notification:unread",
+    "seen": "notification:seen",
+    "archived": "notification:archived",
+    "unarchived": "notification:unarchived",
+    "snoozed": "notification:snoozed",
+    "unsnoozed": "notification:unsnoozed",
     "deleted": "notification:deleted",
+    "job_muted": "job:muted",
+    "job_unmuted": "job:unmuted",
     "job_assigned": "job:assigned",
     "approval_changed": "approval:status-changed",
     "job_updated": "job:updated",
+    "comment_added": "comment:added",
 }
 """The kinds of change, and the event that each of them is to a client."""
 

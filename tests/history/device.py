@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from djactors.domain.ids import MAX_ID
 from tests.history.findings import Finding, Rule
-from tests.history.ledger import LOGGED, Entry, Ledger, View
+from tests.history.ledger import LOGGED, PARTICIPLES, Entry, Ledger, View
 from tests.history.records import (
     Commanded,
     Connected,
@@ -55,7 +56,10 @@ class DeviceJudge:
 
     @property
     def _view(self) -> View:
-        return self._ledger.view(self._opened.tenant_id, self._opened.user_id)
+        return self._view_in(self._past)
+
+    def _view_in(self, place: int) -> View:
+        return self._pasts[place].view(self._opened.tenant_id, self._opened.user_id)
 
     def take(self, record: DeviceRecord) -> Iterator[Finding]:
         """Judge the next record."""
@@ -162,9 +166,11 @@ class DeviceJudge:
             yield from self._check_nothing_skipped(seq, f"{record.event} at {seq}")
         at = self._written
         if record.event == COUNT and at is not None:
-            count, expected = record.data["count"], self._view.count_at(at)
+            count, (expected, unseen) = record.data["count"], self._view.counts_at(at)
             if count != expected:
                 yield self._find("counts", f"was shown {count} at {at}, where {expected} are unread")
+            elif record.data.get("unseen", unseen) != unseen:
+                yield self._find("counts", f"was shown {record.data} at {at}, where {unseen} are unseen")
             self._counted = at
 
     def _logged(self, event: str, data: Any, seq: int | None) -> Iterator[Finding]:
@@ -208,11 +214,15 @@ class DeviceJudge:
             return None, [self._find("applied once", f"{event} came before anything told where it belongs")]
         following = self._view.after(self._written)
         for place in range(self._past, len(self._pasts)):
-            come = self._alike(place)
-            come = self._written if come is None else come
-            its = self._pasts[place].view(self._opened.tenant_id, self._opened.user_id).after(come)
+            alike = self._written_in(place)
+            its = self._view_in(place).after(self._written if alike is None else alike)
             if its is not None and (its.event, its.data) == (event, data):
-                self._go_on_to(place)
+                if alike is None:
+                    self._go_on_to(place)
+                elif place != self._past:
+                    self._written = alike
+                    self._applied = self._applied if self._has(place, self._applied) else alike
+                    self._past = place
                 return its, []
         alike = [entry for entry in self._view.entries if (entry.event, entry.data) == (event, data)]
         later = next((entry for entry in alike if entry.seq > self._written), None)
@@ -224,18 +234,19 @@ class DeviceJudge:
         return None, [self._stranger(event, data, f"behind {self._written}", following)]
 
     def _reloaded(self, record: Reloaded) -> Iterator[Finding]:
-        if (place := self._place_of_list(record.offset)) is not None:
-            if not self._has(place, self._applied):
-                self._applied = None
-            if not self._has(place, self._written):
-                # What its socket was told is lost as well: that one has to be told so before it says anything more.
-                self._applied, self._astray = None, True
-                self._began = self._written = None
-            self._go_on_to(place)
-        at = self._seq(record.offset)
-        if at is None:
+        place = self._place_of_list(record.offset)
+        if place is None:
             yield from self._foreign(record.offset)
             return
+        if not self._has(place, self._applied):
+            self._applied = None
+        if not self._has(place, self._written):
+            # What its socket was told is lost as well: that one has to be told so before it says anything more.
+            self._applied, self._astray = None, True
+            self._began = self._written = None
+        self._go_on_to(place)
+        at = self._ledger.seq(self._opened.tenant_id, record.offset)
+        assert at is not None
         inbox = self._view.inbox_at(at)
         expected = inbox if record.complete else inbox[: len(record.items)]
         if [tuple(item) for item in record.items] != expected:
@@ -306,11 +317,14 @@ class DeviceJudge:
             return
         if record.verb == "delete" and (row is None or row.removed_seq is None):
             yield self._find("commands", f"{what}: was acknowledged, but it is still in the inbox")
-        if record.verb == "read" and (row is None or row.read_seq is None):
-            yield self._find("commands", f"{what}: was acknowledged, but it was never read")
-        after = None if record.after is None else past.seq(self._opened.tenant_id, record.after)
         view = past.view(self._opened.tenant_id, self._opened.user_id)
-        if after is not None and record.count not in view.counts_from(after):
+        if record.notification_id is not None and not view.ever(record.verb, record.notification_id):
+            yield self._find("commands", f"{what}: was acknowledged, but it was never {PARTICIPLES[record.verb]}")
+        after = None if record.after is None else past.seq(self._opened.tenant_id, record.after)
+        if after is not None and not any(
+            (count, unseen) == (record.count, unseen if record.unseen is None else record.unseen)
+            for count, unseen in view.counts_from(after)
+        ):
             yield self._find("counts", f"{what}: was answered {record.count}, which no moment since {after} had")
         if record.verb == "read-all" and record.count != 0:
             yield self._find("counts", f"{what}: left {record.count} unread")
@@ -333,15 +347,19 @@ class DeviceJudge:
         return None
 
     def _place_of_list(self, offset: str) -> int | None:
-        """Which past a list is of: one that ends too early for the device's own may be of a later one, cut shorter."""
+        """Which past a list is of: as for any offset, but a list may be older than what the socket was told.
+
+        That is wrong, unless what the socket was told is lost: then the list is of the later past that lacks it.
+        """
         place = self._place(offset)
-        if place == self._past and self._began is not None:
-            at = self._ledger.seq(self._opened.tenant_id, offset)
-            if at is not None and self._view.between(at, self._began):
-                later = range(self._past + 1, len(self._pasts))
-                return next(
-                    (each for each in later if self._pasts[each].seq(self._opened.tenant_id, offset) is not None), place
-                )
+        if place != self._past or self._began is None:
+            return place
+        tenant_id = self._opened.tenant_id
+        at = self._ledger.seq(tenant_id, offset)
+        if at is not None and self._view.between(at, self._began):
+            for later in range(place + 1, len(self._pasts)):
+                if self._pasts[later].seq(tenant_id, offset) is not None and not self._has(later, self._written):
+                    return later
         return place
 
     def _has(self, place: int, seq: int | None) -> bool:
@@ -349,26 +367,23 @@ class DeviceJudge:
         tenant_id = self._opened.tenant_id
         return seq is None or self._pasts[place].offset(tenant_id, seq) == self._ledger.offset(tenant_id, seq)
 
-    def _alike(self, place: int) -> int | None:
-        """How far the device has come in another past, if that one began with just what it was told in this one.
+    def _written_in(self, place: int) -> int | None:
+        """How far the session has come in another past, if that is the same as far as its client can tell.
 
-        Without offsets nobody can say in which of the two it was told that. None if the two differ.
+        A client without offsets knows its `since` and the changes that it was told, and not the marks of those.
         """
-        if self._opened.kind != "since" or self._written is None or not self._has(place, self._began):
+        if self._has(place, self._written):
+            return self._written
+        if self._opened.kind != "since" or self._began is None or not self._has(place, self._began):
             return None
-        assert self._began is not None
-        theirs = self._pasts[place].view(self._opened.tenant_id, self._opened.user_id)
-        mine = self._view.between(self._began, self._written)
-        same = theirs.between(self._began, theirs.entries[-1].seq if theirs.entries else 0)[: len(mine)]
-        if [(entry.event, entry.data) for entry in mine] != [(entry.event, entry.data) for entry in same]:
+        told = self._view.between(self._began, self._written or 0)
+        theirs = self._view_in(place).between(self._began, MAX_ID)[: len(told)]
+        if [(each.event, each.data) for each in told] != [(each.event, each.data) for each in theirs]:
             return None
-        return same[-1].seq if same else self._began
+        return theirs[-1].seq if theirs else self._began
 
     def _go_on_to(self, place: int) -> None:
         if place == self._past:
-            return
-        if (come := self._alike(place)) is not None and not self._has(place, self._written):
-            self._past, self._written, self._applied = place, come, come
             return
         if self._opened.kind == "since" and self._has(place, self._written) and not self._has(place, self._applied):
             # Without offsets it can say no more than which list it loaded; what it had beyond that, nobody can judge.

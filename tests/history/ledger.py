@@ -23,13 +23,24 @@ from tests.history.findings import Finding
 LOGGED = frozenset(EVENTS.values())
 """The events that have sequence numbers of their own."""
 
+PARTICIPLES = {
+    "read": "read",
+    "archive": "archived",
+    "snooze": "snoozed",
+    "delete": "deleted",
+}
+"""The commands on one notification that leave something in the log each time they are acknowledged, at the latest then,
+and the last word of the event. What takes such a thing back changes nothing where there is nothing to take back."""
+
 SELECT_LOG = """SELECT c.tenant_id, c.seq, c.mark, c.user_id, c.kind, c.data, n.id, n.type, n.priority, n.title,
     n.message, n.data, n.created_at, n.replaces FROM changes c LEFT JOIN notifications n ON n.id = c.notification_id
     ORDER BY c.tenant_id, c.seq"""
-SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, event_id, type, title, seq, read_seq, removed_seq
+SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, event_id, type, title, seq, read_seq, removed_seq, place
     FROM notifications"""
 SELECT_LAST = """SELECT t.id, coalesce(max(c.seq), t.oldest_seq) FROM tenants t
     LEFT JOIN changes c ON c.tenant_id = t.id GROUP BY t.id"""
+SELECT_COMMENTS = "SELECT id, tenant_id, job_id, author_id, text, created_at FROM job_comments"
+SELECT_MENTIONS = "SELECT comment_id, user_id FROM comment_mentions ORDER BY comment_id, user_id"
 SELECT_EVENTS = "SELECT id, tenant_id, idempotency_key, answer FROM domain_events"
 
 
@@ -56,6 +67,7 @@ class StoredNotification(msgspec.Struct, frozen=True):
     seq: int
     read_seq: int | None = None
     removed_seq: int | None = None
+    place: str | None = None
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
@@ -65,6 +77,77 @@ class StoredEvent(msgspec.Struct, frozen=True):
     tenant_id: int
     key: str | None
     answer: Any
+
+
+class StoredComment(msgspec.Struct, frozen=True):
+    """A row of a job's thread, with the ids of those whom it mentions."""
+
+    id: int
+    tenant_id: int
+    job_id: int
+    author_id: int | None
+    text: str
+    created_at: str
+    mentions: tuple[int, ...] = ()
+
+
+class Known(msgspec.Struct):
+    """A notification as the log tells of it."""
+
+    read: bool = False
+    place: str | None = None
+    unseen: bool = True
+
+
+class Shown:
+    """An inbox that is made of changes alone."""
+
+    def __init__(self) -> None:
+        self.items: dict[int, Known] = {}
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many are unread in the inbox itself, and how many of these are unseen."""
+        unread = [item for item in self.items.values() if not item.read and item.place is None]
+        return len(unread), sum(item.unseen for item in unread)
+
+    @property
+    def inbox(self) -> list[tuple[int, bool]]:
+        """What is in the inbox itself, newest first: ids, and whether each is read."""
+        return sorted(((id_, item.read) for id_, item in self.items.items() if item.place is None), reverse=True)
+
+    def take(self, entry: Entry) -> None:
+        """Take in a change."""
+        data = entry.data
+        if entry.event == "notification:new":
+            self.items[data["id"]] = Known()
+        elif entry.event == "notification:seen":
+            for id_, item in self.items.items():
+                item.unseen = item.unseen and id_ > data["upTo"]
+        elif entry.event == "notification:read" and data.get("all"):
+            for item in self.items.values():
+                item.read = item.read or item.place is None
+        elif entry.event.startswith("notification:"):
+            for id_ in data["notificationIds"]:
+                self._take_one(id_, entry.event.partition(":")[2])
+
+    def _take_one(self, id_: int, what: str) -> None:
+        item = self.items.get(id_)
+        if item is None:
+            return
+        match what:
+            case "read" | "unread":
+                item.read = what == "read"
+            case "archived" | "snoozed":
+                item.place = what
+            case "unarchived":
+                item.place = None
+            case "unsnoozed":
+                item.read, item.place, item.unseen = False, None, True
+            case "deleted":
+                del self.items[id_]
+            case _:
+                raise AssertionError(what)
 
 
 class View:
@@ -89,50 +172,45 @@ class View:
         return self.entries[bisect_right(self._seqs, after) : bisect_right(self._seqs, until)]
 
     @cached_property
-    def _counts(self) -> list[int]:
-        inbox: dict[int, bool] = {}
-        unread = 0
-        counts = [0]
+    def _counts(self) -> list[tuple[int, int]]:
+        shown = Shown()
+        counts = [(0, 0)]
         for entry in self.entries:
-            unread += _apply(inbox, entry)
-            counts.append(unread)
+            shown.take(entry)
+            counts.append(shown.counts)
         return counts
 
     def count_at(self, seq: int) -> int:
         """Unread notifications right after the change of this number."""
+        return self.counts_at(seq)[0]
+
+    def counts_at(self, seq: int) -> tuple[int, int]:
+        """Unread and unseen notifications right after the change of this number."""
         return self._counts[bisect_right(self._seqs, seq)]
 
-    def counts_from(self, seq: int) -> set[int]:
-        """Every count that there was at `seq` or later."""
+    def counts_from(self, seq: int) -> set[tuple[int, int]]:
+        """The counts at every moment from `seq` on."""
         return set(self._counts[bisect_right(self._seqs, seq) :])
 
     def inbox_at(self, seq: int) -> list[tuple[int, bool]]:
         """The inbox right after the change of this number, newest first: ids, and whether each is read."""
-        inbox: dict[int, bool] = {}
+        shown = Shown()
         for entry in self.between(-1, seq):
-            _apply(inbox, entry)
-        return sorted(inbox.items(), reverse=True)
+            shown.take(entry)
+        return shown.inbox
+
+    def ever(self, verb: str, id_: int) -> bool:
+        """Whether the log has what must be there once a command on a notification was acknowledged."""
+        event = f"notification:{PARTICIPLES.get(verb)}"
+        return verb not in PARTICIPLES or any(
+            entry.event == event and (entry.data.get("all") or id_ in entry.data["notificationIds"])
+            for entry in self.entries
+        )
 
     @cached_property
     def brought(self) -> dict[int, int]:
         """Notification ids and the numbers of the changes that brought them."""
         return {entry.data["id"]: entry.seq for entry in self.entries if entry.event == "notification:new"}
-
-
-def _apply(inbox: dict[int, bool], entry: Entry) -> int:
-    """Take a change into an inbox of id and read; by how much the unread count changes."""
-    data = entry.data
-    if entry.event == "notification:new":
-        inbox[data["id"]] = False
-        return 1
-    if entry.event == "notification:read":
-        ids = list(inbox) if data.get("all") else data["notificationIds"]
-        fresh = [id_ for id_ in ids if inbox.get(id_) is False]
-        inbox.update(dict.fromkeys(fresh, True))
-        return -len(fresh)
-    if entry.event == "notification:deleted":
-        return -sum(inbox.pop(id_, True) is False for id_ in data["notificationIds"])
-    return 0
 
 
 class Ledger:
@@ -143,9 +221,11 @@ class Ledger:
         notifications: the inboxes' rows, removed ones too.
         events: accepted domain events.
         unread: the stored unread count of each (tenant, user).
+        unseen: the stored unseen count; nothing is said of it where there is none.
         last: each tenant's newest sequence number.
         oldest: each tenant's number up to which the log was purged.
         marks: what is wrong with the marks in it.
+        comments: the rows of all threads.
     """
 
     def __init__(
@@ -157,14 +237,18 @@ class Ledger:
         last: dict[int, int] | None = None,
         oldest: dict[int, int] | None = None,
         marks: Iterable[Finding] = (),
+        comments: Iterable[StoredComment] = (),
+        unseen: dict[tuple[int, int], int] | None = None,
     ) -> None:
         self.entries = list(entries)
         self.notifications = {row.id: row for row in notifications}
         self.events = list(events)
         self.unread = unread or {}
+        self.unseen = unseen or {}
         self.last = last or {}
         self.oldest = oldest or {}
         self.marks = list(marks)
+        self.comments = list(comments)
         self._views: dict[tuple[int, int], View] = {}
 
     def view(self, tenant_id: int, user_id: int) -> View:
@@ -232,7 +316,19 @@ class Ledger:
                 last=dict(connection.execute(SELECT_LAST).fetchall()),
                 oldest=dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall()),
                 marks=judge_marks(connection),
+                comments=_comments(connection),
+                unseen={
+                    (tenant_id, user_id): count
+                    for tenant_id, user_id, count in connection.execute("SELECT tenant_id, id, unseen_count FROM users")
+                },
             )
+
+
+def _comments(connection: sqlite3.Connection) -> list[StoredComment]:
+    mentions: dict[int, list[int]] = defaultdict(list)
+    for comment_id, user_id in connection.execute(SELECT_MENTIONS):
+        mentions[comment_id].append(user_id)
+    return [StoredComment(*row, tuple(mentions[row[0]])) for row in connection.execute(SELECT_COMMENTS)]
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

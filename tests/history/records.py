@@ -85,13 +85,14 @@ class Paged(msgspec.Struct, frozen=True, tag="paged", omit_defaults=True):
     reset: bool = False
 
 
-Verb = Literal["read", "delete", "read-all"]
+Verb = Literal["read", "delete", "read-all", "seen", "unread", "archive", "unarchive", "snooze", "unsnooze"]
 
 
 class Commanded(msgspec.Struct, frozen=True, tag="commanded", omit_defaults=True):
     """The device gave a command, over its socket or HTTP, and was answered.
 
-    `after` is the newest offset that the device knew when it gave the command; `code` is of a refusal.
+    `after` is the newest offset that the device knew when it gave the command; `code` is of a refusal. `unseen` is None
+    where the answer had none.
     """
 
     device: str
@@ -100,6 +101,7 @@ class Commanded(msgspec.Struct, frozen=True, tag="commanded", omit_defaults=True
     count: int | None = None
     code: str | None = None
     after: str | None = None
+    unseen: int | None = None
 
 
 class Marked(msgspec.Struct, frozen=True, tag="marked"):

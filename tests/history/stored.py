@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.history.findings import Finding
-from tests.history.ledger import Ledger, StoredEvent
+from tests.history.ledger import Ledger, StoredComment, StoredEvent
 from tests.history.records import Answered, History, Sent
 
 REPEATED, CREATED = 200, 201
@@ -97,9 +97,10 @@ def judge_log(ledger: Ledger) -> Iterator[Finding]:
     """Rules "log" and "marks".
 
     Numbers without a gap, each with the mark that follows from the one before, each row's stamps as in the log, counts
-    equal to the rows that are unread.
+    equal to the rows that are unread, each comment told once and as it is stored.
     """
     yield from ledger.marks
+    yield from _judge_comments(ledger)
     for tenant_id, last in ledger.last.items():
         who = f"tenant {tenant_id}"
         numbers = [entry.seq for entry in ledger.by_tenant[tenant_id]]
@@ -121,12 +122,35 @@ def judge_log(ledger: Ledger) -> Iterator[Finding]:
             yield Finding("log", f"notification {id_}", f"is in the log of user {user_id}, but has no row there")
     for (tenant_id, user_id), unread in ledger.unread.items():
         rows = sum(
-            row.read_seq is None and row.removed_seq is None
+            row.read_seq is None and row.removed_seq is None and row.place is None
             for row in ledger.notifications.values()
             if (row.tenant_id, row.user_id) == (tenant_id, user_id)
         )
         if rows != unread:
             yield Finding("counts", f"user {user_id}", f"the stored count is {unread}, unread rows are {rows}")
+    for (tenant_id, user_id), stored in ledger.unseen.items():
+        counts = ledger.view(tenant_id, user_id).counts_at(ledger.last.get(tenant_id, 0))
+        if (ledger.unread.get((tenant_id, user_id)), stored) != counts and not _purged(ledger, tenant_id):
+            yield Finding(
+                "counts", f"user {user_id}", f"the stored unseen count is {stored}, the log's counts {counts}"
+            )
+
+
+def _judge_comments(ledger: Ledger) -> Iterator[Finding]:
+    """What the log tells of comments is what the threads hold; of what was purged there may be less."""
+    told: dict[tuple[int, int], list[StoredComment]] = defaultdict(list)
+    for entry in ledger.entries:
+        if entry.event == "comment:added":
+            said = entry.data["comment"]
+            people = tuple(person["id"] for person in said["mentions"])
+            words = said["authorId"], said["text"], said["createdAt"], people
+            told[entry.tenant_id, said["id"]].append(StoredComment(said["id"], entry.tenant_id, said["jobId"], *words))
+    for comment in ledger.comments:
+        found = told.pop((comment.tenant_id, comment.id), [])
+        if found != [comment] and (found or not _purged(ledger, comment.tenant_id)):
+            yield Finding("log", f"comment {comment.id}", f"its row says {comment}, the log {found}")
+    for tenant_id, id_ in told:
+        yield Finding("log", f"comment {id_}", f"is in the log of tenant {tenant_id}, but in no thread")
 
 
 def _purged(ledger: Ledger, tenant_id: int) -> bool:
@@ -136,23 +160,30 @@ def _purged(ledger: Ledger, tenant_id: int) -> bool:
 def _stamps(ledger: Ledger) -> dict[tuple[int, int, int], tuple[int | None, int | None, int | None]]:
     """What the log says of each notification: the numbers that brought, read and took it."""
     stamps: dict[tuple[int, int, int], tuple[int | None, int | None, int | None]] = {}
+    # What a reading of all is of: what is there and neither archived nor snoozed.
     inboxes: dict[tuple[int, int], dict[int, None]] = defaultdict(dict)
     for entry in ledger.entries:
-        if entry.user_id is None:
+        if entry.user_id is None or not entry.event.startswith("notification:"):
             continue
         owner = (entry.tenant_id, entry.user_id)
-        if entry.event == "notification:new":
-            id_ = entry.data["id"]
+        inbox, what = inboxes[owner], entry.event.partition(":")[2]
+        if what == "new":
             # A second one of the same id would show as a stamp that differs from the row's.
-            stamps[*owner, id_] = (entry.seq, None, None)
-            inboxes[owner][id_] = None
-        elif entry.event == "notification:read":
-            for id_ in list(inboxes[owner]) if entry.data.get("all") else entry.data["notificationIds"]:
-                brought, read, removed = stamps.get((*owner, id_), (None, None, None))
-                stamps[*owner, id_] = (brought, entry.seq if read is None else read, removed)
-        elif entry.event == "notification:deleted":
-            for id_ in entry.data["notificationIds"]:
-                brought, read, removed = stamps.get((*owner, id_), (None, None, None))
-                stamps[*owner, id_] = (brought, read, entry.seq if removed is None else removed)
-                inboxes[owner].pop(id_, None)
+            stamps[*owner, entry.data["id"]] = (entry.seq, None, None)
+            inbox[entry.data["id"]] = None
+            continue
+        for id_ in list(inbox) if entry.data.get("all") else entry.data.get("notificationIds", ()):
+            brought, read, removed = stamps.get((*owner, id_), (None, None, None))
+            match what:
+                case "read":
+                    read = entry.seq if read is None else read
+                case "unread" | "unsnoozed":
+                    read = None
+                case "deleted":
+                    removed = entry.seq if removed is None else removed
+            if what in ("unarchived", "unsnoozed"):
+                inbox[id_] = None
+            elif what in ("archived", "snoozed", "deleted"):
+                inbox.pop(id_, None)
+            stamps[*owner, id_] = (brought, read, removed)
     return stamps

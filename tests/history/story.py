@@ -6,11 +6,11 @@ The log of tenant 1, by number: 1 new 11 to Ada, 2 new 12 to Bob, 3 job:updated 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.history.chain import offset_text
-from tests.history.ledger import Entry, Ledger, StoredEvent, StoredNotification
+from tests.history.ledger import Entry, Ledger, StoredComment, StoredEvent, StoredNotification
 from tests.history.records import (
     Answered,
     Connected,
@@ -84,9 +84,10 @@ def ledger(
     rows: list[StoredNotification] = ROWS,
     events: list[StoredEvent] = EVENTS,
     unread: dict[tuple[int, int], int] | None = None,
+    comments: Sequence[StoredComment] = (),
 ) -> Ledger:
     counts = {(1, ADA): 1, (1, BOB): 1, (2, CAROL): 1} if unread is None else unread
-    return Ledger(entries, rows, events, counts, last={1: 7, 2: 1})
+    return Ledger(entries, rows, events, counts, last={1: 7, 2: 1}, comments=comments)
 
 
 def publishing() -> list[Record]:

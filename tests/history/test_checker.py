@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from djactors.domain.commands import Delete, MarkAllRead, MarkRead, Publish
-from djactors.domain.events import JobApproved, JobCreated, JobSubmitted, NotificationRequested
+from djactors.domain.events import CommentAdded, JobApproved, JobCreated, JobSubmitted, NotificationRequested
 from djactors.inbox import schema
 from djactors.inbox.recorder import Recorder
 from tests.history import History, Ledger, judge, report
 from tests.history.chain import judge_marks
-from tests.history.ledger import StoredEvent, StoredNotification
+from tests.history.ledger import StoredComment, StoredEvent, StoredNotification
 from tests.history.records import (
     Answered,
     Commanded,
@@ -30,6 +31,7 @@ from tests.history.records import (
     Reloaded,
     Sent,
 )
+from tests.history.stored import judge_log
 from tests.history.story import (
     ADA,
     BOB,
@@ -58,6 +60,17 @@ from tests.history.story import (
 )
 
 Change = Callable[[list[Record]], None]
+
+COMMENT = StoredComment(31, 1, 5, BOB, "words", "2026-01-27T10:30:00.000000Z", (ADA,))
+TOLD_COMMENT = {
+    "id": 31,
+    "jobId": 5,
+    "authorId": BOB,
+    "authorName": "Bob",
+    "text": "words",
+    "mentions": [{"id": ADA, "name": "Ada"}],
+    "createdAt": "2026-01-27T10:30:00.000000Z",
+}
 
 
 def findings(history: History, **stored: object) -> list[tuple[str, str]]:
@@ -194,6 +207,27 @@ class TestLog:
         rows = [ROWS[0], ROWS[1], msgspec.structs.replace(ROWS[2], read_seq=5), *ROWS[3:]]
         assert findings(History(publishing()), entries=entries, rows=rows) == []
         assert_found(History(publishing()), "log", "its row says", entries=entries)
+
+    @pytest.mark.parametrize(
+        ("stored", "finding"),
+        [
+            ([COMMENT], None),
+            ([], "is in the log of tenant 1, but in no thread"),
+            ([msgspec.structs.replace(COMMENT, text="other words")], "its row says"),
+            ([msgspec.structs.replace(COMMENT, mentions=())], "its row says"),
+            ([msgspec.structs.replace(COMMENT, tenant_id=2)], "the log []"),
+            ([COMMENT, msgspec.structs.replace(COMMENT, id=32)], "the log []"),
+        ],
+    )
+    def test_a_comment_is_told_as_it_is_stored(self, stored: list[StoredComment], finding: str | None) -> None:
+        entries = [*ENTRIES[:2], entry(1, 3, None, "comment:added", {"comment": TOLD_COMMENT}), *ENTRIES[3:]]
+        found = findings(History(publishing()), entries=entries, comments=stored)
+        assert (found == []) if finding is None else any(finding in text for rule, text in found if rule == "log")
+
+    def test_a_comment_is_told_twice(self) -> None:
+        told = [entry(1, seq, None, "comment:added", {"comment": TOLD_COMMENT}) for seq in (3, 8)]
+        entries = [*ENTRIES[:2], told[0], *ENTRIES[3:7], told[1], *ENTRIES[7:]]
+        assert_found(History(publishing()), "log", "its row says", entries=entries, comments=[COMMENT])
 
     def test_the_stored_count_is_not_that_of_the_rows(self) -> None:
         unread = {(1, ADA): 2}
@@ -419,6 +453,58 @@ class TestCommands:
         assert_found(history, "commands", "was not found, but is in the inbox")
 
 
+class TestStates:
+    """Ada archives 11, sees everything, and 11 comes back from a snooze: changes 8 to 11, behind those of the story."""
+
+    MORE = (
+        entry(1, 8, ADA, "notification:unread", {"notificationIds": [11]}),
+        entry(1, 9, ADA, "notification:seen", {"upTo": MARKER, "at": "now"}),
+        entry(1, 10, ADA, "notification:snoozed", {"notificationIds": [11], "until": "soon"}),
+        entry(1, 11, ADA, "notification:unsnoozed", {"notificationIds": [11]}),
+        entry(1, 12, ADA, "notification:archived", {"notificationIds": [11]}),
+        entry(1, 13, ADA, READ, {"all": True}),
+    )
+    ENTRIES = (*ENTRIES[:7], *MORE, ENTRIES[7])
+
+    def test_the_counts_and_the_inbox_follow_from_the_log(self) -> None:
+        view = ledger(entries=[*self.ENTRIES]).view(1, ADA)
+        expected = [(1, 1), (2, 2), (2, 0), (1, 0), (2, 1), (1, 0), (0, 0)]
+        assert [view.counts_at(seq) for seq in range(7, 14)] == expected
+        assert view.inbox_at(11) == [(MARKER, False), (11, False)]
+        assert view.inbox_at(13) == [(MARKER, True)]
+
+    def seen_at(self, seq: int, **data: int) -> History:
+        heard = [Received("js", self.ENTRIES[n - 1].event, self.ENTRIES[n - 1].data, at(n)) for n in range(8, seq + 1)]
+        return changed(
+            stock_device, lambda records: records.extend([*heard, Received("js", COUNT, dict(data), at(seq))])
+        )
+
+    def test_a_badge_with_a_wrong_unseen_count(self) -> None:
+        for unseen in (1, 2):
+            history = self.seen_at(9, count=2, unseen=unseen)
+            found = judge(history, ledger(entries=[*self.ENTRIES]))
+            assert [each.text for each in found if "unseen" in each.text] != []
+        history = self.seen_at(9, count=2, unseen=0)
+        assert not [each for each in judge(history, ledger(entries=[*self.ENTRIES])) if "was shown" in each.text]
+
+    @pytest.mark.parametrize("verb", ["read", "archive", "snooze"])
+    def test_an_acknowledged_command_left_nothing(self, verb: Any) -> None:
+        history = changed(stock_device, with_(9, Commanded("js", verb, MARKER, count=1)))
+        assert_found(history, "commands", "was acknowledged, but it was never")
+
+    def test_an_answer_has_an_unseen_count_that_never_was(self) -> None:
+        bad = Commanded("js", "read", 11, count=1, unseen=0, after=at(5))
+        assert_found(changed(stock_device, with_(9, bad)), "counts", "was answered 1, which no moment")
+
+    def test_the_stored_unseen_count_is_not_the_logs(self) -> None:
+        good, bad = ({(1, ADA): count, (1, BOB): 1, (2, CAROL): 1} for count in (1, 0))
+        book = ledger()
+        for unseen, wrong in ((good, False), (bad, True)):
+            book.unseen = unseen
+            found = judge(story(), book)
+            assert any("the stored unseen count" in each.text for each in found) is wrong
+
+
 class TestPasts:
     """A copy from behind change 3 was put back; what came then is lost, and the numbers are given anew."""
 
@@ -508,6 +594,44 @@ class TestPasts:
         ]
         assert self.found(*told) == [], "its socket has nothing to be reset from"
 
+    def test_a_list_that_is_older_than_what_is_lost_is_loaded_on_the_way_back(self) -> None:
+        """It ends where both pasts are still the same, before what the socket was told."""
+        lost = [
+            Opened("py", 1, ADA, "since"),
+            Reloaded("py", at(4, past=1), 2, [(91, False), (11, False)], True),
+            Connected("py", since=at(4, past=1)),
+            Reloaded("py", at(3), 1, [(11, False)], True),
+        ]
+        back = [
+            Connected("py", since=at(3)),
+            *(received(seq, device="py", numbered=False) for seq in (4, 5, 6, 7)),
+            counted(1, 7, device="py", numbered=False),
+        ]
+        assert self.found(*lost, *back) == []
+        old = [
+            Opened("py", 1, ADA, "since"),
+            Reloaded("py", at(3), 1, [(11, False)], True),
+            Connected("py", since=at(3)),
+            Reloaded("py", at(1), 1, [(11, False)], True),
+        ]
+        found = self.found(*old, *back)
+        assert any(rule == "applied once" and "its list ends at 1" in text for rule, text in found), found
+
+    def test_a_client_without_offsets_cannot_tell_pasts_apart_that_told_it_the_same(self) -> None:
+        """In what is lost, Bob was told something before Ada was told what she is told again."""
+        entries = [*ENTRIES[:3], entry(1, 4, BOB, NEW, new(92), past=1), entry(1, 5, ADA, NEW, new(13), past=1)]
+        rows = [msgspec.structs.replace(ROWS[0], read_seq=None), ROWS[1]]
+        rows.append(StoredNotification(92, 1, BOB, 192, "plain", "number 92", 4))
+        rows.append(msgspec.structs.replace(ROWS[2], seq=5, removed_seq=None))
+        lost = Ledger(entries, rows, EVENTS[:2], {(1, ADA): 2, (1, BOB): 2}, last={1: 5})
+        told = [
+            *since_device()[:3],
+            *(received(seq, device="py", numbered=False) for seq in (3, 4, 5, 6, 7)),
+            counted(1, 7, device="py", numbered=False),
+        ]
+        history = History([*publishing(), *told, Marked(1, ADA, MARKER)])
+        assert [(finding.rule, finding.text) for finding in judge(history, ledger(), [lost])] == []
+
     def test_a_client_without_offsets_names_what_is_lost(self) -> None:
         lost = [
             Opened("py", 1, ADA, "since"),
@@ -577,16 +701,20 @@ class TestMarks:
                 tenant_id=2, user_id=1, notification_type="note", priority="LOW", title="\U0001f600\x1f\b\t",
                 data={"b": 1.5e300, "a": [None, "é"]},
             )  # fmt: skip
-            commands = [created, JobSubmitted(tenant_id=1, job_id=1), JobApproved(tenant_id=1, job_id=1), note]
+            comment = CommentAdded(tenant_id=1, job_id=1, actor_id=1, text="\u2028@User 2", mentions=(3,))
+            commands = [created, JobSubmitted(tenant_id=1, job_id=1), JobApproved(tenant_id=1, job_id=1), comment, note]
             recorder.record(connection, [Publish(event) for event in commands])
             recorder.record(connection, [MarkRead(1, 2, 1), MarkAllRead(1, 3), Delete(1, 2, 1)])
             yield connection
 
     def test_every_mark_follows_from_what_is_sent_and_from_the_one_before(self, database: sqlite3.Connection) -> None:
         kinds = {kind for (kind,) in database.execute("SELECT kind FROM changes")}
-        assert len(kinds) == 6
+        assert len(kinds) == 7
         assert list(judge_marks(database)) == []
-        assert Ledger.read(Path(database.execute("PRAGMA database_list").fetchone()[2])).marks == []
+        ledger = Ledger.read(Path(database.execute("PRAGMA database_list").fetchone()[2]))
+        assert ledger.marks == []
+        assert [(comment.author_id, comment.mentions) for comment in ledger.comments] == [(1, (2, 3))]
+        assert list(judge_log(ledger)) == []
 
     @pytest.mark.parametrize(
         "damage",

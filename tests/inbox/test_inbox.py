@@ -48,9 +48,9 @@ async def test_a_bad_command_among_many_fails_alone(path: Path):
         recorded = await store.record([note(), POISON, MarkRead(1, 11, 7), note()])
         kinds = [type(each) for each in recorded.outcomes]
         assert kinds == [Published, OverflowError, Refused, Published]
-        assert await store.snapshot(1, 11) == Snapshot(2, offset_in(path, 2))
+        assert await store.snapshot(1, 11) == Snapshot(2, offset_in(path, 2), unseen=2)
         assert await store.record([MarkRead(1, 11, 1)]) == Recorded(
-            [Counted(1)], {1: await changes(store, 2)}, {(1, 11): 1}
+            [Counted(1, 1)], {1: await changes(store, 2)}, {(1, 11): 1}, unseen={(1, 11): 1}
         )
 
 

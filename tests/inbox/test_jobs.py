@@ -24,6 +24,9 @@ from djactors.domain.events import (
     UserUpserted,
 )
 from djactors.domain.ids import MAX_ID
+from djactors.domain.jobs import NAMED_WATCHERS
+from djactors.domain.notifications import encode
+from djactors.inbox import job_lists
 from tests.inbox.desk import MORNING_TEXT, Desk, answer, packets
 
 T, OTHER = 1, 2
@@ -346,3 +349,41 @@ def test_a_tenant_keeps_its_time_zone_when_an_upsert_names_none(desk: Desk):
     desk.publish(TenantUpserted(tenant_id=T, name="Acme", time_zone="Asia/Bangkok"))
     desk.publish(TenantUpserted(tenant_id=T, name="Acme & Sons"))
     assert desk.rows("SELECT name, time_zone FROM tenants") == [("Acme & Sons", "Asia/Bangkok")]
+
+
+def test_every_id_of_a_job_has_its_name_live_and_in_lists(desk: Desk):
+    people = {10: "Rita Requester", 11: "Ann Assignee", 12: "Ada Approver", 13: "Max Manager", 14: "Wim Watcher"}
+    for user_id, name in people.items():
+        desk.publish(UserUpserted(tenant_id=T, user_id=user_id, name=name, role="user"))
+    desk.publish(created(assignee_id=11, approver_id=12, manager_id=13, watcher_ids=(14, 99)))
+    (*_, (_, _, body)) = packets(desk.announced)
+    told = body["job"]
+    parts = ("requester", "assignee", "approver", "manager")
+    assert [(told[f"{part}Id"], told[f"{part}Name"]) for part in parts] == list(people.items())[:4]
+    assert told["watchers"] == [{"id": 14, "name": "Wim Watcher"}, {"id": 99, "name": "User 99"}]
+    (listed,) = job_lists.page(desk.connection, tenant_id=T, assignee_id=None, status=None, before=None, limit=5).items
+    one = job_lists.job(desk.connection, tenant_id=T, job_id=1)
+    assert listed == one
+    assert msgspec.json.decode(encode(one)) == told
+
+
+def test_what_was_told_of_a_job_is_replayed_as_it_was_though_names_have_changed(desk: Desk):
+    desk.publish(UserUpserted(tenant_id=T, user_id=11, name="Ann Before", role="user"))
+    desk.publish(created(assignee_id=11, watcher_ids=(11,)))
+    live = [(change.offset, change.body) for change in desk.announced]
+    desk.publish(UserUpserted(tenant_id=T, user_id=11, name="Ann After", role="user"))
+    replayed = desk.since(T, 11)
+    assert [(change.offset, change.body) for change in replayed] == live
+    job = job_lists.job(desk.connection, tenant_id=T, job_id=1)
+    assert job is not None
+    assert (job.assignee_name, job.watchers[0].name) == ("Ann After", "Ann After")
+
+
+def test_of_many_watchers_the_first_are_named(desk: Desk):
+    ids = tuple(range(1001, 1001 + NAMED_WATCHERS + 5))
+    desk.publish(created(watcher_ids=ids))
+    (*_, (_, _, body)) = packets(desk.announced)
+    one = job_lists.job(desk.connection, tenant_id=T, job_id=1)
+    assert msgspec.json.decode(encode(one)) == body["job"]
+    assert body["job"]["watcherIds"] == list(ids)
+    assert [watcher["id"] for watcher in body["job"]["watchers"]] == list(ids[:NAMED_WATCHERS])

@@ -59,7 +59,7 @@ async def test_what_another_callers_error_undid_is_not_remembered(path: Path):
         recorded = await both(database, store, note(), note())
         outcomes = [outcome for outcome in recorded.outcomes if isinstance(outcome, Published)]
         assert [outcome.event_id for outcome in outcomes] == [2, 3]
-        assert await store.snapshot(1, 11) == Snapshot(3, offset_in(path, 3))
+        assert await store.snapshot(1, 11) == Snapshot(3, offset_in(path, 3), unseen=3)
         recorded = await both(database, store, note(), note())
         # One more than the limit: it was counted once for each of them, and not again for what was undone.
         assert [o.suppressed for o in recorded.outcomes if isinstance(o, Published)] == [0, 1]
@@ -76,8 +76,8 @@ async def test_what_a_full_disk_undid_is_not_remembered(path: Path):
         await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
         recorded = await store.record([note(12), note(11)])
         assert [outcome.event_id for outcome in recorded.outcomes if isinstance(outcome, Published)] == [2, 3]
-        assert await store.snapshot(1, 11) == Snapshot(2, offset_in(path, 3))
-        assert await store.snapshot(1, 12) == Snapshot(1, offset_in(path, 3))
+        assert await store.snapshot(1, 11) == Snapshot(2, offset_in(path, 3), unseen=2)
+        assert await store.snapshot(1, 12) == Snapshot(1, offset_in(path, 3), unseen=1)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -124,7 +124,7 @@ async def test_what_somebody_else_put_in_its_place_is_not_remembered(path: Path,
         assert recorded.others_wrote is True
         assert [each.event_id for each in recorded.outcomes if isinstance(each, Published)] == [2, 3]
         assert [each.suppressed for each in recorded.outcomes if isinstance(each, Published)] == [0, 0]
-        assert await store.snapshot(1, 11) == Snapshot(3, offset_in(path, 3))
+        assert await store.snapshot(1, 11) == Snapshot(3, offset_in(path, 3), unseen=3)
         assert (await store.record([note()])).others_wrote is False
 
 

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from djactors.actors.retention import Keeping
-from djactors.domain import events, jobs, lengths, limits, notification_rules
+from djactors.domain import events, folding, jobs, lengths, limits, names, notification_rules
 from djactors.domain.commands import Introduce, MarkRead, Publish, RaiseAlerts, SendSummaries
 from djactors.domain.errors import Code
 from djactors.domain.events import (
@@ -31,6 +31,7 @@ from djactors.domain.notifications import NotificationType
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.inbox import schema
+from djactors.inbox.pages import Place
 from djactors.inbox.recorder import Recorder
 from djactors.inbox.unit import NAMES, SELECT_HIGHEST
 from tests.inbox.desk import MORNING, Desk
@@ -54,6 +55,9 @@ FROM_OUTSIDE = {
 
 OF_OURS: dict[str, list[str]] = {
     "meta.pid_key": ["x" * 2 * schema.PID_KEY_BYTES],
+    "meta.names_folded": [folding.RULES],
+    "people_names.text": ["x" * names.MAX_TEXT],
+    "people_names.ended_at": [TIME],
     "counters.name": [
         *SELECT_HIGHEST,
         *(table for table, _ in Keeping(history_days=7, event_days=30, suppression_days=30).plan()),
@@ -64,6 +68,7 @@ OF_OURS: dict[str, list[str]] = {
     "users.sent_day": ["2026-01-27"],
     "users.earlier_day": ["2026-01-27"],
     "users.signed_out_at": [TIME],
+    "users.deactivated_at": [TIME],
     "jobs.status": list(get_args(Status)),
     "jobs.deadline": [TIME],
     "jobs.next_alert_at": [TIME],
@@ -79,10 +84,17 @@ OF_OURS: dict[str, list[str]] = {
     "notifications.expires_at": [TIME],
     "notifications.removed_at": [TIME],
     "notifications.removed_reason": ["deleted", "expired", "replaced"],
+    "notifications.place": list(get_args(Place)),
+    "notifications.snoozed_until": [TIME],
+    "notification_spells.state": ["read", *get_args(Place)],
+    "notification_spells.at": [TIME],
+    "job_mutes.created_at": [TIME],
     "user_days.day": ["2026-01-27"],
     "user_days.summary_at": [TIME],
     "user_days.summary_due": [TIME],
-    "suppressions.reason": [notification_rules.ACTOR, notification_rules.LATE, limits.DAILY_LIMIT],
+    "suppressions.reason": [
+        *(notification_rules.ACTOR, notification_rules.LATE, notification_rules.DEACTIVATED, limits.DAILY_LIMIT)
+    ],
 }
 """Columns that the program alone fills: with these, or with texts of this length."""
 

@@ -126,7 +126,7 @@ def test_a_page_leaves_out_what_is_removed_and_if_asked_what_is_read(connection:
     add_notification(connection, 3, removed=True)
     add_notification(connection, 4, is_read=True, removed=True)
     assert ids(pages.page(connection, 1, 10, limit=20)) == [2, 1]
-    assert ids(pages.page(connection, 1, 10, limit=20, unread_only=True)) == [1]
+    assert ids(pages.page(connection, 1, 10, limit=20, wanted=pages.Wanted(unread_only=True))) == [1]
 
 
 def test_nobody_sees_what_belongs_to_another_user_or_tenant(connection: sqlite3.Connection):
@@ -190,6 +190,15 @@ INDEXES = {
     "account": ["users"],
     "page": ["idx_notifications_user_unread", "idx_notifications_user_unread"],
     "unread_page": ["idx_notifications_user_unread"],
+    "place_page": ["idx_notifications_place"],
+    "search": [
+        "idx_notifications_user_unread",
+        "sqlite_autoindex_jobs_1",
+        "idx_notifications_user_unread",
+        "sqlite_autoindex_jobs_1",
+    ],
+    "unread_search": ["idx_notifications_user_unread", "sqlite_autoindex_jobs_1"],
+    "place_search": ["idx_notifications_place", "sqlite_autoindex_jobs_1"],
     "meta": ["meta"],
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from djactors.domain.commands import Command, Delete, MarkRead, Publish
 from djactors.domain.events import JobCreated, NotificationRequested
-from djactors.inbox import jobs, log, reading, recorder, unit, walks
+from djactors.inbox import jobs, log, mentions, mutes, names, places, reading, recorder, threads, unit, walks
 from tests.inbox.desk import Desk
 
 
@@ -26,7 +26,8 @@ def _statements(*modules: ModuleType) -> Mapping[str, str]:
 HIGHEST = {f"unit.highest of {kind}": sql for kind, sql in unit.SELECT_HIGHEST.items()}
 
 
-STATEMENTS = {**_statements(unit, jobs, recorder, reading, log, walks), **HIGHEST}
+MODULES = unit, jobs, recorder, reading, places, mutes, log, walks, names, threads, mentions
+STATEMENTS = {**_statements(*MODULES), **HIGHEST}
 STATEMENTS.pop("walks.SELECT_WALKS")  # a few rows, all of which are wanted
 
 
@@ -93,6 +94,16 @@ def test_the_statements_were_found():
 
 def test_reading_all_touches_only_what_is_unread(desk: Desk):
     assert "idx_notifications_user_unread" in " ".join(steps(desk, reading.UPDATE_ALL_READ))
+
+
+def test_what_is_read_as_a_whole_or_counted_walks_only_what_is_unread(desk: Desk):
+    for sql in (reading.SELECT_UNREAD_SLICE, reading.SELECT_UNREAD_OF_JOB, reading.COUNT_NEWER):
+        assert "idx_notifications_user_unread (tenant_id=? AND user_id=? AND is_read=?" in " ".join(steps(desk, sql))
+
+
+def test_what_is_due_is_found_among_what_is_snoozed(desk: Desk):
+    for sql in (places.SELECT_DUE, places.SELECT_NEXT_DUE):
+        assert "idx_notifications_snoozed_until" in " ".join(steps(desk, sql))
 
 
 def test_a_replay_walks_the_users_changes_in_order(desk: Desk):

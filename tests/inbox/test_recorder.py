@@ -289,7 +289,7 @@ def test_both_ways_of_recording_come_to_the_same(desk: Desk, path: Path, tmp_pat
         one, other = desk.record(*commands), twin.record_each(*commands)
         assert [repr(outcome) for outcome in one.outcomes] == [repr(outcome) for outcome in other.outcomes]
         assert one.changes == other.changes
-        assert one.unread == other.unread
+        assert (one.unread, one.unseen) == (other.unread, other.unseen)
         assert desk.dump() == twin.dump()
 
 
@@ -326,9 +326,9 @@ def test_an_empty_batch_is_no_work(desk: Desk):
 
 def test_reading_counts_down_once(desk: Desk):
     desk.record(Publish(note()), Publish(note()))
-    assert desk.do(MarkRead(T, 11, 1)) == Counted(1)
+    assert desk.do(MarkRead(T, 11, 1)) == Counted(1, 1)
     before = desk.dump()
-    assert desk.do(MarkRead(T, 11, 1)) == Counted(1)
+    assert desk.do(MarkRead(T, 11, 1)) == Counted(1, 1)
     assert desk.dump() == before
     assert json.loads(desk.announced[-1].body) == {"notificationIds": [1], "readAt": MORNING_TEXT}
     assert desk.rows("SELECT is_read, read_at, read_seq FROM notifications WHERE id = 1") == [(1, MORNING_TEXT, 3)]
@@ -337,7 +337,7 @@ def test_reading_counts_down_once(desk: Desk):
 def test_reading_all_is_one_change_and_takes_what_came_before_it_in_the_same_batch(desk: Desk):
     desk.publish(note())
     recorded = desk.record(Publish(note()), MarkAllRead(T, 11), Publish(note()))
-    assert recorded.outcomes[1] == Counted(0)
+    assert recorded.outcomes[1] == Counted(0, 0)
     assert [change.name for change in recorded.changes[T]] == [
         "notification:new",
         "notification:read",
@@ -350,21 +350,21 @@ def test_reading_all_is_one_change_and_takes_what_came_before_it_in_the_same_bat
 
 def test_reading_all_when_all_is_read_changes_nothing(desk: Desk):
     desk.publish(note())
-    assert desk.do(MarkAllRead(T, 11)) == Counted(0)
+    assert desk.do(MarkAllRead(T, 11)) == Counted(0, 0)
     before = desk.dump()
     assert desk.record(MarkAllRead(T, 11), MarkAllRead(T, 99), MarkAllRead(77, 11)) == Recorded(
-        [Counted(0)] * 3, {}, {}
+        [Counted(0, 0)] * 3, {}, {}
     )
     assert desk.dump() == before
 
 
 def test_deleting_takes_an_unread_one_off_the_count_once(desk: Desk):
     desk.record(Publish(note()), Publish(note()))
-    assert desk.do(MarkRead(T, 11, 1)) == Counted(1)
-    assert desk.do(Delete(T, 11, 1)) == Counted(1)
-    assert desk.do(Delete(T, 11, 2)) == Counted(0)
+    assert desk.do(MarkRead(T, 11, 1)) == Counted(1, 1)
+    assert desk.do(Delete(T, 11, 1)) == Counted(1, 1)
+    assert desk.do(Delete(T, 11, 2)) == Counted(0, 0)
     before = desk.dump()
-    assert desk.do(Delete(T, 11, 2)) == Counted(0)
+    assert desk.do(Delete(T, 11, 2)) == Counted(0, 0)
     assert desk.dump() == before
     assert desk.rows("SELECT removed_seq, removed_at, removed_reason FROM notifications") == [
         (4, MORNING_TEXT, "deleted"),
@@ -375,7 +375,7 @@ def test_deleting_takes_an_unread_one_off_the_count_once(desk: Desk):
 def test_two_of_the_same_command_in_one_batch_are_one(desk: Desk):
     desk.record(Publish(note()), Publish(note()))
     recorded = desk.record(MarkRead(T, 11, 1), MarkRead(T, 11, 1), Delete(T, 11, 1), Delete(T, 11, 1))
-    assert recorded.outcomes == [Counted(1)] * 4
+    assert recorded.outcomes == [Counted(1, 1)] * 4
     assert [change.name for change in recorded.changes[T]] == ["notification:read", "notification:deleted"]
 
 
@@ -398,7 +398,7 @@ def test_a_deleted_notification_cannot_be_read(desk: Desk):
 def test_reading_all_of_a_user_of_another_tenant_reads_nothing(desk: Desk):
     desk.publish(note(20, OTHER))
     desk.publish(note())
-    assert desk.do(MarkAllRead(T, 20)) == Counted(0)
+    assert desk.do(MarkAllRead(T, 20)) == Counted(0, 0)
     assert desk.one("SELECT unread_count FROM users WHERE id = 20") == 1
 
 

@@ -18,6 +18,9 @@ FROZEN = {
     "0001_initial.sql": "28654dc7bd6534630ae2312bfbe552f201686a37ce84a95638ccfa3f53af84f9",
     "0002_persons_share.sql": "ed3a7aeb7dadf300e51886b64c355c3e8ec17cb20b1607b5494f6d7fd0d85b74",
     "0003_accounts.sql": "10110781c5c9740553cf9d6810839e4e1f3d42c5ca4c055d8ed5b124811ceac6",
+    "0004_people.sql": "8c2a1a6e4d9d6b419a0c3952bd805a56475421a8c12c574d1382a8c21a32c15f",
+    "0005_threads.sql": "d628d46d152da75ac1e5098d9b5b0978ef7736a672d6173ae3492ed9884bc317",
+    "0006_inbox_states.sql": "89b3f08ba2a06d7662361d7635229ff6e2d564334bb41979e242e3596203ad52",
 }
 """What was applied is history: a change to the schema is another migration, never a change to one of these."""
 

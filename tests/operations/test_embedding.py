@@ -21,7 +21,7 @@ from djactors.config import SettingError, Settings
 from djactors.domain.commands import Published, Recorded
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import DomainEvent, JobAssigned, NotificationRequested
-from djactors.edge.routes import Routes
+from djactors.edge.inbox_routes import InboxRoutes
 from djactors.kernel import ActorCrashed, ActorStopped
 from djactors.store.errors import DatabaseLocked, MigrationError
 from djactors.telemetry import Telemetry, make_logger
@@ -75,6 +75,7 @@ async def test_events_can_be_published_from_inside(tmp_path: Path) -> None:
             "router",
             "clock",
             "retention",
+            "presence",
             "engine",
             "listener",
         ]
@@ -173,7 +174,7 @@ async def test_an_admin_sees_the_whole_house_and_how_long_its_loop_was_held_up(t
             admin = make_token(tenant_id=1, user_id=9, role="admin")
             seen = (await send_request(server.url, "GET", "/api/admin/actors", token=admin)).json
         parts = {node["name"]: node for node in seen["tree"]["children"]}
-        assert list(parts) == ["users", "router", "clock", "retention", "engine", "listener"]
+        assert list(parts) == ["users", "router", "clock", "retention", "presence", "engine", "listener"]
         assert {node["state"] for node in parts.values()} == {"running"}
         assert [row["userId"] for row in seen["users"]["rows"]] == [7]
         assert seen["sessions"]["polling"] + seen["sessions"]["websocket"] == 1
@@ -244,11 +245,11 @@ def test_a_server_without_a_key_is_not_made(tmp_path: Path, wrong: dict[str, str
 async def test_a_fault_of_ours_is_500_without_details_and_the_server_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(self: Routes, request: Any, found: Any) -> Any:
+    async def fail(self: InboxRoutes, request: Any, found: Any) -> Any:
         held = request.headers.get("authorization")
         raise RuntimeError(f"/secret/path {len(held or '')}")
 
-    monkeypatch.setattr(Routes, "_unread_count", fail)
+    monkeypatch.setattr(InboxRoutes, "_unread_count", fail)
     log = io.StringIO()
     token = make_token(tenant_id=1, user_id=7)
     async with running(settings(tmp_path), log) as server:
@@ -298,4 +299,4 @@ async def test_who_is_connected_hears_of_a_commit_that_the_router_crashed_after(
             await server.publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=7))
         await socket_.expect("event", name="notification:new")
         counted = await socket_.expect("event", name="notification:unread-count")
-        assert counted.args[0] == {"count": 1}
+        assert counted.args[0] == {"count": 1, "unseen": 1}

@@ -19,6 +19,7 @@ import msgspec
 import pytest
 import trio
 
+from djactors.actors.onlookers import PRESENCE
 from djactors.cli import main
 from djactors.config import Settings, environment_name
 from djactors.domain import limits, notification_rules
@@ -26,9 +27,11 @@ from djactors.domain.errors import Code
 from djactors.domain.events import Common, DomainEvent
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.notification_rules import RULES, Rule
-from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS
+from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS, UNWATCH_PEOPLE, WATCH_PEOPLE
 from djactors.edge.errors import STATUS
+from djactors.edge.inbox_routes import InboxRoutes
 from djactors.edge.job_routes import JobRoutes
+from djactors.edge.people_routes import PeopleRoutes
 from djactors.edge.user_routes import UserRoutes
 from djactors.inbox.unit import NAMES
 from djactors.telemetry import Metrics
@@ -87,11 +90,13 @@ def test_every_command_and_option_is_documented(command: click.Command) -> None:
         assert f"{'' if parameter.required else '['}{parameter.opts[0]}" in row
 
 
-PACKETS = ("notification:new", "notification:unread-count", "auth:expiring", "changes:reset")
+PACKETS = (PRESENCE, "notification:new", "notification:unread-count", "auth:expiring", "changes:reset")
 """What the server emits beside the changes of the log."""
 
 
-@pytest.mark.parametrize("event", [*COMMANDS, *TEST_COMMANDS, REFRESH, *NAMES.values(), *PACKETS])
+@pytest.mark.parametrize(
+    "event", [*COMMANDS, *TEST_COMMANDS, REFRESH, WATCH_PEOPLE, UNWATCH_PEOPLE, *NAMES.values(), *PACKETS]
+)
 def test_every_socket_event_is_documented(event: str) -> None:
     assert re.search(rf"^\| `{event}` \|", README, re.MULTILINE)
 
@@ -106,7 +111,8 @@ def test_every_route_is_documented() -> None:
 
 def test_every_job_route_is_documented() -> None:
     # A table of routes needs nothing of what its handlers will use.
-    rows = (*JobRoutes(cast(Any, None)).table, *UserRoutes(cast(Any, None)).table)
+    kinds = (InboxRoutes, JobRoutes, PeopleRoutes, UserRoutes)
+    rows = [row for kind in kinds for row in kind(cast(Any, None)).table]
     assert len(rows) > 6
     for pattern, handlers in rows:
         path = re.sub(r"\(\?P<id>[^)]*\)", "{id}", pattern)
@@ -132,7 +138,13 @@ def test_the_notification_beside_the_rules_is_documented() -> None:
     assert f"| `{limits.SUMMARY_TYPE}` | LOW |" in README
 
 
-@pytest.mark.parametrize("reason", [notification_rules.ACTOR, notification_rules.LATE, limits.DAILY_LIMIT])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *(notification_rules.ACTOR, notification_rules.LATE, notification_rules.DEACTIVATED),
+        *(notification_rules.MUTED, limits.DAILY_LIMIT),
+    ],
+)
 def test_every_reason_for_not_notifying_somebody_is_documented(reason: str) -> None:
     assert f"`{reason}`" in README
 

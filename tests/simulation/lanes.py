@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -63,8 +64,11 @@ class SimulatedLane:
 
     def token(self, **claims: Any) -> str:
         """One by the time of whoever issues it, whose clock is right."""
-        now = START.timestamp() + trio.current_time()
-        return sign(self._settings, ttl=int(self._life), now=now, **claims)
+        return sign(self._settings, ttl=int(self._life), now=self.now().timestamp(), **claims)
+
+    def now(self) -> datetime:
+        """The time by the clock of clients and backends, which is right."""
+        return START + timedelta(seconds=trio.current_time())
 
     async def connect(self, name: str, peer: str) -> SimulatedSocket:
         """A connection of this lane's, unless it is dark."""

@@ -30,6 +30,11 @@ def deadline(other: int | None) -> str | None:
     return None if other is None else f"2026-03-{other:02}T00:00:00.000000Z"
 
 
+def comment(other: int | None) -> str:
+    """A text that mentions each person by name, or nobody."""
+    return "x" if other is None else f"hello @person  {other}, look"
+
+
 @dataclass
 class ModelJob:
     requester: int
@@ -39,30 +44,44 @@ class ModelJob:
     status: str
     watchers: set[int]
     deadline: str | None = None
+    title: str = "x"
+    thread: list[tuple[int, str, list[int]]] = field(default_factory=list)
 
 
 @dataclass
 class Model:
     """`jobs` by tenant and id; `inbox` is the types in each user's inbox, oldest first; `sup` why whom not.
 
-    `known` is who is known. A user is a tenant and an id: the same number in the other tenant is somebody else.
+    `known` is who is known, and `left` who is deactivated (`ever_left`: or was at some time). `said` is what a
+    tenant hears of its threads. A job's thread is who said what, and whom that mentions,
+    oldest first. A user is a tenant and an id: the same number in the other tenant is somebody else.
     """
 
     jobs: dict[tuple[int, int], ModelJob] = field(default_factory=dict)
     inbox: dict[tuple[int, int], list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
     sup: list[tuple[tuple[int, int], str]] = field(default_factory=list)
     known: set[tuple[int, int]] = field(default_factory=set)
+    left: set[tuple[int, int]] = field(default_factory=set)
+    ever_left: set[tuple[int, int]] = field(default_factory=set)
+    said: dict[int, list[tuple[int, int, str, list[int]]]] = field(default_factory=lambda: {1: [], 2: []})
     last: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
 
     def do(self, who: int, move: str, job_id: int, other: int | None, *, trusted: bool = False) -> int:
         """One request, of the person or of a trusted service; returns the status that it must get."""
         tenant = HOME[who]
+        if not trusted and (tenant, who) in self.left:
+            return 401
+        if move in ("deactivate", "activate"):
+            return self._office(who, move, other or who, trusted=trusted)
         if move == "create":
             if not trusted and ROLE[who] != "admin" and other == APPROVER[who]:
                 return 403
             refused = self._unknown(tenant, other, trusted)
             if refused:
                 return refused
+            named = {who, MANAGER[who], *((other, APPROVER[who]) if other else ())}
+            if any((tenant, user) in self.left for user in named):
+                return 409
             self._know(tenant, other)
             self.last[tenant] += 1
             id_ = self.last[tenant]
@@ -78,16 +97,21 @@ class Model:
             return 404
         if not trusted and not (self._may(who, move, job) and self._keeps_apart(who, move, job, other)):
             return 403
-        named = other if move in ("assign", "submit", "watch", "unwatch") else None
+        named = other if move in ("assign", "submit", "watch", "unwatch", "mention") else None
         refused = self._unknown(tenant, named, trusted)
         if refused:
             return refused
+        if move == "watch":
+            named = other or who
+        if move != "unwatch" and (tenant, named) in self.left:
+            return 409
         if job.status not in {
             "assign": ("open", "assigned", "rejected"),
             "submit": ("assigned", "rejected"),
             "approve": ("pending_approval",),
             "reject": ("pending_approval",),
             "complete": ("open", "assigned", "approved", "rejected"),
+            "cancel": ("open", "assigned", "pending_approval", "approved", "rejected"),
         }.get(move, (job.status,)):
             return 409
         if move == "submit" and job.approver is None and other is None:
@@ -108,15 +132,47 @@ class Model:
         elif move == "complete":
             job.status = "completed"
             self._tell("job_completed", job_id, who, [job.requester])
+        elif move == "cancel":
+            job.status = "cancelled"
+            if other is not None:
+                self._comment(job_id, who, "no longer", set())
+        elif move == "title":
+            job.title = f"title {other}"
         elif move == "comments":
-            self._tell("comment_added", job_id, who, sorted(job.watchers))
+            by_name = other if other in HOME and HOME[other] == tenant and (tenant, other) not in self.left else None
+            self._comment(job_id, who, comment(other), {by_name} - {None})
+        elif move == "mention":
+            self._comment(job_id, who, "look", {other} - {None})
         elif move == "watch":
             job.watchers.add(other or who)
         elif move == "unwatch":
             job.watchers.discard(other or who)
         elif move == "deadline":
             job.deadline = deadline(other)
-        return 201 if trusted or move == "comments" else 200
+        return 201 if trusted or move in ("comments", "mention") else 200
+
+    def _office(self, who: int, move: str, whom: int, *, trusted: bool) -> int:
+        """Only an admin deactivates somebody who is known, and never themselves."""
+        tenant = HOME[who]
+        if not trusted:
+            if ROLE[who] != "admin" or (move == "deactivate" and who == whom):
+                return 403
+            if (tenant, whom) not in self.known:
+                return 404
+        self._know(tenant, whom)
+        if move == "deactivate":
+            self.ever_left.add((tenant, whom))
+        (self.left.add if move == "deactivate" else self.left.discard)((tenant, whom))
+        return 201 if trusted else 200
+
+    def _comment(self, job_id: int, who: int, text: str, mentioned: set[int]) -> None:
+        tenant = HOME[who]
+        job = self.jobs[tenant, job_id]
+        job.thread.append((who, text, sorted(mentioned)))
+        self.said[tenant].append((job_id, who, text, sorted(mentioned)))
+        self._tell("mentioned", job_id, who, sorted(mentioned), left_out="comment_added")
+        self._tell("comment_added", job_id, who, sorted(job.watchers - mentioned))
+        job.watchers |= {user for user in {who, *mentioned} if (tenant, user) not in self.left}
 
     def _unknown(self, tenant: int, user: int | None, trusted: bool) -> int:
         """The status with which a name is refused, or 0: a person names whom the tenant knows."""
@@ -139,7 +195,7 @@ class Model:
 
     def _may(self, who: int, move: str, job: ModelJob) -> bool:
         role = ROLE[who]
-        if move in ("comments", "watch", "unwatch"):
+        if move in ("comments", "mention", "watch", "unwatch"):
             return True
         if role == "admin" or (role == "manager" and move not in ("approve", "reject")):
             return True
@@ -151,14 +207,16 @@ class Model:
                 "approve": (job.approver,),
                 "reject": (job.approver,),
                 "complete": (job.assignee, job.requester, job.manager),
+                "cancel": (job.requester, job.manager),
+                "title": (job.requester, job.manager),
                 "deadline": (job.requester, job.manager),
             }[move]
         )
 
-    def _tell(self, type_: str, job_id: int, actor: int, people: list[int | None]) -> None:
+    def _tell(self, type_: str, job_id: int, actor: int, people: list[int | None], left_out: str | None = None) -> None:
         tenant = HOME[actor]
         for person in dict.fromkeys(people):
-            if person == actor:
-                self.sup.append(((tenant, person), type_))
+            if person is not None and (person == actor or (tenant, person) in self.left):
+                self.sup.append(((tenant, person), left_out or type_ if person == actor else type_))
             elif person is not None:
                 self.inbox[tenant, person].append((type_, job_id))

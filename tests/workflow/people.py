@@ -36,6 +36,8 @@ SUBMITTED = events.JobSubmitted(tenant_id=T, job_id=1)
 APPROVED = events.JobApproved(tenant_id=T, job_id=1)
 REJECTED = events.JobRejected(tenant_id=T, job_id=1, reason="Too dark")
 COMPLETED = events.JobCompleted(tenant_id=T, job_id=1)
+CANCELLED = events.JobCancelled(tenant_id=T, job_id=1)
+RETITLED = events.JobRetitled(tenant_id=T, job_id=1, title="Poster Design")
 COMMENTED = events.CommentAdded(tenant_id=T, job_id=1, text="Which font?")
 MOVED = events.JobDeadlineChanged(tenant_id=T, job_id=1, deadline=None)
 WATCHED = events.JobWatched(tenant_id=T, job_id=1, user_id=STRANGER)
@@ -48,6 +50,7 @@ LIVES: dict[str, list[DomainEvent]] = {
     "approved": [ASSIGNED, SUBMITTED, APPROVED],
     "rejected": [ASSIGNED, SUBMITTED, REJECTED],
     "completed": [ASSIGNED, COMPLETED],
+    "cancelled": [ASSIGNED, CANCELLED],
 }
 """How a job comes to each of its states."""
 

@@ -8,18 +8,20 @@ import pytest
 from djactors.domain.events import DomainEvent, JobCreated, NotificationRequested
 from tests.edge.rooms import Rooms
 from tests.edge.sockets import Client, settle
-from tests.inbox.desk import Desk, packets
+from tests.inbox.desk import MORNING_TEXT, Desk, packets
 from tests.workflow.people import (
     APPROVED,
     APPROVER,
     ASSIGNED,
     ASSIGNEE,
+    CANCELLED,
     COMMENTED,
     COMPLETED,
     CREATED,
     MOVED,
     OTHER,
     REJECTED,
+    RETITLED,
     STRANGER,
     SUBMITTED,
     UNWATCHED,
@@ -31,6 +33,21 @@ from tests.workflow.people import (
 
 HEAD = {"jobId": 1, "djId": "DJ-2026-0001"}
 ASSIGNMENT = ("job:assigned", {**HEAD, "assigneeId": ASSIGNEE, "assigneeName": "Assignee"})
+
+COMMENT = (
+    "comment:added",
+    {
+        "comment": {
+            "id": 1,
+            "jobId": 1,
+            "authorId": APPROVER,
+            "authorName": "Approver",
+            "text": "Which font?",
+            "mentions": [],
+            "createdAt": MORNING_TEXT,
+        }
+    },
+)
 
 
 def approval(status: str, by_whom: str | None) -> tuple[str, dict[str, Any]]:
@@ -49,7 +66,9 @@ def shared(desk: Desk) -> list[tuple[str, Any]]:
         ("pending_approval", APPROVED, approval("approved", "Approver")),
         ("pending_approval", REJECTED, approval("rejected", "Approver")),
         ("approved", COMPLETED, None),
-        ("open", COMMENTED, None),
+        ("assigned", CANCELLED, None),
+        ("assigned", RETITLED, None),
+        ("open", COMMENTED, COMMENT),
         ("open", MOVED, None),
         ("open", WATCHED, None),
         ("open", UNWATCHED, None),

@@ -12,12 +12,14 @@ from tests.inbox.desk import Desk
 from tests.workflow.people import (
     APPROVED,
     ASSIGNED,
+    CANCELLED,
     COMMENTED,
     COMPLETED,
     LIVES,
     MOVED,
     PARTS,
     REJECTED,
+    RETITLED,
     SUBMITTED,
     UNWATCHED,
     WATCHED,
@@ -31,16 +33,24 @@ MOVES: dict[str, tuple[DomainEvent, str]] = {
     "approve": (APPROVED, "approved"),
     "reject": (REJECTED, "rejected"),
     "complete": (COMPLETED, "completed"),
+    "cancel": (CANCELLED, "cancelled"),
 }
 ALLOWED = {
-    "open": "assign complete",
-    "assigned": "assign submit complete",
-    "pending_approval": "approve reject",
-    "approved": "complete",
-    "rejected": "assign submit complete",
+    "open": "assign complete cancel",
+    "assigned": "assign submit complete cancel",
+    "pending_approval": "approve reject cancel",
+    "approved": "complete cancel",
+    "rejected": "assign submit complete cancel",
     "completed": "",
+    "cancelled": "",
 }
-ANY_TIME: dict[str, DomainEvent] = {"comment": COMMENTED, "deadline": MOVED, "watch": WATCHED, "unwatch": UNWATCHED}
+ANY_TIME: dict[str, DomainEvent] = {
+    "comment": COMMENTED,
+    "deadline": MOVED,
+    "title": RETITLED,
+    "watch": WATCHED,
+    "unwatch": UNWATCHED,
+}
 
 
 @pytest.mark.parametrize(("status", "move"), list(product(LIVES, MOVES)))
@@ -70,7 +80,9 @@ MAY = {
     "approve": "Approver admin",
     "reject": "Approver admin",
     "complete": "Assignee Requester Manager manager admin",
+    "cancel": "Requester Manager manager admin",
     "deadline": "Requester Manager manager admin",
+    "title": "Requester Manager manager admin",
     "comment": "everybody",
     "watch": "everybody",
     "unwatch": "everybody",

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from djactors.inbox import job_lists, pages
+from djactors.inbox import job_lists, mentions, pages, threads
 
 ROWS = 1_000_000
 NOW = "2026-01-27T10:30:00.000000Z"
-QUERIES = {**job_lists.HOT_QUERIES, "suppressions": job_lists.SELECT_SUPPRESSIONS, **pages.HOT_QUERIES}
+QUERIES = {
+    **job_lists.HOT_QUERIES,
+    "suppressions": job_lists.SELECT_SUPPRESSIONS,
+    **pages.HOT_QUERIES,
+    **threads.HOT_QUERIES,
+    "named": mentions.SELECT_NAMED,
+}
 INDEXES = {
     "job": "sqlite_autoindex_jobs_1 (tenant_id=? AND id=?)",
     "jobs": "sqlite_autoindex_jobs_1 (tenant_id=? AND id<?)",
@@ -20,6 +26,9 @@ INDEXES = {
     "jobs_by_assignee_and_status": "idx_jobs_assignee_status (tenant_id=? AND assignee_id=? AND status=? AND id<?)",
     "watchers": "(tenant_id=? AND job_id=?)",
     "suppressions": "idx_suppressions_user (tenant_id=? AND user_id=? AND id<?)",
+    "thread": "idx_job_comments_job (tenant_id=? AND job_id=? AND id<?)",
+    "mentions": "(comment_id=?)",
+    "named": "(tenant_id=? AND part=? AND text=?)",
 }
 
 

@@ -14,8 +14,9 @@ from tests.edge.rooms import Answer, Rooms, rooms
 
 REQUESTER, ASSIGNEE, APPROVER, MANAGER, WATCHER, STRANGER, FOREIGN = 10, 11, 12, 13, 14, 16, 20
 FIELDS = [
-    *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "assigneeId", "assigneeName"),
-    *("approverId", "managerId", "watcherIds", "deadline", "createdAt", "updatedAt"),
+    *("id", "djId", "title", "projectId", "jobTypeId", "status", "requesterId", "requesterName", "assigneeId"),
+    *("assigneeName", "approverId", "approverName", "managerId", "managerName", "watcherIds", "watchers", "deadline"),
+    *("createdAt", "updatedAt"),
 ]
 
 
@@ -212,7 +213,9 @@ async def test_watchers_come_and_go(house: Rooms) -> None:
     assert (await post(house, "/1/watch", STRANGER)).json["watcherIds"] == [WATCHER, STRANGER]
     assert (await post(house, "/1/comments", REQUESTER, {"text": "x"})).status == 201
     assert (await house.inbox(1, STRANGER))["unreadCount"] == 1
-    assert (await post(house, "/1/unwatch", STRANGER)).json["watcherIds"] == [WATCHER]
+    assert (await post(house, "/1/unwatch", STRANGER)).json["watcherIds"] == [REQUESTER, WATCHER], (
+        "who comments watches"
+    )
 
 
 async def test_a_deadline_moves_and_goes(house: Rooms) -> None:
@@ -373,6 +376,7 @@ async def test_an_admin_learns_why_somebody_was_not_notified(house: Rooms) -> No
     assert answer.json["items"][0] == {
         "id": 3,
         "userId": REQUESTER,
+        "userName": f"Known {REQUESTER}",
         "eventId": newest,
         "type": "job_assigned",
         "reason": "actor",
