@@ -23,7 +23,7 @@ from djactors.actors.users import Users
 from djactors.domain import marks
 from djactors.domain.commands import Published, Recorded
 from djactors.engine import Session
-from djactors.inbox import alerts, recorder
+from djactors.inbox import alerts, recorder, unit
 from djactors.inbox import log as inbox_log
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Replay
@@ -122,7 +122,7 @@ def leave_the_payload_out_of_the_mark() -> AbstractContextManager[None]:
     def mark_of(before: int, seq: int, name: str, user_id: int | None, body: bytes) -> int:
         return original(before, seq, name, user_id, b"")
 
-    return _instead(marks, "mark_of", mark_of)
+    return _instead(unit, "mark_of", mark_of)
 
 
 def believe_any_number() -> AbstractContextManager[None]:
