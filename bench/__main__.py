@@ -18,6 +18,7 @@ from bench.recovery import recovery
 from bench.scale import scale
 from bench.siege import siege
 from bench.store import store
+from bench.strangers import strangers
 from bench.throughput import throughput
 from bench.way import way
 
@@ -49,6 +50,7 @@ for command in (
     builds,
     profile,
     siege,
+    strangers,
     way,
 ):
     main.add_command(command)

@@ -26,7 +26,9 @@ To embed it in another Trio program:
 
 from __future__ import annotations
 
+import random
 import secrets
+import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -72,16 +74,18 @@ from djactors.kernel import (
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
-from djactors.net import Limits as HttpLimits
 from djactors.net import (
+    MACHINE_NETWORK,
     Listener,
     ListenerLimits,
+    Network,
     ProvenAddresses,
     Request,
     TrustedProxies,
     UnprovenBytes,
     descriptor_shortage,
 )
+from djactors.net import Limits as HttpLimits
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken, StoreDamaged
@@ -115,6 +119,9 @@ class Server:
             by minutes, times go on without the jump for a while (`steady_clock`).
         random_bytes: a source of randomness that cannot be foreseen.
         threads: what runs the store's work.
+        timer: seconds of real time, to tell how long turns of the loop and commits took. May be asked from any thread.
+        rng: what spreads pauses before restarts; guards no secret.
+        network: where connections come from, instead of this machine's sockets.
     """
 
     def __init__(
@@ -125,6 +132,9 @@ class Server:
         now: Callable[[], datetime] = WALL_CLOCK,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         threads: ThreadFactory = DedicatedThreads,
+        timer: Callable[[], float] = time.perf_counter,
+        rng: random.Random | None = None,
+        network: Network = MACHINE_NETWORK,
     ) -> None:
         check_keys(settings)
         check_proxies(settings)
@@ -133,13 +143,16 @@ class Server:
         self._now = now
         self._random_bytes = random_bytes
         self._threads = threads
+        self._timer = timer
+        self._rng = rng
+        self._network = network
         self._authenticator = authenticator(settings, now)
         self._site = Site.load()
         self._stopping = trio.Event()
         self._stopped = trio.Event()
         self._failure: str | None = None
         self._listener: Listener | None = None
-        self._lag = LoopLag()
+        self._lag = LoopLag(timer)
         self._observer = EdgeObserver(self.telemetry)
         self._origins = OriginPolicy(settings.allowed_origins)
         self._unproven = UnprovenBytes(limit=settings.unproven_bytes, on_refused=self._observer.no_room)
@@ -232,7 +245,7 @@ class Server:
         """
         trio.lowlevel.add_instrument(self._lag)
         try:
-            with Watchdog(self._lag, self.telemetry).watching():
+            with Watchdog(self._lag, self.telemetry, timer=self._timer).watching():
                 await self._run(task_status)
         finally:
             trio.lowlevel.remove_instrument(self._lag)
@@ -254,6 +267,7 @@ class Server:
                 on_commit=self.telemetry.metrics.commit.observe,
                 on_broken=self._broke,
                 on_damaged=self._damaged,
+                timer=self._timer,
             )
             lock.note_state()
             database.when_log_moved(lock.note_state)
@@ -284,7 +298,7 @@ class Server:
         last_seen = await store.last_seen()
         clock.begin(None if last_seen is None else from_text(last_seen))
         pids = PidIssuer(meta.pid_key, self._random_bytes)
-        users = Users(store, pids, settings, telemetry, lambda: router)
+        users = Users(store, pids, settings, telemetry, lambda: router, self._rng)
         key_file = self._key_file = KeyFile(settings, self._authenticator, users.drop_keys, telemetry)
         observer = TreeObserver(telemetry, users)
         keeping = Keeping(
@@ -325,6 +339,7 @@ class Server:
                 ServiceSpec("listener", lambda: listener),
             ],
             on_event=observer.observe,
+            rng=self._rng,
         )
         router: CommandRef = command_ref(root.ref(router_spec))
         alarm = Alarm(root.ref(clock_spec))
@@ -457,6 +472,7 @@ class Server:
             unproven=self._unproven,
             on_error=self._observer.failed,
             wall_clock=self._now,
+            network=self._network,
         )
 
     def _shows_token(self, request: Request) -> bool:

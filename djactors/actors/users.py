@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -85,7 +86,9 @@ class Users:
         settings: Settings,
         telemetry: Telemetry,
         router: Callable[[], CommandRef],
+        rng: random.Random | None = None,
     ) -> None:
+        self._rng = rng
         self._inbox = inbox
         self._pids = pids
         self._settings = settings
@@ -106,7 +109,9 @@ class Users:
         self._tenants.clear()
         self._by_name.clear()
         self._telemetry.metrics.users.set(0)
-        self._supervisor = Supervisor("users", on_event=self.observe, max_children=self._settings.max_connections)
+        self._supervisor = Supervisor(
+            "users", on_event=self.observe, max_children=self._settings.max_connections, rng=self._rng
+        )
         return self._supervisor
 
     def number_commit(self) -> int:
@@ -443,8 +448,9 @@ async def _pause(told: int) -> int:
     return 0
 
 
-MIN_IDLE = 0.001
-"""Seconds. An actor that is to go with its last socket still needs a moment in which that socket can attach."""
+MIN_IDLE = 1.0
+"""Seconds. An actor that is to go with its last socket still needs a moment in which that socket can attach. It looks
+so often whether its user is still connected: a shorter time would keep the processor busy with everybody at rest."""
 
 
 def sort_out(

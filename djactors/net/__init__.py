@@ -61,7 +61,7 @@ Rules:
   it. Bodies of requests are not decompressed: a request with a `Content-Encoding` is refused with 415.
 - Of the subprotocols that a WebSocket client offers, the first one is selected.
 - Time is Trio's clock, except for the `Date`. There is no TLS yet; `HttpConnection` also serves a `ByteStream` of
-  another kind.
+  another kind, and a `Listener` takes such connections from a `Network` of another kind.
 
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
@@ -73,6 +73,7 @@ from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
+from djactors.net._network import MACHINE_NETWORK, Door, Incoming, Network
 from djactors.net._proxies import TrustedProxies
 from djactors.net._proxy_protocol import ProxyHeader, ProxyHeaderError, parse_proxy_header
 from djactors.net._shares import AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
@@ -93,6 +94,7 @@ __all__ = [
     "CLOSE_TIMEOUT",
     "LINGER_BYTES",
     "LINGER_SECONDS",
+    "MACHINE_NETWORK",
     "RECEIVE_SIZE",
     "UNPROVEN_BYTES",
     "UNPROVEN_MESSAGE",
@@ -101,14 +103,17 @@ __all__ = [
     "ByteStream",
     "Compression",
     "CostlyWork",
+    "Door",
     "HeadMemory",
     "Holder",
     "HttpConnection",
     "HttpDates",
+    "Incoming",
     "Limits",
     "Listener",
     "ListenerLimits",
     "ListenerTelemetry",
+    "Network",
     "OverBudget",
     "ProvenAddresses",
     "ProxyHeader",

@@ -6,7 +6,6 @@ is still possible, and ends that connection alone. A server that stops lets its 
 """
 
 import errno
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,17 +15,17 @@ from typing import Final, Protocol
 import trio
 
 from djactors.kernel import Alarms
-from djactors.net._binding import bind
 from djactors.net._descriptors import OVERFLOW, share_out
 from djactors.net._http_compression import Compression
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import MACHINE_CLOCK, Application, HttpDates, Limits, RequestRefused
 from djactors.net._http_server import HttpConnection, too_many_connections
+from djactors.net._network import MACHINE_NETWORK, Door, Incoming, Network
 from djactors.net._proxies import TrustedProxies
 from djactors.net._proxy_protocol import ProxyHeaderError, parse_proxy_header
 from djactors.net._shares import ProvenAddresses
 from djactors.net._slots import Slots
-from djactors.net._stream import SocketStream
+from djactors.net._stream import ByteStream
 from djactors.net._turnstile import Turnstile
 from djactors.net._unproven import UnprovenBytes
 
@@ -113,7 +112,7 @@ class Listener:
 
     `unproven` is the budget of all clients that have not proved who they are, by default one of its own.
     `on_error` is called with every exception that reaches the fence, and with the peer's address. `wall_clock` returns
-    an aware time, for the `Date` of answers.
+    an aware time, for the `Date` of answers. `network` is where the connections come from: see `_network.py`.
 
     Attributes:
         addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
@@ -134,6 +133,7 @@ class Listener:
         proven: ProvenAddresses | None = None,
         on_error: Callable[[BaseException, str], None],
         wall_clock: Callable[[], datetime] = MACHINE_CLOCK,
+        network: Network = MACHINE_NETWORK,
     ) -> None:
         self._application = application
         self._host = host
@@ -149,7 +149,8 @@ class Listener:
         self._slots = Slots(
             self._listener_limits.max_connections, self._listener_limits.max_connections_per_address, self._proven
         )
-        self._sockets: list[socket.socket] = []
+        self._network = network
+        self._doors: list[Door] = []
         # All connections run in this nursery, so that a drain can cancel all of them together. A scope for each would
         # take a twentieth of a connected user's memory.
         self._nursery: trio.Nursery | None = None
@@ -191,8 +192,8 @@ class Listener:
         shares = share_out()
         self._slots.max_total = min(self._listener_limits.max_connections, shares.connections)
         self._max_overflowing = shares.overflow
-        self._sockets = await bind(self._host, self._port)
-        self.addresses = tuple(listening.getsockname()[:2] for listening in self._sockets)
+        self._doors = list(await self._network.listen(self._host, self._port))
+        self.addresses = tuple(door.address for door in self._doors)
         self._port = self.addresses[0][1]
         self._draining = False
         try:
@@ -201,8 +202,8 @@ class Listener:
                 timekeeping = trio.CancelScope()
                 nursery.start_soon(self._keep_time, timekeeping)
                 async with trio.open_nursery() as self._nursery:
-                    for listening in self._sockets:
-                        self._nursery.start_soon(self._accept_forever, listening, self._nursery, nursery)
+                    for door in self._doors:
+                        self._nursery.start_soon(self._accept_forever, door, self._nursery, nursery)
                     task_status.started()
                 timekeeping.cancel()
         finally:
@@ -230,20 +231,19 @@ class Listener:
             await self._alarms.run()
 
     def _stop_accepting(self) -> None:
-        for listening in self._sockets:
-            trio.lowlevel.notify_closing(listening)
-            listening.close()
-        self._sockets = []
+        for door in self._doors:
+            door.close()
+        self._doors = []
 
-    async def _accept_forever(self, listening: socket.socket, connections: trio.Nursery, helpers: trio.Nursery) -> None:
+    async def _accept_forever(self, door: Door, connections: trio.Nursery, helpers: trio.Nursery) -> None:
         while not self._draining:
             try:
-                await trio.lowlevel.wait_readable(listening)
+                await door.wait()
             except trio.ClosedResourceError:
                 return
             for _ in range(_ACCEPT_BATCH):
                 try:
-                    sock, address = listening.accept()
+                    incoming = door.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
@@ -253,25 +253,23 @@ class Listener:
                         break
                     # Any other error, such as ECONNABORTED, concerns one client, which is gone.
                     continue
-                self._admit(sock, str(address[0]), connections, helpers)
+                self._admit(incoming, connections, helpers)
             await trio.lowlevel.checkpoint()
 
-    def _admit(self, sock: socket.socket, peer: str, connections: trio.Nursery, helpers: trio.Nursery) -> None:
+    def _admit(self, incoming: Incoming, connections: trio.Nursery, helpers: trio.Nursery) -> None:
+        peer = incoming.peer
         trusted = self._proxies if self._proxies is not None and self._proxies.trusts(peer) else None
         excess = self._excess(peer, counts_address=trusted is None)
         if excess is not None and self._overflows(excess, peer):
-            sock.close()
+            incoming.close()
             return
         limits = self._limits if excess is None else _OVERFLOW_LIMITS
         try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:  # the client reset the connection before it was admitted
-            sock.close()
+            stream = incoming.open(
+                helpers, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
+            )
+        except OSError:
             return
-        stream = SocketStream(
-            sock, helpers, max_buffered=self._listener_limits.max_buffered, send_timeout=limits.write_timeout
-        )
         stream.budget = self._unproven
         stream.departures = self._departures
         vital_paths = None if excess is None else self._listener_limits.vital_paths
@@ -311,7 +309,7 @@ class Listener:
             victim.give_way()
         return excess
 
-    async def _fence(self, connection: HttpConnection, stream: SocketStream, is_introduced: bool) -> None:
+    async def _fence(self, connection: HttpConnection, stream: ByteStream, is_introduced: bool) -> None:
         """Run one connection to its end. Nothing leaves this except the cancellation of the whole listener."""
         try:
             try:
@@ -330,7 +328,7 @@ class Listener:
                 stream.abort()
                 self._forget(connection)
 
-    async def _introduce(self, connection: HttpConnection, stream: SocketStream) -> bool:
+    async def _introduce(self, connection: HttpConnection, stream: ByteStream) -> bool:
         """Read the header of the PROXY protocol; return false for a proxy that sends none."""
         assert self._proxies is not None
         received, problem = b"", f"no header of the PROXY protocol came within {PROXY_HEADER_SECONDS:g} s"

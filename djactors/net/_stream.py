@@ -67,13 +67,24 @@ class ByteStream(trio.abc.Stream):
     `trio.BrokenResourceError` if the peer reset the connection or the connection was given up.
     """
 
-    __slots__ = ("_evicted", "budget", "held", "nursery", "proven", "receive_limit", "received_since_mark")
+    __slots__ = (
+        "_evicted",
+        "budget",
+        "departures",
+        "held",
+        "nursery",
+        "proven",
+        "receive_limit",
+        "received_since_mark",
+    )
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
         self.received_since_mark = 0
         self.receive_limit: int | None = None
         self.budget: UnprovenBytes | None = None
+        # Where a reader waits for its turn once the peer has gone; None: it does not wait.
+        self.departures: Turnstile | None = None
         # Received bytes that somebody keeps.
         self.held = 0
         # Set it without `prove` only while nothing is held or buffered.
@@ -179,7 +190,6 @@ class SocketStream(ByteStream):
         "_send_timeout",
         "_sent",
         "_socket",
-        "departures",
     )
 
     def __init__(
@@ -192,8 +202,6 @@ class SocketStream(ByteStream):
     ) -> None:
         super().__init__(nursery)
         self._socket = sock
-        # Where a reader waits for its turn once the peer has gone; None: it does not wait.
-        self.departures: Turnstile | None = None
         self._max_buffered = max_buffered
         self._send_timeout = send_timeout
         self._outgoing = bytearray()

@@ -37,6 +37,17 @@ class Broken:
             raise StoreUnavailable("the disk is full")
 
 
+class Steps(trio.abc.Instrument):
+    """Counts how often a task runs."""
+
+    def __init__(self, name: str) -> None:
+        self.taken = 0
+        self._name = name
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.taken += task.name == self._name
+
+
 # Coming and going
 
 
@@ -89,6 +100,15 @@ async def test_an_actor_with_a_socket_never_stops(path: Path, autojump_clock):
         await trio.sleep(10_000)
         await house.do(note(11))
         assert socket.new == [1]
+
+
+async def test_a_user_at_rest_costs_next_to_nothing_even_without_a_while(path: Path, autojump_clock):
+    async with running(path, passivate_after=0) as house:
+        await house.connected(11)
+        steps = Steps("user:1:11")
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(60)
+        assert steps.taken <= 61
 
 
 async def test_an_actor_without_sockets_stops_however_busy_its_tenant_is(path: Path, autojump_clock):
@@ -158,7 +178,7 @@ async def test_without_a_while_an_actor_still_answers_whom_it_was_started_for(pa
         await house.do(note(11))
         assert socket.new == [1]
         socket.leave()
-        await trio.sleep(1)
+        await trio.sleep(3)
         assert names(house) == []
 
 

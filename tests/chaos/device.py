@@ -7,15 +7,14 @@ and asks for changes. All of them record what they see; none of them judges.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
 import trio
 
 from tests.chaos.plan import DevicePlan, Order
-from tests.chaos.proxy import Lane
-from tests.chaos.requests import BETWEEN_TRIES, ask
+from tests.chaos.requests import BETWEEN_TRIES, Way
 from tests.clients.driver import Occurrence, StockClients, StockSocket, Unmet
 from tests.history.records import (
     Commanded,
@@ -28,7 +27,6 @@ from tests.history.records import (
     Reloaded,
 )
 from tests.offsets import number_of
-from tests.serving import make_token
 
 ACK_SECONDS = 3.0
 PAGE = 100
@@ -49,16 +47,16 @@ SNOOZE_SECONDS = 5.0
 """The longest snooze, so that most come back while the run goes on. The clock of a run is the machine's."""
 
 
-def _until(order: Order) -> str:
+def _until(order: Order, now: datetime) -> str:
     """The moment to which an order snoozes: one that names it again soon enough has another one."""
-    moment = datetime.now(UTC) + timedelta(seconds=0.5 + SNOOZE_SECONDS * order.pick)
+    moment = now + timedelta(seconds=0.5 + SNOOZE_SECONDS * order.pick)
     return moment.isoformat()
 
 
 class Device:
     """One client with its place in the log. Subclasses are the kinds."""
 
-    def __init__(self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery) -> None:
+    def __init__(self, plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery) -> None:
         self.plan = plan
         self.lane = lane
         self.offset: str | None = None
@@ -71,11 +69,14 @@ class Device:
         self._history = history
         self._nursery = nursery
         self._random = Random(plan.seed)
-        self._token = make_token(tenant_id=plan.tenant_id, user_id=plan.user_id, ttl=86_400)
         self._generation = 0
         self._seen: set[int] = set()
         self._count_seq = -1
         history.add(Opened(plan.name, plan.tenant_id, plan.user_id, plan.kind))
+
+    @property
+    def _token(self) -> str:
+        return self.lane.token(tenant_id=self.plan.tenant_id, user_id=self.plan.user_id)
 
     async def start(self) -> None:
         """Begin."""
@@ -108,7 +109,7 @@ class Device:
         self._generation += 1
         generation = self._generation
         while generation == self._generation:
-            answer = await ask(self.lane.url, "GET", f"/api/notifications?limit={PAGE}", token=self._token)
+            answer = await self.lane.ask("GET", f"/api/notifications?limit={PAGE}", token=self._token)
             # What was asked for before the newest reason to ask may be too old.
             if answer is not None and answer.status == 200 and generation == self._generation:
                 self._show(answer.json)
@@ -158,8 +159,8 @@ class Device:
         method, path = "POST", f"/api/notifications/{place}"
         if order.verb == "delete":
             method, path = "DELETE", f"/api/notifications/{target}"
-        body = {"until": _until(order)} if order.verb == "snooze" else None
-        answer = await ask(self.lane.url, method, path, token=self._token, body=body)
+        body = {"until": _until(order, self.lane.now())} if order.verb == "snooze" else None
+        answer = await self.lane.ask(method, path, token=self._token, body=body)
         return None if answer is None else answer.json
 
     async def _by_socket(self, order: Order, target: int | None) -> dict[str, Any] | None:
@@ -170,7 +171,7 @@ class SocketDevice(Device):
     """What both kinds with a socket share."""
 
     def __init__(
-        self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, clients: StockClients
+        self, plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery, clients: StockClients
     ) -> None:
         super().__init__(plan, lane, history, nursery)
         self._clients = clients
@@ -207,7 +208,7 @@ class SocketDevice(Device):
             return None
         payload: dict[str, Any] = {} if target is None else {"notificationId": target}
         if order.verb == "snooze":
-            payload["until"] = _until(order)
+            payload["until"] = _until(order, self.lane.now())
         try:
             [answer] = await self._socket.emit(f"notification:{order.verb}", payload, ack=True, timeout=ACK_SECONDS)
         except Unmet:
@@ -244,7 +245,7 @@ class SinceDevice(SocketDevice):
     """A python-socketio client that declines offsets: it presents the offset of the list that it last loaded."""
 
     def __init__(
-        self, plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, clients: StockClients
+        self, plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery, clients: StockClients
     ) -> None:
         super().__init__(plan, lane, history, nursery, clients)
         self._reset_seq = -1
@@ -332,7 +333,7 @@ class PollingDevice(Device):
             await trio.sleep(POLL_SECONDS)
             since = self.offset
             path = f"/api/changes?since={since}&limit={PAGE}"
-            answer = await ask(self.lane.url, "GET", path, token=self._token)
+            answer = await self.lane.ask("GET", path, token=self._token)
             # A list that was loaded meanwhile is ahead of this page.
             if answer is None or answer.status != 200 or since is None or since != self.offset:
                 continue
@@ -352,7 +353,7 @@ class PollingDevice(Device):
 
 
 def make(
-    plan: DevicePlan, lane: Lane, history: History, nursery: trio.Nursery, js: StockClients, python: StockClients
+    plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery, js: StockClients, python: StockClients
 ) -> Device:
     """The device that a plan asks for; its client lives in one of the two processes."""
     if plan.kind == "recovery":

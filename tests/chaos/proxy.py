@@ -17,6 +17,7 @@ from typing import Literal
 import trio
 
 from tests.chaos.plan import Fault, FaultKind, Phase
+from tests.chaos.requests import RealWay
 
 CHUNK = 1 << 16
 CONNECT_SECONDS = 5
@@ -27,7 +28,7 @@ ALREADY_CLOSED = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 Direction = Literal["up", "down"]
 
 
-class Lane:
+class Lane(RealWay):
     """One client's way to the server; `url` is what the client is given."""
 
     def __init__(self, proxy: Proxy, name: str, port: int) -> None:

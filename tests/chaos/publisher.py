@@ -7,10 +7,8 @@ from typing import Any
 import trio
 
 from tests.chaos.plan import Publish
-from tests.chaos.proxy import Lane
-from tests.chaos.requests import insist
+from tests.chaos.requests import Way, insist
 from tests.history.records import Answered, History, Sent
-from tests.serving import service_token
 
 MAX_WAITING = 100_000
 """Steps that may wait for one that is retried: a whole run's, so that a step never waits for a publisher."""
@@ -19,11 +17,10 @@ MAX_WAITING = 100_000
 class Publisher:
     """Posts what it is given, one event at a time."""
 
-    def __init__(self, tenant_id: int, lane: Lane, history: History) -> None:
+    def __init__(self, tenant_id: int, lane: Way, history: History) -> None:
         self._tenant_id = tenant_id
         self._lane = lane
         self._history = history
-        self._token = service_token()
         self._give, self._take = trio.open_memory_channel[Publish](MAX_WAITING)
 
     def give(self, publish: Publish) -> None:
@@ -49,6 +46,7 @@ class Publisher:
 
     async def _attempt(self, key: str, event: dict[str, Any]) -> Any:
         headers = {"idempotency-key": key}
-        answer = await insist(self._lane.url, "POST", "/api/events", token=self._token, body=event, headers=headers)
+        token = self._lane.token(role="service")
+        answer = await insist(self._lane, "POST", "/api/events", token=token, body=event, headers=headers)
         self._history.add(Answered(self._tenant_id, key, answer.status, answer.json))
         return answer.json

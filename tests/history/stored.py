@@ -50,9 +50,10 @@ def _judge_key(
     key = given[0].key
     accepted = [answer for answer in given if answer.status in (CREATED, REPEATED)]
     if not accepted:
-        # What was refused is not there; 5xx and 429 promise nothing either way.
+        # What was refused is not there; 5xx and 429 promise nothing either way. Where an older copy was put back, it
+        # may have been stored in the past that is lost and refused in the one that began then, or the other way round.
         refusals = sorted({answer.status for answer in given if 400 <= answer.status < 500 and answer.status != 429})
-        if refusals and any(stored):
+        if refusals and all(stored):
             yield Finding("stored once", key, f"was answered {refusals} and is stored all the same")
         return
     if sum(answer.status == CREATED for answer in accepted) > len(pasts):

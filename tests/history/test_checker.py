@@ -647,6 +647,32 @@ class TestPasts:
         found = self.found(*lost, received(5, device="py", numbered=False), *reset)
         assert any(rule == "pasts" for rule, _ in found), found
 
+    def test_a_client_without_offsets_was_told_the_same_in_both_pasts_under_other_numbers(self) -> None:
+        lost = Ledger(
+            [*ENTRIES[:3], entry(1, 4, BOB, NEW, new(92), past=1), entry(1, 5, ADA, NEW, new(13), past=1)],
+            [*ROWS[:2]],
+            EVENTS[:2],
+        )
+        told = [
+            *since_device()[:3],
+            *(received(seq, device="py", numbered=False) for seq in (3, 4)),
+            counted(2, 4, device="py", numbered=False),
+            *(received(seq, device="py", numbered=False) for seq in (5, 6, 7)),
+            counted(1, 7, device="py", numbered=False),
+        ]
+        found = judge(History([*publishing(), *told, Marked(1, ADA, MARKER)]), ledger(), [lost])
+        assert [finding for finding in found if finding.who.startswith("py")] == []
+
+    def test_a_list_that_ends_before_a_reset_is_of_a_later_past(self) -> None:
+        """It was told to reload, an older copy was put back once more, and the list is what that one holds."""
+        reset = (Connected("js"), Received("js", RESET, {"offset": at(5, past=1)}, at(5, past=1)))
+        loaded = Reloaded("js", at(3), 1, [(11, False)], True)
+        assert self.found(*self.KNOWS_WHAT_IS_LOST, *reset, loaded, *self.TOLD_TO_RELOAD) == []
+
+    def test_what_is_stored_in_what_is_lost_may_be_refused_afterwards(self) -> None:
+        refused = Sent(1, "key-91", {}), Answered(1, "key-91", 409, {})
+        assert judge(History([*publishing(), *refused]), ledger(), [self.lost()]) == []
+
     def test_a_page_after_what_is_lost_is_a_reset_or_wrong(self) -> None:
         lost = [Opened("http", 1, ADA, "polling"), Reloaded("http", at(4, past=1), 2, [(91, False), (11, False)], True)]
         loaded = Reloaded("http", at(7), 1, [(MARKER, False), (11, True)], True)

@@ -1,0 +1,252 @@
+"""What a simulated run will do and when, all of it drawn from the seed before it begins.
+
+It is the plan of a chaos run (`tests.chaos.plan`), with faults that only a simulation can bring about. Everything
+else that is drawn during the run (the scheduler's order, how long data takes, what the disk keeps) comes from
+generators that begin with the same seed, each for its own part of the world. A step can be taken out and the rest stays
+as it is: that is how a plan shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from tests.chaos import plan as chaos
+from tests.chaos.plan import BackUp, DevicePlan, Fault, Kill, Order, Publish, PutBack
+from tests.simulation.clocks import START
+from tests.simulation.disk import Operation
+
+FIRST_WITH_DEADLINE = 1001
+"""The numbers of jobs that have one begin here."""
+
+EXPIRING_SECONDS = (8.0, 20.0, 60.0)
+
+
+class PowerLoss(msgspec.Struct, frozen=True, tag="power-loss"):
+    """The machine is switched off, and on again `seconds` later."""
+
+    seconds: float
+
+
+class DiskFault(msgspec.Struct, frozen=True, tag="disk"):
+    """Something happens at the disk's operation of this kind that comes `skipping` others from now.
+
+    error: the operation fails with an I/O error. full: all that would make a file longer fails for `seconds`. kill and
+    power-loss: nothing happens any more, in the middle of whatever was under way.
+    """
+
+    operation: Operation
+    skipping: int
+    outcome: Literal["error", "full", "kill", "power-loss"]
+    seconds: float
+
+
+class Restart(msgspec.Struct, frozen=True, tag="restart"):
+    """The server is told to stop, as by SIGTERM, and started again when it has."""
+
+
+class ClockJump(msgspec.Struct, frozen=True, tag="clock"):
+    """The wall clock is set forwards or backwards, and set right again `seconds` later."""
+
+    distance: float
+    seconds: float
+
+
+class Crash(msgspec.Struct, frozen=True, tag="crash"):
+    """The actor that is next to read from the store, or to write to it, meets a mistake of the program's: before that,
+    or, where it is `recorded`, when the commit is done and nobody was told of it."""
+
+    during: Literal["snapshot", "changes", "record", "recorded"]
+    times: int
+
+
+class SlowReader(msgspec.Struct, frozen=True, tag="slow"):
+    """A device takes in a few bytes at a time only, for a while."""
+
+    device: str
+    seconds: float
+    window: int
+
+
+Action: TypeAlias = (
+    Fault | Kill | Restart | BackUp | PutBack | Publish | Order | PowerLoss | DiskFault | ClockJump | Crash | SlowReader
+)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An action and the second at which it is due."""
+
+    at: float
+    action: Action
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A whole run. `lives` are the seconds that each device's tokens are good for; others' outlive the run."""
+
+    seed: int
+    seconds: float
+    settings: dict[str, Any]
+    devices: list[DevicePlan]
+    publishers: dict[str, int]
+    lives: dict[str, float]
+    steps: list[Step]
+
+    def __str__(self) -> str:
+        """One line a device, one line a step."""
+        encode = msgspec.json.encode
+        lines = [
+            f"plan of seed {self.seed}: {len(self.devices)} devices, {len(self.steps)} steps, {self.seconds:g} s",
+            f"  settings {encode(self.settings).decode()}",
+            f"  tokens {encode(self.lives).decode()}",
+        ]
+        lines += [f"  {encode(device).decode()}" for device in self.devices]
+        lines += [f"  {step.at:8.3f} {encode(step.action).decode()}" for step in self.steps]
+        return "\n".join(lines)
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Read what `save` wrote."""
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+def draw(seed: int, *, seconds: float = 20.0) -> Plan:
+    """The plan of a seed."""
+    random = Random(f"plan {seed}")
+    people = [(1 + number % 2, 101 + number) for number in range(random.choice((2, 3, 4)))]
+    tenants = sorted({tenant_id for tenant_id, _ in people})
+    devices = list(chaos._devices(random, people))
+    publishers = {f"{what}-{tenant_id}": tenant_id for tenant_id in tenants for what in ("news", "jobs")}
+    steps = [Step(step.at, step.action) for step in _chaos_steps(random, seconds, devices, people)]
+    # Each run has few kinds of the rarer faults, so that one of them meets a system that is otherwise at work.
+    kinds = [
+        _kills,
+        _restarts,
+        _power_losses,
+        _double_losses,
+        _disk_faults,
+        _clock_jumps,
+        _crashes,
+        _slow_readers,
+        _put_backs,
+    ]
+    for kind in random.sample(kinds, random.choice((0, 1, 2, 2, 3, 4))):
+        steps += kind(random, seconds, devices)
+    lives = {device.name: random.choice(EXPIRING_SECONDS) for device in devices if random.random() < 0.2}
+    return Plan(seed, seconds, _settings(random), devices, publishers, lives, sorted(steps, key=lambda step: step.at))
+
+
+def _settings(random: Random) -> dict[str, Any]:
+    return {
+        "ping_interval": 2.0,
+        "ping_timeout": 3.0,
+        "connect_timeout": 8.0,
+        "upgrade_timeout": 4.0,
+        "expiry_warning": 3.0,
+        "expiry_grace": 2.0,
+        "command_timeout": 5.0,
+        "drain_timeout": 2.0,
+        "passivate_after": random.choice((0.0, 1.0, 5.0)),
+        "daily_limit": random.choice((5, 40, 1000)),
+        "collapse_bursts": random.random() < 0.5,
+        "replay_limit": random.choice((1, 5, 30, 1000)),
+        "router_mailbox": random.choice((2, 16, 4096)),
+        "user_mailbox": random.choice((1, 4, 256)),
+        "commit_batch": random.choice((1, 4, 1024)),
+        "commit_delay": random.choice((0.0, 0.002, 0.05)),
+    }
+
+
+def _chaos_steps(
+    random: Random, seconds: float, devices: list[DevicePlan], people: list[tuple[int, int]]
+) -> Iterator[chaos.Step]:
+    if random.random() < 0.5:
+        yield from _deadlines(random, seconds, people)
+    if random.random() < 0.8:
+        yield from chaos._faults(random, seconds, devices)
+    yield from chaos._orders(random, seconds, devices)
+    yield from chaos._news(random, seconds, people * random.choice((1, 1, 4)))
+    for tenant_id in sorted({tenant_id for tenant_id, _ in people}):
+        yield from chaos._jobs(random, seconds, tenant_id, [user_id for its, user_id in people if its == tenant_id])
+
+
+def _moments(random: Random, seconds: float, most: int) -> list[float]:
+    return sorted(round(random.uniform(0.0, seconds), 3) for _ in range(random.randint(1, most)))
+
+
+def _kills(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 3):
+        yield Step(at, Kill(random.choice((0.0, 0.2, 2.0)), 0))
+
+
+def _restarts(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 3):
+        yield Step(at, Restart())
+
+
+def _double_losses(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    """The process dies where it has written and not synced; the next one has found that when the power is lost."""
+    for at in _moments(random, seconds, 2):
+        yield Step(at, DiskFault("sync", random.randrange(6), "kill", 0.0))
+        yield Step(round(at + random.uniform(0.1, 3.0), 3), PowerLoss(0.5))
+
+
+def _deadlines(random: Random, seconds: float, people: list[tuple[int, int]]) -> Iterator[chaos.Step]:
+    """Jobs whose deadline comes while the run goes on. Nobody touches them again."""
+    for number, at in enumerate(_moments(random, seconds, 4)):
+        tenant_id, user_id = random.choice(people)
+        deadline = START + timedelta(seconds=random.uniform(at, seconds + 5.0))
+        event = {
+            "type": "job.created",
+            "tenantId": tenant_id,
+            "jobId": FIRST_WITH_DEADLINE + number,
+            "title": f"due {number}",
+            "requesterId": user_id,
+            "assigneeId": user_id,
+            "deadline": deadline.isoformat(),
+        }
+        yield chaos.Step(at, Publish(f"jobs-{tenant_id}", [(f"due-{number}", event)]))
+
+
+def _power_losses(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 3):
+        yield Step(at, PowerLoss(random.choice((0.0, 0.5, 3.0))))
+
+
+def _disk_faults(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 4):
+        operation: Operation = random.choice(("write", "sync"))
+        outcome: Any = random.choices(("error", "full", "kill", "power-loss"), (1, 1, 2, 3))[0]
+        yield Step(at, DiskFault(operation, random.randrange(12), outcome, random.choice((0.5, 3.0))))
+
+
+def _clock_jumps(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 3):
+        distance = random.choice((-3600.0 * 24 * 40, -400.0, -20.0, 20.0, 250.0, 900.0, 3600.0 * 24 * 40))
+        yield Step(at, ClockJump(distance, random.choice((0.5, 5.0))))
+
+
+def _crashes(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 6):
+        yield Step(at, Crash(random.choice(("snapshot", "changes", "record", "recorded")), random.choice((1, 1, 2, 8))))
+
+
+def _slow_readers(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 4):
+        yield Step(
+            at, SlowReader(random.choice(devices).name, random.choice((1.0, 6.0)), random.choice((1, 100, 2000)))
+        )
+
+
+def _put_backs(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds * 0.6, 2):
+        yield Step(at, BackUp())
+        yield Step(round(random.uniform(at, seconds), 3), PutBack(random.choice((0.0, 0.5))))
