@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import click
 
@@ -33,15 +34,19 @@ HEAD_BYTES = 7_000
 FRAME_BYTES = 14_000
 """As much as a stranger may leave half sent of a head, and of a message before the token; nearly."""
 
-Say = Callable[[socket.socket, str, int], None]
+
+class Say(Protocol):
+    """Leaves something half sent, of which `held` bytes are kept."""
+
+    def __call__(self, peer: socket.socket, host: str, *, held: int) -> None: ...
 
 
-def _head(peer: socket.socket, host: str, held: int) -> None:
+def _head(peer: socket.socket, host: str, *, held: int) -> None:
     start = f"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: {host}\r\nX-A: "
     peer.sendall(start.encode() + b"y" * held)
 
 
-def _frame(peer: socket.socket, host: str, held: int) -> None:
+def _frame(peer: socket.socket, host: str, *, held: int) -> None:
     head = (
         f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"

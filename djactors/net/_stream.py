@@ -25,7 +25,7 @@ from typing import Final
 import trio
 
 from djactors.net._turnstile import Turnstile
-from djactors.net._unproven import OverBudget, UnprovenBytes
+from djactors.net._unproven import OverBudget, UnprovenBytes, occupied
 
 # Bytes. Large enough for a whole request or a burst of frames, small enough that other tasks do not wait noticeably.
 RECEIVE_SIZE: Final = 64 * 1024
@@ -116,7 +116,7 @@ class ByteStream(trio.abc.Stream):
     def _settle(self) -> bool:
         if self.budget is None:
             return True
-        return self.budget.settle(self, 0 if self.proven else self.held + self.buffered)
+        return self.budget.settle(self, 0 if self.proven else occupied(self.held + self.buffered))
 
     def _let_go(self) -> None:
         """It is closed, and holds nothing any more."""

@@ -25,8 +25,8 @@ from typing import Final, Protocol
 import trio
 
 UNPROVEN_BYTES: Final = 64 * 1024 * 1024
-"""The default budget: 4,096 requests of `UNPROVEN_MESSAGE` at the same moment, or 5 KiB for each of 12,000
-connections, which is more than a stock client's whole CONNECT."""
+"""The default budget: 2,730 requests of `UNPROVEN_MESSAGE` at the same moment, or 3.6 KiB for each of 12,000
+connections (see `occupied`), which is more than a stock client's whole CONNECT."""
 
 UNPROVEN_MESSAGE: Final = 16 * 1024
 """What one request or message of a stranger may have: the largest token that is taken has half of it, in a head that
@@ -35,6 +35,12 @@ has as much."""
 _ROOM: Final = 8
 """The part of the budget that is made free at a time: to look for the greediest takes a millisecond at 12,000 holders,
 and is then done once for some megabytes that arrive."""
+
+
+def occupied(size: int) -> int:
+    """The memory that so many kept bytes take. Half as much again: a buffer that grows has room for more, and what it
+    had before is not given back at once. `python -m bench strangers` measures it."""
+    return size + size // 2
 
 
 class OverBudget(trio.BrokenResourceError):

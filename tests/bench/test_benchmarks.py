@@ -177,3 +177,9 @@ def test_builds_takes_turns_between_two_checkouts(tmp_path: Path) -> None:
     for phase in ("paced", "batch"):
         assert [len(turns) for turns in figures[phase]["turns"].values()] == [2, 2]
         assert set(figures[phase]["ratios"]) == {"cpu_us", "p50_ms", "p99_ms"}
+
+
+def test_strangers_are_counted_by_what_they_leave_half_sent(tmp_path: Path) -> None:
+    figures = run(tmp_path, "strangers", "--connections 20")["figures"]
+    assert list(figures["mib"]) == ["half a head", "half a message"]
+    assert all(list(grown) == ["a byte", "all"] for grown in figures["mib"].values())

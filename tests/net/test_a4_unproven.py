@@ -10,6 +10,7 @@ import trio
 
 from djactors.net import Listener, Request, Response, UnprovenBytes, WebSocket, _http_server
 from djactors.net._http_body import CHUNKS_AT_ONCE, ChunkedBody
+from djactors.net._unproven import occupied
 from tests.net.applications import (
     GOOD,
     UPGRADE,
@@ -47,7 +48,7 @@ class Judging(Echo):
 
 
 class Noting(UnprovenBytes):
-    """Remembers the most that was ever held."""
+    """Counts kept bytes, and not the memory that they take. Remembers the most that was ever held."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -55,7 +56,9 @@ class Noting(UnprovenBytes):
         super().__init__(LIMIT, lambda: self.refusals.append(1))
 
     def settle(self, holder: Any, size: int) -> bool:
-        settled = super().settle(holder, size)
+        kept = (2 * size + 2) // 3
+        assert size == occupied(kept)
+        settled = super().settle(holder, kept)
         self.most = max(self.most, self.held)
         return settled
 
