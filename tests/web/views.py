@@ -51,6 +51,8 @@ def furnish(studio: Studio) -> Scene:
     studio.act(BOB, f"{fifth}/submit")
     studio.act(NOK, f"{fifth}/approve")
     studio.act(ALICE, f"{first}/comments", text="The text has grown by two lines, see the brief.")
+    studio.move(BOB, studio.notify(BOB, "Time sheets of January", message="They are due on Friday."), "archive")
+    studio.move(BOB, studio.notify(BOB, "Order pens and paper", "MEDIUM"), "snooze", until=far)
     return Scene(studio, jobs)
 
 
@@ -88,6 +90,58 @@ def _unread(visitor: Visitor, scene: Scene) -> None:
     # A radio is hidden behind its label.
     visitor.page.get_by_test_id("inbox").get_by_text("Unread", exact=True).click()
     expect(visitor.page.get_by_test_id("notification").first).to_have_attribute("data-read", "false")
+
+
+def _list(view: str) -> Callable[[Visitor, Scene], None]:
+    def show(visitor: Visitor, scene: Scene) -> None:
+        _inbox(visitor, scene)
+        visitor.show_list(view)
+        expect(visitor.page.get_by_test_id("notification").first).to_have_attribute("data-place", view.lower())
+
+    return show
+
+
+def _menu(button: str) -> Callable[[Visitor, Scene], None]:
+    def show(visitor: Visitor, scene: Scene) -> None:
+        _inbox(visitor, scene)
+        visitor.page.get_by_test_id("notification").first.get_by_role("button", name=button).click()
+        expect(visitor.page.get_by_role("menu")).to_be_visible()
+
+    return show
+
+
+def _snooze_dialog(visitor: Visitor, scene: Scene) -> None:
+    _menu("Snooze")(visitor, scene)
+    visitor.page.get_by_role("menuitem", name="Choose a moment").click()
+    expect(visitor.page.get_by_test_id("snooze-dialog")).to_be_visible()
+
+
+def _filters(visitor: Visitor, scene: Scene) -> None:
+    _inbox(visitor, scene)
+    visitor.click("Filter")
+    visitor.page.get_by_label("Priority", exact=True).select_option("HIGH")
+    expect(visitor.page.get_by_test_id("notification").first).to_contain_text("High")
+
+
+def _no_match(visitor: Visitor, scene: Scene) -> None:
+    _inbox(visitor, scene)
+    visitor.search("a word that is nowhere")
+    expect(visitor.page.get_by_text("Nothing found", exact=True).last).to_be_visible()
+
+
+def _undo(visitor: Visitor, scene: Scene) -> None:
+    note = scene.studio.notify(BOB, "Kitchen duty", message="It is your turn this week.")
+    _inbox(visitor, scene)
+    visitor.act_on("Kitchen duty", "Archive")
+    expect(visitor.page.get_by_test_id("notice")).to_be_visible()
+    # The next who looks finds everything as it was.
+    scene.studio.move(BOB, note, "read")
+
+
+def _muted_job(visitor: Visitor, scene: Scene) -> None:
+    scene.studio.act(CAROL, f"/{scene.jobs[3]['id']}/mute")
+    visitor.go_to_job(scene.jobs[3])
+    expect(visitor.page.get_by_test_id("job-mute")).to_have_attribute("data-muted", "true")
 
 
 def _empty_inbox(visitor: Visitor, scene: Scene) -> None:
@@ -153,6 +207,15 @@ VIEWS = {
     "job-as-watcher": View(BOB, _job),
     "inbox": View(BOB, _inbox),
     "inbox-unread": View(BOB, _unread),
+    "inbox-archived": View(BOB, _list("Archived")),
+    "inbox-snoozed": View(BOB, _list("Snoozed")),
+    "inbox-more": View(BOB, _menu("More")),
+    "inbox-snooze": View(BOB, _menu("Snooze")),
+    "inbox-snooze-moment": View(BOB, _snooze_dialog),
+    "inbox-filters": View(BOB, _filters),
+    "inbox-no-match": View(BOB, _no_match),
+    "inbox-undo": View(BOB, _undo),
+    "job-muted": View(CAROL, _muted_job),
     "inbox-empty": View(ADA, _empty_inbox),
     "settings": View(BOB, _settings),
     "switch-account": View(BOB, _switch_account),

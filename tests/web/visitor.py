@@ -181,6 +181,23 @@ class Visitor:
         """A notification in the open inbox."""
         return self.page.get_by_test_id("notification").filter(has_text=text)
 
+    def show_list(self, view: str) -> None:
+        """A list of the open inbox: Inbox, Snoozed, or Archived."""
+        self.page.get_by_test_id("inbox").get_by_role("radio", name=view).check(force=True)
+
+    def search(self, text: str) -> None:
+        """Type into the search of the open inbox."""
+        self.page.get_by_role("textbox", name="Search notifications").fill(text)
+
+    def act_on(self, text: str, action: str) -> None:
+        """Press a button of a notification in the open inbox."""
+        self.item(text).get_by_role("button", name=f"{action}: ").click()
+
+    def act_by_menu(self, text: str, action: str) -> None:
+        """Choose what is behind `More` of a notification in the open inbox."""
+        self.act_on(text, "More")
+        self.page.get_by_role("menuitem", name=action).click()
+
     def show_jobs(self, view: str) -> None:
         """All jobs, For approval, or Assigned to me."""
         self.page.get_by_role("radio", name=view).check(force=True)

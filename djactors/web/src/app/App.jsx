@@ -2,7 +2,7 @@
 import { lazy, Suspense, useEffect, useState } from 'react'
 import { useStore } from 'zustand'
 
-import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount } from '#modules/index.js'
+import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount, useUnseenCount } from '#modules/index.js'
 import { labelOf } from '#modules/features/jobs/moves.js'
 import { readClaims } from '#modules/shared/services/claims.js'
 import { jobOf } from '#modules/shared/components/kinds.js'
@@ -23,8 +23,10 @@ const openJob = (id) => navigate(jobHref(id))
 
 /** Title, favicon, sound and the browser's notifications. */
 function Signals({ name }) {
-  const { sound, browser } = usePreferences()
-  const count = useUnreadCount()
+  const { badge, sound, browser } = usePreferences()
+  const unread = useUnreadCount()
+  const unseen = useUnseenCount()
+  const count = badge === 'unseen' ? unseen : unread
   useEffect(() => showInTab(name, count), [name, count])
   useEffect(() => () => showInTab('', 0), [])
   useArrivals((notification) => {
@@ -83,6 +85,7 @@ function Shell() {
   const { client } = useDjactors()
   const route = useRoute()
   const { status, refusal } = useSocket()
+  const { badge } = usePreferences()
   const [inboxOpen, setInboxOpen] = useState(false)
   const admin = client.me.role === 'admin'
   useEffect(() => {
@@ -94,7 +97,7 @@ function Shell() {
   }
   return (
     <>
-      <TopBar nav={nav} inboxOpen={inboxOpen} onInbox={setInboxOpen}><AccountMenu /></TopBar>
+      <TopBar nav={nav} inboxOpen={inboxOpen} onInbox={setInboxOpen} badge={badge}><AccountMenu /></TopBar>
       <RefusedPage />
       <LinkNotice />
       <TokenNotice />

@@ -20,10 +20,16 @@ export interface Notification {
   replaces?: number | null
 }
 
-/** A notification in the inbox. */
+/** Where a notification is: in the inbox itself, in the archive, or snoozed. */
+export type Place = 'inbox' | 'archived' | 'snoozed'
+
+/** A notification in a list of the inbox. */
 export interface InboxItem extends Notification {
   isRead: boolean
   readAt: string | null
+  place: Place
+  /** When it comes back, if it is snoozed. */
+  snoozedUntil?: string
 }
 
 export interface Job {
@@ -104,9 +110,17 @@ export interface EventMeta {
 
 export interface ServerEvents {
   'notification:new': Notification
-  'notification:unread-count': { count: number }
+  'notification:unread-count': { count: number; unseen: number }
   'notification:read': { notificationIds?: number[]; all?: true; readAt: string }
+  'notification:unread': { notificationIds: number[] }
+  'notification:seen': { upTo: number; at: string }
+  'notification:archived': { notificationIds: number[] }
+  'notification:unarchived': { notificationIds: number[] }
+  'notification:snoozed': { notificationIds: number[]; until: string }
+  'notification:unsnoozed': { notificationIds: number[] }
   'notification:deleted': { notificationIds: number[] }
+  'job:muted': { jobId: number }
+  'job:unmuted': { jobId: number }
   'job:assigned': { jobId: number; djId: string | null; assigneeId: number; assigneeName: string }
   'job:updated': { job: Job }
   'approval:status-changed': { jobId: number; djId: string | null; status: 'pending' | 'approved' | 'rejected'; approvedBy: string | null }
@@ -145,29 +159,56 @@ export interface DjactorsOptions {
 }
 
 export type ListStatus = 'idle' | 'loading' | 'ready' | 'error'
-export type InboxFilter = 'all' | 'unread'
+/** Which notifications a list shows. */
+export interface InboxFilter {
+  view: Place
+  unread: boolean
+  type: string | null
+  priority: Priority | null
+  /** The id of a job. */
+  job: number | null
+  /** Words of the title, the message, or the job's title or number; empty for no search. */
+  query: string
+}
 
 export interface InboxState {
   items: InboxItem[]
   unreadCount: number
+  /** How many of the unread ones came since the person last looked into the inbox. */
+  unseenCount: number
   filter: InboxFilter
   /** What has just arrived. */
   toasts: Notification[]
-  /** The last thing that was rolled back. */
-  notice: { id: number; text: string } | null
+  /** The last thing that can be undone, or was rolled back; then `undo` is null. */
+  notice: { id: number; text: string; undo: (() => void) | null } | null
 }
 
 export interface InboxActions {
-  /** Rejects with an `ApiError`. */
+  /** Load a list from its beginning; by default the one that is shown. Rejects with an `ApiError`. */
   load(filter?: InboxFilter): Promise<void>
   loadMore(): Promise<void>
-  setFilter(filter: InboxFilter): void
-  /** The next three show at once, and resolve to whether the change stands. */
+  /** Show another list: only what changes of the filter. */
+  setFilter(filter: Partial<InboxFilter>): void
+  /** The following show at once, and resolve to whether the change stands. */
   markRead(id: number): Promise<boolean>
+  markUnread(id: number): Promise<boolean>
   markAllRead(): Promise<boolean>
+  archive(id: number): Promise<boolean>
+  unarchive(id: number): Promise<boolean>
+  /** Until a moment in RFC 3339, before the notification expires; `said` is what the notice says. */
+  snooze(id: number, until: string, said?: string): Promise<boolean>
+  unsnooze(id: number): Promise<boolean>
   remove(id: number): Promise<boolean>
+  /** Read what is in the inbox of a job; `silent` has no notice where that fails. */
+  readJob(jobId: number, options?: { silent?: boolean }): Promise<boolean>
   dismissToast(id: number): void
   dismissNotice(): void
+  /** Undo what the notice speaks of. Returns whether there was something to undo. */
+  undo(): boolean
+  /** A list is on the screen: what it shows is seen. Returns a function to call once it no longer is. */
+  watchList(): () => void
+  /** Somebody looks at the page again, and so at an open list. */
+  look(): void
   /** Open or close the inbox of `NotificationBell`. */
   setInboxOpen(open: boolean): void
 }
@@ -216,6 +257,7 @@ export function useNotifications(): InboxActions & {
   /** What the list shows, newest first. */
   notifications: InboxItem[]
   unreadCount: number
+  unseenCount: number
   filter: InboxFilter
   status: ListStatus
   hasMore: boolean
@@ -224,6 +266,12 @@ export function useNotifications(): InboxActions & {
   notice: InboxState['notice']
 }
 export function useUnreadCount(): number
+/** How many of the unread ones came since the person last looked into the inbox. */
+export function useUnseenCount(): number
+/** Whether a job is muted, null until it is known; `mute` resolves to whether the change stands. */
+export function useMute(jobId: number | null): { muted: boolean | null; mute(muted: boolean): Promise<boolean> }
+/** Read what is in the inbox of a job, once it is opened. */
+export function useReadJob(jobId: number | null): void
 /** Hear of each notification that arrives live: the place for sounds and the browser's notifications. */
 export function useArrivals(handler: (notification: Notification) => void): void
 
@@ -251,10 +299,13 @@ export function useJob(id: number): {
   move(name: string, body?: object): Promise<Job>
 }
 
+/** What the bell counts: the unread ones, or those that came since the inbox was last open. */
+export type BadgeCount = 'unread' | 'unseen'
+
 /** The bell and the inbox that it opens. It keeps by itself whether the inbox is open, unless both props are given. */
-export function NotificationBell(props: { open?: boolean; onOpenChange?: (open: boolean) => void }): ReactNode
+export function NotificationBell(props: { open?: boolean; onOpenChange?: (open: boolean) => void; badge?: BadgeCount }): ReactNode
 /** The bell alone. */
-export function NotificationBadge(props: { onClick: () => void; expanded?: boolean }): ReactNode
+export function NotificationBadge(props: { onClick: () => void; expanded?: boolean; badge?: BadgeCount }): ReactNode
 /** The open inbox. */
 export function NotificationPanel(props: { onClose: () => void }): ReactNode
 /** What has just arrived, in a corner; once in a page. By default it opens the inbox of `NotificationBell`. */
@@ -265,7 +316,7 @@ export function NotificationToast(props: {
   onDismiss: () => void
   onOpen: () => void
 }): ReactNode
-/** What was rolled back, said for a few seconds; once in a page. */
+/** What was done and can be undone, or was rolled back, said for a few seconds; once in a page. */
 export function Notice(props: Record<never, never>): ReactNode
 /** Says to screen readers what `announce` is given; once in a page, there from the start. */
 export function Announcer(props: Record<never, never>): ReactNode
@@ -287,11 +338,14 @@ export function TopBar(props: {
   nav?: Way[]
   inboxOpen?: boolean
   onInbox?: (open: boolean) => void
+  badge?: BadgeCount
   children?: ReactNode
 }): ReactNode
 /** The queue of jobs; a page's `<main>`. */
 export function MyQueue(props: Record<never, never>): ReactNode
 /** One job; a page's `<main>`. */
 export function JobDetail(props: { jobId: number; onBack: () => void }): ReactNode
+/** For a page of a job: reads what the inbox has of it, and mutes it. `JobDetail` has it already. */
+export function JobNotifications(props: { jobId: number }): ReactNode
 /** The dialog that makes a job. */
 export function CreateJob(props: { onClose: () => void; onCreated: (job: Job) => void }): ReactNode

@@ -69,13 +69,18 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
 
   const job = (id) => `/api/jobs/${encodeURIComponent(id)}`
   return {
-    /** `{ items, nextBefore, unreadCount, offset }`, newest first. */
-    notifications: ({ limit = 20, before, unread } = {}) =>
-      call('GET', `/api/notifications${query({ limit, before, unread: unread || undefined })}`),
-    /** `{ ok, count }`, like the next two. */
-    markRead: (id) => call('POST', `/api/notifications/${id}/read`),
+    /** `{ items, nextBefore, unreadCount, unseenCount, offset }`, newest first. */
+    notifications: ({ view, unread, type, priority, job: jobId, query: text, limit = 20, before } = {}) =>
+      call('GET', `/api/notifications${query({ view, unread: unread || undefined, type, priority, job: jobId, query: text, limit, before })}`),
+    /** `kind`: read, unread, archive, unarchive, snooze (with `until`), unsnooze. `{ ok, count, unseen }`, like the following. */
+    change: (id, kind, { until } = {}) => call('POST', `/api/notifications/${id}/${kind}`, until === undefined ? undefined : { until }),
     markAllRead: () => call('POST', '/api/notifications/read-all'),
+    markSeen: (body) => call('POST', '/api/notifications/seen', body),
     remove: (id) => call('DELETE', `/api/notifications/${id}`),
+    readJob: (id) => call('POST', `${job(id)}/read-notifications`),
+    muteJob: (id, muted) => call('POST', `${job(id)}/${muted ? 'mute' : 'unmute'}`),
+    /** `{ muted }` */
+    isMuted: (id) => call('GET', `${job(id)}/mute`),
     /** `{ items, nextBefore, offset }`, newest first; `assignee` is `me` or an id. */
     jobs: ({ assignee, status, limit = 20, before } = {}) =>
       call('GET', `/api/jobs${query({ assignee, status, limit, before })}`),

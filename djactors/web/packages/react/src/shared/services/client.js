@@ -9,6 +9,8 @@
  *     client.notifications.subscribe(({ unreadCount }) => …)
  */
 import { createJobStore } from '../stores/jobStore.js'
+import { INBOX_EVENTS } from '../stores/inboxEvents.js'
+import { createMuteStore, MUTE_EVENTS } from '../stores/muteStore.js'
 import { createNotificationStore } from '../stores/notificationStore.js'
 import { createApi } from './api.js'
 import { readClaims } from './claims.js'
@@ -16,7 +18,7 @@ import { serverNow } from './clock.js'
 import { earliest, laterThan } from './offsets.js'
 import { createSocketService } from './socketService.js'
 
-const NOTIFICATION_EVENTS = ['notification:new', 'notification:read', 'notification:deleted', 'notification:unread-count']
+const NOTIFICATION_EVENTS = [...INBOX_EVENTS, 'notification:seen', 'notification:unread-count']
 const JOB_EVENTS = ['job:updated', 'job:assigned', 'approval:status-changed']
 
 /** ms that the first connect waits for the list that it would resume from. */
@@ -71,9 +73,11 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
   })
   const notifications = createNotificationStore({ api, socket })
   const jobs = createJobStore({ api, me: () => me?.userId })
-  const stores = [notifications, jobs]
+  const mutes = createMuteStore({ api, socket, inbox: notifications.actions })
+  const stores = [notifications, jobs, mutes]
 
   for (const name of NOTIFICATION_EVENTS) socket.on(name, (data, meta) => notifications.actions.take(name, data, meta))
+  for (const name of MUTE_EVENTS) socket.on(name, (data, meta) => mutes.actions.take(name, data, meta))
   for (const name of JOB_EVENTS) socket.on(name, (data, meta) => jobs.actions.take(name, data, meta))
   socket.on('changes:reset', reloadAll)
   socket.onConnect(({ recovered, since }) => {
@@ -125,6 +129,7 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
     socket,
     notifications,
     jobs,
+    mutes,
 
     /** Load the inbox and connect. */
     start() {

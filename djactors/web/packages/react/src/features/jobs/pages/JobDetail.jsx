@@ -14,6 +14,7 @@ import { Empty, Failed, Skeleton } from '../../../shared/components/States.jsx'
 import { StatusPill } from '../../../shared/components/StatusPill.jsx'
 import { TimeText } from '../../../shared/components/TimeText.jsx'
 import { useJob } from '../../../shared/hooks/useJobs.js'
+import { JobNotifications } from '../../inbox/components/JobNotifications.jsx'
 import { JobActions } from '../components/JobActions.jsx'
 import { JobSteps } from '../components/JobSteps.jsx'
 import { JobThread } from '../components/JobThread.jsx'
@@ -64,6 +65,7 @@ export function JobDetail({ jobId, onBack }) {
               </h1>
               <div className="mt-7 mb-7"><JobSteps status={job.status} /></div>
               <JobActions job={job} move={move} />
+              <JobNotifications jobId={job.id} />
             </section>
             <JobThread key={job.id} job={job} move={move} />
           </div>
