@@ -6,12 +6,16 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from djactors.domain.times import utc_text
 from tests.web.conftest import Visit
 from tests.web.site import ALICE, BOB, NOK, Studio
 from tests.web.visitor import PHONE, Visitor
+
+ZOOMED = (640, 400)
+"""What is left of a desktop's window at 200 %."""
 
 
 def badge_of(page: Page, count: int) -> None:
@@ -304,10 +308,13 @@ def test_the_keyboard_alone_archives_snoozes_and_undoes(visit: Visit, studio: St
     titles(bob, "three")
 
 
-def test_on_a_phone_the_menu_and_the_notice_are_within_the_window(visit: Visit, studio: Studio) -> None:
+@pytest.mark.parametrize("size", [PHONE, ZOOMED], ids=["phone", "zoomed"])
+def test_in_a_small_window_the_menu_and_the_notice_are_within_it(
+    visit: Visit, studio: Studio, size: tuple[int, int]
+) -> None:
     for number in range(8):
         studio.notify(BOB, f"note {number}", message="A message that takes up some room in the list, as messages do.")
-    bob = visit(studio, BOB, size=PHONE, has_touch=True)
+    bob = visit(studio, BOB, size=size, has_touch=True)
     bob.open_inbox()
     last = bob.item("note 0")
     last.scroll_into_view_if_needed()
@@ -316,8 +323,9 @@ def test_on_a_phone_the_menu_and_the_notice_are_within_the_window(visit: Visit, 
     box = menu.bounding_box()
     assert box is not None
     assert min(box["x"], box["y"]) >= 0
-    assert box["x"] + box["width"] <= PHONE[0]
-    assert box["y"] + box["height"] <= PHONE[1]
+    assert box["x"] + box["width"] <= size[0]
+    assert box["y"] + box["height"] <= size[1]
+    bob.expect_no_sideways_scroll()
     menu.get_by_role("menuitem", name="In an hour").tap()
     expect(last).to_have_count(0)
     bob.page.get_by_role("button", name="Undo").tap()

@@ -71,7 +71,7 @@ function Menu({ me, name, onClose }) {
       <Segments label="Theme" options={THEMES} value={theme} onChange={(chosen) => prefer({ theme: chosen })} className="[&_label]:flex-1" />
       <div className="mt-3 flex items-center gap-3 px-2 text-sm">
         <Icon name="bell" className="size-[18px] text-ink-2" />
-        <span className="flex-1" aria-hidden="true">The bell counts</span>
+        <span className="flex-1 whitespace-nowrap" aria-hidden="true">Bell counts</span>
         <Segments label="The bell counts" options={BADGES} value={badge} onChange={(chosen) => prefer({ badge: chosen })} />
       </div>
       <div className="mt-1.5">

@@ -35,7 +35,7 @@ export function NoticeBar({ className = '' }) {
       <span className="flex-1">{notice.text}</span>
       {notice.undo !== null && (
         <button type="button" onClick={undo} aria-keyshortcuts="Control+Z"
-          className="focus-ring min-h-9 rounded-lg px-2.5 font-semibold underline underline-offset-3 outline-current! hover:bg-ink-2">
+          className="focus-ring min-h-9 rounded-lg px-2.5 font-semibold underline underline-offset-3 hover:bg-ink-2 focus-visible:outline-current!">
           Undo
         </button>
       )}

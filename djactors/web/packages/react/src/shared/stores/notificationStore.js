@@ -152,7 +152,7 @@ export function createNotificationStore({ api, socket }) {
     const notice = getState().notice
     // They are sent in the order in which they were made, over HTTP as well.
     made.done = (async () => {
-      await before?.done
+      if (before !== undefined) await before.done
       const sentAt = replica.entries.get(id)?.seq
       try {
         takeCounts(await send(id, kind, data))
