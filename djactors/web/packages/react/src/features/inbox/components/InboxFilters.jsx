@@ -113,7 +113,7 @@ export function InboxFilters({ filter, items, onChange, unreadCount, onReadAll }
       )}
       <div className="flex items-center justify-between gap-2">
         <button type="button" aria-pressed={unread} onClick={() => onChange({ unread: !unread })}
-          className={`focus-ring inline-flex min-h-9 items-center gap-1.5 rounded-full border px-3 text-sm font-medium transition-colors ${unread ? 'border-transparent bg-accent-soft text-accent-text' : 'border-line text-ink-2 hover:bg-sunken hover:text-ink'}`}>
+          className={`focus-ring inline-flex min-h-9 items-center gap-1.5 rounded-full border px-3 text-sm font-medium transition-colors ${unread ? 'border-transparent bg-accent-soft text-accent-text' : 'border-line-strong text-ink-2 hover:bg-sunken hover:text-ink'}`}>
           {unread && <Icon name="check" className="size-4" />}
           Unread
         </button>
