@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from djactors.domain.times import utc_text
 from tests.web.conftest import Visit
 from tests.web.site import ALICE, BOB, NOK, Studio
-from tests.web.visitor import PHONE, Visitor
+from tests.web.visitor import PHONE, Visitor, open_visitor
 
 ZOOMED = (640, 400)
 """What is left of a desktop's window at 200 %."""
@@ -274,6 +274,23 @@ def test_a_list_that_cannot_be_loaded_says_so_and_is_there_when_it_is_asked_for_
     bob.page.unroute("**/api/notifications?view=archived*")
     bob.click("Try again")
     titles(bob, "kept")
+
+
+def test_the_inbox_itself_is_fetched_again_where_that_failed(
+    browser: Browser, visitors: list[Visitor], studio: Studio
+) -> None:
+    studio.notify(BOB, "waiting")
+    bob = open_visitor(browser, studio.site, "Bob")
+    visitors.append(bob)
+    bob.expects(r"net::ERR_FAILED")
+    bob.page.route("**/assets/NotificationPanel-*.js", lambda route: route.abort())
+    bob.sign_in(studio.token(BOB))
+    bob.open_inbox()
+    expect(bob.page.get_by_text("The inbox could not be fetched.")).to_be_visible()
+    bob.expect_accessible()
+    bob.page.unroute("**/assets/NotificationPanel-*.js")
+    bob.click("Try again")
+    titles(bob, "waiting")
 
 
 def test_the_keyboard_alone_archives_snoozes_and_undoes(visit: Visit, studio: Studio) -> None:

@@ -60,7 +60,7 @@ function OpenInbox({ onClose }) {
   return (
     <Sheet title="Notifications" onClose={onClose}>
       {state === 'failed' ? (
-        <Failed onRetry={() => setState('fetching')}>The inbox could not be loaded. Is there a connection?</Failed>
+        <Failed onRetry={() => setState('fetching')}>The inbox could not be fetched. If trying again does not help, reload the page.</Failed>
       ) : (
         <Skeleton rows={6} label="Loading the inbox" />
       )}
