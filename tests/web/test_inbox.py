@@ -79,7 +79,7 @@ def test_what_is_snoozed_waits_in_a_list_of_its_own_and_comes_back_unread_with_a
     bob.page.keyboard.press("Escape")
     badge_of(bob.page, 0)
     # Another device has it come back in a moment.
-    studio.move(BOB, note, "snooze", until=utc_text(datetime.now(UTC) + timedelta(seconds=2)))
+    studio.move(BOB, note, "snooze", until=utc_text(datetime.now(UTC) + timedelta(seconds=3)))
     expect(bob.toast("later")).to_be_visible()
     bob.expect_badge(1)
     bob.open_inbox()
@@ -316,8 +316,10 @@ def test_the_keyboard_alone_archives_snoozes_and_undoes(visit: Visit, studio: St
     expect(menu).to_have_count(0)
     expect(bob.item("one").locator("[data-main]")).to_be_focused()
     keyboard.press("s")
-    keyboard.press("n")
-    expect(menu.get_by_role("menuitem", name="Next week")).to_be_focused()
+    # The last moment that is offered, above the one of one's own: which it is depends on the day.
+    keyboard.press("End")
+    keyboard.press("ArrowUp")
+    expect(menu.get_by_role("menuitem").nth(-2)).to_be_focused()
     keyboard.press("Enter")
     titles(bob, "three", "two")
     expect(bob.item("two").locator("[data-main]")).to_be_focused()
