@@ -73,6 +73,8 @@ export function createServer() {
     connects: 0,
     items: [],
     jobs: [],
+    people: [],
+    comments: [],
     socket: null,
     requests: [],
     /** Answers to emitted events; a test replaces it to refuse or to hold one back. */
@@ -123,6 +125,14 @@ export function createServer() {
         // Of another past, or not yet of this one.
         return { items: [], offset: server.offset(), reset: since !== server.offset(seq) || seq > server.seq }
       }
+      if (path === '/api/people') {
+        const begin = (query.get('query') ?? '').toLowerCase()
+        const found = server.people.filter(({ name }) => name.toLowerCase().startsWith(begin))
+        const limit = Number(query.get('limit'))
+        return { items: found.slice(0, limit), nextBefore: found.length > limit ? 'next' : null }
+      }
+      const thread = /^\/api\/jobs\/(\d+)\/comments$/.exec(path)
+      if (thread && method === 'GET') return page(server.comments.filter(({ jobId }) => jobId === Number(thread[1])))
       const one = /^\/api\/jobs\/(\d+)(\/\w+)?$/.exec(path)
       if (one) return server.jobs.find(({ id }) => id === Number(one[1])) ?? {}
       return { ok: true, count: server.unread() }
@@ -153,6 +163,12 @@ export function createServer() {
     },
     count(value = server.unread(), at = server.offset()) {
       server.send('notification:unread-count', { count: value }, at)
+    },
+    /** Somebody comments. */
+    comment(id, more) {
+      const whole = comment(id, more)
+      server.comments = [...server.comments, whole]
+      server.send('comment:added', { comment: whole })
     },
     /** A notification arrives: in the inbox, and by event and count. */
     arrive(item) {
@@ -195,6 +211,19 @@ export const job = (id, more = {}) => ({
   deadline: null,
   createdAt: '2026-01-27T10:00:00Z',
   updatedAt: '2026-01-27T10:00:00Z',
+  ...more,
+})
+
+export const person = (id, name, more = {}) => ({ id, name, role: 'user', active: true, connected: false, ...more })
+
+export const comment = (id, more = {}) => ({
+  id,
+  jobId: 5,
+  authorId: 4,
+  authorName: 'Nok',
+  text: `comment ${id}`,
+  mentions: [],
+  createdAt: '2026-01-27T10:30:00Z',
   ...more,
 })
 
