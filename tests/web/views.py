@@ -55,7 +55,9 @@ def furnish(studio: Studio) -> Scene:
     studio.act(BOB, f"{fifth}/submit")
     studio.act(NOK, f"{fifth}/approve")
     studio.act(ALICE, f"{first}/comments", text="The text has grown by two lines, see the brief.")
-    studio.act(BOB, f"{first}/comments", text="@Alice the new one is at https://example.com/banner\n@Nok, is it for you?")
+    studio.act(
+        BOB, f"{first}/comments", text="@Alice the new one is at https://example.com/banner\n@Nok, is it for you?"
+    )
     studio.act(ALICE, f"{seventh}/cancel", reason="The year is over.")
     studio.publish("user.upserted", userId=studio.user_id(LEFT), name="Noah Left", role="user")
     studio.publish("user.deactivated", userId=studio.user_id(LEFT))
@@ -140,7 +142,7 @@ def _people(field: str, typed: str) -> Callable[[Visitor, Scene], None]:
         box = visitor.page.get_by_role("combobox", name=field)
         box.click()
         box.fill(typed)
-        expect(visitor.page.get_by_role("option").first).to_be_visible()
+        expect(visitor.options().first).to_be_visible()
 
     return show
 
@@ -156,7 +158,7 @@ def _both(*steps: Callable[[Visitor, Scene], None]) -> Callable[[Visitor, Scene]
 def _mention(visitor: Visitor, scene: Scene) -> None:
     _job(visitor, scene)
     visitor.page.get_by_role("textbox", name="Comment").press_sequentially("What do you say, @n")
-    expect(visitor.page.get_by_role("option").first).to_be_visible()
+    expect(visitor.options().first).to_be_visible()
 
 
 def _empty_thread(visitor: Visitor, scene: Scene) -> None:

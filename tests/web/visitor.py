@@ -188,7 +188,11 @@ class Visitor:
     def choose_person(self, field: str, name: str, within: Locator | None = None) -> None:
         """By the name, in a field that searches."""
         (within or self.page).get_by_role("combobox", name=field, exact=True).fill(name)
-        self.page.get_by_role("option").filter(has_text=name).click()
+        self.options().filter(has_text=name).click()
+
+    def options(self) -> Locator:
+        """The people who are offered below the field that is typed in."""
+        return self.page.get_by_test_id("people-options").get_by_role("option")
 
     # Judging
 

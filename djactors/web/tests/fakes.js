@@ -75,6 +75,7 @@ export function createServer() {
     jobs: [],
     people: [],
     comments: [],
+    suppressions: [],
     socket: null,
     requests: [],
     /** Answers to emitted events; a test replaces it to refuse or to hold one back. */
@@ -131,6 +132,7 @@ export function createServer() {
         const limit = Number(query.get('limit'))
         return { items: found.slice(0, limit), nextBefore: found.length > limit ? 'next' : null }
       }
+      if (path === '/api/admin/suppressions') return page(server.suppressions)
       const thread = /^\/api\/jobs\/(\d+)\/comments$/.exec(path)
       if (thread && method === 'GET') return page(server.comments.filter(({ jobId }) => jobId === Number(thread[1])))
       const one = /^\/api\/jobs\/(\d+)(\/\w+)?$/.exec(path)

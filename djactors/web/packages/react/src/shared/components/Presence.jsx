@@ -5,7 +5,7 @@ export function PresenceDot({ connected, className = '' }) {
   if (connected === undefined) return null
   return (
     <span aria-hidden="true" data-testid="presence" data-connected={connected}
-      className={`block size-2.5 rounded-full border-2 ${connected ? 'border-ok bg-ok' : 'border-line-strong bg-surface'} ${className}`} />
+      className={`block size-2 rounded-full border-[1.5px] ${connected ? 'border-ok bg-ok' : 'border-line-strong bg-surface'} ${className}`} />
   )
 }
 

@@ -109,7 +109,7 @@ export function Composer({ send }) {
       <Refusal error={error} className="mt-2" />
       <div className="mt-3 flex flex-wrap items-center justify-between gap-3">
         <p className="text-xs text-ink-2">Watchers and mentioned people are notified.</p>
-        <Button type="submit" weight="primary" busy={busy} disabled={text.trim() === ''}>Send comment</Button>
+        <Button type="submit" weight="primary" className="ml-auto" busy={busy} disabled={text.trim() === ''}>Send comment</Button>
       </div>
     </form>
   )
