@@ -1,4 +1,4 @@
-"""People by name in the page: they are searched, chosen, shown with their presence, and talk about a job in its thread."""
+"""People by name in the page: they are searched, chosen, shown with their presence, and talk in the thread of a job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.conftest import Visit
-from tests.web.site import ALICE, BOB, CAROL, NOK, Site, Studio
+from tests.web.site import ADA, ALICE, BOB, CAROL, NOK, Site, Studio
 from tests.web.visitor import PHONE, Visitor
 
 
@@ -259,3 +259,37 @@ def test_a_job_gets_another_title_and_is_cancelled_with_a_reason_before_everybod
     bob.click("Back to the queue")
     bob.show_jobs("All jobs")
     expect(bob.job_row(job)).to_contain_text("Cancelled")
+
+
+# For admins
+
+
+def test_an_admin_deactivates_somebody_who_is_signed_out_at_once_and_sees_what_they_were_not_told(
+    visit: Visit, studio: Studio
+) -> None:
+    job = studio.act(ALICE, title="somebody leaves", assigneeId=BOB)
+    studio.act(BOB, f"/{job['id']}/watch")
+    bob, ada = visit(studio, BOB), visit(studio, ADA)
+    bob.expects(r"status of 401")
+    ada.page.get_by_role("link", name="Observer").click()
+    people = ada.page.get_by_test_id("people")
+    people.get_by_role("searchbox", name="Search people").fill("bo")
+    row = people.get_by_test_id("person")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("online")
+    ada.click("Deactivate Bob")
+    question = ada.page.get_by_test_id("active-dialog")
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    ada.click("Deactivate", within=question)
+    expect(row).to_contain_text("deactivated")
+    expect(bob.page.get_by_test_id("sign-in")).to_be_visible()
+    studio.act(ALICE, f"/{job['id']}/comments", text="Is anybody there?")
+    held_back = ada.page.get_by_test_id("suppressions")
+    # Somebody who left is no choice for new work, but for this.
+    held_back.get_by_role("combobox").fill("bob")
+    ada.options().click()
+    expect(held_back.get_by_test_id("suppression")).to_contain_text("comment added: deactivated")
+    expect(held_back.get_by_test_id("suppression")).to_contain_text("Bob")
+    ada.click("Activate Bob")
+    ada.click("Activate", within=question)
+    expect(row).not_to_contain_text("deactivated")

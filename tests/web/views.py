@@ -177,6 +177,19 @@ def _observer(visitor: Visitor, scene: Scene) -> None:
     expect(visitor.page.get_by_test_id("actor-node").first).to_be_visible()
 
 
+def _people_of_the_tenant(visitor: Visitor, scene: Scene) -> None:
+    _observer(visitor, scene)
+    expect(visitor.page.get_by_test_id("person")).to_have_count(6)
+    visitor.page.get_by_role("heading", name="People", exact=True).scroll_into_view_if_needed()
+    visitor.page.get_by_test_id("person").last.scroll_into_view_if_needed()
+
+
+def _deactivate(visitor: Visitor, scene: Scene) -> None:
+    _people_of_the_tenant(visitor, scene)
+    visitor.click("Deactivate Bob")
+    expect(visitor.page.get_by_test_id("active-dialog")).to_be_visible()
+
+
 def _offline(visitor: Visitor, scene: Scene) -> None:
     visitor.expects_lost_connections()
     visitor.context.set_offline(True)
@@ -218,6 +231,8 @@ VIEWS = {
     "cancel": View(ALICE, _job_dialog("Cancel job", "cancel-dialog", 0)),
     "cancelled": View(ALICE, _cancelled),
     "observer": View(ADA, _observer),
+    "people": View(ADA, _people_of_the_tenant),
+    "deactivate": View(ADA, _deactivate),
     "offline": View(BOB, _offline),
 }
 

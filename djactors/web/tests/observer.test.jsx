@@ -115,6 +115,8 @@ describe('the view', () => {
     client.api.actors = actors
     render(<DjactorsContext value={{ client }}><Observer /></DjactorsContext>)
     await act(() => vi.advanceTimersByTimeAsync(10))
+    // The lists below it are asked for once it is there.
+    await act(() => vi.advanceTimersByTimeAsync(10))
     return actors
   }
 
@@ -186,14 +188,19 @@ describe('the view', () => {
   test('names people, those in the tree, those of the tenant, and those who were not notified', async () => {
     answers = () => answer({ users: { total: 1, sockets: 1, tenant: { total: 1 }, rows: [user(4, { name: 'Nok' })], leftOut: 0 } })
     server.people = [person(4, 'Nok', { role: 'manager' }), person(5, 'Nora', { active: false })]
-    server.suppressions = [{ id: 1, userId: 6, userName: 'Nils', eventId: 'e', type: 'comment_added', reason: 'daily_limit', createdAt: '2026-01-27T10:30:00Z' }]
+    server.suppressions = [{ id: 1, userId: 4, userName: 'Nok', eventId: 'e', type: 'comment_added', reason: 'daily_limit', createdAt: '2026-01-27T10:30:00Z' }]
     await show()
     expect(screen.getByTestId('user-node').textContent).toContain('Nok')
     expect(screen.getAllByTestId('person').map(({ textContent }) => textContent)).toEqual([
       expect.stringContaining('Manager'),
       expect.stringContaining('User, deactivated'),
     ])
-    expect(screen.getByTestId('suppression').textContent).toMatch(/Nils.*comment added: daily limit/)
+    fireEvent.change(screen.getByRole('combobox'), { target: { value: 'nok' } })
+    await act(() => vi.advanceTimersByTimeAsync(200))
+    fireEvent.keyDown(screen.getByRole('combobox'), { key: 'Enter' })
+    await act(() => vi.advanceTimersByTimeAsync(10))
+    expect(server.requests).toContain('GET /api/admin/suppressions?userId=4&limit=10')
+    expect(screen.getByTestId('suppression').textContent).toMatch(/Nok.*comment added: daily limit/)
   })
 
   test('deactivates after a question, and says why not', async () => {

@@ -380,6 +380,8 @@ export function PersonField(props: {
   takesFocus?: boolean
   /** It is empty again after each choice. */
   many?: boolean
+  /** Those who have been deactivated can be chosen, too. */
+  anybody?: boolean
 }): ReactNode
 /** The dialog that makes a job. */
 export function CreateJob(props: { onClose: () => void; onCreated: (job: Job) => void }): ReactNode

@@ -24,15 +24,15 @@ const GAP = 4
 const ROLES = { user: 'User', manager: 'Manager', admin: 'Admin', service: 'Service' }
 export const roleOf = ({ role }) => ROLES[role] ?? role
 
-function Option({ id, person, isActive, onActive, onChoose }) {
+function Option({ id, person, anybody, isActive, onActive, onChoose }) {
   const { client } = useDjactors()
   const connected = useStore(client.people, (state) => state.connected.get(person.id)) ?? person.connected
   const ref = useRef(null)
   useLayoutEffect(() => {
     if (isActive) ref.current.scrollIntoView?.({ block: 'nearest' })
   }, [isActive])
-  const left = person.active === false
-  const facts = [roleOf(person), left ? 'deactivated' : presenceWord(connected)].filter(Boolean).join(', ')
+  const left = person.active === false && !anybody
+  const facts = [roleOf(person), person.active === false ? 'deactivated' : presenceWord(connected)].filter(Boolean).join(', ')
   return (
     <li ref={ref} id={id} role="option" aria-selected={isActive} aria-disabled={left || undefined} data-person-id={person.id}
       onPointerMove={onActive}
@@ -73,9 +73,10 @@ function place(box, anchor) {
  * @param {string} props.id of the listbox; an option's is `${id}-0` and so on
  * @param {string} props.label
  * @param {ReturnType<typeof import('../hooks/usePeople.js').usePeopleSearch>} props.search
+ * @param {boolean} [props.anybody] whether somebody who has been deactivated can be chosen
  * @param {number} props.active the place of the active option, or -1
  */
-export function PeopleOptions({ anchor, id, label, search, active, onActive, onChoose, nobody = 'Nobody has a name that begins so.' }) {
+export function PeopleOptions({ anchor, id, label, search, anybody, active, onActive, onChoose }) {
   const { client } = useDjactors()
   const box = useRef(null)
   const { people, last, status, hasMore, error, retry } = search
@@ -103,7 +104,7 @@ export function PeopleOptions({ anchor, id, label, search, active, onActive, onC
       {people.length > 0 && (
         <ul id={id} role="listbox" aria-label={label}>
           {people.map((person, at) => (
-            <Option key={person.id} id={`${id}-${at}`} person={person} isActive={at === active} onActive={() => onActive(at)} onChoose={onChoose} />
+            <Option key={person.id} id={`${id}-${at}`} person={person} anybody={anybody} isActive={at === active} onActive={() => onActive(at)} onChoose={onChoose} />
           ))}
         </ul>
       )}
@@ -118,7 +119,7 @@ export function PeopleOptions({ anchor, id, label, search, active, onActive, onC
         </div>
       )}
       {waiting && last.length === 0 && <p className="px-2.5 py-2.5 text-sm text-ink-2">Searching…</p>}
-      {status === 'ready' && people.length === 0 && <p className="px-2.5 py-2.5 text-sm text-ink-2">{nobody}</p>}
+      {status === 'ready' && people.length === 0 && <p className="px-2.5 py-2.5 text-sm text-ink-2">Nobody has a name that begins so.</p>}
       {hasMore && <p className="px-2.5 py-2 text-xs text-ink-2">There are more. Type more of the name.</p>}
       {status === 'error' && (
         <div className="flex flex-wrap items-center justify-between gap-2 px-2.5 py-2 text-sm text-danger">

@@ -28,7 +28,7 @@ export function Avatar({ id, name, connected, className = 'size-7 text-[11px]' }
     <span aria-hidden="true"
       className={`relative grid shrink-0 place-items-center rounded-full font-semibold ${TINTS[(id ?? 0) % TINTS.length]} ${className}`}>
       {initials(name)}
-      <PresenceDot connected={connected} className="absolute -right-px -bottom-px ring-2 ring-surface" />
+      <PresenceDot connected={connected} className="absolute right-0 bottom-0 ring-2 ring-surface" />
     </span>
   )
 }

@@ -5,7 +5,8 @@
  *
  * Rules: it works by the keyboard alone: type, arrows, Enter or Tab to choose, Escape to close. `value` is an id or null, and `name`
  * what the chosen one is called at first. Typing takes the choice back; a name that was typed but not chosen does not
- * pass for a choice. `takesFocus` is for the first field of a dialog; with `many` it is empty again after each choice, for a list.
+ * pass for a choice. `takesFocus` is for the first field of a dialog; with `many` it is empty again after each choice, for a
+ * list; with `anybody` those who have been deactivated can be chosen, too.
  */
 import { useEffect, useId, useRef, useState } from 'react'
 
@@ -20,7 +21,7 @@ import { useOptions } from './useOptions.js'
 /** As the schema has it. */
 const MAX_NAME = 255
 
-export function PersonField({ label, hint, value, name, onChange, optional = false, takesFocus = false, many = false }) {
+export function PersonField({ label, hint, value, name, onChange, optional = false, takesFocus = false, many = false, anybody = false }) {
   const { client } = useDjactors()
   const id = useId()
   const wrapper = useRef(null)
@@ -36,7 +37,7 @@ export function PersonField({ label, hint, value, name, onChange, optional = fal
     close()
     input.current.focus()
   }
-  const options = useOptions({ id: `${id}-people`, search, first: query !== '', choose })
+  const options = useOptions({ id: `${id}-people`, search, first: query !== '', anybody, choose })
 
   useEffect(() => {
     input.current.setCustomValidity(value === null && text.trim() !== '' ? 'Choose somebody from the list.' : '')
@@ -71,7 +72,7 @@ export function PersonField({ label, hint, value, name, onChange, optional = fal
           {value === null ? <Icon name="search" className="size-[18px] text-ink-2" /> : <Avatar id={value} name={text} className="size-6 text-[10px]" />}
         </span>
         <input ref={input} id={id} data-autofocus={takesFocus ? '' : undefined} type="text" role="combobox" className="field pr-10! pl-10!" value={text} required={!optional} maxLength={MAX_NAME}
-          placeholder={optional ? 'Nobody. Type a name' : 'Type a name'} autoComplete="off" autoCorrect="off" spellCheck={false}
+          placeholder={optional ? 'Nobody; type a name' : 'Type a name'} autoComplete="off" autoCorrect="off" spellCheck={false}
           aria-autocomplete="list" aria-haspopup="listbox" aria-expanded={open && search.people.length > 0}
           aria-controls={open && search.people.length > 0 ? `${id}-people` : undefined}
           aria-activedescendant={options.activeId} aria-describedby={hint ? `${id}-hint` : undefined}
@@ -92,7 +93,7 @@ export function PersonField({ label, hint, value, name, onChange, optional = fal
             }} />
         )}
         {open && (
-          <PeopleOptions anchor={input} id={`${id}-people`} label={label} search={search} active={options.active}
+          <PeopleOptions anchor={input} id={`${id}-people`} label={label} search={search} anybody={anybody} active={options.active}
             onActive={options.setActive} onChoose={options.choose} />
         )}
         <span role="status" className="sr-only">{open ? said : ''}</span>

@@ -1,16 +1,16 @@
 /** Which of the found people is the active one, and the keys that move and choose it. For `PeopleOptions`. */
 import { useState } from 'react'
 
-const isChoosable = ({ active }) => active !== false
-
 /**
  * @param {object} options
  * @param {string} options.id of the listbox
  * @param {{ people: object[] }} options.search what was found
  * @param {boolean} options.first whether the first one who can be chosen is active by itself
+ * @param {boolean} [options.anybody] whether somebody who has been deactivated can be chosen
  * @param {(person: object) => void} options.choose
  */
-export function useOptions({ id, search, first, choose }) {
+export function useOptions({ id, search, first, anybody = false, choose }) {
+  const isChoosable = ({ active }) => anybody || active !== false
   const { people } = search
   const [moved, setMoved] = useState({ people: null, active: -1 })
   // A move is one in the list that it was made in.

@@ -92,8 +92,8 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
     /** `{ userId, active }`, like the next; role admin. */
     deactivate: (id) => call('POST', `/api/users/${id}/deactivate`, {}),
     activate: (id) => call('POST', `/api/users/${id}/activate`, {}),
-    /** `{ items, nextBefore }`, newest first; role admin. */
-    suppressions: ({ userId, limit = 20, before } = {}) => call('GET', `/api/admin/suppressions${query({ userId, limit, before })}`),
+    /** `{ items, nextBefore }`, newest first: of what somebody was not notified; role admin. */
+    suppressions: ({ userId, limit = 20, before }) => call('GET', `/api/admin/suppressions${query({ userId, limit, before })}`),
     /** The live actor tree; role admin. `history`: with the counters of the last two minutes. */
     actors: ({ history = false } = {}) => call('GET', `/api/admin/actors${query({ history: history || undefined })}`),
   }

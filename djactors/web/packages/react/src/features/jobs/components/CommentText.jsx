@@ -21,7 +21,7 @@ export function CommentText({ text, mentions }) {
             const me = part.id === client.me?.userId
             return (
               <mark key={place} data-testid="mention" data-person-id={part.id}
-                className={`-mx-0.5 rounded-md box-decoration-clone px-1 py-0.5 font-semibold ${me ? 'bg-accent text-on-accent' : 'bg-accent-soft text-accent-text'}`}>
+                className={`rounded box-decoration-clone px-0.5 py-0.5 font-semibold ${me ? 'bg-accent text-on-accent' : 'bg-accent-soft text-accent-text'}`}>
                 {part.text}
               </mark>
             )

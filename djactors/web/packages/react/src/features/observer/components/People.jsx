@@ -43,8 +43,8 @@ function ActiveDialog({ person, onDone, onClose }) {
       </p>
       <Refusal error={error} className="mt-3" />
       <div className="mt-5 flex justify-end gap-2">
-        <Button weight="quiet" onClick={onClose}>Cancel</Button>
-        <Button weight={active ? 'danger' : 'primary'} busy={busy} data-autofocus="" onClick={() => void act()}>{word}</Button>
+        <Button weight="quiet" data-autofocus="" onClick={onClose}>Cancel</Button>
+        <Button weight={active ? 'danger' : 'primary'} busy={busy} onClick={() => void act()}>{word}</Button>
       </div>
     </Dialog>
   )
@@ -61,7 +61,7 @@ export function People() {
   return (
     <section aria-labelledby="people-heading" data-testid="people">
       <div className="mb-3 flex flex-wrap items-center justify-between gap-3 px-1">
-        <h2 id="people-heading" className="text-sm font-semibold">People</h2>
+        <h2 id="people-heading" className="text-sm leading-10 font-semibold">People</h2>
         <label className="relative block w-full sm:w-72">
           <span className="sr-only">Search people</span>
           <Icon name="search" className="pointer-events-none absolute top-2.5 left-2.5 size-[18px] text-ink-2" />
@@ -76,9 +76,9 @@ export function People() {
           {items.map((person) => (
             <li key={person.id} data-testid="person" data-person-id={person.id} data-active={person.active}
               className="flex flex-wrap items-center justify-between gap-x-4 gap-y-1 border-b border-line px-5 py-2.5 text-sm last:border-0">
-              <div className="flex min-w-0 flex-1 items-center gap-3">
-                <Person id={person.id} name={person.name} className={person.active ? '' : 'line-through decoration-1'} />
-                <span className="shrink-0 text-xs text-ink-2">{person.active ? roleOf(person) : `${roleOf(person)}, deactivated`}</span>
+              <div className="min-w-0 flex-1">
+                <Person id={person.id} name={person.name} className={person.active ? '' : 'text-ink-2'} />
+                <span className="block pl-9 text-xs text-ink-2">{person.active ? roleOf(person) : `${roleOf(person)}, deactivated`}</span>
               </div>
               {person.id !== client.me?.userId && (
                 <Button weight="quiet" aria-label={`${person.active ? 'Deactivate' : 'Activate'} ${person.name}`} onClick={() => setAsked(person)}>
