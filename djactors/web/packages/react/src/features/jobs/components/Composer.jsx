@@ -4,7 +4,7 @@
  * Rules: whoever was taken from the list is sent by id as long as the name stands in the text, since several people may have one
  * name. What could not be sent stays in the field.
  */
-import { useId, useRef, useState } from 'react'
+import { useId, useLayoutEffect, useRef, useState } from 'react'
 
 import { announce } from '../../../shared/components/Announcer.jsx'
 import { Button } from '../../../shared/components/Button.jsx'
@@ -22,6 +22,8 @@ const MAX_MENTIONS = 20
 export function Composer({ send }) {
   const id = useId()
   const field = useRef(null)
+  /** Where the caret goes once the field has its next text, before another key is heard. */
+  const caretTo = useRef(null)
   const [text, setText] = useState('')
   const [typed, setTyped] = useState(null)
   const [taken, setTaken] = useState([])
@@ -50,12 +52,18 @@ export function Composer({ send }) {
     setTaken((known) => [...known.filter((each) => each.id !== person.id), { id: person.id, name: person.name }])
     setTyped(null)
     setDead(null)
-    // Behind the space, once the field has the text.
-    requestAnimationFrame(() => field.current?.setSelectionRange(before.length + 1, before.length + 1))
+    // Behind the space.
+    caretTo.current = before.length + 1
   }
   const options = useOptions({ id: `${id}-people`, search, first: query !== '', choose: take })
   const waiting = search.status === 'loading'
   const open = query !== null && (waiting ? search.last : search.people).length > 0
+
+  useLayoutEffect(() => {
+    if (caretTo.current === null) return
+    field.current.setSelectionRange(caretTo.current, caretTo.current)
+    caretTo.current = null
+  }, [text])
 
   const submit = async (event) => {
     event.preventDefault()
