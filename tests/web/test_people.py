@@ -271,6 +271,7 @@ def test_an_admin_deactivates_somebody_who_is_signed_out_at_once_and_sees_what_t
     studio.act(BOB, f"/{job['id']}/watch")
     bob, ada = visit(studio, BOB), visit(studio, ADA)
     bob.expects(r"status of 401")
+    bob.expects_lost_connections()
     ada.page.get_by_role("link", name="Observer").click()
     people = ada.page.get_by_test_id("people")
     people.get_by_role("searchbox", name="Search people").fill("bo")

@@ -100,9 +100,9 @@ export function PeopleOptions({ anchor, id, label, search, anybody, active, onAc
 
   return (
     <div ref={box} popover="manual" data-testid="people-options" aria-busy={waiting}
-      className="fixed inset-auto z-50 m-0 overflow-y-auto overscroll-contain rounded-xl border border-line bg-raised p-1.5 text-left text-ink shadow-float">
+      className="fixed inset-auto z-50 m-0 flex flex-col overflow-hidden rounded-xl border border-line bg-raised p-1.5 text-left text-ink shadow-float">
       {people.length > 0 && (
-        <ul id={id} role="listbox" aria-label={label}>
+        <ul id={id} role="listbox" aria-label={label} className="min-h-0 overflow-y-auto overscroll-contain">
           {people.map((person, at) => (
             <Option key={person.id} id={`${id}-${at}`} person={person} anybody={anybody} isActive={at === active} onActive={() => onActive(at)} onChoose={onChoose} />
           ))}
