@@ -283,7 +283,7 @@ def test_an_admin_deactivates_somebody_who_is_signed_out_at_once_and_sees_what_t
     expect(question.get_by_role("button", name="Cancel")).to_be_focused()
     ada.click("Deactivate", within=question)
     expect(row).to_contain_text("deactivated")
-    expect(bob.page.get_by_test_id("sign-in")).to_be_visible()
+    expect(bob.page.get_by_test_id("sign-in").get_by_role("status")).to_contain_text("deactivated")
     studio.act(ALICE, f"/{job['id']}/comments", text="Is anybody there?")
     held_back = ada.page.get_by_test_id("suppressions")
     # Somebody who left is no choice for new work, but for this.
