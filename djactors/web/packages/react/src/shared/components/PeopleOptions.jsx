@@ -36,8 +36,6 @@ function Option({ id, person, anybody, isActive, onActive, onChoose }) {
   return (
     <li ref={ref} id={id} role="option" aria-selected={isActive} aria-disabled={left || undefined} data-person-id={person.id}
       onPointerMove={onActive}
-      // The field keeps the focus.
-      onPointerDown={(event) => event.preventDefault()}
       onClick={() => onChoose(person)}
       className={`flex min-h-11 items-center gap-3 rounded-lg px-2.5 py-1.5 ${left ? 'cursor-not-allowed' : 'cursor-pointer'} ${isActive ? 'bg-accent-soft' : ''}`}>
       <Avatar id={person.id} name={person.name} connected={left ? undefined : connected} className={`size-8 text-xs ${left ? 'opacity-50 grayscale' : ''}`} />
@@ -100,6 +98,8 @@ export function PeopleOptions({ anchor, id, label, search, anybody, active, onAc
 
   return (
     <div ref={box} popover="manual" data-testid="people-options" aria-busy={waiting}
+      // The field keeps the focus, whatever is pressed here.
+      onMouseDown={(event) => event.preventDefault()}
       className="fixed inset-auto z-50 m-0 flex flex-col overflow-hidden rounded-xl border border-line bg-raised p-1.5 text-left text-ink shadow-float">
       {people.length > 0 && (
         <ul id={id} role="listbox" aria-label={label} className="min-h-0 overflow-y-auto overscroll-contain">
