@@ -84,7 +84,7 @@ from djactors.net import (
 )
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
-from djactors.store.errors import StoreBroken
+from djactors.store.errors import StoreBroken, StoreDamaged
 from djactors.store.lock import DatabaseLock
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
@@ -242,8 +242,9 @@ class Server:
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         path = self.settings.database
-        with DatabaseLock(path):
+        with DatabaseLock(path) as lock:
             applied = schema.apply(path, now=self._now, token_bytes=self._random_bytes)
+            lock.hold_database()
             if applied:
                 self.telemetry.log.info("migrated", applied=applied)
             database = await Database.open(
@@ -252,7 +253,10 @@ class Server:
                 busy_timeout=self.settings.busy_timeout,
                 on_commit=self.telemetry.metrics.commit.observe,
                 on_broken=self._broke,
+                on_damaged=self._damaged,
             )
+            lock.note_state()
+            database.when_log_moved(lock.note_state)
             settings = self.settings
             limits = Limits(
                 daily_limit=settings.daily_limit,
@@ -260,6 +264,7 @@ class Server:
                 collapse_bursts=settings.collapse_bursts,
             )
             clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
+            self._authenticator.keep_time(clock)
             try:
                 await self._serve(database, Inbox(database, clock, limits), clock, task_status)
             finally:
@@ -324,7 +329,7 @@ class Server:
         router: CommandRef = command_ref(root.ref(router_spec))
         alarm = Alarm(root.ref(clock_spec))
         paces = Paces(settings)
-        engine = self._engine(users, router, paces)
+        engine = self._engine(users, router, paces, clock)
         survey = Survey(root, users, database.statistics, self._lag, telemetry, now, store.names)
         api = Api(
             authenticator=self._authenticator,
@@ -398,7 +403,7 @@ class Server:
             return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
         return str(error)
 
-    def _engine(self, users: Users, router: CommandRef, paces: Paces) -> EngineServer:
+    def _engine(self, users: Users, router: CommandRef, paces: Paces, clock: Callable[[], datetime]) -> EngineServer:
         settings = self.settings
         services = Services(
             authenticator=self._authenticator,
@@ -408,7 +413,7 @@ class Server:
             settings=settings,
             telemetry=self.telemetry,
             random_token=self._random_token,
-            now=self._now,
+            now=clock,
         )
         return EngineServer(
             EngineSettings(
@@ -467,6 +472,9 @@ class Server:
 
     def _broke(self, error: StoreBroken) -> None:
         self._give_up(f"the database failed, nothing more can be acknowledged: {error}")
+
+    def _damaged(self, error: StoreDamaged) -> None:
+        self.telemetry.refusals.repeated("damaged database", type(error).__name__, error=str(error))
 
     def _give_up(self, reason: str) -> None:
         if self._failure is None:

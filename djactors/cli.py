@@ -99,7 +99,7 @@ def demo(host: str | None, port: int | None) -> None:
 def migrate(database: str | None, config: str | None, check: bool) -> None:
     """Bring the database to the schema of this program."""
     from djactors.inbox import schema
-    from djactors.store.errors import DatabaseLocked, MigrationError
+    from djactors.store.errors import StoreError
     from djactors.store.lock import DatabaseLock
 
     path = _settings(config, database=database).database
@@ -112,9 +112,10 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
                 _fail(f"{path} is behind: run `djactors migrate --database {path}`")
             click.echo(f"{path} is up to date")
             return
-        with DatabaseLock(path):
+        with DatabaseLock(path) as lock:
             applied = schema.apply(path)
-    except (DatabaseLocked, MigrationError, OSError) as error:
+            lock.hold_database()
+    except (StoreError, OSError) as error:
         _fail(_line(error))
     for name in applied:
         click.echo(f"applied {name}")

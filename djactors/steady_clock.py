@@ -20,6 +20,7 @@ Rules:
     followed at once.
   * Nothing expires and nothing is purged in doubt, nor until `SETTLING` has passed since a clock was adopted or a start
     such as the one above.
+  * Tokens expire by this clock, and are valid once they were issued by this or by the wall clock.
   * Each doubt is told once as it begins, with the figures of both clocks, and once as it ends.
 
 May be asked from any thread. It costs about a microsecond.

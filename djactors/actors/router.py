@@ -9,9 +9,11 @@ Rules:
   * The commit is durable before anybody is told or answered.
   * A commit takes at most `batch_limit` commands, and no more than the store carries out at once, because a commit is
     bounded by what it writes. The rest is put off, and from then on tenants are served in turn, and so are the senders
-    of a tenant (`Turns`). Whoever makes many notifications with each command is passed over in every other commit,
-    which then has what all others have waiting. So a thousand comments that a thousand people watch keep the posts of
-    another tenant waiting for a commit or two, and not for all of them. The messages of one sender stay in order.
+    of a tenant (`Turns`). Whoever makes many notifications with each command is passed over in the commits behind it,
+    which have what all others have waiting. So a thousand comments that a thousand people watch keep the posts of
+    another tenant waiting for one comment, and not for all of them. The messages of one sender stay in order.
+  * A commit ends sooner while somebody waits who has no part in it (`_Awaited`). So a batch of a thousand events is one
+    commit for whoever is alone, which costs the least, and five beside others.
   * Commands that were asked for together (`PublishAll`) are committed together if they fit into a commit.
   * A batch that the store could not commit fails as a whole, with the store's reason, and nothing was acknowledged. A
     command that was refused or is itself at fault fails alone.
@@ -59,8 +61,10 @@ _Envelope: TypeAlias = Envelope[RouterMessage, RouterReply]
 class Store(Protocol):
     """What the router asks of the store."""
 
-    async def record(self, commands: Sequence[Command]) -> Recorded:
+    async def record(self, commands: Sequence[Command], is_awaited: Callable[[], bool]) -> Recorded:
         """Carry out commands in one commit, all or the first so many: as many as there are outcomes.
+
+        They are fewer while `is_awaited`, which the writer's thread asks, says that somebody else waits.
 
         Raises StoreError if none of them was acknowledged.
         """
@@ -71,9 +75,14 @@ def _ignore(_: str) -> None:
 
 
 NOTICES_TOGETHER = 200
-"""Notifications in one commit while messages wait for their turn, some 5 ms. How many a message will make is not known
+"""Notifications in one commit while messages wait for their turn, some 5 ms, and messages of several senders that are
+taken as they come, without turns. How many a message will make is not known
 before; it is taken for as many as the one before it from the same sender. So whoever makes many is alone in a commit,
 and nobody else's answer waits for it."""
+
+PASSES = 3
+"""Commits of what others have waiting, at most, between two messages that fill a commit each. With one, whoever posted
+during that commit waited for two: for that and for the large one behind it."""
 
 PASSED_OVER = 32
 """Senders that are passed over for one commit. Looking for the next one takes a moment for each of them."""
@@ -87,6 +96,35 @@ PUT_OFF_OF_A_TENANT = PUT_OFF // 2
 
 NOBODYS: Turn = (0, 0)
 """The turn of the clock's and of retention's commands. No tenant has this id."""
+
+
+class _Awaited:
+    """Whether somebody waits for the end of a commit: one of several whose commands are in it or are put off, or one
+    whose message has come meanwhile. Asked on the writer's thread; the loop changes none of it but the mailbox."""
+
+    __slots__ = ("_answer", "_commands", "_peek", "_seen", "_waiting")
+
+    def __init__(
+        self, commands: Sequence[Command], waiting: Turns[_Envelope], peek: Callable[[int], Sequence[RouterMessage]]
+    ) -> None:
+        self._commands = commands
+        self._waiting = waiting
+        self._peek = peek
+        self._seen = 0
+        # None until it was asked for the first time; most commits end before.
+        self._answer: bool | None = None
+
+    def __call__(self) -> bool:
+        turn = _turn_of(self._commands[0])
+        if self._answer is None:
+            self._answer = len(self._waiting) > self._waiting.waiting(turn) or any(
+                _turn_of(command) != turn for command in self._commands
+            )
+        if not self._answer:
+            come = self._peek(self._seen)
+            self._seen += len(come)
+            self._answer = any(_turn_of(message) != turn for message in come)
+        return self._answer
 
 
 class Router(Actor[RouterMessage, RouterReply]):
@@ -120,8 +158,8 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._waiting: Turns[_Envelope] = Turns()
         # How many notifications the newest command of each sender made or would have made, while some are put off.
         self._weights: dict[Turn, int] = {}
-        # Whether the newest commit of what is put off had a message that made as much as a commit may.
-        self._was_large = False
+        # In how many more commits of what is put off messages that fill a commit are passed over if they can be.
+        self._passes = 0
         # What came of the first commands of those that were asked for together and did not fit into a commit.
         self._partly: dict[_Envelope, list[Outcome | Exception]] = {}
 
@@ -129,7 +167,9 @@ class Router(Actor[RouterMessage, RouterReply]):
         """One batch, one commit; what does not fit into it is put off."""
         if not self.put_off:
             messages = [envelope.message for envelope in batch]
-            if PublishAll not in map(type, messages):
+            # Or the last of them would wait for all that one sender has sent before.
+            in_turns = len(batch) > NOTICES_TOGETHER and len(set(map(_turn_of, messages))) > 1
+            if not in_turns and PublishAll not in map(type, messages):
                 # Nearly always: each message is a command, and all fit into a commit.
                 done = await self._commit(batch, cast("list[Command]", messages))
                 if done < len(batch):
@@ -163,7 +203,8 @@ class Router(Actor[RouterMessage, RouterReply]):
     def _take(self) -> tuple[list[_Envelope], list[Command]]:
         """The next commit: messages whose turn it is, and all of their commands that are still to be carried out.
 
-        If the commit before was filled by one message, those that would fill this one are passed over.
+        After a commit that was filled by one message, those that would fill one are passed over in the next `PASSES`
+        commits, as long as others wait.
         """
         waiting = self._waiting
         envelopes: list[_Envelope] = []
@@ -183,7 +224,7 @@ class Router(Actor[RouterMessage, RouterReply]):
                 more = (cast("Command", message),)
             made = len(more) * self._weights.get(turn, 1)
             is_large = len(commands) + len(more) > self.batch_limit or notices + made > NOTICES_TOGETHER
-            if is_large and (commands or self._was_large):
+            if is_large and (commands or self._passes):
                 passed_over[turn] = envelope
                 continue
             envelopes.append(envelope)
@@ -191,15 +232,18 @@ class Router(Actor[RouterMessage, RouterReply]):
             notices += made
         for turn, envelope in reversed(passed_over.items()):
             waiting.give_back(turn, envelope)
-        self._was_large = notices > NOTICES_TOGETHER
-        # Only such as fill a commit wait: now it is their turn.
-        return (envelopes, commands) if envelopes else self._take()
+        if not envelopes:
+            # Only such as fill a commit wait: now it is their turn.
+            self._passes = 0
+            return self._take()
+        self._passes = PASSES if notices > NOTICES_TOGETHER else max(0, self._passes - 1)
+        return envelopes, commands
 
     async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> int:
         """Have commands recorded, tell whom they concern, and answer; how many of the messages were dealt with."""
         number = self._users.number_commit()
         try:
-            recorded = await self._store.record(commands)
+            recorded = await self._store.record(commands, _Awaited(commands, self._waiting, self.peek))
         except StoreError as error:
             self._telemetry.refusals.repeated(
                 "commit failed", type(error).__name__, commands=len(commands), error=str(error)
@@ -259,9 +303,9 @@ class Router(Actor[RouterMessage, RouterReply]):
 
     def _judged(self, command: Command, outcome: Outcome | Exception) -> tuple[type, str]:
         """What a command is counted as, by what came of it; a fault of ours is logged."""
+        if type(command) is Publish and type(outcome) is Published:  # first: what comes in masses
+            return type(command.event), "repeated" if outcome.repeated else "recorded"
         kind = _kind_of(command)
-        if type(outcome) is Published:
-            return kind, "repeated" if outcome.repeated else "recorded"
         if not isinstance(outcome, Exception):
             return kind, "recorded"
         if isinstance(outcome, Refused):

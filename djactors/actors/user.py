@@ -316,11 +316,9 @@ class UserActor(Actor[UserMessage, None]):
             socket.send(packets)
 
     def _encode(self, news: Sequence[Outgoing] | Deliver, *, counted: bool, stamped: bool) -> Sequence[EncodedPacket]:
-        if isinstance(news, Deliver) and not counted:
-            return news.packets(stamped=stamped)
-        told = list(news.changes if isinstance(news, Deliver) else news)
-        if counted:
-            told.append(unread_count(self._counts, self._presence.at))
+        if isinstance(news, Deliver):
+            return news.packets(counted=counted, stamped=stamped)
+        told = [*news, unread_count(self._counts, self._presence.at)] if counted else news
         return encoded(told, stamped=stamped)
 
     async def _look(self) -> None:

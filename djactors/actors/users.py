@@ -252,14 +252,19 @@ class Users:
             # Whoever comes from now on has read the commit.
             some = [(present[user_id], packets) for user_id, packets in own.items()]
             others = [presence for user_id, presence in present.items() if user_id not in own] if shared else ()
+            together: list[tuple[Presence, Deliver]] = []
             for presence, packets in some:
-                told = await _pause(told)
+                if told >= TOLD_PER_TURN:
+                    self._tell_together(together)
+                    together = []
+                    told = await _pause(told)
                 key = tenant_id, presence.user_id
                 unread = recorded.unread.get(key)
                 counts = None if unread is None else (unread, recorded.unseen[key])
                 delivery = Deliver(in_order(packets, shared), counts, committed_at, number)
-                self._tell(presence, delivery)
+                together.append((presence, delivery))
                 told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
+            self._tell_together(together)
             if others:
                 delivery = Deliver(shared, None, committed_at, number)
                 weight = 1 + len(shared) // PACKETS_OF_A_WRITE
@@ -322,7 +327,8 @@ class Users:
 
     def _present(self, tenant_id: int, user_id: int) -> Presence | None:
         """A user's presence; None where the user has none."""
-        return self._tenants.get(tenant_id, {}).get(user_id)
+        present = self._tenants.get(tenant_id)
+        return None if present is None else present.get(user_id)
 
     def _refuse(self, tenant_id: int, user_id: int, socket: Socket, reason: str) -> None:
         self._telemetry.refusals.refused("attach", "socket refused", code=reason, tenant_id=tenant_id, user_id=user_id)
@@ -402,6 +408,11 @@ class Users:
             # What says nothing new wakes an actor that is at rest, and it looks before anything else.
             with suppress(MailboxFull, ActorStopped):
                 presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
+
+    def _tell_together(self, deliveries: Sequence[tuple[Presence, Deliver]]) -> None:
+        Deliver.encode_together([delivery for _, delivery in deliveries])
+        for presence, delivery in deliveries:
+            self._tell(presence, delivery)
 
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
         if presence.stale or not (presence.sockets or presence.attaching):

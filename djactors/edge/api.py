@@ -7,8 +7,8 @@ Whatever a request says wrong is `Refused`, with a message that names the parame
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -102,8 +102,9 @@ class Api:
             if needed:
                 raise
             return
-        if proved.user_id is not None and proved.tenant_id is not None:
-            await self._users.look_up(proved.tenant_id, proved.user_id)
+        tenant_id, user_id = proved.tenant_id, proved.user_id
+        if user_id is not None and tenant_id is not None and self._users.account(tenant_id, user_id) is None:
+            await self._users.look_up(tenant_id, user_id)
 
     def identity(self, request: Request) -> Identity:
         """Who asks, as the request's token proves and the tenant says.
@@ -178,9 +179,9 @@ class Api:
         """Whether a user is connected now; unset where presence is off."""
         return self._users.connected(tenant_id, user_id) if self.settings.presence else msgspec.UNSET
 
-    async def publish(self, command: Publish) -> Published:
+    def publish(self, command: Publish) -> Coroutine[Any, Any, Published]:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
-        return await self.router.ask_nowait(command, self.settings.command_timeout)
+        return self.router.ask_nowait(command, self.settings.command_timeout)
 
 
 def _service(identity: Identity) -> Identity:

@@ -177,13 +177,21 @@ class Authenticator:
     """
 
     def __init__(self, keys: Keys, now: Callable[[], datetime], rules: Rules | None = None) -> None:
-        self._now = now
+        self._wall = self._now = now
         self._rules = Rules() if rules is None else rules
         self._decoder = jwt.PyJWT(options={"enforce_minimum_key_length": True})
         # The first parts of tokens that PyJWT has taken, with the secrets that these tokens may be signed with.
         self._good_headers: dict[str, tuple[Key, ...]] = {}
         self._verified: OrderedDict[str, Identity] = OrderedDict()
         self.replace(keys)
+
+    def keep_time(self, now: Callable[[], datetime]) -> None:
+        """Have tokens expire by another clock than the wall clock, one that does not believe its jumps.
+
+        A wall clock that is wrong for a minute must sign nobody out. One that was set right is ahead of the other for a
+        while, and so are tokens that are issued then, so a token is valid once it was issued by either.
+        """
+        self._now = now
 
     @property
     def keys(self) -> Keys:
@@ -300,7 +308,8 @@ class Authenticator:
             # Put so that NaN, which is neither more nor less than anything, is refused.
             if type(moment) not in (int, float) or not -math.inf < moment <= LAST_MOMENT:
                 raise Unauthorized("token_invalid", "the token is not valid yet", f"{name}: is no time in seconds")
-            if moment > self._now().timestamp() + CLOCK_SKEW:
+            earliest = moment - CLOCK_SKEW
+            if earliest > self._wall().timestamp() and earliest > self._now().timestamp():
                 reason = f"{name}: is more than {CLOCK_SKEW} s in the future: compare the issuer's clock with this one"
                 raise Unauthorized("token_invalid", "the token is not valid yet", reason)
         issued_at: float | None = claims.iat

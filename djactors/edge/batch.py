@@ -3,12 +3,13 @@ order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
 from djactors.actors.command_ref import CommandRef
 from djactors.domain.commands import Publish, Published
+from djactors.domain.errors import Refused
 from djactors.edge.errors import error_body, error_of
 from djactors.kernel import AskTimeout, KernelError
 
@@ -53,6 +54,14 @@ class Batch:
     def refuse(self, error: Exception) -> None:
         """Refuse the next item with this error."""
         self._results.append(self._worded(error))
+
+    def extend(self, items: Iterable[Publish | Refused]) -> None:
+        """The next items: each is sent to the router, or is refused already."""
+        for item in items:
+            if isinstance(item, Refused):
+                self.refuse(item)
+            else:
+                self.add(item)
 
     async def results(self, timeout: float) -> bytes:
         """The JSON of all results, as soon as the last one is there.

@@ -31,7 +31,7 @@ BAD_ARGUMENTS: Final = "bad_arguments"
 class ConnectRefused(Exception):  # noqa: N818 - a verdict on the client, not a fault of the program
     """Raise this in a connect handler to turn the client away. Its `connect_error` gets the message and `data`, if any.
 
-    A stock client does not try again by itself.
+    The stock JavaScript client does not try again by itself; python-socketio does, for ever.
     """
 
     def __init__(self, message: str, data: Any = None) -> None:

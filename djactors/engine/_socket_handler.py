@@ -81,8 +81,8 @@ class BaseSocket:
     def refuse(self, message: str, data: Any = None) -> None:
         """Turn the client away: it gets a `connect_error` with this message, and with `data` unless that is None.
 
-        A stock client does not try again by itself. If trying again could help, call `disconnect` instead. Raises
-        `NotJoinedError` for a socket that has joined already.
+        The stock JavaScript client does not try again by itself, and python-socketio tries for ever. If trying again
+        could help, call `disconnect` instead. Raises `NotJoinedError` for a socket that has joined already.
         """
         if not self.alive:
             return

@@ -11,7 +11,7 @@ from djactors.domain.commands import RaiseAlerts, SendSummaries, Sliced
 from djactors.domain.jobs import Job, SlaAlert
 from djactors.domain.notification_rules import RULES
 from djactors.inbox import notices
-from djactors.inbox.unit import NO_KEY, UnitOfWork
+from djactors.inbox.unit import UnitOfWork
 
 # Both are served by idx_jobs_next_alert.
 SELECT_DUE = """SELECT tenant_id, id FROM jobs WHERE next_alert_at <= ?
@@ -61,4 +61,4 @@ def _publish(unit: UnitOfWork, job: Job, alert: SlaAlert) -> None:
         data={"deadline": job.deadline},
     )
     notices.tell(unit, tenant, event_id, told.drafts, job.id, by_person=job.deadline_by_person)
-    unit.add_event((event_id, tenant.id, alert, None, job.id, *NO_KEY, tenant.last_seq, unit.now, unit.now))
+    unit.add_event((event_id, tenant.id, alert, None, job.id, tenant.last_seq, unit.now, unit.now))

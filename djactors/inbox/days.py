@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 
 from djactors.inbox.rows import UserDay
+from djactors.store.database import insert
 
 SELECT_DAY = """SELECT held, summary_id, summary_at, summary_due FROM user_days
     WHERE tenant_id = ? AND user_id = ? AND day = ?"""
@@ -58,5 +59,5 @@ class DayRows:
                 (d.tenant_id, d.user_id, d.day, d.held, d.summary_id, d.summary_at, d.summary_due)
                 for d in self._dirty.values()
             ]
-            self._connection.executemany(_UPSERT_DAY, rows)
+            insert(self._connection, _UPSERT_DAY, rows)
             self._dirty.clear()

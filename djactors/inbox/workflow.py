@@ -123,8 +123,10 @@ def _check_time_zone(name: str) -> None:
 
 
 def _notification_requested(unit: UnitOfWork, event: events.NotificationRequested) -> Consequences:
-    people: People = [("userId", event.user_id), ("actorId", event.actor_id)]
-    _ensure(unit, event.tenant_id, people)
+    unit.ensure_tenant(event.tenant_id)
+    unit.ensure_user(event.tenant_id, event.user_id)
+    if event.actor_id is not None:
+        unit.ensure_user(event.tenant_id, event.actor_id)
     if event.user_id == event.actor_id:
         return Consequences(Told((), ((event.user_id, notification_rules.ACTOR),)))
     data = None if event.data is None else encode(event.data)

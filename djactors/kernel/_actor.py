@@ -57,6 +57,14 @@ class Actor(Generic[M, R]):
     idle_after: float | None = None
     put_off: Collection[Envelope[M, R]] = ()
 
+    def peek(self, skipped: int = 0) -> Sequence[M]:
+        """The messages that wait in the mailbox behind the first so many, oldest first; they stay there.
+
+        For an actor that is at work and would end sooner for somebody else's message. Any thread may ask, since the
+        work may be done on another one.
+        """
+        return [envelope.message for envelope in self.ref._address.mailbox.peek(skipped)]
+
     async def on_start(self) -> None:
         """Get ready, within the spec's `start_timeout`. Messages wait in the mailbox meanwhile."""
 

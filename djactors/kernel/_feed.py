@@ -149,7 +149,7 @@ class Feed:
             turn.taken = False
         if taken:
             self._took_at_rest = True
-            self._address.mailbox.count_passed_by()
+            self._address.mailbox.received += 1
         return taken
 
     def _raise_crash_at_rest(self) -> None:
@@ -160,5 +160,5 @@ class Feed:
     def _fail_unanswered(self, batch: Sequence[Envelope[Any, Any]], put_off: Collection[Envelope[Any, Any]]) -> None:
         kept = set(put_off) if put_off else ()
         for envelope in batch:
-            if envelope.expects_answer and not envelope.answered and envelope not in kept:
+            if not envelope.answered and envelope.expects_answer and envelope not in kept:
                 envelope.fail(AskUnanswered(f"{self._address.name} handled the message without answering it"))

@@ -41,10 +41,10 @@ class Mailbox(Generic[T]):
         "_high_water",
         "_items",
         "_reader",
-        "_received",
         "_refused",
         "_senders",
         "_wanted",
+        "received",
     )
 
     def __init__(self, capacity: int) -> None:
@@ -59,7 +59,8 @@ class Mailbox(Generic[T]):
         self._wanted = 1
         # Tasks waiting for room, longest first, each with its item; made when the first one has to wait.
         self._senders: OrderedDict[Task, T] | None = None
-        self._received = 0
+        # How many items were put in, and how many the receiver took without the mailbox, which counts them here.
+        self.received = 0
         self._refused = 0
         self._high_water = 0
 
@@ -77,7 +78,7 @@ class Mailbox(Generic[T]):
             depth=len(self._items),
             capacity=self._capacity,
             high_water=self._high_water,
-            received=self._received,
+            received=self.received,
             refused=self._refused,
             waiting_senders=len(self._senders) if self._senders else 0,
         )
@@ -101,9 +102,11 @@ class Mailbox(Generic[T]):
         if len(items) >= self._capacity:
             return False
         items.append(item)
-        self._received += 1
-        self._high_water = max(self._high_water, len(items))
-        if self._reader is not None and len(items) >= self._wanted:
+        self.received += 1
+        depth = len(items)
+        if depth > self._high_water:  # noqa: PLR1730 - a call would cost as much as all the rest
+            self._high_water = depth
+        if self._reader is not None and depth >= self._wanted:
             self._wake_reader()
         return True
 
@@ -174,6 +177,10 @@ class Mailbox(Generic[T]):
             await self.wait_for_item()
         return self.receive_batch_nowait(limit)
 
+    def peek(self, skipped: int) -> list[T]:
+        """The items that are there behind the first so many; they stay there. Any thread may ask."""
+        return self._items[skipped:]
+
     def receive_batch_nowait(self, limit: int) -> list[T]:
         """Take the items that are there, up to `limit`; there may be none."""
         items = self._items
@@ -225,10 +232,6 @@ class Mailbox(Generic[T]):
         if self._reader is not None:
             self._wake_reader()
 
-    def count_passed_by(self) -> None:
-        """Count an item that the receiver took without the mailbox."""
-        self._received += 1
-
     def close(self) -> None:
         """Take nothing more. Waiting senders get `MailboxClosed`, and so does the reader once the mailbox is empty."""
         if self._closed:
@@ -270,5 +273,5 @@ class Mailbox(Generic[T]):
         for _ in range(min(room, len(self._senders))):
             task, item = self._senders.popitem(last=False)
             self._items.append(item)
-            self._received += 1
+            self.received += 1
             trio.lowlevel.reschedule(task)

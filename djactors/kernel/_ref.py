@@ -12,7 +12,7 @@ An actor treats all messages alike: it may answer any of them, and the answer to
 counts. Later answers are ignored, and so is an answer to an asker that no longer waits.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from typing import Any, Generic, TypeVar
 
@@ -113,7 +113,9 @@ class ActorRef(Generic[M_contra, R_co]):
         except MailboxFull:
             raise address.overflow() from None
 
-    async def ask(self, message: M_contra, timeout: float) -> R_co:
+    # Both pass the coroutine of `_ask` on: a frame that only waits for another is one more to be resumed.
+
+    def ask(self, message: M_contra, timeout: float) -> Coroutine[Any, Any, R_co]:
         """Send a message and wait for its answer.
 
         A checkpoint. If it raises `Cancelled` or `AskTimeout`, the message may still be handled; its answer is
@@ -131,15 +133,15 @@ class ActorRef(Generic[M_contra, R_co]):
             AskUnanswered: the actor handled the message in a batch and left it without an answer.
             Exception: whatever the actor failed the envelope with.
         """
-        return await self._ask(message, timeout, waits=True)
+        return self._ask(message, timeout, waits=True)
 
-    async def ask_nowait(self, message: M_contra, timeout: float) -> R_co:
+    def ask_nowait(self, message: M_contra, timeout: float) -> Coroutine[Any, Any, R_co]:
         """Like `ask`, but raise at once if there is no room: `timeout` is then the time for the answer alone.
 
         Raises:
             MailboxFull: there is no room.
         """
-        return await self._ask(message, timeout, waits=False)
+        return self._ask(message, timeout, waits=False)
 
     def request_nowait(self, message: M_contra, reply: Callable[[R_co | Exception], None]) -> None:
         """Send a message now and have `reply` called with its answer, or with what `ask` would raise.
@@ -168,20 +170,22 @@ class ActorRef(Generic[M_contra, R_co]):
         await trio.lowlevel.checkpoint_if_cancelled()
         address = self._address
         question: Question[M_contra, R_co] = Question(message)
-        deadline = trio.current_time() + timeout
+        left = timeout
         try:
             if not waits:
                 address.mailbox.put_nowait(question)
             elif not address.mailbox.offer(question):
+                deadline = trio.current_time() + timeout
                 with trio.move_on_at(deadline) as waiting:
                     await address.mailbox.put(question)
                 if waiting.cancelled_caught:
                     raise AskTimeout(f"{self.name} had no room within {timeout} s")
+                left = deadline - trio.current_time()
         except MailboxClosed:
             raise address.refusal() from None
         except MailboxFull:
             raise address.overflow() from None
-        bucket = address.alarms.set(question, deadline - trio.current_time()) if timeout != inf else None
+        bucket = address.alarms.set(question, left) if timeout != inf else None
         try:
             return await question.wait()
         except Expired:
@@ -237,7 +241,9 @@ class Call(Envelope[M, R]):
     __slots__ = ("_reply",)
 
     def __init__(self, message: M, reply: Callable[[R | Exception], None]) -> None:
-        super().__init__(message)
+        # Here and below, what `Envelope` sets is set again: to call it would take as long as all the rest.
+        self.message = message
+        self.answered = False
         self._reply = reply
 
     @property
@@ -266,7 +272,8 @@ class Question(Envelope[M, R]):
     _value: R
 
     def __init__(self, message: M) -> None:
-        super().__init__(message)
+        self.message = message
+        self.answered = False
         self._asker: Task | None = None
         self._error: Exception | None = None
 

@@ -213,9 +213,12 @@ class SocketStream(ByteStream):
     def write(self, data: bytes) -> None:
         """See `ByteStream.write`."""
         self._require_open()
-        unsent = data if self._outgoing else self._unsent_of(data)
-        if not unsent:
-            return
+        unsent: bytes | memoryview = data
+        if not self._outgoing:
+            sent = self._send_now(data)
+            if sent == len(data):
+                return
+            unsent = memoryview(data)[sent:]
         if len(self._outgoing) + len(unsent) > self._max_buffered:
             self._give_up()
             raise SlowConsumer(f"the peer left more than {self._max_buffered} bytes unread")
@@ -229,7 +232,9 @@ class SocketStream(ByteStream):
         """
         await trio.lowlevel.checkpoint()
         self._require_open()
-        unsent = data if self._outgoing else self._unsent_of(data)
+        unsent: bytes | bytearray | memoryview = data
+        if not self._outgoing:
+            unsent = memoryview(data)[self._send_now(data) :]
         if not unsent:
             return
         self._enqueue(unsent)
@@ -302,12 +307,8 @@ class SocketStream(ByteStream):
         if self._socket.fileno() == -1:
             raise trio.ClosedResourceError("the connection was closed from this side")
 
-    def _unsent_of(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
-        """Let the kernel take as many bytes as it can, and return the rest, which may be empty."""
-        sent = self._send_now(data)
-        return b"" if sent == len(data) else memoryview(data)[sent:]
-
     def _send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Let the kernel take as many bytes as it can, and return how many it took."""
         try:
             return self._socket.send(data)
         except BlockingIOError:

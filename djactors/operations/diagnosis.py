@@ -18,10 +18,14 @@ from djactors.inbox import schema
 from djactors.net import descriptor_shortage
 from djactors.steady_clock import TOLERANCE
 from djactors.store.errors import MigrationError
+from djactors.store.lock import missing_database
 
 MIN_FREE_BYTES = 200 * 2**20
 """With fewer free bytes than this, the disk counts as nearly full. The write-ahead log alone may keep 64 MiB
 (`JOURNAL_SIZE_LIMIT`)."""
+
+VERDICTS = 5
+"""How many of the things that are wrong with a damaged file are shown."""
 
 Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it, or None if it is well."""
@@ -43,6 +47,9 @@ def diagnose(
     yield "descriptors", _descriptors(settings)
     path = Path(settings.database)
     yield "free space", _free_space(path)
+    if (missing := missing_database(path)) is not None:
+        yield "database", f"{path}: {missing}"
+        return
     if not os.path.exists(path):
         yield "database", f"{path} does not exist: `djactors migrate --database {path}` or `serve` creates it"
         return
@@ -93,14 +100,32 @@ def _free_space(path: Path) -> str | None:
 def _integrity(path: Path) -> str | None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            rows = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
+            verdict = _verdict(connection, "")
+            if verdict is not None:
+                return f"{path} is damaged in {_damaged_tables(connection)} ({verdict}): restore a backup"
             orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
     except sqlite3.Error as error:
-        # The pragma can raise as well as report.
         return f"{path} is damaged ({error}): restore a backup"
-    if rows != ["ok"]:
-        return f"{path} is damaged ({'; '.join(rows)}): restore a backup"
     return None if orphans is None else f"{path} has rows of {orphans[0]} that point nowhere: restore a backup"
+
+
+def _verdict(connection: sqlite3.Connection, table: str) -> str | None:
+    """What is wrong with the pages of a table and its indexes, or of the whole file where none is named."""
+    try:
+        rows = connection.execute(f"PRAGMA integrity_check({table or VERDICTS})").fetchmany(VERDICTS)
+    except sqlite3.Error as error:
+        # The pragma can raise as well as report.
+        return str(error)
+    told = "; ".join(text for (text,) in rows)
+    return None if told == "ok" else told
+
+
+def _damaged_tables(connection: sqlite3.Connection) -> str:
+    names = [
+        name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    ]
+    found = [name for name in names if _verdict(connection, f'"{name}"') is not None]
+    return f"the table {', '.join(found)}" if found else "no table, but elsewhere"
 
 
 STAMPED = (

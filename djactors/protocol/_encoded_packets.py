@@ -52,7 +52,7 @@ class EncodedPacket:
         """The WebSocket form: one text frame, then one binary frame for each attachment."""
         frame = self._frame
         if frame is None:
-            frame = text_frame(self.text)
+            frame = _frame(_FIN_TEXT, self.text)
             if self.attachments:
                 frame = b"".join((frame, *map(binary_frame, self.attachments)))
             self._frame = frame

@@ -17,13 +17,15 @@ Rules:
   with `reads_may_lag`.
 - A function that is given to `write` or `read` uses nothing but its connection, ends no transaction, and returns plain
   values, no cursors.
-- There are three kinds of failure (see `errors`): the function's own exceptions, which reach the caller unchanged;
-  `StoreBusy` and `StoreUnavailable`, which pass; and `StoreBroken`, which stays until a restart.
+- There are four kinds of failure (see `errors`): the function's own exceptions, which reach the caller unchanged;
+  `StoreBusy` and `StoreUnavailable`, which pass; `StoreDamaged`, which stays and is about what the function needs; and
+  `StoreBroken`, which stays until a restart and is about everything.
 
 The caller has applied the migrations and holds the `DatabaseLock`.
 """
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -34,8 +36,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+import trio
+
 from djactors.store.connections import BUSY_TIMEOUT, READ_BATCH, Reader, Writer
-from djactors.store.errors import StoreBroken, StoreError
+from djactors.store.errors import StoreBroken, StoreDamaged, StoreError
 from djactors.store.threads import NOBODY, DedicatedThreads, Report, ThreadFactory, Work
 from djactors.store.turns import Turn
 
@@ -63,6 +67,10 @@ def _ignore_commit(seconds: float) -> None:
 
 
 def _ignore_broken(error: StoreBroken) -> None:
+    pass
+
+
+def _ignore_damaged(error: StoreDamaged) -> None:
     pass
 
 
@@ -115,6 +123,7 @@ class Database:
         read_queue: int,
         on_commit: Callable[[float], None],
         on_broken: Callable[[StoreBroken], None],
+        on_damaged: Callable[[StoreDamaged], None],
         timer: Callable[[], float],
     ) -> None:
         self.path = path
@@ -122,8 +131,12 @@ class Database:
         self._read_capacity = read_queue
         self._on_commit = on_commit
         self._on_broken = on_broken
+        self._on_damaged = on_damaged
         self._broken: StoreBroken | None = None
         self._closed = False
+        # Writes that were asked for and not answered, and who gives way to them.
+        self._writing = 0
+        self._written = trio.lowlevel.ParkingLot()
         self._commits = 0
         self._failed = 0
         self._last_error: StoreError | None = None
@@ -158,6 +171,7 @@ class Database:
         read_queue: int = READ_QUEUE,
         on_commit: Callable[[float], None] = _ignore_commit,
         on_broken: Callable[[StoreBroken], None] = _ignore_broken,
+        on_damaged: Callable[[StoreDamaged], None] = _ignore_damaged,
         timer: Callable[[], float] = time.perf_counter,
     ) -> Self:
         """Open a migrated database; it is never created here.
@@ -170,8 +184,9 @@ class Database:
             write_queue: writes that may wait before `StoreBusy`.
             read_queue: reads that may wait before `StoreBusy`.
             on_commit: called with the seconds from BEGIN until a commit was durable.
-            on_broken: called once, with the reason, when the store broke; the process should then stop and exit. Both
-                callbacks run on the Trio thread before the callers are answered, and must not raise.
+            on_broken: called once, with the reason, when the store broke; the process should then stop and exit.
+            on_damaged: called whenever something needed a damaged page. The callbacks run on the Trio thread before the
+                callers are answered, and must not raise.
             timer: a clock in seconds, for `on_commit`.
 
         Raises:
@@ -187,6 +202,7 @@ class Database:
             read_queue=read_queue,
             on_commit=on_commit,
             on_broken=on_broken,
+            on_damaged=on_damaged,
             timer=timer,
         )
         await database._writer.open()
@@ -206,13 +222,33 @@ class Database:
         Raises:
             StoreBusy: `write_queue` writes wait already; nothing was done.
             StoreUnavailable: the disk is full or another process holds the lock; nothing was done.
+            StoreDamaged: the work needs a damaged page; nothing was done.
             StoreBroken: see `errors`; the work may be found stored after a restart.
             StoreClosed: `close` was called.
             Exception: whatever `work` raised; nothing it did was stored. Other writes are unaffected.
         """
         if self._broken is not None:
             raise StoreBroken(*self._broken.args)
-        return await self._writer.call(work)
+        self._writing += 1
+        try:
+            return await self._writer.call(work)
+        finally:
+            self._writing -= 1
+            if self._written:
+                self._written.unpark_all()
+
+    async def give_way(self, seconds: float) -> None:
+        """Let the write that is under way, if there is one, be done first; wait for `seconds` at most.
+
+        For a task that has much to compute and lets others have a turn now and then. The writer's thread needs the
+        interpreter between any two statements, and beside a loop that never rests it waits for it each time: a commit
+        of 2 ms took 10. It is a checkpoint in any case.
+        """
+        if not self._writing:
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_after(seconds):
+            await self._written.park()
 
     async def read(self, work: Work[T], turn: Turn = NOBODY) -> T:
         """Run `work` on a connection that cannot write, within one snapshot, and return what it returned.
@@ -225,6 +261,7 @@ class Database:
         Raises:
             StoreBusy: `read_queue` reads wait already; `StoreCrowded` where `TURN_LIMIT` of this turn do.
             StoreUnavailable: out of memory or descriptors.
+            StoreDamaged: the work needs a damaged page.
             StoreBroken: see `errors`.
             StoreClosed: `close` was called.
             Exception: whatever `work` raised.
@@ -266,6 +303,10 @@ class Database:
         """
         self._connection.on_rollback = callback
 
+    def when_log_moved(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, on the writer's thread, whenever the write-ahead log was moved into the database."""
+        self._connection.on_log_moved = callback
+
     def when_others_wrote(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when another connection has committed to the database since this one's last commit.
 
@@ -304,7 +345,8 @@ class Database:
             self._commits += 1
             self._failing = None
             self._on_commit(report.seconds)
-        elif report.error is not None:
+        elif report.error is not None and not isinstance(report.error, StoreDamaged):
+            # A damaged page says nothing of the next write, which needs others.
             self._failing = report.error
 
     def _note_reads(self, report: Report) -> None:
@@ -314,6 +356,8 @@ class Database:
         self._failed += report.failed
         if report.error is not None:
             self._last_error = report.error
+            if isinstance(report.error, StoreDamaged):
+                self._on_damaged(report.error)
             if isinstance(report.error, StoreBroken) and self._broken is None:
                 self._broken = report.error
                 self._on_broken(report.error)
@@ -326,7 +370,8 @@ def _rewrite_a_page(connection: sqlite3.Connection) -> None:
 
 
 def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Run an INSERT of one row that ends with `VALUES (?, ...)` for all the rows, in their order, in few statements.
+    """Run an INSERT of one row, `VALUES (?, ...)`, for all the rows, in their order, in few statements. What follows
+    the row, such as ON CONFLICT, is kept.
 
     `executemany` steps SQLite once for each row, and the sqlite3 module lets go of the interpreter at each step. The
     interpreter then changes hands between the event loop and the writer several times an event. One INSERT of 32 rows
@@ -350,7 +395,7 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[
         left -= size
 
 
-@lru_cache(maxsize=64)  # the program's statements, five, in each of six sizes
+@lru_cache(maxsize=64)  # the program's statements, eight, in each of five sizes
 def _of(statement: str, size: int) -> str:
-    _, _, row = statement.rpartition("VALUES ")
-    return statement + f", {row}" * (size - 1)
+    head, row, tail = re.fullmatch(r"(.*VALUES )(\([^)]*\))(.*)", statement, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{head}{', '.join([row] * size)}{tail}"

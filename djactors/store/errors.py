@@ -2,6 +2,8 @@
 
 - `StoreBusy`, `StoreUnavailable`: answer 503, so that the client tries again; the store recovers by itself.
   `StoreCrowded`, a `StoreBusy` that one caller has brought about alone, is answered 429.
+- `StoreDamaged`: a page of the database is damaged. What needs the page is answered 503, and the rest goes on. It stays
+  until somebody restores the database.
 - `StoreBroken`: the store stays broken. Nothing can be acknowledged in this process any more: stop accepting and exit.
 - `StoreClosed`: the server is stopping.
 - `MigrationError`, `DatabaseLocked`: the program does not start; the message says what to do.
@@ -21,6 +23,7 @@ __all__ = [
     "StoreBusy",
     "StoreClosed",
     "StoreCrowded",
+    "StoreDamaged",
     "StoreError",
     "StoreUnavailable",
     "storage_failure",
@@ -44,8 +47,12 @@ class StoreUnavailable(StoreError):
     """The disk is full, or another process holds the database; nothing was done. The store recovers by itself."""
 
 
+class StoreDamaged(StoreError):
+    """What was asked for needs a page that is damaged; nothing was done. What needs other pages is not affected."""
+
+
 class StoreBroken(StoreError):
-    """The database can no longer be trusted: an I/O error, corruption, or the file was moved. Needs a restart."""
+    """The database can no longer be trusted: an I/O error, or the file was moved. Needs a restart."""
 
 
 class StoreClosed(StoreError):
@@ -93,16 +100,16 @@ _HEALS = {
 }
 _BREAKS = {
     sqlite3.SQLITE_IOERR: "input/output error on the database file",
-    sqlite3.SQLITE_CORRUPT: "the database file is corrupt",
     sqlite3.SQLITE_NOTADB: "the file is not a database",
     sqlite3.SQLITE_READONLY: "the database file is read-only",
     sqlite3.SQLITE_PERM: "the database file may not be accessed",
 }
+_DAMAGED = "the database is damaged: find out where with `djactors check`, and restore a backup"
 # I/O errors that mean "no memory" or "no space for the shared-memory file", and not that the disk has failed.
 _HEALING_IOERR = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
-def storage_failure(error: sqlite3.Error) -> StoreUnavailable | StoreBroken | None:
+def storage_failure(error: sqlite3.Error) -> StoreUnavailable | StoreDamaged | StoreBroken | None:
     """Sort an error by SQLite's result code. None means that the statement was wrong and not the storage."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
@@ -113,6 +120,8 @@ def storage_failure(error: sqlite3.Error) -> StoreUnavailable | StoreBroken | No
         return StoreUnavailable(f"no memory or no space for the write-ahead index: {detail}")
     if primary in _HEALS:
         return StoreUnavailable(f"{_HEALS[primary]}: {detail}")
+    if primary == sqlite3.SQLITE_CORRUPT:
+        return StoreDamaged(f"{_DAMAGED}: {detail}")
     if primary in _BREAKS:
         return StoreBroken(f"{_BREAKS[primary]}: {detail}")
     return None

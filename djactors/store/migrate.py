@@ -14,6 +14,8 @@ Rules:
 - A file must not change once it was applied. A changed file, an unknown one, or a database that is newer than the
   program is refused.
 - A file that is not ours is never touched, whether it is no database, is corrupt, or belongs to another program.
+- A database is not made where one was and is gone, and is not opened with a write-ahead log that belongs to another
+  file: SQLite would move the log into it, and destroy both. A connection that only reads leaves both as they are.
 
 The caller holds the `DatabaseLock`. Everything here blocks, so call it before the event loop serves.
 """
@@ -32,8 +34,10 @@ from typing import Literal
 
 import sqlite_utils
 
-from djactors.store.connections import BUSY_TIMEOUT
+from djactors.store.connections import BUSY_TIMEOUT, require_writable
 from djactors.store.errors import MigrationError
+from djactors.store.lock import is_as_noted, missing_database
+from djactors.store.room import NO_ROOM, shortage
 
 __all__ = ["Clock", "Migration", "Schema", "apply", "inspect", "lines_for", "pending", "read_migrations", "statements"]
 
@@ -57,6 +61,8 @@ _RECORDS_COLUMNS = {"name", "checksum", "applied_at"}
 _RECORD = "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?, ?, ?)"
 
 _AUTO_VACUUM_INCREMENTAL = 2
+
+_FULL = "the disk is full: free some space and start again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +182,7 @@ def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
     Raises:
         MigrationError: as `apply` would.
     """
+    _refuse_to_destroy(path)
     if not os.path.exists(path):
         return [migration.name for migration in schema.migrations]
     with _refusing(path), closing(_connect(path)) as connection:
@@ -198,6 +205,7 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now
         MigrationError: the file is refused; one line says the reason and the mend. Migrations before the failing one
             stay applied.
     """
+    _refuse_to_destroy(path)
     _create(path)
     with _refusing(path), closing(_connect(path)) as connection:
         database = _inspected(connection)
@@ -205,6 +213,7 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now
         if not database.table_names():
             _prepare_new_file(connection)
         _require_wal(connection)
+        require_writable(connection)
         for migration in todo:
             _apply_one(connection, migration, now(), schema.seed)
         return [migration.name for migration in todo]
@@ -253,6 +262,34 @@ def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, s
             connection.execute("ROLLBACK")
 
 
+def _refuse_to_destroy(path: str | os.PathLike[str]) -> None:
+    """Raise where a new database, or a log that is moved into another one than its own, would destroy what is left."""
+    missing = missing_database(path)
+    if missing is not None:
+        raise MigrationError(f"{path}: {missing}")
+    log = f"{os.path.realpath(path)}-wal"
+    if (
+        not os.path.exists(path)
+        or not os.path.exists(log)
+        or os.path.getsize(log) == 0
+        or is_as_noted(path) is not False
+    ):
+        return
+    # Somebody has put another file in its place, or the server was killed while it moved the log: only a look tells.
+    with _refusing(path), closing(sqlite3.connect(f"{Path(os.path.abspath(path)).as_uri()}?mode=ro", uri=True)) as look:
+        try:
+            (verdict,) = look.execute("PRAGMA integrity_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+                raise
+            verdict = str(error)
+    if verdict != "ok":
+        raise MigrationError(
+            f"{path}: it is another file than the one that {log} belongs to, or it is damaged ({verdict}): put the one "
+            f"back that the log belongs to; or, to go on with this file as it is, move {log} away"
+        )
+
+
 def _create(path: str | os.PathLike[str]) -> None:
     """Create an empty file, for its owner only, and make its name durable; leave an existing one alone."""
     try:
@@ -265,7 +302,8 @@ def _create(path: str | os.PathLike[str]) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise MigrationError(f"{path}: cannot be created: {error.strerror}") from error
+        reason = _FULL if error.errno in NO_ROOM else "cannot be created"
+        raise MigrationError(f"{path}: {reason}: {error.strerror}") from error
 
 
 def _connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
@@ -308,10 +346,10 @@ class _refusing:  # noqa: N801 -- reads as the context it is
         if isinstance(error, MigrationError):
             raise MigrationError(f"{self._path}: {error}") from error.__cause__
         if isinstance(error, sqlite3.Error):
-            raise MigrationError(f"{self._path}: {_mend(error)} ({error})") from error
+            raise MigrationError(f"{self._path}: {_mend(error, self._path)} ({error})") from error
 
 
-def _mend(error: sqlite3.Error) -> str:
+def _mend(error: sqlite3.Error, path: str | os.PathLike[str]) -> str:
     match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
         case sqlite3.SQLITE_NOTADB:
             return "it is not an SQLite database: name another file, or move this one away"
@@ -320,7 +358,11 @@ def _mend(error: sqlite3.Error) -> str:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return "another process holds it: stop that first"
         case sqlite3.SQLITE_FULL:
-            return "the disk is full: free some space and start again"
+            return _FULL
+        case sqlite3.SQLITE_IOERR if shortage(path) is not None:
+            return _FULL
+        case sqlite3.SQLITE_IOERR:
+            return "the disk fails: look at the system's log, and move the database to a disk that does not"
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return "it is read-only: give this user the right to write it"
         case sqlite3.SQLITE_CANTOPEN:

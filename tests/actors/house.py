@@ -190,10 +190,10 @@ class GatedStore:
         await self.before_changes()
         return await self.store.replay(tenant_id, user_id, since, **options)
 
-    async def record(self, commands: Sequence[Command]) -> Recorded:
+    async def record(self, commands: Sequence[Command], is_awaited: Callable[[], bool]) -> Recorded:
         self.batches.append(len(commands))
         await self.before_record()
-        recorded = await self.store.record(commands)
+        recorded = await self.store.record(commands, is_awaited)
         await self.after_record()
         return recorded
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -147,9 +147,9 @@ class World:
         self._record = store.record
         store.record = self._recording  # type: ignore[method-assign]
 
-    async def _recording(self, commands: Sequence[Command]) -> Recorded:
+    async def _recording(self, commands: Sequence[Command], is_awaited: Callable[[], bool]) -> Recorded:
         """Keep every change there ever was: the log forgets its beginning, and what is lost."""
-        recorded = await self._record(commands)
+        recorded = await self._record(commands, is_awaited)
         for changes in recorded.changes.values():
             for change in changes:
                 self.recorded.setdefault((change.tenant_id, change.offset.seq), []).append(change)

@@ -17,7 +17,7 @@ from djactors.actors.users import in_order, sort_out
 from djactors.domain import events
 from djactors.domain.commands import Command, Introduce, MarkAllRead, Publish, Published, RaiseAlerts, Recorded, Sliced
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import CommentAdded, JobCreated, JobWatched
+from djactors.domain.events import CommentAdded, JobCreated, JobWatched, NotificationRequested
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 from djactors.kernel import MailboxFull
@@ -42,6 +42,10 @@ def comment(text: str = "hello", tenant_id: int = 1, person: Person | None = Non
     return Publish(event, person=person)
 
 
+MOST_WHILE_AWAITED = 270
+"""Ordinary events in a commit that somebody else waits for."""
+
+
 class Commits:
     """What each commit carried out and wrote."""
 
@@ -52,8 +56,8 @@ class Commits:
         self._record = house.store.record
         house.store.record = self.record  # type: ignore[method-assign]
 
-    async def record(self, commands: Any) -> Recorded:
-        recorded = await self._record(commands)
+    async def record(self, commands: Any, is_awaited: Any) -> Recorded:
+        recorded = await self._record(commands, is_awaited)
         self.done.append(list(commands[: len(recorded.outcomes)]))
         changes = [change for changes in recorded.changes.values() for change in changes]
         self.rows.append(len(changes) + sum(change.name == "notification:new" for change in changes))
@@ -160,6 +164,106 @@ async def test_a12_a_small_batch_is_still_one_commit(path: Path, autojump_clock)
         assert [len(done) for done in commits.done] == [1000]
 
 
+async def test_a3_a_batch_ends_its_commit_when_somebody_else_comes_and_others_go_next(path: Path, autojump_clock):
+    async with running(path) as house:
+        people = range(1, 501)
+        await house.do(*[note(user_id) for user_id in [*people, 501]])
+        commits = Commits(house)
+        gate = house.store.before_record = Gate()
+        batch = [note(user_id) for user_id in [*people, *people]]
+        outcomes = house.send(*batch)
+        await wait_all_tasks_blocked()
+        others = [note(501, tenant_id=2), MarkAllRead(1, 501)]
+        answers = house.send(*others)
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert len(outcomes) == 1000
+        assert len(answers) == 2
+        assert len(commits.done[0]) <= MOST_WHILE_AWAITED
+        assert [commits.of(each) for each in others] == [1, 1]
+        assert [each for done in commits.done for each in done if each not in others] == batch
+
+
+async def test_a3_the_same_sender_does_not_end_its_own_commit(path: Path, autojump_clock):
+    async with running(path) as house:
+        people = range(1, 501)
+        await house.do(*[note(user_id) for user_id in people])
+        commits = Commits(house)
+        gate = house.store.before_record = Gate()
+        house.send(*[note(user_id) for user_id in [*people, *people]])
+        await wait_all_tasks_blocked()
+        house.send(*[note(user_id) for user_id in people])
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert [len(done) for done in commits.done] == [1000, 500]
+
+
+async def test_a3_who_comes_behind_a_batch_is_not_behind_all_of_it(path: Path, autojump_clock):
+    """They came while another commit was under way, so nothing of the batch has begun yet."""
+    async with running(path) as house:
+        people = range(1, 501)
+        await house.do(*[note(user_id) for user_id in people])
+        commits = Commits(house)
+        gate = house.store.before_record = Gate()
+        house.send(note(1))
+        await wait_all_tasks_blocked()
+        house.send(*[note(user_id) for user_id in people])
+        others = [note(501, tenant_id=2) for _ in range(10)]
+        house.send(*others)
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert {commits.of(each) for each in others} == {1}
+        assert max(len(done) for done in commits.done) <= MOST_WHILE_AWAITED
+
+
+async def test_a3_a_commit_is_bounded_by_bytes_as_well(path: Path, autojump_clock):
+    async with running(path) as house:
+        commits = Commits(house)
+        batch = [
+            Publish(
+                NotificationRequested(
+                    tenant_id=1,
+                    user_id=user_id,
+                    notification_type="note",
+                    priority="LOW",
+                    title="Hello",
+                    message="x" * 4000,
+                )
+            )
+            for user_id in range(1, 801)
+        ]
+        assert {type(outcome) for outcome in await house.do(*batch)} == {Published}
+        assert [each for done in commits.done for each in done] == batch
+        assert max(len(done) for done in commits.done) <= 400
+
+
+async def test_a12_whoever_comes_between_two_comments_goes_before_the_second(path: Path, autojump_clock):
+    """They do not wait for the commit that they have just missed, and then for a comment as well."""
+    async with running(path, daily_limit=10_000) as house:
+        await house.do(watched())
+        commits = Commits(house)
+        gate = house.store.before_record = Gate()
+        comments = [comment() for _ in range(10)]
+        house.send(*comments)
+        await wait_all_tasks_blocked()
+        others = [note(11, tenant_id=2), note(12, tenant_id=2)]
+        house.send(others[0])
+        record = house.store.record
+
+        async def with_another(commands: Any, is_awaited: Any) -> Recorded:
+            if commands[0] is others[0]:
+                house.send(others[1])
+            return await record(commands, is_awaited)
+
+        house.store.record = with_another  # type: ignore[method-assign]
+        gate.open()
+        await wait_all_tasks_blocked()
+        first, second = map(commits.of, others)
+        assert first <= 2
+        assert second == first + 1
+        assert [each for done in commits.done for each in done if each not in others] == comments
+
+
 async def test_a12_what_was_published_together_is_answered_together_whatever_commits_it_took(
     path: Path, autojump_clock
 ):
@@ -240,12 +344,12 @@ async def test_a12_what_was_put_off_when_the_router_crashes_is_told_so(path: Pat
         await house.do(watched())
         record, calls = house.store.record, 0
 
-        async def absurd(commands: Any) -> Recorded:
+        async def absurd(commands: Any, is_awaited: Any) -> Recorded:
             nonlocal calls
             calls += 1
             if calls == 2:
                 raise RuntimeError("absurd")
-            return await record(commands)
+            return await record(commands, is_awaited)
 
         house.store.record = absurd  # type: ignore[method-assign]
         outcomes = house.send(*[comment() for _ in range(6)])

@@ -1,6 +1,6 @@
 """The router: a batch is a commit, an answer comes after it, and one sender's trouble is not another's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -205,12 +205,12 @@ async def test_a_store_that_raises_what_it_never_should_costs_one_batch(path: Pa
     async with running(path) as house:
         calls = 0
 
-        async def absurd(commands: Sequence[Command]) -> object:
+        async def absurd(commands: Sequence[Command], is_awaited: Callable[[], bool]) -> object:
             nonlocal calls
             calls += 1
             if calls == 1:
                 raise RuntimeError("absurd")
-            return await house.store.store.record(commands)
+            return await house.store.store.record(commands, is_awaited)
 
         house.store.record = absurd  # type: ignore[method-assign,assignment]
         (failed,) = await house.do(note(11))

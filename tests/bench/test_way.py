@@ -7,11 +7,12 @@ from pathlib import Path
 
 TABLE = (Path(__file__).parents[2] / "bench" / "README.md").read_text()
 
-MOST = {"job.created": (43, 54), "notification:read": (39, 57)}
+MOST = {"job.created": (43, 57), "notification:read": (39, 59)}
 """Files, and crossings from folder to folder, that an event may pass. Each is something that a reader who follows the
 event has to open. A later commit may raise a figure only for a reason that it states.
 
-`steady_clock.py` is one of them: each commit asks it for its time, so that no jump of the wall clock gets into it. The
+`steady_clock.py` is one of them: each commit asks it for its time, so that no jump of the wall clock gets into it.
+It is asked once more, for two crossings, when the sender's token is judged: a jump must sign nobody out. The
 shares of senders brought two files and four crossings: the buckets of people and backends stand in a file of their own,
 and a good token tells the connection that it need not give way any more."""
 

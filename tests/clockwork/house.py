@@ -57,11 +57,11 @@ class Ledger:
         self.failing = False
         self.commits: list[tuple[datetime, tuple[str, ...]]] = []
 
-    async def record(self, commands: Sequence[Command]) -> Recorded:
+    async def record(self, commands: Sequence[Command], is_awaited: Callable[[], bool]) -> Recorded:
         self.commits.append((self.now(), tuple(type(command).__name__ for command in commands)))
         if self.failing:
             raise StoreUnavailable("the disk is full")
-        return await self.store.record(commands)
+        return await self.store.record(commands, is_awaited)
 
     def asked(self, name: str) -> list[datetime]:
         """When a command of this kind was in a commit."""

@@ -1,7 +1,7 @@
 """What leaves the inbox by itself, what is purged later, and what becomes of the file."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
@@ -240,8 +240,8 @@ async def test_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_o
     async with running(fast_path, now, keeping=KEEPING) as house:
         record = house.ledger.store.record
 
-        async def counting(commands: Sequence[object]) -> object:
-            recorded = await record(commands)  # type: ignore[arg-type]
+        async def counting(commands: Sequence[object], is_awaited: Callable[[], bool]) -> object:
+            recorded = await record(commands, is_awaited)  # type: ignore[arg-type]
             sizes.extend(outcome.rows for outcome in recorded.outcomes if hasattr(outcome, "rows"))
             return recorded
 

@@ -349,6 +349,19 @@ def test_an_issuer_whose_clock_is_a_little_ahead_is_believed(door: Authenticator
     assert refusal(door, token(iat=NOW + auth.CLOCK_SKEW + 1)) == "token_invalid"
 
 
+def test_where_two_clocks_disagree_a_token_expires_by_one_and_is_valid_once_issued_by_either() -> None:
+    steady, wall = Clock(), Clock()
+    door = authenticator(Settings(jwt_secret=SECRET), wall)
+    door.keep_time(steady)
+    for ahead in (0, 40 * 86400, -40 * 86400):
+        wall.now = NOW + ahead
+        assert door.identify(token(iat=NOW)).user_id == 7
+        latest = max(NOW, wall.now)
+        assert door.identify(token(iat=latest, exp=latest + 3600)).user_id == 7
+        assert refusal(door, token(iat=latest + auth.CLOCK_SKEW + 1, exp=latest + 3600)) == "token_invalid"
+        assert refusal(door, token(exp=NOW)) == "token_expired"
+
+
 def test_few_verified_tokens_are_remembered_and_no_refused_one(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "HASHED_CACHE", 10)
     door = authenticator(Settings(jwt_secret=SECRET), clock)

@@ -275,6 +275,31 @@ async def test_others_get_their_turn_while_a_long_batch_is_decoded(house: Rooms)
     assert other.json["eventId"] < ids[-1]
 
 
+async def test_a3_a_batch_of_large_events_gives_way_to_commits_while_it_is_decoded_and_then_takes_few(
+    house: Rooms,
+) -> None:
+    """The commits of others were five times as long beside it, and its own were as many as its turns."""
+    steps: list[str] = []
+    give_way, record = house.store.give_way, house.store.record
+
+    async def giving_way(seconds: float) -> None:
+        steps.append("way")
+        await give_way(seconds)
+
+    async def recording(*args: Any) -> Any:
+        recorded = await record(*args)
+        steps.append(f"{len(recorded.outcomes)} recorded")
+        return recorded
+
+    house.store.give_way, house.store.record = giving_way, recording
+    items = [notification(data={"a": [1e300] * 300})] * 200
+    answer = await house.request("POST", "/api/events/batch", token=house.service(), body=items)
+    assert len(answer.json["results"]) == 200
+    assert steps[:-1] == ["way"] * (len(steps) - 1)
+    assert len(steps) > 20
+    assert steps[-1] == "200 recorded"
+
+
 async def test_a_batch_whose_first_items_are_done_before_its_last_are_sent_is_answered_whole(house: Rooms) -> None:
     refused: list[Exception] = []
     batch = Batch(house.router, refused.append)

@@ -23,6 +23,9 @@ CLIENTS = Path(__file__).parent.parent / "clients"
 FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 """Where fontconfig looks."""
 
+FAKETIME = "/usr/lib"
+"""Where Debian has a folder for each kind of machine, and in that the library that sets the clock of a process."""
+
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/djactors-tests.conf")
 """Read by the server package when it is installed; a drop-in, since the main file belongs to the package."""
 
@@ -65,6 +68,15 @@ def _has_libatomic() -> bool:
     return True
 
 
+def find_faketime() -> Path | None:
+    """The library that sets the clock of a process it is loaded into."""
+    return next(Path(FAKETIME).glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+def _has_faketime() -> bool:
+    return find_faketime() is not None
+
+
 def _has_font() -> bool:
     folders = [Path(folder).expanduser() for folder in FONTS]
     return any(file.suffix in (".ttf", ".otf") for folder in folders for file in folder.rglob("*"))
@@ -78,9 +90,13 @@ NEEDS = (
     Need("mkdir", "coreutils", "the page that the tests of the build make"),
     Need("mktemp", "coreutils", "the demo's lines"),
     Need("setpriv", "util-linux", "PostgreSQL and the bench's servers, which end with whoever started them"),
+    Need("mount", "mount", "the tests of faults: a small disk"),
+    Need("umount", "mount", "the same"),
     # Not on every Debian.
     Need("git", "git", "the tests of README and of the wheel, which copy what is tracked"),
     Need("curl", "curl", "README's guides, the demo's lines, the tests that post as a backend developer would"),
+    Need("strace", "strace", "the tests of faults: system calls that fail or kill"),
+    Need("libfaketimeMT.so.1", "libfaketime", "the tests of faults: clocks that jump", _has_faketime),
     Need("openssl", "openssl", "README's guides"),
     Need("postgres", "postgresql", f"the schema's tests and the Express peer; from {OLDEST_MAJOR} on", _has_postgres),
     Need("initdb", "postgresql", "the same", _has_postgres),

@@ -150,7 +150,7 @@ class _Look:
         match value:
             case ast.Constant(value=str(name)):
                 yield name.rpartition("/")[2]
-            case ast.Constant(value=None) | ast.List(elts=[]):
+            case ast.Constant(value=None) | ast.List(elts=[]) | ast.Tuple(elts=[]):
                 pass
             case ast.List(elts=[ast.Starred(value=first), *rest]) | ast.Tuple(elts=[ast.Starred(value=first), *rest]):
                 before = list(self.at(first))

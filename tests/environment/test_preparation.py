@@ -33,6 +33,7 @@ def test_a_machine_that_lacks_everything_lacks_each(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(postgres, "PACKAGED_SERVERS", tmp_path)
     monkeypatch.setattr(preparation, "FONTS", (str(tmp_path),))
+    monkeypatch.setattr(preparation, "FAKETIME", str(tmp_path))
     monkeypatch.setattr(ctypes, "CDLL", not_there)
     assert not need.is_there()
 

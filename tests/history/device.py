@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from djactors.domain.ids import MAX_ID
 from tests.history.findings import Finding, Rule
 from tests.history.ledger import LOGGED, PARTICIPLES, Entry, Ledger, View
 from tests.history.records import (
@@ -55,7 +56,10 @@ class DeviceJudge:
 
     @property
     def _view(self) -> View:
-        return self._ledger.view(self._opened.tenant_id, self._opened.user_id)
+        return self._view_in(self._past)
+
+    def _view_in(self, place: int) -> View:
+        return self._pasts[place].view(self._opened.tenant_id, self._opened.user_id)
 
     def take(self, record: DeviceRecord) -> Iterator[Finding]:
         """Judge the next record."""
@@ -210,9 +214,15 @@ class DeviceJudge:
             return None, [self._find("applied once", f"{event} came before anything told where it belongs")]
         following = self._view.after(self._written)
         for place in range(self._past, len(self._pasts)):
-            its = self._pasts[place].view(self._opened.tenant_id, self._opened.user_id).after(self._written)
+            alike = self._written_in(place)
+            its = self._view_in(place).after(self._written if alike is None else alike)
             if its is not None and (its.event, its.data) == (event, data):
-                self._go_on_to(place)
+                if alike is None:
+                    self._go_on_to(place)
+                elif place != self._past:
+                    self._written = alike
+                    self._applied = self._applied if self._has(place, self._applied) else alike
+                    self._past = place
                 return its, []
         alike = [entry for entry in self._view.entries if (entry.event, entry.data) == (event, data)]
         later = next((entry for entry in alike if entry.seq > self._written), None)
@@ -224,17 +234,19 @@ class DeviceJudge:
         return None, [self._stranger(event, data, f"behind {self._written}", following)]
 
     def _reloaded(self, record: Reloaded) -> Iterator[Finding]:
-        if (place := self._place(record.offset)) is not None:
-            if not self._has(place, self._applied):
-                self._applied = None
-            if not self._has(place, self._written):
-                # What its socket was told is lost as well: that one has to be told so before it says anything more.
-                self._applied, self._astray = None, True
-                self._began = self._written = None
-        at = self._seq(record.offset)
-        if at is None:
+        place = self._place_of_list(record.offset)
+        if place is None:
             yield from self._foreign(record.offset)
             return
+        if not self._has(place, self._applied):
+            self._applied = None
+        if not self._has(place, self._written):
+            # What its socket was told is lost as well: that one has to be told so before it says anything more.
+            self._applied, self._astray = None, True
+            self._began = self._written = None
+        self._go_on_to(place)
+        at = self._ledger.seq(self._opened.tenant_id, record.offset)
+        assert at is not None
         inbox = self._view.inbox_at(at)
         expected = inbox if record.complete else inbox[: len(record.items)]
         if [tuple(item) for item in record.items] != expected:
@@ -334,10 +346,41 @@ class DeviceJudge:
                 return place
         return None
 
+    def _place_of_list(self, offset: str) -> int | None:
+        """Which past a list is of: as for any offset, but a list may be older than what the socket was told.
+
+        That is wrong, unless what the socket was told is lost: then the list is of the later past that lacks it.
+        """
+        place = self._place(offset)
+        if place != self._past or self._began is None:
+            return place
+        tenant_id = self._opened.tenant_id
+        at = self._ledger.seq(tenant_id, offset)
+        if at is not None and self._view.between(at, self._began):
+            for later in range(place + 1, len(self._pasts)):
+                if self._pasts[later].seq(tenant_id, offset) is not None and not self._has(later, self._written):
+                    return later
+        return place
+
     def _has(self, place: int, seq: int | None) -> bool:
         """Whether another past is the same as the device's up to this number."""
         tenant_id = self._opened.tenant_id
         return seq is None or self._pasts[place].offset(tenant_id, seq) == self._ledger.offset(tenant_id, seq)
+
+    def _written_in(self, place: int) -> int | None:
+        """How far the session has come in another past, if that is the same as far as its client can tell.
+
+        A client without offsets knows its `since` and the changes that it was told, and not the marks of those.
+        """
+        if self._has(place, self._written):
+            return self._written
+        if self._opened.kind != "since" or self._began is None or not self._has(place, self._began):
+            return None
+        told = self._view.between(self._began, self._written or 0)
+        theirs = self._view_in(place).between(self._began, MAX_ID)[: len(told)]
+        if [(each.event, each.data) for each in told] != [(each.event, each.data) for each in theirs]:
+            return None
+        return theirs[-1].seq if theirs else self._began
 
     def _go_on_to(self, place: int) -> None:
         if place == self._past:

@@ -594,6 +594,44 @@ class TestPasts:
         ]
         assert self.found(*told) == [], "its socket has nothing to be reset from"
 
+    def test_a_list_that_is_older_than_what_is_lost_is_loaded_on_the_way_back(self) -> None:
+        """It ends where both pasts are still the same, before what the socket was told."""
+        lost = [
+            Opened("py", 1, ADA, "since"),
+            Reloaded("py", at(4, past=1), 2, [(91, False), (11, False)], True),
+            Connected("py", since=at(4, past=1)),
+            Reloaded("py", at(3), 1, [(11, False)], True),
+        ]
+        back = [
+            Connected("py", since=at(3)),
+            *(received(seq, device="py", numbered=False) for seq in (4, 5, 6, 7)),
+            counted(1, 7, device="py", numbered=False),
+        ]
+        assert self.found(*lost, *back) == []
+        old = [
+            Opened("py", 1, ADA, "since"),
+            Reloaded("py", at(3), 1, [(11, False)], True),
+            Connected("py", since=at(3)),
+            Reloaded("py", at(1), 1, [(11, False)], True),
+        ]
+        found = self.found(*old, *back)
+        assert any(rule == "applied once" and "its list ends at 1" in text for rule, text in found), found
+
+    def test_a_client_without_offsets_cannot_tell_pasts_apart_that_told_it_the_same(self) -> None:
+        """In what is lost, Bob was told something before Ada was told what she is told again."""
+        entries = [*ENTRIES[:3], entry(1, 4, BOB, NEW, new(92), past=1), entry(1, 5, ADA, NEW, new(13), past=1)]
+        rows = [msgspec.structs.replace(ROWS[0], read_seq=None), ROWS[1]]
+        rows.append(StoredNotification(92, 1, BOB, 192, "plain", "number 92", 4))
+        rows.append(msgspec.structs.replace(ROWS[2], seq=5, removed_seq=None))
+        lost = Ledger(entries, rows, EVENTS[:2], {(1, ADA): 2, (1, BOB): 2}, last={1: 5})
+        told = [
+            *since_device()[:3],
+            *(received(seq, device="py", numbered=False) for seq in (3, 4, 5, 6, 7)),
+            counted(1, 7, device="py", numbered=False),
+        ]
+        history = History([*publishing(), *told, Marked(1, ADA, MARKER)])
+        assert [(finding.rule, finding.text) for finding in judge(history, ledger(), [lost])] == []
+
     def test_a_client_without_offsets_names_what_is_lost(self) -> None:
         lost = [
             Opened("py", 1, ADA, "since"),

@@ -33,6 +33,14 @@ async def test_a_reader_waits_for_an_item(autojump_clock, nursery):
     assert got == ["item"]
 
 
+async def test_what_waits_can_be_looked_at_and_stays(autojump_clock):
+    mailbox = Mailbox[int](3)
+    for item in range(3):
+        mailbox.put_nowait(item)
+    assert [mailbox.peek(skipped) for skipped in range(5)] == [[0, 1, 2], [1, 2], [2], [], []]
+    assert [await mailbox.receive() for _ in range(3)] == [0, 1, 2]
+
+
 async def test_a_burst_is_read_as_one_batch(autojump_clock, nursery):
     mailbox = Mailbox[int](10)
     got = []

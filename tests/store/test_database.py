@@ -9,11 +9,12 @@ from typing import Any
 import outcome
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError
-from djactors.store.threads import InlineRunner, ThreadFactory
+from djactors.store.threads import NOBODY, InlineRunner, ThreadFactory
 from tests.store.writes import held, on_disk, put, putting, stored, written_at_once
 
 
@@ -273,3 +274,53 @@ async def test_inline_the_whole_store_runs_under_a_virtual_clock(path: Path, aut
             await database.write(putting(f"hour {hour}"))
             assert len(await database.read(stored)) == hour + 1
         assert trio.current_time() - began == 24 * 3600
+
+
+async def test_who_gives_way_goes_on_when_the_write_under_way_is_done(path: Path, autojump_clock: MockClock):
+    opened = trio.Event()
+    done: list[str] = []
+
+    class Held(InlineRunner):
+        async def call(self, work: Any, turn: Any = NOBODY) -> Any:
+            await opened.wait()
+            return await super().call(work, turn)
+
+    async with await Database.open(path, threads=Held) as database, trio.open_nursery() as nursery:
+
+        async def write() -> None:
+            await database.write(putting("a"))
+            done.append("write")
+
+        async def give_way() -> None:
+            await database.give_way(1e6)
+            done.append("way")
+
+        nursery.start_soon(write)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(give_way)
+        await trio.sleep(60)
+        assert done == []
+        opened.set()
+        await wait_all_tasks_blocked()
+        assert sorted(done) == ["way", "write"]
+        assert trio.current_time() == 60
+
+
+async def test_who_gives_way_waits_no_longer_than_asked(path: Path, autojump_clock: MockClock):
+    class Stuck(InlineRunner):
+        async def call(self, work: Any, turn: Any = NOBODY) -> Any:
+            await trio.sleep_forever()
+
+    async with await Database.open(path, threads=Stuck) as database, trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, putting("a"))
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await database.give_way(3)
+        assert trio.current_time() - began == pytest.approx(3)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_gives_way_to_nobody_lets_others_run(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        with trio.testing.assert_checkpoints():
+            await database.give_way(60)

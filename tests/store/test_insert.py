@@ -38,6 +38,14 @@ def test_a_row_that_is_refused_is_said_so_and_the_savepoint_undoes_the_others(co
     assert connection.execute("SELECT count(*) FROM notes").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("count", [1, 3, 100])
+def test_what_follows_the_row_holds_for_all_rows(connection: sqlite3.Connection, count: int):
+    upsert = f"{INSERT} ON CONFLICT (id) DO UPDATE SET text = excluded.text"
+    for text in ("before", "after"):
+        insert(connection, upsert, [(number, text) for number in range(count)])
+    assert connection.execute("SELECT text, count(*) FROM notes GROUP BY text").fetchall() == [("after", count)]
+
+
 def test_a_commit_of_many_events_takes_few_statements(connection: sqlite3.Connection):
     seen: list[str] = []
     connection.set_trace_callback(seen.append)

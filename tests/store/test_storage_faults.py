@@ -7,10 +7,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import outcome
 import pytest
+import trio
+from outcome import Outcome
 
 from djactors.store.database import Database
-from djactors.store.errors import StoreBroken, StoreUnavailable, storage_failure
+from djactors.store.errors import StoreBroken, StoreDamaged, StoreUnavailable, storage_failure
 from djactors.store.threads import ThreadFactory
 from tests.store.writes import IMPATIENT, on_disk, put, putting, stored, written_at_once
 
@@ -95,7 +98,7 @@ def sqlite_error(name: str) -> sqlite3.OperationalError:
     return error
 
 
-@pytest.mark.parametrize("name", ["SQLITE_IOERR_FSYNC", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY"])
+@pytest.mark.parametrize("name", ["SQLITE_IOERR_FSYNC", "SQLITE_NOTADB", "SQLITE_READONLY"])
 async def test_a_disk_that_lies_breaks_the_store_for_good(path: Path, threads: ThreadFactory, name: str):
     def fail(connection: sqlite3.Connection) -> None:
         raise sqlite_error(name)
@@ -124,7 +127,7 @@ async def test_a_disk_that_lies_breaks_the_store_for_good(path: Path, threads: T
         ("SQLITE_CANTOPEN", StoreUnavailable),
         ("SQLITE_IOERR_NOMEM", StoreUnavailable),
         ("SQLITE_IOERR_WRITE", StoreBroken),
-        ("SQLITE_CORRUPT_INDEX", StoreBroken),
+        ("SQLITE_CORRUPT_INDEX", StoreDamaged),
         ("SQLITE_READONLY_DBMOVED", StoreBroken),
         ("SQLITE_CONSTRAINT_UNIQUE", type(None)),
         ("SQLITE_ERROR", type(None)),
@@ -134,19 +137,55 @@ def test_errors_are_sorted_by_what_to_do_about_them(name: str, kind: type):
     assert type(storage_failure(sqlite_error(name))) is kind
 
 
-async def test_a_corrupt_page_that_a_read_meets_breaks_the_store(path: Path, threads: ThreadFactory):
+def spoil(path: Path, table: str) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'counters'").fetchone()
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
     with path.open("r+b") as file:
         file.seek((root - 1) * 4096)
         file.write(b"\xff" * 4096)
-    broken: list[StoreBroken] = []
-    async with await Database.open(path, threads=threads, on_broken=broken.append) as database:
-        with pytest.raises(StoreBroken, match="corrupt"):
-            await database.read(stored)
-        with pytest.raises(StoreBroken, match="corrupt"):
+
+
+async def test_a_damaged_page_fails_what_needs_it_and_nothing_else(path: Path, threads: ThreadFactory):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE sound (x)")
+    spoil(path, "counters")
+
+    def sound(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("SELECT count(*) FROM sound").fetchone()[0])
+
+    def write_sound(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO sound VALUES (1)")
+
+    damaged: list[StoreDamaged] = []
+    outcomes: list[Outcome[Any]] = []
+    async with await Database.open(path, threads=threads, on_damaged=damaged.append) as database:
+
+        async def read(work: Callable[[sqlite3.Connection], Any]) -> None:
+            outcomes.append(await outcome.acapture(database.read, work))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(read, stored if number % 3 == 0 else sound)
+        failed = [one for one in outcomes if isinstance(one, outcome.Error)]
+        assert len(failed) == 4
+        for one in failed:
+            with pytest.raises(StoreDamaged, match="find out where with `djactors check`, and restore a backup"):
+                one.unwrap()
+        with pytest.raises(StoreDamaged):
             await database.write(putting("a"))
-    assert len(broken) == 1
+        assert database.statistics().failing is None, "the next write may need other pages"
+        await database.write(write_sound)
+        assert await database.read(sound) == 1
+        assert not database.statistics().broken
+    assert damaged
+
+
+async def test_a_database_that_is_gone_is_not_taken_for_damaged(path: Path, threads: ThreadFactory):
+    spoil(path, "counters")
+    async with await Database.open(path, threads=threads) as database:
+        path.unlink()
+        with pytest.raises(StoreBroken, match="is gone"):
+            await database.write(putting("a"))
 
 
 async def test_a_missing_database_is_not_made_anew(tmp_path: Path, threads: ThreadFactory):

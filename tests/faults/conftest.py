@@ -1,0 +1,58 @@
+"""What this machine allows. Each fault that it forbids is found by trying, and the test that needs it is skipped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.environment.preparation import find_faketime
+
+TMPFS_BYTES = 8 * 2**20
+"""Room for a new database with its log, and for some thousand events."""
+
+CHILD = "import sys; print('up', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture(scope="session")
+def tracing() -> None:
+    """Skip unless strace may look into a process that runs already."""
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        tracer = subprocess.Popen(["strace", "-f", "-p", str(child.pid)], stderr=subprocess.PIPE, text=True)
+        assert tracer.stderr is not None
+        said = tracer.stderr.readline()
+        tracer.terminate()
+        tracer.communicate()
+        child.communicate()
+    if "attached" not in said:
+        pytest.skip(f"this machine lets nobody trace a process: {said.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own with little room; skip where nothing may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = f"size={TMPFS_BYTES},mode=700"
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount a disk: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def faketime() -> Path:
+    """The library that sets a process's clock."""
+    library = find_faketime()
+    assert library is not None, "`python -m tests --prepare` installs libfaketime"
+    return library
