@@ -83,7 +83,7 @@ def test_assignment_the_assignee_is_told_at_once_and_the_badge_moves_without_a_r
     alice.click("New job")
     form = alice.page.get_by_test_id("create-job")
     form.get_by_role("textbox", name="Title").fill(BANNER)
-    alice.choose_person("Assignee", studio.user_id(BOB), form)
+    alice.choose_person("Assignee", "Bob", form)
     alice.click("Create job", within=form)
 
     expect(bob.toast("assigned to you")).to_contain_text(BANNER)
@@ -174,7 +174,7 @@ def test_sync_whoever_looks_at_the_queue_sees_an_assignment_without_a_reload(ent
     nok.job_row(jobs[1]).get_by_role("link").click()
     nok.click("Assign")
     form = nok.page.get_by_test_id("assign-dialog")
-    nok.choose_person("Assignee", studio.user_id(BOB), form)
+    nok.choose_person("Assignee", "Bob", form)
     nok.click("Assign", within=form)
     nok.expect_status("assigned")
     nok.click("Back to the queue")

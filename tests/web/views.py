@@ -20,7 +20,10 @@ TITLES = (
     "Business Cards for the Bangkok office",
     "Annual Report, cover and twelve illustrations, in Thai and in English",
     "Signs for the car park",
+    "Calendar for a year that is over",
 )
+LEFT = 16
+"""Somebody who has left the studio."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ def furnish(studio: Studio) -> Scene:
         studio.act(ALICE, title=TITLES[3], assigneeId=CAROL, approverId=NOK),
         studio.act(BOB, title=TITLES[4], assigneeId=BOB, approverId=NOK),
         studio.act(ALICE, title=TITLES[5], assigneeId=CAROL),
+        studio.act(ALICE, title=TITLES[6], assigneeId=BOB),
     ]
-    first, second, _, fourth, fifth, _ = (f"/{job['id']}" for job in jobs)
+    first, second, _, fourth, fifth, _, seventh = (f"/{job['id']}" for job in jobs)
     studio.act(BOB, f"{first}/watch")
     studio.act(BOB, f"{first}/submit")
     studio.act(BOB, f"{second}/submit")
@@ -53,6 +57,12 @@ def furnish(studio: Studio) -> Scene:
     studio.act(ALICE, f"{first}/comments", text="The text has grown by two lines, see the brief.")
     studio.move(BOB, studio.notify(BOB, "Time sheets of January", message="They are due on Friday."), "archive")
     studio.move(BOB, studio.notify(BOB, "Order pens and paper", "MEDIUM"), "snooze", until=far)
+    studio.act(
+        BOB, f"{first}/comments", text="@Alice the new one is at https://example.com/banner\n@Nok, is it for you?"
+    )
+    studio.act(ALICE, f"{seventh}/cancel", reason="The year is over.")
+    studio.publish("user.upserted", userId=studio.user_id(LEFT), name="Noah Left", role="user")
+    studio.publish("user.deactivated", userId=studio.user_id(LEFT))
     return Scene(studio, jobs)
 
 
@@ -78,6 +88,7 @@ def _toasts(visitor: Visitor, scene: Scene) -> None:
 
 def _job(visitor: Visitor, scene: Scene) -> None:
     visitor.go_to_job(scene.jobs[0])
+    expect(visitor.page.get_by_test_id("comment")).to_have_count(2)
 
 
 def _inbox(visitor: Visitor, scene: Scene) -> None:
@@ -178,10 +189,59 @@ def _job_dialog(button: str, dialog: str, number: int) -> Callable[[Visitor, Sce
     return show
 
 
+def _people(field: str, typed: str) -> Callable[[Visitor, Scene], None]:
+    """A field that searches people, with what it found."""
+
+    def show(visitor: Visitor, scene: Scene) -> None:
+        box = visitor.page.get_by_role("combobox", name=field)
+        box.click()
+        box.fill(typed)
+        expect(visitor.options().first).to_be_visible()
+
+    return show
+
+
+def _both(*steps: Callable[[Visitor, Scene], None]) -> Callable[[Visitor, Scene], None]:
+    def show(visitor: Visitor, scene: Scene) -> None:
+        for step in steps:
+            step(visitor, scene)
+
+    return show
+
+
+def _mention(visitor: Visitor, scene: Scene) -> None:
+    _job(visitor, scene)
+    visitor.page.get_by_role("textbox", name="Comment").press_sequentially("What do you say, @n")
+    expect(visitor.options().first).to_be_visible()
+
+
+def _empty_thread(visitor: Visitor, scene: Scene) -> None:
+    visitor.go_to_job(scene.jobs[2])
+    expect(visitor.page.get_by_text("No comments yet")).to_be_visible()
+
+
+def _cancelled(visitor: Visitor, scene: Scene) -> None:
+    visitor.go_to_job(scene.jobs[6])
+    expect(visitor.page.get_by_test_id("comment")).to_have_count(1)
+
+
 def _observer(visitor: Visitor, scene: Scene) -> None:
     visitor.page.get_by_role("link", name="Observer").click()
     expect(visitor.page.get_by_test_id("observer-state")).not_to_have_attribute("data-state", "unknown")
     expect(visitor.page.get_by_test_id("actor-node").first).to_be_visible()
+
+
+def _people_of_the_tenant(visitor: Visitor, scene: Scene) -> None:
+    _observer(visitor, scene)
+    expect(visitor.page.get_by_test_id("person")).to_have_count(6)
+    visitor.page.get_by_role("heading", name="People", exact=True).scroll_into_view_if_needed()
+    visitor.page.get_by_test_id("person").last.scroll_into_view_if_needed()
+
+
+def _deactivate(visitor: Visitor, scene: Scene) -> None:
+    _people_of_the_tenant(visitor, scene)
+    visitor.click("Deactivate Bob")
+    expect(visitor.page.get_by_test_id("active-dialog")).to_be_visible()
 
 
 def _offline(visitor: Visitor, scene: Scene) -> None:
@@ -225,7 +285,17 @@ VIEWS = {
     "reject": View(NOK, _job_dialog("Reject", "reject-dialog", 0)),
     "submit": View(CAROL, _job_dialog("Submit for approval", "submit-dialog", 5)),
     "deadline": View(ALICE, _job_dialog("Move deadline", "deadline-dialog", 1)),
+    "assign-people": View(ALICE, _both(_job_dialog("Assign", "assign-dialog", 2), _people("Assignee", "n"))),
+    "new-job-people": View(NOK, _both(_new_job, _people("Watchers", ""))),
+    "watcher": View(NOK, _job_dialog("Add a watcher", "watch-dialog", 0)),
+    "mention": View(BOB, _mention),
+    "thread-empty": View(ADA, _empty_thread),
+    "title": View(ALICE, _job_dialog("Change the title", "title-dialog", 0)),
+    "cancel": View(ALICE, _job_dialog("Cancel job", "cancel-dialog", 0)),
+    "cancelled": View(ALICE, _cancelled),
     "observer": View(ADA, _observer),
+    "people": View(ADA, _people_of_the_tenant),
+    "deactivate": View(ADA, _deactivate),
     "offline": View(BOB, _offline),
 }
 

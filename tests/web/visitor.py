@@ -202,10 +202,14 @@ class Visitor:
         """All jobs, For approval, or Assigned to me."""
         self.page.get_by_role("radio", name=view).check(force=True)
 
-    def choose_person(self, field: str, user_id: int, within: Locator) -> None:
-        """By id, as where a name is not known."""
-        within.get_by_label(field, exact=True).select_option("another")
-        within.get_by_label(f"{field}: user id").fill(str(user_id))
+    def choose_person(self, field: str, name: str, within: Locator | None = None) -> None:
+        """By the name, in a field that searches."""
+        (within or self.page).get_by_role("combobox", name=field, exact=True).fill(name)
+        self.options().filter(has_text=name).click()
+
+    def options(self) -> Locator:
+        """The people who are offered below the field that is typed in."""
+        return self.page.get_by_test_id("people-options").get_by_role("option")
 
     # Judging
 

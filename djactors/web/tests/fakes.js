@@ -73,6 +73,9 @@ export function createServer() {
     connects: 0,
     items: [],
     jobs: [],
+    people: [],
+    comments: [],
+    suppressions: [],
     socket: null,
     requests: [],
     /** Answers to emitted events; a test replaces it to refuse or to hold one back. */
@@ -141,6 +144,15 @@ export function createServer() {
       }
       const mute = /^\/api\/jobs\/(\d+)\/mute$/.exec(path)
       if (mute && method === 'GET') return { muted: server.muted.has(Number(mute[1])) }
+      if (path === '/api/people') {
+        const begin = (query.get('query') ?? '').toLowerCase()
+        const found = server.people.filter(({ name }) => name.toLowerCase().startsWith(begin))
+        const limit = Number(query.get('limit'))
+        return { items: found.slice(0, limit), nextBefore: found.length > limit ? 'next' : null }
+      }
+      if (path === '/api/admin/suppressions') return page(server.suppressions)
+      const thread = /^\/api\/jobs\/(\d+)\/comments$/.exec(path)
+      if (thread && method === 'GET') return page(server.comments.filter(({ jobId }) => jobId === Number(thread[1])))
       const one = /^\/api\/jobs\/(\d+)(\/\w+)?$/.exec(path)
       if (one) return server.jobs.find(({ id }) => id === Number(one[1])) ?? {}
       return { ok: true, ...server.counts() }
@@ -171,6 +183,12 @@ export function createServer() {
     },
     count(value = server.unread(), at = server.offset(), unseen = Math.min(value, server.unseen ?? value)) {
       server.send('notification:unread-count', { count: value, unseen }, at)
+    },
+    /** Somebody comments. */
+    comment(id, more) {
+      const whole = comment(id, more)
+      server.comments = [...server.comments, whole]
+      server.send('comment:added', { comment: whole })
     },
     /** A notification arrives: in the inbox, and by event and count. */
     arrive(item) {
@@ -213,6 +231,19 @@ export const job = (id, more = {}) => ({
   deadline: null,
   createdAt: '2026-01-27T10:00:00Z',
   updatedAt: '2026-01-27T10:00:00Z',
+  ...more,
+})
+
+export const person = (id, name, more = {}) => ({ id, name, role: 'user', active: true, connected: false, ...more })
+
+export const comment = (id, more = {}) => ({
+  id,
+  jobId: 5,
+  authorId: 4,
+  authorName: 'Nok',
+  text: `comment ${id}`,
+  mentions: [],
+  createdAt: '2026-01-27T10:30:00Z',
   ...more,
 })
 

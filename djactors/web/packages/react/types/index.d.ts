@@ -38,13 +38,18 @@ export interface Job {
   title: string
   projectId: number | null
   jobTypeId: number | null
-  status: 'open' | 'assigned' | 'pending_approval' | 'approved' | 'rejected' | 'completed' | (string & {})
+  status: 'open' | 'assigned' | 'pending_approval' | 'approved' | 'rejected' | 'completed' | 'cancelled' | (string & {})
   requesterId: number
+  requesterName: string | null
   assigneeId: number | null
   assigneeName: string | null
   approverId: number | null
+  approverName: string | null
   managerId: number | null
+  managerName: string | null
   watcherIds: number[]
+  /** The first 100 of them. */
+  watchers: NamedPerson[]
   deadline: string | null
   createdAt: string
   updatedAt: string
@@ -75,6 +80,25 @@ export interface Claims {
 export interface NamedPerson {
   id: number
   name: string
+}
+
+/** Somebody of the tenant. `connected` is left out where the server tells no presence. */
+export interface Person extends NamedPerson {
+  role: string
+  /** False for who has been deactivated. */
+  active: boolean
+  connected?: boolean
+}
+
+/** A comment on a job. The text is plain: show it as text. */
+export interface Comment {
+  id: number
+  jobId: number
+  authorId: number
+  authorName: string | null
+  text: string
+  mentions: NamedPerson[]
+  createdAt: string
 }
 
 /** A refusal. `code` is the server's word (`not_found`, `forbidden` …), or `offline` where no answer came; then `status` is 0. */
@@ -123,6 +147,8 @@ export interface ServerEvents {
   'job:unmuted': { jobId: number }
   'job:assigned': { jobId: number; djId: string | null; assigneeId: number; assigneeName: string }
   'job:updated': { job: Job }
+  'comment:added': { comment: Comment }
+  'people:presence': { userId: number; connected: boolean }
   'approval:status-changed': { jobId: number; djId: string | null; status: 'pending' | 'approved' | 'rejected'; approvedBy: string | null }
   'auth:expiring': { expiresAt: string }
   'changes:reset': { offset: string }
@@ -213,12 +239,27 @@ export interface InboxActions {
   setInboxOpen(open: boolean): void
 }
 
+export interface PeopleState {
+  /** Names by id, as far as they are known. */
+  names: Map<number, string>
+  /** By id whether somebody is connected; nothing of whom it is not known. */
+  connected: Map<number, boolean>
+}
+
+export interface PeopleActions {
+  /** By the beginning of a name or of a word of it. Rejects with an `ApiError`. */
+  search(query: string, page?: { limit?: number; before?: string }): Promise<{ items: Person[]; nextBefore: string | null }>
+  /** Follow who is connected, until the function that it returns is called. */
+  look(): () => void
+}
+
 /** One signed-in person's djactors, without React. */
 export interface Djactors {
   /** Null where the token is none of a person. */
   me: Claims | null
   socket: Socket
   notifications: StoreApi<InboxState> & { actions: InboxActions & { onArrival(hear: (notification: Notification) => void): () => void } }
+  people: StoreApi<PeopleState> & { actions: PeopleActions }
   /** Load the inbox and connect. */
   start(): void
   /** Disconnect. It can be started again. */
@@ -295,9 +336,37 @@ export function useJob(id: number): {
   job: Job | null
   status: 'loading' | 'ready' | 'missing' | 'error'
   load(): Promise<void>
-  /** `assign`, `submit`, `approve` … as the HTTP routes. Rejects with an `ApiError`. */
+  /** `assign`, `submit`, `approve`, `cancel`, `title` … as the HTTP routes. Rejects with an `ApiError`. */
   move(name: string, body?: object): Promise<Job>
 }
+/** The comments on a job, kept right while a component looks at them. */
+export function useThread(jobId: number): {
+  /** Newest first. */
+  comments: Comment[]
+  status: 'loading' | 'ready' | 'error'
+  error: ApiError | null
+  hasMore: boolean
+  /** Of the older ones. */
+  more: 'idle' | 'loading' | 'error'
+  load(): Promise<void>
+  loadMore(): Promise<void>
+  /** Write one; `mentions` are ids of people. Rejects with an `ApiError`. */
+  add(text: string, mentions?: number[]): Promise<void>
+}
+
+/** People whose name, or a word of it, begins with the query. Null asks for nothing. */
+export function usePeopleSearch(query: string | null): {
+  /** The answer to this query; none while there is no answer yet. */
+  people: Person[]
+  /** What was found last, to be seen meanwhile. */
+  last: Person[]
+  status: 'idle' | 'loading' | 'ready' | 'error'
+  hasMore: boolean
+  error: ApiError | null
+  retry(): void
+}
+/** Whether somebody is connected now; undefined where it is not known. With a name the server is asked. */
+export function usePresence(id: number | null, name?: string | null): boolean | undefined
 
 /** What the bell counts: the unread ones, or those that came since the inbox was last open. */
 export type BadgeCount = 'unread' | 'unseen'
@@ -347,5 +416,26 @@ export function MyQueue(props: Record<never, never>): ReactNode
 export function JobDetail(props: { jobId: number; onBack: () => void }): ReactNode
 /** For a page of a job: reads what the inbox has of it, and mutes it. `JobDetail` has it already. */
 export function JobNotifications(props: { jobId: number }): ReactNode
+/** The comments on a job, and a field to write one. */
+export function JobThread(props: { jobId: number }): ReactNode
+/** Somebody's initials and name, and whether they are connected. */
+export function Person(props: { id: number | null; name?: string | null; nobody?: string; className?: string }): ReactNode
+/** A field that searches people by name. */
+export function PersonField(props: {
+  label: string
+  hint?: string
+  /** The chosen one's id. */
+  value: number | null
+  /** What the chosen one is called at first. */
+  name?: string | null
+  onChange: (id: number | null, person: Person | null) => void
+  optional?: boolean
+  /** It has the focus when the dialog around it opens. */
+  takesFocus?: boolean
+  /** It is empty again after each choice. */
+  many?: boolean
+  /** Those who have been deactivated can be chosen, too. */
+  anybody?: boolean
+}): ReactNode
 /** The dialog that makes a job. */
 export function CreateJob(props: { onClose: () => void; onCreated: (job: Job) => void }): ReactNode

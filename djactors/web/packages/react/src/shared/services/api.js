@@ -88,8 +88,17 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
     changes: (since, limit) => call('GET', `/api/changes${query({ since, limit })}`),
     job: (id) => call('GET', job(id)),
     createJob: (body) => call('POST', '/api/jobs', body),
-    /** `move`: assign, submit, approve, reject, complete, comments, watch, unwatch, deadline. Resolves to the job. */
+    /** `move`: assign, submit, approve, reject, complete, cancel, title, comments, watch, unwatch, deadline. Resolves to the job. */
     moveJob: (id, move, body = {}) => call('POST', `${job(id)}/${move}`, body),
+    /** `{ items, nextBefore, offset }`, newest first. */
+    comments: (id, { limit = 20, before } = {}) => call('GET', `${job(id)}/comments${query({ limit, before })}`),
+    /** `{ items, nextBefore }`, in the order of the names. */
+    people: ({ query: text, limit = 20, before } = {}) => call('GET', `/api/people${query({ query: text, limit, before })}`),
+    /** `{ userId, active }`, like the next; role admin. */
+    deactivate: (id) => call('POST', `/api/users/${id}/deactivate`, {}),
+    activate: (id) => call('POST', `/api/users/${id}/activate`, {}),
+    /** `{ items, nextBefore }`, newest first: of what somebody was not notified; role admin. */
+    suppressions: ({ userId, limit = 20, before }) => call('GET', `/api/admin/suppressions${query({ userId, limit, before })}`),
     /** The live actor tree; role admin. `history`: with the counters of the last two minutes. */
     actors: ({ history = false } = {}) => call('GET', `/api/admin/actors${query({ history: history || undefined })}`),
   }
