@@ -1,7 +1,8 @@
 """Pictures of the page, taken with Chromium.
 
-``python -m tests.web.screenshots [--out DIR]`` takes a picture of every view, in both themes, on desktop and phone.
-They are for looking at, because only people can judge what is beautiful. They go to ``build/screenshots`` by default.
+``python -m tests.web.screenshots [--out DIR] [VIEW …]`` takes a picture of every view, or of those that are named, in
+both themes, on desktop and phone. They are for looking at, because only people can judge what is beautiful. They go to
+``build/screenshots`` by default.
 
 ``python -m tests.web.screenshots --readme`` takes the one picture of the README, and puts it in its place.
 """
@@ -33,10 +34,14 @@ THEMES = ("light", "dark")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.web.screenshots")
+    parser.add_argument("views", nargs="*", metavar="VIEW", help=f"{', '.join(VIEWS)}; by default all of them")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--readme", action="store_true", help=f"only take {README_PICTURE.relative_to(ROOT)}")
     arguments = parser.parse_args()
     out: Path = arguments.out
+    names: list[str] = arguments.views or list(VIEWS)
+    if unknown := [name for name in names if name not in VIEWS]:
+        parser.error(f"no such view: {', '.join(unknown)}")
     chromium = find_chromium()
     if chromium is None:
         print("no Chromium: run `python -m tests --prepare`", file=sys.stderr)
@@ -53,7 +58,7 @@ def main() -> int:
                 return 0
             for theme in THEMES:
                 for size in SIZES:
-                    for name in VIEWS:
+                    for name in names:
                         print(_take(browser, scene, name, theme, size, out))
         finally:
             browser.close()

@@ -159,6 +159,11 @@ class Studio:
         )
         return int(answer["notifications"][0]["id"])
 
+    def move(self, user: int, notification_id: int, word: str, **body: Any) -> Any:
+        """What a person does to a notification on another device: `archive`, `snooze` with `until`, and so on."""
+        path = f"/api/notifications/{notification_id}/{word}"
+        return self.site.request("POST", path, self.token(user), body or None)
+
     def act(self, user: int, path: str = "", **body: Any) -> Any:
         """What a person does to a job over HTTP; returns the job. People are named by their constants."""
         named = {key: self.user_id(value) if key in _PARTS else value for key, value in body.items()}

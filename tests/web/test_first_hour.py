@@ -229,7 +229,7 @@ def test_c6_a_toast_does_not_cover_the_comment_that_is_being_written(visit: Visi
         studio.notify(BOB, f"meanwhile, at the {block}", "CRITICAL")
         expect(bob.page.get_by_test_id("announce-assertive")).to_contain_text(f"at the {block}")
         bob.settle()
-        assert not covers(bob.page, "#comment")
+        assert not covers(bob.page, "main textarea")
         assert not covers(bob.page, "form button[type=submit]")
     # Once it is sent and left, what waited is to be seen.
     bob.page.get_by_role("button", name=re.compile("^(Send|Comment)")).click()

@@ -83,7 +83,7 @@ def test_assignment_the_assignee_is_told_at_once_and_the_badge_moves_without_a_r
     alice.click("New job")
     form = alice.page.get_by_test_id("create-job")
     form.get_by_role("textbox", name="Title").fill(BANNER)
-    alice.choose_person("Assignee", studio.user_id(BOB), form)
+    alice.choose_person("Assignee", "Bob", form)
     alice.click("Create job", within=form)
 
     expect(bob.toast("assigned to you")).to_contain_text(BANNER)
@@ -155,8 +155,8 @@ def test_sla_alert_a_job_near_its_deadline_alerts_and_the_click_leads_to_the_job
     bob.click("Open job", within=alert)
     expect(bob.page.get_by_test_id("job-detail").get_by_role("heading", level=1)).to_have_text(BANNER)
     expect(bob.page).to_have_url(re.compile(rf"/#/jobs/{job['id']}$"))
-    # The click has read it.
-    bob.expect_badge(1)
+    # Opening the job has read all that the inbox had of it.
+    bob.expect_badge(0)
     expect(alert).to_have_count(0)
 
 
@@ -174,7 +174,7 @@ def test_sync_whoever_looks_at_the_queue_sees_an_assignment_without_a_reload(ent
     nok.job_row(jobs[1]).get_by_role("link").click()
     nok.click("Assign")
     form = nok.page.get_by_test_id("assign-dialog")
-    nok.choose_person("Assignee", studio.user_id(BOB), form)
+    nok.choose_person("Assignee", "Bob", form)
     nok.click("Assign", within=form)
     nok.expect_status("assigned")
     nok.click("Back to the queue")

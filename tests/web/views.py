@@ -20,7 +20,10 @@ TITLES = (
     "Business Cards for the Bangkok office",
     "Annual Report, cover and twelve illustrations, in Thai and in English",
     "Signs for the car park",
+    "Calendar for a year that is over",
 )
+LEFT = 16
+"""Somebody who has left the studio."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ def furnish(studio: Studio) -> Scene:
         studio.act(ALICE, title=TITLES[3], assigneeId=CAROL, approverId=NOK),
         studio.act(BOB, title=TITLES[4], assigneeId=BOB, approverId=NOK),
         studio.act(ALICE, title=TITLES[5], assigneeId=CAROL),
+        studio.act(ALICE, title=TITLES[6], assigneeId=BOB),
     ]
-    first, second, _, fourth, fifth, _ = (f"/{job['id']}" for job in jobs)
+    first, second, _, fourth, fifth, _, seventh = (f"/{job['id']}" for job in jobs)
     studio.act(BOB, f"{first}/watch")
     studio.act(BOB, f"{first}/submit")
     studio.act(BOB, f"{second}/submit")
@@ -51,6 +55,14 @@ def furnish(studio: Studio) -> Scene:
     studio.act(BOB, f"{fifth}/submit")
     studio.act(NOK, f"{fifth}/approve")
     studio.act(ALICE, f"{first}/comments", text="The text has grown by two lines, see the brief.")
+    studio.move(BOB, studio.notify(BOB, "Time sheets of January", message="They are due on Friday."), "archive")
+    studio.move(BOB, studio.notify(BOB, "Order pens and paper", "MEDIUM"), "snooze", until=far)
+    studio.act(
+        BOB, f"{first}/comments", text="@Alice the new one is at https://example.com/banner\n@Nok, is it for you?"
+    )
+    studio.act(ALICE, f"{seventh}/cancel", reason="The year is over.")
+    studio.publish("user.upserted", userId=studio.user_id(LEFT), name="Noah Left", role="user")
+    studio.publish("user.deactivated", userId=studio.user_id(LEFT))
     return Scene(studio, jobs)
 
 
@@ -76,6 +88,7 @@ def _toasts(visitor: Visitor, scene: Scene) -> None:
 
 def _job(visitor: Visitor, scene: Scene) -> None:
     visitor.go_to_job(scene.jobs[0])
+    expect(visitor.page.get_by_test_id("comment")).to_have_count(2)
 
 
 def _inbox(visitor: Visitor, scene: Scene) -> None:
@@ -88,6 +101,58 @@ def _unread(visitor: Visitor, scene: Scene) -> None:
     # A radio is hidden behind its label.
     visitor.page.get_by_test_id("inbox").get_by_text("Unread", exact=True).click()
     expect(visitor.page.get_by_test_id("notification").first).to_have_attribute("data-read", "false")
+
+
+def _list(view: str) -> Callable[[Visitor, Scene], None]:
+    def show(visitor: Visitor, scene: Scene) -> None:
+        _inbox(visitor, scene)
+        visitor.show_list(view)
+        expect(visitor.page.get_by_test_id("notification").first).to_have_attribute("data-place", view.lower())
+
+    return show
+
+
+def _menu(button: str) -> Callable[[Visitor, Scene], None]:
+    def show(visitor: Visitor, scene: Scene) -> None:
+        _inbox(visitor, scene)
+        visitor.page.get_by_test_id("notification").first.get_by_role("button", name=button).click()
+        expect(visitor.page.get_by_role("menu")).to_be_visible()
+
+    return show
+
+
+def _snooze_dialog(visitor: Visitor, scene: Scene) -> None:
+    _menu("Snooze")(visitor, scene)
+    visitor.page.get_by_role("menuitem", name="Choose a moment").click()
+    expect(visitor.page.get_by_test_id("snooze-dialog")).to_be_visible()
+
+
+def _filters(visitor: Visitor, scene: Scene) -> None:
+    _inbox(visitor, scene)
+    visitor.click("Filter")
+    visitor.page.get_by_label("Priority", exact=True).select_option("HIGH")
+    expect(visitor.page.get_by_test_id("notification").first).to_contain_text("High")
+
+
+def _no_match(visitor: Visitor, scene: Scene) -> None:
+    _inbox(visitor, scene)
+    visitor.search("a word that is nowhere")
+    expect(visitor.page.get_by_text("Nothing found", exact=True).last).to_be_visible()
+
+
+def _undo(visitor: Visitor, scene: Scene) -> None:
+    note = scene.studio.notify(BOB, "Kitchen duty", message="It is your turn this week.")
+    _inbox(visitor, scene)
+    visitor.act_on("Kitchen duty", "Archive")
+    expect(visitor.page.get_by_test_id("notice")).to_be_visible()
+    # The next who looks finds everything as it was.
+    scene.studio.site.request("DELETE", f"/api/notifications/{note}", scene.studio.token(BOB))
+
+
+def _muted_job(visitor: Visitor, scene: Scene) -> None:
+    scene.studio.act(CAROL, f"/{scene.jobs[3]['id']}/mute")
+    visitor.go_to_job(scene.jobs[3])
+    expect(visitor.page.get_by_test_id("job-mute")).to_have_attribute("data-muted", "true")
 
 
 def _empty_inbox(visitor: Visitor, scene: Scene) -> None:
@@ -124,10 +189,59 @@ def _job_dialog(button: str, dialog: str, number: int) -> Callable[[Visitor, Sce
     return show
 
 
+def _people(field: str, typed: str) -> Callable[[Visitor, Scene], None]:
+    """A field that searches people, with what it found."""
+
+    def show(visitor: Visitor, scene: Scene) -> None:
+        box = visitor.page.get_by_role("combobox", name=field)
+        box.click()
+        box.fill(typed)
+        expect(visitor.options().first).to_be_visible()
+
+    return show
+
+
+def _both(*steps: Callable[[Visitor, Scene], None]) -> Callable[[Visitor, Scene], None]:
+    def show(visitor: Visitor, scene: Scene) -> None:
+        for step in steps:
+            step(visitor, scene)
+
+    return show
+
+
+def _mention(visitor: Visitor, scene: Scene) -> None:
+    _job(visitor, scene)
+    visitor.page.get_by_role("textbox", name="Comment").press_sequentially("What do you say, @n")
+    expect(visitor.options().first).to_be_visible()
+
+
+def _empty_thread(visitor: Visitor, scene: Scene) -> None:
+    visitor.go_to_job(scene.jobs[2])
+    expect(visitor.page.get_by_text("No comments yet")).to_be_visible()
+
+
+def _cancelled(visitor: Visitor, scene: Scene) -> None:
+    visitor.go_to_job(scene.jobs[6])
+    expect(visitor.page.get_by_test_id("comment")).to_have_count(1)
+
+
 def _observer(visitor: Visitor, scene: Scene) -> None:
     visitor.page.get_by_role("link", name="Observer").click()
     expect(visitor.page.get_by_test_id("observer-state")).not_to_have_attribute("data-state", "unknown")
     expect(visitor.page.get_by_test_id("actor-node").first).to_be_visible()
+
+
+def _people_of_the_tenant(visitor: Visitor, scene: Scene) -> None:
+    _observer(visitor, scene)
+    expect(visitor.page.get_by_test_id("person")).to_have_count(6)
+    visitor.page.get_by_role("heading", name="People", exact=True).scroll_into_view_if_needed()
+    visitor.page.get_by_test_id("person").last.scroll_into_view_if_needed()
+
+
+def _deactivate(visitor: Visitor, scene: Scene) -> None:
+    _people_of_the_tenant(visitor, scene)
+    visitor.click("Deactivate Bob")
+    expect(visitor.page.get_by_test_id("active-dialog")).to_be_visible()
 
 
 def _offline(visitor: Visitor, scene: Scene) -> None:
@@ -153,6 +267,15 @@ VIEWS = {
     "job-as-watcher": View(BOB, _job),
     "inbox": View(BOB, _inbox),
     "inbox-unread": View(BOB, _unread),
+    "inbox-archived": View(BOB, _list("Archived")),
+    "inbox-snoozed": View(BOB, _list("Snoozed")),
+    "inbox-more": View(BOB, _menu("More")),
+    "inbox-snooze": View(BOB, _menu("Snooze")),
+    "inbox-snooze-moment": View(BOB, _snooze_dialog),
+    "inbox-filters": View(BOB, _filters),
+    "inbox-no-match": View(BOB, _no_match),
+    "inbox-undo": View(BOB, _undo),
+    "job-muted": View(CAROL, _muted_job),
     "inbox-empty": View(ADA, _empty_inbox),
     "settings": View(BOB, _settings),
     "switch-account": View(BOB, _switch_account),
@@ -162,7 +285,17 @@ VIEWS = {
     "reject": View(NOK, _job_dialog("Reject", "reject-dialog", 0)),
     "submit": View(CAROL, _job_dialog("Submit for approval", "submit-dialog", 5)),
     "deadline": View(ALICE, _job_dialog("Move deadline", "deadline-dialog", 1)),
+    "assign-people": View(ALICE, _both(_job_dialog("Assign", "assign-dialog", 2), _people("Assignee", "n"))),
+    "new-job-people": View(NOK, _both(_new_job, _people("Watchers", ""))),
+    "watcher": View(NOK, _job_dialog("Add a watcher", "watch-dialog", 0)),
+    "mention": View(BOB, _mention),
+    "thread-empty": View(ADA, _empty_thread),
+    "title": View(ALICE, _job_dialog("Change the title", "title-dialog", 0)),
+    "cancel": View(ALICE, _job_dialog("Cancel job", "cancel-dialog", 0)),
+    "cancelled": View(ALICE, _cancelled),
     "observer": View(ADA, _observer),
+    "people": View(ADA, _people_of_the_tenant),
+    "deactivate": View(ADA, _deactivate),
     "offline": View(BOB, _offline),
 }
 

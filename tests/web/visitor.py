@@ -181,14 +181,35 @@ class Visitor:
         """A notification in the open inbox."""
         return self.page.get_by_test_id("notification").filter(has_text=text)
 
+    def show_list(self, view: str) -> None:
+        """A list of the open inbox: Inbox, Snoozed, or Archived."""
+        self.page.get_by_test_id("inbox").get_by_role("radio", name=view).check(force=True)
+
+    def search(self, text: str) -> None:
+        """Type into the search of the open inbox."""
+        self.page.get_by_role("textbox", name="Search notifications").fill(text)
+
+    def act_on(self, text: str, action: str) -> None:
+        """Press a button of a notification in the open inbox."""
+        self.item(text).get_by_role("button", name=f"{action}: ").click()
+
+    def act_by_menu(self, text: str, action: str) -> None:
+        """Choose what is behind `More` of a notification in the open inbox."""
+        self.act_on(text, "More")
+        self.page.get_by_role("menuitem", name=action).click()
+
     def show_jobs(self, view: str) -> None:
         """All jobs, For approval, or Assigned to me."""
         self.page.get_by_role("radio", name=view).check(force=True)
 
-    def choose_person(self, field: str, user_id: int, within: Locator) -> None:
-        """By id, as where a name is not known."""
-        within.get_by_label(field, exact=True).select_option("another")
-        within.get_by_label(f"{field}: user id").fill(str(user_id))
+    def choose_person(self, field: str, name: str, within: Locator | None = None) -> None:
+        """By the name, in a field that searches."""
+        (within or self.page).get_by_role("combobox", name=field, exact=True).fill(name)
+        self.options().filter(has_text=name).click()
+
+    def options(self) -> Locator:
+        """The people who are offered below the field that is typed in."""
+        return self.page.get_by_test_id("people-options").get_by_role("option")
 
     # Judging
 

@@ -211,7 +211,8 @@ describe('the inbox', () => {
     await show(<NotificationPanel onClose={() => {}} />)
     let refuse
     server.answer.mockReturnValueOnce(new Promise((resolve) => (refuse = resolve)))
-    fireEvent.click(screen.getByRole('button', { name: 'Delete: One' }))
+    fireEvent.click(screen.getByRole('button', { name: 'More: One' }))
+    fireEvent.click(screen.getByRole('menuitem', { name: 'Delete' }))
     expect(screen.queryByTestId('notification')).toBeNull()
     refuse({ ok: false, error: { code: 'unavailable', message: 'Busy.' } })
     await flush()

@@ -73,14 +73,22 @@ export function createServer() {
     connects: 0,
     items: [],
     jobs: [],
+    people: [],
+    comments: [],
+    suppressions: [],
     socket: null,
     requests: [],
     /** Answers to emitted events; a test replaces it to refuse or to hold one back. */
-    answer: vi.fn(async () => ({ ok: true, count: server.unread() })),
+    answer: vi.fn(async () => ({ ok: true, ...server.counts() })),
+    /** Ids that nobody has seen yet; null is all unread ones. */
+    unseen: null,
+    /** Ids of muted jobs. */
+    muted: new Set(),
     /** Called with each request before it is answered; may return a `{ status, body }` or a promise. */
     intercept: () => undefined,
 
-    unread: () => server.items.filter(({ isRead }) => !isRead).length,
+    unread: () => server.items.filter(({ isRead, place = 'inbox' }) => !isRead && place === 'inbox').length,
+    counts: () => ({ count: server.unread(), unseen: server.unseen ?? server.unread() }),
     offset: (seq = server.seq) => offsetOf(seq, server.past),
 
     io: (url, options) => {
@@ -108,8 +116,19 @@ export function createServer() {
         return { items, nextBefore: found.length > limit ? items.at(-1).id : null, offset: server.offset() }
       }
       if (path === '/api/notifications') {
-        const all = query.get('unread') ? server.items.filter(({ isRead }) => !isRead) : server.items
-        return { ...page(all), unreadCount: server.unread() }
+        const all = server.items.filter(
+          ({ place = 'inbox', ...item }) =>
+            place === (query.get('view') ?? 'inbox') &&
+            (!query.get('unread') || !item.isRead) &&
+            (!query.get('type') || item.type === query.get('type')) &&
+            (!query.get('priority') || item.priority === query.get('priority')) &&
+            (!query.get('job') || item.data?.jobId === Number(query.get('job'))),
+        )
+        const { items, ...rest } = page(all)
+        // Like the server's: a search looks at so many, and answers what it has found among them.
+        const found = items.filter(({ title }) => title.toLowerCase().includes((query.get('query') ?? '').toLowerCase()))
+        const { count, unseen } = server.counts()
+        return { items: found.map(({ place: _, ...item }) => item), ...rest, unreadCount: count, unseenCount: unseen }
       }
       if (path === '/api/jobs' && method === 'POST') return { ...job(99), ...body }
       if (path === '/api/jobs') {
@@ -123,9 +142,20 @@ export function createServer() {
         // Of another past, or not yet of this one.
         return { items: [], offset: server.offset(), reset: since !== server.offset(seq) || seq > server.seq }
       }
+      const mute = /^\/api\/jobs\/(\d+)\/mute$/.exec(path)
+      if (mute && method === 'GET') return { muted: server.muted.has(Number(mute[1])) }
+      if (path === '/api/people') {
+        const begin = (query.get('query') ?? '').toLowerCase()
+        const found = server.people.filter(({ name }) => name.toLowerCase().startsWith(begin))
+        const limit = Number(query.get('limit'))
+        return { items: found.slice(0, limit), nextBefore: found.length > limit ? 'next' : null }
+      }
+      if (path === '/api/admin/suppressions') return page(server.suppressions)
+      const thread = /^\/api\/jobs\/(\d+)\/comments$/.exec(path)
+      if (thread && method === 'GET') return page(server.comments.filter(({ jobId }) => jobId === Number(thread[1])))
       const one = /^\/api\/jobs\/(\d+)(\/\w+)?$/.exec(path)
       if (one) return server.jobs.find(({ id }) => id === Number(one[1])) ?? {}
-      return { ok: true, count: server.unread() }
+      return { ok: true, ...server.counts() }
     },
 
     /** The CONNECT reply. */
@@ -151,8 +181,14 @@ export function createServer() {
     send(name, data, at = server.offset(++server.seq)) {
       for (const hear of server.socket.any) hear(name, data, at)
     },
-    count(value = server.unread(), at = server.offset()) {
-      server.send('notification:unread-count', { count: value }, at)
+    count(value = server.unread(), at = server.offset(), unseen = Math.min(value, server.unseen ?? value)) {
+      server.send('notification:unread-count', { count: value, unseen }, at)
+    },
+    /** Somebody comments. */
+    comment(id, more) {
+      const whole = comment(id, more)
+      server.comments = [...server.comments, whole]
+      server.send('comment:added', { comment: whole })
     },
     /** A notification arrives: in the inbox, and by event and count. */
     arrive(item) {
@@ -195,6 +231,19 @@ export const job = (id, more = {}) => ({
   deadline: null,
   createdAt: '2026-01-27T10:00:00Z',
   updatedAt: '2026-01-27T10:00:00Z',
+  ...more,
+})
+
+export const person = (id, name, more = {}) => ({ id, name, role: 'user', active: true, connected: false, ...more })
+
+export const comment = (id, more = {}) => ({
+  id,
+  jobId: 5,
+  authorId: 4,
+  authorName: 'Nok',
+  text: `comment ${id}`,
+  mentions: [],
+  createdAt: '2026-01-27T10:30:00Z',
   ...more,
 })
 

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { createDjactors } from '#modules/shared/services/client.js'
-import { MAX_TOASTS, visible } from '#modules/shared/stores/notificationStore.js'
+import { pageOf, visible } from '#modules/shared/stores/inboxPages.js'
+import { MAX_TOASTS } from '#modules/shared/stores/toasts.js'
 import { createServer, deferred, notification, settle, tokenOf } from './fakes.js'
 
 let server
@@ -286,16 +287,16 @@ describe('pages', () => {
     await actions.loadMore()
     await actions.loadMore()
     expect(ids()).toEqual(many(50).map(({ id }) => id).reverse())
-    expect(state().pages.all.nextBefore).toBeNull()
+    expect(pageOf(state(), state().filter).nextBefore).toBeNull()
   })
 
   test('the unread filter pages its own way, and neither tears holes into the other', async () => {
     await begin(many(60))
-    actions.setFilter('unread')
+    actions.setFilter({ unread: true })
     await settle()
     expect(ids().every((id) => id % 2 === 0)).toBe(true)
     expect(ids().length).toBe(20)
-    actions.setFilter('all')
+    actions.setFilter({ unread: false })
     expect(ids().length).toBe(20)
     expect(ids()[0] - ids().at(-1)).toBe(19)
   })
@@ -304,7 +305,7 @@ describe('pages', () => {
     await begin(many(30))
     server.intercept = () => ({ status: 503, body: { error: { code: 'unavailable', message: 'Busy.' } } })
     await actions.loadMore()
-    expect(state().pages.all.more).toBe('error')
+    expect(pageOf(state(), state().filter).more).toBe('error')
     server.intercept = () => undefined
     await actions.loadMore()
     expect(ids().length).toBe(30)

@@ -1,10 +1,12 @@
-import { act, render, screen, within } from '@testing-library/react'
+import { act, fireEvent, render, screen, within } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { roundUp } from '#modules/features/observer/components/Chart.jsx'
 import { findings, newRestarts, percentile, point, pointsOf } from '#modules/features/observer/model.js'
 import Observer from '#modules/features/observer/pages/Observer.jsx'
 import { DjactorsContext } from '#modules/shared/DjactorsContext.js'
+import { createDjactors } from '#modules/shared/services/client.js'
+import { createServer, person, tokenOf } from './fakes.js'
 
 const mailbox = (depth = 0) => ({ depth, capacity: 100, highWater: depth, received: 0, refused: 0, waitingSenders: 0 })
 const actor = (name, more = {}) => ({ name, kind: 'actor', state: 'running', restarts: 0, crashes: 0, dropped: 0, mailbox: mailbox(), lastError: null, children: [], ...more })
@@ -100,11 +102,20 @@ describe('what the server remembers', () => {
 
 describe('the view', () => {
   let answers
-  beforeEach(() => vi.useFakeTimers())
+  let server
+  beforeEach(() => {
+    vi.useFakeTimers()
+    server = createServer()
+    answers = () => answer()
+  })
   afterEach(() => vi.useRealTimers())
   const show = async () => {
     const actors = vi.fn(async () => answers())
-    render(<DjactorsContext value={{ client: { api: { actors }, personName: (id) => `User ${id}` } }}><Observer /></DjactorsContext>)
+    const client = createDjactors({ url: 'http://server', token: tokenOf({ role: 'admin' }), io: server.io, fetch: server.fetch })
+    client.api.actors = actors
+    render(<DjactorsContext value={{ client }}><Observer /></DjactorsContext>)
+    await act(() => vi.advanceTimersByTimeAsync(10))
+    // The lists below it are asked for once it is there.
     await act(() => vi.advanceTimersByTimeAsync(10))
     return actors
   }
@@ -172,5 +183,40 @@ describe('the view', () => {
     document.dispatchEvent(new Event('visibilitychange'))
     await act(() => vi.advanceTimersByTimeAsync(10))
     expect(actors.mock.calls.length).toBe(asked + 1)
+  })
+
+  test('names people, those in the tree, those of the tenant, and those who were not notified', async () => {
+    answers = () => answer({ users: { total: 1, sockets: 1, tenant: { total: 1 }, rows: [user(4, { name: 'Nok' })], leftOut: 0 } })
+    server.people = [person(4, 'Nok', { role: 'manager' }), person(5, 'Nora', { active: false })]
+    server.suppressions = [{ id: 1, userId: 4, userName: 'Nok', eventId: 'e', type: 'comment_added', reason: 'daily_limit', createdAt: '2026-01-27T10:30:00Z' }]
+    await show()
+    expect(screen.getByTestId('user-node').textContent).toContain('Nok')
+    expect(screen.getAllByTestId('person').map(({ textContent }) => textContent)).toEqual([
+      expect.stringContaining('Manager'),
+      expect.stringContaining('User, deactivated'),
+    ])
+    fireEvent.change(screen.getByRole('combobox'), { target: { value: 'nok' } })
+    await act(() => vi.advanceTimersByTimeAsync(200))
+    fireEvent.keyDown(screen.getByRole('combobox'), { key: 'Enter' })
+    await act(() => vi.advanceTimersByTimeAsync(10))
+    expect(server.requests).toContain('GET /api/admin/suppressions?userId=4&limit=10')
+    expect(screen.getByTestId('suppression').textContent).toMatch(/Nok.*comment added: daily limit/)
+  })
+
+  test('deactivates after a question, and says why not', async () => {
+    server.people = [person(4, 'Nok')]
+    await show()
+    fireEvent.click(screen.getByRole('button', { name: 'Deactivate Nok' }))
+    const question = screen.getByRole('dialog', { name: 'Deactivate Nok?' })
+    server.intercept = () => ({ status: 403, body: { error: { code: 'forbidden', message: 'nobody deactivates themselves: ask another admin' } } })
+    fireEvent.click(within(question).getByRole('button', { name: 'Deactivate' }))
+    await act(() => vi.advanceTimersByTimeAsync(0))
+    expect(within(question).getByRole('alert').textContent).toBe('Nobody deactivates themselves: ask another admin.')
+    server.intercept = () => ({ body: { userId: 4, active: false } })
+    fireEvent.click(within(question).getByRole('button', { name: 'Deactivate' }))
+    await act(() => vi.advanceTimersByTimeAsync(0))
+    expect(server.requests).toContain('POST /api/users/4/deactivate')
+    expect(screen.getByTestId('person').dataset.active).toBe('false')
+    expect(screen.getByRole('button', { name: 'Activate Nok' })).toBeTruthy()
   })
 })

@@ -18,6 +18,11 @@ const THEMES = [
   ['dark', 'Dark'],
 ]
 
+const BADGES = [
+  ['unread', 'Unread'],
+  ['unseen', 'New'],
+]
+
 function Switch({ label, hint, icon, checked, disabled, onChange }) {
   return (
     <button type="button" role="switch" aria-checked={checked} aria-label={label} disabled={disabled} onClick={() => onChange(!checked)}
@@ -36,7 +41,7 @@ function Switch({ label, hint, icon, checked, disabled, onChange }) {
 
 function Menu({ me, name, onClose }) {
   const ref = useRef(null)
-  const { theme, sound, browser } = usePreferences()
+  const { theme, badge, sound, browser } = usePreferences()
   const [permission, setPermission] = useState(browserPermission)
   useFocusTrap(ref, onClose)
   useEffect(() => {
@@ -64,7 +69,12 @@ function Menu({ me, name, onClose }) {
         </div>
       </div>
       <Segments label="Theme" options={THEMES} value={theme} onChange={(chosen) => prefer({ theme: chosen })} className="[&_label]:flex-1" />
-      <div className="mt-3">
+      <div className="mt-3 flex items-center gap-3 px-2 text-sm">
+        <Icon name="bell" className="size-[18px] text-ink-2" />
+        <span className="flex-1 whitespace-nowrap" aria-hidden="true">Bell counts</span>
+        <Segments label="The bell counts" options={BADGES} value={badge} onChange={(chosen) => prefer({ badge: chosen })} />
+      </div>
+      <div className="mt-1.5">
         <Switch label="Sound" icon="sound" checked={sound}
           onChange={(on) => {
             prefer({ sound: on })

@@ -2,7 +2,7 @@
 import { lazy, Suspense, useEffect, useState } from 'react'
 import { useStore } from 'zustand'
 
-import { Announcer, DjactorsProvider, JobDetail, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount } from '#modules/index.js'
+import { Announcer, DjactorsProvider, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount, useUnseenCount } from '#modules/index.js'
 import { labelOf } from '#modules/features/jobs/moves.js'
 import { readClaims } from '#modules/shared/services/claims.js'
 import { jobOf } from '#modules/shared/components/kinds.js'
@@ -17,14 +17,18 @@ import { chime, inOneTab, showInTab, showOutside } from './signals.js'
 import { TokenNotice } from './TokenNotice.jsx'
 
 const Observer = lazy(() => import('#modules/features/observer/pages/Observer.jsx'))
+const getJobDetail = () => import('#modules/features/jobs/pages/JobDetail.jsx').then(({ JobDetail }) => ({ default: JobDetail }))
+const JobDetail = lazy(getJobDetail)
 
 const jobHref = (id) => `/#/jobs/${id}`
 const openJob = (id) => navigate(jobHref(id))
 
 /** Title, favicon, sound and the browser's notifications. */
 function Signals({ name }) {
-  const { sound, browser } = usePreferences()
-  const count = useUnreadCount()
+  const { badge, sound, browser } = usePreferences()
+  const unread = useUnreadCount()
+  const unseen = useUnseenCount()
+  const count = badge === 'unseen' ? unseen : unread
   useEffect(() => showInTab(name, count), [name, count])
   useEffect(() => () => showInTab('', 0), [])
   useArrivals((notification) => {
@@ -44,7 +48,9 @@ function JobView({ id }) {
   return (
     <>
       <Signals name={job ? labelOf(job) : 'Job'} />
-      <JobDetail jobId={id} onBack={() => navigate('/')} />
+      <Suspense fallback={<main className="mx-auto max-w-6xl p-6"><Skeleton label="Loading the job" /></main>}>
+        <JobDetail jobId={id} onBack={() => navigate('/')} />
+      </Suspense>
     </>
   )
 }
@@ -83,8 +89,13 @@ function Shell() {
   const { client } = useDjactors()
   const route = useRoute()
   const { status, refusal } = useSocket()
+  const { badge } = usePreferences()
   const [inboxOpen, setInboxOpen] = useState(false)
   const admin = client.me.role === 'admin'
+  // Jobs are what people go to next, and perhaps when there is no connection any more.
+  useEffect(() => {
+    if (status === 'connected') getJobDetail().catch(() => {})
+  }, [status])
   useEffect(() => {
     if (status === 'unauthorized') signOut(refusal ?? 'token_invalid')
   }, [status, refusal])
@@ -94,7 +105,7 @@ function Shell() {
   }
   return (
     <>
-      <TopBar nav={nav} inboxOpen={inboxOpen} onInbox={setInboxOpen}><AccountMenu /></TopBar>
+      <TopBar nav={nav} inboxOpen={inboxOpen} onInbox={setInboxOpen} badge={badge}><AccountMenu /></TopBar>
       <RefusedPage />
       <LinkNotice />
       <TokenNotice />

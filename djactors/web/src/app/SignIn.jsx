@@ -10,6 +10,7 @@ const REASONS = {
   token_expired: 'Your sign-in has ended. Sign in again to go on where you were.',
   token_invalid: 'The server did not accept that token.',
   token_revoked: 'You were signed out. Sign in again to go on where you were.',
+  user_deactivated: 'Your account has been deactivated. Ask an admin if that is wrong.',
   not_a_token: 'That link holds no token of a person.',
   signed_out: 'You are signed out.',
 }

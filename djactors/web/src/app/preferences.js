@@ -1,10 +1,13 @@
-/** What a person has chosen in this browser: theme, sound, the browser's notifications. All tabs follow. */
+/**
+ * What a person has chosen in this browser: theme, what the bell counts, sound, the browser's notifications. All tabs follow.
+ */
 import { useStore } from 'zustand'
 import { createStore } from 'zustand/vanilla'
 
 const KEY = 'djactors.preferences'
-const DEFAULTS = { theme: 'system', sound: false, browser: false }
+const DEFAULTS = { theme: 'system', badge: 'unread', sound: false, browser: false }
 const THEMES = ['system', 'light', 'dark']
+const BADGES = ['unread', 'unseen']
 
 function clean(text) {
   let value
@@ -15,6 +18,7 @@ function clean(text) {
   }
   return {
     theme: THEMES.includes(value.theme) ? value.theme : DEFAULTS.theme,
+    badge: BADGES.includes(value.badge) ? value.badge : DEFAULTS.badge,
     sound: value.sound === true,
     browser: value.browser === true,
   }

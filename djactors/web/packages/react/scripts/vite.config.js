@@ -23,6 +23,8 @@ export default defineConfig({
     lib: { entry: 'src/index.js', formats: ['es'], fileName: 'index' },
     rolldownOptions: {
       external: [/^react($|\/)/, /^react-dom($|\/)/, /^zustand($|\/)/, 'socket.io-client'],
+      // What the page fetches on demand, a host's own build may split as it likes.
+      checks: { ineffectiveDynamicImport: false },
       // Frameworks that render on the server have to know that these components need a browser.
       output: { banner: "'use client'\n" },
     },

@@ -20,10 +20,16 @@ export interface Notification {
   replaces?: number | null
 }
 
-/** A notification in the inbox. */
+/** Where a notification is: in the inbox itself, in the archive, or snoozed. */
+export type Place = 'inbox' | 'archived' | 'snoozed'
+
+/** A notification in a list of the inbox. */
 export interface InboxItem extends Notification {
   isRead: boolean
   readAt: string | null
+  place: Place
+  /** When it comes back, if it is snoozed. */
+  snoozedUntil?: string
 }
 
 export interface Job {
@@ -32,13 +38,18 @@ export interface Job {
   title: string
   projectId: number | null
   jobTypeId: number | null
-  status: 'open' | 'assigned' | 'pending_approval' | 'approved' | 'rejected' | 'completed' | (string & {})
+  status: 'open' | 'assigned' | 'pending_approval' | 'approved' | 'rejected' | 'completed' | 'cancelled' | (string & {})
   requesterId: number
+  requesterName: string | null
   assigneeId: number | null
   assigneeName: string | null
   approverId: number | null
+  approverName: string | null
   managerId: number | null
+  managerName: string | null
   watcherIds: number[]
+  /** The first 100 of them. */
+  watchers: NamedPerson[]
   deadline: string | null
   createdAt: string
   updatedAt: string
@@ -69,6 +80,25 @@ export interface Claims {
 export interface NamedPerson {
   id: number
   name: string
+}
+
+/** Somebody of the tenant. `connected` is left out where the server tells no presence. */
+export interface Person extends NamedPerson {
+  role: string
+  /** False for who has been deactivated. */
+  active: boolean
+  connected?: boolean
+}
+
+/** A comment on a job. The text is plain: show it as text. */
+export interface Comment {
+  id: number
+  jobId: number
+  authorId: number
+  authorName: string | null
+  text: string
+  mentions: NamedPerson[]
+  createdAt: string
 }
 
 /** A refusal. `code` is the server's word (`not_found`, `forbidden` …), or `offline` where no answer came; then `status` is 0. */
@@ -104,11 +134,21 @@ export interface EventMeta {
 
 export interface ServerEvents {
   'notification:new': Notification
-  'notification:unread-count': { count: number }
+  'notification:unread-count': { count: number; unseen: number }
   'notification:read': { notificationIds?: number[]; all?: true; readAt: string }
+  'notification:unread': { notificationIds: number[] }
+  'notification:seen': { upTo: number; at: string }
+  'notification:archived': { notificationIds: number[] }
+  'notification:unarchived': { notificationIds: number[] }
+  'notification:snoozed': { notificationIds: number[]; until: string }
+  'notification:unsnoozed': { notificationIds: number[] }
   'notification:deleted': { notificationIds: number[] }
+  'job:muted': { jobId: number }
+  'job:unmuted': { jobId: number }
   'job:assigned': { jobId: number; djId: string | null; assigneeId: number; assigneeName: string }
   'job:updated': { job: Job }
+  'comment:added': { comment: Comment }
+  'people:presence': { userId: number; connected: boolean }
   'approval:status-changed': { jobId: number; djId: string | null; status: 'pending' | 'approved' | 'rejected'; approvedBy: string | null }
   'auth:expiring': { expiresAt: string }
   'changes:reset': { offset: string }
@@ -145,31 +185,72 @@ export interface DjactorsOptions {
 }
 
 export type ListStatus = 'idle' | 'loading' | 'ready' | 'error'
-export type InboxFilter = 'all' | 'unread'
+/** Which notifications a list shows. */
+export interface InboxFilter {
+  view: Place
+  unread: boolean
+  type: string | null
+  priority: Priority | null
+  /** The id of a job. */
+  job: number | null
+  /** Words of the title, the message, or the job's title or number; empty for no search. */
+  query: string
+}
 
 export interface InboxState {
   items: InboxItem[]
   unreadCount: number
+  /** How many of the unread ones came since the person last looked into the inbox. */
+  unseenCount: number
   filter: InboxFilter
   /** What has just arrived. */
   toasts: Notification[]
-  /** The last thing that was rolled back. */
-  notice: { id: number; text: string } | null
+  /** The last thing that can be undone, or was rolled back; then `undo` is null. */
+  notice: { id: number; text: string; undo: (() => void) | null } | null
 }
 
 export interface InboxActions {
-  /** Rejects with an `ApiError`. */
+  /** Load a list from its beginning; by default the one that is shown. Rejects with an `ApiError`. */
   load(filter?: InboxFilter): Promise<void>
   loadMore(): Promise<void>
-  setFilter(filter: InboxFilter): void
-  /** The next three show at once, and resolve to whether the change stands. */
+  /** Show another list: only what changes of the filter. */
+  setFilter(filter: Partial<InboxFilter>): void
+  /** The following show at once, and resolve to whether the change stands. */
   markRead(id: number): Promise<boolean>
+  markUnread(id: number): Promise<boolean>
   markAllRead(): Promise<boolean>
+  archive(id: number): Promise<boolean>
+  unarchive(id: number): Promise<boolean>
+  /** Until a moment in RFC 3339, before the notification expires; `said` is what the notice says. */
+  snooze(id: number, until: string, said?: string): Promise<boolean>
+  unsnooze(id: number): Promise<boolean>
   remove(id: number): Promise<boolean>
+  /** Read what is in the inbox of a job; `silent` has no notice where that fails. */
+  readJob(jobId: number, options?: { silent?: boolean }): Promise<boolean>
   dismissToast(id: number): void
   dismissNotice(): void
+  /** Undo what the notice speaks of. Returns whether there was something to undo. */
+  undo(): boolean
+  /** A list is on the screen: what it shows is seen. Returns a function to call once it no longer is. */
+  watchList(): () => void
+  /** Somebody looks at the page again, and so at an open list. */
+  look(): void
   /** Open or close the inbox of `NotificationBell`. */
   setInboxOpen(open: boolean): void
+}
+
+export interface PeopleState {
+  /** Names by id, as far as they are known. */
+  names: Map<number, string>
+  /** By id whether somebody is connected; nothing of whom it is not known. */
+  connected: Map<number, boolean>
+}
+
+export interface PeopleActions {
+  /** By the beginning of a name or of a word of it. Rejects with an `ApiError`. */
+  search(query: string, page?: { limit?: number; before?: string }): Promise<{ items: Person[]; nextBefore: string | null }>
+  /** Follow who is connected, until the function that it returns is called. */
+  look(): () => void
 }
 
 /** One signed-in person's djactors, without React. */
@@ -178,6 +259,7 @@ export interface Djactors {
   me: Claims | null
   socket: Socket
   notifications: StoreApi<InboxState> & { actions: InboxActions & { onArrival(hear: (notification: Notification) => void): () => void } }
+  people: StoreApi<PeopleState> & { actions: PeopleActions }
   /** Load the inbox and connect. */
   start(): void
   /** Disconnect. It can be started again. */
@@ -216,6 +298,7 @@ export function useNotifications(): InboxActions & {
   /** What the list shows, newest first. */
   notifications: InboxItem[]
   unreadCount: number
+  unseenCount: number
   filter: InboxFilter
   status: ListStatus
   hasMore: boolean
@@ -224,6 +307,12 @@ export function useNotifications(): InboxActions & {
   notice: InboxState['notice']
 }
 export function useUnreadCount(): number
+/** How many of the unread ones came since the person last looked into the inbox. */
+export function useUnseenCount(): number
+/** Whether a job is muted, null until it is known; `mute` resolves to whether the change stands. */
+export function useMute(jobId: number | null): { muted: boolean | null; mute(muted: boolean): Promise<boolean> }
+/** Read what is in the inbox of a job, once it is opened. */
+export function useReadJob(jobId: number | null): void
 /** Hear of each notification that arrives live: the place for sounds and the browser's notifications. */
 export function useArrivals(handler: (notification: Notification) => void): void
 
@@ -247,14 +336,45 @@ export function useJob(id: number): {
   job: Job | null
   status: 'loading' | 'ready' | 'missing' | 'error'
   load(): Promise<void>
-  /** `assign`, `submit`, `approve` … as the HTTP routes. Rejects with an `ApiError`. */
+  /** `assign`, `submit`, `approve`, `cancel`, `title` … as the HTTP routes. Rejects with an `ApiError`. */
   move(name: string, body?: object): Promise<Job>
 }
+/** The comments on a job, kept right while a component looks at them. */
+export function useThread(jobId: number): {
+  /** Newest first. */
+  comments: Comment[]
+  status: 'loading' | 'ready' | 'error'
+  error: ApiError | null
+  hasMore: boolean
+  /** Of the older ones. */
+  more: 'idle' | 'loading' | 'error'
+  load(): Promise<void>
+  loadMore(): Promise<void>
+  /** Write one; `mentions` are ids of people. Rejects with an `ApiError`. */
+  add(text: string, mentions?: number[]): Promise<void>
+}
+
+/** People whose name, or a word of it, begins with the query. Null asks for nothing. */
+export function usePeopleSearch(query: string | null): {
+  /** The answer to this query; none while there is no answer yet. */
+  people: Person[]
+  /** What was found last, to be seen meanwhile. */
+  last: Person[]
+  status: 'idle' | 'loading' | 'ready' | 'error'
+  hasMore: boolean
+  error: ApiError | null
+  retry(): void
+}
+/** Whether somebody is connected now; undefined where it is not known. With a name the server is asked. */
+export function usePresence(id: number | null, name?: string | null): boolean | undefined
+
+/** What the bell counts: the unread ones, or those that came since the inbox was last open. */
+export type BadgeCount = 'unread' | 'unseen'
 
 /** The bell and the inbox that it opens. It keeps by itself whether the inbox is open, unless both props are given. */
-export function NotificationBell(props: { open?: boolean; onOpenChange?: (open: boolean) => void }): ReactNode
+export function NotificationBell(props: { open?: boolean; onOpenChange?: (open: boolean) => void; badge?: BadgeCount }): ReactNode
 /** The bell alone. */
-export function NotificationBadge(props: { onClick: () => void; expanded?: boolean }): ReactNode
+export function NotificationBadge(props: { onClick: () => void; expanded?: boolean; badge?: BadgeCount }): ReactNode
 /** The open inbox. */
 export function NotificationPanel(props: { onClose: () => void }): ReactNode
 /** What has just arrived, in a corner; once in a page. By default it opens the inbox of `NotificationBell`. */
@@ -265,7 +385,7 @@ export function NotificationToast(props: {
   onDismiss: () => void
   onOpen: () => void
 }): ReactNode
-/** What was rolled back, said for a few seconds; once in a page. */
+/** What was done and can be undone, or was rolled back, said for a few seconds; once in a page. */
 export function Notice(props: Record<never, never>): ReactNode
 /** Says to screen readers what `announce` is given; once in a page, there from the start. */
 export function Announcer(props: Record<never, never>): ReactNode
@@ -287,11 +407,35 @@ export function TopBar(props: {
   nav?: Way[]
   inboxOpen?: boolean
   onInbox?: (open: boolean) => void
+  badge?: BadgeCount
   children?: ReactNode
 }): ReactNode
 /** The queue of jobs; a page's `<main>`. */
 export function MyQueue(props: Record<never, never>): ReactNode
 /** One job; a page's `<main>`. */
 export function JobDetail(props: { jobId: number; onBack: () => void }): ReactNode
+/** For a page of a job: reads what the inbox has of it, and mutes it. `JobDetail` has it already. */
+export function JobNotifications(props: { jobId: number }): ReactNode
+/** The comments on a job, and a field to write one. */
+export function JobThread(props: { jobId: number }): ReactNode
+/** Somebody's initials and name, and whether they are connected. */
+export function Person(props: { id: number | null; name?: string | null; nobody?: string; className?: string }): ReactNode
+/** A field that searches people by name. */
+export function PersonField(props: {
+  label: string
+  hint?: string
+  /** The chosen one's id. */
+  value: number | null
+  /** What the chosen one is called at first. */
+  name?: string | null
+  onChange: (id: number | null, person: Person | null) => void
+  optional?: boolean
+  /** It has the focus when the dialog around it opens. */
+  takesFocus?: boolean
+  /** It is empty again after each choice. */
+  many?: boolean
+  /** Those who have been deactivated can be chosen, too. */
+  anybody?: boolean
+}): ReactNode
 /** The dialog that makes a job. */
 export function CreateJob(props: { onClose: () => void; onCreated: (job: Job) => void }): ReactNode

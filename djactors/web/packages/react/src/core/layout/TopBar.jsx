@@ -3,7 +3,8 @@
  *
  *     <TopBar brand={<Logo />} nav={[{ label, icon, href, current, onClick }]}>account menu</TopBar>
  *
- * Rules: `inboxOpen` and `onInbox` are for hosts that keep by themselves whether the inbox is open; see `NotificationBell`. Below
+ * Rules: `inboxOpen` and `onInbox` are for hosts that keep by themselves whether the inbox is open; see `NotificationBell`,
+ * as for `badge`. Below
  * 640 px the ways to go are icons with names for screen readers.
  */
 import { isPlainClick } from '../../shared/components/clicks.js'
@@ -37,7 +38,7 @@ function Way({ label, icon, href, current, onClick }) {
   )
 }
 
-export function TopBar({ brand = <Brand compact className="sm:mr-2" />, nav = [], inboxOpen, onInbox, children }) {
+export function TopBar({ brand = <Brand compact className="sm:mr-2" />, nav = [], inboxOpen, onInbox, badge, children }) {
   return (
     <header className="sticky top-0 z-30 border-b border-line bg-surface/92 backdrop-blur">
       <div className="mx-auto flex h-16 max-w-6xl items-center gap-1.5 px-4 sm:gap-3 sm:px-6">
@@ -49,7 +50,7 @@ export function TopBar({ brand = <Brand compact className="sm:mr-2" />, nav = []
         </nav>
         <div className="ml-auto flex items-center gap-1 sm:gap-2">
           <ConnectionState />
-          <NotificationBell open={inboxOpen} onOpenChange={onInbox} />
+          <NotificationBell open={inboxOpen} onOpenChange={onInbox} badge={badge} />
           {children}
         </div>
       </div>

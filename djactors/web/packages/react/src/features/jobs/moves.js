@@ -3,12 +3,15 @@
  *
  * Rules: this only decides what is shown. The server decides what is allowed, and says so when it differs.
  */
+const UNFINISHED = ['open', 'assigned', 'pending_approval', 'approved', 'rejected']
 const FROM = {
   assign: ['open', 'assigned', 'rejected'],
   submit: ['assigned', 'rejected'],
   approve: ['pending_approval'],
   reject: ['pending_approval'],
   complete: ['open', 'assigned', 'approved', 'rejected'],
+  deadline: UNFINISHED,
+  cancel: UNFINISHED,
 }
 const WHO = {
   assign: [['requester', 'manager'], ['manager', 'admin']],
@@ -17,9 +20,15 @@ const WHO = {
   reject: [['approver'], ['admin']],
   complete: [['assignee', 'requester', 'manager'], ['manager', 'admin']],
   deadline: [['requester', 'manager'], ['manager', 'admin']],
+  cancel: [['requester', 'manager'], ['manager', 'admin']],
+  title: [['requester', 'manager'], ['manager', 'admin']],
+  watchers: [[], ['manager', 'admin']],
 }
 
-/** @returns {Set<string>} of assign, submit, approve, reject, complete, deadline */
+/** Whether somebody names others as watchers. */
+export const namesWatchers = (me) => WHO.watchers[1].includes(me?.role)
+
+/** @returns {Set<string>} of assign, submit, approve, reject, complete, deadline, cancel, title, watchers */
 export function movesFor(job, me) {
   const offered = new Set()
   if (!me) return offered

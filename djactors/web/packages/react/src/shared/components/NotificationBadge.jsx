@@ -1,16 +1,19 @@
 /**
- * The bell with the unread count. It shows what `useNotifications` says and opens what its host gives it to open.
+ * The bell with a count. It shows what `useNotifications` says and opens what its host gives it to open.
  *
- *     <NotificationBadge onClick={() => setOpen(true)} expanded={open} />
+ *     <NotificationBadge onClick={() => setOpen(true)} expanded={open} badge="unseen" />
  *
- * Rules: the accessible name holds the whole count, the picture at most "99+".
+ * Rules: `badge` is `unread`, or `unseen` for what came since the inbox was last open. The accessible name holds the whole
+ * count, the picture at most "99+".
  */
-import { useUnreadCount } from '../hooks/useNotifications.js'
+import { useUnreadCount, useUnseenCount } from '../hooks/useNotifications.js'
 import { Icon } from './Icon.jsx'
 
-export function NotificationBadge({ onClick, expanded }) {
-  const count = useUnreadCount()
-  const label = count === 0 ? 'Notifications, none unread' : `Notifications, ${count} unread`
+export function NotificationBadge({ onClick, expanded, badge = 'unread' }) {
+  const unread = useUnreadCount()
+  const unseen = useUnseenCount()
+  const [count, word] = badge === 'unseen' ? [unseen, 'new'] : [unread, 'unread']
+  const label = `Notifications, ${count === 0 ? 'none' : count} ${word}`
   return (
     <button type="button" onClick={onClick} aria-label={label} aria-haspopup="dialog" aria-expanded={expanded}
       data-testid="notification-badge" data-count={count}

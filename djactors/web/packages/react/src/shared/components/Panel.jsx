@@ -24,7 +24,8 @@ function Layer({ title, onClose, children, place, shape, ...rest }) {
   )
 }
 
-export function Sheet({ title, header, onClose, children, ...rest }) {
+/** `header` and `footer` stay while the rest scrolls. */
+export function Sheet({ title, header, footer, onClose, children, ...rest }) {
   return (
     <Layer title={title} onClose={onClose} place="justify-end" {...rest}
       shape="h-dvh w-full max-w-[440px] animate-slide sm:border-l sm:border-line">
@@ -38,6 +39,7 @@ export function Sheet({ title, header, onClose, children, ...rest }) {
             {header}
           </div>
           <div className="min-h-0 flex-1 overflow-y-auto overscroll-contain">{children}</div>
+          {footer}
         </>
       )}
     </Layer>

@@ -1,7 +1,12 @@
-/** A person: initials in a colour of their own, and the name. The colour is decoration; the name is always there. */
+/**
+ * A person: initials in a colour of their own, the name, and whether they are connected now. The colour and the dot are
+ * decoration; the name is always there, and the word for the dot is for screen readers.
+ */
 import { useStore } from 'zustand'
 
 import { useDjactors } from '../DjactorsContext.js'
+import { usePresence } from '../hooks/usePeople.js'
+import { PresenceDot, presenceWord } from './Presence.jsx'
 import { SafeText } from './SafeText.jsx'
 
 const TINTS = [
@@ -18,26 +23,35 @@ export function initials(name) {
   return letters.map((word) => [...word][0] ?? '').join('').toUpperCase()
 }
 
-export function Avatar({ id, name, className = 'size-7 text-[11px]' }) {
+export function Avatar({ id, name, connected, className = 'size-7 text-[11px]' }) {
   return (
     <span aria-hidden="true"
-      className={`grid shrink-0 place-items-center rounded-full font-semibold ${TINTS[(id ?? 0) % TINTS.length]} ${className}`}>
+      className={`relative grid shrink-0 place-items-center rounded-full font-semibold ${TINTS[(id ?? 0) % TINTS.length]} ${className}`}>
       {initials(name)}
+      <PresenceDot connected={connected} className="absolute right-0 bottom-0 ring-2 ring-surface" />
+    </span>
+  )
+}
+
+function Somebody({ id, name, className }) {
+  const { client } = useDjactors()
+  // Names come with the jobs and with the people.
+  useStore(client.jobs, ({ jobs }) => jobs)
+  useStore(client.people, ({ names }) => names)
+  const me = id === client.me?.userId
+  const shown = (me ? client.me.name : null) ?? name ?? client.personName(id)
+  const connected = usePresence(id, shown)
+  return (
+    <span className={`flex min-w-0 items-center gap-2 ${className}`} title={connected === undefined ? undefined : `${shown}, ${presenceWord(connected)}`}>
+      <Avatar id={id} name={shown} connected={connected} />
+      <SafeText className="truncate">{shown}</SafeText>
+      {me && <span className="text-xs text-ink-2">you</span>}
+      {connected !== undefined && <span className="sr-only">{presenceWord(connected)}</span>}
     </span>
   )
 }
 
 export function Person({ id, name, nobody = 'Nobody', className = '' }) {
-  const { client } = useDjactors()
-  // Names come with the jobs.
-  useStore(client.jobs, ({ jobs }) => jobs)
   if (id === null || id === undefined) return <span className={`text-ink-2 ${className}`}>{nobody}</span>
-  const shown = (id === client.me?.userId ? client.me.name : null) ?? name ?? client.personName(id)
-  return (
-    <span className={`flex min-w-0 items-center gap-2 ${className}`}>
-      <Avatar id={id} name={shown} />
-      <SafeText className="truncate">{shown}</SafeText>
-      {id === client.me?.userId && <span className="text-xs text-ink-2">you</span>}
-    </span>
-  )
+  return <Somebody id={id} name={name} className={className} />
 }

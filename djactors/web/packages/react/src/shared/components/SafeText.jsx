@@ -26,21 +26,21 @@ export function splitLinks(text) {
   return parts
 }
 
+/** A link to somewhere else, which learns nothing of the page. */
+export function LinkOut({ href, text }) {
+  return (
+    <a href={href} target="_blank" rel="noopener noreferrer nofollow" className="focus-ring rounded text-accent-text underline underline-offset-2">
+      {text}
+    </a>
+  )
+}
+
 export function SafeText({ children, links = false, className = '' }) {
   const text = String(children ?? '')
   return (
     <bdi dir="auto" className={`[overflow-wrap:anywhere] ${className}`}>
       {links
-        ? splitLinks(text).map((part, place) =>
-            typeof part === 'string' ? (
-              part
-            ) : (
-              <a key={place} href={part.href} target="_blank" rel="noopener noreferrer nofollow"
-                className="focus-ring rounded text-accent-text underline underline-offset-2">
-                {part.text}
-              </a>
-            ),
-          )
+        ? splitLinks(text).map((part, place) => (typeof part === 'string' ? part : <LinkOut key={place} {...part} />))
         : text}
     </bdi>
   )

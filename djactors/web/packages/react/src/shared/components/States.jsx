@@ -39,13 +39,13 @@ export function Failed({ onRetry, children = 'It could not be loaded.' }) {
   )
 }
 
-export function LoadMore({ hasMore, more, onMore }) {
+export function LoadMore({ hasMore, more, onMore, label = 'Load more' }) {
   if (!hasMore) return null
   return (
     <div className="flex flex-col items-center gap-2 border-t border-line p-4">
       {more === 'error' && <p role="alert" className="text-sm text-danger">The next page could not be loaded.</p>}
       <Button weight="quiet" busy={more === 'loading'} onClick={onMore}>
-        {more === 'loading' ? 'Loading…' : 'Load more'}
+        {more === 'loading' ? 'Loading…' : label}
       </Button>
     </div>
   )

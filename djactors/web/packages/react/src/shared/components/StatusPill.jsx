@@ -6,7 +6,11 @@ export const STATUS = {
   approved: ['Approved', 'bg-ok-soft text-ok'],
   rejected: ['Rejected', 'bg-danger-soft text-danger'],
   completed: ['Completed', 'bg-accent-soft text-accent-text'],
+  cancelled: ['Cancelled', 'bg-line text-ink line-through decoration-1'],
 }
+
+/** Whether a job is over: nothing is due any more. */
+export const isFinished = ({ status }) => status === 'completed' || status === 'cancelled'
 
 export function StatusPill({ status }) {
   const [text, tone] = STATUS[status] ?? [status, STATUS.open[1]]

@@ -7,6 +7,7 @@ const KINDS = {
   sla_alert_24h: ['clock', 'warn'],
   sla_alert_overdue: ['clock', 'danger'],
   comment_added: ['comment', 'accent'],
+  mentioned: ['at', 'accent'],
   job_completed: ['checks', 'ok'],
   daily_summary: ['inbox', 'accent'],
 }

@@ -69,13 +69,18 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
 
   const job = (id) => `/api/jobs/${encodeURIComponent(id)}`
   return {
-    /** `{ items, nextBefore, unreadCount, offset }`, newest first. */
-    notifications: ({ limit = 20, before, unread } = {}) =>
-      call('GET', `/api/notifications${query({ limit, before, unread: unread || undefined })}`),
-    /** `{ ok, count }`, like the next two. */
-    markRead: (id) => call('POST', `/api/notifications/${id}/read`),
+    /** `{ items, nextBefore, unreadCount, unseenCount, offset }`, newest first. */
+    notifications: ({ view, unread, type, priority, job: jobId, query: text, limit = 20, before } = {}) =>
+      call('GET', `/api/notifications${query({ view, unread: unread || undefined, type, priority, job: jobId, query: text, limit, before })}`),
+    /** `kind`: read, unread, archive, unarchive, snooze (with `until`), unsnooze. `{ ok, count, unseen }`, like the following. */
+    change: (id, kind, { until } = {}) => call('POST', `/api/notifications/${id}/${kind}`, until === undefined ? undefined : { until }),
     markAllRead: () => call('POST', '/api/notifications/read-all'),
+    markSeen: (body) => call('POST', '/api/notifications/seen', body),
     remove: (id) => call('DELETE', `/api/notifications/${id}`),
+    readJob: (id) => call('POST', `${job(id)}/read-notifications`),
+    muteJob: (id, muted) => call('POST', `${job(id)}/${muted ? 'mute' : 'unmute'}`),
+    /** `{ muted }` */
+    isMuted: (id) => call('GET', `${job(id)}/mute`),
     /** `{ items, nextBefore, offset }`, newest first; `assignee` is `me` or an id. */
     jobs: ({ assignee, status, limit = 20, before } = {}) =>
       call('GET', `/api/jobs${query({ assignee, status, limit, before })}`),
@@ -83,8 +88,17 @@ export function createApi({ url = '', getToken, onUnauthorized, fetch = globalTh
     changes: (since, limit) => call('GET', `/api/changes${query({ since, limit })}`),
     job: (id) => call('GET', job(id)),
     createJob: (body) => call('POST', '/api/jobs', body),
-    /** `move`: assign, submit, approve, reject, complete, comments, watch, unwatch, deadline. Resolves to the job. */
+    /** `move`: assign, submit, approve, reject, complete, cancel, title, comments, watch, unwatch, deadline. Resolves to the job. */
     moveJob: (id, move, body = {}) => call('POST', `${job(id)}/${move}`, body),
+    /** `{ items, nextBefore, offset }`, newest first. */
+    comments: (id, { limit = 20, before } = {}) => call('GET', `${job(id)}/comments${query({ limit, before })}`),
+    /** `{ items, nextBefore }`, in the order of the names. */
+    people: ({ query: text, limit = 20, before } = {}) => call('GET', `/api/people${query({ query: text, limit, before })}`),
+    /** `{ userId, active }`, like the next; role admin. */
+    deactivate: (id) => call('POST', `/api/users/${id}/deactivate`, {}),
+    activate: (id) => call('POST', `/api/users/${id}/activate`, {}),
+    /** `{ items, nextBefore }`, newest first: of what somebody was not notified; role admin. */
+    suppressions: ({ userId, limit = 20, before }) => call('GET', `/api/admin/suppressions${query({ userId, limit, before })}`),
     /** The live actor tree; role admin. `history`: with the counters of the last two minutes. */
     actors: ({ history = false } = {}) => call('GET', `/api/admin/actors${query({ history: history || undefined })}`),
   }

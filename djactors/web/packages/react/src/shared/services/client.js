@@ -9,14 +9,18 @@
  *     client.notifications.subscribe(({ unreadCount }) => …)
  */
 import { createJobStore } from '../stores/jobStore.js'
+import { INBOX_EVENTS } from '../stores/inboxEvents.js'
+import { createMuteStore, MUTE_EVENTS } from '../stores/muteStore.js'
 import { createNotificationStore } from '../stores/notificationStore.js'
+import { createPeopleStore } from '../stores/peopleStore.js'
+import { createThreadStore } from '../stores/threadStore.js'
 import { createApi } from './api.js'
 import { readClaims } from './claims.js'
 import { serverNow } from './clock.js'
 import { earliest, laterThan } from './offsets.js'
 import { createSocketService } from './socketService.js'
 
-const NOTIFICATION_EVENTS = ['notification:new', 'notification:read', 'notification:deleted', 'notification:unread-count']
+const NOTIFICATION_EVENTS = [...INBOX_EVENTS, 'notification:seen', 'notification:unread-count']
 const JOB_EVENTS = ['job:updated', 'job:assigned', 'approval:status-changed']
 
 /** ms that the first connect waits for the list that it would resume from. */
@@ -34,7 +38,7 @@ const RETRY_LOAD = 3000
  * @param {Function} [options.io] for tests, like `fetch`
  * @param {typeof fetch} [options.fetch]
  */
-export function createDjactors({ url = '', token, refreshToken, onToken, people = [], io, fetch }) {
+export function createDjactors({ url = '', token, refreshToken, onToken, people: told = [], io, fetch }) {
   let current = token
   let started = false
   let retry = null
@@ -71,12 +75,23 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
   })
   const notifications = createNotificationStore({ api, socket })
   const jobs = createJobStore({ api, me: () => me?.userId })
-  const stores = [notifications, jobs]
+  const mutes = createMuteStore({ api, socket, inbox: notifications.actions })
+  const people = createPeopleStore({ api, socket })
+  const threads = createThreadStore({ api, learn: people.actions.learn })
+  const stores = [notifications, jobs, mutes]
 
   for (const name of NOTIFICATION_EVENTS) socket.on(name, (data, meta) => notifications.actions.take(name, data, meta))
+  for (const name of MUTE_EVENTS) socket.on(name, (data, meta) => mutes.actions.take(name, data, meta))
   for (const name of JOB_EVENTS) socket.on(name, (data, meta) => jobs.actions.take(name, data, meta))
+  socket.on('comment:added', (data) => threads.actions.take(data))
+  socket.on('people:presence', (data) => people.actions.take(data))
   socket.on('changes:reset', reloadAll)
+  socket.state.subscribe(({ status }, before) => {
+    if (before.status === 'connected' && status !== 'connected') people.actions.disconnected()
+  })
   socket.onConnect(({ recovered, since }) => {
+    people.actions.connected()
+    threads.actions.connected()
     if (!recovered && since === undefined) {
       reloadAll()
       return
@@ -106,7 +121,7 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
   async function reloadAll() {
     clearTimeout(retry)
     try {
-      await Promise.all(stores.map((store) => store.actions.reload()))
+      await Promise.all([...stores, threads].map((store) => store.actions.reload()))
     } catch (error) {
       if (started && error.status !== 401) retry = setTimeout(reloadAll, RETRY_LOAD)
     }
@@ -125,6 +140,9 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
     socket,
     notifications,
     jobs,
+    mutes,
+    people,
+    threads,
 
     /** Load the inbox and connect. */
     start() {
@@ -150,6 +168,7 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
       clearTimeout(retry)
       globalThis.removeEventListener?.('online', online)
       globalThis.removeEventListener?.('pageshow', pageShown)
+      people.actions.stop()
       socket.disconnect()
     },
 
@@ -166,25 +185,22 @@ export function createDjactors({ url = '', token, refreshToken, onToken, people 
       onToken?.(fresh)
     },
 
-    /** What to call somebody: the name that the host or a job has told, else `User 4`. */
+    /** What to call somebody: the name that the host or the server has told, else `User 4`. */
     personName(id) {
       if (id === null || id === undefined) return null
       if (id === me?.userId && me.name) return me.name
       return (
-        people.find((person) => person.id === id)?.name ??
-        [...jobs.getState().jobs.values()].find((job) => job.assigneeId === id)?.assigneeName ??
+        told.find((person) => person.id === id)?.name ??
+        people.getState().names.get(id) ??
+        [...jobs.getState().jobs.values()].map((job) => nameIn(job, id)).find(Boolean) ??
         `User ${id}`
       )
     },
-
-    /** Everybody whose name is known: `{ id, name }[]`, by name. */
-    people() {
-      const known = new Map(people.map(({ id, name }) => [id, name]))
-      for (const { assigneeId, assigneeName } of jobs.getState().jobs.values()) {
-        if (assigneeId && assigneeName && !known.has(assigneeId)) known.set(assigneeId, assigneeName)
-      }
-      if (me) known.set(me.userId, me.name ?? known.get(me.userId) ?? `User ${me.userId}`)
-      return [...known].map(([id, name]) => ({ id, name })).sort((a, b) => a.name.localeCompare(b.name))
-    },
   }
+}
+
+/** What a job calls somebody who has a part in it. */
+function nameIn(job, id) {
+  const part = ['assignee', 'requester', 'approver', 'manager'].find((each) => job[`${each}Id`] === id)
+  return job[`${part}Name`] ?? job.watchers?.find((watcher) => watcher.id === id)?.name
 }

@@ -172,7 +172,7 @@ export function createJobStore({ api, me }) {
 
     /** Create a job. Resolves to it, or rejects with an `ApiError`; so does the next. */
     create: async (body) => answered(await api.createJob(body)),
-    /** Move a job: assign, submit, approve, reject, complete, comments, watch, unwatch, deadline. */
+    /** Move a job: assign, submit, approve, reject, complete, comments, watch, unwatch, deadline, cancel, title. */
     move: async (id, move, body) => answered(await api.moveJob(id, move, body)),
 
     /** Take a server event in. */

@@ -13,7 +13,7 @@ import { Person } from '../../../shared/components/Person.jsx'
 import { SafeText } from '../../../shared/components/SafeText.jsx'
 import { Segments } from '../../../shared/components/Segments.jsx'
 import { Empty, Failed, LoadMore, Skeleton } from '../../../shared/components/States.jsx'
-import { STATUS, StatusPill } from '../../../shared/components/StatusPill.jsx'
+import { isFinished, STATUS, StatusPill } from '../../../shared/components/StatusPill.jsx'
 import { TimeText } from '../../../shared/components/TimeText.jsx'
 import { useDjactors } from '../../../shared/DjactorsContext.js'
 import { useJobs } from '../../../shared/hooks/useJobs.js'
@@ -56,7 +56,7 @@ function Row({ job, point, mine }) {
           <p className="mt-1 flex flex-wrap items-center gap-x-4 gap-y-1 text-xs text-ink-2">
             <span>{labelOf(job)}</span>
             <span>changed <TimeText at={job.updatedAt} /></span>
-            {job.deadline && job.status !== 'completed' && (
+            {job.deadline && !isFinished(job) && (
               <Deadline at={job.deadline} className="[&_svg]:size-3.5" />
             )}
           </p>

@@ -2,8 +2,11 @@
 import { useState } from 'react'
 
 import { Dialog } from '../../../shared/components/Panel.jsx'
+import { PersonField } from '../../../shared/components/PersonField.jsx'
 import { useDjactors } from '../../../shared/DjactorsContext.js'
-import { ActionForm, Field, fromLocalInput, PersonField } from './Form.jsx'
+import { namesWatchers } from '../moves.js'
+import { ActionForm, Field, fromLocalInput } from './Form.jsx'
+import { PeopleField } from './PeopleField.jsx'
 
 /** As the schema has it. */
 const MAX_TITLE = 255
@@ -13,9 +16,12 @@ export function CreateJob({ onClose, onCreated }) {
   const [title, setTitle] = useState('')
   const [assigneeId, setAssignee] = useState(null)
   const [approverId, setApprover] = useState(null)
+  const [managerId, setManager] = useState(null)
+  const [watchers, setWatchers] = useState([])
   const [deadline, setDeadline] = useState('')
   const create = () => {
-    const body = { title: title.trim(), assigneeId, approverId, deadline: fromLocalInput(deadline) }
+    const body = { title: title.trim(), assigneeId, approverId, managerId, deadline: fromLocalInput(deadline) }
+    if (watchers.length > 0) body.watcherIds = watchers.map(({ id }) => id)
     return client.jobs.actions.create(Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null)))
   }
   return (
@@ -29,6 +35,8 @@ export function CreateJob({ onClose, onCreated }) {
         </Field>
         <PersonField label="Assignee" optional value={assigneeId} onChange={setAssignee} hint="They are notified at once." />
         <PersonField label="Approver" optional value={approverId} onChange={setApprover} />
+        <PersonField label="Manager" optional value={managerId} onChange={setManager} hint="They hear of it when the deadline has passed." />
+        {namesWatchers(client.me) && <PeopleField label="Watchers" value={watchers} onChange={setWatchers} />}
         <Field label="Deadline" hint="In your time zone. The assignee hears of it 24 hours before, and when it has passed.">
           {(wiring) => (
             <input {...wiring} type="datetime-local" className="field" value={deadline}

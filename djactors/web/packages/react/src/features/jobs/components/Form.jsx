@@ -1,8 +1,8 @@
-/** Parts of the forms: a labelled field, a choice of a person, and how a form is sent. */
+/** Parts of the forms: a labelled field, and how a form is sent. */
 import { useId, useState } from 'react'
 
 import { Button } from '../../../shared/components/Button.jsx'
-import { useDjactors } from '../../../shared/DjactorsContext.js'
+import { Refusal } from '../../../shared/components/Refusal.jsx'
 
 export function Field({ label, hint, children }) {
   const id = useId()
@@ -15,40 +15,6 @@ export function Field({ label, hint, children }) {
   )
 }
 
-const ANOTHER = 'another'
-
-/** A known person, or anybody by user id. `onChange` gets a number or null. */
-export function PersonField({ label, hint, value, onChange, optional = false, ...rest }) {
-  const { client } = useDjactors()
-  const [another, setAnother] = useState(false)
-  // Taken once: a list that moves under the pointer is of no use.
-  const [people] = useState(() => client.people())
-  const known = people.some(({ id }) => id === value)
-  return (
-    <Field label={label} hint={hint}>
-      {(wiring) => (
-        <div className="flex gap-2">
-          <select {...wiring} {...rest} className="field" required={!optional}
-            value={another || (value !== null && !known) ? ANOTHER : (value ?? '')}
-            onChange={({ target }) => {
-              setAnother(target.value === ANOTHER)
-              onChange(target.value === '' || target.value === ANOTHER ? null : Number(target.value))
-            }}>
-            <option value="">{optional ? 'Nobody' : 'Choose…'}</option>
-            {people.map(({ id, name }) => <option key={id} value={id}>{name}</option>)}
-            <option value={ANOTHER}>Somebody else…</option>
-          </select>
-          {(another || (value !== null && !known)) && (
-            <input type="number" min="1" step="1" required inputMode="numeric" aria-label={`${label}: user id`} placeholder="User id"
-              className="field max-w-32" value={value ?? ''}
-              onChange={({ target }) => onChange(target.value === '' ? null : Number(target.value))} />
-          )}
-        </div>
-      )}
-    </Field>
-  )
-}
-
 /** `datetime-local` has no time zone: the person's own is meant. */
 export const localInput = (text) => {
   if (!text) return ''
@@ -57,8 +23,8 @@ export const localInput = (text) => {
 }
 export const fromLocalInput = (value) => (value ? new Date(value).toISOString() : null)
 
-/** A form that shows what went wrong and is closed by what went well. */
-export function ActionForm({ submit, label, weight = 'primary', onDone, onCancel, children }) {
+/** A form that shows what went wrong and is closed by what went well. `dismiss` is the word for leaving it as it is. */
+export function ActionForm({ submit, label, dismiss = 'Cancel', weight = 'primary', onDone, onCancel, children }) {
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState(null)
   return (
@@ -70,16 +36,14 @@ export function ActionForm({ submit, label, weight = 'primary', onDone, onCancel
         try {
           onDone(await submit())
         } catch (refusal) {
-          setError(refusal.message)
+          setError(refusal)
           setBusy(false)
         }
       }}>
       {children}
-      {error !== null && (
-        <p role="alert" className="rounded-[10px] bg-danger-soft px-3.5 py-2.5 text-sm text-danger">{error}</p>
-      )}
+      <Refusal error={error} />
       <div className="flex justify-end gap-2 pt-1">
-        {onCancel && <Button weight="quiet" onClick={onCancel}>Cancel</Button>}
+        {onCancel && <Button weight="quiet" onClick={onCancel}>{dismiss}</Button>}
         <Button type="submit" weight={weight} busy={busy}>{label}</Button>
       </div>
     </form>

@@ -8,9 +8,11 @@ import { useState } from 'react'
 import { announce } from '../../../shared/components/Announcer.jsx'
 import { Button } from '../../../shared/components/Button.jsx'
 import { Dialog } from '../../../shared/components/Panel.jsx'
+import { PersonField } from '../../../shared/components/PersonField.jsx'
+import { Refusal } from '../../../shared/components/Refusal.jsx'
 import { useDjactors } from '../../../shared/DjactorsContext.js'
 import { labelOf, movesFor } from '../moves.js'
-import { ActionForm, Field, fromLocalInput, localInput, PersonField } from './Form.jsx'
+import { ActionForm, Field, fromLocalInput, localInput } from './Form.jsx'
 
 /** As the schema has it. */
 const MAX_REASON = 4000
@@ -20,7 +22,7 @@ function AssignDialog({ job, move, onClose }) {
   return (
     <Dialog title={`Assign ${labelOf(job)}`} onClose={onClose} data-testid="assign-dialog">
       <ActionForm label="Assign" submit={() => move('assign', { assigneeId })} onDone={onClose} onCancel={onClose}>
-        <PersonField label="Assignee" value={assigneeId} onChange={setAssignee} data-autofocus="" hint="They are notified at once." />
+        <PersonField label="Assignee" value={assigneeId} name={job.assigneeName} onChange={setAssignee} takesFocus hint="They are notified at once." />
       </ActionForm>
     </Dialog>
   )
@@ -31,7 +33,7 @@ function SubmitDialog({ job, move, onClose }) {
   return (
     <Dialog title={`Submit ${labelOf(job)} for approval`} onClose={onClose} data-testid="submit-dialog">
       <ActionForm label="Submit" submit={() => move('submit', { approverId })} onDone={onClose} onCancel={onClose}>
-        <PersonField label="Approver" value={approverId} onChange={setApprover} data-autofocus="" hint="They are asked at once." />
+        <PersonField label="Approver" value={approverId} name={job.approverName} onChange={setApprover} takesFocus hint="They are asked at once." />
       </ActionForm>
     </Dialog>
   )
@@ -46,6 +48,24 @@ function RejectDialog({ job, move, onClose }) {
         <Field label="Reason" hint="The requester and the assignee read it. What would make it right?">
           {(wiring) => (
             <textarea {...wiring} data-autofocus="" className="field min-h-28" maxLength={MAX_REASON} value={reason}
+              onChange={({ target }) => setReason(target.value)} />
+          )}
+        </Field>
+      </ActionForm>
+    </Dialog>
+  )
+}
+
+function CancelDialog({ job, move, onClose }) {
+  const [reason, setReason] = useState('')
+  const body = reason.trim() === '' ? {} : { reason: reason.trim() }
+  return (
+    <Dialog title={`Cancel ${labelOf(job)}?`} onClose={onClose} data-testid="cancel-dialog">
+      <ActionForm label="Cancel job" dismiss="Keep job" weight="danger" submit={() => move('cancel', body)} onDone={onClose} onCancel={onClose}>
+        <p className="text-sm text-ink-2">Its alerts end, and nobody can work on it any more. This cannot be taken back.</p>
+        <Field label="Reason" hint="It becomes a comment, and the watchers are notified of it. May be left empty.">
+          {(wiring) => (
+            <textarea {...wiring} data-autofocus="" className="field min-h-24" maxLength={MAX_REASON} value={reason}
               onChange={({ target }) => setReason(target.value)} />
           )}
         </Field>
@@ -70,7 +90,7 @@ function DeadlineDialog({ job, move, onClose }) {
   )
 }
 
-const DIALOGS = { assign: AssignDialog, submit: SubmitDialog, reject: RejectDialog, deadline: DeadlineDialog }
+const DIALOGS = { assign: AssignDialog, submit: SubmitDialog, reject: RejectDialog, deadline: DeadlineDialog, cancel: CancelDialog }
 
 export function JobActions({ job, move }) {
   const { client } = useDjactors()
@@ -87,7 +107,7 @@ export function JobActions({ job, move }) {
       await move(name)
       announce(said)
     } catch (refusal) {
-      setError(refusal.message)
+      setError(refusal)
     } finally {
       setBusy(null)
     }
@@ -109,15 +129,14 @@ export function JobActions({ job, move }) {
         {one('assign', job.assigneeId === null ? 'Assign' : 'Reassign',
           { weight: job.status === 'open' ? 'primary' : 'secondary', icon: 'user' }, () => setDialog('assign'))}
         {one('complete', 'Complete', { weight: job.status === 'approved' ? 'primary' : 'secondary', icon: 'checks' })}
-        {job.status !== 'completed' && one('deadline', job.deadline ? 'Move deadline' : 'Set deadline', { icon: 'calendar' }, () => setDialog('deadline'))}
+        {one('deadline', job.deadline ? 'Move deadline' : 'Set deadline', { icon: 'calendar' }, () => setDialog('deadline'))}
         <Button weight="quiet" icon="eye" aria-pressed={watching} busy={busy === 'watch' || busy === 'unwatch'} disabled={busy !== null}
           onClick={() => void act(watching ? 'unwatch' : 'watch', watching ? 'You no longer watch it.' : 'You watch it now.')}>
           {watching ? 'Watching' : 'Watch'}
         </Button>
+        {one('cancel', 'Cancel job', { weight: 'quiet', icon: 'ban' }, () => setDialog('cancel'))}
       </div>
-      {error !== null && (
-        <p role="alert" className="mt-3 rounded-[10px] bg-danger-soft px-3.5 py-2.5 text-sm text-danger">{error}</p>
-      )}
+      <Refusal error={error} className="mt-3" />
       {Chosen && <Chosen job={job} move={move} onClose={() => setDialog(null)} />}
     </div>
   )

@@ -1,98 +1,82 @@
 /**
- * A comment to write, and below it what this person has heard of the job: the notifications about it that are loaded, and the
- * comments just written here. The server keeps comments for those who watch; it has no list of them to read.
+ * The comments on a job, newest first, with a field to write one. What others write shows by itself.
+ *
+ *     <JobThread jobId={5} />
  */
-import { useMemo, useState } from 'react'
-import { useStore } from 'zustand'
+import { useEffect, useRef } from 'react'
 
 import { announce } from '../../../shared/components/Announcer.jsx'
-import { Button } from '../../../shared/components/Button.jsx'
-import { Icon } from '../../../shared/components/Icon.jsx'
-import { jobOf, kindOf } from '../../../shared/components/kinds.js'
+import { Avatar } from '../../../shared/components/Person.jsx'
+import { presenceWord } from '../../../shared/components/Presence.jsx'
 import { SafeText } from '../../../shared/components/SafeText.jsx'
+import { Empty, Failed, LoadMore, Skeleton } from '../../../shared/components/States.jsx'
 import { TimeText } from '../../../shared/components/TimeText.jsx'
 import { useDjactors } from '../../../shared/DjactorsContext.js'
-import { serverNow } from '../../../shared/services/clock.js'
+import { usePresence } from '../../../shared/hooks/usePeople.js'
+import { useThread } from '../../../shared/hooks/useThread.js'
+import { wordsOf } from '../../../shared/services/refusals.js'
+import { CommentText } from './CommentText.jsx'
+import { Composer } from './Composer.jsx'
 
-/** As the schema has it. */
-const MAX_COMMENT = 4000
-
-export function JobThread({ job, move }) {
+function Comment({ comment }) {
   const { client } = useDjactors()
-  const [text, setText] = useState('')
-  const [busy, setBusy] = useState(false)
-  const [error, setError] = useState(null)
-  const [own, setOwn] = useState([])
-  const notifications = useStore(client.notifications, ({ items }) => items)
-  const entries = useMemo(() => {
-    const heard = notifications.filter((item) => jobOf(item) === job.id).map((item) => ({ ...item, key: `n${item.id}` }))
-    return [...own, ...heard].sort((a, b) => b.createdAt.localeCompare(a.createdAt))
-  }, [notifications, own, job.id])
+  const { authorId, authorName, text, mentions = [], createdAt } = comment
+  const name = authorName ?? client.personName(authorId)
+  const connected = usePresence(authorId, name)
+  return (
+    <li data-testid="comment" data-comment-id={comment.id} className="flex gap-3.5 border-b border-line px-5 py-4 last:border-0">
+      <Avatar id={authorId} name={name} connected={connected} className="size-8 text-xs" />
+      <article className="min-w-0 flex-1">
+        <p className="flex flex-wrap items-baseline justify-between gap-x-3 text-sm">
+          <span className="min-w-0">
+            <SafeText className="font-medium">{name}</SafeText>
+            {authorId === client.me?.userId && <span className="ml-1.5 text-xs text-ink-2">you</span>}
+            {connected !== undefined && <span className="sr-only">, {presenceWord(connected)}</span>}
+          </span>
+          <TimeText at={createdAt} className="text-xs text-ink-2" />
+        </p>
+        <CommentText text={text} mentions={mentions} />
+      </article>
+    </li>
+  )
+}
 
-  const send = async (event) => {
-    event.preventDefault()
-    const words = text.trim()
-    if (words === '') return
-    setBusy(true)
-    setError(null)
-    try {
-      await move('comments', { text: words })
-      const createdAt = new Date(serverNow()).toISOString()
-      setOwn((before) => [{ key: `o${createdAt}`, type: 'comment_added', title: 'You commented', message: words, createdAt }, ...before])
-      setText('')
-      announce('Comment sent.')
-    } catch (refusal) {
-      setError(refusal.message)
-    } finally {
-      setBusy(false)
+/** What arrives while somebody reads is said, but neither what was there nor what they wrote. */
+function useSaid(comments, ready, client) {
+  const newest = useRef(null)
+  useEffect(() => {
+    if (!ready) return
+    const id = comments[0]?.id ?? 0
+    const known = newest.current
+    newest.current = Math.max(id, known ?? 0)
+    if (known === null) return
+    for (const comment of comments.filter((each) => each.id > known && each.authorId !== client.me?.userId).slice(0, 3)) {
+      announce(`${comment.authorName ?? client.personName(comment.authorId)} commented: ${comment.text}`)
     }
-  }
+  }, [comments, ready, client])
+}
 
+export function JobThread({ jobId }) {
+  const { client } = useDjactors()
+  const { comments, status, error, hasMore, more, load, loadMore, add } = useThread(jobId)
+  const ready = status === 'ready'
+  useSaid(comments, ready, client)
   return (
     <>
-      <form onSubmit={send} className="rounded-2xl border border-line bg-surface p-4 shadow-card sm:p-5">
-        <label htmlFor="comment" className="mb-2 block text-sm font-semibold">Comment</label>
-        <textarea id="comment" className="field min-h-20" maxLength={MAX_COMMENT} value={text} placeholder="Say something to those who watch this job"
-          onChange={({ target }) => setText(target.value)}
-          onKeyDown={(event) => {
-            if (event.key === 'Enter' && (event.metaKey || event.ctrlKey)) event.currentTarget.form.requestSubmit()
-          }} />
-        {error !== null && <p role="alert" className="mt-2 text-sm text-danger">{error}</p>}
-        <div className="mt-3 flex items-center justify-between gap-3">
-          <p className="text-xs text-ink-2">Watchers are notified.</p>
-          <Button type="submit" weight="primary" busy={busy} disabled={text.trim() === ''}>Send comment</Button>
+      <Composer send={add} />
+      <section aria-labelledby={`thread-${jobId}`} aria-busy={status === 'loading'}>
+        <h2 id={`thread-${jobId}`} className="mb-3 px-1 text-sm font-semibold">Comments</h2>
+        <div className="overflow-hidden rounded-2xl border border-line bg-surface shadow-card">
+          {status === 'loading' && comments.length === 0 && <Skeleton rows={3} label="Loading the comments" />}
+          {status === 'error' && <Failed onRetry={load}>The comments could not be loaded. {wordsOf(error, client.personName)}</Failed>}
+          {ready && comments.length === 0 && <Empty icon="comment" title="No comments yet">What is said here stays with the job.</Empty>}
+          {comments.length > 0 && (
+            <ol data-testid="job-thread">
+              {comments.map((comment) => <Comment key={comment.id} comment={comment} />)}
+            </ol>
+          )}
+          {ready && <LoadMore hasMore={hasMore} more={more} onMore={loadMore} label="Older comments" />}
         </div>
-      </form>
-
-      <section aria-labelledby="heard">
-        <h2 id="heard" className="mb-3 px-1 text-sm font-semibold">What you have heard</h2>
-        {entries.length === 0 ? (
-          <p className="rounded-2xl border border-dashed border-line px-5 py-8 text-center text-sm text-ink-2">
-            Nothing yet. Watch the job to hear of its comments.
-          </p>
-        ) : (
-          <ol data-testid="job-thread" className="overflow-hidden rounded-2xl border border-line bg-surface shadow-card">
-            {entries.map((entry) => {
-              const { icon, tone } = kindOf(entry)
-              return (
-                <li key={entry.key} className="flex gap-3.5 border-b border-line px-5 py-4 last:border-0">
-                  <span className={`grid size-8 shrink-0 place-items-center rounded-full ${tone}`}>
-                    <Icon name={icon} className="size-4" />
-                  </span>
-                  <div className="min-w-0 flex-1">
-                    <p className="flex flex-wrap items-baseline justify-between gap-x-3 text-sm">
-                      <SafeText className="font-medium">{entry.title}</SafeText>
-                      <TimeText at={entry.createdAt} className="text-xs text-ink-2" />
-                    </p>
-                    {entry.message && entry.message !== job.title && (
-                      <p className="mt-1 text-sm whitespace-pre-line text-ink-2"><SafeText links>{entry.message}</SafeText></p>
-                    )}
-                  </div>
-                </li>
-              )
-            })}
-          </ol>
-        )}
       </section>
     </>
   )

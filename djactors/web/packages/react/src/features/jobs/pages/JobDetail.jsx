@@ -3,24 +3,24 @@
  *
  *     <JobDetail jobId={5} onBack={() => navigate('/')} />
  */
-import { useEffect, useRef } from 'react'
+import { useEffect, useRef, useState } from 'react'
 
-import { Button } from '../../../shared/components/Button.jsx'
+import { Button, IconButton } from '../../../shared/components/Button.jsx'
 import { Deadline } from '../../../shared/components/Deadline.jsx'
-import { Icon } from '../../../shared/components/Icon.jsx'
 import { Person } from '../../../shared/components/Person.jsx'
 import { SafeText } from '../../../shared/components/SafeText.jsx'
 import { Empty, Failed, Skeleton } from '../../../shared/components/States.jsx'
-import { StatusPill } from '../../../shared/components/StatusPill.jsx'
+import { isFinished, StatusPill } from '../../../shared/components/StatusPill.jsx'
 import { TimeText } from '../../../shared/components/TimeText.jsx'
+import { useDjactors } from '../../../shared/DjactorsContext.js'
 import { useJob } from '../../../shared/hooks/useJobs.js'
+import { JobNotifications } from '../../inbox/components/JobNotifications.jsx'
 import { JobActions } from '../components/JobActions.jsx'
 import { JobSteps } from '../components/JobSteps.jsx'
 import { JobThread } from '../components/JobThread.jsx'
-import { labelOf } from '../moves.js'
-
-/** Watchers named one by one; the rest is a number. */
-const NAMED_WATCHERS = 8
+import { RetitleDialog } from '../components/RetitleDialog.jsx'
+import { Watchers } from '../components/Watchers.jsx'
+import { labelOf, movesFor } from '../moves.js'
 
 function Part({ label, children }) {
   return (
@@ -32,9 +32,12 @@ function Part({ label, children }) {
 }
 
 export function JobDetail({ jobId, onBack }) {
+  const { client } = useDjactors()
   const { job, status, load, move } = useJob(jobId)
+  const [renaming, setRenaming] = useState(false)
   const heading = useRef(null)
   const there = job !== null
+  const offered = there ? movesFor(job, client.me) : null
   // Whoever came here by a toast or the inbox hears where they are.
   useEffect(() => {
     if (there) heading.current?.focus({ preventScroll: true })
@@ -57,40 +60,35 @@ export function JobDetail({ jobId, onBack }) {
               <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
                 <span className="text-sm font-medium text-ink-2">{labelOf(job)}</span>
                 <StatusPill status={job.status} />
-                <Deadline at={job.deadline} done={job.status === 'completed'} className="text-sm" />
+                <Deadline at={job.deadline} done={isFinished(job)} className="text-sm" />
               </div>
-              <h1 ref={heading} tabIndex={-1} className="mt-2.5 text-2xl leading-tight font-semibold tracking-tight overflow-x-clip outline-none">
-                <SafeText>{job.title}</SafeText>
-              </h1>
+              <div className="mt-2.5 flex items-start gap-2">
+                <h1 ref={heading} tabIndex={-1} className="min-w-0 flex-1 text-2xl leading-tight font-semibold tracking-tight overflow-x-clip outline-none">
+                  <SafeText>{job.title}</SafeText>
+                </h1>
+                {offered.has('title') && <IconButton label="Change the title" icon="edit" iconClass="size-[18px]" className="-my-1.5" onClick={() => setRenaming(true)} />}
+              </div>
               <div className="mt-7 mb-7"><JobSteps status={job.status} /></div>
               <JobActions job={job} move={move} />
+              <JobNotifications jobId={job.id} />
             </section>
-            <JobThread key={job.id} job={job} move={move} />
+            <JobThread key={job.id} jobId={job.id} />
           </div>
           <aside aria-label="Facts" className="rounded-2xl border border-line bg-surface px-5 py-3 shadow-card">
             <dl>
               <Part label="Assignee"><Person id={job.assigneeId} name={job.assigneeName} /></Part>
-              <Part label="Requester"><Person id={job.requesterId} /></Part>
-              <Part label="Approver"><Person id={job.approverId} /></Part>
-              <Part label="Manager"><Person id={job.managerId} /></Part>
-              <Part label="Deadline"><Deadline at={job.deadline} done={job.status === 'completed'} nothing={<span className="text-ink-2">None</span>} /></Part>
+              <Part label="Requester"><Person id={job.requesterId} name={job.requesterName} /></Part>
+              <Part label="Approver"><Person id={job.approverId} name={job.approverName} /></Part>
+              <Part label="Manager"><Person id={job.managerId} name={job.managerName} /></Part>
+              <Part label="Deadline"><Deadline at={job.deadline} done={isFinished(job)} nothing={<span className="text-ink-2">None</span>} /></Part>
               {job.projectId !== null && <Part label="Project"><span className="tabular-nums">{job.projectId}</span></Part>}
               {job.jobTypeId !== null && <Part label="Job type"><span className="tabular-nums">{job.jobTypeId}</span></Part>}
               <Part label="Created"><TimeText at={job.createdAt} /></Part>
               <Part label="Changed"><TimeText at={job.updatedAt} /></Part>
             </dl>
-            <div className="border-t border-line py-4">
-              <h2 className="mb-3 flex items-center gap-2 text-sm text-ink-2"><Icon name="eye" className="size-4" /> Watchers</h2>
-              {job.watcherIds.length === 0 ? (
-                <p className="text-sm text-ink-2">Nobody watches it.</p>
-              ) : (
-                <ul className="space-y-2 text-sm">
-                  {job.watcherIds.slice(0, NAMED_WATCHERS).map((id) => <li key={id}><Person id={id} /></li>)}
-                  {job.watcherIds.length > NAMED_WATCHERS && <li className="text-ink-2">and {job.watcherIds.length - NAMED_WATCHERS} more</li>}
-                </ul>
-              )}
-            </div>
+            <Watchers job={job} move={move} mayName={offered.has('watchers')} />
           </aside>
+          {renaming && <RetitleDialog job={job} move={move} onClose={() => setRenaming(false)} />}
         </div>
       )}
     </main>

@@ -54,8 +54,8 @@ export function UserField({ users }) {
         <p className="rounded-xl border border-dashed border-line-strong/50 px-4 py-6 text-center text-sm text-ink-2">Nobody of your tenant is connected.</p>
       ) : (
         <ul aria-label="Connected users" className="grid grid-cols-2 gap-2 sm:grid-cols-3 lg:grid-cols-5">
-          {tiles.map(({ userId, state, stale, sockets: open = 0, mailbox, restarts = 0 }) => (
-            <Tile key={userId} userId={userId} name={client.personName(userId)} state={state} stale={stale} sockets={open}
+          {tiles.map(({ userId, name, state, stale, sockets: open = 0, mailbox, restarts = 0 }) => (
+            <Tile key={userId} userId={userId} name={name ?? client.personName(userId)} state={state} stale={stale} sockets={open}
               depth={mailbox?.depth ?? 0} crowded={full(mailbox) > LIMITS.mailbox} restarts={restarts} />
           ))}
         </ul>

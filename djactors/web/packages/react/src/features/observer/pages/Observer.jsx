@@ -1,6 +1,6 @@
 /**
  * How the installation is, for admins: one line that says whether it is well, what is wrong and where, then the numbers and
- * the actor tree. Loaded on demand.
+ * the actor tree, and below them the people and who was not notified. Loaded on demand.
  */
 import { useEffect, useRef } from 'react'
 
@@ -9,6 +9,8 @@ import { Icon } from '../../../shared/components/Icon.jsx'
 import { Failed, Skeleton } from '../../../shared/components/States.jsx'
 import { ActorTree } from '../components/ActorTree.jsx'
 import { Chart } from '../components/Chart.jsx'
+import { People } from '../components/People.jsx'
+import { Suppressions } from '../components/Suppressions.jsx'
 import { findings } from '../model.js'
 import { useActors } from '../useActors.js'
 
@@ -133,6 +135,10 @@ export default function Observer() {
         <h2 id="tree-heading" className="mb-3 px-1 text-sm font-semibold">Actors</h2>
         <ActorTree tree={tree} users={users} store={store} recent={recent} />
       </section>
+      <div className="grid grid-cols-[minmax(0,1fr)] items-start gap-5 lg:grid-cols-2">
+        <People />
+        <Suppressions />
+      </div>
     </main>
   )
 }
