@@ -314,7 +314,7 @@ def test_an_admin_deactivates_somebody_who_is_signed_out_at_once_and_sees_what_t
     # Somebody who left is no choice for new work, but for this.
     held_back.get_by_role("combobox").fill("bob")
     ada.options().click()
-    expect(held_back.get_by_test_id("suppression")).to_contain_text("comment added: deactivated")
+    expect(held_back.get_by_test_id("suppression")).to_contain_text("comment added: they are deactivated")
     expect(held_back.get_by_test_id("suppression")).to_contain_text("Bob")
     ada.click("Activate Bob")
     ada.click("Activate", within=question)
