@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.web.conftest import Visit
 from tests.web.site import ADA, ALICE, BOB, CAROL, NOK, Site, Studio
-from tests.web.visitor import PHONE, Visitor
+from tests.web.visitor import PHONE, Visitor, open_visitor
 
 
 def comments(visitor: Visitor) -> list[str]:
@@ -228,6 +228,31 @@ def test_hostile_comments_and_names_are_text(visit: Visit, site: Site, size: tup
     assert alice.page.evaluate("window.ran") is None
 
 
+def test_the_job_s_part_of_the_page_is_fetched_again_where_that_failed(
+    browser: Browser, visitors: list[Visitor], studio: Studio
+) -> None:
+    job = studio.act(ALICE, title="part of its own", assigneeId=BOB)
+    bob = open_visitor(browser, studio.site, "Bob")
+    visitors.append(bob)
+    bob.expects(r"net::ERR_FAILED")
+    bob.page.route("**/assets/JobDetail-*.js", lambda route: route.abort())
+    bob.page.goto(f"{studio.site.url}/#/jobs/{job['id']}&token={studio.token(BOB)}")
+    bob.expect_connected()
+    expect(bob.page.get_by_role("alert").filter(has_text="could not be fetched")).to_be_visible()
+    bob.expect_accessible()
+    bob.page.unroute("**/assets/JobDetail-*.js")
+    bob.click("Try again")
+    expect(bob.page.get_by_role("heading", level=1, name="part of its own")).to_be_visible()
+
+
+def test_a_job_that_is_not_there_is_said_in_words(visit: Visit, studio: Studio) -> None:
+    bob = visit(studio, BOB)
+    bob.expects(r"status of 404")
+    bob.page.evaluate("location.hash = '#/jobs/999999999'")
+    expect(bob.page.get_by_text("There is no such job")).to_be_visible()
+    bob.expect_accessible()
+
+
 # Moves
 
 
@@ -289,7 +314,7 @@ def test_an_admin_deactivates_somebody_who_is_signed_out_at_once_and_sees_what_t
     # Somebody who left is no choice for new work, but for this.
     held_back.get_by_role("combobox").fill("bob")
     ada.options().click()
-    expect(held_back.get_by_test_id("suppression")).to_contain_text("comment added: deactivated")
+    expect(held_back.get_by_test_id("suppression")).to_contain_text("comment added: they are deactivated")
     expect(held_back.get_by_test_id("suppression")).to_contain_text("Bob")
     ada.click("Activate Bob")
     ada.click("Activate", within=question)

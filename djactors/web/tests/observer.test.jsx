@@ -200,7 +200,7 @@ describe('the view', () => {
     fireEvent.keyDown(screen.getByRole('combobox'), { key: 'Enter' })
     await act(() => vi.advanceTimersByTimeAsync(10))
     expect(server.requests).toContain('GET /api/admin/suppressions?userId=4&limit=10')
-    expect(screen.getByTestId('suppression').textContent).toMatch(/Nok.*comment added: daily limit/)
+    expect(screen.getByTestId('suppression').textContent).toMatch(/Nok.*comment added: the daily limit was reached/)
   })
 
   test('deactivates after a question, and says why not', async () => {

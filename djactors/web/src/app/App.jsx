@@ -1,24 +1,24 @@
 /** The page: the host of the modules. It signs in, says where to go, and makes itself heard. */
-import { lazy, Suspense, useEffect, useState } from 'react'
+import { useEffect, useState } from 'react'
 import { useStore } from 'zustand'
 
 import { Announcer, DjactorsProvider, MyQueue, Notice, NotificationToasts, RefusedPage, TopBar, useArrivals, useDjactors, useJob, useSocket, useUnreadCount, useUnseenCount } from '#modules/index.js'
 import { labelOf } from '#modules/features/jobs/moves.js'
 import { readClaims } from '#modules/shared/services/claims.js'
 import { jobOf } from '#modules/shared/components/kinds.js'
-import { Empty, Skeleton } from '#modules/shared/components/States.jsx'
+import { Empty } from '#modules/shared/components/States.jsx'
 import { AccountMenu } from './AccountMenu.jsx'
 import { usePreferences } from './preferences.js'
 import { LinkNotice } from './LinkNotice.jsx'
+import { partOf } from './parts.jsx'
 import { navigate, useRoute } from './route.js'
 import { keepToken, session, signOut } from './session.js'
 import { SignIn } from './SignIn.jsx'
 import { chime, inOneTab, showInTab, showOutside } from './signals.js'
 import { TokenNotice } from './TokenNotice.jsx'
 
-const Observer = lazy(() => import('#modules/features/observer/pages/Observer.jsx'))
-const getJobDetail = () => import('#modules/features/jobs/pages/JobDetail.jsx').then(({ JobDetail }) => ({ default: JobDetail }))
-const JobDetail = lazy(getJobDetail)
+const [Observer] = partOf(() => import('#modules/features/observer/pages/Observer.jsx').then((part) => part.default), 'the observer')
+const [JobDetail, fetchJobDetail] = partOf(() => import('#modules/features/jobs/pages/JobDetail.jsx').then((part) => part.JobDetail), 'the job')
 
 const jobHref = (id) => `/#/jobs/${id}`
 const openJob = (id) => navigate(jobHref(id))
@@ -48,9 +48,7 @@ function JobView({ id }) {
   return (
     <>
       <Signals name={job ? labelOf(job) : 'Job'} />
-      <Suspense fallback={<main className="mx-auto max-w-6xl p-6"><Skeleton label="Loading the job" /></main>}>
-        <JobDetail jobId={id} onBack={() => navigate('/')} />
-      </Suspense>
+      <JobDetail jobId={id} onBack={() => navigate('/')} />
     </>
   )
 }
@@ -64,9 +62,7 @@ function View({ route, admin }) {
         <>
           <Signals name="Observer" />
           {admin ? (
-            <Suspense fallback={<main className="mx-auto max-w-6xl p-6"><Skeleton label="Loading the observer" /></main>}>
-              <Observer />
-            </Suspense>
+            <Observer />
           ) : (
             <main className="mx-auto max-w-6xl p-6">
               <h1 className="sr-only">Observer</h1>
@@ -94,7 +90,7 @@ function Shell() {
   const admin = client.me.role === 'admin'
   // Jobs are what people go to next, and perhaps when there is no connection any more.
   useEffect(() => {
-    if (status === 'connected') getJobDetail().catch(() => {})
+    if (status === 'connected') fetchJobDetail().catch(() => {})
   }, [status])
   useEffect(() => {
     if (status === 'unauthorized') signOut(refusal ?? 'token_invalid')

@@ -72,7 +72,7 @@ export function PersonField({ label, hint, value, name, onChange, optional = fal
           {value === null ? <Icon name="search" className="size-[18px] text-ink-2" /> : <Avatar id={value} name={text} className="size-6 text-[10px]" />}
         </span>
         <input ref={input} id={id} data-autofocus={takesFocus ? '' : undefined} type="text" role="combobox" className="field pr-10! pl-10!" value={text} required={!optional} maxLength={MAX_NAME}
-          placeholder={optional ? 'Nobody; type a name' : 'Type a name'} autoComplete="off" autoCorrect="off" spellCheck={false}
+          placeholder="Type a name" autoComplete="off" autoCorrect="off" spellCheck={false}
           aria-autocomplete="list" aria-haspopup="listbox" aria-expanded={open && search.people.length > 0}
           aria-controls={open && search.people.length > 0 ? `${id}-people` : undefined}
           aria-activedescendant={options.activeId} aria-describedby={hint ? `${id}-hint` : undefined}

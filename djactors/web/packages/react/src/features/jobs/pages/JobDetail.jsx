@@ -46,6 +46,7 @@ export function JobDetail({ jobId, onBack }) {
   return (
     <main className="mx-auto max-w-6xl px-4 py-6 sm:px-6 sm:py-8" data-testid="job-detail">
       <Button weight="quiet" icon="back" onClick={onBack} className="-ml-3 mb-3">Back to the queue</Button>
+      {!there && <h1 className="sr-only">Job {jobId}</h1>}
       {!there && status === 'loading' && (
         <div className="overflow-hidden rounded-2xl border border-line bg-surface shadow-card"><Skeleton rows={4} label="Loading the job" /></div>
       )}

@@ -11,7 +11,17 @@ import { useListing } from '../useListing.js'
 
 const PAGE = 10
 
-/** A word of the server's as people write it. */
+const REASONS = {
+  actor: 'they did it themselves',
+  daily_limit: 'the daily limit was reached',
+  persons_limit: 'the share of what people cause was used up',
+  persons_critical_limit: 'people had caused too many urgent ones',
+  deactivated: 'they are deactivated',
+  late: 'the news came too late',
+  muted: 'they have muted the job',
+}
+
+/** A word of the server's as people write it; a backend has types of its own. */
 const said = (word) => String(word).replaceAll('_', ' ')
 
 function List({ userId }) {
@@ -28,7 +38,7 @@ function List({ userId }) {
           <li key={item.id} data-testid="suppression" className="flex flex-wrap items-center justify-between gap-x-4 gap-y-1 border-b border-line px-5 py-3 text-sm last:border-0">
             <Person id={item.userId} name={item.userName} className="max-w-full" />
             <span className="flex flex-wrap items-baseline gap-x-3 text-ink-2">
-              <span>{said(item.type)}: <strong className="font-medium text-ink">{said(item.reason)}</strong></span>
+              <span>{said(item.type)}: <strong className="font-medium text-ink">{REASONS[item.reason] ?? said(item.reason)}</strong></span>
               <TimeText at={item.createdAt} className="text-xs" />
             </span>
           </li>
