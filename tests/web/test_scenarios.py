@@ -1,4 +1,5 @@
-"""The seed's six manual test scenarios as clicks and sights, by WebSocket, and by polling where none gets through."""
+"""The seed's six manual test scenarios as clicks and sights, by WebSocket, and by polling where none gets through; and
+a seventh, an afternoon of three people."""
 
 from __future__ import annotations
 
@@ -233,3 +234,76 @@ def test_recovery_a_page_that_was_closed_finds_on_return_what_came_meanwhile(ent
     studio.notify(BOB, "live again")
     expect(bob.toast("live again")).to_be_visible()
     expect(bob.page.get_by_test_id("toast")).to_have_count(1)
+
+
+# 7. An afternoon of three people
+
+
+def test_an_afternoon_of_three_people(enter: Visit, studio: Studio) -> None:
+    """A job is made, assigned by name, talked about, rejected, done again and approved; then the inboxes are tidied."""
+    alice, bob, nok = enter(ALICE), enter(BOB), enter(NOK)
+
+    # Alice asks for a banner. She finds Bob and Nok by their names.
+    alice.click("New job")
+    form = alice.page.get_by_test_id("create-job")
+    form.get_by_role("textbox", name="Title").fill(BANNER)
+    alice.choose_person("Assignee", "Bob", form)
+    alice.choose_person("Approver", "Nok", form)
+    alice.click("Create job", within=form)
+    alice.expect_status("assigned")
+
+    # Bob comes by his toast and asks Alice in the thread; she answers and asks Nok as well.
+    bob.click("Open job", within=bob.toast("assigned to you"))
+    say(bob, "@Alice which logo is it?")
+    expect(alice.page.get_by_test_id("comment").first).to_contain_text("which logo is it?")
+    expect(alice.toast("which logo is it?")).to_be_visible()
+    say(alice, "The new one, I think. @Nok is that right?")
+    nok.click("Open job", within=nok.toast("is that right?"))
+    say(nok, "It is.")
+    for person in (alice, bob, nok):
+        expect(person.page.get_by_test_id("comment")).to_have_count(3)
+
+    # Bob submits, Nok rejects, Bob does it again, Nok approves.
+    bob.click("Submit for approval")
+    nok.expect_status("pending_approval")
+    nok.click("Reject")
+    dialog = nok.page.get_by_test_id("reject-dialog")
+    dialog.get_by_role("textbox", name="Reason").fill("that is still the old logo")
+    nok.click("Reject job", within=dialog)
+    expect(bob.toast("that is still the old logo")).to_be_visible()
+    bob.expect_status("rejected")
+    bob.click("Submit for approval")
+    nok.expect_status("pending_approval")
+    nok.click("Approve")
+    for person in (alice, bob, nok):
+        person.expect_status("approved")
+
+    # In the evening Alice puts the approval off, archives the rejection, and finds it again.
+    alice.open_inbox()
+    expect(alice.item("approved")).to_be_visible()
+    alice.act_on("approved", "Snooze")
+    alice.page.get_by_role("menuitem", name="Tomorrow morning").click()
+    expect(alice.item("approved")).to_have_count(0)
+    alice.act_on("old logo", "Archive")
+    expect(alice.item("old logo")).to_have_count(0)
+    alice.search("old logo")
+    expect(alice.page.get_by_test_id("inbox").get_by_text("Nothing found").last).to_be_visible()
+    alice.show_list("Archived")
+    expect(alice.item("old logo")).to_have_count(1)
+    alice.search("")
+    alice.show_list("Snoozed")
+    expect(alice.item("approved")).to_have_count(1)
+    # A new tab shows the same.
+    other = alice.another_tab()
+    alice.sign_in(studio.token(ALICE), page=other)
+    other.get_by_test_id("notification-badge").click()
+    expect(other.get_by_test_id("notification").filter(has_text="which logo is it?")).to_have_count(1)
+    for text in ("approved", "old logo"):
+        expect(other.get_by_test_id("notification").filter(has_text=text)).to_have_count(0)
+
+
+def say(visitor: Visitor, text: str) -> None:
+    """Send a comment on the job that is open. The server finds whom an `@name` means."""
+    visitor.page.get_by_role("textbox", name="Comment").fill(text)
+    visitor.click("Send comment")
+    expect(visitor.page.get_by_test_id("comment").first).to_contain_text(text)
