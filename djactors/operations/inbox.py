@@ -40,10 +40,11 @@ def read(path: str, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
 
 def lines(inbox: PastInbox) -> Iterator[str]:
     """The inbox as text, newest first, one notification a line."""
+    unseen = "unseen: no longer known" if inbox.unseen is None else f"{inbox.unseen} unseen"
     place = "now" if inbox.seq == inbox.newest else f"newest {inbox.newest}"
     yield (
         f"{_shown(inbox.user_name)} in {_shown(inbox.tenant_name)} at {inbox.seq} ({place}): "
-        f"{inbox.unread} unread of {len(inbox.items)}"
+        f"{inbox.unread} unread ({unseen}) of {len(inbox.items)}"
     )
     for item in inbox.items:
         state = "unread" if item.read_at is None else f"read {item.read_at}"

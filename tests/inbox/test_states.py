@@ -32,6 +32,7 @@ from djactors.domain.commands import (
     MarkUnread,
     MuteJob,
     Publish,
+    PurgeSlice,
     Snooze,
     Unarchive,
     UnmuteJob,
@@ -233,6 +234,7 @@ def test_answers_counts_lists_log_and_past_are_the_models(image: sqlite3.Connect
         patch.setattr(reading, "READ_SLICE", 2)
         image.backup(connection)
         desk, model = Desk(connection), Model()
+        unseen: dict[int, int] = {}
         desk.publish(JobCreated(tenant_id=T, title="Banner", requester_id=BOB, watcher_ids=(ANN,)))
         for command, hours in steps:
             for again in (False, True):
@@ -250,8 +252,11 @@ def test_answers_counts_lists_log_and_past_are_the_models(image: sqlite3.Connect
                 if again:
                     assert desk.dump() == before, "a repeated command changes nothing"
                 _check(desk, model)
+                unseen[desk.one("SELECT max(seq) FROM changes")] = model.counts[1]
             desk.now = model.now = model.now + timedelta(hours=hours)
         _check_past(desk)
+        for seq, count in unseen.items():
+            assert inbox_at(desk.connection, T, ANN, seq).unseen == count
 
 
 def _check(desk: Desk, model: Model) -> None:
@@ -284,6 +289,18 @@ def _check_past(desk: Desk) -> None:
 
 
 # What the model does not show
+
+
+def test_what_was_unseen_is_not_guessed_where_the_log_no_longer_tells(desk: Desk):
+    desk.record(note, note)
+    desk.do(MarkSeen(T, ANN, 1))
+    desk.now += timedelta(days=8)
+    desk.record(note)
+    desk.record(PurgeSlice("changes", timedelta(days=7), 100))
+    assert inbox_at(desk.connection, T, ANN, 4).unseen == 2
+    desk.do(MarkSeen(T, ANN, None))
+    assert inbox_at(desk.connection, T, ANN, 4).unseen is None
+    assert inbox_at(desk.connection, T, ANN, 5).unseen == 0
 
 
 def test_a_snoozed_one_comes_back_once_over_restarts_and_the_clock_is_told(desk: Desk):

@@ -54,7 +54,7 @@ def database(tmp_path: Path) -> str:
 def test_the_inbox_is_printed_as_it_is_now(database: str):
     result = run("--tenant", "1", "--user", "11", "--database", database)
     assert result.output.splitlines() == [
-        "Ann in Tenant 1 at 4 (now): 0 unread of 1",
+        "Ann in Tenant 1 at 4 (now): 0 unread (0 unseen) of 1",
         f"1  {STAMP}  HIGH  note  First  (read {STAMP})",
     ]
 
@@ -62,7 +62,7 @@ def test_the_inbox_is_printed_as_it_is_now(database: str):
 def test_the_inbox_is_printed_as_it_was_and_nothing_in_it_drives_the_terminal(database: str):
     result = run("--tenant", "1", "--user", "11", "--at", "2", "--database", database)
     assert result.output.splitlines() == [
-        "Ann in Tenant 1 at 2 (newest 4): 2 unread of 2",
+        "Ann in Tenant 1 at 2 (newest 4): 2 unread (2 unseen) of 2",
         f"2  {STAMP}  HIGH  note  '\\x1b[31mSecond'  (unread)",
         f"1  {STAMP}  HIGH  note  First  (unread)",
     ]
