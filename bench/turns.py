@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -62,8 +63,8 @@ class MeasuredLag(LoopLag):
     turns: Turns
     where_from = float(os.environ.get("BENCH_WHERE", "inf")) / 1000
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
+        super().__init__(timer)
         self._process = self._thread = 0.0
         self._seen: list[str] = []
         if self.where_from < 1e9:
