@@ -36,17 +36,12 @@ from djactors.actors.deliveries import NEW
 from djactors.actors.users import Users
 from djactors.domain.commands import (
     Command,
-    ExpireSlice,
     Introduce,
     Outcome,
+    OwnCommand,
     Publish,
     Published,
-    PurgeSlice,
-    RaiseAlerts,
     Recorded,
-    SendSummaries,
-    SignOut,
-    WakeSnoozed,
 )
 from djactors.domain.errors import Refused
 from djactors.domain.events import TYPES
@@ -349,10 +344,10 @@ def _turn_of(message: RouterMessage) -> Turn:
             return message.event.tenant_id, message.sender
         case Introduce():
             return message.tenant_id, message.person.user_id
-        case SignOut() | RaiseAlerts() | SendSummaries() | WakeSnoozed() | ExpireSlice() | PurgeSlice() | PublishAll():
-            return NOBODYS
-        case _:
+        case OwnCommand():
             return message.tenant_id, message.user_id
+        case _:
+            return NOBODYS
 
 
 def _kind_of(command: Command) -> type:

@@ -15,13 +15,13 @@ from djactors.domain import lengths
 from djactors.domain.commands import (
     Archive,
     Delete,
+    InboxCommand,
     MarkAllRead,
     MarkJobRead,
     MarkRead,
     MarkSeen,
     MarkUnread,
     MuteJob,
-    OwnCommand,
     Snooze,
     Unarchive,
     UnmuteJob,
@@ -58,14 +58,14 @@ class _Snooze(_Body, frozen=True):
 _seen_decoder = msgspec.json.Decoder(_Seen)
 _snooze_decoder = msgspec.json.Decoder(_Snooze)
 
-_ON_ONE: dict[str, Callable[[int, int, int], OwnCommand]] = {
+_ON_ONE: dict[str, Callable[[int, int, int], InboxCommand]] = {
     "read": MarkRead,
     "unread": MarkUnread,
     "archive": Archive,
     "unarchive": Unarchive,
     "unsnooze": Unsnooze,
 }
-_ON_A_JOB: dict[str, Callable[[int, int, int], OwnCommand]] = {
+_ON_A_JOB: dict[str, Callable[[int, int, int], InboxCommand]] = {
     "read-notifications": MarkJobRead,
     "mute": MuteJob,
     "unmute": UnmuteJob,
@@ -129,7 +129,7 @@ class InboxRoutes:
         found = await state(self._api, member)
         return Response(200, encode({"count": found.unread, "unseen": found.unseen, "offset": str(found.at)}))
 
-    def _poster(self, kind: Callable[[int, int, int], OwnCommand]) -> Handler:
+    def _poster(self, kind: Callable[[int, int, int], InboxCommand]) -> Handler:
         async def handle(request: Request, found: dict[str, str]) -> Response:
             member = self._api.member(request)
             query_of(request)
@@ -162,7 +162,7 @@ class InboxRoutes:
             raise not_found()
         return Response(200, encode({"muted": muted}))
 
-    async def _count(self, command: OwnCommand) -> Response:
+    async def _count(self, command: InboxCommand) -> Response:
         counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
         return Response(200, encode({"ok": True, "count": counted.count, "unseen": counted.unseen}))
 
