@@ -1,13 +1,10 @@
 """What the clock and retention ask of the database, PostgreSQL understands as well."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-import pytest
 
-from djactors.inbox import alerts, days, notices, retention, schema, walks
-from djactors.store import migrate
+from djactors.inbox import alerts, days, notices, retention, walks
 
 T = "2026-01-27T10:30:00.000000Z"
 QUERIES: dict[str, tuple[Any, ...]] = {
@@ -40,19 +37,6 @@ QUERIES: dict[str, tuple[Any, ...]] = {
     walks.UPDATE_WALK: (8, 7),
     walks.DELETE_WALK: (7,),
 }
-
-
-@pytest.fixture
-def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
-    """A connection whose schema of its own has every migration."""
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS clockwork CASCADE")
-        connection.execute("CREATE SCHEMA clockwork")
-        connection.execute("SET search_path TO clockwork")
-        for migration in migrate.read_migrations(schema.migrations_directory()):
-            connection.execute(migrate.lines_for("postgresql", migration.sql).encode())
-        yield connection
-        connection.execute("DROP SCHEMA clockwork CASCADE")
 
 
 def test_every_statement_runs_on_postgres(postgres: psycopg.Connection):

@@ -3,9 +3,12 @@
 import os
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from bench.postgres import running_postgres
+from djactors.inbox import schema
+from djactors.store import migrate
 from djactors.web.node import NODE, NPM
 
 
@@ -14,6 +17,19 @@ def postgres_dsn() -> Iterator[str]:
     """The DSN of one PostgreSQL server for the whole session. Make a database or schema of your own in it."""
     with running_postgres() as dsn:
         yield dsn
+
+
+@pytest.fixture
+def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
+    """A connection whose schema of its own has every migration."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS djactors CASCADE")
+        connection.execute("CREATE SCHEMA djactors")
+        connection.execute("SET search_path TO djactors")
+        for migration in migrate.read_migrations(schema.migrations_directory()):
+            connection.execute(migrate.lines_for("postgresql", migration.sql).encode())
+        yield connection
+        connection.execute("DROP SCHEMA djactors CASCADE")
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from djactors.inbox import schema
-from djactors.store import migrate
 from tests.inbox.desk import Desk
 
 
@@ -35,16 +33,3 @@ def path(tmp_path: Path, migrated: Path) -> Path:
 def desk(path: Path) -> Iterator[Desk]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         yield Desk(connection)
-
-
-@pytest.fixture
-def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
-    """A connection whose schema of its own has every migration."""
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS djactors CASCADE")
-        connection.execute("CREATE SCHEMA djactors")
-        connection.execute("SET search_path TO djactors")
-        for migration in migrate.read_migrations(schema.migrations_directory()):
-            connection.execute(migrate.lines_for("postgresql", migration.sql).encode())
-        yield connection
-        connection.execute("DROP SCHEMA djactors CASCADE")
