@@ -39,7 +39,7 @@ from djactors.operations.tokens import sign
 
 HOME = Path(djactors.__file__).parent
 TENANT, ASSIGNEE, REQUESTER = 1, 2, 3
-LEFT_OUT = (HOME / "loop_lag.py", HOME / "watchdog.py")
+LEFT_OUT = (HOME / "loop_lag.py", HOME / "watchdog.py", HOME / "edge" / "recent.py")
 """The files whose functions are called by the clock and not by the event."""
 
 COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>"})
