@@ -230,9 +230,7 @@ class Writer(_Connection):
     def _probe(self, connection: sqlite3.Connection) -> None:
         # So that a read-only file or a held lock is found at the start and not by the first event.
         require_writable(connection)
-        connection.execute("BEGIN IMMEDIATE")
         self._version = _data_version(connection)
-        connection.execute("ROLLBACK")
         self._identity = self._files()
 
     def run(self, calls: Sequence[Call[Any]]) -> Report:
