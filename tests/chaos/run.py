@@ -17,11 +17,12 @@ from tests.chaos.device import Device
 from tests.chaos.plan import Action, BackUp, Fault, Kill, Order, Plan, Publish, PutBack
 from tests.chaos.proxy import Lane, Proxy
 from tests.chaos.publisher import Publisher
+from tests.chaos.rest import late_ones, reload_all, send_last
 from tests.chaos.server import KillableServer
 from tests.clients.driver import stock_client
 from tests.history import Finding, History, Ledger, judge
 from tests.history.device import RESET
-from tests.history.records import Connected, Marked, Note, Paged, Received
+from tests.history.records import Connected, Note, Paged, Received
 
 DRAIN_SECONDS = 60
 """For the publishers to have everything acknowledged once the faults have stopped."""
@@ -146,35 +147,12 @@ class _Run:
 
     async def _come_to_rest(self) -> None:
         """Send each user a last notification and wait until every device shows it."""
-        waiting: list[tuple[Device, int, int]] = []
-        for tenant_id, user_id in sorted({(plan.tenant_id, plan.user_id) for plan in self._plan.devices}):
-            event = {
-                "type": "notification.requested",
-                "tenantId": tenant_id,
-                "userId": user_id,
-                "notificationType": "marker",
-                "priority": "CRITICAL",
-                "title": "the last one",
-            }
-            publisher = Publisher(tenant_id, self._lanes[f"news-{tenant_id}"], self.history)
-            answer = await publisher.post(f"marker-{user_id}", event)
-            [entry] = answer["notifications"]
-            self.history.add(Marked(tenant_id, user_id, entry["id"]))
-            waiting += [
-                (device, entry["id"], answer["seq"])
-                for device in self._devices.values()
-                if device.plan.user_id == user_id
-            ]
+        everybody = self._devices.values()
+        waiting = await send_last(everybody, self._lanes, self.history)
         self._note("the last notifications are sent")
-        with trio.move_on_after(REST_SECONDS):
-            while any(not device.has_shown(id_, seq) for device, id_, seq in waiting):
-                await trio.sleep(LOOK_SECONDS)
-        self.late = [device.plan.name for device, id_, seq in waiting if not device.has_shown(id_, seq)]
+        self.late = await late_ones(waiting, patience=REST_SECONDS, look=LOOK_SECONDS)
         self._note(f"everybody is at rest, but for {self.late}" if self.late else "everybody is at rest")
-        with trio.move_on_after(REST_SECONDS):
-            async with trio.open_nursery() as lists:
-                for device in self._devices.values():
-                    lists.start_soon(device.reload)
+        await reload_all(everybody, patience=REST_SECONDS)
 
     @property
     def recovered(self) -> int:

@@ -36,9 +36,10 @@ from djactors.telemetry import Telemetry, make_logger
 from tests.chaos.device import Device
 from tests.chaos.plan import BackUp, Fault, Kill, Order, Publish, PutBack
 from tests.chaos.publisher import Publisher
+from tests.chaos.rest import Waiting, late_ones, reload_all, send_last
 from tests.history import Finding, History, Ledger, judge
 from tests.history.device import RESET
-from tests.history.records import Connected, Marked, Note, Paged, Received
+from tests.history.records import Connected, Note, Paged, Received
 from tests.serving import SECRET
 from tests.simulation import devices
 from tests.simulation.alerts import judge_alerts
@@ -175,7 +176,7 @@ class World:
             self._find("liveness", "the backends", f"were not answered within {DRAIN_SECONDS:g} s")
             return
         with trio.move_on_after(DRAIN_SECONDS) as patience:
-            waiting = await self._send_last()
+            waiting = await send_last(self._devices.values(), self._lanes, self.history)
         if patience.cancelled_caught:
             self._find("liveness", "the backends", "their last notifications were not answered")
             return
@@ -192,41 +193,11 @@ class World:
         lane = self._lanes[name] = SimulatedLane(self.network, self.settings, self.random, name, life)
         return lane
 
-    async def _send_last(self) -> list[tuple[Device, int, int]]:
-        """Send each user a last notification; what each device must show then."""
-        waiting: list[tuple[Device, int, int]] = []
-        for tenant_id, user_id in sorted({(plan.tenant_id, plan.user_id) for plan in self.plan.devices}):
-            event = {
-                "type": "notification.requested",
-                "tenantId": tenant_id,
-                "userId": user_id,
-                "notificationType": "marker",
-                "priority": "CRITICAL",
-                "title": "the last one",
-            }
-            publisher = Publisher(tenant_id, self._lanes[f"news-{tenant_id}"], self.history)
-            answer = await publisher.post(f"marker-{user_id}", event)
-            [entry] = answer["notifications"]
-            self.history.add(Marked(tenant_id, user_id, entry["id"]))
-            waiting += [
-                (device, entry["id"], answer["seq"])
-                for device in self._devices.values()
-                if device.plan.user_id == user_id
-            ]
-        return waiting
-
-    async def _come_to_rest(self, waiting: list[tuple[Device, int, int]]) -> None:
-        with trio.move_on_after(REST_SECONDS):
-            while any(not device.has_shown(id_, seq) for device, id_, seq in waiting):
-                await trio.sleep(LOOK_SECONDS)
-        for device, id_, seq in waiting:
-            if not device.has_shown(id_, seq):
-                self._find("applied once", device.plan.name, "never showed the last notification by itself")
+    async def _come_to_rest(self, waiting: Waiting) -> None:
+        for name in await late_ones(waiting, patience=REST_SECONDS, look=LOOK_SECONDS):
+            self._find("applied once", name, "never showed the last notification by itself")
         await self._wait_for_deadlines()
-        with trio.move_on_after(REST_SECONDS):
-            async with trio.open_nursery() as lists:
-                for device in self._devices.values():
-                    lists.start_soon(device.reload)
+        await reload_all(self._devices.values(), patience=REST_SECONDS)
         for device in self._devices.values():
             for trouble in device.troubles:
                 self._find("isolation", device.plan.name, f"was refused: {trouble}")
