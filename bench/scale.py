@@ -22,6 +22,7 @@ from bench.plot import bar_plot
 from bench.report import Report, cpu_us, out_option, workplace
 from bench.server import djactors_server
 from djactors.inbox import schema
+from djactors.store.sqlite.connection import SqliteConnection
 
 PRODUCERS = 64
 AT_ONCE = 64
@@ -86,7 +87,7 @@ def fill(path: Path, rows: int, known: int = 0) -> None:
     """
     schema.apply(path)
     values = {"rows": rows, "tenant": TENANT, "owners": OWNERS, "read": READ}
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
         # Nothing is lost that could not be made again.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = OFF")

@@ -32,6 +32,7 @@ from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.recorder import Recorder
 from djactors.store.database import Database
+from djactors.store.sqlite.connection import SqliteConnection
 
 _VALUES = re.compile(r"VALUES (\([?, ]+\))(?:, \1)*")
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
@@ -43,7 +44,7 @@ Tape = list[list[tuple[str, list[Any]]]]
 """For each batch, the statements that write, with their rows."""
 
 
-class _NoteTaking(sqlite3.Connection):
+class _NoteTaking(SqliteConnection):
     """Keeps what is written through it."""
 
     notes: list[tuple[str, list[Any]]]
@@ -151,7 +152,9 @@ async def measure(directory: Path, batch: int, batches: int, turns: int, users: 
     outcome = Outcome(Side(), Side(), {})
     async with await Database.open(directory / "store.db") as database:
         pragmas = {name: await database.write(partial(_pragma, name=name)) for name in PRAGMAS}
-        bare = sqlite3.connect(directory / "bare.db", isolation_level=None, cached_statements=512)
+        bare = sqlite3.connect(
+            directory / "bare.db", isolation_level=None, cached_statements=512, factory=SqliteConnection
+        )
         for name, value in pragmas.items():
             bare.execute(f"PRAGMA {name} = {value}")
         inbox = Inbox(database, limits=limits)
@@ -192,7 +195,7 @@ def _batch(size: int, users: int, number: int) -> list[Publish]:
     ]
 
 
-def _note(tape: sqlite3.Connection, recorder: Recorder, commands: list[Publish]) -> list[tuple[str, list[Any]]]:
+def _note(tape: SqliteConnection, recorder: Recorder, commands: list[Publish]) -> list[tuple[str, list[Any]]]:
     assert isinstance(tape, _NoteTaking)
     tape.notes = []
     tape.execute("BEGIN IMMEDIATE")

@@ -1,6 +1,6 @@
 """The composition root: puts the rooms together, starts them in order, stops them in reverse. Also the embedding API.
 
-    DatabaseLock ─ migrate ─ Database ─ Inbox
+    guard ─ migrate ─ Database ─ Inbox
     root supervisor, in start order:
         users      a supervisor; an actor for each connected user
         router     every command, one commit a batch
@@ -88,8 +88,8 @@ from djactors.net import (
 from djactors.net import Limits as HttpLimits
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
+from djactors.store.engines import engine_at
 from djactors.store.errors import StoreBroken, StoreDamaged
-from djactors.store.lock import DatabaseLock
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
 from djactors.watchdog import Watchdog
@@ -254,14 +254,14 @@ class Server:
             raise ServerFailed(self._failure)
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
-        path = self.settings.database
-        with DatabaseLock(path) as lock:
-            applied = schema.apply(path, now=self._now, token_bytes=self._random_bytes)
-            lock.hold_database()
+        place = self.settings.database
+        with engine_at(place).guard() as guard:
+            applied = schema.apply(place, now=self._now, token_bytes=self._random_bytes)
+            guard.hold_database()
             if applied:
                 self.telemetry.log.info("migrated", applied=applied)
             database = await Database.open(
-                path,
+                place,
                 threads=self._threads,
                 busy_timeout=self.settings.busy_timeout,
                 on_commit=self.telemetry.metrics.commit.observe,
@@ -269,8 +269,8 @@ class Server:
                 on_damaged=self._damaged,
                 timer=self._timer,
             )
-            lock.note_state()
-            database.when_log_moved(lock.note_state)
+            guard.note_state()
+            database.when_log_moved(guard.note_state)
             settings = self.settings
             limits = Limits(
                 daily_limit=settings.daily_limit,

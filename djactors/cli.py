@@ -99,8 +99,8 @@ def demo(host: str | None, port: int | None) -> None:
 def migrate(database: str | None, config: str | None, check: bool) -> None:
     """Bring the database to the schema of this program."""
     from djactors.inbox import schema
+    from djactors.store.engines import engine_at
     from djactors.store.errors import StoreError
-    from djactors.store.lock import DatabaseLock
 
     path = _settings(config, database=database).database
     try:
@@ -112,9 +112,9 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
                 _fail(f"{path} is behind: run `djactors migrate --database {path}`")
             click.echo(f"{path} is up to date")
             return
-        with DatabaseLock(path) as lock:
+        with engine_at(path).guard() as guard:
             applied = schema.apply(path)
-            lock.hold_database()
+            guard.hold_database()
     except (StoreError, OSError) as error:
         _fail(_line(error))
     for name in applied:

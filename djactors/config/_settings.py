@@ -13,7 +13,7 @@ from typing import Any
 from djactors.domain.limits import Limits
 from djactors.engine import EngineSettings
 from djactors.net import UNPROVEN_BYTES, ListenerLimits
-from djactors.store.connections import BUSY_TIMEOUT
+from djactors.store.sqlite.connections import BUSY_TIMEOUT
 
 SHOWN = 60
 """The most characters of a wrong value that a message repeats."""

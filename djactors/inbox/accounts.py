@@ -7,7 +7,6 @@ and on every node.
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime
 from typing import Any
 
@@ -19,12 +18,13 @@ from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.permissions import Person
 from djactors.inbox.rows import User
 from djactors.inbox.unit import UnitOfWork
+from djactors.store.connection import Connection
 
 # The primary key.
 SELECT_ACCOUNT = "SELECT role, role_given, signed_out_at, deactivated_at FROM users WHERE tenant_id = ? AND id = ?"
 
 
-def account(connection: sqlite3.Connection, tenant_id: int, user_id: int) -> Account:
+def account(connection: Connection, tenant_id: int, user_id: int) -> Account:
     """What the tenant says of a user; nothing of one who is not known."""
     row = connection.execute(SELECT_ACCOUNT, (tenant_id, user_id)).fetchone()
     return UNTOLD if row is None else account_of(*row)

@@ -5,10 +5,8 @@ How many notifications a user got on a day is in the user's own row (`UnitOfWork
 
 from __future__ import annotations
 
-import sqlite3
-
 from djactors.inbox.rows import UserDay
-from djactors.store.database import insert
+from djactors.store.connection import Connection
 
 SELECT_DAY = """SELECT held, summary_id, summary_at, summary_due FROM user_days
     WHERE tenant_id = ? AND user_id = ? AND day = ?"""
@@ -25,7 +23,7 @@ _UPSERT_DAY = """INSERT INTO user_days (tenant_id, user_id, day, held, summary_i
 class DayRows:
     """The days that one transaction has read or changed."""
 
-    def __init__(self, connection: sqlite3.Connection, known: dict[tuple[int, int, str], UserDay]) -> None:
+    def __init__(self, connection: Connection, known: dict[tuple[int, int, str], UserDay]) -> None:
         self._connection = connection
         self._days = known
         self._dirty: dict[tuple[int, int, str], UserDay] = {}
@@ -59,5 +57,5 @@ class DayRows:
                 (d.tenant_id, d.user_id, d.day, d.held, d.summary_id, d.summary_at, d.summary_due)
                 for d in self._dirty.values()
             ]
-            insert(self._connection, _UPSERT_DAY, rows)
+            self._connection.insert(_UPSERT_DAY, rows)
             self._dirty.clear()

@@ -13,12 +13,12 @@ Rules:
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from djactors.inbox import log
+from djactors.store.connection import Connection
 
 SELECT_TENANT = "SELECT name FROM tenants WHERE id = ?"
 SELECT_USER = "SELECT name, seen_id, seen_seq FROM users WHERE tenant_id = ? AND id = ?"
@@ -92,7 +92,7 @@ _decoder = msgspec.json.Decoder(_Which)
 _seen_decoder = msgspec.json.Decoder(_Seen)
 
 
-def inbox_at(connection: sqlite3.Connection, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
+def inbox_at(connection: Connection, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
     """A user's inbox as it was right after the change `seq`, or as it is now if `seq` is None; read in one snapshot.
 
     Raises:
@@ -122,7 +122,7 @@ def inbox_at(connection: sqlite3.Connection, tenant_id: int, user_id: int, seq: 
 _Row = tuple[int, str, str, str, str, int, int | None, str | None, int | None, str | None]
 
 
-def _rows(connection: sqlite3.Connection, tenant_id: int, user_id: int, moment: int) -> Iterator[_Row]:
+def _rows(connection: Connection, tenant_id: int, user_id: int, moment: int) -> Iterator[_Row]:
     """The rows that are in the inbox and were there at the moment, and the rows that have left the inbox since."""
     for row in connection.execute(SELECT_PRESENT, (tenant_id, user_id)):
         if row[5] <= moment:
@@ -135,7 +135,7 @@ def _rows(connection: sqlite3.Connection, tenant_id: int, user_id: int, moment: 
 
 
 def _unseen(
-    connection: sqlite3.Connection, whose: tuple[int, int], moment: int, unread: Sequence[int], seen: tuple[int, int]
+    connection: Connection, whose: tuple[int, int], moment: int, unread: Sequence[int], seen: tuple[int, int]
 ) -> int | None:
     """How many of the unread ones were unseen. `seen` is what the user has seen by now, and the change that said so."""
     newest = connection.execute(SELECT_SEEN, (*whose, moment)).fetchone()
@@ -152,7 +152,7 @@ def _unseen(
     return sum(id_ > seen[0] or id_ in returned for id_ in unread)
 
 
-def _item(connection: sqlite3.Connection, row: _Row, moment: int) -> PastItem:
+def _item(connection: Connection, row: _Row, moment: int) -> PastItem:
     id_, kind, priority, title, created_at, _, read_seq, read_at, place_seq, place = row
     if read_seq is None or read_seq > moment:
         read_at = None

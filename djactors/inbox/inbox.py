@@ -12,7 +12,7 @@ from djactors.domain.accounts import Account
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.inbox import accounts, job_lists, log, mutes, names, pages, people, retention, threads
+from djactors.inbox import accounts, job_lists, log, mutes, names, pages, people, threads
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import ALL, Snapshot, StoredNotification, Wanted
@@ -34,13 +34,6 @@ class Page(msgspec.Struct, frozen=True):
     at: Offset
     follows: bool
     unseen: int
-
-
-RECLAIMED_PAGES = 128
-"""The pages that one commit gives back: half a MiB, which takes the writer a few milliseconds."""
-
-FREE_PAGES_KEPT = 256
-"""The free pages that stay in the file, 1 MiB, because the next notifications would make the file grow again."""
 
 
 class Inbox(Recording):
@@ -125,9 +118,7 @@ class Inbox(Recording):
         Raises:
             StoreError: the database could not be written.
         """
-        if self._database.statistics().writes_queued:
-            return await self._database.read(partial(retention.reclaimable, keep=FREE_PAGES_KEPT))
-        return await self._database.write(partial(retention.reclaim, pages=RECLAIMED_PAGES, keep=FREE_PAGES_KEPT))
+        return await self._database.reclaim_space()
 
     async def job(self, tenant_id: int, reader_id: int, job_id: int) -> JobView | None:
         """One job of the tenant, or None. `reader_id` is the user who asks, here and in `jobs` and `suppressions`."""

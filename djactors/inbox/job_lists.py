@@ -5,7 +5,6 @@ A list and its offset come from one snapshot.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +15,7 @@ from djactors.domain.jobs import JobView, Status, view
 from djactors.domain.marks import Offset
 from djactors.inbox import log
 from djactors.inbox.jobs import COLUMNS, SELECT_WATCHER_NAMES, SELECT_WATCHERS, job_of, named_watchers_of, watchers_of
+from djactors.store.connection import Connection
 
 _PARTS = ("requester", "assignee", "approver", "manager")
 _NAMES = ", ".join(f"{part}.name" for part in _PARTS)
@@ -90,14 +90,14 @@ class SuppressionPage(msgspec.Struct, frozen=True, rename="camel"):
     next_before: int | None
 
 
-def job(connection: sqlite3.Connection, *, tenant_id: int, job_id: int) -> JobView | None:
+def job(connection: Connection, *, tenant_id: int, job_id: int) -> JobView | None:
     """One job of the tenant, or None."""
     row = connection.execute(SELECT_JOB, {"tenant": tenant_id, "id": job_id}).fetchone()
     return None if row is None else _view(connection, tenant_id, row)
 
 
 def page(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     tenant_id: int,
     assignee_id: int | None,
@@ -129,7 +129,7 @@ def page(
 
 
 def suppressions(
-    connection: sqlite3.Connection, *, tenant_id: int, user_id: int, before: int | None, limit: int
+    connection: Connection, *, tenant_id: int, user_id: int, before: int | None, limit: int
 ) -> SuppressionPage:
     """The `limit` newest suppressions of a user with an id below `before`."""
     above = _ABOVE_ALL_IDS if before is None else before
@@ -138,7 +138,7 @@ def suppressions(
     return SuppressionPage(items, items[-1].id if len(rows) > limit else None)
 
 
-def _view(connection: sqlite3.Connection, tenant_id: int, row: tuple[Any, ...]) -> JobView:
+def _view(connection: Connection, tenant_id: int, row: tuple[Any, ...]) -> JobView:
     requester, assignee, approver, manager, *columns = row
     job = job_of(columns)
     watcher_ids = watchers_of(connection, tenant_id, job.id)

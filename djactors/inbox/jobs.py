@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from djactors.domain.jobs import NAMED_WATCHERS, Job
 from djactors.domain.names import Named
+from djactors.store.connection import Connection
 
 COLUMNS = Job.__struct_fields__
 """The columns of a job have the same names as the fields of `Job`."""
@@ -42,12 +42,12 @@ def job_of(row: Iterable[Any]) -> Job:
     return Job(**dict(zip(COLUMNS, row, strict=True)))
 
 
-def watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[int, ...]:
+def watchers_of(connection: Connection, tenant_id: int, job_id: int) -> tuple[int, ...]:
     """The users who watch a job, in the order of their ids, as they are stored."""
     return tuple([row[0] for row in connection.execute(SELECT_WATCHERS, (tenant_id, job_id)).fetchall()])
 
 
-def named_watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: int) -> tuple[Named, ...]:
+def named_watchers_of(connection: Connection, tenant_id: int, job_id: int) -> tuple[Named, ...]:
     """The first of them, with their names."""
     rows = connection.execute(SELECT_WATCHER_NAMES, (tenant_id, job_id, NAMED_WATCHERS)).fetchall()
     return tuple([Named(*row) for row in rows])
@@ -56,7 +56,7 @@ def named_watchers_of(connection: sqlite3.Connection, tenant_id: int, job_id: in
 class JobRows:
     """The jobs that one transaction has read or changed."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._jobs: dict[tuple[int, int], Job | None] = {}
         self._watchers: dict[tuple[int, int], tuple[int, ...]] = {}

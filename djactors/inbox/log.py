@@ -15,7 +15,6 @@ notifications rise with the sequence numbers.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from enum import Enum
 from heapq import merge
@@ -28,6 +27,7 @@ from djactors.domain.commands import Change
 from djactors.domain.marks import BEGINNING, Offset
 from djactors.domain.notifications import NULL, Notification, encode
 from djactors.inbox.unit import NAMES
+from djactors.store.connection import Connection
 
 # Served by the primary keys: the newest change, or the last purged one if no change is left.
 SELECT_REACH = """SELECT coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq
@@ -76,13 +76,13 @@ class Reach(msgspec.Struct, frozen=True):
     oldest: Offset
 
 
-def reach(connection: sqlite3.Connection, tenant_id: int) -> Reach:
+def reach(connection: Connection, tenant_id: int) -> Reach:
     """How far the log of a tenant reaches. The log of an unknown tenant is empty."""
     row = connection.execute(SELECT_REACH, (tenant_id,)).fetchone()
     return Reach(BEGINNING, BEGINNING) if row is None else Reach(Offset(*row[:2]), Offset(*row[2:]))
 
 
-def holds(connection: sqlite3.Connection, tenant_id: int, offset: Offset, reach: Reach) -> bool:
+def holds(connection: Connection, tenant_id: int, offset: Offset, reach: Reach) -> bool:
     """Whether the log of a tenant has an offset in its past. `reach` is of the same snapshot.
 
     An offset before the purged beginning, or one that has not happened yet, is not in the log's past.
@@ -134,7 +134,7 @@ Found: TypeAlias = Replay | Astray
 
 
 def replay(
-    connection: sqlite3.Connection,
+    connection: Connection,
     tenant_id: int,
     user_id: int,
     since: Offset,
@@ -180,7 +180,7 @@ def replay(
     return Replay(changes, end, ends.last)
 
 
-def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, limit: int) -> Iterator[Change]:
+def _walk(connection: Connection, tenant_id: int, user_id: int, since: int, limit: int) -> Iterator[Change]:
     """The user's own changes and the tenant's, in order, read lazily; at most `limit` of each kind.
 
     Several walks along indexes are merged here, because one statement with an OR would make SQLite sort.
@@ -207,9 +207,7 @@ def _walk(connection: sqlite3.Connection, tenant_id: int, user_id: int, since: i
     return merge(unread, read, own, shared, key=attrgetter("offset.seq"))
 
 
-def _more_than(
-    connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, until: int, at_most: int
-) -> bool:
+def _more_than(connection: Connection, tenant_id: int, user_id: int, since: int, until: int, at_most: int) -> bool:
     limit = at_most + 1
     found = len(connection.execute(SELECT_OWN_SEQS, (tenant_id, user_id, since, until, limit)).fetchall())
     found += len(connection.execute(SELECT_SHARED_SEQS, (tenant_id, since, until, limit)).fetchall())

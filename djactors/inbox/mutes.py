@@ -3,14 +3,13 @@ nothing."""
 
 from __future__ import annotations
 
-import sqlite3
-
 from djactors.domain.commands import Counted, MuteJob, UnmuteJob
 from djactors.domain.errors import not_found
 from djactors.domain.notifications import encode
 from djactors.inbox.reading import counted
 from djactors.inbox.rows import Tenant, User
 from djactors.inbox.unit import UnitOfWork
+from djactors.store.connection import Connection
 
 # The primary keys of jobs and of job_mutes.
 SELECT_MUTED = """SELECT m.user_id FROM jobs j LEFT JOIN job_mutes m
@@ -45,7 +44,7 @@ def unmute(unit: UnitOfWork, command: UnmuteJob) -> Counted:
     return counted(user)
 
 
-def is_muted(connection: sqlite3.Connection, *, tenant_id: int, user_id: int, job_id: int) -> bool | None:
+def is_muted(connection: Connection, *, tenant_id: int, user_id: int, job_id: int) -> bool | None:
     """Whether a user has muted a job; None if the tenant has no such job."""
     row = connection.execute(SELECT_MUTED, (user_id, tenant_id, job_id)).fetchone()
     return None if row is None else row[0] is not None

@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -18,7 +17,7 @@ from typing import TypeAlias
 from djactors.domain import folding, names
 from djactors.domain.times import utc_text
 from djactors.inbox.rows import Tenant, User
-from djactors.store.database import insert
+from djactors.store.connection import Connection
 
 LIST_LIFE = timedelta(hours=1)
 """How long a list of people can be read on after its first page. People who look for somebody need seconds."""
@@ -67,7 +66,7 @@ def rows_of(tenant_id: int, user_id: int, name: str, since: int) -> list[_Row]:
 class NameRows:
     """The people whom one transaction makes known, and those whose names it changes."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._new: list[tuple[User, Tenant]] = []
         self._renamed: dict[User, Tenant] = {}
@@ -95,7 +94,7 @@ class NameRows:
             self._connection.executemany(DELETE_NAME, [(tenant_id, *row) for row in old])
         self._renamed.clear()
         if staged:
-            insert(self._connection, INSERT_NAME, staged)
+            self._connection.insert(INSERT_NAME, staged)
 
     def _change(self, user: User, tenant: Tenant, now: str) -> list[_Row]:
         """End the rows of the name that a person had. Returns those of the new one."""
@@ -117,12 +116,12 @@ class NameRows:
         return rows_of(user.tenant_id, user.id, user.name, tenant.names_version)
 
 
-def are_folded(connection: sqlite3.Connection) -> bool:
+def are_folded(connection: Connection) -> bool:
     """Whether all names are folded by the rules of this program."""
     return bool(connection.execute(SELECT_RULES).fetchone() == (folding.RULES,))
 
 
-def fold_slice(connection: sqlite3.Connection, after: tuple[int, int]) -> tuple[int, int] | None:
+def fold_slice(connection: Connection, after: tuple[int, int]) -> tuple[int, int] | None:
     """Fold the names of the next people anew, in the order of tenant and user.
 
     This may be done again, in part or wholly, and beside a server that writes.
@@ -139,7 +138,7 @@ def fold_slice(connection: sqlite3.Connection, after: tuple[int, int]) -> tuple[
         connection.execute(UPDATE_RULES, (folding.RULES,))
         return None
     connection.executemany(DELETE_NAMES, [row[:2] for row in people])
-    insert(connection, INSERT_NAME, list(_all_rows(people)))
+    connection.insert(INSERT_NAME, list(_all_rows(people)))
     tenant_id, user_id, _ = people[-1]
     return tenant_id, user_id
 

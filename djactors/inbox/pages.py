@@ -8,7 +8,6 @@ that has another past.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -21,6 +20,7 @@ from djactors.domain.folding import folded
 from djactors.domain.marks import Offset
 from djactors.inbox import log
 from djactors.inbox.accounts import SELECT_ACCOUNT, account_of
+from djactors.store.connection import Connection
 
 __all__ = [
     "ALL",
@@ -224,7 +224,7 @@ class Meta:
     pid_key: bytes = field(repr=False)
 
 
-def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
+def snapshot(connection: Connection, tenant_id: int, user_id: int, told: Offset | None = None) -> Snapshot:
     """The user's unread count and the tenant's newest offset. For an unknown tenant these are 0 and the beginning.
 
     An unknown user in a known tenant has nothing unread and the tenant's offset, because changes from before are not
@@ -239,7 +239,7 @@ def snapshot(connection: sqlite3.Connection, tenant_id: int, user_id: int, told:
 
 
 def page(
-    connection: sqlite3.Connection,
+    connection: Connection,
     tenant_id: int,
     user_id: int,
     *,
@@ -279,7 +279,7 @@ def _stored(*columns: Any) -> StoredNotification:
 
 
 def _rows(
-    connection: sqlite3.Connection, query: str, whose: tuple[int, int], wanted: Wanted, below: int, limit: int
+    connection: Connection, query: str, whose: tuple[int, int], wanted: Wanted, below: int, limit: int
 ) -> list[_Row]:
     """Rows of one of the pages, whatever its parameters are. The halves of the inbox have the same ones twice."""
     if wanted.place is not None:
@@ -289,7 +289,7 @@ def _rows(
 
 
 def _search(
-    connection: sqlite3.Connection, whose: tuple[int, int], wanted: Wanted, below: int, limit: int
+    connection: Connection, whose: tuple[int, int], wanted: Wanted, below: int, limit: int
 ) -> tuple[list[_Row], int | None]:
     """The first rows that are wanted, and where to go on. It looks at `EXAMINED` rows at most."""
     query = PLACE_SEARCH if wanted.place is not None else UNREAD_SEARCH if wanted.unread_only else SEARCH
@@ -307,13 +307,13 @@ def _search(
     return found, below
 
 
-def last_seen(connection: sqlite3.Connection) -> str | None:
+def last_seen(connection: Connection) -> str | None:
     """The time of the newest event or notification; None where there is none."""
     found = [connection.execute(select).fetchone() for select in (SELECT_LAST_EVENT, SELECT_LAST_NOTIFICATION)]
     return max((row[0] for row in found if row is not None), default=None)
 
 
-def meta(connection: sqlite3.Connection) -> Meta:
+def meta(connection: Connection) -> Meta:
     """Read what the first migration put into the database."""
     [pid_key] = connection.execute(META).fetchone()
     return Meta(bytes.fromhex(pid_key))

@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import sqlite3
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from djactors.domain import folding, names
 from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import MAX_ID
 from djactors.inbox.names import LIST_LIFE, WHOLE, WORDS
+from djactors.store.connection import Connection
 
 _HEAD = """SELECT n.text, n.user_id, u.name, u.role, u.deactivated_at IS NULL FROM people_names n
     JOIN users u ON u.tenant_id = n.tenant_id AND u.id = n.user_id
@@ -82,7 +82,7 @@ _decoder = msgspec.json.Decoder(Place)
 
 
 def page(
-    connection: sqlite3.Connection, *, tenant_id: int, query: str, before: str | None, limit: int, now: float
+    connection: Connection, *, tenant_id: int, query: str, before: str | None, limit: int, now: float
 ) -> PeoplePage:
     """People of the tenant whose name, or a word of it, begins with the query; everybody if that is empty.
 
@@ -124,7 +124,7 @@ def page(
     return PeoplePage(items, _before(msgspec.structs.replace(place, text=text, user_id=user_id)))
 
 
-def names_of(connection: sqlite3.Connection, tenant_id: int, user_ids: Iterable[int]) -> dict[int, str]:
+def names_of(connection: Connection, tenant_id: int, user_ids: Iterable[int]) -> dict[int, str]:
     """The names of the tenant's users who are known among these."""
     found: dict[int, str] = {}
     for user_id in user_ids:

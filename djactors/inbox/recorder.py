@@ -21,7 +21,6 @@ Rules:
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -64,8 +63,9 @@ from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import accounts, alerts, mutes, notices, places, reading, retention, workflow
 from djactors.inbox.notices import Entry, Suppressed
 from djactors.inbox.unit import Known, UnitOfWork
+from djactors.store.connection import Connection
 from djactors.store.database import Database
-from djactors.store.errors import StoreDamaged, StoreError, storage_failure
+from djactors.store.errors import StoreDamaged, StoreError
 
 SELECT_KEY = """SELECT id, fingerprint, answer FROM domain_events
     WHERE tenant_id = ? AND sender = ? AND idempotency_key = ?"""
@@ -189,7 +189,7 @@ class Recorder:
 
     def record(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         commands: Sequence[Command],
         is_awaited: Callable[[], bool] = nobody_waits,
     ) -> Recorded:
@@ -227,7 +227,7 @@ class Recorder:
 
     def record_each(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         commands: Sequence[Command],
         is_awaited: Callable[[], bool] = nobody_waits,
     ) -> Recorded:
@@ -246,7 +246,7 @@ class Recorder:
                 unit.flush()
             except Exception as error:  # the savepoint supervises: whatever a command does wrong is its own
                 self.forget()
-                if not connection.in_transaction or _is_storage_failure(error):
+                if not connection.in_transaction or connection.failure_of(error) is not None:
                     raise  # the database itself gave up (disk full, I/O error): no command is to blame
                 connection.execute("ROLLBACK TO command")
                 outcome = error
@@ -278,7 +278,7 @@ class Recorder:
         others_wrote, self._others_wrote = self._others_wrote, False
         return others_wrote
 
-    def _unit(self, connection: sqlite3.Connection) -> UnitOfWork:
+    def _unit(self, connection: Connection) -> UnitOfWork:
         return UnitOfWork(connection, self._now(), self._limits, self._known)
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome | None:
@@ -327,10 +327,6 @@ class Recorder:
                 return retention.expire_slice(unit, command)
             case PurgeSlice():
                 return retention.purge_slice(unit, command)
-
-
-def _is_storage_failure(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and storage_failure(error) is not None
 
 
 def _publish(unit: UnitOfWork, command: Publish) -> Published:

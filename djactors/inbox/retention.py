@@ -16,7 +16,6 @@ Rules:
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -26,6 +25,7 @@ from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.inbox.unit import UnitOfWork, weight_of
 from djactors.inbox.walks import Walk, all_walks, finish, move
+from djactors.store.connection import Connection
 
 ABOVE_ALL_IDS = 2**63 - 1
 
@@ -163,7 +163,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
     return result
 
 
-def _purge_changes(connection: sqlite3.Connection, before: str, command: PurgeSlice) -> Sliced:
+def _purge_changes(connection: Connection, before: str, command: PurgeSlice) -> Sliced:
     """Purge the beginnings of the tenants' logs, starting with the first tenant whose id is above `after`."""
     limit, after = command.limit, command.after
     tenants = connection.execute(SELECT_TENANTS, (after, TENANTS_A_SLICE)).fetchall()
@@ -189,7 +189,7 @@ def _purge_changes(connection: sqlite3.Connection, before: str, command: PurgeSl
     return Sliced(done, more=len(tenants) == TENANTS_A_SLICE, after=after, held_up=held_up)
 
 
-def _keep_highest(connection: sqlite3.Connection, table: str, deleted: int) -> None:
+def _keep_highest(connection: Connection, table: str, deleted: int) -> None:
     """Make sure that no id up to `deleted` is given again."""
     if deleted:
         connection.execute(UPSERT_PURGED, (table, deleted))
@@ -206,29 +206,6 @@ def _old(rows: Sequence[tuple[Any, ...]], before: str) -> tuple[int, int]:
     return 0, 0
 
 
-def _deleted(connection: sqlite3.Connection, statement: str, keys: Sequence[tuple[object, ...]], limit: int) -> Sliced:
+def _deleted(connection: Connection, statement: str, keys: Sequence[tuple[object, ...]], limit: int) -> Sliced:
     connection.executemany(statement, keys)
     return Sliced(len(keys), len(keys) == limit)
-
-
-# Reclaiming the file's space
-
-SELECT_FREE = "PRAGMA freelist_count"
-RECLAIM_ONE = "PRAGMA incremental_vacuum(1)"
-
-
-def reclaimable(connection: sqlite3.Connection, keep: int) -> int:
-    """Count the free pages that the file has beyond `keep`."""
-    return max(0, int(connection.execute(SELECT_FREE).fetchone()[0]) - keep)
-
-
-def reclaim(connection: sqlite3.Connection, pages: int, keep: int) -> int:
-    """Give up to `pages` free pages back to the file system, but keep `keep` of them. Returns how many are left to
-    give.
-
-    The pages are given back one at a time, because the sqlite3 module steps a pragma without columns only once.
-    """
-    free = reclaimable(connection, keep)
-    for _ in range(min(pages, free)):
-        connection.execute(RECLAIM_ONE)
-    return max(0, free - pages)

@@ -1,23 +1,22 @@
 """The schema of the inbox: where its migrations are, what a new database begins with, and which databases are refused.
 
-`store.migrate` does everything else about migrations.
+The engines of the store do everything else about migrations.
 """
 
 from __future__ import annotations
 
 import importlib.resources
-import os
 import secrets
-import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from djactors.domain.times import WALL_CLOCK, utc_text
-from djactors.store import migrate
+from djactors.store.connection import Connection
+from djactors.store.engines import Place, engine_at
 from djactors.store.errors import MigrationError
-from djactors.store.migrate import Schema
+from djactors.store.migrations import Schema, Seed, read_migrations
 
 TokenBytes = Callable[[int], bytes]
 
@@ -51,39 +50,39 @@ def migrations_directory() -> Traversable:
     raise MigrationError("this installation carries no migrations: install djactors again")
 
 
-def inspect(path: str | os.PathLike[str]) -> list[str]:
-    """Name the migrations that a file still lacks, without changing or creating the file.
+def inspect(place: Place) -> list[str]:
+    """Name the migrations that a database still lacks, without changing or creating it.
 
     Raises:
         MigrationError: as `apply` would.
     """
-    return migrate.inspect(path, _schema())
+    return engine_at(place).inspect(_schema())
 
 
 def apply(
-    path: str | os.PathLike[str],
+    place: Place,
     *,
     now: Callable[[], datetime] = WALL_CLOCK,
     token_bytes: TokenBytes = secrets.token_bytes,
 ) -> list[str]:
-    """Bring a file to the schema of this program, creating it if it is missing. Returns the names of what was applied.
+    """Bring a database to the schema of this program, creating a file that is missing. Returns the names of what was
+    applied.
 
-    A new database gets its pid key. The caller holds the `DatabaseLock`.
+    A new database gets its pid key. The caller holds its guard.
 
     Raises:
-        MigrationError: the file is refused; one line says the reason and the mend.
+        MigrationError: the database is refused; one line says the reason and the mend.
     """
 
-    def seed(connection: sqlite3.Connection) -> None:
+    def seed(connection: Connection) -> None:
         connection.execute(INSERT_META, (token_bytes(PID_KEY_BYTES).hex(), utc_text(now())))
 
-    return migrate.apply(path, _schema(seed), now=lambda: utc_text(now()))
+    return engine_at(place).apply(_schema(seed), lambda: utc_text(now()))
 
 
-def _nothing(_: sqlite3.Connection) -> None:
+def _nothing(_: Connection) -> None:
     """What is written into a database that is only looked at."""
 
 
-def _schema(seed: migrate.Seed = _nothing) -> Schema:
-    migrations = migrate.read_migrations(migrations_directory())
-    return Schema(migrations, seed, RETIRED)
+def _schema(seed: Seed = _nothing) -> Schema:
+    return Schema(read_migrations(migrations_directory()), seed, RETIRED)

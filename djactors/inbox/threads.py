@@ -5,7 +5,6 @@ A page and its offset come from one snapshot. Names are those of now.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -15,6 +14,7 @@ from djactors.domain.comments import CommentView
 from djactors.domain.marks import Offset
 from djactors.domain.names import Named
 from djactors.inbox import log
+from djactors.store.connection import Connection
 
 # Served by the primary key of jobs.
 SELECT_JOB = "SELECT id FROM jobs WHERE tenant_id = ? AND id = ?"
@@ -51,7 +51,7 @@ class Thread(msgspec.Struct, frozen=True):
 
 
 def page(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     tenant_id: int,
     job_id: int,
@@ -74,5 +74,5 @@ def page(
     return Thread(items, items[-1].id if len(rows) > limit else None, reach.last, follows)
 
 
-def _mentions(connection: sqlite3.Connection, comment_id: int) -> tuple[Named, ...]:
+def _mentions(connection: Connection, comment_id: int) -> tuple[Named, ...]:
     return tuple(Named(*row) for row in connection.execute(SELECT_MENTIONS, (comment_id,)))

@@ -18,7 +18,6 @@ Rules:
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
@@ -35,7 +34,7 @@ from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
 from djactors.inbox.names import NameRows
 from djactors.inbox.rows import Tenant, User, UserDay
-from djactors.store.database import insert
+from djactors.store.connection import Connection
 
 SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, names_version, oldest_seq, oldest_mark
     FROM tenants WHERE id = ?"""
@@ -173,7 +172,7 @@ class UnitOfWork:
     held back.
     """
 
-    def __init__(self, connection: sqlite3.Connection, moment: datetime, limits: Limits, known: Known) -> None:
+    def __init__(self, connection: Connection, moment: datetime, limits: Limits, known: Known) -> None:
         self.connection = connection
         self.moment = moment
         self.now = utc_text(moment)
@@ -443,7 +442,7 @@ class UnitOfWork:
             (_INSERT_CHANGE, changes),
         ):
             if rows:
-                insert(self.connection, statement, rows)
+                self.connection.insert(statement, rows)
                 rows.clear()
 
     def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:
@@ -473,9 +472,9 @@ class UnitOfWork:
             (new if u.new else changed).append(row)
             u.new = u.dirty = False
         if new:
-            insert(self.connection, _INSERT_USER, new)
+            self.connection.insert(_INSERT_USER, new)
         if changed:
-            insert(self.connection, _UPSERT_USER, changed)
+            self.connection.insert(_UPSERT_USER, changed)
 
     def _marked(self) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
         """The rows of the changes and of the notifications that are staged, each with its mark.

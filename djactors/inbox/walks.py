@@ -8,12 +8,12 @@ of their own, and neither walk waits for the other.
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import timedelta
 
 import msgspec
 
 from djactors.domain.times import from_text
+from djactors.store.connection import Connection
 
 TOLERANCE = timedelta(minutes=1)
 """A clock that is set back by less, as time servers do, begins no walk. Notifications then expire up to this much
@@ -39,7 +39,7 @@ class Walk(msgspec.Struct, frozen=True):
     end: int | None
 
 
-def note(connection: sqlite3.Connection, latest: str | None, notification_id: int, expires_at: str) -> str:
+def note(connection: Connection, latest: str | None, notification_id: int, expires_at: str) -> str:
     """Note a notification that is about to be stored. If the clock was set back before, a new walk begins with it.
 
     Args:
@@ -62,18 +62,18 @@ def note(connection: sqlite3.Connection, latest: str | None, notification_id: in
     return expires_at
 
 
-def all_walks(connection: sqlite3.Connection) -> list[Walk]:
+def all_walks(connection: Connection) -> list[Walk]:
     """All walks, by their ids."""
     rows = connection.execute(SELECT_WALKS, (MAX_WALKS,)).fetchall()
     ends = [first for first, _ in rows[1:]]
     return [Walk(first, next_id, end) for (first, next_id), end in zip(rows, [*ends, None], strict=True)]
 
 
-def move(connection: sqlite3.Connection, walk: Walk, next_id: int) -> None:
+def move(connection: Connection, walk: Walk, next_id: int) -> None:
     """Note that everything before `next_id` on the walk has left the inbox."""
     connection.execute(UPDATE_WALK, (next_id, walk.first_id))
 
 
-def finish(connection: sqlite3.Connection, walk: Walk) -> None:
+def finish(connection: Connection, walk: Walk) -> None:
     """Note that everything on the walk has left the inbox."""
     connection.execute(DELETE_WALK, (walk.first_id,))

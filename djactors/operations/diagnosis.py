@@ -18,7 +18,7 @@ from djactors.inbox import schema
 from djactors.net import descriptor_shortage
 from djactors.steady_clock import TOLERANCE
 from djactors.store.errors import MigrationError
-from djactors.store.lock import missing_database
+from djactors.store.sqlite.lock import missing_database
 
 MIN_FREE_BYTES = 200 * 2**20
 """With fewer free bytes than this, the disk counts as nearly full. The write-ahead log alone may keep 64 MiB

@@ -6,13 +6,12 @@ It only reads, so a running server is not disturbed. Titles come from outside, s
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from djactors.inbox import schema
 from djactors.inbox.history import PastInbox, inbox_at
+from djactors.store.engines import engine_at
 from djactors.store.errors import StoreBroken
 
 
@@ -29,13 +28,8 @@ def read(path: str, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
         state = "does not exist" if missing else f"is behind by {', '.join(behind)}"
         mend = "name the file that the server uses" if missing else f"run `djactors migrate --database {path}`"
         raise StoreBroken(f"--database: {path} {state}: {mend}")
-    try:
-        with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.isolation_level = None
-            connection.execute("BEGIN")
-            return inbox_at(connection, tenant_id, user_id, seq)
-    except sqlite3.Error as error:
-        raise StoreBroken(f"--database: {path} cannot be read ({error}): run `djactors check`") from None
+    with engine_at(path).reading() as connection:
+        return inbox_at(connection, tenant_id, user_id, seq)
 
 
 def lines(inbox: PastInbox) -> Iterator[str]:

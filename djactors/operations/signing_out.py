@@ -16,7 +16,7 @@ from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.operations.tokens import sign
 from djactors.store.database import Database
-from djactors.store.lock import DatabaseLock
+from djactors.store.engines import engine_at
 
 TIMEOUT = 10.0
 """Seconds in which the server must answer: a commit takes a few milliseconds."""
@@ -76,7 +76,7 @@ def directly(path: str, tenant_id: int, user_id: int) -> str:
     """
     if not os.path.exists(path):
         raise NotSignedOutError(f"--database: {path} does not exist: name the file that the server uses")
-    with DatabaseLock(path):
+    with engine_at(path).guard():
         behind = schema.inspect(path)
         if behind:
             raise NotSignedOutError(f"{path} is behind: run `djactors migrate --database {path}`")

@@ -5,8 +5,6 @@
         event_id = await database.write(lambda connection: record(connection, event))
         inbox = await database.read(lambda connection: page(connection, tenant_id, user_id, limit=20))
 
-A function that has many rows to write calls `insert`.
-
 Rules:
 
 - One connection writes; each call of `write` is a commit with its fsync (`connections` says how). A caller that has
@@ -24,26 +22,21 @@ Rules:
 The caller has applied the migrations and holds the `DatabaseLock`.
 """
 
-import os
-import re
-import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import trio
 
-from djactors.store.connections import BUSY_TIMEOUT, READ_BATCH, Reader, Writer
+from djactors.store.engine import Engine
+from djactors.store.engines import Place, engine_at
 from djactors.store.errors import StoreBroken, StoreDamaged, StoreError
-from djactors.store.threads import NOBODY, DedicatedThreads, Report, ThreadFactory, Work
+from djactors.store.threads import NOBODY, READ_BATCH, DedicatedThreads, Report, ThreadFactory, Work
 from djactors.store.turns import Turn
 
-__all__ = ["Database", "Statistics", "insert"]
+__all__ = ["Database", "Statistics"]
 
 T = TypeVar("T")
 
@@ -55,9 +48,6 @@ READ_QUEUE = 8192
 # Threads that read. The interpreter runs one thread at a time; the second keeps short reads from waiting for a long
 # one.
 READERS = 2
-# Rows of the longest INSERT. Beyond 16 rows hardly anything is gained. With 14 columns the longest INSERT has 448 of
-# the 32,766 parameters that SQLite takes. A commit of 30 events takes four statements (16, 8, 4, 2) for each table.
-ROWS_OF_AN_INSERT = 32
 # Seconds that closing may take: enough for the queue (a fraction of a second) and the last checkpoint on a slow disk.
 CLOSE_TIMEOUT = 10.0
 
@@ -105,20 +95,17 @@ class Database:
     """An open database, made by `Database.open`. Any number of tasks of one Trio run may use it.
 
     Attributes:
-        reads_may_lag: whether a read may see an older state than the one that this process has told clients of. Reads
-            of SQLite do not, because each read begins after it was asked for, on the same file. Where reads may lag (on
-            a standby of PostgreSQL), a caller that finds something missing asks again with `write`.
+        engine: which database it is.
+        reads_may_lag: whether a read may see an older state than the one that this process has told clients of. Where
+            reads may lag (on a standby of PostgreSQL), a caller that finds something missing asks again with `write`.
     """
-
-    reads_may_lag = False
 
     def __init__(
         self,
-        path: Path,
+        engine: Engine,
         *,
         threads: ThreadFactory,
         readers: int,
-        busy_timeout: float,
         write_queue: int,
         read_queue: int,
         on_commit: Callable[[float], None],
@@ -126,7 +113,8 @@ class Database:
         on_damaged: Callable[[StoreDamaged], None],
         timer: Callable[[], float],
     ) -> None:
-        self.path = path
+        self.engine = engine
+        self.reads_may_lag = engine.reads_may_lag
         self._write_capacity = write_queue
         self._read_capacity = read_queue
         self._on_commit = on_commit
@@ -141,7 +129,7 @@ class Database:
         self._failed = 0
         self._last_error: StoreError | None = None
         self._failing: StoreError | None = None
-        self._connection = Writer(path, busy_timeout, timer)
+        self._connection = engine.writer(timer)
         self._writer = threads(
             "djactors-writer",
             [self._connection],
@@ -151,7 +139,7 @@ class Database:
         )
         self._readers = threads(
             "djactors-reader",
-            [Reader(path, busy_timeout) for _ in range(readers)],
+            [engine.reader() for _ in range(readers)],
             queue_limit=read_queue,
             # As many as they take at a time: they are never idle while something waits, and whoever comes has so many
             # before it at most, whatever others have asked for.
@@ -162,11 +150,11 @@ class Database:
     @classmethod
     async def open(
         cls,
-        path: str | os.PathLike[str],
+        place: Place,
         *,
         threads: ThreadFactory = DedicatedThreads,
         readers: int = READERS,
-        busy_timeout: float = BUSY_TIMEOUT,
+        busy_timeout: float | None = None,
         write_queue: int = WRITE_QUEUE,
         read_queue: int = READ_QUEUE,
         on_commit: Callable[[float], None] = _ignore_commit,
@@ -177,10 +165,10 @@ class Database:
         """Open a migrated database; it is never created here.
 
         Args:
-            path: the file.
+            place: see `engine_at`.
             threads: `DedicatedThreads`, or `InlineRunner` under a virtual clock.
             readers: how many threads read.
-            busy_timeout: seconds to wait for a lock of another process.
+            busy_timeout: seconds to wait for a lock of another process; the engine's own default if None.
             write_queue: writes that may wait before `StoreBusy`.
             read_queue: reads that may wait before `StoreBusy`.
             on_commit: called with the seconds from BEGIN until a commit was durable.
@@ -194,10 +182,9 @@ class Database:
             StoreUnavailable: another process has held its lock for `busy_timeout`.
         """
         database = cls(
-            Path(os.path.realpath(path)),  # noqa: ASYNC240 -- before anybody is served
+            engine_at(place) if busy_timeout is None else engine_at(place, busy_timeout),
             threads=threads,
             readers=readers,
-            busy_timeout=busy_timeout,
             write_queue=write_queue,
             read_queue=read_queue,
             on_commit=on_commit,
@@ -271,12 +258,22 @@ class Database:
         return await self._readers.call(work, turn)
 
     async def probe(self) -> None:
-        """Commit a page as it is: it is written to the log with its fsync, as any write is, and changes nothing.
+        """Commit something that changes nothing, with its fsync, as any write is.
 
         Raises:
             StoreError: as `write`.
         """
-        await self.write(_rewrite_a_page)
+        await self.write(self.engine.probe)
+
+    async def reclaim_space(self) -> int:
+        """Give some of the file's free pages back to the file system. Returns how many pages are left to give.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        if self._writer.queued:
+            return await self.read(self.engine.reclaimable)
+        return await self.write(self.engine.reclaim)
 
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Finish what is queued, checkpoint, and join the threads; calls from now on raise `StoreClosed`.
@@ -361,41 +358,3 @@ class Database:
             if isinstance(report.error, StoreBroken) and self._broken is None:
                 self._broken = report.error
                 self._on_broken(report.error)
-
-
-def _rewrite_a_page(connection: sqlite3.Connection) -> None:
-    # SQLite writes the number even where it stays the same: https://www.sqlite.org/pragma.html#pragma_user_version
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    connection.execute(f"PRAGMA user_version = {version:d}")
-
-
-def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Run an INSERT of one row, `VALUES (?, ...)`, for all the rows, in their order, in few statements. What follows
-    the row, such as ON CONFLICT, is kept.
-
-    `executemany` steps SQLite once for each row, and the sqlite3 module lets go of the interpreter at each step. The
-    interpreter then changes hands between the event loop and the writer several times an event. One INSERT of 32 rows
-    is one step.
-
-    If one statement fails, the rows of the statements before it are inserted already, so the caller must undo the
-    transaction or the savepoint.
-
-    Raises:
-        sqlite3.Error: what SQLite says of a row.
-    """
-    if len(rows) == 1:
-        connection.execute(statement, rows[0])
-        return
-    done, left, size = 0, len(rows), ROWS_OF_AN_INSERT
-    while left:
-        while size > left:
-            size >>= 1
-        connection.execute(_of(statement, size), tuple(chain.from_iterable(rows[done : done + size])))
-        done += size
-        left -= size
-
-
-@lru_cache(maxsize=64)  # the program's statements, eight, in each of five sizes
-def _of(statement: str, size: int) -> str:
-    head, row, tail = re.fullmatch(r"(.*VALUES )(\([^)]*\))(.*)", statement, re.DOTALL).groups()  # type: ignore[union-attr]
-    return f"{head}{', '.join([row] * size)}{tail}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from djactors.inbox import schema
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.clockwork.desk import Desk
 
 
@@ -43,7 +44,7 @@ def fast_path(path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def connection(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
         yield connection
 
 

@@ -12,6 +12,7 @@ from djactors.domain.commands import Delete, ExpireSlice, MarkRead, Sliced
 from djactors.domain.limits import Limits
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.clockwork.desk import DAY, HOUR, MORNING, Desk, T, note
 
 EXPIRY = MORNING + 30 * DAY
@@ -128,7 +129,7 @@ def test_whatever_the_clock_does_what_has_expired_leaves_and_nothing_else(
 ):
     with (
         closing(sqlite3.connect(path)) as stored,
-        closing(sqlite3.connect(":memory:", isolation_level=None)) as connection,
+        closing(sqlite3.connect(":memory:", isolation_level=None, factory=SqliteConnection)) as connection,
     ):
         stored.backup(connection)
         desk = Desk(connection)

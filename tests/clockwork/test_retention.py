@@ -17,6 +17,8 @@ from djactors.domain.times import utc_text
 from djactors.inbox import log, retention, schema, walks
 from djactors.inbox.inbox import Inbox
 from djactors.store.database import Database
+from djactors.store.sqlite import space
+from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.threads import InlineRunner
 from tests.clockwork.desk import DAY, HOUR, MORNING, Desk, T, job, note
 from tests.clockwork.house import WallClock, running
@@ -230,7 +232,7 @@ def fill(connection: sqlite3.Connection, rows: int, users: int = 300) -> None:
 
 async def test_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_others(fast_path: Path, autojump_clock):
     rows = 100_000
-    with closing(sqlite3.connect(fast_path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(fast_path, isolation_level=None, factory=SqliteConnection)) as connection:
         fill(connection, rows)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     full = fast_path.stat().st_size
@@ -284,7 +286,7 @@ async def test_retention_sleeps_until_something_expires(path: Path, autojump_clo
 
 
 async def test_retention_stops_in_the_middle_and_goes_on_at_the_next_start(fast_path: Path, autojump_clock):
-    with closing(sqlite3.connect(fast_path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(fast_path, isolation_level=None, factory=SqliteConnection)) as connection:
         fill(connection, 10_000)
     now = WallClock()
     now.jump(51 * DAY)
@@ -321,7 +323,7 @@ async def test_while_the_store_fails_retention_waits(path: Path, autojump_clock)
 async def test_free_pages_go_back_in_small_steps_and_some_are_kept(tmp_path: Path, autojump_clock):
     path = tmp_path / "inbox.db"
     schema.apply(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
         fill(connection, 20_000)
         connection.execute("DELETE FROM notifications")
         connection.execute("DELETE FROM changes")
@@ -341,7 +343,7 @@ async def test_free_pages_go_back_in_small_steps_and_some_are_kept(tmp_path: Pat
 
 
 async def test_a_file_with_few_free_pages_is_let_alone(path: Path, autojump_clock):
-    work = partial(retention.reclaimable, keep=0)
+    work = partial(space.reclaimable, keep=0)
     async with await Database.open(path, threads=InlineRunner) as database:
         before = await database.read(work)
         assert await Inbox(database).reclaim_space() == 0

@@ -97,7 +97,7 @@ class Rooms:
         self.clock = clock
         self.store = store
         self.router = router
-        self.path = database.path
+        self.path = Path(database.engine.name)
         self.not_ready: str | None = None
         self.log = log
         self.telemetry = telemetry

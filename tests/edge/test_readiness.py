@@ -42,7 +42,7 @@ async def test_a21_a_locked_database_is_not_ready_though_nobody_writes_and_heals
     async with open_database(tmp_path) as database:
         readiness = judge(database)
         assert await readiness.reason() is None
-        with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        with closing(sqlite3.connect(database.engine.name, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             await trio.sleep(FRESH)
             reason = await readiness.reason()

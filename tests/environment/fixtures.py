@@ -8,7 +8,7 @@ import pytest
 
 from bench.postgres import running_postgres
 from djactors.inbox import schema
-from djactors.store import migrate
+from djactors.store import migrations
 from djactors.web.node import NODE, NPM
 
 
@@ -26,8 +26,8 @@ def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
         connection.execute("DROP SCHEMA IF EXISTS djactors CASCADE")
         connection.execute("CREATE SCHEMA djactors")
         connection.execute("SET search_path TO djactors")
-        for migration in migrate.read_migrations(schema.migrations_directory()):
-            connection.execute(migrate.lines_for("postgresql", migration.sql).encode())
+        for migration in migrations.read_migrations(schema.migrations_directory()):
+            connection.execute(migrations.lines_for("postgresql", migration.sql).encode())
         yield connection
         connection.execute("DROP SCHEMA djactors CASCADE")
 

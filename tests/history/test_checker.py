@@ -16,6 +16,7 @@ from djactors.domain.commands import Delete, MarkAllRead, MarkRead, Publish
 from djactors.domain.events import CommentAdded, JobApproved, JobCreated, JobSubmitted, NotificationRequested
 from djactors.inbox import schema
 from djactors.inbox.recorder import Recorder
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.history import History, Ledger, judge, report
 from tests.history.chain import judge_marks
 from tests.history.ledger import StoredComment, StoredEvent, StoredNotification
@@ -694,7 +695,7 @@ class TestMarks:
         """Changes of every kind, in two tenants, with texts that JSON escapes."""
         path = tmp_path / "inbox.db"
         schema.apply(path)
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
             recorder = Recorder(lambda: datetime(2026, 1, 27, tzinfo=UTC))
             created = JobCreated(tenant_id=1, title='"Ä\\/\u2028\x7f', requester_id=1, assignee_id=2, approver_id=3)
             note = NotificationRequested(

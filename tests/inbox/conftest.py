@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from djactors.inbox import schema
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.inbox.desk import Desk
 
 
@@ -31,5 +32,5 @@ def path(tmp_path: Path, migrated: Path) -> Path:
 
 @pytest.fixture
 def desk(path: Path) -> Iterator[Desk]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
         yield Desk(connection)

@@ -38,7 +38,7 @@ async def opened(path: Path, **options: int) -> AsyncIterator[Inbox]:
 
 
 async def changes(store: Inbox, since: int) -> list[Change]:
-    replay = await store.replay(1, 11, offset_in(store._database.path, since), limit=10)
+    replay = await store.replay(1, 11, offset_in(Path(store._database.engine.name), since), limit=10)
     assert isinstance(replay, Replay)
     return replay.changes
 

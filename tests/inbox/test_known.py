@@ -18,6 +18,7 @@ from djactors.inbox.inbox import Inbox
 from djactors.inbox.pages import Snapshot
 from djactors.store.database import Database
 from djactors.store.errors import StoreUnavailable
+from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.threads import InlineRunner
 from tests.copies import copy_of, put_back_online
 from tests.inbox.desk import MORNING, Desk
@@ -89,7 +90,10 @@ def test_a_recorder_that_remembers_writes_what_one_that_asks_writes(
     other = tmp_path / "other.db"
     other.write_bytes(path.read_bytes())
     dice = random.Random(seed)
-    with sqlite3.connect(path, isolation_level=None) as one, sqlite3.connect(other, isolation_level=None) as two:
+    with (
+        sqlite3.connect(path, isolation_level=None, factory=SqliteConnection) as one,
+        sqlite3.connect(other, isolation_level=None, factory=SqliteConnection) as two,
+    ):
         remembering, asking = Desk(one), Desk(two)
         for _ in range(120):
             batch = [

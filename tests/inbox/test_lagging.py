@@ -28,7 +28,6 @@ T = TypeVar("T")
 class Lagging(Database):
     """A database that is written to here and read from a copy elsewhere, which is brought up to date now and then."""
 
-    reads_may_lag = True
     standby: Path
     asked_the_writer = 0
 
@@ -43,7 +42,7 @@ class Lagging(Database):
 
     def catch_up(self) -> None:
         self.standby.unlink(missing_ok=True)
-        copy_of(self.path, self.standby)
+        copy_of(Path(self.engine.name), self.standby)
 
 
 def note() -> Publish:
@@ -55,6 +54,7 @@ def note() -> Publish:
 async def lagging(path: Path, tmp_path: Path) -> AsyncIterator[tuple[Lagging, Inbox]]:
     """Three changes, of which the reader knows the first."""
     async with await Lagging.open(path, threads=InlineRunner) as database:
+        database.reads_may_lag = True
         database.standby = tmp_path / "standby.db"
         inbox = Inbox(database, lambda: MORNING)
         await inbox.record([note()])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from djactors.domain.commands import Command, Counted, Delete, MarkAllRead, MarkRead, Publish, Published
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import JobCreated, NotificationRequested
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.inbox.desk import Desk, answer
 
 User = tuple[int, int]
@@ -117,7 +118,7 @@ def image(migrated: Path) -> Iterator[sqlite3.Connection]:
 @given(st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_counts_log_and_rows_agree_with_the_model_after_any_commands(image: sqlite3.Connection, data: st.DataObject):
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+    with closing(sqlite3.connect(":memory:", isolation_level=None, factory=SqliteConnection)) as connection:
         image.backup(connection)
         desk, model = Desk(connection), Model()
         for _ in range(data.draw(st.integers(1, 5), label="batches")):

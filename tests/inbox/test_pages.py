@@ -11,6 +11,7 @@ import pytest
 from djactors.domain.marks import BEGINNING, Offset
 from djactors.inbox import pages, schema
 from djactors.inbox.pages import InboxPage, Snapshot, StoredNotification
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.inbox.desk import served_by
 from tests.offsets import invented
 
@@ -20,7 +21,7 @@ LATER = "2026-02-26T10:30:00.000000Z"
 
 @pytest.fixture
 def connection(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
         yield connection
 
 

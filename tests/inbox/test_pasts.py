@@ -22,6 +22,7 @@ from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.domain.marks import BEGINNING, Offset
 from djactors.inbox import log, pages
 from djactors.inbox.log import Astray, Replay
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.history.chain import judge_marks
 from tests.inbox.desk import Desk
 
@@ -45,7 +46,7 @@ class Place:
     purged: int = 0
 
     def copy(self) -> Place:
-        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection = sqlite3.connect(":memory:", isolation_level=None, factory=SqliteConnection)
         self.image.backup(connection)
         return replace(self, image=connection, past=list(self.past))
 

@@ -21,8 +21,10 @@ from djactors.inbox import names, people, schema
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.names import DELETED_AT_ONCE, FOLDED_AT_ONCE, LIST_LIFE, MAX_ENDED
 from djactors.inbox.people import PeoplePage
-from djactors.store import migrate
+from djactors.store import migrations
 from djactors.store.database import Database
+from djactors.store.sqlite import migrate
+from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.threads import InlineRunner
 from tests.inbox.desk import MORNING, Desk
 
@@ -235,8 +237,8 @@ def test_a_list_cannot_be_read_on_for_ever(office: Desk):
 
 async def test_a_database_from_before_is_folded_in_slices(tmp_path: Path):
     path = tmp_path / "inbox.db"
-    earlier = [each for each in migrate.read_migrations(schema.migrations_directory()) if each.number <= 3]
-    migrate.apply(path, migrate.Schema(earlier, lambda c: c.execute("INSERT INTO meta VALUES (1, 'k', '')")))
+    earlier = [each for each in migrations.read_migrations(schema.migrations_directory()) if each.number <= 3]
+    migrate.apply(path, migrations.Schema(earlier, lambda c: c.execute("INSERT INTO meta VALUES (1, 'k', '')")))
     count = 2 * FOLDED_AT_ONCE + 1
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
@@ -298,7 +300,7 @@ def plans_of(connection: sqlite3.Connection) -> Mapping[str, list[str]]:
 @pytest.fixture(scope="module")
 def crowd(migrated: Path) -> Iterator[sqlite3.Connection]:
     """100,000 people, nearly all in one tenant, many of whose names have two words that begin alike."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+    with closing(sqlite3.connect(":memory:", isolation_level=None, factory=SqliteConnection)) as connection:
         with closing(sqlite3.connect(migrated)) as source:
             source.backup(connection)
         connection.execute("BEGIN")

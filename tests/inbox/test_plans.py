@@ -11,6 +11,7 @@ import pytest
 from djactors.domain.commands import Command, Delete, MarkRead, Publish
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.inbox import jobs, log, mentions, mutes, names, places, reading, recorder, threads, unit, walks
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.inbox.desk import Desk
 
 
@@ -64,7 +65,7 @@ def steps(desk: Desk, sql: str) -> list[str]:
 def plans(migrated: Path) -> Mapping[str, list[list[str]]]:
     """How each statement runs: in an empty inbox, in a full one, and in a full one with statistics."""
     with closing(sqlite3.connect(migrated)) as source:
-        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection = sqlite3.connect(":memory:", isolation_level=None, factory=SqliteConnection)
         source.backup(connection)
     with closing(connection):
         desk = Desk(connection)

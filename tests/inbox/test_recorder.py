@@ -27,6 +27,7 @@ from djactors.domain.permissions import Person
 from djactors.inbox.recorder import Recorder
 from djactors.inbox.unit import UnitOfWork
 from djactors.store.errors import StoreError
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.inbox.desk import MORNING_TEXT, Desk, answer
 
 T, OTHER = 1, 2
@@ -283,7 +284,7 @@ def test_both_ways_of_recording_come_to_the_same(desk: Desk, path: Path, tmp_pat
         MarkRead(T, 11, 999),
         MarkAllRead(OTHER, 20),
     ]
-    with closing(sqlite3.connect(tmp_path / "twin.db", isolation_level=None)) as connection:
+    with closing(sqlite3.connect(tmp_path / "twin.db", isolation_level=None, factory=SqliteConnection)) as connection:
         desk.connection.backup(connection)
         twin = Desk(connection)
         one, other = desk.record(*commands), twin.record_each(*commands)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from djactors.inbox import pages, schema
-from djactors.store import migrate
+from djactors.store import migrations
 from djactors.store.errors import MigrationError
+from djactors.store.sqlite import migrate
 
 FROZEN = {
     "0001_initial.sql": "28654dc7bd6534630ae2312bfbe552f201686a37ce84a95638ccfa3f53af84f9",
@@ -55,7 +56,7 @@ def test_two_databases_differ_in_their_key(tmp_path: Path):
 def old(tmp_path: Path) -> Path:
     """A database of version 0.1 with one notification."""
     path = tmp_path / "old.db"
-    migrate.apply(path, migrate.Schema(migrate.read_migrations(VERSION_0_1)))
+    migrate.apply(path, migrations.Schema(migrations.read_migrations(VERSION_0_1)))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 'T', '', '')")
         connection.execute("INSERT INTO users (id, tenant_id, name, created_at, updated_at) VALUES (7, 1, 'U', '', '')")
@@ -87,8 +88,8 @@ def test_the_old_inbox_is_read_as_the_refusal_says(old: Path):
 
 def test_a_database_from_before_the_persons_share_keeps_its_people_and_jobs(tmp_path: Path):
     path = tmp_path / "inbox.db"
-    first = [each for each in migrate.read_migrations(schema.migrations_directory()) if each.number == 1]
-    migrate.apply(path, migrate.Schema(first, lambda connection: None))
+    first = [each for each in migrations.read_migrations(schema.migrations_directory()) if each.number == 1]
+    migrate.apply(path, migrations.Schema(first, lambda connection: None))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO tenants (id, name, created_at, updated_at) VALUES (1, 'T', '', '')")
         connection.execute(

@@ -47,6 +47,7 @@ from djactors.domain.times import utc_text
 from djactors.inbox import pages, reading
 from djactors.inbox.history import inbox_at
 from djactors.inbox.recorder import Recorder
+from djactors.store.sqlite.connection import SqliteConnection
 from tests.inbox.desk import MORNING, Desk
 
 T, ANN, BOB, JOB = 1, 11, 12, 1
@@ -228,7 +229,7 @@ _step = st.tuples(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_answers_counts_lists_log_and_past_are_the_models(image: sqlite3.Connection, steps: list[tuple[Command, int]]):
     with (
-        closing(sqlite3.connect(":memory:", isolation_level=None)) as connection,
+        closing(sqlite3.connect(":memory:", isolation_level=None, factory=SqliteConnection)) as connection,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(reading, "READ_SLICE", 2)

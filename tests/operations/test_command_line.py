@@ -19,7 +19,7 @@ from djactors.cli import main
 from djactors.config import Settings
 from djactors.edge.auth import authenticator
 from djactors.inbox import schema
-from djactors.store.lock import DatabaseLock
+from djactors.store.sqlite.lock import DatabaseLock
 from tests.operations.commands import SECRET, complaint, findings, run
 
 MIGRATIONS = schema.inspect("there is no such file")

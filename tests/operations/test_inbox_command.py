@@ -14,7 +14,8 @@ from djactors.domain.commands import Command, Delete, MarkRead, Publish
 from djactors.domain.events import NotificationRequested, UserUpserted
 from djactors.inbox import schema
 from djactors.inbox.recorder import Recorder
-from djactors.store.lock import DatabaseLock
+from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.lock import DatabaseLock
 from tests.inbox.desk import MORNING
 
 STAMP = "2026-01-27T10:30:00.000000Z"
@@ -43,7 +44,7 @@ def database(tmp_path: Path) -> str:
         MarkRead(1, 11, 1),
         Delete(1, 11, 2),
     ]
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
         for command in commands:
             connection.execute("BEGIN")
             Recorder(lambda: MORNING).record(connection, [command])

@@ -17,7 +17,7 @@ import pytest
 import trio
 from click.testing import Result
 
-from djactors.store.lock import DatabaseLock
+from djactors.store.sqlite.lock import DatabaseLock
 from tests.edge.test_auth import part
 from tests.operations.commands import SECRET, complaint, findings, run
 from tests.serving import SERVE, make_token, serving

@@ -30,8 +30,8 @@ from djactors.inbox.log import Replay
 from djactors.inbox.recorder import Recorder
 from djactors.inbox.unit import UnitOfWork
 from djactors.kernel import ActorStopped, MailboxFull
-from djactors.store.connections import Writer
 from djactors.store.errors import StoreUnavailable
+from djactors.store.sqlite.connections import Writer
 from djactors.store.threads import Call
 from tests.simulation.plan import draw
 from tests.simulation.run import attempt

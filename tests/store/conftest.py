@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from djactors.store import migrate
+from djactors.store.sqlite import migrate
 from djactors.store.threads import DedicatedThreads, InlineRunner, ThreadFactory
 from tests.store.writes import COUNTERS
 

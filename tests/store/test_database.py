@@ -237,7 +237,11 @@ async def test_no_thread_outlives_the_database(path: Path, threads: ThreadFactor
         await database.read(stored)
     with pytest.raises(StoreBroken):
         await Database.open(path.with_name("nowhere.db"), threads=threads)
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("djactors")] == []
+    assert [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith(("djactors-writer", "djactors-reader"))
+    ] == []
 
 
 async def test_a_cancelled_write_is_wholly_done_or_not_at_all(path: Path, threads: ThreadFactory):

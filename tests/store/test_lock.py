@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from djactors.store.errors import DatabaseLocked
-from djactors.store.lock import DatabaseLock, is_as_noted, missing_database
+from djactors.store.sqlite.lock import DatabaseLock, is_as_noted, missing_database
 
 HOLDER = """
 import sys, time
-from djactors.store.lock import DatabaseLock, is_as_noted, missing_database
+from djactors.store.sqlite.lock import DatabaseLock, is_as_noted, missing_database
 with DatabaseLock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
-from djactors.store import migrate
 from djactors.store.errors import MigrationError
-from djactors.store.migrate import Migration, Schema
+from djactors.store.migrations import Dialect, Migration, Schema, lines_for, read_migrations, statements
+from djactors.store.sqlite import migrate
 from tests.store.writes import COUNTERS
 
 ADD_NOTES = (
@@ -44,7 +44,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def schema_in(directory: Path) -> Schema:
-    return Schema(migrate.read_migrations(directory))
+    return Schema(read_migrations(directory))
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_migration_killed_half_way_leaves_nothing_and_is_taken_up_again(tmp_pa
     # The seed is put in inside the first migration, after its tables were made.
     script = (
         "import dataclasses, os, signal, sys\n"
-        "from djactors.store import migrate\nfrom tests.store.writes import COUNTERS\n"
+        "from djactors.store.sqlite import migrate\nfrom tests.store.writes import COUNTERS\n"
         "seed = lambda connection: os.kill(os.getpid(), signal.SIGKILL)\n"
         "migrate.apply(sys.argv[1], dataclasses.replace(COUNTERS, seed=seed))"
     )
@@ -233,7 +233,7 @@ def test_numbers_have_neither_gaps_nor_duplicates(tmp_path: Path, files: list[st
     for file in files:
         (tmp_path / file).write_text("")
     with pytest.raises(MigrationError, match=reason):
-        migrate.read_migrations(tmp_path)
+        read_migrations(tmp_path)
 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path):
@@ -297,7 +297,7 @@ def test_a_path_with_signs_of_its_own_is_taken_as_it_is(tmp_path: Path):
     ],
 )
 def test_a_script_is_split_where_a_statement_ends(script: str, expected: list[str]):
-    assert list(migrate.statements(script)) == expected
+    assert list(statements(script)) == expected
 
 
 SCRIPT = """\
@@ -318,9 +318,9 @@ WITHOUT ROWID --sqlite only
         ("postgresql", [0, 2, 3, 4, 6]),
     ],
 )
-def test_a_line_that_is_marked_for_one_engine_is_left_out_of_the_other(engine: migrate.Engine, expected: list[int]):
+def test_a_line_that_is_marked_for_one_engine_is_left_out_of_the_other(engine: Dialect, expected: list[int]):
     lines = SCRIPT.splitlines()
-    assert migrate.lines_for(engine, SCRIPT).splitlines() == [lines[number] for number in expected]
+    assert lines_for(engine, SCRIPT).splitlines() == [lines[number] for number in expected]
 
 
 def test_the_lines_for_sqlite_are_what_is_applied(tmp_path: Path):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from djactors.store import connections
 from djactors.store.database import Database
+from djactors.store.sqlite import connections
 from djactors.store.threads import ThreadFactory
 from tests.copies import copy_of, put_back_online
 from tests.store.writes import put, putting, stored

@@ -13,7 +13,8 @@ import trio
 from outcome import Outcome
 
 from djactors.store.database import Database
-from djactors.store.errors import StoreBroken, StoreDamaged, StoreUnavailable, storage_failure
+from djactors.store.errors import StoreBroken, StoreDamaged, StoreUnavailable
+from djactors.store.sqlite.failures import storage_failure
 from djactors.store.threads import ThreadFactory
 from tests.store.writes import IMPATIENT, on_disk, put, putting, stored, written_at_once
 

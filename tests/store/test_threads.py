@@ -13,9 +13,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from djactors.store.connections import CHECKPOINT_PAGES, WAL_AUTOCHECKPOINT, Backlog, Writer
 from djactors.store.database import Database
 from djactors.store.errors import StoreBroken, StoreUnavailable
+from djactors.store.sqlite.connections import CHECKPOINT_PAGES, WAL_AUTOCHECKPOINT, Backlog, Writer
 from djactors.store.threads import Call, DedicatedThreads
 from tests.store.writes import IMPATIENT, held, on_disk, put, putting, stored
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.store.connections import READ_BATCH
 from djactors.store.database import Database
 from djactors.store.errors import StoreBusy, StoreCrowded
+from djactors.store.sqlite.connections import READ_BATCH
 from djactors.store.threads import TURN_LIMIT, InlineRunner
 from djactors.store.turns import Turn, Turns
 from tests.store.writes import stored

@@ -16,7 +16,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.store.database import Database
-from djactors.store.migrate import Migration, Schema
+from djactors.store.migrations import Migration, Schema
 from djactors.store.threads import InlineRunner, ThreadFactory
 
 SQL = "CREATE TABLE counters (name VARCHAR(50) NOT NULL PRIMARY KEY, value BIGINT NOT NULL);"

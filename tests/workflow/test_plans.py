@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from djactors.inbox import job_lists, mentions, pages, threads
+from djactors.store.sqlite.connection import SqliteConnection
 
 ROWS = 1_000_000
 NOW = "2026-01-27T10:30:00.000000Z"
@@ -74,7 +75,7 @@ def fill(connection: sqlite3.Connection) -> None:
 
 @pytest.fixture(scope="module")
 def plans(migrated: Path) -> Iterator[Mapping[str, list[str]]]:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+    with closing(sqlite3.connect(":memory:", isolation_level=None, factory=SqliteConnection)) as connection:
         with closing(sqlite3.connect(migrated)) as source:
             source.backup(connection)
         found = [{name: steps(connection, sql) for name, sql in QUERIES.items()}]

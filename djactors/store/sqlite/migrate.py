@@ -1,18 +1,7 @@
-"""Brings a database file to a schema by applying numbered files of SQL, each of them once.
+"""Brings a database file to a schema (see `djactors.store.migrations`), creating the file if it is missing.
 
 Rules:
 
-- A file is `NNNN_name.sql`, numbered from 0001 without a gap. One text serves SQLite and PostgreSQL. A line that ends
-  with the comment `-- sqlite only` or `-- postgresql only` is for that engine; `lines_for` leaves it out of the other.
-  So a column that the engines spell differently is two lines, each with its mark:
-
-      id INTEGER NOT NULL PRIMARY KEY,  -- sqlite only
-      id BIGINT NOT NULL PRIMARY KEY,   -- postgresql only
-- Each file is applied in one transaction together with its record in `schema_migrations` (name, SHA-256, time). So a
-  killed migration leaves nothing behind, and the next start applies it again. The transaction of the first file also
-  runs the `seed`, which writes what a new database begins with.
-- A file must not change once it was applied. A changed file, an unknown one, or a database that is newer than the
-  program is refused.
 - A file that is not ours is never touched, whether it is no database, is corrupt, or belongs to another program.
 - A database is not made where one was and is gone, and is not opened with a write-ahead log that belongs to another
   file: SQLite would move the log into it, and destroy both. A connection that only reads leaves both as they are.
@@ -20,135 +9,38 @@ Rules:
 The caller holds the `DatabaseLock`. Everything here blocks, so call it before the event loop serves.
 """
 
-import hashlib
 import os
-import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal
 
 import sqlite_utils
 
-from djactors.store.connections import BUSY_TIMEOUT, require_writable
 from djactors.store.errors import MigrationError
-from djactors.store.lock import is_as_noted, missing_database
-from djactors.store.room import NO_ROOM, shortage
+from djactors.store.migrations import (
+    CREATE_RECORDS,
+    INSERT_RECORD,
+    RECORDS_COLUMNS,
+    Clock,
+    Migration,
+    Schema,
+    Seed,
+    lines_for,
+    pending_of,
+    statements,
+    utc_now,
+)
+from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connections import BUSY_TIMEOUT, require_writable
+from djactors.store.sqlite.lock import is_as_noted, missing_database
+from djactors.store.sqlite.room import NO_ROOM, shortage
 
-__all__ = ["Clock", "Migration", "Schema", "apply", "inspect", "lines_for", "pending", "read_migrations", "statements"]
+__all__ = ["apply", "inspect", "pending"]
 
-Clock = Callable[[], str]
-"""Returns the present time as the text that is stored."""
-
-Engine = Literal["sqlite", "postgresql"]
-Seed = Callable[[sqlite3.Connection], None]
-
-_ENGINE_MARK = re.compile(r"--\s*(?P<engine>sqlite|postgresql) only\s*$")
-
-_FILE_NAME = re.compile(r"(?P<number>\d{4})_[a-z0-9_]+\.sql", re.ASCII)
-
-_CREATE_RECORDS = """
-CREATE TABLE schema_migrations (
-    name VARCHAR(255) NOT NULL PRIMARY KEY,
-    checksum VARCHAR(64) NOT NULL,
-    applied_at VARCHAR(27) NOT NULL
-)"""
-_RECORDS_COLUMNS = {"name", "checksum", "applied_at"}
-_RECORD = "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?, ?, ?)"
 
 _AUTO_VACUUM_INCREMENTAL = 2
 
 _FULL = "the disk is full: free some space and start again"
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One numbered file."""
-
-    number: int
-    name: str
-    sql: str
-    checksum: str
-    """SHA-256 of the file's bytes, in hex."""
-
-
-def _nothing(_: sqlite3.Connection) -> None:
-    """The default seed: the database begins empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The schema that a database should have.
-
-    Attributes:
-        migrations: the files that make it, in order.
-        seed: writes the rows that a new database begins with.
-        retired: checksums of migrations that this program no longer supports, each with the message for the owner of a
-            database that has it: what the file is, and the mend.
-    """
-
-    migrations: Sequence[Migration]
-    seed: Seed = _nothing
-    retired: Mapping[str, str] = field(default_factory=dict)
-
-
-def read_migrations(directory: Traversable) -> list[Migration]:
-    """All migrations of a directory, in order.
-
-    Raises:
-        MigrationError: a file has another name than `NNNN_name.sql`, or the numbers have a gap or a duplicate.
-    """
-    found = []
-    for file in directory.iterdir():
-        if not file.name.endswith(".sql"):
-            continue
-        match = _FILE_NAME.fullmatch(file.name)
-        if match is None:
-            raise MigrationError(f"{file.name}: a migration is named NNNN_name.sql, in lower case")
-        content = file.read_bytes()
-        found.append(Migration(int(match["number"]), file.name, content.decode(), hashlib.sha256(content).hexdigest()))
-    found.sort(key=lambda migration: migration.name)
-    for expected, migration in enumerate(found, start=1):
-        if migration.number == 0:
-            raise MigrationError(f"{migration.name}: migrations are numbered from 0001")
-        if migration.number < expected:
-            raise MigrationError(f"{migration.name}: the number {migration.number:04} is given twice")
-        if migration.number > expected:
-            raise MigrationError(f"{migration.name}: the migration before it, {expected:04}, is missing")
-    if not found:
-        raise MigrationError("this installation carries no migrations: install djactors again")
-    return found
-
-
-def lines_for(engine: Engine, script: str) -> str:
-    """Leave out the lines of a script that are marked for the other engine; see the rules above."""
-    kept = []
-    for line in script.splitlines(keepends=True):
-        mark = _ENGINE_MARK.search(line)
-        if mark is None or mark["engine"] == engine:
-            kept.append(line)
-    return "".join(kept)
-
-
-def statements(script: str) -> Iterator[str]:
-    """Split a script into its statements, at the semicolons that end one for SQLite's own lexer.
-
-    `sqlite3.Connection.executescript` is not used, because it commits before it runs. The text after the last
-    semicolon, usually comments, is the last item.
-    """
-    start = end = 0
-    while (end := script.find(";", end) + 1) > 0:
-        candidate = script[start:end]
-        if sqlite3.complete_statement(candidate):
-            yield candidate.strip()
-            start = end
-    rest = script[start:].strip()
-    if rest:
-        yield rest
 
 
 def pending(database: sqlite_utils.Database, schema: Schema) -> list[Migration]:
@@ -166,14 +58,10 @@ def pending(database: sqlite_utils.Database, schema: Schema) -> list[Migration]:
             )
         return list(schema.migrations)
     records = database["schema_migrations"]
-    if {column.name for column in records.columns} != _RECORDS_COLUMNS:
+    if {column.name for column in records.columns} != RECORDS_COLUMNS:
         raise MigrationError("it is an SQLite database of another program: name another file, or move this one away")
     applied = {row["name"]: row["checksum"] for row in records.rows}
-    for checksum in applied.values():
-        if checksum in schema.retired:
-            raise MigrationError(schema.retired[checksum])
-    _refuse_other_history(applied, schema.migrations)
-    return list(schema.migrations[len(applied) :])
+    return pending_of(applied, schema)
 
 
 def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
@@ -191,11 +79,7 @@ def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
         return [migration.name for migration in pending(_inspected(connection), schema)]
 
 
-def _utc_now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now) -> list[str]:
+def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = utc_now) -> list[str]:
     """Bring the file to the newest schema, creating it if it is missing. Returns the names of the applied migrations.
 
     A new file belongs to its owner only (mode 0600; SQLite gives its companions the same) and is in WAL mode with
@@ -219,36 +103,18 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = _utc_now
         return [migration.name for migration in todo]
 
 
-def _refuse_other_history(applied: dict[str, str], migrations: Sequence[Migration]) -> None:
-    """Raise unless the applied migrations are the first of our files, unchanged."""
-    known = {migration.name: migration for migration in migrations}
-    for name, checksum in sorted(applied.items()):
-        ours = known.get(name)
-        if ours is None:
-            if name > migrations[-1].name:
-                raise MigrationError(f"it is newer than this program (it has {name}): upgrade djactors")
-            raise MigrationError(f"it has the migration {name}, which this program does not know: wrong installation?")
-        if ours.checksum != checksum:
-            raise MigrationError(
-                f"{name} was changed after it was applied: restore the file and write a new migration instead"
-            )
-    for migration in migrations[: len(applied)]:
-        if migration.name not in applied:
-            raise MigrationError(f"{migration.name} was never applied, but later ones were: restore a backup")
-
-
-def _apply_one(connection: sqlite3.Connection, migration: Migration, now: str, seed: Seed) -> None:
+def _apply_one(connection: SqliteConnection, migration: Migration, now: str, seed: Seed) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if migration.number == 1:
-            connection.execute(_CREATE_RECORDS)
+            connection.execute(CREATE_RECORDS)
         for statement in statements(lines_for("sqlite", migration.sql)):
             connection.execute(statement)
             if not connection.in_transaction:
                 raise MigrationError(f"{migration.name} ends the transaction it runs in: take its COMMIT out")
         if migration.number == 1:
             seed(connection)
-        connection.execute(_RECORD, (migration.name, migration.checksum, now))
+        connection.execute(INSERT_RECORD, (migration.name, migration.checksum, now))
         orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
         if orphans is not None:
             raise MigrationError(f"{migration.name} leaves rows of {orphans[0]} that point nowhere")
@@ -306,9 +172,13 @@ def _create(path: str | os.PathLike[str]) -> None:
         raise MigrationError(f"{path}: {reason}: {error.strerror}") from error
 
 
-def _connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
+def _connect(path: str | os.PathLike[str]) -> SqliteConnection:
     return sqlite3.connect(
-        f"{Path(os.path.abspath(path)).as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
+        f"{Path(os.path.abspath(path)).as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        factory=SqliteConnection,
     )
 
 

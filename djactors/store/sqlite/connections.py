@@ -25,9 +25,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable, storage_failure, twin
-from djactors.store.room import shortage
-from djactors.store.threads import Call, Report
+from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable, twin
+from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.failures import storage_failure
+from djactors.store.sqlite.room import shortage
+from djactors.store.threads import READ_BATCH, Call, Report
 
 __all__ = ["Reader", "Writer", "require_writable"]
 
@@ -48,9 +50,6 @@ WAL_AUTOCHECKPOINT = 3 * CHECKPOINT_PAGES
 # system's cache beneath theirs.
 WRITER_CACHE = 32 * 1024
 READER_CACHE = 8 * 1024
-# Reads that are answered with one hop between threads. Compared with one read a hop, 3,000 users who connected as fast
-# as they could were let in an eighth faster, for 7 to 14 % less CPU each. A slow read delays few others.
-READ_BATCH = 8
 # Prepared statements that are kept: more than the program has, so that no statement is prepared twice.
 CACHED_STATEMENTS = 512
 
@@ -76,7 +75,7 @@ class _Connection:
     def __init__(self, path: Path, busy_timeout: float) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
-        self._connection: sqlite3.Connection
+        self._connection: SqliteConnection
 
     def _open(self, pragmas: Sequence[str]) -> None:
         """Connect to an existing database, which is in WAL mode.
@@ -96,6 +95,7 @@ class _Connection:
                 timeout=self._busy_timeout,
                 isolation_level=None,
                 cached_statements=CACHED_STATEMENTS,
+                factory=SqliteConnection,
             )
         except sqlite3.Error as error:
             raise self._failure(error) from error
@@ -113,7 +113,7 @@ class _Connection:
             raise
         self._connection = connection
 
-    def _probe(self, connection: sqlite3.Connection) -> None:
+    def _probe(self, connection: SqliteConnection) -> None:
         """Do once, at the start, whatever would otherwise fail later."""
 
     def _failure(self, error: sqlite3.Error) -> StoreError:
@@ -227,7 +227,7 @@ class Writer(_Connection):
             )
         )
 
-    def _probe(self, connection: sqlite3.Connection) -> None:
+    def _probe(self, connection: SqliteConnection) -> None:
         # So that a read-only file or a held lock is found at the start and not by the first event.
         require_writable(connection)
         self._version = _data_version(connection)

@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Self
 
 from djactors.store.errors import DatabaseLocked, StoreUnavailable
-from djactors.store.room import NO_ROOM
+from djactors.store.sqlite.room import NO_ROOM
 
 __all__ = ["DatabaseLock", "is_as_noted", "missing_database"]
 

@@ -1,0 +1,69 @@
+"""What a piece of work sees of the database: a connection inside a transaction, of whichever engine.
+
+Rules:
+
+- A statement is one text for both engines. Its parameters are `?`, in order, or `:name`, from a mapping.
+- The rows of a result are tuples. Integers, text and None come back as they were bound; a BOOLEAN comes back as 0 or 1
+  from SQLite and as a bool from PostgreSQL, so whoever reads one says `bool`.
+- A statement that returns no rows may be carried out later, together with others: before the next one that returns
+  rows, at `settle`, and at the commit. Its error is then raised there. A piece of work that undoes what one statement
+  did wrong says `settle` first.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from djactors.store.errors import StoreError
+
+__all__ = ["Connection", "Parameters", "Rows"]
+
+Parameters = Sequence[object] | Mapping[str, object]
+
+
+class Rows(Protocol):
+    """What a statement returned."""
+
+    def fetchone(self) -> Any:
+        """The next row as a tuple, None behind the last one."""
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The rows that are left, one by one."""
+
+
+class Connection(Protocol):
+    """A connection inside a transaction, used on one thread."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the transaction is still there. Some failures of the storage end it."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes write to the same database at the same time, so that rows must be locked."""
+
+    def execute(self, statement: str, parameters: Parameters = (), /) -> Rows:
+        """Run a statement.
+
+        Raises:
+            Exception: the engine's own error; `failure_of` tells what kind.
+        """
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> object:
+        """Run a statement that returns nothing, once for each of the rows, in their order."""
+
+    def insert(self, statement: str, rows: Sequence[tuple[object, ...]], /) -> None:
+        """Run an INSERT of one row, `VALUES (?, ...)`, for all the rows, in their order, in few statements. What
+        follows the row, such as ON CONFLICT, is kept.
+
+        If one of the statements fails, the rows of the ones before it are inserted already, so the caller must undo the
+        transaction or the savepoint.
+        """
+
+    def settle(self) -> None:
+        """Have everything carried out that was put off. The errors of those statements are raised here."""
+
+    def failure_of(self, error: Exception) -> StoreError | None:
+        """What an error says of the storage; None if it is the statement's or the caller's own fault."""

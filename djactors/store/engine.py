@@ -1,0 +1,112 @@
+"""What a kind of database has to offer to be the store's: SQLite (`store.sqlite`) and PostgreSQL (`store.postgresql`).
+
+An engine is one database at one place, not opened yet. The layers above get it from `djactors.store.engines`.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Protocol, Self
+
+from djactors.store.connection import Connection
+from djactors.store.migrations import Clock, Schema
+from djactors.store.threads import Servant
+
+__all__ = ["Engine", "Guard", "WriterServant"]
+
+
+class WriterServant(Servant, Protocol):
+    """The servant that owns the one connection of this process that writes.
+
+    Attributes:
+        on_rollback: called whenever something that was written is undone.
+        on_log_moved: called whenever the database has taken in what was in its log beside it.
+        on_others_wrote: called inside the transaction that finds a commit of somebody else, before any work is done.
+            A database that several nodes share tells by tenant who wrote last (`inbox`), and never calls this.
+
+    The callbacks run on the servant's thread; they are set before the first write.
+    """
+
+    on_rollback: Callable[[], None]
+    on_log_moved: Callable[[], None]
+    on_others_wrote: Callable[[], None]
+
+
+class Guard(Protocol):
+    """The right to change a database, while it is entered."""
+
+    def __enter__(self) -> Self:
+        """Take it.
+
+        Raises:
+            DatabaseLocked: somebody else has it.
+            StoreError, OSError: it cannot be taken.
+        """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give it back."""
+
+    def hold_database(self) -> None:
+        """Guard the database itself as well, now that it has been made."""
+
+    def note_state(self) -> None:
+        """Note how the database stands on the disk, for the next start. May be called on any thread."""
+
+
+class Engine(Protocol):
+    """A database of one kind, at one place.
+
+    Attributes:
+        name: the place, for messages: a path, or a URL without its password.
+        reads_may_lag: whether a read may see an older state than the one that this process has told clients of.
+    """
+
+    @property
+    def name(self) -> str:
+        """See above."""
+
+    @property
+    def reads_may_lag(self) -> bool:
+        """See above."""
+
+    def guard(self) -> Guard:
+        """The right to change the database. A database for several nodes gives it to all of them."""
+
+    def inspect(self, schema: Schema) -> list[str]:
+        """Name the migrations that the database still lacks, without changing or creating it.
+
+        Raises:
+            MigrationError: as `apply` would.
+        """
+
+    def apply(self, schema: Schema, now: Clock) -> list[str]:
+        """Bring the database to the schema. Returns the names of the migrations that were applied. Blocks.
+
+        Raises:
+            MigrationError: the database is refused; one line says the reason and the mend. Migrations before the
+                failing one stay applied.
+        """
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection inside one snapshot, for a command that looks at the database beside a server. Blocks.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+
+    def writer(self, timer: Callable[[], float]) -> WriterServant:
+        """What writes. `timer` tells seconds, for the report of how long a commit took."""
+
+    def reader(self) -> Servant:
+        """What reads; one for each thread."""
+
+    def probe(self, connection: Connection) -> None:
+        """Write something that changes nothing, so that its commit proves that the storage takes writes."""
+
+    def reclaimable(self, connection: Connection) -> int:
+        """How many pages may be given back to the file system. A server that does this by itself has none."""
+
+    def reclaim(self, connection: Connection) -> int:
+        """Give some pages back, so many that others do not notice. Returns how many are left to give."""

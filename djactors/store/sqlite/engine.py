@@ -1,0 +1,89 @@
+"""An SQLite file as a database of the store (`djactors.store.engine`)."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from djactors.store.connection import Connection
+from djactors.store.errors import StoreBroken
+from djactors.store.migrations import Clock, Schema
+from djactors.store.sqlite import migrate, space
+from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connections import BUSY_TIMEOUT, Reader, Writer
+from djactors.store.sqlite.lock import DatabaseLock
+
+__all__ = ["SqliteEngine"]
+
+
+class SqliteEngine:
+    """One file.
+
+    Args:
+        path: the file; it need not exist.
+        busy_timeout: seconds to wait for a lock of another process.
+    """
+
+    reads_may_lag = False
+    """Each read begins after it was asked for, on the same file."""
+
+    def __init__(self, path: str | os.PathLike[str], busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self.name = os.fspath(path)
+        self._busy_timeout = busy_timeout
+
+    @property
+    def path(self) -> Path:
+        """The file itself, behind any symbolic link."""
+        return Path(os.path.realpath(self.name))
+
+    def guard(self) -> DatabaseLock:
+        """The lock of the file: one process has it."""
+        return DatabaseLock(self.name)
+
+    def inspect(self, schema: Schema) -> list[str]:
+        """See `Engine.inspect`."""
+        return migrate.inspect(self.name, schema)
+
+    def apply(self, schema: Schema, now: Clock) -> list[str]:
+        """See `Engine.apply`."""
+        return migrate.apply(self.name, schema, now=now)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """See `Engine.reading`."""
+        try:
+            with closing(
+                sqlite3.connect(
+                    f"{Path(self.name).absolute().as_uri()}?mode=ro",
+                    uri=True,
+                    isolation_level=None,
+                    factory=SqliteConnection,
+                )
+            ) as connection:
+                connection.execute("BEGIN")
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreBroken(f"--database: {self.name} cannot be read ({error}): run `djactors check`") from None
+
+    def writer(self, timer: Callable[[], float]) -> Writer:
+        """See `Engine.writer`."""
+        return Writer(self.path, self._busy_timeout, timer)
+
+    def reader(self) -> Reader:
+        """See `Engine.reader`."""
+        return Reader(self.path, self._busy_timeout)
+
+    def probe(self, connection: Connection) -> None:
+        """Commit a page as it is: it is written to the log with its fsync, as any write is."""
+        # SQLite writes the number even where it stays the same: https://www.sqlite.org/pragma.html#pragma_user_version
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute(f"PRAGMA user_version = {version:d}")
+
+    def reclaimable(self, connection: Connection) -> int:
+        """See `Engine.reclaimable`."""
+        return space.reclaimable(connection)
+
+    def reclaim(self, connection: Connection) -> int:
+        """See `Engine.reclaim`."""
+        return space.reclaim(connection)
