@@ -64,7 +64,9 @@ _UPSERT_USER = f"""{_INSERT_USER} ON CONFLICT (tenant_id, id) DO UPDATE SET name
     persons_count = excluded.persons_count, earlier_persons_count = excluded.earlier_persons_count,
     updated_at = excluded.updated_at"""
 # Apart from the rest of the row, which nearly every notification writes.
-_UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?
+_UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?,
+    account_number = 1 + coalesce((SELECT max(account_number) FROM users AS told
+        WHERE told.tenant_id = users.tenant_id AND told.account_number IS NOT NULL), 0)
     WHERE tenant_id = ? AND id = ?"""
 _UPDATE_SEEN = "UPDATE users SET seen_id = ?, seen_seq = ? WHERE tenant_id = ? AND id = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
