@@ -23,7 +23,7 @@ from djactors.store.errors import StoreError
 from djactors.store.postgresql.failures import storage_failure
 from djactors.store.postgresql.statements import Kind, insert_of, statement_of
 
-__all__ = ["PostgresConnection", "TransactionSpoiledError"]
+__all__ = ["PostgresConnection"]
 
 # The types of a table's columns, without their lengths: these are checked when the rows are inserted.
 _SELECT_TYPES = """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
@@ -31,11 +31,9 @@ _SELECT_TYPES = """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
 
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
 
+_SPOILED = "a piece of work went on after one of its statements had failed"
+
 _encode = msgspec.json.Encoder().encode
-
-
-class TransactionSpoiledError(Exception):
-    """A statement failed, and the work went on without undoing the transaction or going back to a savepoint."""
 
 
 class _NoRows:
@@ -92,15 +90,17 @@ class PostgresConnection:
         """Carry out what was put off, and commit.
 
         Raises:
-            TransactionSpoiledError: a statement failed before, and the work did not notice.
+            StoreError: the transaction was ended, or a statement of it failed, and the work went on.
             psycopg.Error: one of the statements, or the commit, failed.
         """
+        if not self.in_transaction and not self.is_closed:
+            raise StoreError("a piece of work ended the transaction it ran in")
         if self._spoiled:
-            raise TransactionSpoiledError
+            raise StoreError(_SPOILED)
         ended = self._send("COMMIT", ())
         self._begun = False
         if ended.statusmessage != "COMMIT":
-            raise TransactionSpoiledError
+            raise StoreError(_SPOILED)
 
     def roll_back(self) -> None:
         """Undo the transaction, if there is one.

@@ -16,7 +16,6 @@ from djactors.store.errors import PlaceRefused
 __all__ = ["Conninfo", "without_password"]
 
 
-
 _PREPARED = "prepared_statements"
 _SECRETS = frozenset({"password", "sslpassword"})
 

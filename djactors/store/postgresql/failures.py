@@ -7,7 +7,7 @@ import psycopg
 
 from djactors.store.errors import StoreDamaged, StoreError, StoreUnavailable
 
-__all__ = ["READ_ONLY", "is_connection_lost", "is_conflict", "is_duplicate", "is_prepared_elsewhere", "storage_failure"]
+__all__ = ["READ_ONLY", "is_conflict", "is_connection_lost", "is_duplicate", "is_prepared_elsewhere", "storage_failure"]
 
 READ_ONLY = "25006"
 
@@ -77,7 +77,8 @@ def storage_failure(error: Exception) -> StoreError | None:
         return StoreUnavailable(f"{_HEALS['08']}: {told(error)}") if is_connection_lost(error) else None
     if state in _DAMAGED:
         return StoreDamaged(f"the database is damaged: look at its log, and restore a backup: {told(error)} ({state})")
-    reason = _CONFLICTS.get(state) or next((_HEALS[code] for code in (state, state[:3], state[:2]) if code in _HEALS), None)
+    heals = [_HEALS[code] for code in (state, state[:3], state[:2]) if code in _HEALS]
+    reason = _CONFLICTS.get(state) or next(iter(heals), None)
     return None if reason is None else StoreUnavailable(f"{reason}: {told(error)} ({state})")
 
 

@@ -27,8 +27,8 @@ from djactors.store.migrations import (
     pending_of,
     statements,
 )
-from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.connection import PostgresConnection
+from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.session import connect, reading_begins, require_usable
 

@@ -19,8 +19,8 @@ from typing import Any
 import psycopg
 
 from djactors.store.errors import StoreError, StoreUnavailable, twin
+from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
-from djactors.store.postgresql.connection import PostgresConnection, TransactionSpoiledError
 from djactors.store.postgresql.failures import (
     READ_ONLY,
     is_conflict,
@@ -113,8 +113,6 @@ class Writer(Session):
                 if self._others_may_have_written:
                     self.on_others_wrote()
                 call.value = call.work(connection)
-                if not connection.in_transaction and not connection.is_closed:
-                    raise StoreError("a piece of work ended the transaction it ran in")
                 is_committing = True
                 connection.commit()
             except Exception as error:  # noqa: BLE001 -- the work's own error is for whoever asked
@@ -140,8 +138,6 @@ class Writer(Session):
             self.drop()
         if isinstance(error, StoreError):
             raise error
-        if isinstance(error, TransactionSpoiledError):
-            raise StoreError("a piece of work went on after one of its statements had failed") from error
         if storage_failure(error) is None:
             call.error = error
             return
@@ -195,7 +191,7 @@ class Reader(Session):
         try:
             # Not ROLLBACK, behind which psycopg prepares every statement anew.
             connection.commit()
-        except (psycopg.Error, TransactionSpoiledError):
+        except (psycopg.Error, StoreError):
             # Nobody waits for it. The next call has another connection.
             self.drop()
         return None

@@ -13,8 +13,8 @@ from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8Dumper, NumericLoader
 
 from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable
-from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.connection import PostgresConnection
+from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.threads import Report
 

@@ -73,7 +73,8 @@ class Insert:
         """The INSERT that takes all its rows as one JSON text, `$1`, whose objects have the columns' names."""
         names = ", ".join(self.columns)
         typed = ", ".join(f"{name} {types[name]}" for name in self.columns)
-        return f"INSERT INTO {self.table} ({names}) SELECT {names} FROM json_to_recordset($1::json) AS v({typed}){self.tail}"
+        rows = f"json_to_recordset($1::json) AS v({typed})"
+        return f"INSERT INTO {self.table} ({names}) SELECT {names} FROM {rows}{self.tail}"
 
 
 @lru_cache(maxsize=_CACHED)
@@ -98,7 +99,7 @@ def statement_of(statement: str) -> Statement:
     word = _WORD.match(statement)
     verb = word["verb"].upper() if word else ""
     second = (word["second"] or "").upper() if word else ""
-    savepoint = statement.split()[-1].lower() if verb in ("SAVEPOINT", "ROLLBACK") else ""
+    savepoint = statement.rsplit(maxsplit=1)[-1].lower() if verb in ("SAVEPOINT", "ROLLBACK") else ""
     return Statement(text, _kind(verb, second, text), tuple(names), savepoint)
 
 
