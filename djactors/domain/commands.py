@@ -328,8 +328,8 @@ class Recorded(msgspec.Struct, frozen=True):
             database may have been put back to an earlier copy. Then each session's last offset must be found in the log
             before the session is told of this commit.
         accounts: what the tenant now says of each user of whom it has said something.
-        others_wrote_in: the tenants of this commit that another node wrote last. Its changes are in the log, before
-            those of this commit.
+        others_wrote_in: the tenants of this commit in which another node has written since this one did, or whose log
+            does not end where this node left it. For them it is as with `others_wrote`.
     """
 
     outcomes: list[Outcome | Exception]

@@ -1,7 +1,7 @@
 """What the nodes of one database ask of it beside the inbox itself: what other nodes wrote, and which nodes there are.
 
-A node tells the others of its commits by notifications of the database, on the channel `CHANNEL`. Their text is
-`NODE TENANT:SEQ ...`, or `NODE *` where the tenants are too many. A node proves with `NODE ?NONCE` that it hears them.
+A node tells the others of its commits by notifications of the database (`sharing.payload`). With a notification
+`NODE ?NONCE` it proves that it hears them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ import msgspec
 from djactors.domain.times import from_text, utc_text
 from djactors.inbox import following
 from djactors.inbox.following import Followed, Position, Wanted
+from djactors.inbox.sharing import CHANNEL, NOTIFY
 from djactors.store.connection import Connection
 from djactors.store.database import Database
-
-CHANNEL = "djactors"
-"""The channel of the database's notifications."""
 
 GONE_AFTER = timedelta(minutes=10)
 """How long a node is listed that has not been seen: long enough that somebody who looks finds out which one is gone."""
@@ -31,7 +29,6 @@ UPSERT_NODE = """INSERT INTO nodes (name, started_at, seen_at, version, url, use
     SET seen_at = excluded.seen_at, url = excluded.url, users = excluded.users, sockets = excluded.sockets"""
 DELETE_NODE = "DELETE FROM nodes WHERE name = ?"
 DELETE_GONE = "DELETE FROM nodes WHERE seen_at < ?"
-NOTIFY = "SELECT pg_notify(?, ?)"
 
 _TENANT = re.compile(r"([0-9]{1,16}):([0-9]{1,16})")
 
