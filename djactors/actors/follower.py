@@ -16,7 +16,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Protocol
 
 import trio
@@ -55,13 +56,6 @@ class Log(Protocol):
         """The next moment at which the clock has something to do."""
 
 
-class Clock(Protocol):
-    """When the clock looks next."""
-
-    def bring_forward(self, moment: str) -> None:
-        """Have the clock look no later than at this moment."""
-
-
 class Follower:
     """A service, and what the router tells its commits to; see the module for its rules.
 
@@ -70,16 +64,28 @@ class Follower:
         log: what is read.
         tails: how far each tenant was told.
         users: who is told.
-        clock: is told when there is something to do.
+        on_due: is told the moment at which the clock has something to do; must not wait.
         telemetry: counts and logs.
+        history: seconds for which the log is kept.
     """
 
-    def __init__(self, node: str, log: Log, tails: Tails, users: Users, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        node: str,
+        log: Log,
+        tails: Tails,
+        users: Users,
+        on_due: Callable[[str], None],
+        telemetry: Telemetry,
+        *,
+        history: float = inf,
+    ) -> None:
         self._node = node
         self._log = log
         self._tails = tails
         self._users = users
-        self._clock = clock
+        self._on_due = on_due
+        self._history = history
         self._telemetry = telemetry
         # In the order in which they were wanted.
         self._wanted: dict[int, None] = {}
@@ -175,6 +181,7 @@ class Follower:
         self._has_run = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._keep_up)
             task_status.started()
             while True:
                 await self._woken.wait()
@@ -259,5 +266,16 @@ class Follower:
                 self._others_wrote.set()
             else:
                 if moment is not None:
-                    self._clock.bring_forward(moment)
+                    self._on_due(moment)
             await trio.sleep(DUE_PACE)
+
+    async def _keep_up(self) -> None:
+        """Have those whom nothing has concerned for long look where the log stands.
+
+        The node that purges the log knows its own users only. So each node sees to it that all of its users were told
+        of something young, of half of the history at most.
+        """
+        while self._history < inf:
+            standing = {tenant_id: tail.at.seq for tenant_id, tail in self._tails.all().items() if tail.at is not None}
+            await trio.sleep(self._history / 4)
+            await self._users.bring_up(standing)

@@ -58,7 +58,7 @@ def announcement_of(payload: str) -> Announcement:
     return Announcement(node, {int(word[1]): int(word[2]) for word in words if word is not None})
 
 
-class NodeRow(msgspec.Struct, frozen=True, rename="camel"):
+class NodeRow(msgspec.Struct, frozen=True):
     """A node, as the others see it. Times are UTC text."""
 
     name: str

@@ -114,7 +114,7 @@ async def _running(path: Path, name: str, wire: Wire) -> AsyncIterator[Node]:
         tails = Tails(store, log)
         users = Users(tails, pids, settings, telemetry, lambda: router, accounts_known_for=KNOWN_FOR)
         clock = FakeClock()
-        follower = Follower(name, log, tails, users, clock, telemetry)
+        follower = Follower(name, log, tails, users, clock.bring_forward, telemetry)
         wire.nodes.append(follower)
         router_spec = ActorSpec(
             "router",
