@@ -14,7 +14,7 @@ import trio
 from djactors.app import Server
 from djactors.config import Settings
 from djactors.domain.events import NotificationRequested
-from djactors.store.engines import engine_at
+from djactors.store.postgresql.conninfo import Conninfo
 from djactors.telemetry import Telemetry, make_logger
 from tests.nodes.page import PATIENCE
 from tests.serving import SECRET, Answer, make_token, send_request
@@ -102,7 +102,20 @@ async def query(url: str, statement: str, *parameters: object) -> list[tuple[Any
     return await trio.to_thread.run_sync(_query, url, statement, parameters)
 
 
+async def execute(url: str, statements: str) -> None:
+    """Run statements that return nothing, beside all servers."""
+    await trio.to_thread.run_sync(_execute, url, statements)
+
+
+def _execute(url: str, statements: str) -> None:
+    with psycopg.connect(**_where(url), autocommit=True) as connection:
+        connection.execute(statements.encode())
+
+
+def _where(url: str) -> dict[str, Any]:
+    return Conninfo.of(url).parameters
+
+
 def _query(url: str, statement: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
-    where = engine_at(url).conninfo.parameters  # type: ignore[attr-defined]
-    with psycopg.connect(**where, autocommit=True) as connection:
+    with psycopg.connect(**_where(url), autocommit=True) as connection:
         return connection.execute(statement.encode(), parameters).fetchall()
