@@ -34,11 +34,10 @@ SELECT_MUTES = f"""SELECT m.tenant_id, m.job_id, m.user_id
 SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, removed_seq, is_read, read_seq, read_at, place, place_seq,
     snoozed_until, returned_seq, expires_at FROM notifications WHERE id = ANY(CAST(? AS BIGINT[]))"""
 
-ROUND_TRIPS: Final = 11
-"""Four for the tenants at most (to lock those that exist, to lock the numbers of the others, to look for these again,
-to look at those in which another node wrote), one each for keys, jobs, watchers, mutes, users and notifications, and
-one for ids. For events that name no job, in a tenant in which this node wrote last, there are four. The commit is one
-more."""
+ROUND_TRIPS: Final = 9
+"""Two for the tenants, if some of them do not exist yet, one each for keys, jobs, watchers, mutes, users and
+notifications, and one for ids. For events that name no job, in a tenant that exists, there are four: tenants, keys,
+users, ids. The commit is one more."""
 
 _PEOPLE = ("user_id", "actor_id", "requester_id", "assignee_id", "approver_id", "manager_id")
 
