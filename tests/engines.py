@@ -145,6 +145,7 @@ def empty(url: str) -> None:
 def begin(connection: AnyConnection) -> None:
     """Begin a transaction that writes."""
     if isinstance(connection, PostgresConnection):
+        connection.settle()  # what a test wrote by hand
         connection.begin(*writing_begins())
     else:
         connection.execute("BEGIN IMMEDIATE")

@@ -94,9 +94,7 @@ class Desk:
             self.announced += changes
 
 
-def changes_since(
-    connection: Connection, tenant_id: int, user_id: int, since: int, limit: int = 1000
-) -> list[Change]:
+def changes_since(connection: Connection, tenant_id: int, user_id: int, since: int, limit: int = 1000) -> list[Change]:
     """What the user may see of what happened after the change `since`, paged to the end, at most `limit` changes."""
     changes: list[Change] = []
     position = offset_in(connection, since, tenant_id)
