@@ -34,12 +34,13 @@ class Desk:
         begin(self.connection)
         try:
             recorded = self.recorder.record(self.connection, commands)
+            commit(self.connection)
         except Exception:
+            self.recorder.forget()
             roll_back(self.connection)
             self.fell_back += 1
             recorded = self.record_each(*commands)
         else:
-            commit(self.connection)
             self._note(recorded)
         return recorded
 
