@@ -11,6 +11,7 @@ A statement is prepared under a name of its own at its third use. The types of i
 
 import select
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -86,6 +87,8 @@ class Pipeline:
         # How often a statement was used, or the name under which it is prepared.
         self._known: dict[_Key, int | bytes] = {}
         self._named = 0
+        self._last_words: str | None = None
+        connection.add_notice_handler(self._hear)
 
     @property
     def is_closed(self) -> bool:
@@ -142,8 +145,17 @@ class Pipeline:
             self._poll.register(self._pgconn.socket, select.POLLIN)
             while self._poll.poll(0):
                 self._pgconn.consume_input()
+                self._pgconn.is_busy()  # has libpq look at what has come
+                if self._last_words is not None:
+                    self._connection.close()
+                    raise NothingSent(self._last_words)
         except psycopg.OperationalError as error:
             raise NothingSent(*error.args) from error
+
+    def _hear(self, said: "psycopg.errors.Diagnostic") -> None:
+        """Take a notice of the server. While nothing is under way, an error that ends the connection comes as one."""
+        if said.severity_nonlocalized in ("FATAL", "PANIC"):
+            self._last_words = f"{said.message_primary} ({said.sqlstate})"
 
     def _send(self, key: _Key, values: list[bytes | None], prepared: list[_Key]) -> None:
         known = self._known.get(key, 0)
@@ -151,11 +163,8 @@ class Pipeline:
             self._pgconn.send_query_prepared(known, values)
             return
         text, oids = key
-        if (
-            not self._prepares
-            or (not oids and text.startswith(_CONTROL))
-            or (known == 0 and len(self._known) >= _PREPARED_MAX)
-        ):
+        is_alone = not self._prepares or (not oids and text.startswith(_CONTROL))
+        if is_alone or (known == 0 and len(self._known) >= _PREPARED_MAX):
             self._pgconn.send_query_params(text.encode(), values, oids)
         elif known < _UNPREPARED_USES:
             self._known[key] = known + 1
@@ -173,7 +182,7 @@ class Pipeline:
         last = error = None
         has_more = pgconn.flush()
         while True:
-            while not pgconn.is_busy():
+            while pgconn.status == ConnStatus.BAD or not pgconn.is_busy():
                 result = pgconn.get_result()
                 if result is None:
                     if pgconn.status == ConnStatus.BAD:
@@ -192,9 +201,7 @@ class Pipeline:
                 elif status != ExecStatus.PIPELINE_ABORTED and error is None:
                     error = error_from_result(result, encoding="utf-8")
             self._wait(has_more)
-            if pgconn.status == ConnStatus.BAD:
-                raise error or self._lost()
-            if has_more:
+            if has_more and pgconn.status != ConnStatus.BAD:
                 has_more = pgconn.flush()
 
     def _wait(self, has_more: int) -> None:
@@ -207,7 +214,9 @@ class Pipeline:
             self._connection.close()
             raise psycopg.OperationalError(f"the server did not answer within {ANSWER_TIMEOUT:g} s")
         if ready[0][1] & ~select.POLLOUT:
-            pgconn.consume_input()
+            # Where it is the end, the server's last words come first. They are among the answers.
+            with suppress(psycopg.OperationalError):
+                pgconn.consume_input()
 
     def _lost(self) -> psycopg.OperationalError:
         return psycopg.OperationalError(self._pgconn.get_error_message())
