@@ -16,6 +16,7 @@ from djactors.domain import events
 from djactors.domain.commands import Command, Introduce, OneJob, OneNotification, OwnCommand, Publish, SignOut
 from djactors.inbox.jobs import COLUMNS
 from djactors.inbox.rows import User
+from djactors.inbox.sharing import array_of
 from djactors.inbox.unit import USER_COLUMNS, Key, UnitOfWork
 
 # All by the primary keys, or by idx_domain_events_key. For PostgreSQL alone.
@@ -131,7 +132,7 @@ def prefetch(unit: UnitOfWork, commands: Iterable[Command]) -> None:
     if needs.notifications:
         unit.notifications.update(dict.fromkeys(needs.notifications))
         ids = [id_ for id_, _, _ in needs.notifications]
-        for id_, tenant_id, user_id, *state in ask(SELECT_NOTIFICATIONS, (ids,)).fetchall():
+        for id_, tenant_id, user_id, *state in ask(SELECT_NOTIFICATIONS, (array_of(ids),)).fetchall():
             place_ = id_, tenant_id, user_id
             if place_ in needs.notifications:
                 unit.notifications[place_] = tuple(state)
@@ -159,6 +160,6 @@ def _jobs(unit: UnitOfWork, wanted: set[_Pair]) -> set[_Pair]:
     return people
 
 
-def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
-    """The rows as one list for each column."""
-    return [list(column) for column in zip(*rows, strict=True)]
+def _columns(rows: Iterable[tuple[int | str, ...]]) -> list[str]:
+    """The rows as one array for each column."""
+    return [array_of(column) for column in zip(*rows, strict=True)]

@@ -104,7 +104,7 @@ class Sharing:
         rows = self._lock_rows(wanted)
         missing = [tenant_id for tenant_id in wanted if tenant_id not in rows]
         if missing:
-            self._put_off(LOCK_NUMBERS, [_TENANTS | number for number in missing])
+            self._put_off(LOCK_NUMBERS, array_of([_TENANTS | number for number in missing]))
             # Another node may just have made some of them.
             rows.update(self._lock_rows(missing))
             self.absent |= {number for number in missing if number not in rows}
@@ -120,7 +120,7 @@ class Sharing:
     def claim(self) -> None:
         """Write down that this node has written in the tenants that are held. Does nothing the second time."""
         if self._unclaimed:
-            self._connection.execute(UPDATE_WRITER, (self._node, self._unclaimed))
+            self._connection.execute(UPDATE_WRITER, (self._node, array_of(self._unclaimed)))
             self._claimed += self._unclaimed
             self._unclaimed = []
 
@@ -152,8 +152,9 @@ class Sharing:
             self._put_off(NOTIFY, CHANNEL, payload(self._node, ends))
 
     def _lock_rows(self, tenant_ids: list[int]) -> dict[int, tuple[Any, ...]]:
-        self._put_off(LOCK_TENANTS, tenant_ids)
-        return {row[0]: row for row in self._connection.execute(SELECT_TENANTS, (tenant_ids,)).fetchall()}
+        wanted = array_of(tenant_ids)
+        self._put_off(LOCK_TENANTS, wanted)
+        return {row[0]: row for row in self._connection.execute(SELECT_TENANTS, (wanted,)).fetchall()}
 
     def _put_off(self, statement: str, *parameters: object) -> None:
         """Run a statement whose rows nobody wants, together with the next one that is asked for its rows."""
@@ -205,6 +206,16 @@ class Ids:
             self.expect({kind: self._size})
             self._size = min(2 * self._size, LAST_BLOCK)
         return block.pop()
+
+
+def array_of(values: Iterable[int | str]) -> str:
+    """Values as PostgreSQL reads them where a statement says `CAST(? AS BIGINT[])` or TEXT[]."""
+    return "{" + ",".join([str(value) if isinstance(value, int) else _quoted(value) for value in values]) + "}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def payload(node: str, ends: Mapping[int, int]) -> str:
