@@ -40,7 +40,9 @@ async def opened(place: Place, **options: int) -> AsyncIterator[Inbox]:
 
 
 async def changes(store: Inbox, since: int) -> list[Change]:
-    replay = await store.replay(1, 11, offset_in(Path(store._database.engine.name), since), limit=10)
+    with store._database.engine.reading() as connection:
+        start = offset_in(connection, since)
+    replay = await store.replay(1, 11, start, limit=10)
     assert isinstance(replay, Replay)
     return replay.changes
 
@@ -52,7 +54,8 @@ async def test_a_bad_command_among_many_fails_alone(place: Place):
         assert kinds[1] in (OverflowError, psycopg.errors.NumericValueOutOfRange)
         assert [kinds[0], *kinds[2:]] == [Published, Refused, Published]
         assert await store.snapshot(1, 11) == Snapshot(2, offset_in(place, 2), unseen=2)
-        assert await store.record([MarkRead(1, 11, 1)]) == Recorded(
+        first = answer(recorded.outcomes[0])["notifications"][0]["id"]
+        assert await store.record([MarkRead(1, 11, first)]) == Recorded(
             [Counted(1, 1)], {1: await changes(store, 2)}, {(1, 11): 1}, unseen={(1, 11): 1}
         )
 
@@ -90,8 +93,8 @@ async def test_batches_that_meet_in_one_commit_do_not_disturb_each_other(place: 
                 nursery.start_soon(record, index, [note(), POISON] if index == 3 else [note()])
         ids = sorted(answer(results[index].outcomes[0])["notifications"][0]["id"] for index in results)
         assert len(set(ids)) == 6
-    assert isinstance(place, str) or ids == [1, 2, 3, 4, 5, 6]
-        assert isinstance(results[3].outcomes[1], OverflowError)
+        assert isinstance(place, str) or ids == [1, 2, 3, 4, 5, 6]
+        assert isinstance(results[3].outcomes[1], (OverflowError, psycopg.errors.NumericValueOutOfRange))
         seqs = sorted(change.offset.seq for recorded in results.values() for change in recorded.changes[1])
         assert seqs == [1, 2, 3, 4, 5, 6]
 
