@@ -1,4 +1,4 @@
-"""Which tenants a batch of commands will touch on a database that several nodes share, so that they are held beforehand.
+"""Which tenants a batch of commands will touch on a database that several nodes share: they are held beforehand.
 
 A command of the whole installation touches the tenants of the rows that are due. They are looked for without a lock
 here, and looked for again by the command itself, under the locks.
