@@ -12,7 +12,7 @@ import psycopg
 from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable
 from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
-from djactors.store.postgresql.failures import storage_failure, told
+from djactors.store.postgresql.failures import NotConnected, storage_failure, told
 from djactors.store.postgresql.pipeline import Pipeline
 from djactors.store.threads import Report
 
@@ -73,10 +73,13 @@ def connect(conninfo: Conninfo, *, prepares: bool | None = None) -> PostgresConn
     """Connect to the server.
 
     Raises:
-        psycopg.Error: it cannot be reached, or refuses.
+        NotConnected: it cannot be reached, or refuses.
     """
     prepares = conninfo.prepares if prepares is None else prepares
-    connection = psycopg.connect(**conninfo.parameters, autocommit=True)
+    try:
+        connection = psycopg.connect(**conninfo.parameters, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise NotConnected(*error.args) from error
     return PostgresConnection(Pipeline(connection, prepares=prepares))
 
 
