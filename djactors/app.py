@@ -278,7 +278,7 @@ class Server:
                 collapse_bursts=settings.collapse_bursts,
             )
             clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
-            self._authenticator.keep_time(clock)
+            self._authenticator.keep_time(clock.seconds)
             try:
                 await self._serve(database, Inbox(database, clock, limits), clock, task_status)
             finally:
