@@ -16,7 +16,16 @@ from djactors.store.postgresql.failures import NotConnected, storage_failure, to
 from djactors.store.postgresql.pipeline import Pipeline
 from djactors.store.threads import Report
 
-__all__ = ["OLDEST_VERSION", "Session", "connect", "reading_begins", "require_usable", "writing_begins"]
+__all__ = [
+    "COMMAND_TIMEOUT",
+    "OLDEST_VERSION",
+    "Session",
+    "command_begins",
+    "connect",
+    "reading_begins",
+    "require_usable",
+    "writing_begins",
+]
 
 # The oldest version that the schema is promised for.
 OLDEST_VERSION = 15
@@ -30,6 +39,9 @@ IDLE_TIMEOUT = 3.0
 # Seconds for one statement. The longest takes a few hundred milliseconds.
 STATEMENT_TIMEOUT = 30.0
 
+# The same two for a command such as `djactors check`, which reads whole tables, and may write to a file in between.
+COMMAND_TIMEOUT = 600.0
+
 # Seconds without an answer after which the server is given up, such as one that is frozen or a commit that waits for a
 # standby. It gives a statement up earlier than that, if it can.
 ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 10.0
@@ -37,6 +49,10 @@ ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 10.0
 # Seconds until the next attempt to connect: the first time, and the most.
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
+
+# Every statement has an index that serves it. Of a table that was never analysed the planner does not know how large it
+# is: 64 users out of 20,000 were looked up in 11 ms by reading the whole table, and in 0.2 ms by its key.
+_BY_INDEX = "set_config('enable_seqscan', 'off', true)"
 
 _SELECT_STATE = """SELECT current_setting('server_version_num')::int8, current_setting('server_encoding'),
     current_setting('transaction_read_only') = 'on', to_regclass('schema_migrations') IS NOT NULL"""
@@ -53,7 +69,7 @@ def writing_begins(lock_timeout: float = LOCK_TIMEOUT) -> tuple[str, ...]:
         "BEGIN ISOLATION LEVEL READ COMMITTED",
         f"SELECT set_config('lock_timeout', {_milliseconds(lock_timeout)}, true), "
         f"set_config('statement_timeout', {_milliseconds(STATEMENT_TIMEOUT)}, true), "
-        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), "
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), {_BY_INDEX}, "
         # What is acknowledged must survive, whatever the server's default is. Stricter settings stay.
         "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
         "ELSE current_setting('synchronous_commit') END, true)",
@@ -65,7 +81,16 @@ def reading_begins() -> tuple[str, ...]:
     return (
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         f"SELECT set_config('statement_timeout', {_milliseconds(STATEMENT_TIMEOUT)}, true), "
-        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true)",
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), {_BY_INDEX}",
+    )
+
+
+def command_begins() -> tuple[str, ...]:
+    """How the transaction of a command begins that reads beside the servers."""
+    return (
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        f"SELECT set_config('statement_timeout', {_milliseconds(COMMAND_TIMEOUT)}, true), "
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(COMMAND_TIMEOUT)}, true)",
     )
 
 
