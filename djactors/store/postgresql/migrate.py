@@ -30,7 +30,7 @@ from djactors.store.migrations import (
 from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
-from djactors.store.postgresql.session import connect, reading_begins, require_usable
+from djactors.store.postgresql.session import command_begins, connect, require_usable
 
 __all__ = ["apply", "inspect", "pending"]
 
@@ -39,6 +39,8 @@ _LOCK = int.from_bytes(b"djactors", "big", signed=True)
 
 # Milliseconds to wait for another node that migrates. A migration of a large inbox takes minutes.
 _LOCK_TIMEOUT = 10 * 60 * 1000
+# Seconds for one statement of a migration, which may make an index of a large table.
+_ANSWER_TIMEOUT = 60 * 60.0
 # Milliseconds that a migration may stand still before the server ends it, and another node may go on.
 _IDLE_TIMEOUT = 60 * 1000
 
@@ -90,7 +92,7 @@ def inspect(conninfo: Conninfo, schema: Schema) -> list[str]:
     """
     with _refusing(conninfo), closing(connect(conninfo)) as connection:
         require_usable(connection, writable=False, migrated=False)
-        connection.begin(*reading_begins())
+        connection.begin(*command_begins())
         return [migration.name for migration in pending(connection, schema)]
 
 
@@ -101,7 +103,7 @@ def apply(conninfo: Conninfo, schema: Schema, *, now: Clock) -> list[str]:
         MigrationError: the database is refused; one line says the reason and the mend. Migrations before the failing
             one stay applied.
     """
-    with _refusing(conninfo), closing(connect(conninfo, prepares=False)) as connection:
+    with _refusing(conninfo), closing(connect(conninfo, prepares=False, answer_timeout=_ANSWER_TIMEOUT)) as connection:
         require_usable(connection, writable=True, migrated=False)
         applied = []
         while (name := _apply_next(connection, schema, now)) is not None:

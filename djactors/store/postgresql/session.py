@@ -16,7 +16,16 @@ from djactors.store.postgresql.failures import NotConnected, storage_failure, to
 from djactors.store.postgresql.pipeline import Pipeline
 from djactors.store.threads import Report
 
-__all__ = ["OLDEST_VERSION", "Session", "connect", "reading_begins", "require_usable", "writing_begins"]
+__all__ = [
+    "COMMAND_TIMEOUT",
+    "OLDEST_VERSION",
+    "Session",
+    "command_begins",
+    "connect",
+    "reading_begins",
+    "require_usable",
+    "writing_begins",
+]
 
 # The oldest version that the schema is promised for.
 OLDEST_VERSION = 15
@@ -29,6 +38,13 @@ LOCK_TIMEOUT = 2.0
 IDLE_TIMEOUT = 3.0
 # Seconds for one statement. The longest takes a few hundred milliseconds.
 STATEMENT_TIMEOUT = 30.0
+
+# The same two for a command such as `djactors check`, which reads whole tables, and may write to a file in between.
+COMMAND_TIMEOUT = 600.0
+
+# Seconds without an answer after which the server is given up, such as one that is frozen or a commit that waits for a
+# standby. It gives a statement up earlier than that, if it can.
+ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 10.0
 
 # Seconds until the next attempt to connect: the first time, and the most.
 FIRST_WAIT = 0.1
@@ -69,8 +85,24 @@ def reading_begins() -> tuple[str, ...]:
     )
 
 
-def connect(conninfo: Conninfo, *, prepares: bool | None = None) -> PostgresConnection:
+def command_begins() -> tuple[str, ...]:
+    """How the transaction of a command begins that reads beside the servers."""
+    return (
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        f"SELECT set_config('statement_timeout', {_milliseconds(COMMAND_TIMEOUT)}, true), "
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(COMMAND_TIMEOUT)}, true)",
+    )
+
+
+def connect(
+    conninfo: Conninfo, *, prepares: bool | None = None, answer_timeout: float | None = None
+) -> PostgresConnection:
     """Connect to the server.
+
+    Args:
+        conninfo: where it is.
+        prepares: whether statements may be prepared; as the URL says if None.
+        answer_timeout: `ANSWER_TIMEOUT` if None.
 
     Raises:
         NotConnected: it cannot be reached, or refuses.
@@ -80,7 +112,7 @@ def connect(conninfo: Conninfo, *, prepares: bool | None = None) -> PostgresConn
         connection = psycopg.connect(**conninfo.parameters, autocommit=True)
     except psycopg.OperationalError as error:
         raise NotConnected(*error.args) from error
-    return PostgresConnection(Pipeline(connection, prepares=prepares))
+    return PostgresConnection(Pipeline(connection, prepares=prepares, answer_timeout=answer_timeout or ANSWER_TIMEOUT))
 
 
 def require_usable(connection: PostgresConnection, *, writable: bool, migrated: bool = True) -> None:
