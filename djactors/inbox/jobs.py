@@ -106,7 +106,7 @@ class JobRows:
         return found
 
     def put(self, job: Job) -> Job | None:
-        """Stage a job's new state. Returns the state before it, None for a new job. One that is not new was asked for."""
+        """Stage a job's new state. Returns the state before it, None for a new job. Any other was asked for before."""
         key = job.tenant_id, job.id
         before = self._jobs.get(key)
         if before is None:
