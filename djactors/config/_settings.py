@@ -13,6 +13,7 @@ from typing import Any
 from djactors.domain.limits import Limits
 from djactors.engine import EngineSettings
 from djactors.net import UNPROVEN_BYTES, ListenerLimits
+from djactors.store.engines import shown
 from djactors.store.sqlite.connections import BUSY_TIMEOUT
 
 SHOWN = 60
@@ -80,7 +81,12 @@ class Settings:
         high=65535,
         env="SOCKET_PORT",
     )
-    database: str = _setting("djactors.db", "The SQLite file that holds all data. It is created if it does not exist.")
+    database: str = _setting(
+        "djactors.db",
+        "The SQLite file that holds all data, which is created if it does not exist; or the URL of a PostgreSQL "
+        "database, such as postgresql://user@host/name, which several nodes share. Better put the password into "
+        "`~/.pgpass`.",
+    )
     log_format: str = _setting(
         "auto",
         "The form of log entries: json, console (readable text), or auto, which is console on a terminal and json "
@@ -355,16 +361,16 @@ class Settings:
     )
     busy_timeout: float = _setting(
         BUSY_TIMEOUT,
-        "The time in seconds that the server waits for a database that another process has locked.",
+        "The time in seconds that the server waits for a database that another process has locked. On PostgreSQL it is "
+        "the time for which a commit waits for another node, at most 2, for each of five tries.",
         low=0,
         high=300,
     )
 
     def __repr__(self) -> str:
         fields = dataclasses.fields(self)
-        return (
-            f"Settings({ {field.name: getattr(self, field.name) for field in fields if not field.metadata['secret']} })"
-        )
+        told = {field.name: getattr(self, field.name) for field in fields if not field.metadata["secret"]}
+        return f"Settings({told | {'database': shown(self.database)}})"
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
