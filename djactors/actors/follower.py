@@ -49,7 +49,8 @@ makes those of that tenant look only. A failover loses something in many tenants
 
 
 DOUBTED_FOR = 30.0
-"""Seconds after a failed commit within which its notification shows that it was stored: as long as a statement takes."""
+"""Seconds after a failed commit within which its notification shows that it was stored: as long as a statement may
+take."""
 
 
 class Log(Protocol):
