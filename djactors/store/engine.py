@@ -22,7 +22,8 @@ class WriterServant(Servant, Protocol):
         on_rollback: called whenever something that was written is undone.
         on_log_moved: called whenever the database has taken in what was in its log beside it.
         on_others_wrote: called inside the transaction that finds a commit of somebody else, before any work is done.
-            A database that several nodes share tells by tenant who wrote last (`inbox`), and never calls this.
+            A database that several nodes share tells by tenant who wrote last (`inbox`). It calls this only in the
+            first transaction on a connection that was made anew: the server may have lost commits meanwhile.
 
     The callbacks run on the servant's thread; they are set before the first write.
     """

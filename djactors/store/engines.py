@@ -3,20 +3,40 @@
 import os
 
 from djactors.store.engine import Engine
+from djactors.store.errors import PlaceRefused
 from djactors.store.sqlite.connections import BUSY_TIMEOUT
 from djactors.store.sqlite.engine import SqliteEngine
 
-__all__ = ["Place", "engine_at"]
+__all__ = ["Place", "engine_at", "is_url"]
 
 Place = str | os.PathLike[str]
-"""Where a database is."""
+"""Where a database is: the path of an SQLite file, or the URL of a PostgreSQL database."""
+
+_SCHEMES = ("postgresql://", "postgres://")
+
+
+def is_url(place: Place) -> bool:
+    """Whether a place is a database of PostgreSQL, and no file."""
+    return isinstance(place, str) and place.startswith(_SCHEMES)
 
 
 def engine_at(place: Place, busy_timeout: float = BUSY_TIMEOUT) -> Engine:
     """The engine for a place.
 
     Args:
-        place: the path of an SQLite file.
+        place: the path of an SQLite file, or the URL of a PostgreSQL database.
         busy_timeout: seconds to wait for a lock of another process.
+
+    Raises:
+        PlaceRefused: it is a URL that cannot be read, or the driver for PostgreSQL is not installed.
     """
-    return SqliteEngine(place, busy_timeout)
+    if not is_url(place):
+        return SqliteEngine(place, busy_timeout)
+    # The driver is an extra, and whoever uses a file does without it.
+    try:
+        from djactors.store.postgresql.engine import PostgresEngine
+    except ImportError as error:
+        if not (error.name or "").startswith("psycopg") and "pq wrapper" not in str(error):
+            raise
+        raise PlaceRefused("PostgreSQL needs a driver: run pip install 'djactors[postgresql]'") from None
+    return PostgresEngine(str(place), busy_timeout)

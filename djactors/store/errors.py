@@ -6,7 +6,7 @@
   until somebody restores the database.
 - `StoreBroken`: the store stays broken. Nothing can be acknowledged in this process any more: stop accepting and exit.
 - `StoreClosed`: the server is stopping.
-- `MigrationError`, `DatabaseLocked`: the program does not start; the message says what to do.
+- `MigrationError`, `DatabaseLocked`, `PlaceRefused`: the program does not start; the message says what to do.
 
 An error of these classes means that nothing was acknowledged. It does not prove that nothing was stored: a commit that
 was in flight when the disk failed may be found again after a restart, so a retry needs its idempotency key.
@@ -17,6 +17,7 @@ was in flight when the disk failed may be found again after a restart, so a retr
 __all__ = [
     "DatabaseLocked",
     "MigrationError",
+    "PlaceRefused",
     "StoreBroken",
     "StoreBusy",
     "StoreClosed",
@@ -54,6 +55,10 @@ class StoreBroken(StoreError):
 
 class StoreClosed(StoreError):
     """The store is closing or closed; nothing was done."""
+
+
+class PlaceRefused(StoreError):
+    """The place of a database cannot be understood, or no engine for it is installed; the message says the mend."""
 
 
 class MigrationError(StoreError):

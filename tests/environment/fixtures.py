@@ -1,10 +1,13 @@
 """Fixtures over the test environment; `tests/conftest.py` imports them by name."""
 
+import itertools
 import os
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from bench.postgres import running_postgres
 from djactors.inbox import schema
@@ -30,6 +33,23 @@ def postgres(postgres_dsn: str) -> Iterator[psycopg.Connection]:
             connection.execute(migrations.lines_for("postgresql", migration.sql).encode())
         yield connection
         connection.execute("DROP SCHEMA djactors CASCADE")
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def postgres_url(postgres_dsn: str) -> Iterator[str]:
+    """The URL of a schema of its own, which is empty, as the setting `database` takes it."""
+    name = f"test_{next(_numbers)}"
+    server = conninfo_to_dict(postgres_dsn)
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}".encode())
+        yield (
+            f"postgresql://{server['user']}@{quote(str(server['host']), safe='')}/{server['dbname']}"
+            f"?options=-csearch_path%3D{name}"
+        )
+        connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What `Database` promises, on threads and inline alike."""
+"""What `Database` promises, on each engine, on threads and inline alike."""
 
 import sqlite3
 import threading
@@ -7,27 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import outcome
+import psycopg
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from djactors.store.connection import Connection
 from djactors.store.database import Database
-from djactors.store.errors import StoreBroken, StoreBusy, StoreClosed, StoreError
+from djactors.store.engines import Place
+from djactors.store.errors import StoreBusy, StoreClosed, StoreError
 from djactors.store.threads import NOBODY, InlineRunner, ThreadFactory
 from tests.store.writes import held, on_disk, put, putting, stored, written_at_once
 
 
-async def test_a_write_returns_what_its_work_returned_and_is_there_for_everyone(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads) as database:
+async def test_a_write_returns_what_its_work_returned_and_is_there_for_everyone(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads) as database:
         assert await database.write(putting("a")) == "a"
         assert await database.read(stored) == {"a"}
-        assert on_disk(path) == {"a"}
+        assert on_disk(place) == {"a"}
 
 
-async def test_each_write_is_a_commit_of_its_own(path: Path, threads: ThreadFactory):
+async def test_each_write_is_a_commit_of_its_own(place: Place, threads: ThreadFactory):
     commits: list[float] = []
-    async with await Database.open(path, threads=threads, on_commit=commits.append) as database:
+    async with await Database.open(place, threads=threads, on_commit=commits.append) as database:
         names = {f"n{number}" for number in range(20)}
         await written_at_once(database, threads, [putting(name) for name in names])
         assert await database.read(stored) == names
@@ -36,21 +39,21 @@ async def test_each_write_is_a_commit_of_its_own(path: Path, threads: ThreadFact
         assert len(commits) in (20, 21)
 
 
-async def test_one_bad_write_among_many_fails_alone(path: Path, threads: ThreadFactory):
-    def bad(connection: sqlite3.Connection) -> None:
+async def test_one_bad_write_among_many_fails_alone(place: Place, threads: ThreadFactory):
+    def bad(connection: Connection) -> None:
         put(connection, "bad")
         raise ValueError("mine alone")
 
-    async with await Database.open(path, threads=threads) as database:
+    async with await Database.open(place, threads=threads) as database:
         await database.write(putting("old"))
-        works: list[Callable[[sqlite3.Connection], Any]] = [putting(f"n{number}") for number in range(8)]
+        works: list[Callable[[Connection], Any]] = [putting(f"n{number}") for number in range(8)]
         works[3] = bad
         works[5] = putting("old")
         outcomes = await written_at_once(database, threads, works)
         assert [index for index, one in enumerate(outcomes) if isinstance(one, outcome.Error)] == [3, 5]
         with pytest.raises(ValueError, match="mine alone"):
             outcomes[3].unwrap()
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises((sqlite3.IntegrityError, psycopg.errors.UniqueViolation)):
             outcomes[5].unwrap()
         assert await database.read(stored) == {"old", "n0", "n1", "n2", "n4", "n6", "n7"}
         assert database.statistics().failed == 2
@@ -58,12 +61,17 @@ async def test_one_bad_write_among_many_fails_alone(path: Path, threads: ThreadF
 
 
 @pytest.mark.parametrize(
-    ("value", "error"), [(2**63, OverflowError), ("\ud800", UnicodeEncodeError), (object(), sqlite3.Error)]
+    ("value", "error"),
+    [
+        (2**63, (OverflowError, psycopg.DataError)),
+        ("\ud800", UnicodeEncodeError),
+        (object(), (sqlite3.Error, psycopg.ProgrammingError)),
+    ],
 )
-async def test_a_value_that_sqlite_cannot_take_fails_its_write_only(
-    path: Path, threads: ThreadFactory, value: object, error: type[Exception]
+async def test_a_value_that_the_engine_cannot_take_fails_its_write_only(
+    place: Place, threads: ThreadFactory, value: object, error: type[Exception] | tuple[type[Exception], ...]
 ):
-    async with await Database.open(path, threads=threads) as database:
+    async with await Database.open(place, threads=threads) as database:
         outcomes = await written_at_once(
             database,
             threads,
@@ -74,32 +82,32 @@ async def test_a_value_that_sqlite_cannot_take_fails_its_write_only(
         assert await database.read(stored) == {"a", "b"}
 
 
-async def test_a_lone_write_that_fails_leaves_nothing(path: Path, threads: ThreadFactory):
+async def test_a_lone_write_that_fails_leaves_nothing(place: Place, threads: ThreadFactory):
     runs: list[int] = []
 
-    def bad(connection: sqlite3.Connection) -> None:
+    def bad(connection: Connection) -> None:
         runs.append(1)
         put(connection, "bad")
         raise LookupError
 
-    async with await Database.open(path, threads=threads) as database:
+    async with await Database.open(place, threads=threads) as database:
         with pytest.raises(LookupError):
             await database.write(bad)
         assert await database.read(stored) == set()
     assert runs == [1]
 
 
-async def test_work_that_ends_its_transaction_is_found_out(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads) as database:
+async def test_work_that_ends_its_transaction_is_found_out(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads) as database:
         with pytest.raises(StoreError, match="ended the transaction"):
             await database.write(lambda connection: connection.execute("ROLLBACK"))
         assert await database.write(putting("a")) == "a"
-        assert on_disk(path) == {"a"}
+        assert on_disk(place) == {"a"}
 
 
-async def test_writes_are_made_in_the_order_in_which_they_were_asked_for(path: Path, threads: ThreadFactory):
+async def test_writes_are_made_in_the_order_in_which_they_were_asked_for(place: Place, threads: ThreadFactory):
     order: list[int] = []
-    async with await Database.open(path, threads=threads) as database, trio.open_nursery() as nursery:
+    async with await Database.open(place, threads=threads) as database, trio.open_nursery() as nursery:
         asked: list[int] = []
 
         async def write(number: int) -> None:
@@ -111,17 +119,8 @@ async def test_writes_are_made_in_the_order_in_which_they_were_asked_for(path: P
     assert order == asked
 
 
-async def test_a_commit_is_synced_and_keys_are_checked(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads) as database:
-        for pragma, value in {"synchronous": 2, "foreign_keys": 1, "journal_mode": "wal", "mmap_size": 0}.items():
-            query = f"PRAGMA {pragma}"
-            assert await database.write(lambda connection, query=query: connection.execute(query).fetchone()) == (
-                value,
-            )
-
-
-async def test_a_full_queue_refuses_at_once(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads, write_queue=4) as database:
+async def test_a_full_queue_refuses_at_once(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads, write_queue=4) as database:
         outcomes = await written_at_once(database, threads, [putting(f"n{number}") for number in range(7)])
         refused = [one for one in outcomes if isinstance(one, outcome.Error)]
         assert len(refused) == 3
@@ -131,16 +130,16 @@ async def test_a_full_queue_refuses_at_once(path: Path, threads: ThreadFactory):
         assert len(await database.read(stored)) == 4
 
 
-async def test_a_reader_cannot_write_and_that_is_its_own_fault(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads) as database:
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+async def test_a_reader_cannot_write_and_that_is_its_own_fault(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads) as database:
+        with pytest.raises((sqlite3.OperationalError, psycopg.errors.ReadOnlySqlTransaction), match=r"read-?only"):
             await database.read(putting("a"))
         assert await database.read(stored) == set()
         assert not database.statistics().broken
 
 
-async def test_a_read_that_raises_leaves_the_others_alone(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads) as database:
+async def test_a_read_that_raises_leaves_the_others_alone(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads) as database:
         answers: list[object] = []
 
         async def read(number: int) -> None:
@@ -155,18 +154,18 @@ async def test_a_read_that_raises_leaves_the_others_alone(path: Path, threads: T
         assert set(answers) == {ZeroDivisionError, 12, 6, 4}
 
 
-async def test_a_snapshot_is_consistent_while_writes_go_on(path: Path, threads: ThreadFactory):
+async def test_a_snapshot_is_consistent_while_writes_go_on(place: Place, threads: ThreadFactory):
     names = ("one", "other")
 
-    def move(connection: sqlite3.Connection) -> None:
+    def move(connection: Connection) -> None:
         for name in names:
             connection.execute("UPDATE counters SET value = value + 1 WHERE name = ?", (name,))
 
-    def both(connection: sqlite3.Connection) -> list[int]:
+    def both(connection: Connection) -> list[int]:
         query = "SELECT value FROM counters WHERE name = ?"
         return [connection.execute(query, (name,)).fetchone()[0] for name in names]
 
-    async with await Database.open(path, threads=threads) as database:
+    async with await Database.open(place, threads=threads) as database:
         for name in names:
             await database.write(putting(name))
         seen: list[list[int]] = []
@@ -186,8 +185,8 @@ async def test_a_snapshot_is_consistent_while_writes_go_on(path: Path, threads: 
         assert await database.read(both) == [41, 41]
 
 
-async def test_closing_finishes_what_is_queued_and_empties_the_log(path: Path, threads: ThreadFactory):
-    database = await Database.open(path, threads=threads)
+async def test_closing_finishes_what_is_queued_and_empties_the_log(place: Place, threads: ThreadFactory):
+    database = await Database.open(place, threads=threads)
     outcomes: list[outcome.Maybe[str]] = []
 
     async def write(name: str) -> None:
@@ -205,8 +204,8 @@ async def test_closing_finishes_what_is_queued_and_empties_the_log(path: Path, t
     acknowledged = {one.unwrap() for one in outcomes if isinstance(one, outcome.Value)}
     refused = [one for one in outcomes if isinstance(one, outcome.Error)]
     assert len(outcomes) == 6
-    assert not path.with_name("inbox.db-wal").exists()
-    assert on_disk(path) == acknowledged
+    assert not (isinstance(place, Path) and place.with_name("inbox.db-wal").exists())
+    assert on_disk(place) == acknowledged
     for one in refused:
         with pytest.raises(StoreClosed):
             one.unwrap()
@@ -214,8 +213,8 @@ async def test_closing_finishes_what_is_queued_and_empties_the_log(path: Path, t
         assert len(acknowledged) == 6
 
 
-async def test_a_closed_database_refuses_and_closes_twice(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads) as database:
+async def test_a_closed_database_refuses_and_closes_twice(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads) as database:
         pass
     await database.close()
     for call in (database.write, database.read):
@@ -223,20 +222,25 @@ async def test_a_closed_database_refuses_and_closes_twice(path: Path, threads: T
             await call(stored)
 
 
-async def test_closing_finishes_even_if_it_is_cancelled(path: Path, threads: ThreadFactory):
+async def test_closing_finishes_even_if_it_is_cancelled(place: Place, threads: ThreadFactory):
     with trio.CancelScope() as scope:
-        database = await Database.open(path, threads=threads)
+        database = await Database.open(place, threads=threads)
         scope.cancel()
         await database.close()
-    assert not path.with_name("inbox.db-wal").exists()
+    assert not (isinstance(place, Path) and place.with_name("inbox.db-wal").exists())
 
 
-async def test_no_thread_outlives_the_database(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads, readers=3) as database:
+def nowhere(place: Place) -> Place:
+    """A database of the same engine that there is not."""
+    return place.with_name("nowhere.db") if isinstance(place, Path) else str(place).replace("/postgres?", "/nowhere?")
+
+
+async def test_no_thread_outlives_the_database(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads, readers=3) as database:
         await database.write(putting("a"))
         await database.read(stored)
-    with pytest.raises(StoreBroken):
-        await Database.open(path.with_name("nowhere.db"), threads=threads)
+    with pytest.raises(StoreError):
+        await Database.open(nowhere(place), threads=threads)
     assert [
         thread.name
         for thread in threading.enumerate()
@@ -244,8 +248,8 @@ async def test_no_thread_outlives_the_database(path: Path, threads: ThreadFactor
     ] == []
 
 
-async def test_a_cancelled_write_is_wholly_done_or_not_at_all(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads) as database:
+async def test_a_cancelled_write_is_wholly_done_or_not_at_all(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads) as database:
         with trio.CancelScope() as scope:
             scope.cancel()
             await database.write(putting("cancelled"))
@@ -254,11 +258,11 @@ async def test_a_cancelled_write_is_wholly_done_or_not_at_all(path: Path, thread
         assert await database.read(stored) in ({"next"}, {"cancelled", "next"})
 
 
-async def test_hooks_and_statistics_tell_what_was_done(path: Path, threads: ThreadFactory):
+async def test_hooks_and_statistics_tell_what_was_done(place: Place, threads: ThreadFactory):
     ticks = iter(range(100))
     commits: list[float] = []
     async with await Database.open(
-        path,
+        place,
         threads=threads,
         on_commit=commits.append,
         timer=lambda: float(next(ticks)),
@@ -270,8 +274,8 @@ async def test_hooks_and_statistics_tell_what_was_done(path: Path, threads: Thre
         assert (statistics.writes_queued, statistics.reads_queued) == (0, 0)
 
 
-async def test_inline_the_whole_store_runs_under_a_virtual_clock(path: Path, autojump_clock: MockClock):
-    async with await Database.open(path, threads=InlineRunner) as database:
+async def test_inline_the_whole_store_runs_under_a_virtual_clock(place: Place, autojump_clock: MockClock):
+    async with await Database.open(place, threads=InlineRunner) as database:
         began = trio.current_time()
         for hour in range(24):
             await trio.sleep(3600)
@@ -280,7 +284,7 @@ async def test_inline_the_whole_store_runs_under_a_virtual_clock(path: Path, aut
         assert trio.current_time() - began == 24 * 3600
 
 
-async def test_who_gives_way_goes_on_when_the_write_under_way_is_done(path: Path, autojump_clock: MockClock):
+async def test_who_gives_way_goes_on_when_the_write_under_way_is_done(place: Place, autojump_clock: MockClock):
     opened = trio.Event()
     done: list[str] = []
 
@@ -289,7 +293,7 @@ async def test_who_gives_way_goes_on_when_the_write_under_way_is_done(path: Path
             await opened.wait()
             return await super().call(work, turn)
 
-    async with await Database.open(path, threads=Held) as database, trio.open_nursery() as nursery:
+    async with await Database.open(place, threads=Held) as database, trio.open_nursery() as nursery:
 
         async def write() -> None:
             await database.write(putting("a"))
@@ -310,12 +314,12 @@ async def test_who_gives_way_goes_on_when_the_write_under_way_is_done(path: Path
         assert trio.current_time() == 60
 
 
-async def test_who_gives_way_waits_no_longer_than_asked(path: Path, autojump_clock: MockClock):
+async def test_who_gives_way_waits_no_longer_than_asked(place: Place, autojump_clock: MockClock):
     class Stuck(InlineRunner):
         async def call(self, work: Any, turn: Any = NOBODY) -> Any:
             await trio.sleep_forever()
 
-    async with await Database.open(path, threads=Stuck) as database, trio.open_nursery() as nursery:
+    async with await Database.open(place, threads=Stuck) as database, trio.open_nursery() as nursery:
         nursery.start_soon(database.write, putting("a"))
         await wait_all_tasks_blocked()
         began = trio.current_time()
@@ -324,7 +328,7 @@ async def test_who_gives_way_waits_no_longer_than_asked(path: Path, autojump_clo
         nursery.cancel_scope.cancel()
 
 
-async def test_who_gives_way_to_nobody_lets_others_run(path: Path, threads: ThreadFactory):
-    async with await Database.open(path, threads=threads) as database:
+async def test_who_gives_way_to_nobody_lets_others_run(place: Place, threads: ThreadFactory):
+    async with await Database.open(place, threads=threads) as database:
         with trio.testing.assert_checkpoints():
             await database.give_way(60)

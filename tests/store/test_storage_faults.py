@@ -19,6 +19,15 @@ from djactors.store.threads import ThreadFactory
 from tests.store.writes import IMPATIENT, on_disk, put, putting, stored, written_at_once
 
 
+async def test_a_commit_is_synced_and_keys_are_checked(path: Path, threads: ThreadFactory):
+    async with await Database.open(path, threads=threads) as database:
+        for pragma, value in {"synchronous": 2, "foreign_keys": 1, "journal_mode": "wal", "mmap_size": 0}.items():
+            query = f"PRAGMA {pragma}"
+            assert await database.write(lambda connection, query=query: connection.execute(query).fetchone()) == (
+                value,
+            )
+
+
 async def test_a_full_disk_fails_the_whole_write_and_heals(path: Path, threads: ThreadFactory):
     def limit_to(pages: int) -> Callable[[sqlite3.Connection], Any]:
         return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()

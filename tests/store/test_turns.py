@@ -1,7 +1,6 @@
 """A queue that is served in turns, and the reads of a database that wait in one."""
 
 import threading
-from pathlib import Path
 from sqlite3 import Connection
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.store.database import Database
+from djactors.store.engines import Place
 from djactors.store.errors import StoreBusy, StoreCrowded
 from djactors.store.sqlite.connections import READ_BATCH
 from djactors.store.threads import TURN_LIMIT, InlineRunner
@@ -96,9 +96,9 @@ def test_each_turn_is_in_order_and_the_counts_are_right(steps: list[tuple[int, i
             assert turns.waiting_in(turn[0]) == sum(len(items) for (of, _), items in model.items() if of == turn[0])
 
 
-async def test_a14_another_tenants_read_waits_for_no_more_than_the_threads_have_in_hand(path: Path):
+async def test_a14_another_tenants_read_waits_for_no_more_than_the_threads_have_in_hand(place: Place):
     """120 connections of one person read; the read of another tenant is among the next that run."""
-    async with await Database.open(path, readers=1) as database:
+    async with await Database.open(place, readers=1) as database:
         order: list[str] = []
         gate = threading.Event()
 
@@ -133,9 +133,9 @@ async def test_a14_another_tenants_read_waits_for_no_more_than_the_threads_have_
 
 
 async def test_a14_too_many_reads_of_one_person_are_refused_and_those_of_others_taken(
-    path: Path, autojump_clock: object
+    place: Place, autojump_clock: object
 ):
-    async with await Database.open(path, threads=InlineRunner) as database:
+    async with await Database.open(place, threads=InlineRunner) as database:
         outcomes: dict[Turn, list[str]] = {}
 
         async def read(turn: Turn) -> None:
@@ -155,9 +155,9 @@ async def test_a14_too_many_reads_of_one_person_are_refused_and_those_of_others_
 
 
 async def test_a14_the_people_of_one_tenant_leave_a_quarter_of_the_queue_to_the_others(
-    path: Path, autojump_clock: object
+    place: Place, autojump_clock: object
 ):
-    async with await Database.open(path, threads=InlineRunner, read_queue=20) as database:
+    async with await Database.open(place, threads=InlineRunner, read_queue=20) as database:
         outcomes: dict[int, list[str]] = {1: [], 2: []}
 
         async def read(tenant_id: int, user_id: int) -> None:

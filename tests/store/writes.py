@@ -4,18 +4,18 @@ The rows are counters: any table would do.
 """
 
 import hashlib
-import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any
 
 import outcome
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from djactors.store.connection import Connection
 from djactors.store.database import Database
+from djactors.store.engines import Place, engine_at
 from djactors.store.migrations import Migration, Schema
 from djactors.store.threads import InlineRunner, ThreadFactory
 
@@ -26,21 +26,22 @@ COUNTERS = Schema([Migration(1, "0001_counters.sql", SQL, hashlib.sha256(SQL.enc
 IMPATIENT = 0.01
 
 
-def put(connection: sqlite3.Connection, name: str) -> str:
+def put(connection: Connection, name: str) -> str:
     connection.execute("INSERT INTO counters (name, value) VALUES (?, 1)", (name,))
     return name
 
 
-def putting(name: str) -> Callable[[sqlite3.Connection], str]:
+def putting(name: str) -> Callable[[Connection], str]:
     return lambda connection: put(connection, name)
 
 
-def stored(connection: sqlite3.Connection) -> set[str]:
+def stored(connection: Connection) -> set[str]:
     return {name for (name,) in connection.execute("SELECT name FROM counters WHERE value = 1")}
 
 
-def on_disk(path: Path) -> set[str]:
-    with closing(sqlite3.connect(path)) as connection:
+def on_disk(place: Place) -> set[str]:
+    """What another program finds there."""
+    with engine_at(place).reading() as connection:
         return stored(connection)
 
 
@@ -52,7 +53,7 @@ async def held(database: Database, threads: ThreadFactory) -> AsyncIterator[None
         return
     started, release = threading.Event(), threading.Event()
 
-    def hold(_: sqlite3.Connection) -> None:
+    def hold(_: Connection) -> None:
         started.set()
         release.wait()
 
@@ -66,7 +67,7 @@ async def held(database: Database, threads: ThreadFactory) -> AsyncIterator[None
 
 
 async def written_at_once(
-    database: Database, threads: ThreadFactory, works: list[Callable[[sqlite3.Connection], Any]]
+    database: Database, threads: ThreadFactory, works: list[Callable[[Connection], Any]]
 ) -> list[outcome.Maybe[Any]]:
     """Ask for all while the writer is busy; what came of each."""
     outcomes: list[outcome.Maybe[Any]] = [outcome.Value(None)] * len(works)

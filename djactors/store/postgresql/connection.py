@@ -1,0 +1,195 @@
+"""PostgreSQL's connection as the layers above see it (`djactors.store.connection`).
+
+A round trip to the server costs more than the statement itself. So what returns no rows is put off, and is sent
+together with the next statement that returns some, in libpq's pipeline mode:
+
+    BEGIN, SET …, UPDATE …, INSERT …     put off
+    SELECT …                             all five are sent, and one wait answers all of them
+    INSERT …, COMMIT                     the same
+
+The first error of a pipeline is the one that is raised. The server skips what stands behind it.
+https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from djactors.store.connection import Parameters, Rows
+from djactors.store.errors import StoreError
+from djactors.store.postgresql.failures import storage_failure
+from djactors.store.postgresql.statements import Kind, insert_of, statement_of
+
+__all__ = ["PostgresConnection"]
+
+# The types of a table's columns, without their lengths: these are checked when the rows are inserted.
+_SELECT_TYPES = """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+    WHERE attrelid = ?::regclass AND attnum > 0 AND NOT attisdropped"""
+
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
+
+_SPOILED = "a piece of work went on after one of its statements had failed"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _NoRows:
+    """What a statement returns that returns nothing."""
+
+    def fetchone(self) -> None:
+        return None
+
+    def fetchall(self) -> list[Any]:
+        return []
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+_NO_ROWS = _NoRows()
+
+
+class PostgresConnection:
+    """See `djactors.store.connection.Connection`.
+
+    Args:
+        connection: in autocommit mode, with raw cursors, used by nobody else.
+    """
+
+    is_shared = True
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+        self._put_off: list[tuple[str, Sequence[object]]] = []
+        # Takes what returns no rows. Its results are never looked at.
+        self._writing = connection.cursor()
+        self._begun = False
+        self._spoiled = False
+        self._types: dict[str, dict[str, str]] = {}
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the transaction is still there."""
+        return self._begun and (bool(self._put_off) or self._connection.info.transaction_status in _OPEN)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is of no use any more."""
+        return self._connection.closed
+
+    def begin(self, *statements: str) -> None:
+        """Begin a transaction with these statements, once there is something to do in it."""
+        self._put_off = [(statement, ()) for statement in statements]
+        self._begun = True
+        self._spoiled = False
+
+    def commit(self) -> None:
+        """Carry out what was put off, and commit.
+
+        Raises:
+            StoreError: the transaction was ended, or a statement of it failed, and the work went on.
+            psycopg.Error: one of the statements, or the commit, failed.
+        """
+        if not self.in_transaction and not self.is_closed:
+            raise StoreError("a piece of work ended the transaction it ran in")
+        if self._spoiled:
+            raise StoreError(_SPOILED)
+        ended = self._send("COMMIT", ())
+        self._begun = False
+        if ended.statusmessage != "COMMIT":
+            raise StoreError(_SPOILED)
+
+    def roll_back(self) -> None:
+        """Undo the transaction, if there is one.
+
+        Raises:
+            psycopg.Error: the connection is lost, so the server has undone the transaction, or will.
+        """
+        self._put_off.clear()
+        self._begun = self._spoiled = False
+        if self._connection.info.transaction_status in _OPEN:
+            self._writing.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection; the server undoes what was not committed."""
+        self._connection.close()
+
+    def execute(self, statement: str, parameters: Parameters = (), /) -> Rows:
+        """See `Connection.execute`."""
+        ours = statement_of(statement)
+        values = ours.values(parameters)
+        match ours.kind:
+            case Kind.ASKS:
+                return self._send(ours.text, values)
+            case Kind.WRITES | Kind.SAVES:
+                self._put_off.append((ours.text, values))
+            case Kind.UNDOES:
+                self._undo(ours.text, ours.savepoint)
+            case Kind.ENDS:
+                self._send(ours.text, values)
+        return _NO_ROWS
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> None:
+        """See `Connection.executemany`."""
+        text = statement_of(statement).text
+        self._put_off.extend([(text, row) for row in rows])
+
+    def insert(self, statement: str, rows: Sequence[tuple[object, ...]], /) -> None:
+        """Run an INSERT of one row for all the rows, as one statement that takes them as JSON.
+
+        An ON CONFLICT DO UPDATE must not meet the same row twice in one call.
+        """
+        if len(rows) == 1:
+            self.execute(statement, rows[0])
+            return
+        if not rows:
+            return
+        insert = insert_of(statement)
+        types = self._types.get(insert.table)
+        if types is None:
+            types = self._types[insert.table] = dict(self.execute(_SELECT_TYPES, (insert.table,)).fetchall())
+        columns = insert.columns
+        body = _encode([dict(zip(columns, row, strict=True)) for row in rows]).decode()
+        self._put_off.append((insert.of_many(types), (body,)))
+
+    def settle(self) -> None:
+        """See `Connection.settle`."""
+        if self._put_off:
+            text, values = self._put_off.pop()
+            self._send(text, values)
+
+    def failure_of(self, error: Exception) -> StoreError | None:
+        """See `storage_failure`."""
+        return storage_failure(error)
+
+    def _send(self, text: str, values: Sequence[object]) -> "psycopg.Cursor[tuple[Any, ...]]":
+        """Carry out what was put off, and then this statement."""
+        cursor = self._connection.cursor()
+        put_off, self._put_off = self._put_off, []
+        try:
+            if not put_off:
+                return cursor.execute(text, values)
+            with self._connection.pipeline():
+                write = self._writing.execute
+                for earlier, with_values in put_off:
+                    write(earlier, with_values)
+                cursor.execute(text, values)
+        except BaseException:
+            # A value that cannot be sent leaves the transaction whole on the server, but what was put off behind it is
+            # lost.
+            self._spoiled = True
+            raise
+        return cursor
+
+    def _undo(self, text: str, savepoint: str) -> None:
+        """Go back to a savepoint. What was put off since then need not be sent at all."""
+        for index in range(len(self._put_off) - 1, -1, -1):
+            earlier = self._put_off[index][0].split()
+            if earlier[0].upper() == "SAVEPOINT" and earlier[-1].lower() == savepoint:
+                del self._put_off[index + 1 :]
+                return
+        self._put_off = [(text, ())]
+        self._spoiled = False

@@ -1,0 +1,105 @@
+"""A PostgreSQL database as a database of the store (`djactors.store.engine`)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from djactors.store.connection import Connection
+from djactors.store.errors import StoreBroken
+from djactors.store.migrations import Clock, Schema
+from djactors.store.postgresql import migrate
+from djactors.store.postgresql.conninfo import Conninfo
+from djactors.store.postgresql.failures import storage_failure, told
+from djactors.store.postgresql.servants import Reader, Writer
+from djactors.store.postgresql.session import LOCK_TIMEOUT, connect, reading_begins
+
+__all__ = ["PostgresEngine"]
+
+# A row that every database has is written as it is. A message to the log of the server would not do, because it is
+# written even where tables are read-only.
+_PROBE = """UPDATE schema_migrations SET applied_at = applied_at
+    WHERE name = (SELECT name FROM schema_migrations ORDER BY name LIMIT 1)"""
+
+
+class EveryNodesGuard:
+    """The right to change a database that all nodes have: the rows that a commit changes are locked by the server."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing was taken."""
+
+    def hold_database(self) -> None:
+        """Nothing is held."""
+
+    def note_state(self) -> None:
+        """The server notes this itself."""
+
+
+class PostgresEngine:
+    """One database of a PostgreSQL server.
+
+    Args:
+        url: see `djactors.store.postgresql.conninfo`.
+        busy_timeout: seconds to wait for rows that another node holds, if that is less than `LOCK_TIMEOUT`.
+
+    Raises:
+        PlaceRefused: the URL is none.
+    """
+
+    reads_may_lag = False
+    """Reads go to the server that takes the writes, and each begins after it was asked for."""
+
+    def __init__(self, url: str, busy_timeout: float = LOCK_TIMEOUT) -> None:
+        self.conninfo = Conninfo.of(url)
+        self.name = self.conninfo.shown
+        self._lock_timeout = min(busy_timeout, LOCK_TIMEOUT)
+
+    def guard(self) -> EveryNodesGuard:
+        """Every node may change the database."""
+        return EveryNodesGuard()
+
+    def inspect(self, schema: Schema) -> list[str]:
+        """See `Engine.inspect`."""
+        return migrate.inspect(self.conninfo, schema)
+
+    def apply(self, schema: Schema, now: Clock) -> list[str]:
+        """See `Engine.apply`."""
+        return migrate.apply(self.conninfo, schema, now=now)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """See `Engine.reading`."""
+        try:
+            with closing(connect(self.conninfo)) as connection:
+                connection.begin(*reading_begins())
+                yield connection
+        except psycopg.Error as error:
+            reason = storage_failure(error) or told(error)
+            raise StoreBroken(f"--database: {self.name} cannot be read ({reason}): run `djactors check`") from None
+
+    def writer(self, timer: Callable[[], float]) -> Writer:
+        """See `Engine.writer`."""
+        return Writer(self.conninfo, timer, lock_timeout=self._lock_timeout)
+
+    def reader(self) -> Reader:
+        """See `Engine.reader`."""
+        return Reader(self.conninfo)
+
+    def probe(self, connection: Connection) -> None:
+        """Commit a row as it is, with the write and the wait that every commit has."""
+        connection.execute(_PROBE)
+
+    def reclaimable(self, connection: Connection) -> int:
+        """None: the server gives space back, or uses it again, by itself."""
+        return 0
+
+    def reclaim(self, connection: Connection) -> int:
+        """See `reclaimable`."""
+        return 0
