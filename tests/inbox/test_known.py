@@ -13,7 +13,7 @@ import trio
 from djactors.domain.commands import MarkAllRead, Publish, Published, Recorded
 from djactors.domain.events import JobCreated, NotificationRequested, UserUpserted
 from djactors.domain.limits import Limits
-from djactors.inbox import unit
+from djactors.inbox import known
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.pages import Snapshot
 from djactors.store.database import Database
@@ -86,7 +86,7 @@ def test_a_recorder_that_remembers_writes_what_one_that_asks_writes(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ):
     """Random commands, some of which poison their batch; one recorder may remember next to nothing."""
-    monkeypatch.setattr(unit, "MAX_ROWS", 0 if seed == 0 else 3)
+    monkeypatch.setattr(known, "MAX_ROWS", 0 if seed == 0 else 3)
     other = tmp_path / "other.db"
     other.write_bytes(path.read_bytes())
     dice = random.Random(seed)

@@ -8,12 +8,14 @@ from typing import Self
 import psycopg
 
 from djactors.store.connection import Connection
+from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Schema
 from djactors.store.moving import Source, Target
 from djactors.store.postgresql import migrate, moving
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
+from djactors.store.postgresql.listener import Listener
 from djactors.store.postgresql.servants import Reader, Writer
 from djactors.store.postgresql.session import LOCK_TIMEOUT, connect, reading_begins
 
@@ -92,6 +94,10 @@ class PostgresEngine:
     def reader(self) -> Reader:
         """See `Engine.reader`."""
         return Reader(self.conninfo)
+
+    def listener(self, channel: str, hearer: Hearer) -> Listener:
+        """See `Engine.listener`."""
+        return Listener(self.conninfo, channel, hearer)
 
     def probe(self, connection: Connection) -> None:
         """Commit a row as it is, with the write and the wait that every commit has."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from djactors.store.connection import Connection
+from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Schema
 from djactors.store.moving import Source, Target
@@ -74,6 +75,9 @@ class SqliteEngine:
     def reader(self) -> Reader:
         """See `Engine.reader`."""
         return Reader(self.path, self._busy_timeout)
+
+    def listener(self, channel: str, hearer: Hearer) -> None:
+        """None: nobody else writes to the file."""
 
     def probe(self, connection: Connection) -> None:
         """Commit a page as it is: it is written to the log with its fsync, as any write is."""
