@@ -11,8 +11,9 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 
-from djactors.domain.times import from_text
+from djactors.domain.times import from_text, utc_text
 from djactors.inbox import walks
 from djactors.inbox.retention import UPSERT_PURGED
 from djactors.inbox.unit import SELECT_HIGHEST
@@ -32,6 +33,16 @@ SET_SEQUENCE = "SELECT setval('{}_ids', ?, ?)"
 SELECT_EXPIRIES = "SELECT id, expires_at FROM notifications WHERE id >= ? ORDER BY id LIMIT ?"
 
 ROWS_OF_A_LOOK = 1000
+
+SELECT_SEEN = "SELECT name, seen_at FROM nodes WHERE seen_at > ? ORDER BY name"
+
+SEEN_WITHIN = timedelta(seconds=15)
+"""A node that was seen so lately is at work: it notes every five seconds that it is there."""
+
+
+def nodes_at_work(connection: Connection, now: datetime) -> list[tuple[str, str]]:
+    """The nodes that were seen lately, and when. One that was killed is among them for a while."""
+    return connection.execute(SELECT_SEEN, (utc_text(now - SEEN_WITHIN),)).fetchall()
 
 
 def numbers_given(connection: Connection) -> dict[str, int]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import zip_longest
 
+from djactors.domain.times import WALL_CLOCK
 from djactors.inbox import moving as installation
 from djactors.inbox import schema
 from djactors.store.engines import Place, engine_at, is_url
-from djactors.store.errors import RowRefused, StoreError
-from djactors.store.moving import Row, Source, Table, Target, in_order
+from djactors.store.errors import DatabaseLocked, RowRefused, StoreError
+from djactors.store.moving import Row, Snapshot, Source, Table, Target, in_order
 
 __all__ = ["Moved", "Step", "move"]
 
@@ -66,8 +68,14 @@ class Moved:
 Report = Callable[[Step], None]
 
 
-def move(source: Place, target: Place, report: Report) -> Moved:
+def move(source: Place, target: Place, report: Report, now: Callable[[], datetime] = WALL_CLOCK) -> Moved:
     """Carry an installation to a database that has none, and verify it there. Blocks.
+
+    Args:
+        source: where it is.
+        target: where it shall be: an SQLite file that is not there yet, or a PostgreSQL database without rows.
+        report: told of each step.
+        now: the wall clock.
 
     Raises:
         DatabaseLocked: a server runs on one of the two.
@@ -82,6 +90,8 @@ def move(source: Place, target: Place, report: Report) -> Moved:
         leaving.source() as origin,
         schema.target_at(target) as destination,
     ):
+        for name, snapshot in ((leaving.name, origin), (arriving.name, destination)):
+            _require_no_nodes(name, snapshot, now())
         return _Move(origin, destination, report).done(leaving.name, arriving.name)
 
 
@@ -96,6 +106,16 @@ def _require_installation(place: Place, name: str) -> None:
     raise NotMovedError(
         f"--database: {name} is behind by {', '.join(behind)}: run `djactors migrate --database {name}`"
     )
+
+
+def _require_no_nodes(name: str, snapshot: Snapshot, now: datetime) -> None:
+    seen = [f"{node} (at {at})" for node, at in installation.nodes_at_work(snapshot.connection, now)]
+    if seen:
+        raise DatabaseLocked(
+            f"{name} is in use: {', '.join(seen)} was seen there less than {installation.SEEN_WITHIN.seconds} s ago: "
+            "stop all servers on it first; after a server was killed, wait so long",
+            None,
+        )
 
 
 class _Move:

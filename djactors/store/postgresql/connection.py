@@ -155,21 +155,6 @@ class PostgresConnection:
         body = _encode([dict(zip(columns, row, strict=True)) for row in rows]).decode()
         self._put_off.append((insert.of_many(types), (body,)))
 
-    def stream(self, statement: str, size: int) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of a statement without parameters, `size` at a time, by a cursor of the server. One at a time."""
-        self.settle()
-        with self._connection.cursor(name="djactors_stream") as cursor:
-            cursor.execute(statement.encode())
-            while rows := cursor.fetchmany(size):
-                yield rows
-
-    def copy(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Send rows to a COPY ... FROM STDIN."""
-        self.settle()
-        with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-            for row in rows:
-                copy.write_row(row)
-
     def settle(self) -> None:
         """See `Connection.settle`."""
         if self._put_off:

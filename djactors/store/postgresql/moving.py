@@ -11,22 +11,21 @@ Rules:
 https://www.postgresql.org/docs/current/explicit-locking.html
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from itertools import islice
 
 import psycopg
 
-from djactors.store.connection import Connection
 from djactors.store.errors import DatabaseLocked, RowRefused, StoreError, StoreUnavailable
 from djactors.store.migrations import Clock, Schema
 from djactors.store.moving import ROWS_AT_A_TIME, Row, Table
 from djactors.store.postgresql import migrate
-from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
-from djactors.store.postgresql.session import connect, require_usable
+from djactors.store.postgresql.plain import PlainConnection
+from djactors.store.postgresql.session import require_usable
 
 __all__ = ["PostgresSource", "PostgresTarget", "source", "target"]
 
@@ -39,6 +38,10 @@ some megabytes."""
 
 LOCK_TIMEOUT = 3
 """Seconds to wait for the tables. Whoever holds one for longer than a commit takes is at work."""
+
+LOOKS = 10
+LOOK_SECONDS = 0.1
+"""The database server notices a moment later that a connection was closed."""
 
 IDLE_TIMEOUT = 3600
 """Seconds after which the server ends a transaction in which nothing happens. The longest wait is for the other side to
@@ -68,30 +71,32 @@ _SELECT_SERVERS = """SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = ? AND pid <> pg_backend_pid() ORDER BY pid"""
 _SHOWN_PIDS = 5
 
+_BE_DURABLE = """SELECT set_config('synchronous_commit', 'on', true)
+    WHERE current_setting('synchronous_commit') = 'off'"""
+
 _LOCKED = "55P03"
 
 
 class PostgresSource:
     """See `djactors.store.moving.Source`."""
 
-    def __init__(self, connection: PostgresConnection, conninfo: Conninfo) -> None:
-        self._postgres = connection
+    def __init__(self, connection: PlainConnection, conninfo: Conninfo) -> None:
+        self.connection = connection
         self._conninfo = conninfo
-        self.connection: Connection = connection
         self._types: dict[str, list[tuple[str, bool]]] = {}
 
     def tables(self) -> list[Table]:
         """See `Snapshot.tables`."""
-        names = dict(self._postgres.execute(_SELECT_TABLES).fetchall())
+        names = dict(self.connection.execute(_SELECT_TABLES).fetchall())
         oids = (list(names),)
         columns: dict[int, list[tuple[str, str, bool]]] = {}
-        for oid, *column in self._postgres.execute(_SELECT_COLUMNS, oids):
+        for oid, *column in self.connection.execute(_SELECT_COLUMNS, oids):
             columns.setdefault(oid, []).append(tuple(column))
         keys: dict[int, list[str]] = {}
-        for oid, column in self._postgres.execute(_SELECT_KEYS, oids):
+        for oid, column in self.connection.execute(_SELECT_KEYS, oids):
             keys.setdefault(oid, []).append(column)
         parents: dict[int, set[str]] = {}
-        for oid, parent in self._postgres.execute(_SELECT_PARENTS, oids):
+        for oid, parent in self.connection.execute(_SELECT_PARENTS, oids):
             parents.setdefault(oid, set()).add(parent)
         found = []
         for oid, name in names.items():
@@ -104,7 +109,7 @@ class PostgresSource:
 
     def count(self, table: Table) -> int:
         """See `Snapshot.count`."""
-        count: int = self._postgres.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
+        count: int = self.connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
         return count
 
     def rows(self, table: Table) -> Iterator[list[Row]]:
@@ -112,7 +117,7 @@ class PostgresSource:
         order = ", ".join(f'{name} COLLATE "C"' if name in table.texts else name for name in table.key)
         statement = f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {order}"
         with _told(self._conninfo):
-            yield from self._postgres.stream(statement, ROWS_AT_A_TIME)
+            yield from self.connection.stream(statement, ROWS_AT_A_TIME)
 
 
 class PostgresTarget(PostgresSource):
@@ -120,12 +125,12 @@ class PostgresTarget(PostgresSource):
 
     def fill(self, table: Table, slices: Iterable[Sequence[Row]]) -> None:
         """See `Target.fill`."""
-        self._postgres.execute(f"DELETE FROM {table.name}")
+        self.connection.execute(f"DELETE FROM {table.name}")
         statement = f"COPY {table.name} ({', '.join(table.columns)}) FROM STDIN"
         left = iter(slices)
         try:
             while part := next(left, None):
-                self._postgres.copy(statement, _chained(part, islice(left, SLICES_OF_A_COPY - 1)))
+                self.connection.copy(statement, _chained(part, islice(left, SLICES_OF_A_COPY - 1)))
         except psycopg.Error as error:
             if storage_failure(error) is not None:
                 raise
@@ -145,13 +150,12 @@ class PostgresTarget(PostgresSource):
     def complete(self) -> None:
         """See `Target.complete`: each COPY has proved its foreign keys."""
         for name in self._types:
-            self._postgres.executemany(f"ANALYZE {name}", [()])
-        self._postgres.settle()
+            self.connection.execute(f"ANALYZE {name}")
 
     def keep(self) -> None:
         """See `Target.keep`."""
-        self._postgres.execute("SELECT set_config('synchronous_commit', 'on', true)")
-        self._postgres.commit()
+        self.connection.execute(_BE_DURABLE)
+        self.connection.execute("COMMIT")
 
 
 @contextmanager
@@ -171,9 +175,8 @@ def target(conninfo: Conninfo, schema: Schema, now: Clock) -> Iterator[PostgresT
         yield PostgresTarget(connection, conninfo)
 
 
-def _connected(conninfo: Conninfo, *, writable: bool) -> PostgresConnection:
-    named = replace(conninfo, parameters=conninfo.parameters | {"application_name": APPLICATION_NAME})
-    connection = connect(named, prepares=False)
+def _connected(conninfo: Conninfo, *, writable: bool) -> PlainConnection:
+    connection = PlainConnection(conninfo, APPLICATION_NAME)
     try:
         require_usable(connection, writable=writable)
     except StoreError as error:
@@ -185,13 +188,13 @@ def _connected(conninfo: Conninfo, *, writable: bool) -> PostgresConnection:
     return connection
 
 
-def _hold(connection: PostgresConnection, begin: str, mode: str, conninfo: Conninfo) -> None:
+def _hold(connection: PlainConnection, begin: str, mode: str, conninfo: Conninfo) -> None:
     """Begin a transaction and lock all tables, before the first look at any of them."""
     names = sorted(name for _, name in connection.execute(_SELECT_TABLES))
-    connection.begin(begin, *_SETTINGS)
-    connection.execute(f"LOCK TABLE {', '.join(names)} IN {mode} MODE")
+    for statement in (begin, *_SETTINGS):
+        connection.execute(statement)
     try:
-        connection.settle()
+        connection.execute(f"LOCK TABLE {', '.join(names)} IN {mode} MODE")
     except psycopg.Error as error:
         if error.sqlstate != _LOCKED:
             raise
@@ -201,11 +204,15 @@ def _hold(connection: PostgresConnection, begin: str, mode: str, conninfo: Conni
     _require_no_server(connection, conninfo)
 
 
-def _require_no_server(connection: PostgresConnection, conninfo: Conninfo) -> None:
+def _require_no_server(connection: PlainConnection, conninfo: Conninfo) -> None:
     name = conninfo.parameters["application_name"]
-    pids = [pid for (pid,) in connection.execute(_SELECT_SERVERS, (name,))]
-    if not pids:
-        return
+    for attempt in range(LOOKS):
+        if attempt:
+            time.sleep(LOOK_SECONDS)
+        connection.execute("SELECT pg_stat_clear_snapshot()")
+        pids = [pid for (pid,) in connection.execute(_SELECT_SERVERS, (name,))]
+        if not pids:
+            return
     shown = ", ".join(map(str, pids[:_SHOWN_PIDS])) + (", …" if len(pids) > _SHOWN_PIDS else "")
     raise DatabaseLocked(
         f"{conninfo.shown} is in use: {len(pids)} connections to the database are named {name!r} (processes of the "
