@@ -187,9 +187,9 @@ class _Move:
         for here in self._counted("verifying", table, self._source.rows(table)):
             there = next(copied, [])
             if here != there:
-                raise NotMovedError(_difference(table, here, there))
+                raise NotMovedError(self._difference(table, here, there))
         for surplus in copied:
-            raise NotMovedError(_difference(table, [], surplus))
+            raise NotMovedError(self._difference(table, [], surplus))
 
     def _counted(self, doing: str, table: Table, slices: Iterable[list[Row]]) -> Iterator[list[Row]]:
         """Hand slices on, and report when each is dealt with."""
@@ -199,11 +199,9 @@ class _Move:
             self._rows += len(rows)
             self._report(Step(doing, table.name, self._rows, self._total))
 
-
-def _difference(table: Table, here: list[Row], there: list[Row]) -> str:
-    rows = next(([left, right] for left, right in zip_longest(here, there) if left != right), [None])
-    row = next((row for row in rows if row is not None), ())
-    return (
-        f"{table.name}, {table.key_of(row)}: the copy differs from the source, so it was thrown away: try again, and "
-        "report this if it stays"
-    )
+    def _difference(self, table: Table, here: list[Row], there: list[Row]) -> str:
+        pairs = ((left, right) for left, right in zip_longest(here, there) if left != right)
+        left, right = next(pairs, (None, None))
+        wrong = None if left is None else self._target.why_refused(table, left)
+        why = wrong or "the copy differs from the source, so it was thrown away: try again, and report this if it stays"
+        return f"{table.name}, {table.key_of(left or right or ())}: {why}"
