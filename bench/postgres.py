@@ -95,7 +95,7 @@ def postgres_server(parent: str, settings: Sequence[str]) -> Iterator[PostgresSe
         raise PostgresMissing(f"no PostgreSQL server >= {OLDEST_MAJOR}: run `python -m tests --prepare`")
     directory = Path(tempfile.mkdtemp(prefix="djactors-pg-", dir=parent))
     try:
-        privileges = _own_user(directory)
+        privileges = as_server_user(directory)
         cluster = _create_cluster(binaries, directory, privileges)
         options = [argument for setting in settings for argument in ("-c", setting)]
         with (directory / "log").open("wb") as log:
@@ -129,7 +129,7 @@ def _major_version(binaries: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def _own_user(directory: Path) -> list[str]:
+def as_server_user(directory: Path) -> list[str]:
     """Hand the directory to the server's user; the command prefix that runs a program as that user."""
     prefix = ["setpriv", "--pdeathsig", "INT"]
     if os.geteuid() != 0:

@@ -51,7 +51,8 @@ class Page:
             while not condition(self):
                 await self._news.wait()
             return
-        raise AssertionError(f"it did not come: {self.events}")
+        end = "closed" if self.closed.is_set() else "open"
+        raise AssertionError(f"it did not come, and the connection is {end}: {self.events}")
 
     async def end(self) -> None:
         """Wait until the server has closed the connection."""

@@ -9,6 +9,7 @@ https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 A statement is prepared under a name of its own at its third use. The types of its parameters belong to it.
 """
 
+import secrets
 import select
 from collections.abc import Sequence
 from contextlib import suppress
@@ -86,6 +87,8 @@ class Pipeline:
         self._prepares = prepares
         # How often a statement was used, or the name under which it is prepared.
         self._known: dict[_Key, int | bytes] = {}
+        # Names of nobody else: behind a pooler, the name of another client's statement would run that one.
+        self._prefix = f"djactors_{secrets.token_hex(8)}"
         self._named = 0
         self._last_words: str | None = None
         connection.add_notice_handler(self._hear)
@@ -171,7 +174,7 @@ class Pipeline:
             self._pgconn.send_query_params(text.encode(), values, oids)
         else:
             self._named += 1
-            name = self._known[key] = b"djactors_%d" % self._named
+            name = self._known[key] = f"{self._prefix}_{self._named}".encode()
             prepared.append(key)
             self._pgconn.send_prepare(name, text.encode(), oids)
             self._pgconn.send_query_prepared(name, values)

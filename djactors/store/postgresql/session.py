@@ -13,7 +13,7 @@ from djactors.store.connection import Connection
 from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable
 from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
-from djactors.store.postgresql.failures import storage_failure, told
+from djactors.store.postgresql.failures import NotConnected, storage_failure, told
 from djactors.store.postgresql.pipeline import Pipeline
 from djactors.store.threads import Report
 
@@ -35,6 +35,10 @@ STATEMENT_TIMEOUT = 30.0
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
 
+# Every statement has an index that serves it. Of a table that was never analysed the planner does not know how large it
+# is: 64 users out of 20,000 were looked up in 11 ms by reading the whole table, and in 0.2 ms by its key.
+_BY_INDEX = "set_config('enable_seqscan', 'off', true)"
+
 _SELECT_STATE = """SELECT current_setting('server_version_num')::int8, current_setting('server_encoding'),
     current_setting('transaction_read_only') = 'on', to_regclass('schema_migrations') IS NOT NULL"""
 
@@ -50,7 +54,7 @@ def writing_begins(lock_timeout: float = LOCK_TIMEOUT) -> tuple[str, ...]:
         "BEGIN ISOLATION LEVEL READ COMMITTED",
         f"SELECT set_config('lock_timeout', {_milliseconds(lock_timeout)}, true), "
         f"set_config('statement_timeout', {_milliseconds(STATEMENT_TIMEOUT)}, true), "
-        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), "
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), {_BY_INDEX}, "
         # What is acknowledged must survive, whatever the server's default is. Stricter settings stay.
         "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
         "ELSE current_setting('synchronous_commit') END, true)",
@@ -62,7 +66,7 @@ def reading_begins() -> tuple[str, ...]:
     return (
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         f"SELECT set_config('statement_timeout', {_milliseconds(STATEMENT_TIMEOUT)}, true), "
-        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true)",
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), {_BY_INDEX}",
     )
 
 
@@ -70,10 +74,13 @@ def connect(conninfo: Conninfo, *, prepares: bool | None = None) -> PostgresConn
     """Connect to the server.
 
     Raises:
-        psycopg.Error: it cannot be reached, or refuses.
+        NotConnected: it cannot be reached, or refuses.
     """
     prepares = conninfo.prepares if prepares is None else prepares
-    connection = psycopg.connect(**conninfo.parameters, autocommit=True)
+    try:
+        connection = psycopg.connect(**conninfo.parameters, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise NotConnected(*error.args) from error
     return PostgresConnection(Pipeline(connection, prepares=prepares))
 
 
