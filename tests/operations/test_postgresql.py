@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,14 @@ async def test_two_servers_and_the_commands_have_the_database_at_once(tmp_path: 
         assert out.stdout.startswith("user 7 of tenant 1 is signed out")
         assert await first.stop() == 0
         assert await second.stop() == 0
+
+
+async def test_the_demo_can_have_a_database_that_stays(tmp_path: Path, postgres_url: str) -> None:
+    command = (sys.executable, "-m", "djactors.cli", "demo", "--database", postgres_url)
+    async with serving(tmp_path, command=command) as server:
+        assert (await server.request("GET", "/healthz")).status == 200
+        assert await server.stop() == 0
+    shown = await trio.to_thread.run_sync(
+        lambda: run("inbox", "--tenant", "1", "--user", "2", "--database", postgres_url)
+    )
+    assert shown.stdout.startswith("Somchai Designer in Demo Studio at ")

@@ -27,9 +27,6 @@ __all__ = ["NothingSent", "Pipeline", "Sent"]
 Sent = tuple[str, Sequence[object]]
 """A statement with `$1` and so on, and its values."""
 
-# Seconds without an answer after which the server is given up. It gives up a statement earlier, if it can.
-ANSWER_TIMEOUT = 40.0
-
 # Uses of a statement before it is prepared: one that is used once would be prepared in vain.
 _UNPREPARED_USES = 2
 # Statements that are prepared at most: more than the program has, with the types of their parameters.
@@ -75,9 +72,10 @@ class Pipeline:
     Args:
         connection: to the server, in autocommit mode; nobody else uses it from now on.
         prepares: whether statements may be prepared.
+        answer_timeout: seconds without an answer after which the server is given up.
     """
 
-    def __init__(self, connection: "psycopg.Connection[Any]", *, prepares: bool) -> None:
+    def __init__(self, connection: "psycopg.Connection[Any]", *, prepares: bool, answer_timeout: float) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._pgconn.nonblocking = 1
@@ -85,6 +83,7 @@ class Pipeline:
         self._poll = select.poll()
         self._transformer = Transformer(_ADAPTERS)
         self._prepares = prepares
+        self._answer_timeout = answer_timeout
         # How often a statement was used, or the name under which it is prepared.
         self._known: dict[_Key, int | bytes] = {}
         # Names of nobody else: behind a pooler, the name of another client's statement would run that one.
@@ -212,10 +211,10 @@ class Pipeline:
         pgconn = self._pgconn
         wanted = select.POLLIN | select.POLLOUT if has_more else select.POLLIN
         self._poll.register(pgconn.socket, wanted)
-        ready = self._poll.poll(ANSWER_TIMEOUT * 1000)
+        ready = self._poll.poll(self._answer_timeout * 1000)
         if not ready:
             self._connection.close()
-            raise psycopg.OperationalError(f"the server did not answer within {ANSWER_TIMEOUT:g} s")
+            raise psycopg.OperationalError(f"the server did not answer within {self._answer_timeout:g} s")
         if ready[0][1] & ~select.POLLOUT:
             # Where it is the end, the server's last words come first. They are among the answers.
             with suppress(psycopg.OperationalError):
