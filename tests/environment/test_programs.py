@@ -21,8 +21,8 @@ FROM_PIP = {PYTHON, NODE, "pip", "djactors", "py-spy", "sqlite-utils"}
 FOR_PEOPLE = {"python", "python3", "pip", "djactors", "node", "npm"}
 """What people have who run the lines that are written for them; the tests give them those of the environment."""
 
-ONLY_BY_HAND = {"apt-get", "nginx"}
-"""The preparation's own, of which it tells whoever lacks it; and a peer of the bench that no test runs."""
+ONLY_BY_HAND = {"apt-get"}
+"""The preparation's own, of which it tells whoever lacks it."""
 
 
 def source_files() -> list[Path]:
