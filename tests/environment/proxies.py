@@ -1,13 +1,13 @@
 """nginx and haproxy as README configures them, in front of servers of a test. Each is a process of its own."""
 
 import re
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from socket import create_connection
 
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -28,6 +28,14 @@ http {{
 {text}
 }}
 """
+
+
+def free_port() -> int:
+    """A port that nobody has at the moment. nginx and haproxy do not tell which one they were given."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def with_ports(text: str, ports: Mapping[int, int]) -> str:
@@ -73,7 +81,7 @@ def _until_it_ends(process: "subprocess.Popen[bytes]", port: int) -> Iterator[No
         while True:
             assert process.poll() is None, "it refused its configuration"
             try:
-                with closing(create_connection(("127.0.0.1", port), 1)):
+                with closing(socket.create_connection(("127.0.0.1", port), 1)):
                     break
             except OSError:
                 assert time.monotonic() < deadline, "it does not listen"

@@ -22,8 +22,8 @@ import trio
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.clients.driver import stock_client
-from tests.environment.proxies import with_ports
-from tests.proxies.readme import blocks, free_port
+from tests.environment.proxies import free_port, with_ports
+from tests.proxies.readme import blocks
 from tests.serving import send_request
 
 PATIENCE = 60

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from tests.clients.driver import StockClients, StockSocket, stock_client
-from tests.environment.proxies import running_haproxy, running_nginx, with_ports
-from tests.proxies.readme import blocks, free_port
+from tests.environment.proxies import free_port, running_haproxy, running_nginx, with_ports
+from tests.proxies.readme import blocks
 from tests.serving import ServedProcess, make_token, send_request, service_token, serving
 
 PATIENCE = 60
