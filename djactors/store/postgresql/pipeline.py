@@ -97,11 +97,6 @@ class Pipeline:
         """Whether the connection is of no use any more."""
         return self._pgconn.status == ConnStatus.BAD
 
-    @property
-    def transaction_status(self) -> int:
-        """As of the last answer."""
-        return self._pgconn.transaction_status
-
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -181,7 +176,8 @@ class Pipeline:
     def _answers(self) -> PGresult:
         """Take all answers. Returns the last one, or raises the first error."""
         pgconn = self._pgconn
-        last = error = None
+        last: PGresult | None = None
+        error: psycopg.Error | None = None
         has_more = pgconn.flush()
         while True:
             while pgconn.status == ConnStatus.BAD or not pgconn.is_busy():
@@ -202,6 +198,9 @@ class Pipeline:
                     last = result
                 elif status != ExecStatus.PIPELINE_ABORTED and error is None:
                     error = error_from_result(result, encoding="utf-8")
+                    if error.sqlstate is None:
+                        # It is libpq's own: there is nobody at the other end.
+                        error = psycopg.OperationalError(*error.args)
             self._wait(has_more)
             if has_more and pgconn.status != ConnStatus.BAD:
                 has_more = pgconn.flush()
