@@ -51,8 +51,14 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def path(tmp_path: Path, migrated: Path) -> Path:
+def path(sqlite_file: Path) -> Path:
     """A database file of the test's own."""
+    return sqlite_file
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path, migrated: Path) -> Path:
+    """The same by a name that no test has for a parameter of its own."""
     path = tmp_path / "inbox.db"
     with closing(sqlite3.connect(migrated)) as source, closing(sqlite3.connect(path)) as target:
         source.backup(target)
@@ -79,7 +85,7 @@ def migrated_url(postgres_dsn: str) -> Iterator[str]:
 def place(request: pytest.FixtureRequest, engine_name: str) -> Place:
     """A database of the test's own, of each engine."""
     if engine_name == "sqlite":
-        path: Path = request.getfixturevalue("path")
+        path: Path = request.getfixturevalue("sqlite_file")
         return path
     url: str = request.getfixturevalue("migrated_url")
     empty(url)
