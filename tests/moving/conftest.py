@@ -43,6 +43,11 @@ def fill(desk: Desk, seed: int = 6, batches: int = BATCHES) -> None:
     )
     id_ = told["notifications"][0]["id"]
     desk.record(MarkRead(1, 1, id_), MarkUnread(1, 1, id_))
+    # More than a day's limit, so that something is held back.
+    for _ in range(4):
+        desk.publish(
+            NotificationRequested(tenant_id=1, user_id=2, notification_type="note", priority="LOW", title="Many")
+        )
 
 
 @pytest.fixture(scope="session")
