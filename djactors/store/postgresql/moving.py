@@ -22,7 +22,7 @@ from djactors.store.errors import DatabaseLocked, RowRefused, StoreError, StoreU
 from djactors.store.migrations import Clock, Schema
 from djactors.store.moving import ROWS_AT_A_TIME, Row, Table
 from djactors.store.postgresql import migrate
-from djactors.store.postgresql.conninfo import Conninfo
+from djactors.store.postgresql.conninfo import KEEPALIVES, Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.plain import PlainConnection
 from djactors.store.postgresql.session import require_usable
@@ -52,6 +52,8 @@ _SETTINGS = (
     f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'",
     "SET LOCAL statement_timeout = 0",
     f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s'",
+    # The server's own questions whether this machine is still there; by default it asks after two hours.
+    *(f"SET LOCAL tcp_{name} = {value}" for name, value in KEEPALIVES.items()),
 )
 
 _SELECT_TABLES = """SELECT c.oid::bigint, c.relname FROM pg_class c
