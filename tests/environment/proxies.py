@@ -1,5 +1,6 @@
 """nginx and haproxy as README configures them, in front of servers of a test. Each is a process of its own."""
 
+import random
 import re
 import socket
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
+
+QUIET_PORTS = range(20_000, 32_000)
+"""Linux gives out those from 32,768 on."""
 
 # What Debian's own nginx.conf has around the text of README: where files are, and nothing of the server.
 NGINX_AROUND = """\
@@ -31,11 +35,16 @@ http {{
 
 
 def free_port() -> int:
-    """A port that nobody has at the moment. nginx and haproxy do not tell which one they were given."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has at the moment. nginx and haproxy do not tell which one they were given, and a node that is
+    started again must get the same one. So it is none of those that the system gives to whoever asks for any."""
+    while True:
+        port = random.choice(QUIET_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def with_ports(text: str, ports: Mapping[int, int]) -> str:
