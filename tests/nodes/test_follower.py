@@ -212,6 +212,20 @@ class TestLostCommits:
             assert titles(ahead) == []
             assert early.closed is None
 
+    async def test_all_tenants_that_lost_something_are_found_out(self, path: Path, tmp_path: Path, autojump_clock):
+        async with running_nodes(path) as ((one, other), _):
+            for tenant_id in (1, 2, 3):
+                await other.do(note(ANN, tenant_id))
+            copy = copy_of(path, tmp_path / "copy.db")
+            sockets = [await one.connected(ANN, tenant_id) for tenant_id in (1, 2, 3)]
+            for tenant_id in (1, 2, 3):
+                await other.do(note(ANN, tenant_id, title="lost"))
+            put_back_online(copy, path)
+            for tenant_id in (1, 2, 3):
+                await other.do(note(ANN, tenant_id, title="new"))
+            assert [socket.closed for socket in sockets] == ["history_lost"] * 3
+            assert [titles(socket) for socket in sockets] == [["lost"]] * 3
+
     async def test_after_a_reconnection_everybody_looks(self, path: Path, tmp_path: Path, autojump_clock):
         async with running_nodes(path) as (nodes, wire):
             one = nodes[0]
