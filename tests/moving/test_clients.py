@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +23,16 @@ KEYED = {
     "priority": "LOW",
     "title": "once",
 }
+
+
+async def export(source: str, target: str) -> subprocess.CompletedProcess[bytes]:
+    return await trio.run_process(
+        [*EXPORT, "--database", source, "--to", target],
+        env={"JWT_SECRET": SECRET},
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("direction", ["to PostgreSQL", "to SQLite"])
@@ -50,9 +60,12 @@ async def test_clients_go_on_with_the_offsets_and_pids_that_they_were_given(
             await place.tell(ALICE, "missed here")
             first = await server.publish(KEYED, headers=headers)
             assert first.status == 201
+            refused = await export(source, target)
+            assert refused.returncode == 1
+            assert b" is in use" in refused.stderr
             assert await server.stop() == 0
-        run = functools.partial(trio.run_process, env={"JWT_SECRET": SECRET}, capture_stdout=True)
-        done = await run([*EXPORT, "--database", source, "--to", target])
+        done = await export(source, target)
+        assert done.returncode == 0, done.stderr
         assert b"carried and verified" in done.stdout
         async with place.served(DJACTORS_DATABASE=target) as server:
             await place.tell(ALICE, "missed there")
