@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -75,10 +75,10 @@ def migrated_url(postgres_dsn: str) -> Iterator[str]:
     host = quote(str(server["host"]), safe="")
     url = f"postgresql://{server['user']}@{host}/{server['dbname']}?options=-csearch_path%3D{_SCHEMA}"
     schema.apply(url)
-    with psycopg.connect(**Conninfo.of(url).parameters, autocommit=True) as cleaner:
-        _cleaners[url] = cleaner
-        yield url
-        del _cleaners[url]
+    yield url
+    cleaner = _cleaners.pop(url, None)
+    if cleaner is not None:
+        cleaner.close()
 
 
 @pytest.fixture
@@ -153,7 +153,16 @@ def empty(url: str) -> None:
     """Make a migrated PostgreSQL database as it was when it was migrated."""
     # Deleting a few rows is much faster than TRUNCATE, which makes a new file for each table and each index. All of it
     # is one message, so it takes a millisecond or two.
-    _cleaners[url].execute("; ".join(_EMPTYING).encode())
+    cleaner = _cleaners.get(url)
+    if cleaner is not None:
+        with suppress(psycopg.OperationalError):
+            # A test has ended all connections, as it does to those of a server.
+            cleaner.execute(b"SELECT 1")
+    if cleaner is None or cleaner.closed:
+        # By another name than a server's, or what looks for servers would find one.
+        parameters = Conninfo.of(url).parameters | {"application_name": "tests"}
+        cleaner = _cleaners[url] = psycopg.connect(**parameters, autocommit=True)
+    cleaner.execute("; ".join(_EMPTYING).encode())
 
 
 # Transactions, as the store's writer makes them

@@ -17,6 +17,7 @@ NAMES = [field.name for field in dataclasses.fields(Settings)]
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
 CHOICES = {"log_format": ("json", "console", "auto"), "log_level": ("debug", "warning", "error")}
 TEXTS = {
+    "node": ("one", "Two.2", "three_3-3"),
     "metrics_addresses": (("10.0.0.0/8",), ("fe80::/10", "192.0.2.1/32"), ("0.0.0.0/0",)),
     "trusted_proxies": (("10.0.0.7",), ("fd00::/8", "192.0.2.1"), ("10.0.0.0/8",)),
     "allowed_origins": (("https://a.example",), ("*",), ("http://localhost:5173", "null")),
