@@ -35,6 +35,9 @@ SPREAD: Final = 1.0
 SKEW: Final = 10.0
 """Seconds by which clocks may differ. At 60 tokens are refused, and the Date of an answer is exact to one second."""
 
+MISSING: Final = b"send `Authorization"
+"""How the server words that a request came without a token."""
+
 TYPE: Final = "djactors_probe"
 
 _OPEN: Final = "101 and an Engine.IO session"
@@ -53,6 +56,8 @@ class Visit:
     def __init__(self, door: Door, token: str, report: Report, wall: Callable[[], float] = time.time) -> None:
         self.door, self.token, self.report, self.wall = door, token, report, wall
         self.made: list[int] = []
+        # Origins that are refused: a preflight of these says nothing new.
+        self.refused: set[str] = set()
         self.created: tuple[str, float] | None = None
 
     @property
@@ -65,7 +70,7 @@ class Visit:
         answer = await self.door.request("GET", "/api/notifications/unread-count", headers=self.bearer)
         if answer.status == 200:
             return f"user {PROBE_USER} of tenant {PROBE_TENANT}"
-        finding = "authorization_lost" if b"token_missing" in answer.body else "token_refused"
+        finding = "authorization_lost" if MISSING in answer.body else "token_refused"
         raise WrongError(finding, answer.told(), "200 and a count")
 
     async def post(self, title: str) -> tuple[float, float]:

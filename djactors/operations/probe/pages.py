@@ -60,6 +60,7 @@ async def own_page(visit: Visit) -> str:
     refused = await _refused(visit, door.origin)
     if refused is None:
         return door.origin
+    visit.refused.add(door.origin)
     expected = f"the Host {door.host_header} at the server, with which the Origin is compared"
     without = f"{door.scheme}://{door.host_header.removesuffix(f':{door.port}')}"
     if without != door.origin and await _refused(visit, without) is None:
@@ -88,13 +89,15 @@ async def listed_pages(visit: Visit, listed: Sequence[str]) -> str:
     for origin in named:
         refused = await _refused(visit, origin)
         if refused is not None:
+            visit.refused.add(origin)
             raise WrongError("origin_not_listed", refused, "200 ok and 101")
     return ", ".join(named) or "none named by --origin"
 
 
 async def preflight(visit: Visit, listed: Sequence[str]) -> str:
     """A page may send headers of its own: what its browser asks for is granted."""
-    origins = [visit.door.origin, *(origin for origin in listed if origin != ANY)]
+    named = [visit.door.origin, *(origin for origin in listed if origin != ANY)]
+    origins = [origin for origin in named if origin not in visit.refused]
     for origin in origins:
         headers = [
             ("Origin", origin),
@@ -108,7 +111,7 @@ async def preflight(visit: Visit, listed: Sequence[str]) -> str:
                 f"OPTIONS with Origin {origin} → {answer.status}, Access-Control-Allow-Headers {allowed or 'missing'}"
             )
             raise WrongError("headers_not_allowed", came, f"204 with {ASKED} among the allowed headers")
-    return f"{len(origins)} origin{'s' if len(origins) > 1 else ''}"
+    return f"granted to {', '.join(origins) or 'none, as all are refused'}"
 
 
 async def old_client(visit: Visit) -> str:
