@@ -22,7 +22,8 @@ FOR_PEOPLE = {"python", "python3", "pip", "djactors", "node", "npm"}
 """What people have who run the lines that are written for them; the tests give them those of the environment."""
 
 ONLY_BY_HAND = {"apt-get", "nginx"}
-"""The preparation's own, of which it tells whoever lacks it; and a peer of the bench that no test runs."""
+"""The preparation's own, of which it tells whoever lacks it; and what is a peer of the bench, and what tests of the probe
+run only where the machine has it."""
 
 
 def source_files() -> list[Path]:
