@@ -62,12 +62,14 @@ class Wrong:
         before: changes a request; what it returns is answered in the server's place.
         after: sends an answer on.
         frames: changes what a client sends over its WebSocket.
+        back: changes what the server sends over it, by the number of the WebSocket.
         idle: seconds after which quiet connections are cut.
     """
 
     before: Callable[[Passed], bytes | None] = lambda _: None
     after: Callable[[Passed, bytes, Stream], Awaitable[None]] = _send
     frames: Callable[[bytes], bytes] = lambda data: data
+    back: Callable[[int, bytes], bytes] = lambda _, data: data
     idle: float = float("inf")
     seen: list[Passed] = field(default_factory=list)
 
@@ -112,7 +114,8 @@ async def proxy(server: str, wrong: Wrong, tls: ssl.SSLContext | None = None) ->
 
             touch()
             both.start_soon(one_way, client, upstream, wrong.frames)
-            both.start_soon(one_way, upstream, client, lambda data: data)
+            number = len(wrong.seen)
+            both.start_soon(one_way, upstream, client, lambda data: wrong.back(number, data))
 
     async def carry(tcp: trio.SocketStream) -> None:
         client: Stream = tcp if tls is None else trio.SSLStream(tcp, tls, server_side=True, https_compatible=True)

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -265,6 +266,28 @@ async def test_a_connection_that_is_quiet_until_the_pings_come_is_no_finding(tmp
         assert await findings(url, idle=1.0) == {}
 
 
+# What is right though it is unusual
+
+
+async def test_a_path_before_all_others_is_part_of_the_address(tmp_path: Path) -> None:
+    def strip(request: Passed) -> bytes | None:
+        inside = request.target.startswith("/notify/")
+        request.target = request.target.removeprefix("/notify")
+        return None if inside else page(404)
+
+    async with running(settings(tmp_path)) as server, proxy(server.url, Wrong(strip)) as url:
+        assert await findings(f"{url}/notify/") == {}
+
+
+async def test_what_an_answer_says_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    report = Report("")
+    async with running(settings(tmp_path)) as server:
+        async with proxy(server.url, Wrong(lambda _: page(200, "\x1b[2J\nok   all"))) as url:
+            lines = [result.line() async for result in probe(Plan(url, probe_token()), report)]
+    assert all(line.isprintable() for line in lines)
+    assert "[2J ok all" in lines[-1]
+
+
 # The server's settings
 
 
@@ -439,3 +462,68 @@ def test_what_cannot_be_tried_exits_with_2() -> None:
 def test_every_finding_is_proven_here() -> None:
     text = Path(__file__).read_text()
     assert not [name for name in FINDINGS if f'"{name}"' not in text]
+
+
+# Whoever answers is not believed
+
+OPENED = b'0{"sid":"a","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+
+GARBAGE = {
+    "no HTTP": b"\xff\xfe\x00\r\n\r\n",
+    "nothing": b"",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "an endless head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
+    "a short body": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc",
+    "a large body": b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2_000_000,
+    "101": b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    "a wrong accept": SWITCHED + b"AAAA\r\n\r\n",
+    "no UTF-8": b"HTTP/1.1 200 \xff\r\nX: \xff\r\nContent-Length: 2\r\n\r\n\xff\xff",
+    "no packet": page(200, "9nothing"),
+    "no handshake": page(200, "0[]"),
+    "a packet of another session": page(200, "42[]"),
+    "a handshake and more": page(200, OPENED.decode() + '\x1e42["notification:new"]'),
+    "a CONNECT reply alone": page(200, '40{"sid":"a"}'),
+}
+
+
+@pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE)
+async def test_garbage_is_a_finding_and_no_crash(tmp_path: Path, answer: bytes) -> None:
+    def before(request: Passed) -> bytes | None:
+        return answer if "EIO=4" in request.target else None
+
+    async with running(settings(tmp_path)) as server, proxy(server.url, Wrong(before)) as url:
+        found = await findings(url, patience=SHORT)
+        assert {"polling", "websocket", "upgrade"} <= set(found)
+        async with proxy(server.url, Wrong(lambda _: answer)) as worse:
+            assert await findings(worse, patience=SHORT)
+
+
+FRAMES = {
+    "a reserved bit": b"\xf1\x02hi",
+    "a masked frame": b"\x81\x82\0\0\0\0hi",
+    "no UTF-8": b"\x81\x02\xff\xff",
+    "half a frame": b"\x81\x7f\0\0",
+    "an endless frame": b"\x81\x7f\x7f\xff\xff\xff\xff\xff\xff\xff" + b"x" * 100_000,
+    "bytes": b"\x82\x02hi",
+    "a close of one byte": b"\x88\x01x",
+    "a close without a code": b"\x88\x00",
+    "no packet": b"\x81\x01x",
+    "an event of another shape": b'\x81\x1842["notification:new",1]',
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("at", [0, 1, 2])
+async def test_garbage_in_a_websocket_is_a_finding_and_no_crash(tmp_path: Path, frame: bytes, at: int) -> None:
+    """It comes in the place of the frame with the number `at`, and of all behind."""
+    passed: Counter[int] = Counter()
+
+    def back(websocket: int, data: bytes) -> bytes:
+        passed[websocket] += 1
+        return frame if passed[websocket] > at else data
+
+    async with running(settings(tmp_path)) as server, proxy(server.url, Wrong(back=back)) as url:
+        found = await findings(url, patience=SHORT)
+    assert set(found) <= {"websocket", "upgrade", "page", "other parser", "foreign page"}
+    assert found or at > 1

@@ -24,7 +24,7 @@ from djactors.operations.probe.lines import (
     over_websocket,
 )
 from djactors.operations.probe.report import Report, WrongError
-from djactors.protocol import Send, Transport
+from djactors.protocol import ProtocolError, Send, Transport
 
 LATE: Final = 2.0
 """Seconds after its event was posted within which a notification must come: a hundred times what it takes."""
@@ -185,36 +185,45 @@ class Visit:
 
         async def use(connection: WebSocketConnection) -> str:
             line = WebSocketLine(self.door, connection, (old.engine, old.sockets))
-            polled = trio.Event()
-
-            async def poll() -> None:
-                await old.more()
-                polled.set()
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(poll)
-                await line.send(old.engine.begin_upgrade())
-                with trio.fail_after(self.door.patience):
-                    [packet] = await line.receive()
-                    reply = old.engine.receive(packet, Transport.WEBSOCKET)
-                    await polled.wait()
-                assert isinstance(reply, Send)
-            await line.send(reply.packet)
+            await self._switch(old, line)
             self.report.measure("connect", "upgrade", self.door.clock() - started)
             return await self.deliver(line, "upgrade")
 
-        expected = "the answer to the probe, and the session's packets by WebSocket"
         try:
             return await over_websocket(self.door, use, query=f"&sid={old.handshake.sid}")
-        except WrongError:
-            raise
-        except (NoWebSocketError, LostError, trio.TooSlowError, ValueError, AssertionError) as error:
-            raise WrongError("upgrade_failed", str(error) or "no answer to the probe", expected) from None
-        except BaseExceptionGroup as group:
-            failed, others = group.split((WrongError, LostError, trio.TooSlowError, ValueError))
-            if failed is None or others is not None:
-                raise
-            raise WrongError("upgrade_failed", str(failed.exceptions[0]), expected) from None
+        except (NoWebSocketError, LostError) as error:
+            expected = "the answer to the probe, and the session's packets by WebSocket"
+            raise WrongError("upgrade_failed", str(error), expected) from None
+        finally:
+            if old.engine.transport is Transport.POLLING:
+                await old.close()
+
+    async def _switch(self, old: PollingLine, line: WebSocketLine) -> None:
+        """Move a session to a WebSocket, while a poll waits, which the server has to answer. Raises LostError."""
+        failed: list[Exception] = []
+
+        async def poll() -> None:
+            try:
+                await old.more()
+            except (WrongError, LostError) as error:
+                failed.append(error)
+
+        reply = None
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + self.door.patience
+            nursery.start_soon(poll)
+            try:
+                await line.send(old.engine.begin_upgrade())
+                [packet] = await line.receive()
+                reply = old.engine.receive(packet, Transport.WEBSOCKET)
+            except (LostError, ProtocolError) as error:
+                failed.append(LostError(str(error)))
+                nursery.cancel_scope.cancel()
+        if failed:
+            raise failed[0]
+        if nursery.cancel_scope.cancelled_caught or not isinstance(reply, Send):
+            raise LostError("no answer to the probe or to the poll in time")
+        await line.send(reply.packet)
 
     async def _join(self, line: Line, name: str, started: float) -> None:
         await self._joined(line)
@@ -279,9 +288,12 @@ class Visit:
 
         async def by_polling() -> None:
             line = PollingLine(self.door, poll_seconds=seconds + self.door.patience)
-            await line.open()
-            await line.join(self.token)
-            await hold(line, "poll")
+            try:
+                await line.open()
+                await line.join(self.token)
+                await hold(line, "poll")
+            finally:
+                await line.close()
 
         async def attempt(what: Callable[[], Awaitable[None]]) -> None:
             try:

@@ -133,8 +133,10 @@ class Line:
         """Wait for a notification; return when it came, and the notification. Raises LostError."""
         while True:
             for one in await self.more(sent):
-                if isinstance(one, EventReceived) and one.name == NEW and one.args[0].get("title") == title:
-                    return self.door.clock(), one.args[0]
+                if isinstance(one, EventReceived) and one.name == NEW:
+                    notification = one.args[0] if one.args else None
+                    if isinstance(notification, dict) and notification.get("title") == title:
+                        return self.door.clock(), notification
 
 
 class PollingLine(Line):

@@ -23,7 +23,9 @@ class WrongError(Exception):
 
     def __init__(self, finding: str, came: str, expected: str) -> None:
         super().__init__(finding, came, expected)
-        self.finding, self.came, self.expected = finding, " ".join(came.split())[:MAX_CAME], expected
+        # Whoever answers could otherwise write to the terminal as it likes.
+        shown = "".join(letter if letter.isprintable() else " " for letter in came)
+        self.finding, self.came, self.expected = finding, " ".join(shown.split())[:MAX_CAME], expected
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
