@@ -7,7 +7,7 @@ import ipaddress
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ async def proxy(server: str, wrong: Wrong, tls: ssl.SSLContext | None = None) ->
                 both.cancel_scope.deadline = trio.current_time() + wrong.idle
 
             async def one_way(source: Any, sink: Any, change: Callable[[bytes], bytes]) -> None:
-                await pump(source, sink, change, touch)
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await pump(source, sink, change, touch)
                 both.cancel_scope.cancel()
 
             touch()

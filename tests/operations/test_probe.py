@@ -280,10 +280,9 @@ async def test_a_path_before_all_others_is_part_of_the_address(tmp_path: Path) -
 
 
 async def test_what_an_answer_says_cannot_write_to_the_terminal(tmp_path: Path) -> None:
-    report = Report("")
-    async with running(settings(tmp_path)) as server:
-        async with proxy(server.url, Wrong(lambda _: page(200, "\x1b[2J\nok   all"))) as url:
-            lines = [result.line() async for result in probe(Plan(url, probe_token()), report)]
+    wrong = Wrong(lambda _: page(200, "\x1b[2J\nok   all"))
+    async with running(settings(tmp_path)) as server, proxy(server.url, wrong) as url:
+        lines = [result.line() async for result in probe(Plan(url, probe_token()), Report(url))]
     assert all(line.isprintable() for line in lines)
     assert "[2J ok all" in lines[-1]
 
