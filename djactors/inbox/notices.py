@@ -4,6 +4,7 @@ Rules:
   * Nobody who is deactivated is notified.
   * Notifications that the limit holds back are counted and summed up. Each is named as suppressed in the answer and in
     `suppressions`, so none is lost silently.
+  * The tenant of `djactors probe` has no limit, because a monitor may probe every minute.
   * Who has muted a job is not told what `notification_rules.NEVER_MUTED` does not name. That is named as suppressed as
     well, and is no part of any limit.
   * A replacement is a deletion and a new row in one commit. The older notification leaves the inbox with the reason
@@ -77,7 +78,7 @@ def tell(
         date = unit.today(tenant, user)
         reason = None
         if tenant.id == PROBE_TENANT:
-            pass  # A monitor's probe is let through, however often it comes.
+            pass  # No limit holds it back.
         elif by_person:
             reason = limits.persons_refusal(draft.priority, user.sent, user.by_persons)
         else:
