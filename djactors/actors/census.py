@@ -1,7 +1,7 @@
 """Counts the connected users and their actors for the operator: numbers for all tenants, and the users of one tenant.
 
-Rules: the users of other tenants are only counted. Thousands of actors are looked at in slices, so that nobody waits
-for the count. So the numbers are not all of the very same moment.
+Rules: the users of other tenants are only counted, and the probe's is not. Thousands of actors are looked at in slices,
+so that nobody waits for the count. So the numbers are not all of the very same moment.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import trio
 
 from djactors.actors.presence import Presence
 from djactors.actors.users import Users
+from djactors.domain.reserved import PROBE_TENANT
 from djactors.kernel import ChildStatistics, State
 
 SLICE: Final = 100
@@ -76,8 +77,9 @@ async def take(users: Users, tenant_id: int) -> Census:
             if len(rows) > 2 * MAX_ROWS:
                 rows = nsmallest(MAX_ROWS, rows, key=UserRow.trouble)
         actor = users.actor(presence)
-        if actor is None:
-            continue  # This user left while the others were counted.
+        # Nobody's customer is connected by the probe. The other one left while the rest was counted.
+        if actor is None or presence.tenant_id == PROBE_TENANT:
+            continue
         everybody.add(presence)
         if presence.tenant_id == tenant_id:
             tenant.add(presence)

@@ -73,6 +73,12 @@ class Settings:
         low=0,
         high=10 * 365 * 86400,
     )
+    probe_token: str = _setting(
+        "",
+        "The token with which `djactors probe` connects. Without it, the probe signs one with the secret of the "
+        "settings, where there is one.",
+        secret=True,
+    )
     host: str = _setting("127.0.0.1", "The address to listen on. The default can be reached from this machine only.")
     port: int = _setting(
         3000,

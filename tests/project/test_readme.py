@@ -34,6 +34,7 @@ from djactors.edge.job_routes import JobRoutes
 from djactors.edge.people_routes import PeopleRoutes
 from djactors.edge.user_routes import UserRoutes
 from djactors.inbox.unit import NAMES
+from djactors.operations.probe import FINDINGS, Finding
 from djactors.telemetry import Metrics
 from djactors.web.node import NODE
 from tests.clients.driver import HERE as CLIENTS
@@ -176,6 +177,11 @@ def test_every_metric_is_documented_with_its_labels_and_what_it_says_of_itself(n
     shown = f"{family.name}{'_total' if family.type == 'counter' else ''}"
     labels = ", ".join(f"`{label}`" for label in getattr(metric, "_labelnames", ()))
     assert f"| `{shown}` | {labels} | {family.documentation} |" in README
+
+
+@pytest.mark.parametrize(("name", "finding"), FINDINGS.items())
+def test_every_finding_of_the_probe_is_documented_with_its_check_and_mend(name: str, finding: Finding) -> None:
+    assert f"| `{name}` | {finding.check} | {finding.wrong} | {finding.mend} |" in README
 
 
 def anchor(heading: str) -> str:
