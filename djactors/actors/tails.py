@@ -11,6 +11,8 @@ Rules:
   * A session can know more than its node has told: its actor reads a snapshot that has what another node just wrote.
     The tail keeps each such offset until it has found it in the log. Before, nothing later is told. Otherwise a session
     that knows a change which a failover lost would be told other changes under the numbers that follow.
+  * A session can know less than its node has told: its actor reads an old copy, and what this lacks is back before
+    anybody notices. So the follower reads from the lowest of these offsets, or such a session would miss a part.
   * A database server that restarts is back within seconds. So a read that finds it away is made again for a while.
     Otherwise all users' actors would fail at once, and all their clients would come back at once.
   * Nothing here waits except for the store, and all of it runs on one thread.
@@ -112,8 +114,16 @@ class Tail:
         return changes
 
     def wanted(self) -> Wanted | None:
-        """What is to be read now; None as long as there is no position."""
-        return None if self.at is None else Wanted(Position(self.at, self.accounts), frozenset(self.given))
+        """What is to be read now; None as long as there is no position.
+
+        It begins with whoever was given the least, which may be less than `at`. Users who were told it already drop it.
+        """
+        if self.at is None:
+            return None
+        since = min(self.given, default=self.at, key=_number)
+        if since.seq >= self.at.seq:
+            return Wanted(Position(self.at, self.accounts), frozenset(self.given))
+        return Wanted(Position(since, self.accounts), frozenset((*self.given, self.at)))
 
     def went(self, wanted: Wanted, upto: Position) -> None:
         """What was wanted was found in the log, or it is known to be lost: go on behind `upto`."""
@@ -191,6 +201,10 @@ async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
                 raise
         await trio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _number(offset: Offset) -> int:
+    return offset.seq
 
 
 def _builds_on(at: Offset, change: Change) -> bool:

@@ -57,7 +57,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """What is to be read of a tenant.
 
     Attributes:
-        since: what the node has told already.
+        since: what the node has told all of the tenant's sessions already.
         told: what sessions of the tenant were given by other ways. The log must have each of them.
     """
 

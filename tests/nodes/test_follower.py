@@ -229,6 +229,24 @@ class TestLostCommits:
             assert titles(ahead) == []
             assert early.closed is None
 
+    async def test_who_was_given_less_than_others_were_told_misses_nothing_when_it_is_there_again(
+        self, path: Path, tmp_path: Path, autojump_clock
+    ):
+        async with running_nodes(path) as ((one, other), _):
+            bob = await one.connected(BOB)
+            await other.do(note(ANN, title="kept"))
+            older = copy_of(path, tmp_path / "older.db")
+            await other.do(note(ANN, title="gone for a while"), note(BOB, title="for Bob"))
+            newer = copy_of(path, tmp_path / "newer.db")
+            put_back_online(older, path)
+            ann = await one.connected(ANN)
+            assert ann.counts == [1]
+            put_back_online(newer, path)
+            await other.do(note(ANN, title="later"))
+            assert titles(ann) == ["gone for a while", "later"]
+            assert ann.counts[-1] == 3
+            assert titles(bob) == ["for Bob"]
+
     async def test_all_tenants_that_lost_something_are_found_out(self, path: Path, tmp_path: Path, autojump_clock):
         async with running_nodes(path) as ((one, other), _):
             for tenant_id in (1, 2, 3):

@@ -89,6 +89,19 @@ def test_what_was_given_during_a_read_is_looked_for_in_the_next(tail: Tail):
     assert (again.since.at, again.told) == (LOG[6].offset, {LOG[7].offset})
 
 
+def test_what_is_read_begins_with_whoever_was_given_the_least(tail: Tail):
+    tail.give(LOG[2].offset)
+    tail.give(LOG[6].offset)
+    wanted = tail.wanted()
+    assert wanted is not None
+    assert wanted.since.at == LOG[2].offset
+    assert wanted.told == {LOG[2].offset, LOG[4].offset, LOG[6].offset}
+    tail.went(wanted, Position(LOG[7].offset, 0))
+    again = tail.wanted()
+    assert again is not None
+    assert (again.since.at, again.told) == (LOG[7].offset, set())
+
+
 def test_where_it_stands_needs_no_proof(tail: Tail):
     assert not tail.give(LOG[4].offset)
     assert tail.take(LOG[5:6]) == LOG[5:6]
