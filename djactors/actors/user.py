@@ -1,7 +1,7 @@
 """The actor of one connected user: the unread count, and what each of the user's sockets is sent.
 
 Rules:
-  * A user whom the tenant does not know yet is introduced, because the token proves who the user is.
+  * A user whom the tenant does not know yet, or not any more, is introduced, because the token proves who the user is.
   * The actor starts from a snapshot of the inbox and drops changes that the snapshot already has: those whose sequence
     number is at or below its own. The router knows the actor's address before the snapshot is read, so no change is
     missed.
@@ -132,9 +132,6 @@ class UserActor(Actor[UserMessage, None]):
         self._take_in(state, before)
         self._counts, presence.at = (state.unread, state.unseen), state.at
         presence.read = self._commits.newest
-        if not state.known:
-            # Told before the CONNECT is answered: whoever names this user from then on comes behind it.
-            self._introduce(Introduce(presence.tenant_id, presence.person))
 
     def on_idle(self) -> bool:
         """Stop once nobody has been connected for a while."""
@@ -345,8 +342,12 @@ class UserActor(Actor[UserMessage, None]):
 
     def _take_in(self, state: InboxState, before: int) -> None:
         """Take in what the tenant says of the user, unless a commit has said more since the read began."""
-        if self._presence.accounts_told == before:
-            self._presence.take_in(state.account)
+        presence = self._presence
+        if presence.accounts_told == before:
+            presence.take_in(state.account)
+        if not state.known:
+            # Told before the CONNECT is answered: whoever names this user from then on comes behind it.
+            self._introduce(Introduce(presence.tenant_id, presence.person))
 
     async def _catch_up(self) -> None:
         """Go to where the inbox stands, and give everybody who is behind then a slice."""

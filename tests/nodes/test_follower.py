@@ -247,6 +247,19 @@ class TestLostCommits:
             assert ann.counts[-1] == 3
             assert titles(bob) == ["for Bob"]
 
+    async def test_whoever_came_for_the_first_time_is_introduced_again(
+        self, path: Path, tmp_path: Path, autojump_clock
+    ):
+        async with running_nodes(path) as ((one, other), _):
+            await other.do(note(ANN, title="kept"))
+            copy = copy_of(path, tmp_path / "copy.db")
+            await one.connected(BOB)
+            await other.do(job(requester_id=ANN))
+            put_back_online(copy, path)
+            await other.do(note(ANN, title="new"))
+            snapshot = await one.store.store.snapshot(1, BOB)
+            assert snapshot.known
+
     async def test_all_tenants_that_lost_something_are_found_out(self, path: Path, tmp_path: Path, autojump_clock):
         async with running_nodes(path) as ((one, other), _):
             for tenant_id in (1, 2, 3):
