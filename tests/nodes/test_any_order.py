@@ -14,17 +14,24 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from djactors.domain.commands import Command
 from tests.actors.house import COUNT, NEW, RESET, FakeSocket, job, note
 from tests.copies import copy_of, put_back_online
 from tests.nodes.house import Node, Wire, running_nodes
 from tests.offsets import number_of
+from tests.simulation.seeded import seeded
 
 USERS = (11, 12)
+THINGS = ["post"] * 5 + ["move"] * 2 + ["cut", "mend", "poll", "settle", "wait"] + ["copy"] * 3 + ["put back"] * 2
 STEPS = 60
 SLOWEST = 0.02
+COPIES = 8
+"""Enough that one which is put back is at times newer than what it takes the place of."""
+
+FOUND = (904,)
+"""Seeds that have failed: of a client that was given less than its node had told, and missed what lay between."""
 
 
 class Client:
@@ -102,7 +109,7 @@ async def live(
             each.take_in()
             if each.socket is not None and each.socket.closed is not None:
                 each.socket = None
-        match rng.choice(["post"] * 5 + ["move"] * 2 + ["cut", "mend", "poll", "settle", "wait", "copy", "put back"]):
+        match rng.choice(THINGS):
             case "post":
                 node.send(*posts(rng, number))
             case "move":
@@ -118,7 +125,7 @@ async def live(
                 await trio.sleep(rng.random() * SLOWEST)
             case "settle":
                 await wait_all_tasks_blocked()
-            case "copy" if copies is not None and len(copies) < 3:
+            case "copy" if copies is not None and len(copies) < COPIES:
                 copies.append(copy_of(node.path, tmp_path / f"copy{len(copies)}.db"))
             case "put back" if copies:
                 put_back_online(rng.choice(copies), node.path)
@@ -152,11 +159,15 @@ def slow_down(rng: random.Random, nodes: list[Node]) -> None:
         node.follower._log.follow = slowly  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(40), *FOUND])
 @pytest.mark.parametrize("loses", [False, True], ids=["nothing is lost", "copies are put back"])
-async def test_each_client_knows_exactly_what_the_log_has(
-    path: Path, tmp_path: Path, autojump_clock, seed: int, loses: bool
-):
+def test_each_client_knows_exactly_what_the_log_has(path: Path, tmp_path: Path, seed: int, loses: bool):
+    """Trio's scheduler goes by the seed as well, so that a seed which fails does so each time."""
+    with seeded(seed):
+        trio.run(check_any_order, path, tmp_path, seed, loses, clock=MockClock(autojump_threshold=0))
+
+
+async def check_any_order(path: Path, tmp_path: Path, seed: int, loses: bool) -> None:
     rng = random.Random(seed)
     async with running_nodes(path, 3) as (nodes, wire):
         slow_down(rng, nodes)
@@ -187,9 +198,10 @@ async def test_each_client_knows_exactly_what_the_log_has(
 
 
 def stored_count(path: Path, user_id: int) -> int:
+    """A user has no row, and nothing unread, where the copy was older than the user and nothing has come since."""
     with closing(sqlite3.connect(path)) as connection:
-        [count] = connection.execute("SELECT unread_count FROM users WHERE id = ?", (user_id,)).fetchone()
-    return int(count)
+        row = connection.execute("SELECT unread_count FROM users WHERE id = ?", (user_id,)).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def test_the_numbers_of_offsets_are_read():
