@@ -60,8 +60,9 @@ Rules:
 - Every answer has a `Date`. A response with `Response.compressible` set is compressed by gzip for clients that accept
   it. Bodies of requests are not decompressed: a request with a `Content-Encoding` is refused with 415.
 - Of the subprotocols that a WebSocket client offers, the first one is selected.
-- Time is Trio's clock, except for the `Date`. There is no TLS yet; `HttpConnection` also serves a `ByteStream` of
-  another kind, and a `Listener` takes such connections from a `Network` of another kind.
+- A `Listener` takes TCP, or connections from a `Network` of another kind.
+- With `ServerTls` the listener speaks TLS, 1.2 or newer. A slow or wrong handshake ends its own connection.
+- Time is Trio's clock, except for the `Date`. `HttpConnection` also serves a `ByteStream` of another kind.
 
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
@@ -87,6 +88,8 @@ from djactors.net._stream import (
     SocketStream,
 )
 from djactors.net._timer import Timed, Timer
+from djactors.net._tls import ServerTls, TlsRefused, tls_context
+from djactors.net._tls_stream import HandshakeFailed, TlsStream
 from djactors.net._unproven import UNPROVEN_BYTES, UNPROVEN_MESSAGE, Holder, OverBudget, UnprovenBytes
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
@@ -104,6 +107,7 @@ __all__ = [
     "Compression",
     "CostlyWork",
     "Door",
+    "HandshakeFailed",
     "HeadMemory",
     "Holder",
     "HttpConnection",
@@ -122,10 +126,13 @@ __all__ = [
     "Request",
     "RequestRefused",
     "Response",
+    "ServerTls",
     "SlowConsumer",
     "SocketStream",
     "Timed",
     "Timer",
+    "TlsRefused",
+    "TlsStream",
     "TokenBucket",
     "TokenBuckets",
     "TrustedProxies",
@@ -138,4 +145,5 @@ __all__ = [
     "parse_proxy_header",
     "raise_descriptor_limit",
     "takes_gzip",
+    "tls_context",
 ]
