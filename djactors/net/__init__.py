@@ -60,7 +60,7 @@ Rules:
 - Every answer has a `Date`. A response with `Response.compressible` set is compressed by gzip for clients that accept
   it. Bodies of requests are not decompressed: a request with a `Content-Encoding` is refused with 415.
 - Of the subprotocols that a WebSocket client offers, the first one is selected.
-- A `Listener` takes TCP, or connections from a `Network` of another kind.
+- A listener takes TCP, or what its `Network` brings: `UnixNetwork`, `InheritedNetwork`, or one of your own.
 - With `ServerTls` the listener speaks TLS, 1.2 or newer. A slow or wrong handshake ends its own connection.
 - Time is Trio's clock, except for the `Date`. `HttpConnection` also serves a `ByteStream` of another kind.
 
@@ -73,11 +73,12 @@ from djactors.net._http_compression import Compression, takes_gzip
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
+from djactors.net._inherited import InheritedNetwork, InheritedRefused, inherited_network
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
 from djactors.net._network import MACHINE_NETWORK, Door, Incoming, Network
 from djactors.net._proxies import TrustedProxies
 from djactors.net._proxy_protocol import ProxyHeader, ProxyHeaderError, parse_proxy_header
-from djactors.net._shares import AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
+from djactors.net._shares import UNIX_PEER, AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
 from djactors.net._stream import (
     LINGER_BYTES,
     LINGER_SECONDS,
@@ -90,6 +91,7 @@ from djactors.net._stream import (
 from djactors.net._timer import Timed, Timer
 from djactors.net._tls import ServerTls, TlsRefused, tls_context
 from djactors.net._tls_stream import HandshakeFailed, TlsStream
+from djactors.net._unix import MAX_UNIX_PATH, UnixNetwork
 from djactors.net._unproven import UNPROVEN_BYTES, UNPROVEN_MESSAGE, Holder, OverBudget, UnprovenBytes
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
@@ -98,7 +100,9 @@ __all__ = [
     "LINGER_BYTES",
     "LINGER_SECONDS",
     "MACHINE_NETWORK",
+    "MAX_UNIX_PATH",
     "RECEIVE_SIZE",
+    "UNIX_PEER",
     "UNPROVEN_BYTES",
     "UNPROVEN_MESSAGE",
     "AddressCounts",
@@ -113,6 +117,8 @@ __all__ = [
     "HttpConnection",
     "HttpDates",
     "Incoming",
+    "InheritedNetwork",
+    "InheritedRefused",
     "Limits",
     "Listener",
     "ListenerLimits",
@@ -136,11 +142,13 @@ __all__ = [
     "TokenBucket",
     "TokenBuckets",
     "TrustedProxies",
+    "UnixNetwork",
     "UnprovenBytes",
     "WebSocket",
     "WebSocketClosed",
     "descriptor_shortage",
     "host_of",
+    "inherited_network",
     "open_websocket",
     "parse_proxy_header",
     "raise_descriptor_limit",
