@@ -58,13 +58,18 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--host", help="Address to listen on, or several with commas.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
+@click.option(
+    "--socket", "--unix", "unix_socket", metavar="PATH", help="A Unix socket to listen on, instead of a port."
+)
+@click.option("--tls-cert", metavar="FILE", help="The certificate for HTTPS, in PEM form.")
+@click.option("--tls-key", metavar="FILE", help="The private key of the certificate.")
 @_database
 @_config
-def serve(host: str | None, port: int | None, database: str | None, config: str | None) -> None:
-    """Migrate if needed, then serve until SIGTERM. SIGHUP reads the file of keys again."""
-    _run(_settings(config, host=host, port=port, database=database), config)
+def serve(config: str | None, **flags: Any) -> None:
+    """Migrate if needed, then serve until SIGTERM. SIGHUP reads the files of keys and of TLS again."""
+    _run(_settings(config, **flags), config)
 
 
 @main.command()
@@ -242,7 +247,7 @@ connecting."""
 
 
 def _run(settings: Settings, config: str | None = None, *, prepare: Callable[..., Any] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its file of keys again."""
+    """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its files again."""
     from djactors.app import Server, ServerFailed
     from djactors.edge.keys import exposed_keys
     from djactors.net import raise_descriptor_limit
