@@ -91,7 +91,7 @@ from djactors.net import Limits as HttpLimits
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.engines import engine_at
-from djactors.store.errors import StoreBroken, StoreDamaged
+from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
 from djactors.watchdog import Watchdog
@@ -163,6 +163,7 @@ class Server:
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
         self._key_file: KeyFile | None = None
+        self._database: Database | None = None
         self._tls = load_tls(settings)
         self._tls_files: TlsFiles | None = None
         self._reloads: list[trio.Event] = []
@@ -178,6 +179,21 @@ class Server:
             raise ServerNotStarted
         place = _place(self._listener.address)
         return place if place.startswith("unix:") else f"{'http' if self._tls is None else 'https'}://{place}"
+
+    async def answers_writes(self) -> bool:
+        """Whether the store's writer answers a write, be it by saying that it cannot be done now.
+
+        It waits for the answer as long as it takes; the caller bounds that.
+        """
+        if self._database is None:
+            return False
+        try:
+            await self._database.probe()
+        except StoreUnavailable:
+            return True
+        except StoreError:
+            return False
+        return True
 
     def request_stop(self) -> None:
         """Stop in good order, within `drain_timeout` and a bounded moment more. Must be called on the Trio thread."""
@@ -282,6 +298,7 @@ class Server:
                 on_damaged=self._damaged,
                 timer=self._timer,
             )
+            self._database = database
             guard.note_state()
             database.when_log_moved(guard.note_state)
             settings = self.settings

@@ -250,7 +250,8 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
     """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its files again."""
     from djactors.app import Server, ServerFailed
     from djactors.edge.keys import exposed_keys
-    from djactors.net import raise_descriptor_limit
+    from djactors.net import InheritedRefused, inherited_network, raise_descriptor_limit
+    from djactors.service_manager import ServiceManager
     from djactors.store.errors import StoreError
     from djactors.telemetry import LogThread, Telemetry
     from djactors.telemetry.interpreter import log_everything
@@ -264,7 +265,7 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
         raise SystemExit(1)
 
     async def serve_until_told() -> None:
-        server = Server(settings, telemetry=Telemetry(log))
+        server = Server(settings, telemetry=Telemetry(log), network=inherited_network(os.environ))
         for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
             if concern is not None:
                 server.telemetry.log.warning("tokens could be forged", reason=concern)
@@ -275,15 +276,19 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
                     for line in await prepare(server):
                         click.echo(line)
                 click.echo(f"listening on {server.url}")
-                nursery.start_soon(_watch_signals, signals, server, nursery)
+                manager.ready(f"serving at {server.url}")
+                nursery.start_soon(manager.keep_alive, server.answers_writes)
+                nursery.start_soon(_watch_signals, signals, server, manager, nursery)
                 await server.wait_stopped()
+                manager.stopping()
                 nursery.cancel_scope.cancel()
 
+    manager = ServiceManager.from_environment(os.environ)
     raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    told = (SettingError, ServerFailed, StoreError, OSError)
+    told = (SettingError, InheritedRefused, ServerFailed, StoreError, OSError)
     try:
         trio.run(serve_until_told)
     except told as error:
@@ -309,16 +314,23 @@ def _line(error: BaseException) -> str:
     return str(error)
 
 
-async def _watch_signals(signals: Any, server: Any, nursery: trio.Nursery) -> None:
+async def _watch_signals(signals: Any, server: Any, manager: Any, nursery: trio.Nursery) -> None:
+    async def reload() -> None:
+        manager.reloading()
+        server.reload()
+        await server.reloaded()
+        manager.ready(f"serving at {server.url}")
+
     first = True
     async for number in signals:
         if number == signal.SIGHUP:
-            server.reload()
+            nursery.start_soon(reload)
             continue
         if not first:
             nursery.cancel_scope.cancel()
             return
         first = False
+        manager.stopping()
         server.request_stop()
 
 

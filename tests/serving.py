@@ -144,11 +144,12 @@ async def serving(
     environment: Mapping[str, str] | None = None,
     command: tuple[str, ...] = SERVE,
     stderr: int | None = None,
+    pass_fds: tuple[int, ...] = (),
 ) -> AsyncIterator[ServedProcess]:
     """Run a serving command in `folder`, on the database there; whatever happens, the process is gone afterwards.
 
     `environment` is added to this process's, `arguments` to the command. Standard error is the file `errors`, or the
-    descriptor that is given.
+    descriptor that is given. The process inherits `pass_fds`.
     """
     database = folder / "inbox.db"
     errors = folder / "errors.log"
@@ -166,6 +167,7 @@ async def serving(
             stderr=log if stderr is None else stderr,
             env=variables,
             cwd=folder,
+            pass_fds=pass_fds,
         )
     try:
         output: list[str] = []
