@@ -27,6 +27,9 @@ OLDEST_MAJOR = 15
 PACKAGED_SERVERS = Path("/usr/lib/postgresql")
 """Where Debian keeps servers, by major version. ``PATH`` comes second: it may hold wrappers, or clients only."""
 
+DISK = "/var/tmp"
+"""Where a benchmark's data goes: a disk, unlike /tmp on some machines, and open to the server's own user."""
+
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 INITDB_SECONDS = 120.0
@@ -80,12 +83,13 @@ def running_postgres() -> Iterator[str]:
 
 
 @contextmanager
-def postgres_server(parent: str, settings: Sequence[str]) -> Iterator[PostgresServer]:
+def postgres_server(parent: str, settings: Sequence[str], port: int = 5432) -> Iterator[PostgresServer]:
     """Run a fresh server with an empty database ``postgres``, owned by a superuser of that name.
 
     Args:
         parent: where its directory is made; short, and open to the server's user.
         settings: ``name=value`` each.
+        port: the name of the socket ends with it; no address is listened on unless the settings say so.
 
     Start it from a thread that outlives it (the kernel ends the server when that thread ends).
     Raises `PostgresMissing`, or RuntimeError with the server's log when it does not come up.
@@ -100,14 +104,14 @@ def postgres_server(parent: str, settings: Sequence[str]) -> Iterator[PostgresSe
         options = [argument for setting in settings for argument in ("-c", setting)]
         with (directory / "log").open("wb") as log:
             server = subprocess.Popen(
-                [*privileges, binaries / "postgres", "-D", cluster, "-k", directory, *options],
+                [*privileges, binaries / "postgres", "-D", cluster, "-k", directory, "-p", str(port), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=directory,
             )
         try:
-            dsn = f"host={directory} user={SERVER_USER} dbname=postgres"
+            dsn = f"host={directory} port={port} user={SERVER_USER} dbname=postgres"
             _await_ready(server, dsn, directory / "log")
             yield PostgresServer(dsn, directory, server.pid)
         finally:

@@ -4,11 +4,14 @@
     root supervisor, in start order:
         users      a supervisor; an actor for each connected user
         router     every command, one commit a batch
+        follower   what other nodes wrote, where the database is shared
+        listening  hears of it, or polls
         clock      SLA alerts and daily summaries when they are due
         retention  expiry, purging, the file's space
         presence   who comes and goes, for those who look
         engine     Engine.IO sessions and their heartbeat
         listener   the port
+        registration  tells other nodes that this one is there
 
 Stopping is the reverse: stop accepting, let requests finish, close the sockets at a pace, finish the batch, close the
 store.
@@ -32,11 +35,14 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from math import inf
 
 import trio
 
 from djactors.actors import retention, sla
+from djactors.actors.accounts import KNOWN_FOR
 from djactors.actors.command_ref import CommandRef, PublishAll, command_ref
+from djactors.actors.neighbours import Neighbours, name_of_node
 from djactors.actors.pid import PidIssuer
 from djactors.actors.retention import Keeping, Retention
 from djactors.actors.router import Router
@@ -310,7 +316,13 @@ class Server:
             clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
             self._authenticator.keep_time(clock.seconds)
             try:
-                await self._serve(database, Inbox(database, clock, limits), clock, task_status)
+                is_shared = await database.read(lambda connection: connection.is_shared)
+                node = name_of_node(settings.node, self._random_bytes) if is_shared else ""
+                store = Inbox(database, clock, limits, node=node)
+                neighbours = Neighbours(node, database, store, self.telemetry) if is_shared else None
+                if is_shared:
+                    self.telemetry.log.info("sharing the database", node=node)
+                await self._serve(database, store, neighbours, clock, task_status)
             finally:
                 await database.close()
 
@@ -319,7 +331,12 @@ class Server:
         return MONOTONIC if self._now is WALL_CLOCK else trio.lowlevel.current_clock().current_time
 
     async def _serve(
-        self, database: Database, store: Inbox, clock: SteadyClock, task_status: trio.TaskStatus[None]
+        self,
+        database: Database,
+        store: Inbox,
+        neighbours: Neighbours | None,
+        clock: SteadyClock,
+        task_status: trio.TaskStatus[None],
     ) -> None:
         settings, telemetry, now = self.settings, self.telemetry, self._now
         meta = await store.meta()
@@ -328,7 +345,17 @@ class Server:
         last_seen = await store.last_seen()
         clock.begin(None if last_seen is None else from_text(last_seen))
         pids = PidIssuer(meta.pid_key, self._random_bytes)
-        users = Users(store, pids, settings, telemetry, lambda: router, self._rng)
+        users = Users(
+            store if neighbours is None else neighbours.tails,
+            pids,
+            settings,
+            telemetry,
+            lambda: router,
+            self._rng,
+            accounts_known_for=inf if neighbours is None else KNOWN_FOR,
+        )
+        follower = None if neighbours is None else neighbours.follow(users, lambda: alarm, settings.history_days)
+        audience = users if follower is None else follower
         key_file = KeyFile(settings, self._authenticator, users.drop_keys, telemetry)
         has_keys = file_of(settings) is not None
         self._key_file = key_file if has_keys else None
@@ -341,7 +368,9 @@ class Server:
         )
         router_spec = ActorSpec(
             "router",
-            lambda: Router(store, users, telemetry, settings.commit_batch, settings.commit_delay, alarm.bring_forward),
+            lambda: Router(
+                store, audience, telemetry, settings.commit_batch, settings.commit_delay, alarm.bring_forward
+            ),
             mailbox_capacity=settings.router_mailbox,
         )
         # A clock or a retention that keeps crashing is set aside alone: deadlines and purging can wait, people cannot.
@@ -364,6 +393,7 @@ class Server:
             [
                 ServiceSpec("users", users.supervisor),
                 router_spec,
+                *([] if neighbours is None or follower is None else neighbours.services(follower)),
                 clock_spec,
                 retention_spec,
                 *([presence_spec] if settings.presence else []),
@@ -371,6 +401,7 @@ class Server:
                 *([] if tls_files is None else [ServiceSpec("certificate", lambda: tls_files)]),
                 ServiceSpec("engine", lambda: engine),
                 ServiceSpec("listener", lambda: listener),
+                *([] if neighbours is None else [neighbours.registration(users, lambda: self.url, now)]),
             ],
             on_event=observer.observe,
             rng=self._rng,
@@ -379,7 +410,7 @@ class Server:
         alarm = Alarm(root.ref(clock_spec))
         paces = Paces(settings)
         engine = self._engine(users, router, paces, clock)
-        survey = Survey(root, users, database.statistics, self._lag, telemetry, now, store.names)
+        survey = Survey(root, users, database.statistics, self._lag, telemetry, now, store.names, neighbours)
         api = Api(
             authenticator=self._authenticator,
             router=router,

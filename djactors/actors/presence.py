@@ -225,6 +225,11 @@ class Presence:
             if not socket.admit(account):
                 self.discard(socket)
 
+    def forget_account(self) -> None:
+        """Forget what the tenant says of a user who has no socket. Those with sockets read it again now."""
+        if not self.socket_count:
+            self.account = None
+
     def disconnect(self, reason: str) -> None:
         """Close all sockets that the actor has answered."""
         sockets, self.sockets = self.sockets, {}

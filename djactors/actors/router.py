@@ -33,7 +33,6 @@ import trio
 
 from djactors.actors.command_ref import PublishAll, RouterMessage, RouterReply
 from djactors.actors.deliveries import NEW
-from djactors.actors.users import Users
 from djactors.domain.commands import (
     Command,
     Introduce,
@@ -63,6 +62,19 @@ class Store(Protocol):
 
         Raises StoreError if none of them was acknowledged.
         """
+
+
+class Audience(Protocol):
+    """Who is told of commits: the users, or the follower where other nodes write as well."""
+
+    def number_commit(self) -> int:
+        """The number of a commit that is about to be asked for."""
+
+    async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
+        """Tell those who are connected what a commit changed for them."""
+
+    def in_doubt(self) -> None:
+        """A commit has failed. It may be stored all the same where the connection was lost meanwhile."""
 
 
 def _ignore(_: str) -> None:
@@ -127,7 +139,7 @@ class Router(Actor[RouterMessage, RouterReply]):
 
     Args:
         store: what commits.
-        users: who is connected.
+        users: who is told.
         telemetry: counts and logs.
         batch_limit: commands in one commit.
         linger: seconds that a commit may wait for more commands.
@@ -137,7 +149,7 @@ class Router(Actor[RouterMessage, RouterReply]):
     def __init__(
         self,
         store: Store,
-        users: Users,
+        users: Audience,
         telemetry: Telemetry,
         batch_limit: int,
         linger: float,
@@ -240,6 +252,7 @@ class Router(Actor[RouterMessage, RouterReply]):
         try:
             recorded = await self._store.record(commands, _Awaited(commands, self._waiting, self.peek))
         except StoreError as error:
+            self._users.in_doubt()
             self._telemetry.refusals.repeated(
                 "commit failed", type(error).__name__, commands=len(commands), error=str(error)
             )

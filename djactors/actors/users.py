@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import trio
@@ -74,6 +75,8 @@ class Users:
         settings: mailbox size, idle time, sockets per user.
         telemetry: counts and logs.
         router: is told of those who come for the first time.
+        rng: spreads pauses before restarts.
+        accounts_known_for: seconds for which the account of somebody who is not connected is known; see `Accounts`.
 
     Attributes:
         onlookers: those who are told who comes and goes.
@@ -87,6 +90,7 @@ class Users:
         telemetry: Telemetry,
         router: Callable[[], CommandRef],
         rng: random.Random | None = None,
+        accounts_known_for: float = inf,
     ) -> None:
         self._rng = rng
         self._inbox = inbox
@@ -97,7 +101,7 @@ class Users:
         self._tenants: dict[int, dict[int, Presence]] = {}
         self._by_name: dict[str, Presence] = {}
         self._commits = Numbering()
-        self._accounts = Accounts(inbox.account)
+        self._accounts = Accounts(inbox.account, accounts_known_for)
         self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
         self.onlookers = Onlookers(self.connected, self.told)
@@ -278,6 +282,9 @@ class Users:
                     self._tell(presence, delivery)
                     told += weight
 
+    def in_doubt(self) -> None:
+        """A commit has failed. A database of this process alone has stored nothing of it."""
+
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""
         self._forget_accounts()
@@ -293,7 +300,7 @@ class Users:
         """
         self._commits.doubt()
         self._forget_accounts()
-        self._telemetry.log.warning("somebody else has written to the database: is what was told still in it?")
+        self._telemetry.log.warning("the database may be another one than before: is what was told still in it?")
         presences = self.presences()
         for presence in presences:
             presence.stale = True
@@ -301,6 +308,37 @@ class Users:
         for presence in presences:
             told = await _pause(told + 1)
             self._make_look(presence)
+
+    def has_tenant(self, tenant_id: int) -> bool:
+        """Whether somebody of a tenant is connected, or was a moment ago."""
+        return tenant_id in self._tenants
+
+    async def look(self, tenant_id: int) -> None:
+        """Have everybody of a tenant read the log, before they are told anything more.
+
+        Lets other tasks run as `deliver` does.
+        """
+        presences = list(self._tenants.get(tenant_id, {}).values())
+        for presence in presences:
+            presence.stale = True
+        told = 0
+        for presence in presences:
+            self._make_look(presence)
+            told = await _pause(told + 1)
+
+    async def look_at_accounts(self, tenant_id: int, user_ids: Collection[int] | None) -> None:
+        """Have what the tenant says of these users read again, or of all where it is not known of whom.
+
+        Lets other tasks run as `deliver` does.
+        """
+        present = self._tenants.get(tenant_id, {})
+        told = 0
+        for user_id in list(present) if user_ids is None else user_ids:
+            presence = present.get(user_id)
+            if presence is not None:
+                presence.forget_account()
+                self._make_look(presence)
+                told = await _pause(told + 1)
 
     async def lost(self, tenant_id: int, user_id: int) -> None:
         """What a user was told is not in the log. Unless that is in doubt already, doubt what everybody was told."""
@@ -388,9 +426,7 @@ class Users:
     def _forget_accounts(self) -> None:
         self._accounts.forget()
         for presence in self.presences():
-            # Those with sockets read it again now, the others when somebody comes.
-            if not presence.socket_count:
-                presence.account = None
+            presence.forget_account()
 
     def _introduce(self, command: Introduce) -> None:
         # A router that is full or down has other worries; the user's next actor tries again.

@@ -25,6 +25,9 @@ MIN_SECRET_VARIETY = 8
 """The least number of different bytes in a secret. Random secrets have more: 32 random bytes have about 30, and the 64
 hexadecimal digits of these bytes about 16."""
 
+_NODE = re.compile(r"[A-Za-z0-9._-]{0,23}")
+"""With what the server adds, this is as much as the column `tenants.writer` holds."""
+
 _RANDOM = "take random bytes, such as from `openssl rand -hex 32`"
 
 
@@ -56,6 +59,11 @@ def check_texts(settings: Settings) -> None:
             OriginPolicy([origin])
         except ValueError as error:
             raise SettingError(f"{environment_name('allowed_origins')}: {origin[:SHOWN]!r} {error}") from None
+    if not _NODE.fullmatch(settings.node):
+        raise SettingError(
+            f"{environment_name('node')}: {settings.node[:SHOWN]!r} is no name of a node: write up to 23 letters, "
+            "digits, dots, hyphens and underscores"
+        )
     for name in ("host", "database"):
         if not getattr(settings, name):
             raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")

@@ -105,6 +105,11 @@ class Settings:
         "database, such as postgresql://user@host/name, which several nodes share. Better put the password into "
         "`~/.pgpass`.",
     )
+    node: str = _setting(
+        "",
+        "What this server is called among those that serve the same PostgreSQL database, in the log and in the tree of "
+        "actors. The server adds a part to it that is drawn anew at each start.",
+    )
     log_format: str = _setting(
         "auto",
         "The form of log entries: json, console (readable text), or auto, which is console on a terminal and json "

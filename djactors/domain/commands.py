@@ -328,6 +328,8 @@ class Recorded(msgspec.Struct, frozen=True):
             database may have been put back to an earlier copy. Then each session's last offset must be found in the log
             before the session is told of this commit.
         accounts: what the tenant now says of each user of whom it has said something.
+        others_wrote_in: the tenants of this commit in which another node has written since this one did, or whose log
+            does not end where this node left it. For them it is as with `others_wrote`.
     """
 
     outcomes: list[Outcome | Exception]
@@ -337,3 +339,4 @@ class Recorded(msgspec.Struct, frozen=True):
     others_wrote: bool = False
     accounts: dict[tuple[int, int], Account] = {}
     unseen: dict[tuple[int, int], int] = {}
+    others_wrote_in: frozenset[int] = frozenset()

@@ -20,11 +20,13 @@ import trio
 from djactors import __version__
 from djactors.actors import census
 from djactors.actors.census import Census, Population, UserRow
+from djactors.actors.neighbours import Neighbours
 from djactors.actors.users import Users
 from djactors.domain.notifications import encode
-from djactors.domain.times import utc_text
+from djactors.domain.times import from_text, utc_text
 from djactors.edge.recent import Past, RecentCounters
 from djactors.edge.shared import Shared
+from djactors.inbox.nodes import NodeRow
 from djactors.kernel import ChildStatistics, MailboxStatistics, Supervisor
 from djactors.loop_lag import RECENT, WINDOW, LoopLag
 from djactors.store.database import Statistics
@@ -133,8 +135,25 @@ class Sessions(msgspec.Struct, rename="camel"):
     websocket: int
 
 
+class Peer(msgspec.Struct, rename="camel"):
+    """A node that serves the same database, as it has said itself. `is_this` marks the one that answers.
+
+    `seen_ago` is how many seconds ago it was there; one that was killed is listed for some minutes.
+    """
+
+    name: str
+    is_this: bool
+    started_at: str
+    seen_ago: float
+    version: str
+    url: str
+    users: int
+    sockets: int
+
+
 class Condition(msgspec.Struct, rename="camel"):
-    """The whole answer. `uptime` is in seconds. `history` is there if it was asked for."""
+    """The whole answer. `uptime` is in seconds. `history` is there if it was asked for, and `nodes` where the database
+    is shared. All else is about the node that answers."""
 
     version: str
     now: str
@@ -149,6 +168,7 @@ class Condition(msgspec.Struct, rename="camel"):
     counters: Counters
     delivery: Distribution
     history: list[Past] | msgspec.UnsetType = msgspec.UNSET
+    nodes: list[Peer] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Survey:
@@ -162,6 +182,7 @@ class Survey:
         telemetry: the metrics.
         now: the wall clock, as an aware time.
         names: tells the names of users.
+        neighbours: tells the nodes that serve the same database; None where this is the only one.
     """
 
     def __init__(
@@ -173,6 +194,7 @@ class Survey:
         telemetry: Telemetry,
         now: Callable[[], datetime],
         names: Names,
+        neighbours: Neighbours | None = None,
     ) -> None:
         self._root = root
         self._users = users
@@ -181,6 +203,7 @@ class Survey:
         self._metrics = telemetry.metrics
         self._now = now
         self._names = names
+        self._neighbours = neighbours
         self._started = trio.current_time()
         self._started_at = utc_text(now())
         self._recent = RecentCounters(telemetry.metrics)
@@ -196,6 +219,8 @@ class Survey:
         tenant_id, history = asked
         users = await census.take(self._users, tenant_id)
         condition = self._condition(users, await self._names_of(tenant_id, users))
+        if self._neighbours is not None:
+            condition.nodes = await self._nodes(self._neighbours)
         if history:
             condition.history = self._recent.past(self._lag.now())
         return encode(condition)
@@ -207,6 +232,16 @@ class Survey:
         except StoreError:
             pass  # What ails the store is in the same answer.
         return {}
+
+    async def _nodes(self, neighbours: Neighbours) -> list[Peer]:
+        rows: list[NodeRow] = []
+        try:
+            with trio.move_on_after(NAMES_TIMEOUT):
+                rows = await neighbours.nodes.listed()
+        except StoreError:
+            pass  # As above.
+        now = self._now()
+        return [_peer(row, neighbours.node, now) for row in rows]
 
     def _condition(self, users: Census, names: Mapping[int, str]) -> Condition:
         metrics = self._metrics
@@ -295,6 +330,12 @@ def _store_condition(store: Statistics, metrics: Metrics) -> StoreCondition:
         last_error=None if store.last_error is None else type(store.last_error).__name__,
         commit=distribution(metrics.commit),
     )
+
+
+def _peer(row: NodeRow, this: str, now: datetime) -> Peer:
+    # The clocks of two machines may differ a little.
+    seen_ago = max(0.0, (now - from_text(row.seen_at)).total_seconds())
+    return Peer(row.name, row.name == this, row.started_at, seen_ago, row.version, row.url, row.users, row.sockets)
 
 
 def _mailbox(mailbox: MailboxStatistics | None) -> Mailbox | None:

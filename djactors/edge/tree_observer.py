@@ -20,6 +20,7 @@ CONSEQUENCES: Mapping[str, str] = {
     "clock": "SLA alerts and daily summaries are late",
     "retention": "nothing expires or is purged, and the database grows",
     "presence": "nobody is told who comes and goes",
+    "registration": "other nodes do not list this one",
 }
 """What people notice while an actor is set aside."""
 

@@ -22,7 +22,8 @@ SELECT_NEXT = "SELECT next_alert_at FROM jobs WHERE next_alert_at IS NOT NULL OR
 def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:
     """Look at the jobs whose moment has come, earliest first. Send what is due, and set the next moment of each job."""
     unit.flush()
-    due = unit.connection.execute(SELECT_DUE, (unit.now, command.limit)).fetchall()
+    found = unit.connection.execute(SELECT_DUE, (unit.now, command.limit)).fetchall()
+    due = unit.held(found, 0)
     for tenant_id, job_id in due:
         job = unit.jobs.get(tenant_id, job_id)
         assert job is not None
@@ -36,17 +37,18 @@ def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:
         unit.save_job(job)
     unit.flush()
     row = unit.connection.execute(SELECT_NEXT).fetchone()
-    return Sliced(len(due), len(due) == command.limit, None if row is None else row[0])
+    return Sliced(len(due), len(found) == command.limit or len(due) < len(found), None if row is None else row[0])
 
 
 def send_summaries(unit: UnitOfWork, command: SendSummaries) -> Sliced:
     """Send the summaries that are due: the minute in which a user gets at most one summary is over."""
     unit.flush()
-    due = unit.days.due(unit.now, command.limit)
-    for day in due:
-        notices.send_summary(unit, day)
+    found = unit.days.due(unit.now, command.limit)
+    due = unit.held(found, 0)
+    for key in due:
+        notices.send_summary(unit, unit.days.get(*key))
     unit.flush()
-    return Sliced(len(due), len(due) == command.limit, unit.days.next_due())
+    return Sliced(len(due), len(found) == command.limit or len(due) < len(found), unit.days.next_due())
 
 
 def _publish(unit: UnitOfWork, job: Job, alert: SlaAlert) -> None:

@@ -5,6 +5,7 @@ How many notifications a user got on a day is in the user's own row (`UnitOfWork
 
 from __future__ import annotations
 
+from djactors.inbox.known import Known
 from djactors.inbox.rows import UserDay
 from djactors.store.connection import Connection
 
@@ -23,27 +24,28 @@ _UPSERT_DAY = """INSERT INTO user_days (tenant_id, user_id, day, held, summary_i
 class DayRows:
     """The days that one transaction has read or changed."""
 
-    def __init__(self, connection: Connection, known: dict[tuple[int, int, str], UserDay]) -> None:
+    def __init__(self, connection: Connection, known: Known) -> None:
         self._connection = connection
-        self._days = known
+        self._known = known
         self._dirty: dict[tuple[int, int, str], UserDay] = {}
 
     def get(self, tenant_id: int, user_id: int, day: str) -> UserDay:
         """The day as it stands in this transaction. All its numbers are zero if nothing was held back yet."""
         key = tenant_id, user_id, day
-        found = self._days.get(key)
+        found = self._known.days.get(key)
         if found is None:
             row = self._connection.execute(SELECT_DAY, key).fetchone()
-            found = self._days[key] = UserDay(*key) if row is None else UserDay(*key, *row)
+            found = UserDay(*key) if row is None else UserDay(*key, *row)
+            self._known.keep_day(found)
         return found
 
     def put(self, day: UserDay) -> None:
         """Stage a day's new state."""
         self._dirty[day.tenant_id, day.user_id, day.day] = day
 
-    def due(self, now: str, limit: int) -> list[UserDay]:
-        """The days whose summary is due, at most `limit` of them. Flush what is staged first."""
-        return [self.get(*key) for key in self._connection.execute(SELECT_DUE, (now, limit)).fetchall()]
+    def due(self, now: str, limit: int) -> list[tuple[int, int, str]]:
+        """The days whose summary is due, at most `limit` of them: tenant, user and day. Flush what is staged first."""
+        return self._connection.execute(SELECT_DUE, (now, limit)).fetchall()
 
     def next_due(self) -> str | None:
         """The moment when the next summary is due, None if there is none. Flush what is staged first."""

@@ -76,10 +76,43 @@ class JobRows:
             self._jobs[key] = None if row is None else job_of(row)
         return self._jobs[key]
 
+    def take_in(
+        self,
+        wanted: Iterable[tuple[int, int]],
+        jobs: Iterable[Iterable[Any]],
+        watchers: Iterable[tuple[int, int, int]],
+        mutes: Iterable[tuple[int, int, int]],
+    ) -> list[Job]:
+        """Take in what was looked up of all `wanted` jobs at once, before any of them was asked for. Returns those that
+        there are.
+
+        Args:
+            wanted: tenants and ids.
+            jobs: rows of `COLUMNS`.
+            watchers: tenant, job and user, in the order of the users.
+            mutes: the same of those who have muted a job.
+        """
+        watching: dict[tuple[int, int], list[int]] = {}
+        for tenant_id, job_id, user_id in watchers:
+            watching.setdefault((tenant_id, job_id), []).append(user_id)
+        for key in wanted:
+            self._jobs[key] = None
+            self._watchers[key] = tuple(watching.get(key, ()))
+            self._deaf[key] = set()
+        for tenant_id, job_id, user_id in mutes:
+            self._deaf[tenant_id, job_id].add(user_id)
+        found = [job_of(row) for row in jobs]
+        self._jobs.update({(job.tenant_id, job.id): job for job in found})
+        return found
+
     def put(self, job: Job) -> Job | None:
-        """Stage a job's new state. Returns the state before it, None for a new job."""
+        """Stage a job's new state. Returns the state before it, None for a new job. Any other was asked for before."""
         key = job.tenant_id, job.id
         before = self._jobs.get(key)
+        if before is None:
+            # A row of somebody who watches or mutes a job needs the job's own row.
+            self._watchers[key] = ()
+            self._deaf[key] = set()
         self._jobs[key] = self._dirty[key] = job
         if job.dj_id is not None:
             self._dj_ids.add((job.tenant_id, job.dj_id))

@@ -199,7 +199,7 @@ def _walk(connection: Connection, tenant_id: int, user_id: int, since: int, limi
         return merge(own, shared, key=attrgetter("offset.seq"))
     unread, read = (
         (
-            Change(tenant_id, Offset(row[1], row[0]), user_id, NAMES["new"], _body(row))
+            Change(tenant_id, Offset(row[1], row[0]), user_id, NAMES["new"], body_of(row))
             for row in connection.execute(sql, (tenant_id, user_id, *first_new, limit))
         )
         for sql in (SELECT_NEW_UNREAD, SELECT_NEW_READ)
@@ -221,7 +221,8 @@ def _more_than(connection: Connection, tenant_id: int, user_id: int, since: int,
     return found > at_most
 
 
-def _body(row: tuple[Any, ...]) -> bytes:
+def body_of(row: tuple[Any, ...]) -> bytes:
+    """The payload of a change of kind `new`, from its notification: the same bytes as those that were sent live."""
     _, _, notification_id, kind, priority, title, message, data, created_at, replaces = row
     return encode(
         Notification(

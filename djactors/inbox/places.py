@@ -93,7 +93,8 @@ def unsnooze(unit: UnitOfWork, command: Unsnooze) -> Counted:
 def wake(unit: UnitOfWork, command: WakeSnoozed) -> Sliced:
     """Bring back what is due, with one change for each user. What has expired stays away, and expiry takes it out."""
     unit.flush()
-    due = unit.connection.execute(SELECT_DUE, (unit.now, command.limit)).fetchall()
+    found = unit.connection.execute(SELECT_DUE, (unit.now, command.limit)).fetchall()
+    due = unit.held(found, 1)
     back: dict[tuple[int, int], list[tuple[int, Own]]] = {}
     for id_, tenant_id, user_id, *state in due:
         own = Own(*state)
@@ -105,7 +106,7 @@ def wake(unit: UnitOfWork, command: WakeSnoozed) -> Sliced:
         _bring_back(unit, unit.ensure_tenant(tenant_id), unit.ensure_user(tenant_id, user_id), rows)
     unit.flush()
     row = unit.connection.execute(SELECT_NEXT_DUE).fetchone()
-    return Sliced(len(due), len(due) == command.limit, None if row is None else row[0])
+    return Sliced(len(due), len(found) == command.limit or len(due) < len(found), None if row is None else row[0])
 
 
 def _move(

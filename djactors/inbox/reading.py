@@ -194,7 +194,10 @@ def own_notification(
         Refused: `not_found`, for a notification that is missing or belongs to somebody else, or was removed.
     """
     wanted = command.notification_id, command.tenant_id, command.user_id
-    row = unit.connection.execute(SELECT_NOTIFICATION, wanted).fetchone()
+    if wanted in unit.notifications:
+        row = unit.notifications.pop(wanted)  # good for one command: the command may change the row
+    else:
+        row = unit.connection.execute(SELECT_NOTIFICATION, wanted).fetchone()
     if row is None or (row[0] is not None and not removed_too):
         raise not_found()
     return unit.ensure_tenant(command.tenant_id), unit.ensure_user(command.tenant_id, command.user_id), Own(*row)

@@ -15,6 +15,10 @@ Rules:
   * Everything is checked before it is recorded: what came in as bytes by its decoder, everything else here (`checked`).
   * Whatever a client can see changes only with a sequence number.
   * The answer to an event with an idempotency key is stored with the event, and a retry gets the same bytes.
+  * On a database that several nodes share, the tenants of all commands are held from the start (`sharing`), and what
+    the commands will ask for is fetched in few round trips (`prefetch`). After that the rules are the same.
+  * What concerns the whole installation is done by one node at a time. It finds the tenants that it will touch, holds
+    them, and looks again. A node whose turn it is not does nothing, and is told to ask again later.
 
 `Recording` is used on the event loop, and `Recorder` runs on the writer's thread. Neither knows actors or sockets.
 """
@@ -22,7 +26,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import msgspec
@@ -48,6 +52,8 @@ from djactors.domain.commands import (
     Recorded,
     SendSummaries,
     SignOut,
+    SliceCommand,
+    Sliced,
     Snooze,
     Unarchive,
     UnmuteJob,
@@ -61,8 +67,12 @@ from djactors.domain.notification_rules import TRIGGERS
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import accounts, alerts, mutes, notices, places, reading, retention, workflow
+from djactors.inbox.holding import Held, hold
+from djactors.inbox.known import Known
 from djactors.inbox.notices import Entry, Suppressed
-from djactors.inbox.unit import Known, UnitOfWork
+from djactors.inbox.prefetch import prefetch
+from djactors.inbox.sharing import Sharing
+from djactors.inbox.unit import UnitOfWork
 from djactors.store.connection import Connection
 from djactors.store.database import Database
 from djactors.store.errors import StoreDamaged, StoreError
@@ -79,6 +89,11 @@ before it fits, so no commit is larger by more than one command."""
 WRITES_WHILE_AWAITED = 800
 """The same while somebody else waits: 3 ms. Always as few would cost a batch of a thousand events more than half as
 much CPU again, mostly because each commit makes a write to each socket."""
+
+
+TURN_SECONDS = timedelta(seconds=5)
+"""When to ask again for a slice of what concerns the whole installation while another node does it. If that node dies,
+its turn ends with its transaction."""
 
 
 def nobody_waits() -> bool:
@@ -107,6 +122,7 @@ class Recording:
         now: the wall clock, as an aware time.
         limits: how much a user is told.
         writes: stagings of a commit.
+        node: this process's name among those that share the database; see `sharing`. One that is alone needs none.
     """
 
     def __init__(
@@ -115,10 +131,11 @@ class Recording:
         now: Callable[[], datetime] = WALL_CLOCK,
         limits: Limits | None = None,
         writes: int = WRITES_A_COMMIT,
+        node: str = "",
     ) -> None:
         self._database = database
         self._now = now
-        self._recorder = Recorder(now, limits, writes)
+        self._recorder = Recorder(now, limits, writes, node)
         database.when_rolled_back(self._recorder.forget)
         database.when_others_wrote(self._recorder.others_wrote)
 
@@ -167,12 +184,18 @@ class Recorder:
         now: the wall clock's aware time.
         limits: how much a user is told.
         writes: stagings of a commit.
+        node: this process's name among those that share the database; see `sharing`.
     """
 
     def __init__(
-        self, now: Callable[[], datetime], limits: Limits | None = None, writes: int = WRITES_A_COMMIT
+        self,
+        now: Callable[[], datetime],
+        limits: Limits | None = None,
+        writes: int = WRITES_A_COMMIT,
+        node: str = "",
     ) -> None:
         self._writes = writes
+        self._node = node
         self._now = now
         self._limits = Limits() if limits is None else limits
         self._known = Known()
@@ -200,9 +223,14 @@ class Recorder:
                 fault.
         """
         self._known.trim()
-        unit = self._unit(connection)
         outcomes: list[Outcome | Exception] = []
+        sharing = None
         try:
+            if connection.is_shared:
+                commands, foreseen, sharing = self._hold(connection, commands)
+            unit = self._unit(connection, sharing)
+            if sharing is not None:
+                prefetch(unit, foreseen)
             for command in commands:
                 before = unit.writes
                 try:
@@ -220,10 +248,21 @@ class Recorder:
                 notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
             unit.flush()
+            if sharing is not None:
+                sharing.tell(unit.changes, unit.accounts)
         except BaseException:
             self.forget()
             raise
-        return Recorded(outcomes, unit.changes, unit.unread, unit.next_alert, others_wrote, unit.accounts, unit.unseen)
+        return Recorded(
+            outcomes,
+            unit.changes,
+            unit.unread,
+            unit.next_alert,
+            others_wrote,
+            unit.accounts,
+            unit.unseen,
+            frozenset() if sharing is None else frozenset(sharing.others_wrote_in),
+        )
 
     def record_each(
         self,
@@ -237,18 +276,25 @@ class Recorder:
         whole = Recorded([], {}, {})
         next_alerts: list[str] = []
         self.forget()
+        sharing = None
+        if connection.is_shared:
+            # Before any savepoint: to roll back to one would let go of what was locked since.
+            commands, _, sharing = self._hold(connection, commands)
         for command in commands:
             connection.execute("SAVEPOINT command")
-            unit = self._unit(connection)
+            unit = self._unit(connection, sharing)
             try:
                 outcome: Outcome | Exception | None = self._carry_out(unit, command)
                 notices.settle_summaries(unit)
                 unit.flush()
+                connection.settle()
             except Exception as error:  # the savepoint supervises: whatever a command does wrong is its own
                 self.forget()
                 if not connection.in_transaction or connection.failure_of(error) is not None:
                     raise  # the database itself gave up (disk full, I/O error): no command is to blame
                 connection.execute("ROLLBACK TO command")
+                if sharing is not None:
+                    sharing.undone()
                 outcome = error
             else:
                 for tenant_id, changes in unit.changes.items():
@@ -265,8 +311,13 @@ class Recorder:
             writes += unit.writes
             if self._is_full(writes + unit.writes, is_awaited):
                 break
+        if sharing is not None:
+            sharing.tell(whole.changes, whole.accounts)
         return msgspec.structs.replace(
-            whole, next_alert=min(next_alerts, default=None), others_wrote=self._take_others_wrote()
+            whole,
+            next_alert=min(next_alerts, default=None),
+            others_wrote=self._take_others_wrote(),
+            others_wrote_in=frozenset() if sharing is None else frozenset(sharing.others_wrote_in),
         )
 
     def _is_full(self, writes: int, is_awaited: Callable[[], bool]) -> bool:
@@ -278,14 +329,20 @@ class Recorder:
         others_wrote, self._others_wrote = self._others_wrote, False
         return others_wrote
 
-    def _unit(self, connection: Connection) -> UnitOfWork:
-        return UnitOfWork(connection, self._now(), self._limits, self._known)
+    def _unit(self, connection: Connection, sharing: Sharing | None) -> UnitOfWork:
+        return UnitOfWork(connection, self._now(), self._limits, self._known, sharing)
+
+    def _hold(self, connection: Connection, commands: Sequence[Command]) -> Held:
+        return hold(connection, self._known, self._node, commands, utc_text(self._now()))
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome | None:
         """The outcome; None if only a slice of the command was carried out."""
         if type(command) is Publish and command.decoded:  # first: what comes in masses
             return _publish(unit, command)
         command = checked(command)
+        if unit.sharing is not None and isinstance(command, SliceCommand) and not unit.sharing.take_turn(command):
+            after = command.after if isinstance(command, PurgeSlice) else 0
+            return Sliced(0, more=False, next_due=utc_text(unit.moment + TURN_SECONDS), after=after)
         match command:
             case Publish():
                 return _publish(unit, command)
@@ -335,7 +392,7 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     if key is not None:
         fingerprint = events.fingerprint(event, with_job=command.with_job)
         place = event.tenant_id, command.sender, key
-        earlier = unit.keys.get(place) or _stored_answer(unit, place)
+        earlier = unit.keys[place] if place in unit.keys else _stored_answer(unit, place)
         if earlier is not None:
             if earlier[1] != fingerprint:
                 raise Refused(

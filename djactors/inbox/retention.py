@@ -2,7 +2,9 @@
 
 Rules:
   * Expiry is a change like any other: rows are stamped, counters are lowered, and each user gets one change for each
-    slice. Expiry walks along the ids, because they rise with time; see `walks`.
+    slice. Where there is one writer, expiry walks along the ids, because they rise with time; see `walks`. On a
+    database that several nodes share, a row with a lower id may be committed after one with a higher id was seen, and
+    the nodes' clocks differ. So expiry goes by an index on `expires_at` there, which each notification pays for.
   * A log is purged from its beginning, so the rest has no gaps, and `oldest_seq` says up to where. The mark of the last
     purged change is kept beside `oldest_seq`, so that a client whose offset is exactly this change can go on.
   * The change that a connected socket was told last is not purged, nor anything after it, because the mark of this
@@ -10,8 +12,12 @@ Rules:
   * A notification's row is purged only when the log no longer reaches back to its removal, so no replay misses a row.
   * Changes, domain events and suppressions are purged by their keys, which rise with time, up to the last old row of a
     slice. If the clock was wrong for a while, a row whose time lies ahead is purged together with the old rows around
-    it.
-  * Purging writes the highest id that it deleted into `counters`, so that no id is given twice.
+    it. On a shared database the ids of domain events and suppressions do not rise with time. There each slice looks at
+    the lowest ids there are, so none is stepped over, and purges only those rows of it that are old themselves.
+  * Where ids follow the highest one that is stored, purging writes the highest id that it deleted into `counters`, so
+    that no id is given twice.
+  * Purging takes no tenant's lock beforehand. It deletes what no command changes any more, and takes the rows of the
+    tenants in the order of their ids, as everybody does.
 """
 
 from __future__ import annotations
@@ -35,6 +41,10 @@ TENANTS_A_SLICE = 100
 # Served by the primary key.
 SELECT_WALKED = """SELECT id, tenant_id, user_id, removed_seq, expires_at, is_read, place, returned_seq
     FROM notifications WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"""
+# Served by idx_notifications_expires_at, which PostgreSQL alone has.
+SELECT_EXPIRED = """SELECT id, tenant_id, user_id, is_read, place, returned_seq FROM notifications
+    WHERE removed_seq IS NULL AND expires_at <= ? ORDER BY expires_at, id LIMIT ?"""
+SELECT_NEXT_EXPIRY = "SELECT expires_at FROM notifications WHERE removed_seq IS NULL ORDER BY expires_at, id LIMIT 1"
 UPDATE_EXPIRED = """UPDATE notifications SET removed_seq = ?, removed_at = ?, removed_reason = 'expired',
     snoozed_until = NULL WHERE id = ?"""
 
@@ -62,11 +72,13 @@ DELETE_SUPPRESSIONS = "DELETE FROM suppressions WHERE id <= ?"
 # Served by idx_user_days_day.
 SELECT_DAYS = """SELECT tenant_id, user_id, day FROM user_days
     WHERE day < ? AND summary_due IS NULL ORDER BY day LIMIT ?"""
-DELETE_DAY = "DELETE FROM user_days WHERE tenant_id = ? AND user_id = ? AND day = ?"
+# Another node may have made a summary due of a day meanwhile.
+DELETE_DAY = "DELETE FROM user_days WHERE tenant_id = ? AND user_id = ? AND day = ? AND summary_due IS NULL"
 
-_BY_ID: Mapping[str, tuple[str, str]] = {
-    "domain_events": (SELECT_EVENTS, DELETE_EVENTS),
-    "suppressions": (SELECT_SUPPRESSIONS, DELETE_SUPPRESSIONS),
+# By the primary keys. The last is for a shared database.
+_BY_ID: Mapping[str, tuple[str, str, str]] = {
+    "domain_events": (SELECT_EVENTS, DELETE_EVENTS, "DELETE FROM domain_events WHERE id = ?"),
+    "suppressions": (SELECT_SUPPRESSIONS, DELETE_SUPPRESSIONS, "DELETE FROM suppressions WHERE id = ?"),
 }
 
 
@@ -80,6 +92,8 @@ _Expired: TypeAlias = tuple[int, int, int, _State]
 def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
     """Take expired notifications out of the inboxes. Each walk goes on from where it stopped."""
     unit.flush()
+    if unit.sharing is not None:
+        return _expire_shared(unit, command)
     expired: list[_Expired] = []
     left = command.limit
     moments: list[str] = []
@@ -98,6 +112,18 @@ def expire_slice(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
             move(unit.connection, walk, next_id)
     _take_out(unit, expired)
     return Sliced(len(expired), more, min(moments, default=None))
+
+
+def _expire_shared(unit: UnitOfWork, command: ExpireSlice) -> Sliced:
+    ask = unit.connection.execute
+    found = ask(SELECT_EXPIRED, (unit.now, command.limit)).fetchall()
+    # In the order of their ids, as a user's change names them.
+    rows = sorted(unit.held(found, 1))
+    _take_out(unit, [(id_, tenant_id, user_id, tuple(state)) for id_, tenant_id, user_id, *state in rows])
+    unit.flush()
+    row = ask(SELECT_NEXT_EXPIRY).fetchone()
+    more = len(found) == command.limit or len(rows) < len(found)
+    return Sliced(len(rows), more, None if row is None else row[0])
 
 
 def _walk(unit: UnitOfWork, walk: Walk, limit: int, expired: list[_Expired]) -> tuple[int, str | None, int]:
@@ -145,20 +171,26 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
         case "notifications":
             found = connection.execute(SELECT_REMOVED, (before, command.limit)).fetchall()
             result = _deleted(connection, DELETE_NOTIFICATION, found, command.limit)
-            _keep_highest(connection, "notifications", max((id_ for (id_,) in found), default=0))
+            if not connection.is_shared:
+                _keep_highest(connection, "notifications", max((id_ for (id_,) in found), default=0))
         case "user_days":
             # In some time zones a day ends up to half a day later than in UTC.
             day = utc_text(unit.moment - command.keep - timedelta(days=1))[:10]
             found = connection.execute(SELECT_DAYS, (day, command.limit)).fetchall()
             result = _deleted(connection, DELETE_DAY, found, command.limit)
         case table:
-            select, delete = _BY_ID[table]
+            select, delete, delete_one = _BY_ID[table]
             found = connection.execute(select, (0, command.limit)).fetchall()
-            rows, last = _old(found, before)
-            if rows:
-                connection.execute(delete, (last,))
-                _keep_highest(connection, table, last)
-            result = Sliced(rows, rows == command.limit)
+            if connection.is_shared:
+                old = [(id_,) for id_, at in found if at <= before]
+                connection.executemany(delete_one, old)
+                result = Sliced(len(old), len(found) == command.limit and bool(old))
+            else:
+                rows, last = _old(found, before)
+                if rows:
+                    connection.execute(delete, (last,))
+                    _keep_highest(connection, table, last)
+                result = Sliced(rows, rows == command.limit)
     unit.writes += result.rows
     return result
 

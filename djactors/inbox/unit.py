@@ -1,17 +1,19 @@
 """The unit of work: everything that one transaction is about to write, gathered first and written in bulk.
 
 Rules:
-  * Rows are read once and kept: jobs for the length of the transaction, rows in `Known` for longer. A database has one
-    writer, so nobody else changes the rows. If somebody writes all the same, for example with an SQLite shell, the
-    store notices.
+  * Rows are read once and kept: jobs for the length of the transaction, rows in `Known` for longer. An SQLite file has
+    one writer, so nobody else changes the rows. If somebody writes all the same, for example with an SQLite shell, the
+    store notices. On a database that several nodes share, a transaction holds the rows of its tenants, and finds out
+    whether another node has changed them since (`sharing`).
   * Known rows are changed in place while a transaction is under way. After a rollback, of the whole transaction or to a
     savepoint, `forget` must be called, and everything is read anew. The same holds when another connection has written.
-  * Only rows that exist are known; an id that was not found is looked up again. A collection that grows over its bound
-    is dropped as a whole, between two transactions.
+  * Only rows that exist are known; an id that was not found is looked up again, unless it was looked up for the whole
+    unit before (`prefetch`).
   * `flush` writes what is staged, with few statements for each table, and parents before children. Code that needs to
     see the rows in SQL calls `flush` first.
-  * Sequence numbers and ids follow the highest one that is stored. So a rollback gives them back, and committed numbers
-    have neither gaps nor repeats. No counter is written for them, because that would cost a page in every commit.
+  * Sequence numbers follow the highest one that is stored, and so do ids where there is one writer. So a rollback gives
+    them back, and committed numbers have neither gaps nor repeats. No counter is written for them, because that would
+    cost a page in every commit. On a shared database ids have gaps; see `sharing`.
   * `writes` counts every staging, and those of large texts more than once. By this count `Recorder` bounds a commit,
     and notices a command that was refused after it had staged something.
 """
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from djactors.domain.accounts import Account
 from djactors.domain.commands import Change
@@ -32,25 +34,30 @@ from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
 from djactors.inbox.jobs import JobRows
+from djactors.inbox.known import Known
 from djactors.inbox.names import NameRows
 from djactors.inbox.rows import Tenant, User, UserDay
+from djactors.inbox.sharing import Sharing
 from djactors.store.connection import Connection
 
 SELECT_TENANT = """SELECT name, time_zone, job_numbering, last_job_id, names_version, oldest_seq, oldest_mark
     FROM tenants WHERE id = ?"""
 # Served by the primary key, read backwards.
 SELECT_NEWEST = "SELECT seq, mark FROM changes WHERE tenant_id = ? ORDER BY seq DESC LIMIT 1"
-SELECT_USER = """SELECT name, role, unread_count, sent_day, sent_count, earlier_day, earlier_count, persons_count,
-    earlier_persons_count, role_given, signed_out_at, deactivated_at, unseen_count, seen_id, seen_seq FROM users
-    WHERE tenant_id = ? AND id = ?"""
+USER_COLUMNS = (
+    *("name", "role", "unread_count", "sent_day", "sent_count", "earlier_day", "earlier_count", "persons_count"),
+    *("earlier_persons_count", "role_given", "signed_out_at", "deactivated_at", "unseen_count", "seen_id", "seen_seq"),
+)
+"""The columns of a user's row, in the order of the arguments of `User`."""
+SELECT_USER = f"SELECT {', '.join(USER_COLUMNS)} FROM users WHERE tenant_id = ? AND id = ?"
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 # Served by the primary keys.
 SELECT_HIGHEST = {
     kind: f"SELECT max(id) FROM {kind}" for kind in ("domain_events", "notifications", "suppressions", "job_comments")
 }
 
-_INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_TENANT = """INSERT INTO tenants (id, name, time_zone, job_numbering, last_job_id, writer, created_at,
+    updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_TENANT = """UPDATE tenants SET name = ?, time_zone = ?, job_numbering = ?, last_job_id = ?, names_version = ?,
     updated_at = ? WHERE id = ?"""
 _INSERT_USER = """INSERT INTO users (tenant_id, id, name, role, unread_count, unseen_count, sent_day, sent_count,
@@ -64,7 +71,9 @@ _UPSERT_USER = f"""{_INSERT_USER} ON CONFLICT (tenant_id, id) DO UPDATE SET name
     persons_count = excluded.persons_count, earlier_persons_count = excluded.earlier_persons_count,
     updated_at = excluded.updated_at"""
 # Apart from the rest of the row, which nearly every notification writes.
-_UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?
+_UPDATE_ACCOUNT = """UPDATE users SET role_given = ?, signed_out_at = ?, deactivated_at = ?,
+    account_number = 1 + coalesce((SELECT max(account_number) FROM users AS told
+        WHERE told.tenant_id = users.tenant_id AND told.account_number IS NOT NULL), 0)
     WHERE tenant_id = ? AND id = ?"""
 _UPDATE_SEEN = "UPDATE users SET seen_id = ?, seen_seq = ? WHERE tenant_id = ? AND id = ?"
 _INSERT_COMMENT = """INSERT INTO job_comments (id, tenant_id, job_id, author_id, text, created_at)
@@ -105,11 +114,10 @@ BYTES_OF_A_STAGING = 256
 """Bytes of a change that take as long to write as one more staging: some 3 µs, as measured with `data` of numbers, and
 twice as many bytes of plain text."""
 
-MAX_ROWS = 50_000
-"""The most rows of one kind: enough for 10,000 connected users and as many others. They take some 20 MB at most."""
+Key: TypeAlias = tuple[int, int, str]
+"""Where an idempotency key counts: its tenant, its sender and itself."""
 
-MAX_DATES = 1000
-"""The most dates by time zone and minute, which are looked up for every notification: each zone of the world twice."""
+T = TypeVar("T", bound=tuple[Any, ...])
 
 _Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
 """A staged change: its number, its kind, the user (None for the whole tenant), its notification and its body."""
@@ -128,51 +136,20 @@ def weight_of(
     return 1, int(notification_id > user.seen_id or (returned_seq or 0) > user.seen_seq)
 
 
-class Known:
-    """What the writer knows of the database without a query: rows that it has read or written before.
-
-    A query takes a few microseconds for each row, so asking again would be a good part of what an event costs.
-    `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk,
-    and `dates` the date by time zone and minute.
-    """
-
-    __slots__ = ("dates", "days", "highest", "latest_expiry", "tenants", "users")
-
-    def __init__(self) -> None:
-        self.tenants: dict[int, Tenant] = {}
-        self.users: dict[tuple[int, int], User] = {}
-        self.highest: dict[str, int] = {}
-        self.latest_expiry: str | None = None
-        self.days: dict[tuple[int, int, str], UserDay] = {}
-        self.dates: dict[tuple[str, str], str] = {}
-
-    def forget(self) -> None:
-        """Forget everything, because changes were not stored, or because somebody else has changed what is stored."""
-        self.tenants.clear()
-        self.users.clear()
-        self.highest.clear()
-        self.latest_expiry = None
-        self.days.clear()
-
-    def trim(self) -> None:
-        """Drop each collection that has grown over its bound. Call this only between two transactions."""
-        for rows in (self.tenants, self.users, self.days):
-            if len(rows) > MAX_ROWS:
-                rows.clear()
-        if len(self.dates) > MAX_DATES:
-            self.dates.clear()
-
-
 class UnitOfWork:
     """What one transaction on one connection reads, stages and writes.
 
     `moment` is the time of all rows of the unit, and `now` is its text. `expires` is the time at which the unit's
     notifications leave the inbox. `changes` are the changes that were written to the log, by tenant. `next_alert` is
     the earliest moment for which the clock was woken. `wanted_summaries` are the days of users from whom something was
-    held back.
+    held back. `sharing` is what the transaction holds of a database that several nodes share, None where there is one
+    writer. `keys`, `notifications` and `absent` have what was looked up for the whole unit; None stands for a key or a
+    notification that is not there, and `absent` are users who are not.
     """
 
-    def __init__(self, connection: Connection, moment: datetime, limits: Limits, known: Known) -> None:
+    def __init__(
+        self, connection: Connection, moment: datetime, limits: Limits, known: Known, sharing: Sharing | None = None
+    ) -> None:
         self.connection = connection
         self.moment = moment
         self.now = utc_text(moment)
@@ -183,6 +160,7 @@ class UnitOfWork:
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
+        self.sharing = sharing
         # Each is made when it is first needed, because most units need none.
         self._jobs: JobRows | None = None
         self._days: DayRows | None = None
@@ -190,7 +168,9 @@ class UnitOfWork:
         self.changes: dict[int, list[Change]] = {}
         self.unread: dict[tuple[int, int], int] = {}
         self.unseen: dict[tuple[int, int], int] = {}
-        self.keys: dict[tuple[int, int, str], tuple[int, str, bytes]] = {}
+        self.keys: dict[Key, tuple[int, str, bytes] | None] = {}
+        self.notifications: dict[tuple[int, int, int], tuple[Any, ...] | None] = {}
+        self.absent: set[tuple[int, int]] = set()
         self.accounts: dict[tuple[int, int], Account] = {}
         self._tenants = known.tenants
         self._users = known.users
@@ -217,7 +197,7 @@ class UnitOfWork:
     def days(self) -> DayRows:
         """The days, in this unit, of users from whom something was held back."""
         if self._days is None:
-            self._days = DayRows(self.connection, self._known.days)
+            self._days = DayRows(self.connection, self._known)
         return self._days
 
     @property
@@ -230,7 +210,7 @@ class UnitOfWork:
     def tenant(self, tenant_id: int) -> Tenant | None:
         """The tenant, or None if it is not known yet."""
         tenant = self._tenants.get(tenant_id)
-        if tenant is None:
+        if tenant is None and (self.sharing is None or tenant_id not in self.sharing.absent):
             row = self.connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
             if row is not None:
                 newest = self.connection.execute(SELECT_NEWEST, (tenant_id,)).fetchone()
@@ -241,11 +221,21 @@ class UnitOfWork:
         """The user, or None if the user is not known yet."""
         key = tenant_id, user_id
         user = self._users.get(key)
-        if user is None:
+        if user is None and key not in self.absent:
             row = self.connection.execute(SELECT_USER, key).fetchone()
             if row is not None:
-                user = self._users[key] = User(*key, *row)
+                user = User(*key, *row)
+                self._known.keep_user(user)
         return user
+
+    def knows(self, key: tuple[int, int]) -> bool:
+        """Whether a user of a tenant is known without a query."""
+        return key in self._users
+
+    def found(self, user: User) -> None:
+        """Note that a user was looked up."""
+        self.absent.discard((user.tenant_id, user.id))
+        self._known.keep_user(user)
 
     def ensure_tenant(self, tenant_id: int) -> Tenant:
         """The tenant, which is created if it is not known yet."""
@@ -263,7 +253,7 @@ class UnitOfWork:
         if user is None:
             user = User(tenant_id, user_id, name or f"User {user_id}", role)
             user.new = True
-            self._users[tenant_id, user_id] = user
+            self._known.keep_user(user)
             self.names.introduce(user, self.ensure_tenant(tenant_id))
             self.touch(user)
         return user
@@ -314,6 +304,16 @@ class UnitOfWork:
             self.touch(user)
         return date
 
+    def held(self, rows: Sequence[T], place: int) -> Sequence[T]:
+        """Of rows that were found for the whole installation, those whose tenant the transaction holds.
+
+        `place` is where a row has the tenant's id. The other rows became due after the tenants were locked, and are
+        left for the next slice.
+        """
+        if self.sharing is None:
+            return rows
+        return [row for row in rows if self.sharing.holds(row[place])]
+
     def count_unread(self, user: User, difference: int, unseen: int) -> None:
         """Change a user's unread count, and the unseen count by `unseen`."""
         user.unread += difference
@@ -331,6 +331,9 @@ class UnitOfWork:
 
     def next_id(self, kind: str) -> int:
         """The next id of a kind of row. `kind` is the name of the table."""
+        if self.sharing is not None:
+            self.writes += 1
+            return self.sharing.ids.next(kind)
         highest = self._highest.get(kind)
         if highest is None:
             stored = self.connection.execute(SELECT_HIGHEST[kind]).fetchone()
@@ -369,7 +372,8 @@ class UnitOfWork:
     def add_notification(self, row: tuple[int, *tuple[object, ...]]) -> None:
         """Stage a row of `notifications`: all columns except for the mark, which is the mark of its change."""
         latest = self._known.latest_expiry
-        if latest != self.expires:  # true for the first of a unit only, unless the clock was set back
+        # True for the first of a unit only, unless the clock was set back. A shared database has no walks.
+        if latest != self.expires and self.sharing is None:
             self._known.latest_expiry = walks.note(self.connection, latest, row[0], self.expires)
         self._notifications.append(row)
         self.writes += 1
@@ -403,6 +407,11 @@ class UnitOfWork:
 
     def flush(self) -> None:
         """Write everything that is staged, parents before children."""
+        if self.sharing is not None:
+            if self.writes:
+                self.sharing.claim()
+            # What reads or writes many notifications at once flushes first, so they may change from here on.
+            self.notifications.clear()
         changes, notifications = self._marked()
         dirty, self._dirty = self._dirty, []
         tenants: list[Tenant] = []
@@ -447,9 +456,10 @@ class UnitOfWork:
 
     def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:
         now = self.now
+        writer = None if self.sharing is None else self.sharing.node
         self.connection.executemany(
             _INSERT_TENANT,
-            [(t.id, t.name, t.time_zone, t.job_numbering, t.last_job_id, now, now) for t in dirty if t.new],
+            [(t.id, t.name, t.time_zone, t.job_numbering, t.last_job_id, writer, now, now) for t in dirty if t.new],
         )
         self.connection.executemany(
             _UPDATE_TENANT,

@@ -10,9 +10,10 @@ from typing import Protocol, Self
 
 from djactors.store.connection import Connection
 from djactors.store.migrations import Clock, Schema
+from djactors.store.moving import Source, Target
 from djactors.store.threads import Servant
 
-__all__ = ["Engine", "Guard", "WriterServant"]
+__all__ = ["Engine", "Guard", "Hearer", "Listener", "WriterServant"]
 
 
 class WriterServant(Servant, Protocol):
@@ -54,6 +55,32 @@ class Guard(Protocol):
 
     def note_state(self) -> None:
         """Note how the database stands on the disk, for the next start. May be called on any thread."""
+
+
+class Hearer(Protocol):
+    """Who is told what a listener hears. All of it is called on the Trio thread, and must not raise."""
+
+    def connected(self) -> None:
+        """There is a connection, made for the first time or anew: what was notified before may not have been heard."""
+
+    def lost(self, reason: str) -> None:
+        """The connection was lost, or could not be made, for a reason in words."""
+
+    def heard(self, payloads: list[str]) -> None:
+        """What was notified, in order."""
+
+    def overflown(self) -> None:
+        """Some of what was notified was dropped."""
+
+
+class Listener(Protocol):
+    """Hears the notifications of a database that several nodes share."""
+
+    async def run(self) -> None:
+        """Listen until this is cancelled."""
+
+    def reconnect(self) -> None:
+        """Make another connection, because this one seems to hear nothing."""
 
 
 class Engine(Protocol):
@@ -103,6 +130,9 @@ class Engine(Protocol):
     def reader(self) -> Servant:
         """What reads; one for each thread."""
 
+    def listener(self, channel: str, hearer: Hearer) -> Listener | None:
+        """What hears the notifications on a channel; None for a database that has one node."""
+
     def probe(self, connection: Connection) -> None:
         """Write something that changes nothing, so that its commit proves that the storage takes writes."""
 
@@ -111,3 +141,20 @@ class Engine(Protocol):
 
     def reclaim(self, connection: Connection) -> int:
         """Give some pages back, so many that others do not notice. Returns how many are left to give."""
+
+    def source(self) -> AbstractContextManager[Source]:
+        """The database as the source of a move, while nobody else can write to it. Blocks.
+
+        Raises:
+            DatabaseLocked: a server runs on it.
+            StoreError: it cannot be read.
+        """
+
+    def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
+        """The database as the target of a move, brought to the schema. Unless it is kept, it is as it was. Blocks.
+
+        Raises:
+            DatabaseLocked: a server runs on it.
+            StoreError: it cannot be written, or a file is there already.
+            MigrationError: as `apply`.
+        """

@@ -13,6 +13,9 @@ Rules:
   runs the `seed`, which writes what a new database begins with.
 - A file must not change once it was applied. A changed file, an unknown one, or a database that is newer than the
   program is refused.
+- A file whose name ends with `.compatible.sql` leaves everything as it was that the version before it uses: that
+  version may go on to serve the database, while its nodes are replaced one after the other. The name says so, because
+  the older program has only the name, in `schema_migrations`.
 """
 
 import hashlib
@@ -28,6 +31,7 @@ from djactors.store.connection import Connection
 from djactors.store.errors import MigrationError
 
 __all__ = [
+    "COMPATIBLE",
     "CREATE_RECORDS",
     "INSERT_RECORD",
     "RECORDS_COLUMNS",
@@ -51,7 +55,10 @@ Seed = Callable[[Connection], None]
 
 _ENGINE_MARK = re.compile(r"--\s*(?P<engine>sqlite|postgresql) only\s*$")
 
-_FILE_NAME = re.compile(r"(?P<number>\d{4})_[a-z0-9_]+\.sql", re.ASCII)
+COMPATIBLE = ".compatible.sql"
+"""The end of the name of a migration that the version before it can live with."""
+
+_FILE_NAME = re.compile(rf"(?P<number>\d{{4}})_[a-z0-9_]+(?:{re.escape(COMPATIBLE)}|\.sql)", re.ASCII)
 
 CREATE_RECORDS = """
 CREATE TABLE schema_migrations (
@@ -178,6 +185,8 @@ def _refuse_other_history(applied: Mapping[str, str], migrations: Sequence[Migra
         ours = known.get(name)
         if ours is None:
             if name > migrations[-1].name:
+                if name.endswith(COMPATIBLE):
+                    continue
                 raise MigrationError(f"it is newer than this program (it has {name}): upgrade djactors")
             raise MigrationError(f"it has the migration {name}, which this program does not know: wrong installation?")
         if ours.checksum != checksum:

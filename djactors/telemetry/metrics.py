@@ -155,6 +155,16 @@ class Metrics:
             "Changes that were sent from the log to clients that came back.",
             registry=self.registry,
         )
+        self.followed = Counter(
+            "djactors_followed_changes",
+            "Changes that were read from the log for connected users, because another node wrote them or came before.",
+            registry=self.registry,
+        )
+        self.listening = Gauge(
+            "djactors_listening",
+            "1 while other nodes' commits are heard of at once, 0 while the database is polled for them or not shared.",
+            registry=self.registry,
+        )
         self.refusals = Counter(
             "djactors_refusals",
             "Requests, events and connections that were refused, by reason.",

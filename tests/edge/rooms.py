@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -36,6 +35,7 @@ from djactors.loop_lag import LoopLag
 from djactors.net import Request, Response, UnprovenBytes
 from djactors.operations.tokens import sign
 from djactors.store.database import Database
+from djactors.store.engines import Place
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
 from tests.offsets import offset_in
@@ -98,6 +98,7 @@ class Rooms:
         self.store = store
         self.router = router
         self.path = Path(database.engine.name)
+        self._engine = database.engine
         self.not_ready: str | None = None
         self.log = log
         self.telemetry = telemetry
@@ -192,7 +193,7 @@ class Rooms:
     def stored_users(self, user_id: int) -> list[tuple[int, str, str]]:
         """The tenant, the name and the role of each user who has that number."""
         query = "SELECT tenant_id, name, role FROM users WHERE id = ? ORDER BY tenant_id"
-        with closing(sqlite3.connect(self.path)) as connection:
+        with self._engine.reading() as connection:
             return connection.execute(query, (user_id,)).fetchall()
 
     async def inbox(self, tenant_id: int = 1, user_id: int = 7, query: str = "?limit=100") -> Any:
@@ -208,7 +209,8 @@ class Rooms:
 
     def at(self, seq: int, tenant_id: int = 1) -> str:
         """The offset of the change of this number."""
-        return str(offset_in(self.path, seq, tenant_id))
+        with self._engine.reading() as connection:
+            return str(offset_in(connection, seq, tenant_id))
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -251,15 +253,15 @@ class Broken:
 
 
 @asynccontextmanager
-async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
-    """Open them on a new database in `folder`; settings as keywords.
+async def rooms(folder: Path, place: Place | None = None, **settings: Any) -> AsyncIterator[Rooms]:
+    """Open them on a new database in `folder`, or on the one at `place`; settings as keywords.
 
     Nobody is too fast or told too much here, and no commit waits for company.
     """
     generous = {"emit_burst": 100_000, "read_burst": 100_000, "daily_limit": 100_000, "commit_delay": 0}
-    configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
+    path = folder / "inbox.db" if place is None else place
+    configured = Settings(jwt_secret=SECRET, database=str(path), **{**generous, **settings})
     clock = Clock()
-    path = folder / "inbox.db"
     schema.apply(path, now=clock.now)
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Broken(Inbox(database, clock.now, Limits(daily_limit=configured.daily_limit)))

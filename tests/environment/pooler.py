@@ -62,7 +62,7 @@ def running_pooler(url: str, size: int) -> Iterator[str]:
             )
         try:
             pooled = f"postgresql://anybody@{quote(str(directory), safe='')}:6432/pooled"
-            _await_ready(pooler, pooled, directory / "log")
+            await_ready(pooler, pooled, directory / "log")
             yield pooled
         finally:
             pooler.kill()
@@ -71,7 +71,8 @@ def running_pooler(url: str, size: int) -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _await_ready(pooler: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+def await_ready(pooler: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    """Wait until a pooler serves a URL."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -10,9 +10,11 @@ import pytest
 
 from djactors.domain.commands import Command, Delete, MarkRead, Publish
 from djactors.domain.events import JobCreated, NotificationRequested
-from djactors.inbox import jobs, log, mentions, mutes, names, places, reading, recorder, threads, unit, walks
+from djactors.inbox import following, jobs, log, mentions, mutes, names, places, reading, recorder, threads, unit, walks
 from djactors.store.sqlite.connection import SqliteConnection
 from tests.inbox.desk import Desk
+
+pytestmark = pytest.mark.sqlite_only("plans of SQLite")
 
 
 def _statements(*modules: ModuleType) -> Mapping[str, str]:
@@ -27,8 +29,9 @@ def _statements(*modules: ModuleType) -> Mapping[str, str]:
 HIGHEST = {f"unit.highest of {kind}": sql for kind, sql in unit.SELECT_HIGHEST.items()}
 
 
-MODULES = unit, jobs, recorder, reading, places, mutes, log, walks, names, threads, mentions
+MODULES = unit, following, jobs, recorder, reading, places, mutes, log, walks, names, threads, mentions
 STATEMENTS = {**_statements(*MODULES), **HIGHEST}
+STATEMENTS.pop("names.LOCK_TENANTS", None)  # for PostgreSQL alone
 STATEMENTS.pop("walks.SELECT_WALKS")  # a few rows, all of which are wanted
 
 

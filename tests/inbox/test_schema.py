@@ -22,6 +22,8 @@ FROZEN = {
     "0004_people.sql": "8c2a1a6e4d9d6b419a0c3952bd805a56475421a8c12c574d1382a8c21a32c15f",
     "0005_threads.sql": "d628d46d152da75ac1e5098d9b5b0978ef7736a672d6173ae3492ed9884bc317",
     "0006_inbox_states.sql": "89b3f08ba2a06d7662361d7635229ff6e2d564334bb41979e242e3596203ad52",
+    "0007_expiry_by_time.sql": "e5759fecb21e447daa2d97c94fadacbe66fa16ebfc617a8aea74ddf7957eb499",
+    "0008_nodes.compatible.sql": "6619d6a28c5b6e05aff8e8b30953fc9337433a1855ee59d47c8464f479f97184",
 }
 """What was applied is history: a change to the schema is another migration, never a change to one of these."""
 

@@ -1,18 +1,21 @@
 """A PostgreSQL database as a database of the store (`djactors.store.engine`)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
 from djactors.store.connection import Connection
+from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Schema
-from djactors.store.postgresql import migrate
+from djactors.store.moving import Source, Target
+from djactors.store.postgresql import migrate, moving
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
+from djactors.store.postgresql.listener import Listener
 from djactors.store.postgresql.servants import Reader, Writer
 from djactors.store.postgresql.session import COMMAND_TIMEOUT, LOCK_TIMEOUT, command_begins, connect
 
@@ -92,6 +95,10 @@ class PostgresEngine:
         """See `Engine.reader`."""
         return Reader(self.conninfo)
 
+    def listener(self, channel: str, hearer: Hearer) -> Listener:
+        """See `Engine.listener`."""
+        return Listener(self.conninfo, channel, hearer)
+
     def probe(self, connection: Connection) -> None:
         """Commit a row as it is, with the write and the wait that every commit has."""
         connection.execute(_PROBE)
@@ -103,3 +110,11 @@ class PostgresEngine:
     def reclaim(self, connection: Connection) -> int:
         """See `reclaimable`."""
         return 0
+
+    def source(self) -> AbstractContextManager[Source]:
+        """See `Engine.source`."""
+        return moving.source(self.conninfo)
+
+    def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
+        """See `Engine.target`."""
+        return moving.target(self.conninfo, schema, now)

@@ -3,13 +3,15 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from djactors.store.connection import Connection
+from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Schema
-from djactors.store.sqlite import migrate, space
+from djactors.store.moving import Source, Target
+from djactors.store.sqlite import migrate, moving, space
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, Reader, Writer
 from djactors.store.sqlite.lock import DatabaseLock
@@ -74,6 +76,9 @@ class SqliteEngine:
         """See `Engine.reader`."""
         return Reader(self.path, self._busy_timeout)
 
+    def listener(self, channel: str, hearer: Hearer) -> None:
+        """None: nobody else writes to the file."""
+
     def probe(self, connection: Connection) -> None:
         """Commit a page as it is: it is written to the log with its fsync, as any write is."""
         # SQLite writes the number even where it stays the same: https://www.sqlite.org/pragma.html#pragma_user_version
@@ -87,3 +92,11 @@ class SqliteEngine:
     def reclaim(self, connection: Connection) -> int:
         """See `Engine.reclaim`."""
         return space.reclaim(connection)
+
+    def source(self) -> AbstractContextManager[Source]:
+        """See `Engine.source`."""
+        return moving.source(self.name)
+
+    def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
+        """See `Engine.target`."""
+        return moving.target(self.name, schema, now)
