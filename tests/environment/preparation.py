@@ -100,6 +100,7 @@ NEEDS = (
     Need("curl", "curl", "README's guides, the demo's lines, the tests that post as a backend developer would"),
     Need("strace", "strace", "the tests of faults: system calls that fail or kill"),
     Need("libfaketimeMT.so.1", "libfaketime", "the tests of faults: clocks that jump", _has_faketime),
+    Need("systemd-analyze", "systemd", "the tests of the units for systemd, which are only read"),
     Need("openssl", "openssl", "README's guides"),
     Need("postgres", "postgresql", f"the schema's tests and the Express peer; from {OLDEST_MAJOR} on", _has_postgres),
     Need("initdb", "postgresql", "the same", _has_postgres),
