@@ -44,7 +44,7 @@ def _settings(config: str | None, **flags: Any) -> Settings:
 
 
 def _database(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--database", metavar="FILE", help="The SQLite file.")(command)
+    return click.option("--database", metavar="PLACE", help="The SQLite file, or postgresql://USER@HOST/NAME.")(command)
 
 
 def _config(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +70,10 @@ def serve(host: str | None, port: int | None, database: str | None, config: str 
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
-def demo(host: str | None, port: int | None) -> None:
+@click.option(
+    "--database", metavar="PLACE", help="An empty database to use and keep, instead of one that is thrown away."
+)
+def demo(host: str | None, port: int | None, database: str | None) -> None:
     """Serve an example tenant from a throw-away database, and print links that sign in and commands to try."""
     import secrets
     import tempfile
@@ -82,7 +85,7 @@ def demo(host: str | None, port: int | None) -> None:
             None,
             host=host,
             port=port,
-            database=str(Path(folder, "demo.db")),
+            database=database or str(Path(folder, "demo.db")),
             jwt_secret=secrets.token_hex(32),
             jwt_secret_previous="",
             jwt_public_key_file="",
@@ -99,21 +102,22 @@ def demo(host: str | None, port: int | None) -> None:
 def migrate(database: str | None, config: str | None, check: bool) -> None:
     """Bring the database to the schema of this program."""
     from djactors.inbox import schema
-    from djactors.store.engines import engine_at
+    from djactors.store.engines import engine_at, shown
     from djactors.store.errors import StoreError
 
-    path = _settings(config, database=database).database
+    place = _settings(config, database=database).database
+    path = shown(place)
     try:
         if check:
-            behind = schema.inspect(path)
+            behind = schema.inspect(place)
             for name in behind:
                 click.echo(f"pending {name}")
             if behind:
                 _fail(f"{path} is behind: run `djactors migrate --database {path}`")
             click.echo(f"{path} is up to date")
             return
-        with engine_at(path).guard() as guard:
-            applied = schema.apply(path)
+        with engine_at(place).guard() as guard:
+            applied = schema.apply(place)
             guard.hold_database()
     except (StoreError, OSError) as error:
         _fail(_line(error))

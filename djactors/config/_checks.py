@@ -15,6 +15,8 @@ from djactors.config import _secrets
 from djactors.config._settings import FIELDS, SHOWN, SettingError, Settings, environment_name
 from djactors.engine import OriginPolicy
 from djactors.net import TrustedProxies
+from djactors.store.engines import engine_at, is_url, shown
+from djactors.store.errors import PlaceRefused
 
 MIN_SECRET_BYTES = 32
 """HS256 needs a key that is at least as long as its hash (RFC 7518, section 3.2)."""
@@ -63,6 +65,11 @@ def check_texts(settings: Settings) -> None:
     for name in ("host", "database"):
         if not getattr(settings, name):
             raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")
+    if is_url(settings.database):
+        try:
+            engine_at(settings.database)
+        except PlaceRefused as error:
+            raise SettingError(f"{environment_name('database')}: {error}") from None
 
 
 def check_proxies(settings: Settings) -> None:
@@ -172,6 +179,9 @@ def exposed_secrets(file: str | os.PathLike[str] | None) -> str | None:
     except (OSError, ValueError):
         return None
     held = [name for name in content if name in FIELDS and FIELDS[name].metadata["secret"]]
+    url = content.get("database", "")
+    if is_url(url) and shown(url) != url:
+        held.append("the database's password")
     if not held:
         return None
     return (

@@ -13,6 +13,7 @@ from typing import Any
 from djactors.domain.limits import Limits
 from djactors.engine import EngineSettings
 from djactors.net import UNPROVEN_BYTES, ListenerLimits
+from djactors.store.engines import shown
 from djactors.store.sqlite.connections import BUSY_TIMEOUT
 
 SHOWN = 60
@@ -80,7 +81,12 @@ class Settings:
         high=65535,
         env="SOCKET_PORT",
     )
-    database: str = _setting("djactors.db", "The SQLite file that holds all data. It is created if it does not exist.")
+    database: str = _setting(
+        "djactors.db",
+        "The SQLite file that holds all data, which is created if it does not exist; or the URL of a PostgreSQL "
+        "database, such as postgresql://user@host/name, which several nodes share. Better put the password into "
+        "`~/.pgpass`.",
+    )
     node: str = _setting(
         "",
         "What this server is called among those that serve the same PostgreSQL database, in the log and in the tree of "
@@ -367,9 +373,8 @@ class Settings:
 
     def __repr__(self) -> str:
         fields = dataclasses.fields(self)
-        return (
-            f"Settings({ {field.name: getattr(self, field.name) for field in fields if not field.metadata['secret']} })"
-        )
+        told = {field.name: getattr(self, field.name) for field in fields if not field.metadata["secret"]}
+        return f"Settings({told | {'database': shown(self.database)}})"
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}

@@ -17,7 +17,8 @@ from djactors.edge.keys import exposed_keys, load_keys
 from djactors.inbox import schema
 from djactors.net import descriptor_shortage
 from djactors.steady_clock import TOLERANCE
-from djactors.store.errors import MigrationError
+from djactors.store.engines import engine_at, is_url, shown
+from djactors.store.errors import MigrationError, StoreBroken
 from djactors.store.sqlite.lock import missing_database
 
 MIN_FREE_BYTES = 200 * 2**20
@@ -45,6 +46,17 @@ def diagnose(
     yield "keys", _keys(settings)
     yield "secrets", exposed_secrets(file) or exposed_keys(settings)
     yield "descriptors", _descriptors(settings)
+    if is_url(settings.database):
+        # The driver is an extra, and whoever uses a file does without it.
+        from djactors.store.postgresql import diagnosis
+
+        reachable = True
+        for finding in diagnosis.diagnose(settings.database):
+            yield finding
+            reachable = reachable and finding[0] != "database"
+        if reachable:
+            yield from _contents(settings.database, now)
+        return
     path = Path(settings.database)
     yield "free space", _free_space(path)
     if (missing := missing_database(path)) is not None:
@@ -57,17 +69,23 @@ def diagnose(
         yield "database", f"{path} is not a file: name another one"
         return
     yield "database rights", None if os.access(path, os.R_OK | os.W_OK) else f"{path} cannot be read and written"
+    yield from _contents(str(path), now)
+
+
+def _contents(place: str, now: Callable[[], datetime]) -> Iterator[Finding]:
+    """Look at what is in the database."""
     try:
-        behind = schema.inspect(path)
+        behind = schema.inspect(place)
     except MigrationError as error:
-        # A file that is not one of our databases has no integrity to check.
+        # What is not one of our databases has no integrity to check.
         yield "schema version", str(error)
         return
-    mend = f"behind by {', '.join(behind)}: run `djactors migrate --database {path}`"
+    mend = f"behind by {', '.join(behind)}: run `djactors migrate --database {shown(place)}`"
     yield "schema version", mend if behind else None
-    yield "database integrity", _integrity(path)
+    if not is_url(place):
+        yield "database integrity", _integrity(Path(place))
     if not behind:
-        yield "times", _times(path, now())
+        yield "times", _times(place, now())
 
 
 def _keys(settings: Settings) -> str | None:
@@ -141,14 +159,14 @@ STAMPED = (
 rows as well."""
 
 
-def _times(path: Path, now: datetime) -> str | None:
+def _times(place: str, now: datetime) -> str | None:
     """Find rows that were written by a wall clock that was ahead of today's."""
     latest = utc_text(now + timedelta(seconds=TOLERANCE))
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with engine_at(place).reading() as connection:
             found = [(what, *connection.execute(query, (latest,)).fetchone()) for what, query in STAMPED]
-    except sqlite3.Error as error:
-        return f"{path} cannot be read ({error})"
+    except StoreBroken as error:
+        return str(error)
     ahead = [f"{count} {what} (up to {newest})" for what, count, newest in found if count]
     if not ahead:
         return None

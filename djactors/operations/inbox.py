@@ -11,7 +11,7 @@ from pathlib import Path
 
 from djactors.inbox import schema
 from djactors.inbox.history import PastInbox, inbox_at
-from djactors.store.engines import engine_at
+from djactors.store.engines import engine_at, is_url, shown
 from djactors.store.errors import StoreBroken
 
 
@@ -24,10 +24,10 @@ def read(path: str, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
     """
     behind = schema.inspect(path)
     if behind:
-        missing = not Path(path).exists()
+        missing = not is_url(path) and not Path(path).exists()
         state = "does not exist" if missing else f"is behind by {', '.join(behind)}"
-        mend = "name the file that the server uses" if missing else f"run `djactors migrate --database {path}`"
-        raise StoreBroken(f"--database: {path} {state}: {mend}")
+        mend = "name the file that the server uses" if missing else f"run `djactors migrate --database {shown(path)}`"
+        raise StoreBroken(f"--database: {shown(path)} {state}: {mend}")
     with engine_at(path).reading() as connection:
         return inbox_at(connection, tenant_id, user_id, seq)
 

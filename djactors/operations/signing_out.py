@@ -16,7 +16,7 @@ from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.operations.tokens import sign
 from djactors.store.database import Database
-from djactors.store.engines import engine_at
+from djactors.store.engines import engine_at, is_url, shown
 
 TIMEOUT = 10.0
 """Seconds in which the server must answer: a commit takes a few milliseconds."""
@@ -66,7 +66,7 @@ def through_server(settings: Settings, url: str, token: str | None, tenant_id: i
 
 
 def directly(path: str, tenant_id: int, user_id: int) -> str:
-    """Write to the database, which no server may have open; the moment of the sign-out, as UTC text.
+    """Write to the database, which no server may have open if it is a file; the moment of the sign-out, as UTC text.
 
     Raises:
         DatabaseLocked: a server holds it.
@@ -74,12 +74,12 @@ def directly(path: str, tenant_id: int, user_id: int) -> str:
         MigrationError: it is another program's.
         StoreError: it cannot be written.
     """
-    if not os.path.exists(path):
+    if not is_url(path) and not os.path.exists(path):
         raise NotSignedOutError(f"--database: {path} does not exist: name the file that the server uses")
     with engine_at(path).guard():
         behind = schema.inspect(path)
         if behind:
-            raise NotSignedOutError(f"{path} is behind: run `djactors migrate --database {path}`")
+            raise NotSignedOutError(f"{shown(path)} is behind: run `djactors migrate --database {shown(path)}`")
         return trio.run(_record, path, SignOut(tenant_id, user_id))
 
 

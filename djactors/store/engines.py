@@ -4,20 +4,24 @@ import os
 
 from djactors.store.engine import Engine
 from djactors.store.errors import PlaceRefused
+from djactors.store.postgresql.url import SCHEMES, without_password
 from djactors.store.sqlite.connections import BUSY_TIMEOUT
 from djactors.store.sqlite.engine import SqliteEngine
 
-__all__ = ["Place", "engine_at", "is_url"]
+__all__ = ["Place", "engine_at", "is_url", "shown"]
 
 Place = str | os.PathLike[str]
 """Where a database is: the path of an SQLite file, or the URL of a PostgreSQL database."""
 
-_SCHEMES = ("postgresql://", "postgres://")
-
 
 def is_url(place: Place) -> bool:
     """Whether a place is a database of PostgreSQL, and no file."""
-    return isinstance(place, str) and place.startswith(_SCHEMES)
+    return isinstance(place, str) and place.startswith(SCHEMES)
+
+
+def shown(place: Place) -> str:
+    """A place as it may be shown: a URL without its password."""
+    return without_password(str(place)) if is_url(place) else os.fspath(place)
 
 
 def engine_at(place: Place, busy_timeout: float = BUSY_TIMEOUT) -> Engine:

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from djactors.store.connection import Parameters, Rows
 from djactors.store.errors import StoreError
 from djactors.store.postgresql.failures import storage_failure
+from djactors.store.postgresql.pipeline import Pipeline, Sent
 from djactors.store.postgresql.statements import Kind, insert_of, statement_of
 
 __all__ = ["PostgresConnection"]
@@ -29,43 +29,43 @@ __all__ = ["PostgresConnection"]
 _SELECT_TYPES = """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
     WHERE attrelid = ?::regclass AND attnum > 0 AND NOT attisdropped"""
 
-_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
+_ROLLBACK: Sent = ("ROLLBACK", ())
 
 _SPOILED = "a piece of work went on after one of its statements had failed"
 
 _encode = msgspec.json.Encoder().encode
 
 
-class _NoRows:
-    """What a statement returns that returns nothing."""
+class _Rows:
+    """The rows of an answer."""
 
-    def fetchone(self) -> None:
-        return None
+    __slots__ = ("_rows",)
 
-    def fetchall(self) -> list[Any]:
-        return []
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        self._rows = iter(rows)
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
+    def fetchone(self) -> tuple[Any, ...] | None:
+        return next(self._rows, None)
 
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return list(self._rows)
 
-_NO_ROWS = _NoRows()
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self._rows
 
 
 class PostgresConnection:
     """See `djactors.store.connection.Connection`.
 
     Args:
-        connection: in autocommit mode, with raw cursors, used by nobody else.
+        pipeline: to the server, used by nobody else.
     """
 
     is_shared = True
 
-    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        self._connection = connection
-        self._put_off: list[tuple[str, Sequence[object]]] = []
-        # Takes what returns no rows. Its results are never looked at.
-        self._writing = connection.cursor()
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._put_off: list[Sent] = []
         self._begun = False
         self._spoiled = False
         self._types: dict[str, dict[str, str]] = {}
@@ -73,12 +73,12 @@ class PostgresConnection:
     @property
     def in_transaction(self) -> bool:
         """Whether the transaction is still there."""
-        return self._begun and (bool(self._put_off) or self._connection.info.transaction_status in _OPEN)
+        return self._begun and (bool(self._put_off) or self._pipeline.is_in_transaction)
 
     @property
     def is_closed(self) -> bool:
         """Whether the connection is of no use any more."""
-        return self._connection.closed
+        return self._pipeline.is_closed
 
     def begin(self, *statements: str) -> None:
         """Begin a transaction with these statements, once there is something to do in it."""
@@ -93,13 +93,13 @@ class PostgresConnection:
             StoreError: the transaction was ended, or a statement of it failed, and the work went on.
             psycopg.Error: one of the statements, or the commit, failed.
         """
-        if not self.in_transaction and not self.is_closed:
-            raise StoreError("a piece of work ended the transaction it ran in")
         if self._spoiled:
             raise StoreError(_SPOILED)
+        if not self.in_transaction and not self.is_closed:
+            raise StoreError("a piece of work ended the transaction it ran in")
         ended = self._send("COMMIT", ())
         self._begun = False
-        if ended.statusmessage != "COMMIT":
+        if ended.command_status != b"COMMIT":
             raise StoreError(_SPOILED)
 
     def roll_back(self) -> None:
@@ -110,12 +110,12 @@ class PostgresConnection:
         """
         self._put_off.clear()
         self._begun = self._spoiled = False
-        if self._connection.info.transaction_status in _OPEN:
-            self._writing.execute("ROLLBACK")
+        if self._pipeline.is_in_transaction:
+            self._pipeline.run([_ROLLBACK])
 
     def close(self) -> None:
         """Close the connection; the server undoes what was not committed."""
-        self._connection.close()
+        self._pipeline.close()
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Rows:
         """See `Connection.execute`."""
@@ -123,14 +123,14 @@ class PostgresConnection:
         values = ours.values(parameters)
         match ours.kind:
             case Kind.ASKS:
-                return self._send(ours.text, values)
+                return _Rows(self._pipeline.rows(self._send(ours.text, values)))
             case Kind.WRITES | Kind.SAVES:
                 self._put_off.append((ours.text, values))
             case Kind.UNDOES:
                 self._undo(ours.text, ours.savepoint)
             case Kind.ENDS:
                 self._send(ours.text, values)
-        return _NO_ROWS
+        return _Rows([])
 
     def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> None:
         """See `Connection.executemany`."""
@@ -165,24 +165,16 @@ class PostgresConnection:
         """See `storage_failure`."""
         return storage_failure(error)
 
-    def _send(self, text: str, values: Sequence[object]) -> "psycopg.Cursor[tuple[Any, ...]]":
+    def _send(self, text: str, values: Sequence[object]) -> PGresult:
         """Carry out what was put off, and then this statement."""
-        cursor = self._connection.cursor()
-        put_off, self._put_off = self._put_off, []
+        statements, self._put_off = self._put_off, []
+        statements.append((text, values))
         try:
-            if not put_off:
-                return cursor.execute(text, values)
-            with self._connection.pipeline():
-                write = self._writing.execute
-                for earlier, with_values in put_off:
-                    write(earlier, with_values)
-                cursor.execute(text, values)
+            return self._pipeline.run(statements)
         except BaseException:
-            # A value that cannot be sent leaves the transaction whole on the server, but what was put off behind it is
-            # lost.
+            # A value that cannot be sent leaves the transaction whole on the server, but what was put off is lost.
             self._spoiled = True
             raise
-        return cursor
 
     def _undo(self, text: str, savepoint: str) -> None:
         """Go back to a savepoint. What was put off since then need not be sent at all."""

@@ -12,12 +12,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from djactors.store.errors import PlaceRefused
+from djactors.store.postgresql.url import without_password
 
-__all__ = ["Conninfo", "without_password"]
+__all__ = ["Conninfo"]
 
 
 _PREPARED = "prepared_statements"
-_SECRETS = frozenset({"password", "sslpassword"})
 
 # Seconds until a server that does not answer is given up. A server in the next building answers within 0.1 s.
 CONNECT_TIMEOUT = 5
@@ -84,13 +84,3 @@ def _without_ours(url: str) -> tuple[str, bool]:
         elif part:
             kept.append(part)
     return head + (mark + "&".join(kept) if kept else ""), prepares
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown, even one that is written wrongly."""
-    before, at, after = url.rpartition("@")
-    # Rather too much is left out than a piece of a password shown, where one holds characters that it must not.
-    scheme, separator, user = before.partition("://")
-    head, mark, query = f"{scheme}{separator}{user.partition(':')[0]}{at}{after}".partition("?")
-    kept = [part for part in query.split("&") if part.partition("=")[0].strip().lower() not in _SECRETS]
-    return head + (mark + "&".join(kept) if any(kept) else "")

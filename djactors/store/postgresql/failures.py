@@ -7,9 +7,23 @@ import psycopg
 
 from djactors.store.errors import StoreDamaged, StoreError, StoreUnavailable
 
-__all__ = ["READ_ONLY", "is_conflict", "is_connection_lost", "is_duplicate", "is_prepared_elsewhere", "storage_failure"]
+__all__ = [
+    "READ_ONLY",
+    "NotConnected",
+    "is_conflict",
+    "is_connection_lost",
+    "is_duplicate",
+    "is_prepared_elsewhere",
+    "storage_failure",
+    "told",
+]
 
 READ_ONLY = "25006"
+
+_NOT_CONNECTED = (
+    "it cannot be connected to: see that the server runs there and takes connections, and that the user, the password "
+    "and the name of the database are right"
+)
 
 # Another transaction was in the way, and the same work may succeed when it is run again.
 _CONFLICTS = {
@@ -43,6 +57,10 @@ _HEALS = {
 _ENDS = ("08", "57P", "25P03", "25P04", READ_ONLY, "28", "3D000")
 
 
+class NotConnected(psycopg.OperationalError):
+    """The server is not there, or it refused the connection. Which of the two, libpq tells in words only."""
+
+
 def is_conflict(error: Exception) -> bool:
     """Whether the same work may succeed when it is run again."""
     return isinstance(error, psycopg.Error) and error.sqlstate in _CONFLICTS
@@ -73,6 +91,8 @@ def storage_failure(error: Exception) -> StoreError | None:
     if not isinstance(error, psycopg.Error):
         return None
     state = error.sqlstate
+    if isinstance(error, NotConnected):
+        return StoreUnavailable(f"{_NOT_CONNECTED}: {told(error)}")
     if state is None:
         return StoreUnavailable(f"{_HEALS['08']}: {told(error)}") if is_connection_lost(error) else None
     if state in _DAMAGED:

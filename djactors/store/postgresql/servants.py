@@ -29,6 +29,7 @@ from djactors.store.postgresql.failures import (
     is_prepared_elsewhere,
     storage_failure,
 )
+from djactors.store.postgresql.pipeline import NothingSent
 from djactors.store.postgresql.session import LOCK_TIMEOUT, Session, reading_begins, writing_begins
 from djactors.store.threads import READ_BATCH, Call, Report
 
@@ -116,7 +117,7 @@ class Writer(Session):
                 is_committing = True
                 connection.commit()
             except Exception as error:  # noqa: BLE001 -- the work's own error is for whoever asked
-                in_doubt = is_committing and connection.is_closed
+                in_doubt = is_committing and connection.is_closed and not isinstance(error, NothingSent)
                 self._undo(connection)
                 if is_prepared_elsewhere(error) and self._prepares:
                     self.stop_preparing()
@@ -189,9 +190,8 @@ class Reader(Session):
         if connection is None or not connection.in_transaction:
             return None
         try:
-            # Not ROLLBACK, behind which psycopg prepares every statement anew.
-            connection.commit()
-        except (psycopg.Error, StoreError):
+            connection.roll_back()
+        except psycopg.Error:
             # Nobody waits for it. The next call has another connection.
             self.drop()
         return None

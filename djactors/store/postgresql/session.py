@@ -6,16 +6,14 @@ else. So every transaction sets for itself what it needs.
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import psycopg
-from psycopg.adapt import AdaptersMap
-from psycopg.types.numeric import Int8Dumper, NumericLoader
 
 from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable
 from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
-from djactors.store.postgresql.failures import storage_failure, told
+from djactors.store.postgresql.failures import NotConnected, storage_failure, told
+from djactors.store.postgresql.pipeline import Pipeline
 from djactors.store.threads import Report
 
 __all__ = ["OLDEST_VERSION", "Session", "connect", "reading_begins", "require_usable", "writing_begins"]
@@ -32,36 +30,12 @@ IDLE_TIMEOUT = 3.0
 # Seconds for one statement. The longest takes a few hundred milliseconds.
 STATEMENT_TIMEOUT = 30.0
 
-# After how many runs of a statement the server keeps its plan.
-_PREPARE_THRESHOLD = 5
-# Statements that the server keeps for a connection: more than the program has, with the types of their parameters.
-_PREPARED_MAX = 1024
-
 # Seconds until the next attempt to connect: the first time, and the most.
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
 
 _SELECT_STATE = """SELECT current_setting('server_version_num')::int8, current_setting('server_encoding'),
     current_setting('transaction_read_only') = 'on', to_regclass('schema_migrations') IS NOT NULL"""
-
-
-class _WholeNumber(NumericLoader):
-    """Sums of whole numbers are of the type numeric. They come back as int, as from SQLite."""
-
-    def load(self, data: Any) -> Any:
-        number = super().load(data)
-        return int(number) if number == number.to_integral_value() else number
-
-
-def _adapters() -> AdaptersMap:
-    adapters = AdaptersMap(psycopg.adapters)
-    # Else the type would depend on the value, and each statement would be prepared for each combination of types.
-    adapters.register_dumper(int, Int8Dumper)
-    adapters.register_loader("numeric", _WholeNumber)
-    return adapters
-
-
-_ADAPTERS = _adapters()
 
 
 def _milliseconds(seconds: float) -> str:
@@ -95,18 +69,14 @@ def connect(conninfo: Conninfo, *, prepares: bool | None = None) -> PostgresConn
     """Connect to the server.
 
     Raises:
-        psycopg.Error: it cannot be reached, or refuses.
+        NotConnected: it cannot be reached, or refuses.
     """
     prepares = conninfo.prepares if prepares is None else prepares
-    connection = psycopg.connect(
-        **conninfo.parameters,
-        autocommit=True,
-        cursor_factory=psycopg.RawCursor,
-        prepare_threshold=_PREPARE_THRESHOLD if prepares else None,
-        context=_ADAPTERS,
-    )
-    connection.prepared_max = _PREPARED_MAX
-    return PostgresConnection(connection)
+    try:
+        connection = psycopg.connect(**conninfo.parameters, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise NotConnected(*error.args) from error
+    return PostgresConnection(Pipeline(connection, prepares=prepares))
 
 
 def require_usable(connection: PostgresConnection, *, writable: bool, migrated: bool = True) -> None:
