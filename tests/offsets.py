@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
+import os
 
 from djactors.domain.marks import BEGINNING, Offset
+from djactors.store.connection import Connection
+from djactors.store.engines import Place, engine_at
 
 # Of the change itself, or of the newest that was purged.
 SELECT_MARK = """SELECT mark FROM changes WHERE tenant_id = :tenant AND seq = :seq
     UNION SELECT oldest_mark FROM tenants WHERE id = :tenant AND oldest_seq = :seq"""
 
 
-def offset_in(database: sqlite3.Connection | Path, seq: int, tenant_id: int = 1) -> Offset:
+def offset_in(database: Connection | Place, seq: int, tenant_id: int = 1) -> Offset:
     """The point in a tenant's log right after the change of this number, which is there or was purged last."""
     if seq == 0:
         return BEGINNING
-    if isinstance(database, Path):
-        with closing(sqlite3.connect(database)) as connection:
+    if isinstance(database, str | os.PathLike):
+        with engine_at(database).reading() as connection:
             return offset_in(connection, seq, tenant_id)
     [[mark]] = database.execute(SELECT_MARK, {"tenant": tenant_id, "seq": seq})
     return Offset(mark, seq)

@@ -16,6 +16,7 @@ from djactors.domain import events
 from djactors.domain.commands import Command, Introduce, OneJob, OneNotification, OwnCommand, Publish, SignOut
 from djactors.inbox.jobs import COLUMNS
 from djactors.inbox.rows import User
+from djactors.inbox.sharing import array_of
 from djactors.inbox.unit import USER_COLUMNS, Key, UnitOfWork
 
 # All by the primary keys, or by idx_domain_events_key. For PostgreSQL alone.
@@ -34,11 +35,10 @@ SELECT_MUTES = f"""SELECT m.tenant_id, m.job_id, m.user_id
 SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, removed_seq, is_read, read_seq, read_at, place, place_seq,
     snoozed_until, returned_seq, expires_at FROM notifications WHERE id = ANY(CAST(? AS BIGINT[]))"""
 
-ROUND_TRIPS: Final = 11
-"""Four for the tenants at most (to lock those that exist, to lock the numbers of the others, to look for these again,
-to look at those in which another node wrote), one each for keys, jobs, watchers, mutes, users and notifications, and
-one for ids. For events that name no job, in a tenant in which this node wrote last, there are four. The commit is one
-more."""
+ROUND_TRIPS: Final = 9
+"""Two for the tenants, if some of them do not exist yet, one each for keys, jobs, watchers, mutes, users and
+notifications, and one for ids. For events that name no job, in a tenant that exists, there are four: tenants, keys,
+users, ids. The commit is one more."""
 
 _PEOPLE = ("user_id", "actor_id", "requester_id", "assignee_id", "approver_id", "manager_id")
 
@@ -132,7 +132,7 @@ def prefetch(unit: UnitOfWork, commands: Iterable[Command]) -> None:
     if needs.notifications:
         unit.notifications.update(dict.fromkeys(needs.notifications))
         ids = [id_ for id_, _, _ in needs.notifications]
-        for id_, tenant_id, user_id, *state in ask(SELECT_NOTIFICATIONS, (ids,)).fetchall():
+        for id_, tenant_id, user_id, *state in ask(SELECT_NOTIFICATIONS, (array_of(ids),)).fetchall():
             place_ = id_, tenant_id, user_id
             if place_ in needs.notifications:
                 unit.notifications[place_] = tuple(state)
@@ -160,6 +160,6 @@ def _jobs(unit: UnitOfWork, wanted: set[_Pair]) -> set[_Pair]:
     return people
 
 
-def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
-    """The rows as one list for each column."""
-    return [list(column) for column in zip(*rows, strict=True)]
+def _columns(rows: Iterable[tuple[int | str, ...]]) -> list[str]:
+    """The rows as one array for each column."""
+    return [array_of(column) for column in zip(*rows, strict=True)]

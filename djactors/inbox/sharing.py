@@ -8,8 +8,8 @@ Rules:
   * `tenants.writer` names the node that wrote last. What this node knows of a tenant is right as long as that is its
     own name, and the log ends where this node left it. Otherwise it is forgotten. The log is looked at because a
     database that failed over may have lost commits of this very node.
-  * A row that was waited for is read as it is now, but the rows of other tables beside it as they were when the
-    statement began. So the row of a tenant in which another node wrote last is read once more under the lock.
+  * A statement that waits for a row sees it as it is then, but the rows of other tables as they were when it began. So
+    the rows are locked by one statement and read by another, which are sent together.
   * Ids come from sequences, under the locks of all tenants, and those that are not used are thrown away with the
     transaction. So within a tenant ids rise with the sequence numbers. Across tenants they do not.
   * What concerns the whole installation is done by one node at a time: see `take_turn`.
@@ -28,13 +28,13 @@ from djactors.inbox.known import Known
 from djactors.inbox.rows import Tenant
 from djactors.store.connection import Connection
 
-# All but the last two by the primary keys, for PostgreSQL alone.
+# By the primary keys, for PostgreSQL alone.
 SELECT_TENANTS = """SELECT t.id, t.writer, t.name, t.time_zone, t.job_numbering, t.last_job_id, t.names_version,
     coalesce(c.seq, t.oldest_seq), coalesce(c.mark, t.oldest_mark)
     FROM tenants t LEFT JOIN LATERAL
     (SELECT seq, mark FROM changes WHERE tenant_id = t.id ORDER BY seq DESC LIMIT 1) c ON true
     WHERE t.id = ANY(CAST(? AS BIGINT[])) ORDER BY t.id"""
-LOCK_TENANTS = f"{SELECT_TENANTS} FOR NO KEY UPDATE OF t"
+LOCK_TENANTS = "SELECT id FROM tenants WHERE id = ANY(CAST(? AS BIGINT[])) ORDER BY id FOR NO KEY UPDATE"
 LOCK_NUMBERS = "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(? AS BIGINT[])) AS number"
 UPDATE_WRITER = "UPDATE tenants SET writer = ? WHERE id = ANY(CAST(? AS BIGINT[]))"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(?)"
@@ -101,19 +101,16 @@ class Sharing:
         wanted = sorted(set(tenant_ids) - self._held)
         if not wanted:
             return
-        rows = self._select(LOCK_TENANTS, wanted)
+        rows = self._lock_rows(wanted)
         missing = [tenant_id for tenant_id in wanted if tenant_id not in rows]
         if missing:
-            self._connection.execute(LOCK_NUMBERS, ([_TENANTS | number for number in missing],)).fetchall()
+            self._put_off(LOCK_NUMBERS, array_of([_TENANTS | number for number in missing]))
             # Another node may just have made some of them.
-            rows.update(self._select(LOCK_TENANTS, missing))
+            rows.update(self._lock_rows(missing))
             self.absent |= {number for number in missing if number not in rows}
-        foreign = [tenant_id for tenant_id, row in rows.items() if row[1] != self._node]
-        if foreign:
-            rows.update(self._select(SELECT_TENANTS, foreign))
         for tenant_id in wanted:
             self._take_in(tenant_id, rows.get(tenant_id))
-        self._unclaimed += foreign
+        self._unclaimed += [tenant_id for tenant_id, row in rows.items() if row[1] != self._node]
         self._held.update(wanted)
 
     def holds(self, tenant_id: int) -> bool:
@@ -123,7 +120,7 @@ class Sharing:
     def claim(self) -> None:
         """Write down that this node has written in the tenants that are held. Does nothing the second time."""
         if self._unclaimed:
-            self._connection.execute(UPDATE_WRITER, (self._node, self._unclaimed))
+            self._connection.execute(UPDATE_WRITER, (self._node, array_of(self._unclaimed)))
             self._claimed += self._unclaimed
             self._unclaimed = []
 
@@ -152,10 +149,16 @@ class Sharing:
             tenant = self._known.tenants.get(tenant_id)
             ends.setdefault(tenant_id, 0 if tenant is None else tenant.last_seq)
         if ends:
-            self._connection.execute(NOTIFY, (CHANNEL, payload(self._node, ends)))
+            self._put_off(NOTIFY, CHANNEL, payload(self._node, ends))
 
-    def _select(self, statement: str, tenant_ids: list[int]) -> dict[int, tuple[Any, ...]]:
-        return {row[0]: row for row in self._connection.execute(statement, (tenant_ids,)).fetchall()}
+    def _lock_rows(self, tenant_ids: list[int]) -> dict[int, tuple[Any, ...]]:
+        wanted = array_of(tenant_ids)
+        self._put_off(LOCK_TENANTS, wanted)
+        return {row[0]: row for row in self._connection.execute(SELECT_TENANTS, (wanted,)).fetchall()}
+
+    def _put_off(self, statement: str, *parameters: object) -> None:
+        """Run a statement whose rows nobody wants, together with the next one that is asked for its rows."""
+        self._connection.executemany(statement, [parameters])
 
     def _take_in(self, tenant_id: int, row: tuple[Any, ...] | None) -> None:
         """Know a tenant as it is now, and forget what is not true any more."""
@@ -203,6 +206,16 @@ class Ids:
             self.expect({kind: self._size})
             self._size = min(2 * self._size, LAST_BLOCK)
         return block.pop()
+
+
+def array_of(values: Iterable[int | str]) -> str:
+    """Values as PostgreSQL reads them where a statement says `CAST(? AS BIGINT[])` or TEXT[]."""
+    return "{" + ",".join([str(value) if isinstance(value, int) else _quoted(value) for value in values]) + "}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def payload(node: str, ends: Mapping[int, int]) -> str:

@@ -1,32 +1,13 @@
-"""A migrated database, a desk to record at, and houses with a clock."""
+"""A desk to record at, and houses with a clock."""
 
-import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from djactors.inbox import schema
-from djactors.store.sqlite.connection import SqliteConnection
 from tests.clockwork.desk import Desk
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file that nobody writes to."""
-    path = tmp_path_factory.mktemp("clockwork") / "inbox.db"
-    schema.apply(path)
-    return path
-
-
-@pytest.fixture
-def path(tmp_path: Path, migrated: Path) -> Path:
-    """A database file of the test's own."""
-    path = tmp_path / "inbox.db"
-    path.write_bytes(migrated.read_bytes())
-    return path
+from tests.engines import AnyConnection
 
 
 @pytest.fixture
@@ -43,11 +24,5 @@ def fast_path(path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def connection(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
-        yield connection
-
-
-@pytest.fixture
-def desk(connection: sqlite3.Connection) -> Desk:
+def desk(connection: AnyConnection) -> Desk:
     return Desk(connection)

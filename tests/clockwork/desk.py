@@ -1,7 +1,6 @@
 """What the tests record with: a connection, the recorder, and a clock that stands until it is moved."""
 
 import json
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +29,7 @@ from djactors.domain.events import (
 from djactors.domain.limits import Limits
 from djactors.inbox import pages
 from djactors.inbox.recorder import Recorder
+from tests.engines import AnyConnection, begin, commit, roll_back
 from tests.inbox.desk import changes_since
 
 MORNING = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
@@ -42,8 +42,8 @@ DAY = timedelta(days=1)
 class Desk:
     """Records as the store does, and looks at what came of it as its users do."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
+    def __init__(self, connection: AnyConnection, node: str = "desk") -> None:
+        self.node = node
         self.connection = connection
         self.now = MORNING
         self.limits = Limits()
@@ -51,14 +51,14 @@ class Desk:
 
     def record(self, *commands: Command) -> Recorded:
         """One commit."""
-        recorder = Recorder(lambda: self.now, self.limits)
-        self.connection.execute("BEGIN IMMEDIATE")
+        recorder = Recorder(lambda: self.now, self.limits, node=self.node)
+        begin(self.connection)
         try:
             recorded = recorder.record(self.connection, commands)
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            roll_back(self.connection)
             raise
-        self.connection.execute("COMMIT")
+        commit(self.connection)
         self.recorded.append(recorded)
         return recorded
 
@@ -101,7 +101,9 @@ class Desk:
         return [(change.name, json.loads(change.body)) for change in changes if change.user_id is not None]
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self.connection.execute(sql, parameters).fetchall()
+        found = self.connection.execute(sql, parameters).fetchall()
+        self.connection.settle()
+        return found
 
     def one(self, sql: str, *parameters: Any) -> Any:
         ((value,),) = self.rows(sql, *parameters)

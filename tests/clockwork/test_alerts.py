@@ -13,6 +13,7 @@ from djactors.domain.times import utc_text
 from djactors.inbox import alerts, days
 from djactors.inbox.recorder import Recorder
 from tests.clockwork.desk import DAY, HOUR, MINUTE, MORNING, Desk, assigned, completed, job, moved
+from tests.engines import begin, commit
 
 DEADLINE = MORNING + 2 * DAY
 
@@ -176,9 +177,9 @@ def test_a_clock_that_jumps_to_and_fro_neither_doubles_nor_loses_an_alert(desk: 
 def test_commands_that_are_carried_out_one_by_one_tell_the_earliest_moment_and_sum_up_too(desk: Desk):
     limits = Limits(daily_limit=1)
     commands = [Publish(job(DEADLINE + hours * HOUR)) for hours in (3, 1, 2)]
-    desk.connection.execute("BEGIN IMMEDIATE")
+    begin(desk.connection)
     recorded = Recorder(lambda: desk.now, limits).record_each(desk.connection, [*commands, MarkRead(1, 11, 999)])
-    desk.connection.execute("COMMIT")
+    commit(desk.connection)
     assert isinstance(recorded.outcomes[-1], Refused)
     # The second job held something back, the third made its summary due in a minute: before any deadline.
     assert recorded.next_alert == utc_text(MORNING + MINUTE)
@@ -187,6 +188,7 @@ def test_commands_that_are_carried_out_one_by_one_tell_the_earliest_moment_and_s
     assert desk.alert().next_due == utc_text(DEADLINE + HOUR - DAY)
 
 
+@pytest.mark.sqlite_only("plans of SQLite")
 @pytest.mark.parametrize(
     ("query", "index"),
     [

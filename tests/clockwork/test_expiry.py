@@ -1,19 +1,17 @@
 """What is thirty days old leaves the inbox: found by walking along the ids, whatever the clock did meanwhile."""
 
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from djactors.domain.commands import Delete, ExpireSlice, MarkRead, Sliced
 from djactors.domain.limits import Limits
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
-from djactors.store.sqlite.connection import SqliteConnection
 from tests.clockwork.desk import DAY, HOUR, MORNING, Desk, T, note
+from tests.engines import Opened
 
 EXPIRY = MORNING + 30 * DAY
 
@@ -79,6 +77,7 @@ def test_what_came_while_the_clock_was_ahead_holds_up_nobody_behind_it(desk: Des
     assert desk.inbox(11) == []
 
 
+@pytest.mark.sqlite_only("PostgreSQL has no walks")
 def test_a_walk_that_has_come_to_its_end_is_forgotten(desk: Desk):
     for _ in range(3):
         desk.publish(note(11))
@@ -92,6 +91,7 @@ def test_a_walk_that_has_come_to_its_end_is_forgotten(desk: Desk):
     assert expire(desk).rows == 1
 
 
+@pytest.mark.sqlite_only("PostgreSQL has no walks")
 def test_a_clock_that_is_set_back_by_little_or_again_and_again_begins_no_more_walks(desk: Desk):
     desk.limits = Limits(daily_limit=1000)
     for _ in range(10):
@@ -107,6 +107,7 @@ def test_a_clock_that_is_set_back_by_little_or_again_and_again_begins_no_more_wa
     assert desk.inbox(11) == []
 
 
+@pytest.mark.sqlite_only("PostgreSQL has no walks")
 def test_the_walks_find_the_clock_set_back_over_a_restart_too(desk: Desk):
     """The desk has a new recorder for each commit: nothing is known but what is stored."""
     desk.publish(note(11))
@@ -119,19 +120,15 @@ def test_the_walks_find_the_clock_set_back_over_a_restart_too(desk: Desk):
 _HOURS = (0, 1, 5, 24, 24 * 8, -1, -24, -24 * 3, -24 * 40, 24 * 40)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     steps=st.lists(st.tuples(st.sampled_from(_HOURS), st.sampled_from(["note", "delete"])), max_size=40),
     limit=st.sampled_from([1, 3, 500]),
 )
 def test_whatever_the_clock_does_what_has_expired_leaves_and_nothing_else(
-    path: Path, steps: list[tuple[int, str]], limit: int
+    opened: Opened, steps: list[tuple[int, str]], limit: int
 ):
-    with (
-        closing(sqlite3.connect(path)) as stored,
-        closing(sqlite3.connect(":memory:", isolation_level=None, factory=SqliteConnection)) as connection,
-    ):
-        stored.backup(connection)
+    with opened() as connection:
         desk = Desk(connection)
         desk.limits = Limits(daily_limit=1000)
         for hours, what in steps:

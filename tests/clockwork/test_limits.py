@@ -294,6 +294,7 @@ def test_only_the_newest_unread_are_looked_through(burst: Desk):
     assert kinds(burst, 20)["comment_added"] == 2
 
 
+@pytest.mark.sqlite_only("a plan of SQLite")
 def test_the_walk_through_the_unread_uses_their_index(desk: Desk):
     plan = [row[3] for row in desk.rows(f"EXPLAIN QUERY PLAN {notices.SELECT_UNREAD}", 1, 1, 1)]
     assert len(plan) == 1

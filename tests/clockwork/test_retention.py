@@ -64,10 +64,12 @@ def test_no_number_is_given_twice_though_everything_was_purged(desk: Desk):
     seq = log.reach(desk.connection, T).last.seq
     assert seq == log.reach(desk.connection, T).oldest.seq > first[-1]["seq"]
     again = desk.publish(note(11), note(11))
-    assert again[0]["eventId"] == first[-1]["eventId"] + 1
-    assert again[0]["notifications"][0]["id"] == 3  # the summary was 2
     assert again[0]["seq"] == seq + 1
-    assert desk.rows("SELECT id FROM suppressions") == [(2,)]
+    assert again[0]["eventId"] > first[-1]["eventId"]
+    if not desk.connection.is_shared:  # where ids have gaps
+        assert again[0]["eventId"] == first[-1]["eventId"] + 1
+        assert again[0]["notifications"][0]["id"] == 3  # the summary was 2
+        assert desk.rows("SELECT id FROM suppressions") == [(2,)]
 
 
 def test_a_row_and_its_changes_go_a_week_after_it_left_and_the_log_says_up_to_where(desk: Desk):
@@ -131,7 +133,7 @@ def test_events_and_suppressions_have_their_own_retention(desk: Desk):
     desk.publish(note(12))
     assert (purge(desk, "domain_events", 30 * DAY), purge(desk, "suppressions", 30 * DAY)) == ([0], [0])
     desk.now += HOUR
-    assert purge(desk, "domain_events", 30 * DAY, limit=2) == [2, 1]
+    assert [rows for rows in purge(desk, "domain_events", 30 * DAY, limit=2) if rows] == [2, 1]
     assert purge(desk, "suppressions", 30 * DAY) == [2]
     assert count(desk, "domain_events") == 1
     assert desk.publish(note(12))[0]["eventId"] == 5
@@ -174,6 +176,7 @@ INDEXES = {
 }
 
 
+@pytest.mark.sqlite_only("plans of SQLite")
 @pytest.mark.parametrize("analysed", [False, True], ids=["fresh", "analysed"])
 def test_every_query_of_retention_walks_an_index_in_order(desk: Desk, analysed: bool):
     fill(desk.connection, 3000)

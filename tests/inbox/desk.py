@@ -2,7 +2,6 @@
 
 import json
 import re
-import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,8 @@ from djactors.domain.events import DomainEvent
 from djactors.inbox import log
 from djactors.inbox.log import Replay
 from djactors.inbox.recorder import Recorder
+from djactors.store.connection import Connection
+from tests.engines import AnyConnection, begin, commit, dump, roll_back
 from tests.offsets import offset_in
 
 MORNING = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
@@ -22,31 +23,31 @@ MORNING_TEXT = "2026-01-27T10:30:00.000000Z"
 class Desk:
     """Records as the store does: a batch as a whole, and if that fails one by one."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
+    def __init__(self, connection: AnyConnection, node: str = "desk") -> None:
         self.connection = connection
         self.now = MORNING
-        self.recorder = Recorder(lambda: self.now)
+        self.recorder = Recorder(lambda: self.now, node=node)
         self.announced: list[Change] = []
         self.fell_back = 0
 
     def record(self, *commands: Command) -> Recorded:
-        self.connection.execute("BEGIN IMMEDIATE")
+        begin(self.connection)
         try:
             recorded = self.recorder.record(self.connection, commands)
+            commit(self.connection)
         except Exception:
-            self.connection.execute("ROLLBACK")
+            self.recorder.forget()
+            roll_back(self.connection)
             self.fell_back += 1
             recorded = self.record_each(*commands)
         else:
-            self.connection.execute("COMMIT")
             self._note(recorded)
         return recorded
 
     def record_each(self, *commands: Command) -> Recorded:
-        self.connection.execute("BEGIN IMMEDIATE")
+        begin(self.connection)
         recorded = self.recorder.record_each(self.connection, commands)
-        self.connection.execute("COMMIT")
+        commit(self.connection)
         self._note(recorded)
         return recorded
 
@@ -75,14 +76,16 @@ class Desk:
         return outcome
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self.connection.execute(sql, parameters).fetchall()
+        found = self.connection.execute(sql, parameters).fetchall()
+        self.connection.settle()
+        return found
 
     def one(self, sql: str, *parameters: Any) -> Any:
         ((value,),) = self.rows(sql, *parameters)
         return value
 
     def dump(self) -> list[str]:
-        return list(self.connection.iterdump())
+        return dump(self.connection)
 
     def since(self, tenant_id: int, user_id: int, seq: int = 0, limit: int = 1000) -> list[Change]:
         return changes_since(self.connection, tenant_id, user_id, seq, limit)
@@ -92,9 +95,7 @@ class Desk:
             self.announced += changes
 
 
-def changes_since(
-    connection: sqlite3.Connection, tenant_id: int, user_id: int, since: int, limit: int = 1000
-) -> list[Change]:
+def changes_since(connection: Connection, tenant_id: int, user_id: int, since: int, limit: int = 1000) -> list[Change]:
     """What the user may see of what happened after the change `since`, paged to the end, at most `limit` changes."""
     changes: list[Change] = []
     position = offset_in(connection, since, tenant_id)

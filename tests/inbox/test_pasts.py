@@ -136,6 +136,7 @@ def image(migrated: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@pytest.mark.sqlite_only("copies of the file are put back")
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_a_client_goes_on_exactly_where_its_past_is_the_beginning_of_the_databases(

@@ -14,6 +14,8 @@ from djactors.inbox import following, jobs, log, mentions, mutes, names, places,
 from djactors.store.sqlite.connection import SqliteConnection
 from tests.inbox.desk import Desk
 
+pytestmark = pytest.mark.sqlite_only("plans of SQLite")
+
 
 def _statements(*modules: ModuleType) -> Mapping[str, str]:
     return {

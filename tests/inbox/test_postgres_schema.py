@@ -26,6 +26,7 @@ def test_both_databases_have_the_same_schema(path: Path, postgres: psycopg.Conne
         ours = sqlite_schema(connection)
     theirs = postgres_schema(postgres)
     assert ours.keys() == theirs.keys()
+    del theirs["notifications"]["indexes"]["idx_notifications_expires_at"]  # SQLite walks along the ids
     for table in ours:
         assert (table, ours[table]) == (table, theirs[table])
 

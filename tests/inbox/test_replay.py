@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given as anything
@@ -21,6 +18,7 @@ from djactors.domain.marks import BEGINNING, Offset
 from djactors.inbox import log
 from djactors.inbox.log import SLICE_BYTES, Astray, Found, Replay
 from djactors.inbox.recorder import Recorder
+from tests.engines import AnyConnection, Opened
 from tests.inbox.desk import Desk
 from tests.offsets import invented, offset_in
 
@@ -241,6 +239,7 @@ class TestTooMuch:
         found = given(replay(desk, 0, at_most=100))
         assert len(found.changes) < 99
 
+    @pytest.mark.sqlite_only("SQLite's own count of its steps")
     def test_a_slice_costs_the_same_however_long_nobody_was_notified(self, desk: Desk):
         """What SQLite does for it, by its own count."""
 
@@ -293,12 +292,6 @@ class TestWhatIsSeen:
 # Any log at all, walked by slices, against a model that is a list
 
 
-@pytest.fixture(scope="module")
-def image(migrated: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(migrated)) as connection:
-        yield connection
-
-
 _entries = st.lists(
     st.tuples(st.sampled_from([1, 2]), st.sampled_from([None, 11, 12]), st.sampled_from([10, 10, 5_000, 200_000])),
     max_size=40,
@@ -310,12 +303,8 @@ def marked(seq: int) -> Offset:
     return Offset(1000 * seq, seq)
 
 
-def _logged(
-    image: sqlite3.Connection, entries: Sequence[tuple[int, int | None, int]], oldest: int
-) -> sqlite3.Connection:
-    """A database with this log: for each entry the tenant, who sees it, and how large it is."""
-    connection = sqlite3.connect(":memory:")
-    image.backup(connection)
+def _log(connection: AnyConnection, entries: Sequence[tuple[int, int | None, int]], oldest: int) -> None:
+    """Make this log: for each entry the tenant, who sees it, and how large it is."""
     last = {1: 0, 2: 0}
     for tenant_id in last:
         connection.execute(
@@ -334,7 +323,7 @@ def _logged(
             "UPDATE tenants SET oldest_seq = ?, oldest_mark = ? WHERE id = ?", (kept.seq, kept.mark, tenant_id)
         )
         connection.execute("DELETE FROM changes WHERE tenant_id = ? AND seq <= ?", (tenant_id, kept.seq))
-    return connection
+    connection.settle()
 
 
 @settings(deadline=None, max_examples=200)
@@ -349,7 +338,7 @@ def _logged(
     viewer=st.sampled_from([(1, 11), (1, 12), (2, 11), (1, 99)]),
 )
 def test_by_slices_everybody_is_given_exactly_what_they_may_see_once_and_in_order(
-    image: sqlite3.Connection,
+    opened: Opened,
     entries: list[tuple[int, int | None, int]],
     oldest: int,
     since: int,
@@ -365,7 +354,8 @@ def test_by_slices_everybody_is_given_exactly_what_they_may_see_once_and_in_orde
     until = last if end is None else end
     expected = [seq for seq, (_, who, _) in enumerate(tenant, 1) if since < seq <= until and who in (None, user_id)]
     stop = None if end is None else marked(end)
-    with closing(_logged(image, entries, oldest)) as connection:
+    with opened() as connection:
+        _log(connection, entries, oldest)
         start = Offset(marked(since).mark + 1, since) if forged else marked(since)
         found = log.replay(connection, tenant_id, user_id, start, until=stop, limit=limit, at_most=at_most)
         if not first <= until <= last:

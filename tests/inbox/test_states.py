@@ -48,6 +48,7 @@ from djactors.inbox import pages, reading
 from djactors.inbox.history import inbox_at
 from djactors.inbox.recorder import Recorder
 from djactors.store.sqlite.connection import SqliteConnection
+from tests.engines import broken_references
 from tests.inbox.desk import MORNING, Desk
 
 T, ANN, BOB, JOB = 1, 11, 12, 1
@@ -225,6 +226,7 @@ _step = st.tuples(
 )
 
 
+@pytest.mark.sqlite_only("the model counts ids without gaps; test_differential has PostgreSQL do the same as SQLite")
 @given(st.lists(_step, min_size=1, max_size=40))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_answers_counts_lists_log_and_past_are_the_models(image: sqlite3.Connection, steps: list[tuple[Command, int]]):
@@ -275,7 +277,7 @@ def _check(desk: Desk, model: Model) -> None:
             assert set(until) <= {None, *(utc_text(item.until) for item in model.items.values() if item.until)}
         else:
             assert set(until) <= {None}
-    assert desk.rows("PRAGMA foreign_key_check") == []
+    assert broken_references(desk.connection) == []
 
 
 def _check_past(desk: Desk) -> None:
@@ -361,7 +363,8 @@ def test_reading_thousands_is_many_small_commits_and_the_log_is_exact_after_each
     assert slices == [reading.READ_SLICE] * 2
     assert recorded.outcomes == [Counted(0, 0)]
     assert json.loads(recorded.changes[T][0].body)["all"] is True
-    _check_past(desk)
+    if not desk.connection.is_shared:  # a query for each row and each number: half a minute across a socket
+        _check_past(desk)
 
 
 def test_a_batch_with_a_long_reading_is_taken_up_to_it(desk: Desk):
@@ -386,15 +389,16 @@ def test_a_list_is_narrowed_by_type_priority_job_and_words(desk: Desk):
         tenant_id=T, user_id=ANN, notification_type="news", priority="HIGH", title="Nőtiz", message="Straße ünd mehr"
     )
     desk.publish(event)
-    assert found(desk, type="news") == [3]
-    assert found(desk, priority="LOW") == [2]
-    assert found(desk, job_id=JOB) == [1]
+    first, second, third = (id_ for (id_,) in desk.rows("SELECT id FROM notifications ORDER BY id"))
+    assert found(desk, type="news") == [third]
+    assert found(desk, priority="LOW") == [second]
+    assert found(desk, job_id=JOB) == [first]
     for query, ids in {
-        "BANNIERE": [1],
-        "banniere ete": [1],
-        "NOTIZ": [3],
-        "STRASSE unD": [3],
-        "dj-2026": [1],
+        "BANNIERE": [first],
+        "banniere ete": [first],
+        "NOTIZ": [third],
+        "STRASSE unD": [third],
+        "dj-2026": [first],
         "xx": [],
     }.items():
         assert (query, found(desk, words=words_of(query))) == (query, ids)

@@ -1,6 +1,6 @@
 """A desk to record at, and the rooms behind the port."""
 
 from tests.edge.conftest import house
-from tests.inbox.conftest import desk, migrated, path
+from tests.inbox.conftest import desk
 
-__all__ = ["desk", "house", "migrated", "path"]
+__all__ = ["desk", "house"]
