@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -39,16 +40,26 @@ class KillableServer:
     """The server of a run.
 
     `database` is its file, `lost` what was in that each time that an older copy was put in its place. `told` is called
-    with each new address, and with None at its end.
+    with each new address, and with None at its end. `environment` is added to its settings. `expire` has the time of so
+    many notifications be up, where the database is not the file.
     """
 
-    def __init__(self, folder: Path, told: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        told: Callable[[str | None], None],
+        *,
+        environment: Mapping[str, str] | None = None,
+        expire: Callable[[int], Awaitable[None]] | None = None,
+    ) -> None:
         self.database = folder / "inbox.db"
         self.kills = 0
         self.lost: list[Ledger] = []
         self._copy = folder / "copy.db"
         self._putting_back = False
         self._folder = folder
+        self._environment = {**SETTINGS, **(environment or {})}
+        self._expire = expire or self._expire_in_file
         self._told = told
         self._process: ServedProcess | None = None
         self._up = trio.Event()
@@ -64,7 +75,7 @@ class KillableServer:
         """
         port = "0"
         while not self._stopping:
-            async with serving(self._folder, environment={**SETTINGS, "SOCKET_PORT": port}) as server:
+            async with serving(self._folder, environment={**self._environment, "SOCKET_PORT": port}) as server:
                 port = server.url.rsplit(":", 1)[1]
                 self._process = server
                 self._told(server.url)
@@ -79,7 +90,7 @@ class KillableServer:
                 self.lost.append(await trio.to_thread.run_sync(Ledger.read, self.database))
                 await trio.to_thread.run_sync(_replace, self.database, self._copy)
                 self._putting_back = False
-            await trio.to_thread.run_sync(_expire, self.database, self._expiring)
+            await self._expire(self._expiring)
             self._expiring = 0
             await trio.sleep(self._again_after)
 
@@ -92,6 +103,11 @@ class KillableServer:
         self.kills += 1
         self._told(None)
         self._process.kill()
+
+    def send(self, what: signal.Signals) -> None:
+        """Send it a signal, if it is up."""
+        if self._up.is_set() and self._process is not None:
+            self._process.process.send_signal(what)
 
     async def back_up(self) -> None:
         """Copy the database, whether it is served now or not."""
@@ -115,6 +131,9 @@ class KillableServer:
         assert self._process is not None
         self._stopping = True
         await self._process.stop()
+
+    async def _expire_in_file(self, count: int) -> None:
+        await trio.to_thread.run_sync(_expire, self.database, count)
 
 
 def _back_up(database: Path, copy: Path) -> None:
