@@ -207,6 +207,11 @@ def _major_version(binaries: Path) -> int:
     return int(match[1]) if match else 0
 
 
+def as_server_user(directory: Path) -> list[str]:
+    """Hand the directory to the server's user; the command prefix that runs a program as that user."""
+    return _as_user(_give_away(directory))
+
+
 def _give_away(directory: Path) -> pwd.struct_passwd | None:
     """Hand the directory to the server's user, where that is somebody else."""
     if os.geteuid() != 0:

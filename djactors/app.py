@@ -284,7 +284,7 @@ class Server:
                 collapse_bursts=settings.collapse_bursts,
             )
             clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
-            self._authenticator.keep_time(clock)
+            self._authenticator.keep_time(clock.seconds)
             try:
                 is_shared = await database.read(lambda connection: connection.is_shared)
                 node = name_of_node(settings.node, self._random_bytes) if is_shared else ""

@@ -23,7 +23,7 @@ Rules:
   * Tokens expire by this clock, and are valid once they were issued by this or by the wall clock.
   * Each doubt is told once as it begins, with the figures of both clocks, and once as it ends.
 
-May be asked from any thread. It costs about a microsecond.
+May be asked from any thread. It costs about a microsecond, and `seconds` half of that.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Lock
 from typing import Any, TypeAlias
+
+from djactors.domain.times import WALL_CLOCK
 
 TOLERANCE = 300.0
 """Seconds. A time server steps a clock by minutes at most, and an alert that is so much early harms nobody."""
@@ -75,6 +77,7 @@ class SteadyClock:
         self, wall: Callable[[], datetime], monotonic: Callable[[], float] = MONOTONIC, tell: Tell = _ignore
     ) -> None:
         self._wall = wall
+        self._seconds = time.time if wall is WALL_CLOCK else lambda: wall().timestamp()
         self._monotonic = monotonic
         self._tell = tell
         self._lock = Lock()
@@ -94,12 +97,22 @@ class SteadyClock:
         """The time, in UTC."""
         moment = self._wall()
         ticks = self._monotonic()
-        offset = moment.timestamp() - ticks
+        offset = self._seconds() - ticks
         if self._doubted is None and -TOLERANCE <= offset - self._anchor <= TOLERANCE and ticks < self._anchor_until:
             self._offset = offset
             return moment
         with self._lock:
             return self._judge(moment, ticks, offset)
+
+    def seconds(self) -> float:
+        """The time in seconds of Unix time."""
+        moment = self._seconds()
+        ticks = self._monotonic()
+        offset = moment - ticks
+        if self._doubted is None and -TOLERANCE <= offset - self._anchor <= TOLERANCE and ticks < self._anchor_until:
+            self._offset = offset
+            return moment
+        return self().timestamp()
 
     def begin(self, last_seen: datetime | None) -> None:
         """Compare with the newest time that is stored, at the start of a process; None where nothing is."""

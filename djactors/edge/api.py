@@ -18,6 +18,7 @@ from djactors.config import Settings
 from djactors.domain import lengths
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
+from djactors.domain.events import check_text
 from djactors.domain.ids import MAX_ID
 from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized, bearer_of, in_force
@@ -201,11 +202,13 @@ def header_key(request: Request) -> str | None:
 
 
 def query_of(request: Request, *known: str) -> dict[str, str]:
-    """The query parameters. One that the route does not know is refused, like an unknown field."""
-    for name in request.query:
+    """The query parameters. One that the route does not know is refused, like an unknown field, and so is a text that
+    PostgreSQL cannot be asked for."""
+    for name, value in request.query.items():
         if name not in known:
             allowed = ", ".join(known) or "none"
             raise Refused(Code.INVALID, f"unknown query parameter {name[:50]!r}; allowed: {allowed}")
+        check_text(value, name)
     return request.query
 
 

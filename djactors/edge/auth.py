@@ -177,7 +177,8 @@ class Authenticator:
     """
 
     def __init__(self, keys: Keys, now: Callable[[], datetime], rules: Rules | None = None) -> None:
-        self._wall = self._now = now
+        self._wall = now
+        self._seconds: Callable[[], float] = lambda: now().timestamp()
         self._rules = Rules() if rules is None else rules
         self._decoder = jwt.PyJWT(options={"enforce_minimum_key_length": True})
         # The first parts of tokens that PyJWT has taken, with the secrets that these tokens may be signed with.
@@ -185,13 +186,16 @@ class Authenticator:
         self._verified: OrderedDict[str, Identity] = OrderedDict()
         self.replace(keys)
 
-    def keep_time(self, now: Callable[[], datetime]) -> None:
+    def keep_time(self, seconds: Callable[[], float]) -> None:
         """Have tokens expire by another clock than the wall clock, one that does not believe its jumps.
 
         A wall clock that is wrong for a minute must sign nobody out. One that was set right is ahead of the other for a
         while, and so are tokens that are issued then, so a token is valid once it was issued by either.
+
+        Args:
+            seconds: the other clock, in Unix time.
         """
-        self._now = now
+        self._seconds = seconds
 
     @property
     def keys(self) -> Keys:
@@ -223,7 +227,7 @@ class Authenticator:
             self._verified[token] = identity
             if len(self._verified) > self._capacity:
                 self._verified.popitem(last=False)
-        if identity.expires_at <= self._now().timestamp():
+        if identity.expires_at <= self._seconds():
             self._verified.pop(token, None)
             raise Unauthorized("token_expired", "the token has expired", self._why_expired(identity))
         return identity
@@ -309,7 +313,7 @@ class Authenticator:
             if type(moment) not in (int, float) or not -math.inf < moment <= LAST_MOMENT:
                 raise Unauthorized("token_invalid", "the token is not valid yet", f"{name}: is no time in seconds")
             earliest = moment - CLOCK_SKEW
-            if earliest > self._wall().timestamp() and earliest > self._now().timestamp():
+            if earliest > self._wall().timestamp() and earliest > self._seconds():
                 reason = f"{name}: is more than {CLOCK_SKEW} s in the future: compare the issuer's clock with this one"
                 raise Unauthorized("token_invalid", "the token is not valid yet", reason)
         issued_at: float | None = claims.iat

@@ -86,8 +86,8 @@ WRITES_A_COMMIT = 8000
 fits into one commit, and half as many events with 2 KB of `data`. A command is taken as long as one more like the one
 before it fits, so no commit is larger by more than one command."""
 
-WRITES_WHILE_AWAITED = 1600
-"""The same while somebody else waits: 5 ms. Always as few would cost a batch of a thousand events more than half as
+WRITES_WHILE_AWAITED = 800
+"""The same while somebody else waits: 3 ms. Always as few would cost a batch of a thousand events more than half as
 much CPU again, mostly because each commit makes a write to each socket."""
 
 

@@ -78,6 +78,7 @@ class Statistics:
         last_error: the newest failure of the storage, None if there was none.
         failing: the storage's failure at the newest write, None if that was committed.
         broken: whether the store is broken and stays so until a restart.
+        retried: how often a write was run again, because another node was in its way or the connection was lost.
     """
 
     writes_queued: int
@@ -89,6 +90,7 @@ class Statistics:
     last_error: StoreError | None
     failing: StoreError | None
     broken: bool
+    retried: int = 0
 
 
 class Database:
@@ -127,6 +129,7 @@ class Database:
         self._written = trio.lowlevel.ParkingLot()
         self._commits = 0
         self._failed = 0
+        self._retried = 0
         self._last_error: StoreError | None = None
         self._failing: StoreError | None = None
         self._connection = engine.writer(timer)
@@ -326,6 +329,7 @@ class Database:
             last_error=self._last_error,
             failing=self._failing,
             broken=self._broken is not None,
+            retried=self._retried,
         )
 
     async def __aenter__(self) -> Self:
@@ -338,6 +342,7 @@ class Database:
 
     def _note_commit(self, report: Report) -> None:
         self._note(report)
+        self._retried += report.retried
         if report.items:
             self._commits += 1
             self._failing = None

@@ -99,6 +99,8 @@ class Report:
     seconds: float = 0.0
     error: StoreError | None = None
     """The failure of the storage; None if there was none."""
+    retried: int = 0
+    """How often calls were run again, because another node was in their way or the connection was lost."""
 
 
 class Servant(Protocol):

@@ -301,3 +301,13 @@ async def test_b2_check_finds_the_traces(path: Path, autojump_clock: object):
     assert "the wall clock was ahead when they were written, or it is behind now" in finding
     assert dict(diagnosis.diagnose(Settings(database=str(path)), now=lambda: ahead))["times"] is None
     assert utc_text(now()) in finding
+
+
+async def test_b2_its_seconds_are_those_of_its_time_in_doubt_as_well(autojump_clock: object):
+    now = WallClock()
+    clock = steady(now)
+    for distance in (timedelta(0), 100 * SECOND, 40 * DAY, -80 * DAY):
+        now.jump(distance)
+        for pause in (0, 30, AGREEMENT):
+            await trio.sleep(pause)
+            assert clock.seconds() == pytest.approx(clock().timestamp(), abs=0.001)

@@ -152,6 +152,13 @@ async def test_a_wrong_filter_is_named(house: Rooms, query: str) -> None:
     assert answer.json["error"]["message"].startswith(f"{query.partition('=')[0]}: must be ")
 
 
+@pytest.mark.parametrize("name", ["type", "query"])
+async def test_a_filter_that_postgresql_cannot_look_for_is_named(house: Rooms, name: str) -> None:
+    answer = await house.request("GET", f"/api/notifications?{name}=a\0", token=house.token(1, 7))
+    assert (answer.status, answer.error) == (400, "invalid")
+    assert answer.json["error"]["message"] == f"{name} holds a NUL character: leave it out"
+
+
 @pytest.mark.parametrize(
     ("until", "words"),
     [

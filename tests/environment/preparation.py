@@ -101,6 +101,7 @@ NEEDS = (
     Need("postgres", "postgresql", f"the schema's tests and the Express peer; from {OLDEST_MAJOR} on", _has_postgres),
     Need("initdb", "postgresql", "the same", _has_postgres),
     Need("pg_basebackup", "postgresql", "the chaos suite's standby", _has_postgres),
+    Need("pgbouncer", "pgbouncer", "the tests of PostgreSQL behind a pooler"),
     Need("chromium", "chromium", "the tests of the page"),
     # Chromium only recommends a font, and text that no font has would be boxes on the screenshots.
     Need("a font", "fonts-dejavu-core", "Chromium", _has_font),

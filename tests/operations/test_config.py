@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from djactors.config import SettingError, Settings, check_keys, environment_name, load
+from djactors.config import SettingError, Settings, check_keys, environment_name, exposed_secrets, load
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 NAMES = [field.name for field in dataclasses.fields(Settings)]
@@ -210,6 +210,22 @@ def test_the_secret_is_in_no_message_and_no_repr(tmp_path: Path) -> None:
         with pytest.raises(SettingError) as caught:
             check_keys(load({}, {"JWT_SECRET": wrong}))
         assert SECRET[:20] not in str(caught.value)
+
+
+def test_the_password_of_a_database_is_in_no_message_and_no_repr(tmp_path: Path) -> None:
+    url = "postgresql://ann:geheim@db.example/inbox"
+    settings = load({}, {"DJACTORS_DATABASE": url})
+    assert settings.database == url
+    assert "postgresql://ann@db.example/inbox" in repr(settings)
+    assert "geheim" not in repr(settings)
+    said = refused(environment={"DJACTORS_DATABASE": "postgresql://ann:ge%heim@db.example/inbox"})
+    assert said.startswith("DJACTORS_DATABASE: postgresql://ann@db.example/inbox is no URL of a PostgreSQL database: ")
+    assert "heim" not in said
+    file = write(tmp_path, f'database = "{url}"')
+    file.chmod(0o644)
+    assert f"{file} holds the database's password" in str(exposed_secrets(file))
+    file.write_text('database = "postgresql://ann@db.example/inbox"')
+    assert exposed_secrets(file) is None
 
 
 @pytest.mark.parametrize("weak", ["", "x", "x" * 31, "ก" * 10, "0123456789" * 3, "a" * 32, "0" * 64, "abc" * 20])

@@ -39,6 +39,8 @@ _LOCK = int.from_bytes(b"djactors", "big", signed=True)
 
 # Milliseconds to wait for another node that migrates. A migration of a large inbox takes minutes.
 _LOCK_TIMEOUT = 10 * 60 * 1000
+# Seconds for one statement of a migration, which may make an index of a large table.
+_ANSWER_TIMEOUT = 60 * 60.0
 # Milliseconds that a migration may stand still before the server ends it, and another node may go on.
 _IDLE_TIMEOUT = 60 * 1000
 
@@ -101,7 +103,7 @@ def apply(conninfo: Conninfo, schema: Schema, *, now: Clock) -> list[str]:
         MigrationError: the database is refused; one line says the reason and the mend. Migrations before the failing
             one stay applied.
     """
-    with _refusing(conninfo), closing(connect(conninfo, prepares=False)) as connection:
+    with _refusing(conninfo), closing(connect(conninfo, prepares=False, answer_timeout=_ANSWER_TIMEOUT)) as connection:
         require_usable(connection, writable=True, migrated=False)
         applied = []
         while (name := _apply_next(connection, schema, now)) is not None:

@@ -9,6 +9,7 @@ https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 A statement is prepared under a name of its own at its third use. The types of its parameters belong to it.
 """
 
+import secrets
 import select
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,9 +26,6 @@ __all__ = ["NothingSent", "Pipeline", "Sent"]
 
 Sent = tuple[str, Sequence[object]]
 """A statement with `$1` and so on, and its values."""
-
-# Seconds without an answer after which the server is given up. It gives up a statement earlier, if it can.
-ANSWER_TIMEOUT = 40.0
 
 # Uses of a statement before it is prepared: one that is used once would be prepared in vain.
 _UNPREPARED_USES = 2
@@ -74,9 +72,10 @@ class Pipeline:
     Args:
         connection: to the server, in autocommit mode; nobody else uses it from now on.
         prepares: whether statements may be prepared.
+        answer_timeout: seconds without an answer after which the server is given up.
     """
 
-    def __init__(self, connection: "psycopg.Connection[Any]", *, prepares: bool) -> None:
+    def __init__(self, connection: "psycopg.Connection[Any]", *, prepares: bool, answer_timeout: float) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._pgconn.nonblocking = 1
@@ -84,8 +83,11 @@ class Pipeline:
         self._poll = select.poll()
         self._transformer = Transformer(_ADAPTERS)
         self._prepares = prepares
+        self._answer_timeout = answer_timeout
         # How often a statement was used, or the name under which it is prepared.
         self._known: dict[_Key, int | bytes] = {}
+        # Names of nobody else: behind a pooler, the name of another client's statement would run that one.
+        self._prefix = f"djactors_{secrets.token_hex(8)}"
         self._named = 0
         self._last_words: str | None = None
         connection.add_notice_handler(self._hear)
@@ -171,7 +173,7 @@ class Pipeline:
             self._pgconn.send_query_params(text.encode(), values, oids)
         else:
             self._named += 1
-            name = self._known[key] = b"djactors_%d" % self._named
+            name = self._known[key] = f"{self._prefix}_{self._named}".encode()
             prepared.append(key)
             self._pgconn.send_prepare(name, text.encode(), oids)
             self._pgconn.send_query_prepared(name, values)
@@ -179,7 +181,8 @@ class Pipeline:
     def _answers(self) -> PGresult:
         """Take all answers. Returns the last one, or raises the first error."""
         pgconn = self._pgconn
-        last = error = None
+        last: PGresult | None = None
+        error: psycopg.Error | None = None
         has_more = pgconn.flush()
         while True:
             while pgconn.status == ConnStatus.BAD or not pgconn.is_busy():
@@ -200,6 +203,9 @@ class Pipeline:
                     last = result
                 elif status != ExecStatus.PIPELINE_ABORTED and error is None:
                     error = error_from_result(result, encoding="utf-8")
+                    if error.sqlstate is None:
+                        # It is libpq's own: there is nobody at the other end.
+                        error = psycopg.OperationalError(*error.args)
             self._wait(has_more)
             if has_more and pgconn.status != ConnStatus.BAD:
                 has_more = pgconn.flush()
@@ -209,10 +215,10 @@ class Pipeline:
         pgconn = self._pgconn
         wanted = select.POLLIN | select.POLLOUT if has_more else select.POLLIN
         self._poll.register(pgconn.socket, wanted)
-        ready = self._poll.poll(ANSWER_TIMEOUT * 1000)
+        ready = self._poll.poll(self._answer_timeout * 1000)
         if not ready:
             self._connection.close()
-            raise psycopg.OperationalError(f"the server did not answer within {ANSWER_TIMEOUT:g} s")
+            raise psycopg.OperationalError(f"the server did not answer within {self._answer_timeout:g} s")
         if ready[0][1] & ~select.POLLOUT:
             # Where it is the end, the server's last words come first. They are among the answers.
             with suppress(psycopg.OperationalError):

@@ -81,14 +81,14 @@ class Writer(Session):
     def run(self, calls: Sequence[Call[Any]]) -> Report:
         """Run one call in a transaction and commit it, as the module describes. The batch has one call."""
         [call] = calls
-        began = self._timer()
+        began, before = self._timer(), self.retries
         try:
             self._write(call)
         except StoreError as failure:
             call.error = twin(failure)
-            return Report(failed=1, seconds=self._timer() - began, error=failure)
+            return Report(0, 1, self._timer() - began, failure, self.retries - before)
         done = call.error is None
-        return Report(int(done), int(not done), self._timer() - began)
+        return Report(int(done), int(not done), self._timer() - began, None, self.retries - before)
 
     def after(self) -> Report | None:
         """Nothing is left to do."""

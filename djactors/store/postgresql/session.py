@@ -30,6 +30,10 @@ IDLE_TIMEOUT = 3.0
 # Seconds for one statement. The longest takes a few hundred milliseconds.
 STATEMENT_TIMEOUT = 30.0
 
+# Seconds without an answer after which the server is given up, such as one that is frozen or a commit that waits for a
+# standby. It gives a statement up earlier than that, if it can.
+ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 10.0
+
 # Seconds until the next attempt to connect: the first time, and the most.
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
@@ -65,8 +69,15 @@ def reading_begins() -> tuple[str, ...]:
     )
 
 
-def connect(conninfo: Conninfo, *, prepares: bool | None = None) -> PostgresConnection:
+def connect(
+    conninfo: Conninfo, *, prepares: bool | None = None, answer_timeout: float | None = None
+) -> PostgresConnection:
     """Connect to the server.
+
+    Args:
+        conninfo: where it is.
+        prepares: whether statements may be prepared; as the URL says if None.
+        answer_timeout: `ANSWER_TIMEOUT` if None.
 
     Raises:
         NotConnected: it cannot be reached, or refuses.
@@ -76,7 +87,7 @@ def connect(conninfo: Conninfo, *, prepares: bool | None = None) -> PostgresConn
         connection = psycopg.connect(**conninfo.parameters, autocommit=True)
     except psycopg.OperationalError as error:
         raise NotConnected(*error.args) from error
-    return PostgresConnection(Pipeline(connection, prepares=prepares))
+    return PostgresConnection(Pipeline(connection, prepares=prepares, answer_timeout=answer_timeout or ANSWER_TIMEOUT))
 
 
 def require_usable(connection: PostgresConnection, *, writable: bool, migrated: bool = True) -> None:

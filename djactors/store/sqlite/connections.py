@@ -38,11 +38,11 @@ BUSY_TIMEOUT = 5.0
 # SQLite cuts the write-ahead log back to this size once the log was larger. Below this size SQLite reuses the file
 # without touching its metadata.
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
-# Pages after which the writer moves the log into the database: 16 MiB, some 6 ms. The writer does this after a commit
+# Pages after which the writer moves the log into the database: 8 MiB, some 3 ms. The writer does this after a commit
 # is answered, so at most the next commit waits. A page that many commits changed is moved once; with many users
-# SQLite's default of 1000 costs up to a tenth more CPU an event. Beyond 4000 little is gained, the next commit waits
-# longer, and a start after a crash has to read the whole log.
-CHECKPOINT_PAGES = 4000
+# SQLite's default of 1000 costs up to a tenth more CPU an event. With 4000 little was gained, and beside a sender of
+# large batches one commit in a hundred waited for 25 ms. A start after a crash has to read the whole log.
+CHECKPOINT_PAGES = 2000
 # Pages after which SQLite moves the log in the middle of a commit. This is the bound in case the estimate is wrong (see
 # `Backlog`).
 WAL_AUTOCHECKPOINT = 3 * CHECKPOINT_PAGES

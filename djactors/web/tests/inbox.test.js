@@ -170,6 +170,41 @@ describe('seen', () => {
     expect(state().unreadCount).toBe(4)
   })
 
+  test('what arrived in an open list is seen, also where the list closes before the count comes', async () => {
+    await begin()
+    server.unseen = 0
+    const closed = actions.watchList()
+    await settle()
+    server.send('notification:new', notification(4))
+    closed()
+    server.unseen = 1
+    server.answer.mockResolvedValueOnce({ ok: true, count: 3, unseen: 0 })
+    server.count()
+    expect(server.socket.emitted.at(-1)).toEqual(['notification:seen', { upTo: 4 }])
+    await settle()
+    expect(state().unseenCount).toBe(0)
+    const before = server.socket.emitted.length
+    server.unseen = 1
+    server.arrive({ id: 5 })
+    expect(state().unseenCount).toBe(1)
+    expect(server.socket.emitted.length).toBe(before)
+  })
+
+  test('what arrives while an open list says what is seen is said next, also where the list has closed', async () => {
+    await begin()
+    const held = deferred()
+    server.answer.mockReturnValueOnce(held.promise)
+    const closed = actions.watchList()
+    server.send('notification:new', notification(4))
+    closed()
+    server.unseen = 1
+    server.count()
+    expect(server.socket.emitted.length).toBe(1)
+    held.resolve({ ok: true, count: 3, unseen: 1 })
+    await settle()
+    expect(server.socket.emitted.at(-1)).toEqual(['notification:seen', { upTo: 4 }])
+  })
+
   test('where it cannot be said it stays unseen, and is not said again and again', async () => {
     await begin()
     server.answer.mockResolvedValueOnce(refusal)

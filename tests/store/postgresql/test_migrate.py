@@ -126,7 +126,7 @@ def test_a_seed_that_fails_leaves_nothing_behind(postgres_url: str, admin: psyco
 def test_databases_that_do_not_fit_are_refused(postgres_url: str):
     apply(postgres_url, NOTES)
     changed = Schema([*COUNTERS.migrations, migration(2, "SELECT 1;")])
-    other = Schema([*COUNTERS.migrations, dataclasses.replace(NOTES.migrations[1], name="0002_other.sql")])
+    other = Schema([*COUNTERS.migrations, dataclasses.replace(NOTES.migrations[1], name="0002_zettel.sql")])
     retired = dataclasses.replace(NOTES, retired={COUNTERS.migrations[0].checksum: "it is from long ago: start anew"})
     for schema, reason in (
         (COUNTERS, r"newer than this program \(it has 0002_test.sql\): upgrade"),
@@ -163,7 +163,7 @@ def test_a_server_that_is_not_there_is_refused_in_one_line(postgres_url: str):
     nowhere = postgres_url.replace("postgres@%2F", "postgres:geheim@%2Fnowhere%2F")
     for attempt in (apply, inspect):
         with pytest.raises(
-            MigrationError, match="^postgresql://.*cannot be connected to: see that the server"
+            MigrationError, match=r"^postgresql://.*cannot be connected to: see that the server"
         ) as error:
             attempt(nowhere, COUNTERS)
         assert "geheim" not in str(error.value)

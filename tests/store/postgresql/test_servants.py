@@ -88,7 +88,7 @@ def test_a_row_that_stays_held_is_given_up_after_some_tries(writing: Callable[..
     assert isinstance(error, StoreUnavailable)
     assert "another node holds the rows" in str(error)
     assert len(runs) == TRIES
-    done(writer, add)
+    assert run(writer, add)[1] == Report(1, 0)
 
 
 def test_a_transaction_that_cannot_be_put_in_an_order_is_run_again(writer: Writer):
@@ -288,6 +288,23 @@ def test_while_the_server_is_away_attempts_to_connect_grow_rare(
     assert done(writer, putting("b")) == "b"
     assert done(writer, stored) == {"b"}
     writer.close()
+
+
+def test_a_server_that_does_not_answer_is_given_up(writing: Callable[..., Writer], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(session, "ANSWER_TIMEOUT", IMPATIENT)
+    writer = writing()
+    monkeypatch.undo()
+    runs: list[int] = []
+
+    def wait(connection: Connection) -> None:
+        runs.append(1)
+        put(connection, "a")
+        if len(runs) == 1:
+            connection.execute("SELECT pg_sleep(0.2)")
+
+    done(writer, wait)
+    assert len(runs) == 2
+    assert done(writer, stored) == {"a"}
 
 
 def test_a_database_that_turned_read_only_is_left_for_the_one_that_takes_writes(writer: Writer):

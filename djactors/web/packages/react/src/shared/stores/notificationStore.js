@@ -66,6 +66,7 @@ export function createNotificationStore({ api, socket }) {
   const own = createOwnChanges()
   let count = 0
   let unseen = 0
+  let sighted = 0 // the newest that arrived in an open list, until it is said that it was seen
   let countSeq = -1
   let notices = 0
   /** Lists on the screen. */
@@ -200,11 +201,13 @@ export function createNotificationStore({ api, socket }) {
     }
   }
 
-  /** What is in the open list was seen. It is no matter where that cannot be said now: the next count comes with the chance. */
+  /** What is in the open list was seen, and what was in it when it closed. It is no matter where that cannot be said now: the
+   * next count comes with the chance. */
   async function look() {
-    if (lists === 0 || unseen === 0 || seeing || globalThis.document?.hidden) return
-    const newest = Math.max(0, ...replica.entries.keys())
+    if ((lists === 0 && sighted === 0) || unseen === 0 || seeing || globalThis.document?.hidden) return
+    const newest = lists > 0 ? Math.max(0, ...replica.entries.keys()) : sighted
     const payload = newest > 0 ? { upTo: newest } : {}
+    sighted = 0
     seeing = true
     show()
     try {
@@ -214,6 +217,12 @@ export function createNotificationStore({ api, socket }) {
     }
     seeing = false
     show()
+    if (sighted > 0) void look()
+  }
+
+  /** An open list shows a new notification. Its count comes behind it, and the list may have closed by then. */
+  function sight({ id }) {
+    if (lists > 0 && !globalThis.document?.hidden) sighted = Math.max(sighted, id)
   }
 
   /** Whether an open list shows it, so that a toast would say it twice. */
@@ -353,6 +362,7 @@ export function createNotificationStore({ api, socket }) {
       if (outcome !== 'applied') return
       // Of `notification:seen` the counts tell.
       if (name === 'notification:seen') return
+      if (name === 'notification:new') sight(data)
       if (lists > 0) show()
       afterwards(name, data, live, returned)
       show()

@@ -1,0 +1,84 @@
+"""A throw-away PgBouncer that gives each transaction one of a few connections to the server.
+
+It is a process of its own, on a Unix socket in a directory of its own, and it ends with the context manager.
+"""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from bench.postgres import as_server_user
+
+START_SECONDS = 10.0
+
+SETTINGS = """\
+[databases]
+pooled = host={host} dbname={dbname} user={user} connect_query='SET search_path TO {schema}'
+[pgbouncer]
+pool_mode = transaction
+default_pool_size = {size}
+listen_addr =
+listen_port = 6432
+unix_socket_dir = {directory}
+auth_type = any
+"""
+
+
+@contextmanager
+def running_pooler(url: str, size: int) -> Iterator[str]:
+    """Run a pooler before the database of a URL, and give the URL of what it serves.
+
+    Args:
+        url: with the search path among its options, which a pooler does not pass on.
+        size: how many connections to the server it has.
+    """
+    server = conninfo_to_dict(url)
+    directory = Path(tempfile.mkdtemp(prefix="djactors-pool-", dir="/tmp"))
+    try:
+        privileges = as_server_user(directory)
+        settings = directory / "pgbouncer.ini"
+        schema = str(server["options"]).rpartition("=")[2]
+        settings.write_text(
+            SETTINGS.format(
+                host=server["host"],
+                dbname=server["dbname"],
+                user=server["user"],
+                schema=schema,
+                size=size,
+                directory=directory,
+            )
+        )
+        with (directory / "log").open("wb") as log:
+            pooler = subprocess.Popen(
+                [*privileges, "pgbouncer", settings], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory
+            )
+        try:
+            pooled = f"postgresql://anybody@{quote(str(directory), safe='')}:6432/pooled"
+            _await_ready(pooler, pooled, directory / "log")
+            yield pooled
+        finally:
+            pooler.kill()
+            pooler.wait()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _await_ready(pooler: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=5).close()
+        except psycopg.OperationalError as refusal:
+            if pooler.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PgBouncer did not start: {refusal}\n{log.read_text()}") from refusal
+            time.sleep(0.05)
+        else:
+            return
