@@ -1,6 +1,7 @@
 """Fixtures of the whole suite, each made when the first test wants it."""
 
 from tests.engines import connection as connection  # noqa: PLC0414
+from tests.engines import fresh as fresh  # noqa: PLC0414
 from tests.engines import migrated as migrated  # noqa: PLC0414
 from tests.engines import migrated_url as migrated_url  # noqa: PLC0414
 from tests.engines import opened as opened  # noqa: PLC0414

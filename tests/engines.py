@@ -29,6 +29,9 @@ AnyConnection = SqliteConnection | PostgresConnection
 Opened = Callable[[], AbstractContextManager[AnyConnection]]
 """Makes a connection to a fresh database, whatever was in it before."""
 
+Fresh = Callable[[], str | None]
+"""Makes a fresh PostgreSQL database; None where the test has a file of its own."""
+
 _SCHEMA = "desks"
 
 
@@ -109,6 +112,20 @@ def opened(request: pytest.FixtureRequest, engine_name: str) -> Opened:
             yield connection
 
     return in_memory
+
+
+@pytest.fixture(scope="session")
+def fresh(request: pytest.FixtureRequest, engine_name: str) -> Fresh:
+    """The same where the test opens the database itself."""
+    if engine_name == "sqlite":
+        return lambda: None
+    url: str = request.getfixturevalue("migrated_url")
+
+    def emptied() -> str:
+        empty(url)
+        return url
+
+    return emptied
 
 
 @contextmanager

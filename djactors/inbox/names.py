@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import TypeAlias
 
 from djactors.domain import folding, names
 from djactors.domain.times import utc_text
 from djactors.inbox.rows import Tenant, User
+from djactors.inbox.sharing import LOCK_TENANTS, array_of
 from djactors.store.connection import Connection
 
 LIST_LIFE = timedelta(hours=1)
@@ -134,6 +136,14 @@ def fold_slice(connection: Connection, after: tuple[int, int]) -> tuple[int, int
         The new value of `after`; None once all names are folded, which is then written down.
     """
     people = connection.execute(SELECT_UNFOLDED, (*after, FOLDED_AT_ONCE)).fetchall()
+    if connection.is_shared and people:
+        # Another node may rename them, or fold them as well: the second look is under the tenants' locks.
+        tenants = {tenant_id for tenant_id, *_ in people}
+        connection.executemany(LOCK_TENANTS, [(array_of(sorted(tenants)),)])
+        again = connection.execute(SELECT_UNFOLDED, (*after, len(people))).fetchall()
+        people = list(takewhile(lambda row: row[0] in tenants, again))
+        if not people:
+            return after  # somebody came in between, in a tenant that is not held
     if not people:
         connection.execute(UPDATE_RULES, (folding.RULES,))
         return None

@@ -25,8 +25,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -67,7 +66,8 @@ from djactors.domain.limits import Limits
 from djactors.domain.notification_rules import TRIGGERS
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
-from djactors.inbox import accounts, alerts, days, mutes, notices, places, reading, retention, workflow
+from djactors.inbox import accounts, alerts, mutes, notices, places, reading, retention, workflow
+from djactors.inbox.holding import Held, hold
 from djactors.inbox.known import Known
 from djactors.inbox.notices import Entry, Suppressed
 from djactors.inbox.prefetch import prefetch
@@ -90,10 +90,6 @@ WRITES_WHILE_AWAITED = 800
 """The same while somebody else waits: 3 ms. Always as few would cost a batch of a thousand events more than half as
 much CPU again, mostly because each commit makes a write to each socket."""
 
-
-COMMANDS_OF_A_SHARED_UNIT = 1000
-"""Commands for which tenants are held and rows fetched beforehand: as many as the largest batch post. The others are
-left for the next commit."""
 
 TURN_SECONDS = timedelta(seconds=5)
 """When to ask again for a slice of what concerns the whole installation while another node does it. If that node dies,
@@ -231,7 +227,7 @@ class Recorder:
         sharing = None
         try:
             if connection.is_shared:
-                commands, foreseen, sharing = self._share(connection, commands)
+                commands, foreseen, sharing = self._hold(connection, commands)
             unit = self._unit(connection, sharing)
             if sharing is not None:
                 prefetch(unit, foreseen)
@@ -283,7 +279,7 @@ class Recorder:
         sharing = None
         if connection.is_shared:
             # Before any savepoint: to roll back to one would let go of what was locked since.
-            commands, _, sharing = self._share(connection, commands)
+            commands, _, sharing = self._hold(connection, commands)
         for command in commands:
             connection.execute("SAVEPOINT command")
             unit = self._unit(connection, sharing)
@@ -336,26 +332,8 @@ class Recorder:
     def _unit(self, connection: Connection, sharing: Sharing | None) -> UnitOfWork:
         return UnitOfWork(connection, self._now(), self._limits, self._known, sharing)
 
-    def _share(
-        self, connection: Connection, commands: Sequence[Command]
-    ) -> tuple[Sequence[Command], list[Command], Sharing]:
-        """Hold all tenants that the commands will touch.
-
-        Returns the commands to carry out, the first so many; those of them that are not refused at once; and what is
-        held.
-        """
-        now = utc_text(self._now())
-        sharing = Sharing(connection, self._known, self._node)
-        commands = commands[:COMMANDS_OF_A_SHARED_UNIT]
-        foreseen: list[Command] = []
-        tenant_ids: set[int] = set()
-        for command in commands:
-            decoded = type(command) is Publish and command.decoded
-            with suppress(Refused):  # it will be refused again, in its turn
-                foreseen.append(command if decoded else checked(command))
-                tenant_ids.update(_tenants_of(connection, sharing, foreseen[-1], now))
-        sharing.lock(tenant_ids)
-        return commands, foreseen, sharing
+    def _hold(self, connection: Connection, commands: Sequence[Command]) -> Held:
+        return hold(connection, self._known, self._node, commands, utc_text(self._now()))
 
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome | None:
         """The outcome; None if only a slice of the command was carried out."""
@@ -406,29 +384,6 @@ class Recorder:
                 return retention.expire_slice(unit, command)
             case PurgeSlice():
                 return retention.purge_slice(unit, command)
-
-
-def _tenants_of(connection: Connection, sharing: Sharing, command: Command, now: str) -> Iterable[int]:
-    """The tenants that a command will touch. Those of one of the whole installation are looked for, without a lock."""
-    match command:
-        case Publish():
-            return [command.event.tenant_id]
-        case RaiseAlerts() | SendSummaries() | WakeSnoozed() | ExpireSlice() | PurgeSlice():
-            if not sharing.take_turn(command) or isinstance(command, PurgeSlice):
-                return []
-            statement, place = _DUE[type(command)]
-            return [row[place] for row in connection.execute(statement, (now, command.limit)).fetchall()]
-        case _:
-            return [command.tenant_id]
-
-
-_DUE: Mapping[type, tuple[str, int]] = {
-    RaiseAlerts: (alerts.SELECT_DUE, 0),
-    SendSummaries: (days.SELECT_DUE, 0),
-    WakeSnoozed: (places.SELECT_DUE, 1),
-    ExpireSlice: (retention.SELECT_EXPIRED, 1),
-}
-"""What finds the rows that are due, and where they have the tenant's id."""
 
 
 def _publish(unit: UnitOfWork, command: Publish) -> Published:

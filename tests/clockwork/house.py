@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -25,6 +24,7 @@ from djactors.inbox.inbox import Inbox
 from djactors.kernel import ActorSpec, AnySpec, Exhausted, ServiceSpec, Supervisor
 from djactors.steady_clock import SteadyClock
 from djactors.store.database import Database
+from djactors.store.engines import Place
 from djactors.store.errors import StoreUnavailable
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
@@ -87,7 +87,7 @@ class House:
 
 @asynccontextmanager
 async def running(
-    path: Path,
+    path: Place,
     now: WallClock,
     *,
     limits: Limits | None = None,

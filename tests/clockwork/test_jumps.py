@@ -1,7 +1,5 @@
 """A wall clock that jumps where the monotonic clock does not: nothing is lost by it. found.md, B2."""
 
-import sqlite3
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,10 @@ from djactors.domain.limits import Limits
 from djactors.domain.times import from_text, utc_text
 from djactors.operations import diagnosis
 from djactors.steady_clock import AGREEMENT, LONG_DOWN, SETTLING, TOLERANCE, SteadyClock
+from djactors.store.engines import Place
 from tests.clockwork.desk import DAY, HOUR, MINUTE, MORNING, job, note
 from tests.clockwork.house import House, WallClock, running
+from tests.engines import open_connection
 
 SECOND = timedelta(seconds=1)
 KEEPING = Keeping(history_days=30, event_days=30, suppression_days=30)
@@ -49,13 +49,13 @@ def steady(now: WallClock, log: Log | None = None) -> SteadyClock:
     return SteadyClock(now, trio.current_time, Log() if log is None else log)
 
 
-def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
+def rows(place: Place, query: str) -> list[tuple[Any, ...]]:
+    with open_connection(place) as connection:
         return connection.execute(query).fetchall()
 
 
-def inbox(path: Path) -> int:
-    return int(rows(path, "SELECT count(*) FROM notifications WHERE removed_seq IS NULL")[0][0])
+def inbox(place: Place) -> int:
+    return int(rows(place, "SELECT count(*) FROM notifications WHERE removed_seq IS NULL")[0][0])
 
 
 async def jump_and_back(house: House, distance: timedelta, seconds: float) -> None:
@@ -147,50 +147,51 @@ async def test_b2_many_small_steps_count_together(autojump_clock: object, step: 
 
 
 @pytest.mark.parametrize("seconds", [80.0, AGREEMENT - 1, AGREEMENT + SETTLING / 2])
-async def test_b2_nothing_expires_and_nothing_is_purged(path: Path, autojump_clock: object, seconds: float):
+async def test_b2_nothing_expires_and_nothing_is_purged(place: Place, autojump_clock: object, seconds: float):
     now = WallClock()
-    async with running(path, now, keeping=KEEPING, clock=steady(now)) as house:
+    async with running(place, now, keeping=KEEPING, clock=steady(now)) as house:
         await house.publish(*[note(11)] * 3)
         await trio.sleep(retention.LONGEST_SLEEP)
         await jump_and_back(house, 40 * DAY, seconds)
         await trio.sleep(3 * retention.LONGEST_SLEEP)
-        assert inbox(path) == 5
-        assert rows(path, "SELECT count(*) FROM changes") == [(5,)]
-        assert rows(path, "SELECT count(*) FROM domain_events") == [(5,)]
+        assert inbox(place) == 5
+        assert rows(place, "SELECT count(*) FROM changes") == [(5,)]
+        assert rows(place, "SELECT count(*) FROM domain_events") == [(5,)]
 
 
-async def test_b2_without_it_the_inbox_is_empty_for_good(path: Path, autojump_clock: object):
+async def test_b2_without_it_the_inbox_is_empty_for_good(place: Place, autojump_clock: object):
     """That the tests above would see the fault."""
     now = WallClock()
-    async with running(path, now, keeping=KEEPING) as house:
+    async with running(place, now, keeping=KEEPING) as house:
         await house.publish(*[note(11)] * 3)
         await trio.sleep(retention.LONGEST_SLEEP)
         now.jump(40 * DAY)
         await trio.sleep(2 * retention.LONGEST_SLEEP)
         now.jump(-40 * DAY)
-        assert inbox(path) == 0
+        assert inbox(place) == 0
 
 
-async def test_b2_what_is_stored_meanwhile_has_the_right_time(path: Path, autojump_clock: object):
+async def test_b2_what_is_stored_meanwhile_has_the_right_time(place: Place, autojump_clock: object):
     now = WallClock()
-    async with running(path, now, clock=steady(now)) as house:
+    async with running(place, now, clock=steady(now)) as house:
         await jump_and_back(house, 40 * DAY, 80)
-        stored = [from_text(moment) for (moment,) in rows(path, "SELECT created_at FROM notifications")]
+        stored = [from_text(moment) for (moment,) in rows(place, "SELECT created_at FROM notifications")]
     assert all(MORNING <= moment <= MORNING + HOUR for moment in stored)
-    assert diagnosis._times(path, now()) is None
+    if isinstance(place, Path):
+        assert diagnosis._times(place, now()) is None
 
 
 @pytest.mark.parametrize("distance", [40 * DAY, -40 * DAY])
-async def test_b2_no_alert_is_early_lost_or_doubled(path: Path, autojump_clock: object, distance: timedelta):
+async def test_b2_no_alert_is_early_lost_or_doubled(place: Place, autojump_clock: object, distance: timedelta):
     now = WallClock()
     deadline = MORNING + DAY + 2 * MINUTE
-    async with running(path, now, clock=steady(now)) as house:
+    async with running(place, now, clock=steady(now)) as house:
         await house.publish(job(deadline))
         await jump_and_back(house, distance, 5 * MINUTES)
         await trio.sleep(2 * DAY.total_seconds())
     told = [
         (kind, datetime.fromisoformat(moment).replace(microsecond=0))
-        for kind, moment in rows(path, "SELECT type, created_at FROM notifications WHERE type LIKE 'sla%' ORDER BY id")
+        for kind, moment in rows(place, "SELECT type, created_at FROM notifications WHERE type LIKE 'sla%' ORDER BY id")
     ]
     assert told == [
         ("sla_alert_24h", MORNING + 2 * MINUTE),
@@ -199,70 +200,70 @@ async def test_b2_no_alert_is_early_lost_or_doubled(path: Path, autojump_clock: 
     ]
 
 
-async def test_b2_no_day_begins_early(path: Path, autojump_clock: object):
+async def test_b2_no_day_begins_early(place: Place, autojump_clock: object):
     now = WallClock()
-    async with running(path, now, limits=Limits(daily_limit=3), clock=steady(now)) as house:
+    async with running(place, now, limits=Limits(daily_limit=3), clock=steady(now)) as house:
         await house.publish(*[note(11)] * 3)
         await jump_and_back(house, 3 * DAY, 80)
-    assert rows(path, "SELECT sent_day, sent_count FROM users WHERE id = 11") == [("2026-01-27", 3)]
-    assert rows(path, "SELECT count(*) FROM suppressions") == [(2,)]
+    assert rows(place, "SELECT sent_day, sent_count FROM users WHERE id = 11") == [("2026-01-27", 3)]
+    assert rows(place, "SELECT count(*) FROM suppressions") == [(2,)]
 
 
-async def test_b2_a_paused_machine_is_right_after_a_while(path: Path, autojump_clock: object):
+async def test_b2_a_paused_machine_is_right_after_a_while(place: Place, autojump_clock: object):
     """What is legitimate: the wall clock is right, and stays where it is."""
     now = WallClock()
     deadline = MORNING + 2 * DAY
-    async with running(path, now, keeping=KEEPING, clock=steady(now)) as house:
+    async with running(place, now, keeping=KEEPING, clock=steady(now)) as house:
         await house.publish(job(deadline), note(11))
         now.jump(40 * DAY)
         await trio.sleep(AGREEMENT + 3 * MINUTES)
-        assert [kind for (kind,) in rows(path, "SELECT type FROM notifications WHERE type LIKE 'sla%'")] == [
+        assert [kind for (kind,) in rows(place, "SELECT type FROM notifications WHERE type LIKE 'sla%'")] == [
             "sla_alert_overdue",
             "sla_alert_overdue",
         ]
-        assert rows(path, "SELECT count(*) FROM notifications WHERE removed_reason = 'expired'") == [(0,)]
+        assert rows(place, "SELECT count(*) FROM notifications WHERE removed_reason = 'expired'") == [(0,)]
         await trio.sleep(SETTLING + 2 * retention.LONGEST_SLEEP)
-        assert rows(path, "SELECT count(*) FROM notifications WHERE removed_reason = 'expired'") == [(2,)]
+        assert rows(place, "SELECT count(*) FROM notifications WHERE removed_reason = 'expired'") == [(2,)]
 
 
 # Over a restart
 
 
 async def test_b2_a_start_long_after_the_newest_time_waits_before_anything_falls_due(
-    path: Path, autojump_clock: object
+    place: Place, autojump_clock: object
 ):
     now = WallClock()
-    async with running(path, now) as house:
+    async with running(place, now) as house:
         await house.publish(job(MORNING + 2 * DAY), *[note(11)] * 3)
     now.jump(40 * DAY)
     log = Log()
     clock = steady(now, log)
     clock.begin(MORNING)
     assert log.events == ["the newest stored time is long ago"]
-    async with running(path, now, keeping=KEEPING, clock=clock):
+    async with running(place, now, keeping=KEEPING, clock=clock):
         await trio.sleep(80)
         now.jump(-40 * DAY)
         await trio.sleep(AGREEMENT + SETTLING + 2 * retention.LONGEST_SLEEP)
-        assert inbox(path) == 4
-        assert rows(path, "SELECT count(*) FROM notifications WHERE type LIKE 'sla%'") == [(0,)]
+        assert inbox(place) == 4
+        assert rows(place, "SELECT count(*) FROM notifications WHERE type LIKE 'sla%'") == [(0,)]
     assert log.events == ["the newest stored time is long ago", SET_RIGHT]
 
 
-async def test_b2_a_server_that_was_down_for_long_catches_up_after_a_while(path: Path, autojump_clock: object):
+async def test_b2_a_server_that_was_down_for_long_catches_up_after_a_while(place: Place, autojump_clock: object):
     now = WallClock()
-    async with running(path, now) as house:
+    async with running(place, now) as house:
         await house.publish(job(MORNING + 2 * DAY), *[note(11)] * 3)
     now.jump(40 * DAY)
     clock = steady(now)
     clock.begin(MORNING)
-    async with running(path, now, keeping=KEEPING, clock=clock):
+    async with running(place, now, keeping=KEEPING, clock=clock):
         await trio.sleep(AGREEMENT - 5)
-        assert rows(path, "SELECT count(*) FROM notifications WHERE type LIKE 'sla%'") == [(0,)]
+        assert rows(place, "SELECT count(*) FROM notifications WHERE type LIKE 'sla%'") == [(0,)]
         await trio.sleep(2 * MINUTES)
-        assert rows(path, "SELECT count(*) FROM notifications WHERE type LIKE 'sla%'") == [(2,)]
-        assert inbox(path) == 6
+        assert rows(place, "SELECT count(*) FROM notifications WHERE type LIKE 'sla%'") == [(2,)]
+        assert inbox(place) == 6
         await trio.sleep(SETTLING)
-        assert inbox(path) == 2
+        assert inbox(place) == 2
 
 
 async def test_b2_a_short_pause_is_no_reason_to_wait(autojump_clock: object):
@@ -283,23 +284,24 @@ async def test_b2_stored_times_in_the_future_are_told_at_the_start(autojump_cloc
     assert clock.may_fall_due()
 
 
-async def test_b2_check_finds_the_traces(path: Path, autojump_clock: object):
+@pytest.mark.sqlite_only("looks at the file as `check` does")
+async def test_b2_check_finds_the_traces(place: Place, autojump_clock: object):
     """What a version without this has left behind."""
     now = WallClock()
-    async with running(path, now, keeping=KEEPING) as house:
+    async with running(place, now, keeping=KEEPING) as house:
         await house.publish(*[note(11)] * 3)
         now.jump(40 * DAY)
         await house.publish(note(11))
         await trio.sleep(2 * retention.LONGEST_SLEEP)
         ahead = now()
         now.jump(-40 * DAY)
-    found = dict(diagnosis.diagnose(Settings(database=str(path), jwt_secret="x" * 20 + "abcdefghijklmnop"), now=now))
+    found = dict(diagnosis.diagnose(Settings(database=str(place), jwt_secret="x" * 20 + "abcdefghijklmnop"), now=now))
     finding = found["times"]
     assert finding is not None
     assert "1 domain events (up to 2026-03-08" in finding
     assert "3 notifications that left the inbox as expired" in finding
     assert "the wall clock was ahead when they were written, or it is behind now" in finding
-    assert dict(diagnosis.diagnose(Settings(database=str(path)), now=lambda: ahead))["times"] is None
+    assert dict(diagnosis.diagnose(Settings(database=str(place)), now=lambda: ahead))["times"] is None
     assert utc_text(now()) in finding
 
 

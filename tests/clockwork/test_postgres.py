@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 
-from djactors.inbox import alerts, days, notices, retention, walks
+from djactors.inbox import alerts, days, notices, places, retention, walks
 
 T = "2026-01-27T10:30:00.000000Z"
 QUERIES: dict[str, tuple[Any, ...]] = {
@@ -17,6 +17,8 @@ QUERIES: dict[str, tuple[Any, ...]] = {
     notices.SELECT_STATE: (1,),
     notices.UPDATE_REPLACED: (1, T, 1),
     retention.SELECT_WALKED: (1, 2, 10),
+    retention.SELECT_EXPIRED: (T, 10),
+    retention.SELECT_NEXT_EXPIRY: (),
     retention.UPDATE_EXPIRED: (1, T, 1),
     retention.SELECT_TENANTS: (1, 10),
     retention.SELECT_CHANGES: (1, 1, 10),
@@ -42,3 +44,21 @@ QUERIES: dict[str, tuple[Any, ...]] = {
 def test_every_statement_runs_on_postgres(postgres: psycopg.Connection):
     for query, parameters in QUERIES.items():
         postgres.execute(query.replace("?", "%s").encode(), parameters)
+
+
+INDEXES = {
+    alerts.SELECT_DUE: "idx_jobs_next_alert",
+    days.SELECT_DUE: "idx_user_days_summary_due",
+    places.SELECT_DUE: "idx_notifications_snoozed_until",
+    retention.SELECT_EXPIRED: "idx_notifications_expires_at",
+    retention.SELECT_NEXT_EXPIRY: "idx_notifications_expires_at",
+    retention.SELECT_REMOVED: "idx_notifications_removed",
+    retention.SELECT_DAYS: "idx_user_days_day",
+}
+
+
+def test_what_is_due_is_found_by_an_index(postgres: psycopg.Connection):
+    postgres.execute("SET enable_seqscan = off")  # as in every transaction of the store
+    for query, index in INDEXES.items():
+        plan = str(postgres.execute(b"EXPLAIN " + query.replace("?", "'1'").encode()).fetchall())
+        assert (query, index in plan) == (query, True), plan

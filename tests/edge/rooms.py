@@ -36,6 +36,7 @@ from djactors.loop_lag import LoopLag
 from djactors.net import Request, Response, UnprovenBytes
 from djactors.operations.tokens import sign
 from djactors.store.database import Database
+from djactors.store.engines import Place
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
 from tests.offsets import offset_in
@@ -251,15 +252,15 @@ class Broken:
 
 
 @asynccontextmanager
-async def rooms(folder: Path, **settings: Any) -> AsyncIterator[Rooms]:
-    """Open them on a new database in `folder`; settings as keywords.
+async def rooms(folder: Path, place: Place | None = None, **settings: Any) -> AsyncIterator[Rooms]:
+    """Open them on a new database in `folder`, or on the one at `place`; settings as keywords.
 
     Nobody is too fast or told too much here, and no commit waits for company.
     """
     generous = {"emit_burst": 100_000, "read_burst": 100_000, "daily_limit": 100_000, "commit_delay": 0}
-    configured = Settings(jwt_secret=SECRET, database=str(folder / "inbox.db"), **{**generous, **settings})
+    path = folder / "inbox.db" if place is None else place
+    configured = Settings(jwt_secret=SECRET, database=str(path), **{**generous, **settings})
     clock = Clock()
-    path = folder / "inbox.db"
     schema.apply(path, now=clock.now)
     async with await Database.open(path, threads=InlineRunner) as database:
         store = Broken(Inbox(database, clock.now, Limits(daily_limit=configured.daily_limit)))

@@ -61,6 +61,9 @@ JOBS = range(1, 7)
 ROLES: tuple[Role, ...] = ("user", "manager", "admin", "service")
 PRIORITIES: tuple[Priority, ...] = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
 DAY = timedelta(days=1)
+KEYS = (*(f"k{number}" for number in range(12)), "NULL", "a b", '"', "\\", "{,}", "'", "%s ? $1 :x")
+"""Some of them would mean something else in SQL, or in an array of PostgreSQL's, if they were not quoted."""
+
 LIMIT = 1000
 """Of a slice: nothing is left for another one."""
 
@@ -123,7 +126,7 @@ class Anything:
 
     def _publish(self, now: datetime) -> Publish:
         dice = self._dice
-        key = f"k{dice.randrange(20)}" if dice.random() < 0.3 else None
+        key = dice.choice(KEYS) if dice.random() < 0.3 else None
         person = None
         if dice.random() < 0.4:
             person = Person(dice.choice(USERS), dice.choice(ROLES), "Någon Annan" if dice.random() < 0.3 else None)

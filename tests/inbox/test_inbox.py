@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import outcome
+import psycopg
 import pytest
 import trio
 
@@ -18,6 +19,7 @@ from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Replay
 from djactors.inbox.pages import Snapshot
 from djactors.store.database import Database
+from djactors.store.engines import Place
 from djactors.store.errors import StoreBusy, StoreClosed, StoreDamaged
 from djactors.store.threads import InlineRunner
 from tests.inbox.desk import MORNING, answer
@@ -32,24 +34,28 @@ def note(user_id: int = 11) -> Publish:
 
 
 @asynccontextmanager
-async def opened(path: Path, **options: int) -> AsyncIterator[Inbox]:
-    async with await Database.open(path, threads=InlineRunner, **options) as database:
+async def opened(place: Place, **options: int) -> AsyncIterator[Inbox]:
+    async with await Database.open(place, threads=InlineRunner, **options) as database:
         yield Inbox(database, lambda: MORNING)
 
 
 async def changes(store: Inbox, since: int) -> list[Change]:
-    replay = await store.replay(1, 11, offset_in(Path(store._database.engine.name), since), limit=10)
+    with store._database.engine.reading() as connection:
+        start = offset_in(connection, since)
+    replay = await store.replay(1, 11, start, limit=10)
     assert isinstance(replay, Replay)
     return replay.changes
 
 
-async def test_a_bad_command_among_many_fails_alone(path: Path):
-    async with opened(path) as store:
+async def test_a_bad_command_among_many_fails_alone(place: Place):
+    async with opened(place) as store:
         recorded = await store.record([note(), POISON, MarkRead(1, 11, 7), note()])
         kinds = [type(each) for each in recorded.outcomes]
-        assert kinds == [Published, OverflowError, Refused, Published]
-        assert await store.snapshot(1, 11) == Snapshot(2, offset_in(path, 2), unseen=2)
-        assert await store.record([MarkRead(1, 11, 1)]) == Recorded(
+        assert kinds[1] in (OverflowError, psycopg.errors.NumericValueOutOfRange)
+        assert [kinds[0], *kinds[2:]] == [Published, Refused, Published]
+        assert await store.snapshot(1, 11) == Snapshot(2, offset_in(place, 2), unseen=2)
+        first = answer(recorded.outcomes[0])["notifications"][0]["id"]
+        assert await store.record([MarkRead(1, 11, first)]) == Recorded(
             [Counted(1, 1)], {1: await changes(store, 2)}, {(1, 11): 1}, unseen={(1, 11): 1}
         )
 
@@ -75,8 +81,8 @@ async def test_a_command_that_needs_a_damaged_page_fails_alone(path: Path):
         assert ids == [21, 22, 23, 24]
 
 
-async def test_batches_that_meet_in_one_commit_do_not_disturb_each_other(path: Path):
-    async with opened(path) as store:
+async def test_batches_that_meet_in_one_commit_do_not_disturb_each_other(place: Place):
+    async with opened(place) as store:
         results: dict[int, Recorded] = {}
 
         async def record(index: int, commands: list[Command]) -> None:
@@ -86,14 +92,15 @@ async def test_batches_that_meet_in_one_commit_do_not_disturb_each_other(path: P
             for index in range(6):
                 nursery.start_soon(record, index, [note(), POISON] if index == 3 else [note()])
         ids = sorted(answer(results[index].outcomes[0])["notifications"][0]["id"] for index in results)
-        assert ids == [1, 2, 3, 4, 5, 6]
-        assert isinstance(results[3].outcomes[1], OverflowError)
+        assert len(set(ids)) == 6
+        assert isinstance(place, str) or ids == [1, 2, 3, 4, 5, 6]
+        assert isinstance(results[3].outcomes[1], (OverflowError, psycopg.errors.NumericValueOutOfRange))
         seqs = sorted(change.offset.seq for recorded in results.values() for change in recorded.changes[1])
         assert seqs == [1, 2, 3, 4, 5, 6]
 
 
-async def test_the_storages_own_failure_fails_the_batch_and_records_nothing(path: Path):
-    async with opened(path, write_queue=1) as store:
+async def test_the_storages_own_failure_fails_the_batch_and_records_nothing(place: Place):
+    async with opened(place, write_queue=1) as store:
         async with trio.open_nursery() as nursery:
             results: list[outcome.Maybe[Recorded]] = []
 
@@ -107,20 +114,20 @@ async def test_the_storages_own_failure_fails_the_batch_and_records_nothing(path
         assert (await store.snapshot(1, 11)).unread == 2
 
 
-async def test_a_closed_store_says_so(path: Path):
-    async with opened(path) as store:
+async def test_a_closed_store_says_so(place: Place):
+    async with opened(place) as store:
         pass
     with pytest.raises(StoreClosed):
         await store.record([note()])
 
 
-async def test_a_page_shows_what_was_recorded(path: Path):
-    async with opened(path) as store:
+async def test_a_page_shows_what_was_recorded(place: Place):
+    async with opened(place) as store:
         await store.record([note(), note(12), note()])
         await store.record([MarkRead(1, 11, 1)])
         page = await store.page(1, 11, limit=1)
         assert [(item.id, item.is_read) for item in page.items] == [(3, False)]
-        assert (page.next_before, page.unread, page.at) == (3, 1, offset_in(path, 4))
+        assert (page.next_before, page.unread, page.at) == (3, 1, offset_in(place, 4))
         rest = await store.page(1, 11, limit=1, before=page.next_before)
         assert [(item.id, item.is_read) for item in rest.items] == [(1, True)]
         assert rest.next_before is None

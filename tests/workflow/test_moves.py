@@ -8,6 +8,7 @@ from djactors.domain.commands import Publish
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import DomainEvent, Role
 from djactors.domain.permissions import Person
+from tests.engines import begin, roll_back
 from tests.inbox.desk import Desk
 from tests.workflow.people import (
     APPROVED,
@@ -101,10 +102,10 @@ def test_a_move_is_for_the_parts_and_roles_that_the_table_names(desk: Desk, move
     for part, role in product(PARTS, ROLES):
         command = Publish(by(event, PARTS[part]), person=Person(PARTS[part], role))
         if may == ["everybody"] or part in may or role in may:
-            desk.connection.execute("SAVEPOINT trial")
+            begin(desk.connection)
             outcome = desk.recorder.record(desk.connection, [command]).outcomes[0]
-            desk.connection.execute("ROLLBACK TO trial")
-            desk.connection.execute("RELEASE trial")
+            roll_back(desk.connection)
+            desk.recorder.forget()
             assert not isinstance(outcome, Exception), (part, role)
         else:
             refused = desk.refusal(command)

@@ -12,6 +12,7 @@ from djactors.domain.commands import Publish
 from djactors.domain.errors import Code
 from djactors.domain.events import DomainEvent, JobAssigned, JobCreated, JobSubmitted, JobUnwatched, JobWatched
 from djactors.domain.permissions import Person
+from djactors.store.engines import Place
 from tests.edge.rooms import Answer, Rooms, rooms
 from tests.edge.sockets import Client, settle
 from tests.inbox.desk import Desk
@@ -39,9 +40,9 @@ async def post(house: Rooms, path: str, user_id: int, body: Any = None, *, tenan
 
 
 @pytest.fixture
-async def house(tmp_path: Path, autojump_clock: object) -> AsyncIterator[Rooms]:
+async def house(tmp_path: Path, place: Place, autojump_clock: object) -> AsyncIterator[Rooms]:
     """Job 1 is open and job 2 assigned; user 20 is tenant 2's; nobody knows user 700. The test events are on."""
-    async with rooms(tmp_path, test_events=True) as house:
+    async with rooms(tmp_path, place, test_events=True) as house:
         await house.arrive(T, REQUESTER, ASSIGNEE)
         await house.introduce(OTHER, FOREIGN)
         for body in ({"title": "a"}, {"title": "b", "assigneeId": ASSIGNEE}):

@@ -38,6 +38,10 @@ ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 10.0
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
 
+# Every statement has an index that serves it. Of a table that was never analysed the planner does not know how large it
+# is: 64 users out of 20,000 were looked up in 11 ms by reading the whole table, and in 0.2 ms by its key.
+_BY_INDEX = "set_config('enable_seqscan', 'off', true)"
+
 _SELECT_STATE = """SELECT current_setting('server_version_num')::int8, current_setting('server_encoding'),
     current_setting('transaction_read_only') = 'on', to_regclass('schema_migrations') IS NOT NULL"""
 
@@ -53,7 +57,7 @@ def writing_begins(lock_timeout: float = LOCK_TIMEOUT) -> tuple[str, ...]:
         "BEGIN ISOLATION LEVEL READ COMMITTED",
         f"SELECT set_config('lock_timeout', {_milliseconds(lock_timeout)}, true), "
         f"set_config('statement_timeout', {_milliseconds(STATEMENT_TIMEOUT)}, true), "
-        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), "
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), {_BY_INDEX}, "
         # What is acknowledged must survive, whatever the server's default is. Stricter settings stay.
         "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
         "ELSE current_setting('synchronous_commit') END, true)",
@@ -65,7 +69,7 @@ def reading_begins() -> tuple[str, ...]:
     return (
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         f"SELECT set_config('statement_timeout', {_milliseconds(STATEMENT_TIMEOUT)}, true), "
-        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true)",
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), {_BY_INDEX}",
     )
 
 
