@@ -11,13 +11,18 @@ Rules:
   * A session can know more than its node has told: its actor reads a snapshot that has what another node just wrote.
     The tail keeps each such offset until it has found it in the log. Before, nothing later is told. Otherwise a session
     that knows a change which a failover lost would be told other changes under the numbers that follow.
+  * A database server that restarts is back within seconds. So a read that finds it away is made again for a while.
+    Otherwise all users' actors would fail at once, and all their clients would come back at once.
   * Nothing here waits except for the store, and all of it runs on one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+import trio
 
 from djactors.actors.user import Inbox, InboxState
 from djactors.domain.accounts import Account
@@ -25,10 +30,23 @@ from djactors.domain.commands import Change
 from djactors.domain.marks import Offset, mark_of
 from djactors.inbox.following import Position, Wanted
 from djactors.inbox.log import Found
+from djactors.store.errors import StoreUnavailable
 
 MAX_GIVEN = 64
 """Offsets that a tail keeps before the follower looks for all of them in the log. They come with people who connect
 while others write; a look takes a millisecond."""
+
+
+PATIENCE = 15.0
+"""Seconds for which a read is tried: three times as long as a reader waits between two tries to connect."""
+
+FIRST_PAUSE = 0.1
+"""Seconds before the second try."""
+
+LONGEST_PAUSE = 1.0
+"""Seconds between later tries."""
+
+T = TypeVar("T")
 
 
 class Positions(Protocol):
@@ -142,9 +160,9 @@ class Tails:
         tail = self._tails.get(tenant_id)
         if tail is None:
             tail = self._tails[tenant_id] = Tail()
-        if tail.at is None and tail.begin(await self._nodes.stand(tenant_id)):
+        if tail.at is None and tail.begin(await _patiently(partial(self._nodes.stand, tenant_id))):
             self.press(tenant_id)
-        state = await self._inbox.snapshot(tenant_id, user_id, told)
+        state = await _patiently(partial(self._inbox.snapshot, tenant_id, user_id, told))
         if tail.give(state.at):
             self.press(tenant_id)
         return state
@@ -153,7 +171,26 @@ class Tails:
         self, tenant_id: int, user_id: int, since: Offset, *, until: Offset, limit: int, at_most: int | None = None
     ) -> Found:
         """See `Inbox`. What is replayed ends at what a snapshot has said, so no session gets further by it."""
-        return await self._inbox.replay(tenant_id, user_id, since, until=until, limit=limit, at_most=at_most)
+        read = partial(self._inbox.replay, tenant_id, user_id, since, until=until, limit=limit, at_most=at_most)
+        return await _patiently(read)
+
+
+async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """What a read returns, which is tried again while the database server is away.
+
+    Raises:
+        StoreUnavailable: it was away for too long.
+        StoreError: anything else.
+    """
+    until, pause = trio.current_time() + PATIENCE, FIRST_PAUSE
+    while True:
+        try:
+            return await read()
+        except StoreUnavailable:
+            if trio.current_time() + pause > until:
+                raise
+        await trio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def _builds_on(at: Offset, change: Change) -> bool:

@@ -297,7 +297,7 @@ class Users:
         """
         self._commits.doubt()
         self._forget_accounts()
-        self._telemetry.log.warning("somebody else has written to the database: is what was told still in it?")
+        self._telemetry.log.warning("the database may be another one than before: is what was told still in it?")
         presences = self.presences()
         for presence in presences:
             presence.stale = True

@@ -51,11 +51,8 @@ class Page:
             while not condition(self):
                 await self._news.wait()
             return
-        raise AssertionError(f"it did not come: {self.events}")
-
-    async def news(self) -> None:
-        """Wait until something else is received, or the connection ends."""
-        await self._news.wait()
+        end = "closed" if self.closed.is_set() else "open"
+        raise AssertionError(f"it did not come, and the connection is {end}: {self.events}")
 
     async def end(self) -> None:
         """Wait until the server has closed the connection."""
@@ -94,46 +91,6 @@ class Page:
     def _tell(self) -> None:
         self._news.set()
         self._news = trio.Event()
-
-
-class Client(Page):
-    """What a user sees over several connections: a stock client that comes back."""
-
-    def __init__(self, url: str, user_id: int, tenant_id: int) -> None:
-        super().__init__(url, user_id, tenant_id, None)
-        self.urls = [url]
-
-    async def come_back(self) -> None:
-        """Be connected again and again, to each of the `urls` in turn."""
-        before: Page | None = None
-        while True:
-            url = self.urls.pop(0)
-            self.urls.append(url)
-            try:
-                async with opened(url, self.user_id, self.tenant_id, before=before) as page:
-                    before = page if page.pid is not None else before
-                    seen = 0
-                    while True:
-                        self.events += page.events[seen:]
-                        seen = len(page.events)
-                        self._tell()
-                        if page.closed.is_set():
-                            break
-                        await page.news()
-            except OSError:
-                pass
-            await trio.sleep(0.05)
-
-
-@asynccontextmanager
-async def returning(url: str, user_id: int, tenant_id: int = 1) -> AsyncIterator[Client]:
-    """A client that comes back whenever its connection ends."""
-    client = Client(url, user_id, tenant_id)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.come_back)
-        await client.until(lambda client: bool(client.counts))
-        yield client
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

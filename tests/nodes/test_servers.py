@@ -11,7 +11,7 @@ import trio
 
 from djactors.domain.events import JobCreated
 from djactors.store.errors import StoreError
-from tests.nodes.page import Page, opened, returning
+from tests.nodes.page import Page, opened
 from tests.nodes.servers import eventually, execute, listening, query, running_servers
 
 ANN, BOB, ADMIN = 11, 12, 99
@@ -150,8 +150,8 @@ async def test_where_notifications_do_not_come_the_database_is_polled(
         await signed_out.end()
 
 
-async def test_when_the_backends_are_terminated_everybody_is_told_all_the_same(postgres_url: str):
-    async with running_servers(postgres_url) as (one, other), returning(one.url, ANN) as client:
+async def test_when_the_backends_are_terminated_everybody_is_told_and_nobody_is_cut(postgres_url: str):
+    async with running_servers(postgres_url) as (one, other), opened(one.url, ANN) as client:
         await listening(one, other)
         posted = []
         for number in range(12):
