@@ -22,8 +22,8 @@ from tests.chaos.proxy import Lane, Proxy
 from tests.chaos.server import EXPIRE, LONG_AGO, KillableServer
 from tests.history import Ledger
 
-READY_SECONDS = 30.0
-"""For all nodes to be ready once nothing happens to them any more."""
+READY_SECONDS = 60.0
+"""For all nodes to be ready once nothing happens to them any more, on a busy machine."""
 
 LOOK_SECONDS = 0.05
 
@@ -134,6 +134,7 @@ class Nodes:
                 case KillNode():
                     self._note(f"kill -9 of node{outage.node}")
                     await self._servers[outage.node].kill(outage.seconds, outage.expiring)
+                    await self._servers[outage.node].up()
                 case Freeze():
                     await self._freeze(outage)
                 case CutOff():
