@@ -214,7 +214,11 @@ async def test_a_request_chooses_its_server() -> None:
             return place.proxy.upstream if b"polling" in head else None
 
         place.proxy.route = route
-        await (await place.connect()).pass_on()
+        client = await place.dial()
+        await client.send_all(REQUEST % b"polling")
+        line = Line(client, await place.accept())
+        assert await line.server.receive_some() == REQUEST % b"polling"
+        await line.pass_on()
         refused = await place.dial()
         await refused.send_all(REQUEST % b"websocket")
         with pytest.raises(trio.BrokenResourceError):
