@@ -385,8 +385,11 @@ class DeviceJudge:
     def _go_on_to(self, place: int) -> None:
         if place == self._past:
             return
-        if self._opened.kind == "since" and self._has(place, self._written) and not self._has(place, self._applied):
+        told_less = self._opened.kind == "since" or (self._written or 0) < (self._applied or 0)
+        if told_less and self._has(place, self._written) and not self._has(place, self._applied):
             # Without offsets it can say no more than which list it loaded; what it had beyond that, nobody can judge.
+            # And a stock client says what its session was told last, and not which list it loaded. So a list that is
+            # ahead of the session, and is lost, is found out by nobody.
             self._applied = self._written
         for what, seq in (("was told", self._written), ("has applied", self._applied)):
             if not self._has(place, seq):

@@ -565,6 +565,14 @@ class TestPasts:
         rest = (Connected("js", recovered=True), *(received(seq) for seq in (4, 5, 6, 7)), counted(1, 7))
         assert self.found(*self.KNOWS_WHAT_IS_LOST[:7], *rest) == []
 
+    def test_a_list_that_is_ahead_of_its_session_and_is_lost_is_found_out_by_nobody(self) -> None:
+        """Another node answered it than the one with the session. What the session was told is in both pasts."""
+        ahead = Reloaded("js", at(4, past=1), 2, [(91, False), (11, False)], True)
+        rest = (*(received(seq) for seq in (4, 5, 6, 7)), counted(1, 7))
+        assert self.found(*self.KNOWS_WHAT_IS_LOST[:7], ahead, *rest) == []
+        skipping = self.found(*self.KNOWS_WHAT_IS_LOST[:7], ahead, *rest[1:])
+        assert any(rule == "applied once" and "skips 4" in text for rule, text in skipping), skipping
+
     def test_a_client_loads_the_new_list_before_it_is_told_to_reload(self) -> None:
         loaded = Reloaded("js", at(5), 1, [(13, False), (11, True)], True)
         assert self.found(*self.KNOWS_WHAT_IS_LOST, loaded, *self.TOLD_TO_RELOAD) == []
