@@ -1,4 +1,4 @@
-"""Row 42: a PostgreSQL server that is slow, read-only or full, as a node's backends, clients and balancer see it."""
+"""Rows 42 and 43: PostgreSQL that is slow, read-only or full, as those see it who depend on it; a node that freezes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from tests.serving import Answer, ServedProcess, make_token, serving
 TOKEN = make_token(tenant_id=TENANT, user_id=USER)
 
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+
+STANDING = "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction'"
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'relation'"
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +182,49 @@ async def test_row_42_a_full_disk_of_the_database_refuses_writes_answers_reads_a
     assert "Traceback" not in node.errors.read_text()
     backend.judge(database)
     run(server, f"DROP DATABASE {name}", "DROP TABLESPACE small")
+
+
+async def test_row_43_a_node_that_freezes_while_it_holds_a_tenant_lets_the_others_go_on(
+    tmp_path: Path, server: PostgresServer, database: str
+) -> None:
+    backend = Backend()
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        serving(folders[0], environment=environment(database)) as one,
+        serving(folders[1], environment=environment(database)) as other,
+    ):
+        # So that the first one has to read what the other one wrote.
+        assert await backend.post(other) == 201
+        answers: list[int | None] = []
+
+        async def post() -> None:
+            answers.append(await backend.post(one))
+
+        async with trio.open_nursery() as nursery:
+            with psycopg.connect(database) as blocking:
+                blocking.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+                nursery.start_soon(post)
+                await there_is(server, WAITING)
+                one.process.send_signal(signal.SIGSTOP)
+            await there_is(server, STANDING)
+            # It holds the tenant's row, until the server ends the transaction.
+            assert await backend.post_until(other, 201, most=10) == 201
+            assert answers == []
+            one.process.send_signal(signal.SIGCONT)
+        # Its COMMIT did not happen, so it ran the work again, or refused it.
+        assert answers in ([201], [503])
+        await ready(one)
+        await backend.post_again(other)
+        for node in (one, other):
+            assert await node.stop() == 0
+            assert "Traceback" not in node.errors.read_text()
+    backend.judge(database)
+
+
+async def there_is(server: PostgresServer, whom: str) -> None:
+    """Wait until somebody is doing this."""
+    with trio.fail_after(PATIENCE):
+        while not await trio.to_thread.run_sync(run, server, whom):
+            await trio.sleep(0.01)
