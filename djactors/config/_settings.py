@@ -366,7 +366,8 @@ class Settings:
     )
     busy_timeout: float = _setting(
         BUSY_TIMEOUT,
-        "The time in seconds that the server waits for a database that another process has locked.",
+        "The time in seconds that the server waits for a database that another process has locked. On PostgreSQL it is "
+        "the time for which a commit waits for another node, at most 2, for each of five tries.",
         low=0,
         high=300,
     )

@@ -210,4 +210,7 @@ def _refused(
         code, mend = error.code, TOKEN.get(error.code, TOKEN["token_invalid"])
         # What the client is not told: which claim it was, and why.
         more = {"detail": error.detail} if error.detail else {}
+    elif code == Code.UNAVAILABLE:
+        # The client is told the same whatever it was.
+        more = {"detail": f"{type(error).__name__}: {error}"}
     telemetry.refusals.refused(reason, what, peer, code=code, came=came, expected=expected, mend=mend, **more, **ids)

@@ -217,6 +217,8 @@ async def test_a_store_that_cannot_is_503_without_details(house: Rooms, kind: ty
         assert b"secret" not in answer.body
     answer = await house.request("POST", "/api/events/batch", token=service, body=[EVENT, {}])
     assert [result["error"]["code"] for result in answer.json["results"]] == ["unavailable", "invalid"]
+    told = [entry["detail"] for entry in house.entries if entry.get("reason") == "http_503"]
+    assert told[0] == f"{kind.__name__}: /secret/path/inbox.db: the disk is full", "the operator is told why"
     house.store.error = None
     assert (await house.inbox())["unreadCount"] == 1, "it heals"
     assert (await house.publish(EVENT)).status == 201

@@ -3,7 +3,8 @@
 Rules: `NEEDS` names every program and library that the tests use and that pip does not bring; `test_programs.py` holds
 the sources to that. What is there is left alone, so a prepared machine costs a few process starts and no network. What
 is missing is said before it is installed. Only root installs packages; anybody else is told which. No packaged
-database cluster is created or started: the tests run their own.
+database cluster is created or started: the tests run their own. The package of PgBouncer starts a service where systemd
+runs; it serves no database.
 """
 
 import ctypes

@@ -10,7 +10,7 @@ from djactors.store.errors import StoreError
 from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
-from djactors.store.postgresql.session import connect, reading_begins, require_usable
+from djactors.store.postgresql.session import command_begins, connect, require_usable
 
 __all__ = ["CONNECTIONS_OF_A_NODE", "Finding", "diagnose", "standby_of", "unsafe"]
 
@@ -45,7 +45,7 @@ def diagnose(url: str) -> Iterator[Finding]:
 
 def _server(connection: PostgresConnection) -> Iterator[Finding]:
     require_usable(connection, writable=True, migrated=False)
-    connection.begin(*reading_begins())
+    connection.begin(*command_begins())
     settings: dict[str, str] = dict(connection.execute(_SELECT_SETTINGS).fetchall())
     yield f"database: PostgreSQL {settings['server_version']}", None
     yield "database rights", _rights(connection)

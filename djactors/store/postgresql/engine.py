@@ -16,7 +16,7 @@ from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.listener import Listener
 from djactors.store.postgresql.servants import Reader, Writer
-from djactors.store.postgresql.session import LOCK_TIMEOUT, Comebacks, connect, reading_begins
+from djactors.store.postgresql.session import COMMAND_TIMEOUT, LOCK_TIMEOUT, Comebacks, command_begins, connect
 
 __all__ = ["PostgresEngine"]
 
@@ -80,8 +80,8 @@ class PostgresEngine:
     def reading(self) -> Iterator[Connection]:
         """See `Engine.reading`."""
         try:
-            with closing(connect(self.conninfo)) as connection:
-                connection.begin(*reading_begins())
+            with closing(connect(self.conninfo, answer_timeout=COMMAND_TIMEOUT)) as connection:
+                connection.begin(*command_begins())
                 yield connection
         except psycopg.Error as error:
             reason = storage_failure(error) or told(error)

@@ -30,7 +30,7 @@ from djactors.store.migrations import (
 from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
-from djactors.store.postgresql.session import connect, reading_begins, require_usable
+from djactors.store.postgresql.session import command_begins, connect, require_usable
 
 __all__ = ["apply", "inspect", "pending"]
 
@@ -92,7 +92,7 @@ def inspect(conninfo: Conninfo, schema: Schema) -> list[str]:
     """
     with _refusing(conninfo), closing(connect(conninfo)) as connection:
         require_usable(connection, writable=False, migrated=False)
-        connection.begin(*reading_begins())
+        connection.begin(*command_begins())
         return [migration.name for migration in pending(connection, schema)]
 
 

@@ -97,11 +97,6 @@ class Pipeline:
         """Whether the connection is of no use any more."""
         return self._pgconn.status == ConnStatus.BAD
 
-    @property
-    def transaction_status(self) -> int:
-        """As of the last answer."""
-        return self._pgconn.transaction_status
-
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -16,7 +16,17 @@ from djactors.store.postgresql.failures import NotConnected, storage_failure, to
 from djactors.store.postgresql.pipeline import Pipeline
 from djactors.store.threads import Report
 
-__all__ = ["OLDEST_VERSION", "Comebacks", "Session", "connect", "reading_begins", "require_usable", "writing_begins"]
+__all__ = [
+    "COMMAND_TIMEOUT",
+    "OLDEST_VERSION",
+    "Comebacks",
+    "Session",
+    "command_begins",
+    "connect",
+    "reading_begins",
+    "require_usable",
+    "writing_begins",
+]
 
 # The oldest version that the schema is promised for.
 OLDEST_VERSION = 15
@@ -29,6 +39,9 @@ LOCK_TIMEOUT = 2.0
 IDLE_TIMEOUT = 3.0
 # Seconds for one statement. The longest takes a few hundred milliseconds.
 STATEMENT_TIMEOUT = 30.0
+
+# The same two for a command such as `djactors check`, which reads whole tables, and may write to a file in between.
+COMMAND_TIMEOUT = 600.0
 
 # Seconds without an answer after which the server is given up, such as one that is frozen or a commit that waits for a
 # standby. It gives a statement up earlier than that, if it can.
@@ -70,6 +83,15 @@ def reading_begins() -> tuple[str, ...]:
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         f"SELECT set_config('statement_timeout', {_milliseconds(STATEMENT_TIMEOUT)}, true), "
         f"set_config('idle_in_transaction_session_timeout', {_milliseconds(IDLE_TIMEOUT)}, true), {_BY_INDEX}",
+    )
+
+
+def command_begins() -> tuple[str, ...]:
+    """How the transaction of a command begins that reads beside the servers."""
+    return (
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        f"SELECT set_config('statement_timeout', {_milliseconds(COMMAND_TIMEOUT)}, true), "
+        f"set_config('idle_in_transaction_session_timeout', {_milliseconds(COMMAND_TIMEOUT)}, true)",
     )
 
 
