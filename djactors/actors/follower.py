@@ -43,6 +43,11 @@ DUE_PACE = 1.0
 """Seconds between two looks at what is due next, while other nodes write. An alert is late by as much at most."""
 
 
+DOUBT_SECONDS = 1.0
+"""Seconds after everybody was made to look for what they know, within which a loss that is found in another tenant
+makes those of that tenant look only. A failover loses something in many tenants at once."""
+
+
 class Log(Protocol):
     """What the follower asks of the store."""
 
@@ -93,6 +98,7 @@ class Follower:
         self._others_wrote = trio.Event()
         self._failures = 0
         self._has_run = False
+        self._doubted_at = -inf
         tails.press = self.want
 
     def number_commit(self) -> int:
@@ -236,8 +242,14 @@ class Follower:
         self, tenant_id: int, since: Position, followed: Followed, committed_at: float, number: int
     ) -> None:
         if followed.lost:
-            self._telemetry.log.warning("what was told is not in the log", tenant_id=tenant_id, seq=since.at.seq)
-            await self._users.doubt()
+            self._telemetry.refusals.repeated(
+                "what was told is not in the log", "lost", tenant_id=tenant_id, seq=since.at.seq
+            )
+            if trio.current_time() - self._doubted_at >= DOUBT_SECONDS:
+                self._doubted_at = trio.current_time()
+                await self._users.doubt()
+            else:
+                await self._users.look(tenant_id)
         elif followed.changes is None:
             await self._users.look(tenant_id)
         elif followed.changes:

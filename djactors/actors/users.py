@@ -311,9 +311,15 @@ class Users:
         return tenant_id in self._tenants
 
     async def look(self, tenant_id: int) -> None:
-        """Have everybody of a tenant read the log. Lets other tasks run as `deliver` does."""
+        """Have everybody of a tenant read the log, before they are told anything more.
+
+        Lets other tasks run as `deliver` does.
+        """
+        presences = list(self._tenants.get(tenant_id, {}).values())
+        for presence in presences:
+            presence.stale = True
         told = 0
-        for presence in list(self._tenants.get(tenant_id, {}).values()):
+        for presence in presences:
             self._make_look(presence)
             told = await _pause(told + 1)
 

@@ -31,6 +31,7 @@ HIGHEST = {f"unit.highest of {kind}": sql for kind, sql in unit.SELECT_HIGHEST.i
 
 MODULES = unit, following, jobs, recorder, reading, places, mutes, log, walks, names, threads, mentions
 STATEMENTS = {**_statements(*MODULES), **HIGHEST}
+STATEMENTS.pop("names.LOCK_TENANTS", None)  # for PostgreSQL alone
 STATEMENTS.pop("walks.SELECT_WALKS")  # a few rows, all of which are wanted
 
 

@@ -33,6 +33,7 @@ from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
 from tests.actors.house import PID_KEY, GatedStore, House
 
+HISTORY = 7 * 86400.0
 NOW = datetime(2026, 1, 27, 10, 30, tzinfo=UTC)
 
 
@@ -114,7 +115,7 @@ async def _running(path: Path, name: str, wire: Wire) -> AsyncIterator[Node]:
         tails = Tails(store, log)
         users = Users(tails, pids, settings, telemetry, lambda: router, accounts_known_for=KNOWN_FOR)
         clock = FakeClock()
-        follower = Follower(name, log, tails, users, clock.bring_forward, telemetry)
+        follower = Follower(name, log, tails, users, clock.bring_forward, telemetry, history=HISTORY)
         wire.nodes.append(follower)
         router_spec = ActorSpec(
             "router",

@@ -15,7 +15,7 @@ from djactors.store.errors import StoreUnavailable
 from tests.actors.house import COUNT, NEW, FakeSocket, job, note
 from tests.actors.test_delivery import names
 from tests.copies import copy_of, put_back_online
-from tests.nodes.house import NOW, Node, running_nodes
+from tests.nodes.house import HISTORY, NOW, Node, running_nodes
 
 ANN, BOB = 11, 12
 
@@ -212,6 +212,20 @@ class TestLostCommits:
             assert titles(ahead) == []
             assert early.closed is None
 
+    async def test_all_tenants_that_lost_something_are_found_out(self, path: Path, tmp_path: Path, autojump_clock):
+        async with running_nodes(path) as ((one, other), _):
+            for tenant_id in (1, 2, 3):
+                await other.do(note(ANN, tenant_id))
+            copy = copy_of(path, tmp_path / "copy.db")
+            sockets = [await one.connected(ANN, tenant_id) for tenant_id in (1, 2, 3)]
+            for tenant_id in (1, 2, 3):
+                await other.do(note(ANN, tenant_id, title="lost"))
+            put_back_online(copy, path)
+            for tenant_id in (1, 2, 3):
+                await other.do(note(ANN, tenant_id, title="new"))
+            assert [socket.closed for socket in sockets] == ["history_lost"] * 3
+            assert [titles(socket) for socket in sockets] == [["lost"]] * 3
+
     async def test_after_a_reconnection_everybody_looks(self, path: Path, tmp_path: Path, autojump_clock):
         async with running_nodes(path) as (nodes, wire):
             one = nodes[0]
@@ -228,3 +242,35 @@ async def test_what_another_node_brings_forward_wakes_the_clock(path: Path, auto
         deadline = NOW + timedelta(days=2)
         await other.do(Publish(JobCreated(tenant_id=7, title="x", requester_id=1, assignee_id=2, deadline=deadline)))
         assert one.clock.moments == ["2026-01-28T10:30:00.000000Z"]
+
+
+async def test_who_was_told_nothing_for_long_is_brought_up_so_that_others_may_purge(path: Path, autojump_clock):
+    """The node that purges knows its own users only."""
+    async with running_nodes(path) as ((one, other), _):
+        quiet = await one.connected(BOB)
+        for _ in range(3):
+            await other.do(note(ANN))
+        assert quiet.offsets == [one.at(0)] or quiet.offsets == [".0"]
+        await trio.sleep(HISTORY / 2 + 1)
+        assert quiet.offsets[-1] == one.at(3)
+
+
+async def test_a_node_that_is_told_of_other_tenants_reads_nothing(path: Path, autojump_clock):
+    async with running_nodes(path) as ((one, other), _):
+        await one.connected(ANN)
+        await other.do(note(ANN, tenant_id=2))
+        assert one.tails.get(2) is None
+        assert one.metric("djactors_followed_changes_total") == 0
+
+
+async def test_a_tenant_is_forgotten_with_its_last_user(path: Path, autojump_clock):
+    async with running_nodes(path) as ((one, other), _):
+        socket = await one.connected(ANN)
+        assert one.tails.get(1) is not None
+        socket.leave()
+        await trio.sleep(60)
+        await other.do(note(ANN))
+        assert one.tails.get(1) is None
+        again = await one.connected(ANN)
+        await other.do(note(ANN, title="new"))
+        assert titles(again) == ["new"]

@@ -201,6 +201,22 @@ def test_a_database_newer_than_the_program_is_refused(tmp_path: Path, directory:
         migrate.apply(path, COUNTERS)
 
 
+def test_an_older_program_goes_on_beside_migrations_that_are_compatible(tmp_path: Path, directory: Path):
+    path = tmp_path / "inbox.db"
+    (directory / "0002_notes.sql").rename(directory / "0002_notes.compatible.sql")
+    assert migrate.apply(path, schema_in(directory)) == [COUNTERS.migrations[0].name, "0002_notes.compatible.sql"]
+    assert migrate.inspect(path, COUNTERS) == migrate.apply(path, COUNTERS) == []
+
+
+def test_but_not_beside_one_that_is_not(tmp_path: Path, directory: Path):
+    path = tmp_path / "inbox.db"
+    (directory / "0002_notes.sql").rename(directory / "0002_notes.compatible.sql")
+    (directory / "0003_more.sql").write_text("CREATE TABLE more (id INTEGER NOT NULL PRIMARY KEY);")
+    migrate.apply(path, schema_in(directory))
+    with pytest.raises(MigrationError, match=r"newer than this program \(it has 0003_more.sql\): upgrade"):
+        migrate.apply(path, COUNTERS)
+
+
 def test_a_database_with_another_history_is_refused(tmp_path: Path, directory: Path, names: list[str]):
     path = tmp_path / "inbox.db"
     migrate.apply(path, schema_in(directory))

@@ -81,9 +81,8 @@ def is_connection_lost(error: Exception) -> bool:
     if not isinstance(error, psycopg.Error):
         return False
     if error.sqlstate is None:
-        # It comes from libpq and not from the server: there is nobody at the other end. Where libpq makes a result of
-        # it, the error is of no class of its own.
-        return isinstance(error, psycopg.OperationalError) or type(error) is psycopg.DatabaseError
+        # It comes from libpq and not from the server: there is nobody at the other end.
+        return isinstance(error, psycopg.OperationalError)
     return error.sqlstate.startswith(_ENDS)
 
 

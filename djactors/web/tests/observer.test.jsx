@@ -171,6 +171,21 @@ describe('the view', () => {
     expect(screen.getByTestId('users-rest').textContent).toContain((5007 - tiles.length).toLocaleString())
   })
 
+  test('lists the nodes that share the database, and says which one is gone', async () => {
+    const node = { name: 'one-abc', isThis: true, startedAt: '', seenAgo: 2, version: '0.2.0', url: 'http://one', users: 1, sockets: 2 }
+    answers = () => answer({ nodes: [node, { ...node, name: 'two-def', isThis: false, seenAgo: 40 }] })
+    await show()
+    expect(screen.getAllByTestId('node').map(({ dataset }) => dataset.state)).toEqual(['running', 'silent'])
+    expect(screen.getByText('1 user, 2 sockets · 0.2.0 · http://one')).toBeTruthy()
+    expect(screen.getByTestId('observer-state').textContent).toContain('two-def')
+  })
+
+  test('lists no nodes where there is one only', async () => {
+    answers = () => answer()
+    await show()
+    expect(screen.queryByText('Nodes')).toBeNull()
+  })
+
   test('asks for nothing while nobody looks', async () => {
     answers = () => answer()
     const actors = await show()

@@ -115,6 +115,9 @@ export const full = (mailbox) => (mailbox && mailbox.capacity > 0 ? mailbox.dept
 const milliseconds = (seconds) => `${Math.round(seconds * 1000)} ms`
 const many = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : more}`
 
+/** Seconds after which a node that has not been seen is taken for gone: each says every five seconds that it is there. */
+export const SILENT = 15
+
 /**
  * What is wrong, worst first.
  *
@@ -147,6 +150,10 @@ export function findings(answer, { recent = [], points = [] } = {}) {
   const restarted = new Map()
   for (const { path, count } of recent) restarted.set(path, (restarted.get(path) ?? 0) + count)
   for (const [path, count] of restarted) add('warn', path, `was restarted ${count === 1 ? 'once' : `${count} times`} in the last minute`)
+
+  for (const { name, seenAgo } of answer.nodes ?? []) {
+    if (seenAgo > SILENT) add('warn', name, `has not been seen for ${Math.round(seenAgo)} s: it was killed, or does not reach the database`)
+  }
 
   const { quarantined = 0, rows = [] } = answer.users ?? {}
   const backingOff = rows.filter(({ state }) => state === 'backing_off').length

@@ -9,6 +9,7 @@ import { Icon } from '../../../shared/components/Icon.jsx'
 import { Failed, Skeleton } from '../../../shared/components/States.jsx'
 import { ActorTree } from '../components/ActorTree.jsx'
 import { Chart } from '../components/Chart.jsx'
+import { Nodes } from '../components/Nodes.jsx'
 import { People } from '../components/People.jsx'
 import { Suppressions } from '../components/Suppressions.jsx'
 import { findings } from '../model.js'
@@ -106,7 +107,7 @@ export default function Observer() {
     )
   }
   const found = findings(answer, { recent, points })
-  const { users = {}, sessions = {}, store, loop, tree } = answer
+  const { users = {}, sessions = {}, nodes = [], store, loop, tree } = answer
   const restarts = restartsIn(tree)
   return (
     <main className="mx-auto max-w-6xl space-y-5 px-4 py-6 sm:px-6 sm:py-8" data-testid="observer">
@@ -131,6 +132,7 @@ export default function Observer() {
             { name: 'p99', label: '99 %', color: 'var(--dj-warn)' },
           ]} />
       </div>
+      {nodes.length > 0 && <Nodes nodes={nodes} />}
       <section aria-labelledby="tree-heading">
         <h2 id="tree-heading" className="mb-3 px-1 text-sm font-semibold">Actors</h2>
         <ActorTree tree={tree} users={users} store={store} recent={recent} />
