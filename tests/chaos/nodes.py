@@ -36,6 +36,7 @@ class Nodes:
         number: how many there are.
         seed: of the balancer's choices.
         standby: its kind, None for a run without one.
+        outages_overlap: whether something may happen to a node, or to the database, while something happens to another.
         note: is told what happens.
         cut_held: is called before anybody is told of a past that lacks something which was told.
 
@@ -51,6 +52,8 @@ class Nodes:
         number: int,
         seed: int,
         standby: Kind | None,
+        *,
+        outages_overlap: bool,
         note: Callable[[str], None],
         cut_held: Callable[[], None],
     ) -> None:
@@ -66,7 +69,8 @@ class Nodes:
         self._gates: list[tuple[Proxy, Lane]] = []
         self._ways: list[Lane] = []
         self._databases: Databases
-        self._turn = trio.Lock()
+        # Of the nodes, and of the database.
+        self._turns = [trio.Lock() for _ in range(number + 1)] if outages_overlap else [trio.Lock()] * (number + 1)
 
     @property
     def place(self) -> str:
@@ -112,7 +116,9 @@ class Nodes:
         }
         folder = self._folder / f"node{node}"
         folder.mkdir()
-        server = KillableServer(folder, partial(self._told, node), environment=environment, expire=self._expire)
+        server = KillableServer(
+            folder, partial(self._told, node), environment=environment, expire=self._expire, patient=True
+        )
         self._servers.append(server)
 
     def _told(self, node: int, url: str | None) -> None:
@@ -127,8 +133,8 @@ class Nodes:
             await self._databases.run(statement)
 
     async def suffer(self, outage: Outage) -> None:
-        """Have something happen, behind whatever is happening now."""
-        async with self._turn:
+        """Have something happen, behind what is happening now."""
+        async with self._turns[-1 if isinstance(outage, RestartDatabase | FailOver) else outage.node]:
             self.happened += 1
             match outage:
                 case KillNode():
@@ -171,10 +177,12 @@ class Nodes:
 
     async def up(self) -> None:
         """Wait until nothing happens any more and every node is ready."""
-        async with self._turn:
-            with trio.fail_after(READY_SECONDS):
-                while not all(self.balancer.ready):
-                    await trio.sleep(LOOK_SECONDS)
+        for turn in self._turns:
+            async with turn:
+                pass
+        with trio.fail_after(READY_SECONDS):
+            while not all(self.balancer.ready):
+                await trio.sleep(LOOK_SECONDS)
 
     async def stop(self) -> None:
         """Let the nodes end in their own time; the database stays until `run` is cancelled."""

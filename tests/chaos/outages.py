@@ -16,6 +16,7 @@ Scenario = Literal[
     "restart",
     "failover-synchronous",
     "failover-asynchronous",
+    "mixed",
 ]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
@@ -31,8 +32,17 @@ LONGEST_SECONDS: dict[Scenario, float] = {
     # The servers need a second or two to be copied and to take over.
     "failover-synchronous": 4.0,
     "failover-asynchronous": 5.0,
+    # They overlap.
+    "mixed": 1.0,
 }
 """How long an outage of each kind takes at most."""
+
+
+MIXED: tuple[Scenario, ...] = (
+    *("kill", "freeze", "cut-from-database", "cut-from-clients"),
+    *("freeze", "cut-from-database", "restart", "failover-asynchronous"),
+)
+"""What happens in a mixed run: to the nodes more often than to the database."""
 
 
 class Freeze(msgspec.Struct, frozen=True, tag="freeze"):
@@ -97,6 +107,8 @@ def outages(
 
 
 def _outage(random: Random, scenario: Scenario, node: int) -> Outage:
+    if scenario == "mixed":
+        return _outage(random, random.choice(MIXED), node)
     longest = LONGEST_SECONDS[scenario]
     seconds = round(random.uniform(0.1 * longest, longest), 3)
     match scenario:
@@ -114,3 +126,4 @@ def _outage(random: Random, scenario: Scenario, node: int) -> Outage:
             return FailOver(0.0)
         case "failover-asynchronous":
             return FailOver(round(random.uniform(0.5, 1.0), 3))
+    raise AssertionError(scenario)

@@ -122,7 +122,7 @@ class Plan:
     """A whole run. `publishers` name their tenant.
 
     With `nodes`, so many serve one PostgreSQL database; with a standby, which is synchronous or not, where the scenario
-    is one of a failover.
+    is one of a failover. Outages of different nodes, and of the database, may overlap.
     """
 
     seed: int
@@ -132,6 +132,7 @@ class Plan:
     steps: list[Step]
     nodes: int = 0
     standby: Literal["synchronous", "asynchronous"] | None = None
+    outages_overlap: bool = False
 
     def __str__(self) -> str:
         """One line a device, one line a step."""
@@ -187,6 +188,7 @@ def draw_with_nodes(
     standby: dict[Scenario, Literal["synchronous", "asynchronous"]] = {
         "failover-synchronous": "synchronous",
         "failover-asynchronous": "asynchronous",
+        "mixed": "asynchronous",
     }
     return Plan(
         seed,
@@ -196,6 +198,7 @@ def draw_with_nodes(
         sorted(steps, key=lambda step: step.at),
         nodes,
         standby.get(scenario),
+        scenario == "mixed",
     )
 
 

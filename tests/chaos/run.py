@@ -105,7 +105,15 @@ class _Run:
         self.server = KillableServer(folder, self._told)
         self.nodes = None
         if plan.nodes:
-            self.nodes = Nodes(folder, plan.nodes, plan.seed, plan.standby, self._note, self._cut_held)
+            self.nodes = Nodes(
+                folder,
+                plan.nodes,
+                plan.seed,
+                plan.standby,
+                outages_overlap=plan.outages_overlap,
+                note=self._note,
+                cut_held=self._cut_held,
+            )
         self._plan = plan
         self._say = say
         self._began = 0.0

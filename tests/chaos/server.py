@@ -31,6 +31,9 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
+START_PAUSE = 0.5
+"""Between two attempts to start, as of whoever runs the server."""
+
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
 EXPIRE = """UPDATE notifications SET expires_at = ? WHERE id IN
     (SELECT id FROM notifications WHERE removed_seq IS NULL ORDER BY id LIMIT ?)"""
@@ -41,7 +44,8 @@ class KillableServer:
 
     `database` is its file, `lost` what was in that each time that an older copy was put in its place. `told` is called
     with each new address, and with None at its end. `environment` is added to its settings. `expire` has the time of so
-    many notifications be up, where the database is not the file.
+    many notifications be up, where the database is not the file. One that is patient is started once more if its start
+    fails, as where the database is away.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class KillableServer:
         *,
         environment: Mapping[str, str] | None = None,
         expire: Callable[[int], Awaitable[None]] | None = None,
+        patient: bool = False,
     ) -> None:
         self.database = folder / "inbox.db"
         self.kills = 0
@@ -59,6 +64,7 @@ class KillableServer:
         self._putting_back = False
         self._folder = folder
         self._environment = {**SETTINGS, **(environment or {})}
+        self._patient = patient
         self._expire = expire or self._expire_in_file
         self._told = told
         self._process: ServedProcess | None = None
@@ -75,17 +81,25 @@ class KillableServer:
         """
         port = "0"
         while not self._stopping:
-            async with serving(self._folder, environment={**self._environment, "SOCKET_PORT": port}) as server:
-                port = server.url.rsplit(":", 1)[1]
-                self._process = server
-                self._told(server.url)
-                self._up.set()
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
-                expected = self.kills
-                code = await server.process.wait()
-                if self.kills == expected and not self._stopping:
-                    raise AssertionError(f"the server ended by itself with {code}: {server.errors.read_text()[-2000:]}")
+            try:
+                async with serving(self._folder, environment={**self._environment, "SOCKET_PORT": port}) as server:
+                    port = server.url.rsplit(":", 1)[1]
+                    self._process = server
+                    self._told(server.url)
+                    self._up.set()
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
+                    expected = self.kills
+                    code = await server.process.wait()
+                    said = server.errors.read_text()[-2000:]
+            except AssertionError:
+                # It did not start.
+                if not self._patient:
+                    raise
+                await trio.sleep(START_PAUSE)
+                continue
+            if self.kills == expected and not self._stopping:
+                raise AssertionError(f"the server ended by itself with {code}: {said}")
             if self._putting_back:
                 self.lost.append(await trio.to_thread.run_sync(Ledger.read, self.database))
                 await trio.to_thread.run_sync(_replace, self.database, self._copy)
