@@ -290,6 +290,8 @@ class Server:
                 node = name_of_node(settings.node, self._random_bytes) if is_shared else ""
                 store = Inbox(database, clock, limits, node=node)
                 neighbours = Neighbours(node, database, store, self.telemetry) if is_shared else None
+                if is_shared:
+                    self.telemetry.log.info("sharing the database", node=node)
                 await self._serve(database, store, neighbours, clock, task_status)
             finally:
                 await database.close()

@@ -48,6 +48,11 @@ DOUBT_SECONDS = 1.0
 makes those of that tenant look only. A failover loses something in many tenants at once."""
 
 
+DOUBTED_FOR = 30.0
+"""Seconds after a failed commit within which its notification shows that it was stored: as long as a statement may
+take."""
+
+
 class Log(Protocol):
     """What the follower asks of the store."""
 
@@ -99,6 +104,7 @@ class Follower:
         self._failures = 0
         self._has_run = False
         self._doubted_at = -inf
+        self._in_doubt_until = -inf
         tails.press = self.want
 
     def number_commit(self) -> int:
@@ -131,9 +137,14 @@ class Follower:
         finally:
             self._release(telling)
 
+    def in_doubt(self) -> None:
+        """A commit of this node has failed. If it is stored all the same, the users must be told of it."""
+        self._in_doubt_until = trio.current_time() + DOUBTED_FOR
+        self.want_all()
+
     def heard(self, announcement: Announcement) -> None:
-        """Another node has committed, or this one."""
-        if announcement.node == self._node:
+        """Another node has committed. A commit of this node comes by the router, unless it is in doubt."""
+        if announcement.node == self._node and trio.current_time() >= self._in_doubt_until:
             return
         self._others_wrote.set()
         if announcement.tenants is None:

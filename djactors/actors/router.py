@@ -73,6 +73,9 @@ class Audience(Protocol):
     async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
         """Tell those who are connected what a commit changed for them."""
 
+    def in_doubt(self) -> None:
+        """A commit has failed. It may be stored all the same where the connection was lost meanwhile."""
+
 
 def _ignore(_: str) -> None:
     """Nobody keeps time."""
@@ -249,6 +252,7 @@ class Router(Actor[RouterMessage, RouterReply]):
         try:
             recorded = await self._store.record(commands, _Awaited(commands, self._waiting, self.peek))
         except StoreError as error:
+            self._users.in_doubt()
             self._telemetry.refusals.repeated(
                 "commit failed", type(error).__name__, commands=len(commands), error=str(error)
             )

@@ -282,6 +282,9 @@ class Users:
                     self._tell(presence, delivery)
                     told += weight
 
+    def in_doubt(self) -> None:
+        """A commit has failed. A database of this process alone has stored nothing of it."""
+
     def reread(self) -> None:
         """Have every actor read the log: a commit may have happened of which nobody was told."""
         self._forget_accounts()

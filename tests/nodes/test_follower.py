@@ -159,6 +159,23 @@ async def test_a_read_that_fails_is_made_again(path: Path, autojump_clock, monke
         assert titles(socket) == ["late", "own"]
 
 
+async def test_a_commit_whose_answer_was_lost_is_told_if_it_was_stored(path: Path, autojump_clock):
+    async with running_nodes(path) as ((one, _), wire):
+        socket = await one.connected(ANN)
+        wire.whole = False
+
+        async def lose() -> None:
+            one.store.after_record = one.store._pass
+            raise StoreUnavailable("the connection was lost during a commit")
+
+        one.store.after_record = lose
+        [outcome] = await one.do(note(ANN, title="stored"))
+        assert isinstance(outcome, StoreUnavailable)
+        assert titles(socket) == ["stored"]
+        await one.do(note(ANN, title="next"))
+        assert titles(socket) == ["stored", "next"]
+
+
 class TestLostCommits:
     """A copy put back under running nodes stands for a failover that lost commits: no reconnection is seen."""
 

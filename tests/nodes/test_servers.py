@@ -11,6 +11,7 @@ import trio
 
 from djactors.domain.events import JobCreated
 from djactors.store.errors import StoreError
+from tests.environment.pooler import running_pooler
 from tests.nodes.page import Page, opened
 from tests.nodes.servers import Running, eventually, execute, listening, query, running_servers
 
@@ -172,6 +173,23 @@ async def test_where_notifications_do_not_come_the_database_is_polled(
         await page.until(lambda page: page.titles == ["Hello"])
         await sign_out(other, BOB)
         await signed_out.end()
+
+
+async def test_behind_a_pooler_in_transaction_mode_everybody_is_told_all_the_same(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("djactors.actors.listening.CALL_SECONDS", 0.3)
+    with running_pooler(postgres_url, size=6) as pooled:
+        async with (
+            running_servers(pooled) as (one, other),
+            opened(one.url, ANN) as here,
+            opened(other.url, ANN) as there,
+        ):
+            for number in range(20):
+                await (one, other)[number % 2].tell(ANN, str(number))
+            for page in (here, there):
+                await page.until(lambda page: page.titles == [str(number) for number in range(20)])
+                await page.until(lambda page: page.counts[-1] == 20)
 
 
 async def test_when_the_backends_are_terminated_everybody_is_told_and_nobody_is_cut(postgres_url: str):
