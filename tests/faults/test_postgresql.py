@@ -1,19 +1,29 @@
-"""Rows 42 and 43: PostgreSQL that is slow, read-only or full, as those see it who depend on it; a node that freezes."""
+"""Rows 41 to 43: PostgreSQL that ends, is slow, read-only or full, as those see it who depend on it; a frozen node."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import Popen
 from urllib.parse import quote
 
 import psycopg
 import pytest
 import trio
 
-from bench.postgres import QUICK, SERVER_USER, PostgresServer, as_server_user, postgres_server
+from bench.postgres import (
+    QUICK,
+    SERVER_USER,
+    Place,
+    PostgresServer,
+    as_server_user,
+    place_for_server,
+    postgres_server,
+    stop,
+)
 from tests.faults.backend import ENVIRONMENT, TENANT, USER, Backend
 from tests.faults.commands import PATIENCE
 from tests.faults.test_full_disk import fill
@@ -91,6 +101,55 @@ async def ready(server: ServedProcess) -> None:
     with trio.fail_after(PATIENCE):
         while (await server.request("GET", "/readyz")).status != 200:
             await trio.sleep(0.05)
+
+
+@contextmanager
+def startable() -> Iterator[tuple[Place, Callable[[], Popen[bytes]]]]:
+    """A place with an empty database, and what starts the server there; whatever was started is ended."""
+    with place_for_server("/tmp") as place, ExitStack() as started:
+        place.create_cluster()
+
+        def start() -> Popen[bytes]:
+            process = place.start(QUICK)
+            started.callback(stop, process)
+            place.await_ready(process)
+            return process
+
+        yield place, start
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_row_41_a_restart_of_the_database_refuses_posts_meanwhile_and_nobody_is_let_go(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    backend = Backend()
+    with startable() as (place, start):
+        first = start()
+        database = f"postgresql://{SERVER_USER}@{quote(str(place.directory), safe='')}/postgres"
+        async with serving(tmp_path, environment=environment(database)) as node:
+            assert await backend.post(node) == 201
+            async with opened(node.url, USER, TENANT) as page, opened(node.url, USER + 1, TENANT) as other:
+                for _ in range(3):
+                    assert await backend.post(node) == 201
+                first.send_signal(how)
+                await trio.to_thread.run_sync(first.wait)
+                answer = await node.publish(backend.sent["key-0"])
+                assert answer.status == 503, answer.body
+                assert answer.headers["retry-after"]
+                await unready(node, "database")
+                assert (await listed(node)).status == 503
+                start()
+                assert await backend.post_until(node, 201) == 201
+                await ready(node)
+                await page.until(lambda page: len(page.titles) == len(backend.acknowledged) - 1)
+                for each in (page, other):
+                    assert not each.was_reset
+                    assert not each.closed.is_set()
+            await backend.post_again(node)
+            assert await node.stop() == 0
+        assert "Traceback" not in node.errors.read_text()
+        assert "crashed" not in node.errors.read_text()
+        backend.judge(database)
 
 
 async def test_row_42_a_database_that_stands_still_keeps_posts_waiting_and_nobody_is_let_go(
