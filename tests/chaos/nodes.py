@@ -1,6 +1,7 @@
 """Several nodes on one PostgreSQL database, and all that happens to them.
 
     clients ──► lanes, `Balancer` ──► a gate for each node ──► node ──► its lane to PostgreSQL ──► primary ──► standby
+                                                                                    └──► pooler ──► its lane ──┘
 
 Gates and lanes are those of `proxy`, so that a node can be cut off on either side.
 """
@@ -9,23 +10,29 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import trio
 
+from bench.postgres import SERVER_USER
 from tests.chaos.balancing import Balancer
 from tests.chaos.databases import Databases, Kind
 from tests.chaos.outages import CutOff, FailOver, Freeze, KillNode, Outage, RestartDatabase
 from tests.chaos.plan import Fault
 from tests.chaos.proxy import Lane, Proxy
 from tests.chaos.server import EXPIRE, LONG_AGO, KillableServer
+from tests.environment.pooler import started_pooler
 from tests.history import Ledger
 
 READY_SECONDS = 60.0
 """For all nodes to be ready once nothing happens to them any more, on a busy machine."""
 
 LOOK_SECONDS = 0.05
+
+POOL_SIZE = 6
+"""Connections that the pooler has to the database: fewer than the nodes have to the pooler."""
 
 
 class Nodes:
@@ -37,6 +44,7 @@ class Nodes:
         seed: of the balancer's choices.
         standby: its kind, None for a run without one.
         outages_overlap: whether something may happen to a node, or to the database, while something happens to another.
+        pooled: whether a pooler stands between the nodes and the database.
         note: is told what happens.
         cut_held: is called before anybody is told of a past that lacks something which was told.
 
@@ -54,6 +62,7 @@ class Nodes:
         standby: Kind | None,
         *,
         outages_overlap: bool,
+        pooled: bool,
         note: Callable[[str], None],
         cut_held: Callable[[], None],
     ) -> None:
@@ -63,6 +72,8 @@ class Nodes:
         self._folder = folder
         self._number = number
         self._standby = standby
+        self._pooled = pooled
+        self._user, self._database = ("anybody", "pooled") if pooled else (SERVER_USER, "postgres")
         self._note = note
         self._cut_held = cut_held
         self._servers: list[KillableServer] = []
@@ -90,9 +101,17 @@ class Nodes:
         """
         async with trio.open_nursery() as house:
             front = Proxy(house)
-            self._databases = Databases(front, self._standby, self._note)
-            try:
+            back = Proxy(house) if self._pooled else front
+            self._databases = Databases(back, self._standby, self._note)
+            with ExitStack() as ends:
+                ends.callback(self._databases.close)
                 await self._databases.start()
+                if self._pooled:
+                    lane = await back.open("pooler")
+                    url = f"postgresql://{SERVER_USER}@{lane.url.removeprefix('http://')}/postgres"
+                    pooler = ends.enter_context(started_pooler(f"{url}?options=-csearch_path%3Dpublic", POOL_SIZE))
+                    await trio.to_thread.run_sync(pooler.await_ready)
+                    front.upstream = pooler.socket
                 for node in range(self._number):
                     await self._add(node, front, house)
                 for node, server in enumerate(self._servers):
@@ -101,8 +120,6 @@ class Nodes:
                 await self.up()
                 task_status.started()
                 await trio.sleep_forever()
-            finally:
-                self._databases.close()
 
     async def _add(self, node: int, front: Proxy, house: trio.Nursery) -> None:
         way = await front.open(f"node{node}")
@@ -111,7 +128,7 @@ class Nodes:
         self._gates.append((gate, await gate.open(f"gate{node}")))
         address = way.url.removeprefix("http://")
         environment = {
-            "DJACTORS_DATABASE": f"postgresql://postgres@{address}/postgres",
+            "DJACTORS_DATABASE": f"postgresql://{self._user}@{address}/{self._database}",
             "DJACTORS_NODE": f"node{node}",
         }
         folder = self._folder / f"node{node}"

@@ -16,6 +16,7 @@ Scenario = Literal[
     "restart",
     "failover-synchronous",
     "failover-asynchronous",
+    "failover-pooled",
     "mixed",
 ]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
@@ -32,6 +33,7 @@ LONGEST_SECONDS: dict[Scenario, float] = {
     # The servers need a second or two to be copied and to take over.
     "failover-synchronous": 4.0,
     "failover-asynchronous": 5.0,
+    "failover-pooled": 6.0,
     # They overlap.
     "mixed": 1.0,
 }
@@ -124,6 +126,6 @@ def _outage(random: Random, scenario: Scenario, node: int) -> Outage:
             return RestartDatabase(seconds, random.random() < 0.5)
         case "failover-synchronous":
             return FailOver(0.0)
-        case "failover-asynchronous":
+        case "failover-asynchronous" | "failover-pooled":
             return FailOver(round(random.uniform(0.5, 1.0), 3))
     raise AssertionError(scenario)

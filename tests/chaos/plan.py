@@ -122,7 +122,8 @@ class Plan:
     """A whole run. `publishers` name their tenant.
 
     With `nodes`, so many serve one PostgreSQL database; with a standby, which is synchronous or not, where the scenario
-    is one of a failover. Outages of different nodes, and of the database, may overlap.
+    is one of a failover. Outages of different nodes, and of the database, may overlap. A pooler in
+    transaction mode may stand between the nodes and the database: it keeps their connections over a failover.
     """
 
     seed: int
@@ -133,6 +134,7 @@ class Plan:
     nodes: int = 0
     standby: Literal["synchronous", "asynchronous"] | None = None
     outages_overlap: bool = False
+    pooled: bool = False
 
     def __str__(self) -> str:
         """One line a device, one line a step."""
@@ -188,6 +190,7 @@ def draw_with_nodes(
     standby: dict[Scenario, Literal["synchronous", "asynchronous"]] = {
         "failover-synchronous": "synchronous",
         "failover-asynchronous": "asynchronous",
+        "failover-pooled": "asynchronous",
         "mixed": "asynchronous",
     }
     return Plan(
@@ -199,6 +202,7 @@ def draw_with_nodes(
         nodes,
         standby.get(scenario),
         scenario == "mixed",
+        scenario == "failover-pooled",
     )
 
 

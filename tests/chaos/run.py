@@ -111,6 +111,7 @@ class _Run:
                 plan.seed,
                 plan.standby,
                 outages_overlap=plan.outages_overlap,
+                pooled=plan.pooled,
                 note=self._note,
                 cut_held=self._cut_held,
             )

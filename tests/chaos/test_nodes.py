@@ -14,11 +14,12 @@ from tests.history import report
 SEED = 20261128
 USERS = 12
 
-LOSING: tuple[Scenario, ...] = ("failover-asynchronous",)
+LOSING: tuple[Scenario, ...] = ("failover-asynchronous", "failover-pooled")
 
 STANDBYS = {
     "failover-synchronous": "synchronous",
     "failover-asynchronous": "asynchronous",
+    "failover-pooled": "asynchronous",
     "mixed": "asynchronous",
 }
 
