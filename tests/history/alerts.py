@@ -37,5 +37,5 @@ def judge_alerts(
                 yield Finding("stored once", who, f"is due at {deadline}, and nobody was warned until {now}")
         for tenant_id, job_id, user_id, kind, times in connection.execute(SELECT_TOLD_TWICE, (first_job,)).fetchall():
             yield Finding(
-                "stored once", f"job {job_id} of tenant {tenant_id}", f"{kind} was sent {times} times to {user_id}"
+                "stored once", f"job {job_id} of tenant {tenant_id}", f"{kind} was sent {times} times to user {user_id}"
             )
