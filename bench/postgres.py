@@ -87,11 +87,13 @@ class Place:
         directory: holds everything; open to the server's user.
         binaries: the server's programs.
         owner: the user whose it is, None for the one who runs this.
+        port: the name of the socket ends with it; no address is listened on unless the settings say so.
     """
 
     directory: Path
     binaries: Path
     owner: pwd.struct_passwd | None
+    port: int = 5432
 
     @property
     def cluster(self) -> Path:
@@ -106,7 +108,7 @@ class Place:
     @property
     def dsn(self) -> str:
         """How to connect."""
-        return f"host={self.directory} user={SERVER_USER} dbname=postgres"
+        return f"host={self.directory} port={self.port} user={SERVER_USER} dbname=postgres"
 
     def create_cluster(self) -> None:
         """Make an empty database.
@@ -128,7 +130,7 @@ class Place:
 
     def start(self, settings: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start the server, without waiting for it. The kernel ends it when the calling thread ends."""
-        options = [argument for setting in settings for argument in ("-c", setting)]
+        options = [argument for setting in (f"port={self.port}", *settings) for argument in ("-c", setting)]
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [*_as_user(self.owner), self.binaries / "postgres", "-D", self.cluster, "-k", self.directory, *options],
@@ -157,7 +159,7 @@ class Place:
 
 
 @contextmanager
-def place_for_server(parent: str) -> Iterator[Place]:
+def place_for_server(parent: str, port: int = 5432) -> Iterator[Place]:
     """A directory for a server, which is removed afterwards. `parent` is short, and open to the server's user.
 
     Raises:
@@ -168,23 +170,24 @@ def place_for_server(parent: str) -> Iterator[Place]:
         raise PostgresMissing(f"no PostgreSQL server >= {OLDEST_MAJOR}: run `python -m tests --prepare`")
     directory = Path(tempfile.mkdtemp(prefix="djactors-pg-", dir=parent))
     try:
-        yield Place(directory, binaries, _give_away(directory))
+        yield Place(directory, binaries, _give_away(directory), port)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager
-def postgres_server(parent: str, settings: Sequence[str]) -> Iterator[PostgresServer]:
+def postgres_server(parent: str, settings: Sequence[str], port: int = 5432) -> Iterator[PostgresServer]:
     """Run a fresh server with an empty database ``postgres``, owned by a superuser of that name.
 
     Args:
         parent: where its directory is made; short, and open to the server's user.
         settings: ``name=value`` each.
+        port: the name of the socket ends with it; no address is listened on unless the settings say so.
 
     Start it from a thread that outlives it (the kernel ends the server when that thread ends).
     Raises `PostgresMissing`, or RuntimeError with the server's log when it does not come up.
     """
-    with place_for_server(parent) as place:
+    with place_for_server(parent, port) as place:
         place.create_cluster()
         server = place.start(settings)
         try:

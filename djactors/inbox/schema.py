@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.resources
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,6 +18,7 @@ from djactors.store.connection import Connection
 from djactors.store.engines import Place, engine_at
 from djactors.store.errors import MigrationError
 from djactors.store.migrations import Schema, Seed, read_migrations
+from djactors.store.moving import Target
 
 TokenBytes = Callable[[int], bytes]
 
@@ -73,11 +75,32 @@ def apply(
     Raises:
         MigrationError: the database is refused; one line says the reason and the mend.
     """
+    return engine_at(place).apply(_schema(_seed(now, token_bytes)), lambda: utc_text(now()))
 
+
+def names() -> list[str]:
+    """The names of all migrations of this program."""
+    return [migration.name for migration in _schema().migrations]
+
+
+def target_at(
+    place: Place,
+    *,
+    now: Callable[[], datetime] = WALL_CLOCK,
+    token_bytes: TokenBytes = secrets.token_bytes,
+) -> AbstractContextManager[Target]:
+    """A database as the target of a move, with the schema of this program; see `Engine.target`.
+
+    If the move fails, a database that was made for it may be left, which is a new and empty one.
+    """
+    return engine_at(place).target(_schema(_seed(now, token_bytes)), lambda: utc_text(now()))
+
+
+def _seed(now: Callable[[], datetime], token_bytes: TokenBytes) -> Seed:
     def seed(connection: Connection) -> None:
         connection.execute(INSERT_META, (token_bytes(PID_KEY_BYTES).hex(), utc_text(now())))
 
-    return engine_at(place).apply(_schema(seed), lambda: utc_text(now()))
+    return seed
 
 
 def _nothing(_: Connection) -> None:

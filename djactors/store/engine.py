@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from djactors.store.connection import Connection
 from djactors.store.migrations import Clock, Schema
+from djactors.store.moving import Source, Target
 from djactors.store.threads import Servant
 
 __all__ = ["Engine", "Guard", "Hearer", "Listener", "WriterServant"]
@@ -140,3 +141,20 @@ class Engine(Protocol):
 
     def reclaim(self, connection: Connection) -> int:
         """Give some pages back, so many that others do not notice. Returns how many are left to give."""
+
+    def source(self) -> AbstractContextManager[Source]:
+        """The database as the source of a move, while nobody else can write to it. Blocks.
+
+        Raises:
+            DatabaseLocked: a server runs on it.
+            StoreError: it cannot be read.
+        """
+
+    def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
+        """The database as the target of a move, brought to the schema. Unless it is kept, it is as it was. Blocks.
+
+        Raises:
+            DatabaseLocked: a server runs on it.
+            StoreError: it cannot be written, or a file is there already.
+            MigrationError: as `apply`.
+        """

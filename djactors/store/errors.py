@@ -6,6 +6,7 @@
   until somebody restores the database.
 - `StoreBroken`: the store stays broken. Nothing can be acknowledged in this process any more: stop accepting and exit.
 - `StoreClosed`: the server is stopping.
+- `RowRefused`: one row cannot be carried to another database. Somebody has to correct it.
 - `MigrationError`, `DatabaseLocked`, `PlaceRefused`: the program does not start; the message says what to do.
 
 An error of these classes means that nothing was acknowledged. It does not prove that nothing was stored: a commit that
@@ -18,6 +19,7 @@ __all__ = [
     "DatabaseLocked",
     "MigrationError",
     "PlaceRefused",
+    "RowRefused",
     "StoreBroken",
     "StoreBusy",
     "StoreClosed",
@@ -59,6 +61,10 @@ class StoreClosed(StoreError):
 
 class PlaceRefused(StoreError):
     """The place of a database cannot be understood, or no engine for it is installed; the message says the mend."""
+
+
+class RowRefused(StoreError):
+    """A row cannot be carried to another database; the message says why, and which row if that is known."""
 
 
 class MigrationError(StoreError):

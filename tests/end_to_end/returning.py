@@ -36,9 +36,9 @@ class Scene:
         self._port = "0"
 
     @asynccontextmanager
-    async def served(self) -> AsyncIterator[ServedProcess]:
+    async def served(self, **environment: str) -> AsyncIterator[ServedProcess]:
         """Serve, on the same port each time; kill -9 at the end."""
-        async with serving(self.folder, environment={"SOCKET_PORT": self._port}) as self.server:
+        async with serving(self.folder, environment={"SOCKET_PORT": self._port, **environment}) as self.server:
             self._port = self.server.url.rsplit(":", 1)[1]
             self._proxy.upstream = ("127.0.0.1", int(self._port))
             try:

@@ -50,7 +50,7 @@ class Pooler:
         Raises:
             RuntimeError: it does not.
         """
-        _await_ready(self._process, self.url, self._log)
+        await_ready(self._process, self.url, self._log)
 
 
 @contextmanager
@@ -100,7 +100,8 @@ def started_pooler(url: str, size: int) -> Iterator[Pooler]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _await_ready(pooler: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+def await_ready(pooler: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    """Wait until a pooler serves a URL."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -3,8 +3,7 @@
 Rules: `NEEDS` names every program and library that the tests use and that pip does not bring; `test_programs.py` holds
 the sources to that. What is there is left alone, so a prepared machine costs a few process starts and no network. What
 is missing is said before it is installed. Only root installs packages; anybody else is told which. No packaged
-database cluster is created or started: the tests run their own. The package of PgBouncer starts a service where systemd
-runs; it serves no database.
+database cluster is created, and no service is started: the tests run their own.
 """
 
 import ctypes
@@ -29,6 +28,9 @@ FAKETIME = "/usr/lib"
 
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/djactors-tests.conf")
 """Read by the server package when it is installed; a drop-in, since the main file belongs to the package."""
+
+NO_SERVICES = Path("/usr/sbin/policy-rc.d")
+"""Asked by packages before they start a service; 101 stands for no. A machine may have one of its own."""
 
 Say = Callable[[str], None]
 
@@ -103,6 +105,9 @@ NEEDS = (
     Need("initdb", "postgresql", "the same", _has_postgres),
     Need("pg_basebackup", "postgresql", "the chaos suite's standby", _has_postgres),
     Need("pgbouncer", "pgbouncer", "the tests of PostgreSQL behind a pooler"),
+    Need("psql", "postgresql", "README's guide to PostgreSQL"),
+    Need("nginx", "nginx", "the tests of two servers behind a proxy"),
+    Need("haproxy", "haproxy", "the same"),
     Need("chromium", "chromium", "the tests of the page"),
     # Chromium only recommends a font, and text that no font has would be boxes on the screenshots.
     Need("a font", "fonts-dejavu-core", "Chromium", _has_font),
@@ -145,7 +150,7 @@ def _install_packages(needs: list[Need], say: Say) -> None:
         raise NotPrepared(f"the tests need {_listed(needs)}; {by_hand}")
     say(f"installing Debian packages: {' '.join(packages)}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    with _without_packaged_cluster():
+    with _without_packaged_cluster(), _without_services():
         for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *packages]):
             done = subprocess.run([apt, *arguments], stdin=subprocess.DEVNULL, env=environment, check=False)
             if done.returncode != 0:
@@ -163,3 +168,16 @@ def _without_packaged_cluster() -> Iterator[None]:
         yield
     finally:
         NO_CLUSTER.unlink()
+
+
+@contextmanager
+def _without_services() -> Iterator[None]:
+    if NO_SERVICES.exists():
+        yield
+        return
+    NO_SERVICES.write_text("#!/bin/sh\nexit 101\n")
+    NO_SERVICES.chmod(0o755)
+    try:
+        yield
+    finally:
+        NO_SERVICES.unlink()

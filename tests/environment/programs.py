@@ -251,6 +251,8 @@ def commands_of(shell: str) -> Iterator[str]:
     text = re.sub(r"[0-9]?[<>]+&?\s*\S*", " ", text)
     for line in re.split(r"[;\n|&]+", text):
         words = [word for word in shlex.split(line, comments=True) if word not in PASSED_OVER]
+        if words[:1] == ["-u"]:  # of sudo, with a user
+            del words[:2]
         while words and re.match(r"[A-Za-z_]\w*=", words[0]):
             del words[0]
         if words and words[0] not in NO_COMMAND and not words[0].startswith("$"):

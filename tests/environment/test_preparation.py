@@ -50,14 +50,20 @@ def test_a_prepared_machine_is_left_alone() -> None:
     assert said == []
 
 
-def test_packages_are_installed_without_a_packaged_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_packages_are_installed_without_a_packaged_cluster_or_service(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     record = tmp_path / "record"
     drop_in = tmp_path / "createcluster.d" / "djactors-tests.conf"
-    (tmp_path / "apt-get").write_text(f'#!/bin/sh\n/bin/cat {drop_in} >> {record}\necho "$@" >> {record}\n')
+    policy = tmp_path / "policy-rc.d"
+    (tmp_path / "apt-get").write_text(
+        f'#!/bin/sh\n/bin/cat {drop_in} >> {record}\n{policy}\necho $? "$@" >> {record}\n'
+    )
     (tmp_path / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(preparation, "NO_CLUSTER", drop_in)
+    monkeypatch.setattr(preparation, "NO_SERVICES", policy)
     needs = [Need("postgres", "postgresql", "some"), Need("initdb", "postgresql", "some"), Need("curl", "curl", "some")]
     answers = iter([needs, []])
     monkeypatch.setattr(preparation, "missing", lambda: next(answers))
@@ -70,8 +76,9 @@ def test_packages_are_installed_without_a_packaged_cluster(monkeypatch: pytest.M
     assert said == ["installing Debian packages: postgresql curl"]
     assert record.read_text().splitlines() == [
         "create_main_cluster = false",
-        "update -q",
+        "101 update -q",
         "create_main_cluster = false",
-        "install -q -y --no-install-recommends postgresql curl",
+        "101 install -q -y --no-install-recommends postgresql curl",
     ]
     assert not drop_in.exists()
+    assert not policy.exists()

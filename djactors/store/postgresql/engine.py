@@ -1,7 +1,7 @@
 """A PostgreSQL database as a database of the store (`djactors.store.engine`)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +11,8 @@ from djactors.store.connection import Connection
 from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Schema
-from djactors.store.postgresql import migrate
+from djactors.store.moving import Source, Target
+from djactors.store.postgresql import migrate, moving
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.listener import Listener
@@ -110,3 +111,11 @@ class PostgresEngine:
     def reclaim(self, connection: Connection) -> int:
         """See `reclaimable`."""
         return 0
+
+    def source(self) -> AbstractContextManager[Source]:
+        """See `Engine.source`."""
+        return moving.source(self.conninfo)
+
+    def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
+        """See `Engine.target`."""
+        return moving.target(self.conninfo, schema, now)

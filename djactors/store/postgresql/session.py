@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import psycopg
 
+from djactors.store.connection import Connection
 from djactors.store.errors import StoreBroken, StoreError, StoreUnavailable
 from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
@@ -116,7 +117,7 @@ def connect(
     return PostgresConnection(Pipeline(connection, prepares=prepares, answer_timeout=answer_timeout or ANSWER_TIMEOUT))
 
 
-def require_usable(connection: PostgresConnection, *, writable: bool, migrated: bool = True) -> None:
+def require_usable(connection: Connection, *, writable: bool, migrated: bool = True) -> None:
     """Look at once at what would otherwise fail later.
 
     Raises:

@@ -3,14 +3,15 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from djactors.store.connection import Connection
 from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Schema
-from djactors.store.sqlite import migrate, space
+from djactors.store.moving import Source, Target
+from djactors.store.sqlite import migrate, moving, space
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, Reader, Writer
 from djactors.store.sqlite.lock import DatabaseLock
@@ -91,3 +92,11 @@ class SqliteEngine:
     def reclaim(self, connection: Connection) -> int:
         """See `Engine.reclaim`."""
         return space.reclaim(connection)
+
+    def source(self) -> AbstractContextManager[Source]:
+        """See `Engine.source`."""
+        return moving.source(self.name)
+
+    def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
+        """See `Engine.target`."""
+        return moving.target(self.name, schema, now)
