@@ -14,6 +14,7 @@ from bench.frames import frames
 from bench.idle import idle
 from bench.latency import latency
 from bench.profile import profile
+from bench.reach import reach
 from bench.recovery import recovery
 from bench.scale import scale
 from bench.siege import siege
@@ -49,6 +50,7 @@ for command in (
     compare,
     builds,
     profile,
+    reach,
     siege,
     strangers,
     way,

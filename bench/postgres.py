@@ -27,6 +27,9 @@ OLDEST_MAJOR = 15
 PACKAGED_SERVERS = Path("/usr/lib/postgresql")
 """Where Debian keeps servers, by major version. ``PATH`` comes second: it may hold wrappers, or clients only."""
 
+DISK = "/var/tmp"
+"""Where a benchmark's data goes: a disk, unlike /tmp on some machines, and open to the server's own user."""
+
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 INITDB_SECONDS = 120.0

@@ -1,12 +1,14 @@
-"""djactors itself as the target of a load: ``djactors serve`` as an operator starts it, on a free port."""
+"""djactors itself as the target of a load: ``djactors serve`` as an operator starts it, on a free port; on an SQLite
+file, or on a PostgreSQL server of its own with one node or several."""
 
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.load.commands import Target
+from bench.postgres import DISK, DURABLE, postgres_server
 from bench.process import running
 
 _MAIN = "from djactors.cli import main; main()"
@@ -31,7 +33,8 @@ UNBOUND = {
 def djactors_server(
     directory: Path,
     *,
-    database: Path | None = None,
+    database: Path | str | None = None,
+    secret: str | None = None,
     settings: Mapping[str, str] | None = None,
     python: Path | None = None,
     turns: Path | None = None,
@@ -39,13 +42,14 @@ def djactors_server(
 ) -> Iterator[Target]:
     """Serve a new database in `directory`, or a given one; `settings` are added to the environment.
 
+    `database` is a file or a URL. `secret` is what tokens are signed with, a new one by default.
     `python` is the interpreter that has another build installed. `turns` is where the server's worst turns are put (see
     `turns.py`). With `is_log_unread` its standard error is a full pipe that nobody reads.
 
     Raises DidNotStartError.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    secret = secrets.token_hex(32)
+    secret = secrets.token_hex(32) if secret is None else secret
     database = directory / "bench.db" if database is None else database
     # What is installed is served, whatever lies in the current directory.
     command: list[str | Path] = [
@@ -62,3 +66,31 @@ def djactors_server(
     log = None if is_log_unread else directory / "server.log"
     with running(command, log, environment) as (pid, host, port):
         yield Target(name="djactors", host=host, port=port, secret=secret, processes={"server": pid})
+
+
+@contextmanager
+def djactors_nodes(directory: Path, nodes: int) -> Iterator[Target]:
+    """Serve a new database of a PostgreSQL server as it comes, by so many nodes.
+
+    Users connect to the first node; producers post to the last one.
+
+    Raises DidNotStartError, PostgresMissing.
+    """
+    secret = secrets.token_hex(32)
+    with postgres_server(DISK, DURABLE) as postgres, ExitStack() as stack:
+        url = f"postgresql://postgres@/postgres?host={postgres.directory}"
+        served = [
+            stack.enter_context(djactors_server(directory / f"node-{number}", database=url, secret=secret))
+            for number in range(1, nodes + 1)
+        ]
+        processes = {"database": postgres.pid}
+        processes |= {f"node {number}": each.processes["server"] for number, each in enumerate(served, 1)}
+        first, last = served[0], served[-1]
+        yield Target(
+            name=f"{nodes} on PostgreSQL",
+            host=first.host,
+            port=first.port,
+            secret=secret,
+            processes=processes,
+            post_port=last.port,
+        )

@@ -79,7 +79,8 @@ class Load:
                 return await self._ask(command)
 
     async def _publisher(self, connections: int) -> Publisher:
-        publisher = Publisher(self._target.host, self._target.port, token(self._target, role="service"))
+        port = self._target.post_port or self._target.port
+        publisher = Publisher(self._target.host, port, token(self._target, role="service"))
         await publisher.open(connections)
         return publisher
 

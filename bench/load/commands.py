@@ -16,7 +16,10 @@ Dialect = Literal["socket.io", "plain"]
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A server under test. `processes` names the roots of the process trees whose use is reported."""
+    """A server under test. `processes` names the roots of the process trees whose use is reported.
+
+    `post_port` is where producers post, if that is another node than the one that users connect to.
+    """
 
     name: str
     host: str
@@ -24,6 +27,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
     processes: dict[str, int]
     dialect: Dialect = "socket.io"
+    post_port: int | None = None
 
 
 class Know(msgspec.Struct, frozen=True, tag=True):

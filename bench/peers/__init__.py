@@ -19,7 +19,7 @@ import psycopg
 
 from bench.load.commands import Target
 from bench.peers.nchan import find_nchan, nchan_server
-from bench.postgres import DURABLE, PostgresMissing, postgres_server
+from bench.postgres import DISK, DURABLE, PostgresMissing, postgres_server
 from bench.process import running
 from djactors.web.node import NODE, NpmFailed, install
 
@@ -29,8 +29,6 @@ EXPRESS = Path(__file__).parent / "express_socketio"
 PYTHON = Path(__file__).parent / "python_socketio"
 VENV = PYTHON / ".venv"
 INSTALL_SECONDS = 300.0
-DISK = "/var/tmp"
-"""Where PostgreSQL's data goes: a disk, unlike /tmp on some machines, and open to the server's own user."""
 
 
 class PeerMissingError(click.ClickException):

@@ -183,3 +183,11 @@ def test_strangers_are_counted_by_what_they_leave_half_sent(tmp_path: Path) -> N
     figures = run(tmp_path, "strangers", "--connections 20")["figures"]
     assert list(figures["mib"]) == ["half a head", "half a message"]
     assert all(list(grown) == ["a byte", "all"] for grown in figures["mib"].values())
+
+
+def test_reach_has_postgresql_beside_the_peer_and_beside_sqlite(tmp_path: Path) -> None:
+    figures = run(tmp_path, "reach", "--users 3 --seconds 0.5 --turns 1 --rate 20")["figures"]
+    assert figures["CPU µs/event"]["ratio"] > 0
+    assert figures["in process"]["ratio"] > 0
+    assert figures["another node"]["posted"] == figures["the same node"]["posted"] == 10
+    assert {"database", "node 1", "node 2"} == set(figures["another node"]["cpu_seconds"])
