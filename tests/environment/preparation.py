@@ -104,6 +104,7 @@ NEEDS = (
     Need("openssl", "openssl", "README's guides"),
     Need("postgres", "postgresql", f"the schema's tests and the Express peer; from {OLDEST_MAJOR} on", _has_postgres),
     Need("initdb", "postgresql", "the same", _has_postgres),
+    Need("pg_basebackup", "postgresql", "the chaos suite's standby", _has_postgres),
     Need("pgbouncer", "pgbouncer", "the tests of PostgreSQL behind a pooler"),
     Need("psql", "postgresql", "README's guide to PostgreSQL"),
     Need("nginx", "nginx", "the tests of two servers behind a proxy"),

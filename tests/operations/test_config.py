@@ -24,7 +24,6 @@ TEXTS = {
     "node": ("one", "Two.2", "three_3-3"),
     "metrics_addresses": (("10.0.0.0/8",), ("fe80::/10", "192.0.2.1/32"), ("0.0.0.0/0",)),
     "trusted_proxies": (("10.0.0.7",), ("fd00::/8", "192.0.2.1"), ("10.0.0.0/8",)),
-    "node": ("one", "two.example", "three_3"),
     "allowed_origins": (("https://a.example",), ("*",), ("http://localhost:5173", "null")),
 }
 
