@@ -82,6 +82,102 @@ def running_postgres() -> Iterator[str]:
         yield server.dsn
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server's files and its socket are, and how its programs are run there.
+
+    Attributes:
+        directory: holds everything; open to the server's user.
+        binaries: the server's programs.
+        owner: the user whose it is, None for the one who runs this.
+        port: the name of the socket ends with it; no address is listened on unless the settings say so.
+    """
+
+    directory: Path
+    binaries: Path
+    owner: pwd.struct_passwd | None
+    port: int = 5432
+
+    @property
+    def cluster(self) -> Path:
+        """The server's data directory."""
+        return self.directory / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.directory / "log"
+
+    @property
+    def dsn(self) -> str:
+        """How to connect."""
+        return f"host={self.directory} port={self.port} user={SERVER_USER} dbname=postgres"
+
+    def create_cluster(self) -> None:
+        """Make an empty database.
+
+        Raises:
+            RuntimeError: the program said why not.
+        """
+        options = [f"--username={SERVER_USER}", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        _run(self, [*_as_user(self.owner), self.binaries / "initdb", "-D", self.cluster, *options])
+
+    def copy_cluster(self, conninfo: str) -> None:
+        """Make a standby: copy the database of a server that runs, and follow it from then on.
+
+        Raises:
+            RuntimeError: the program said why not.
+        """
+        options = ["--checkpoint=fast", "--no-sync", "--write-recovery-conf", f"--dbname={conninfo}"]
+        _run(self, [*_as_user(self.owner), self.binaries / "pg_basebackup", "-D", self.cluster, *options])
+
+    def start(self, settings: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start the server, without waiting for it. The kernel ends it when the calling thread ends."""
+        options = [argument for setting in (f"port={self.port}", *settings) for argument in ("-c", setting)]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*_as_user(self.owner), self.binaries / "postgres", "-D", self.cluster, "-k", self.directory, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+            )
+
+    def await_ready(self, server: subprocess.Popen[bytes]) -> None:
+        """Wait until it takes connections.
+
+        Raises:
+            RuntimeError: it does not come up.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.dsn, connect_timeout=5).close()
+            except psycopg.OperationalError as refusal:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"PostgreSQL did not start: {refusal}\n{self.log.read_text()}") from refusal
+                time.sleep(0.05)
+            else:
+                return
+
+
+@contextmanager
+def place_for_server(parent: str, port: int = 5432) -> Iterator[Place]:
+    """A directory for a server, which is removed afterwards. `parent` is short, and open to the server's user.
+
+    Raises:
+        PostgresMissing: no server is installed.
+    """
+    binaries = find_postgres()
+    if binaries is None:
+        raise PostgresMissing(f"no PostgreSQL server >= {OLDEST_MAJOR}: run `python -m tests --prepare`")
+    directory = Path(tempfile.mkdtemp(prefix="djactors-pg-", dir=parent))
+    try:
+        yield Place(directory, binaries, _give_away(directory), port)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 @contextmanager
 def postgres_server(parent: str, settings: Sequence[str], port: int = 5432) -> Iterator[PostgresServer]:
     """Run a fresh server with an empty database ``postgres``, owned by a superuser of that name.
@@ -94,30 +190,14 @@ def postgres_server(parent: str, settings: Sequence[str], port: int = 5432) -> I
     Start it from a thread that outlives it (the kernel ends the server when that thread ends).
     Raises `PostgresMissing`, or RuntimeError with the server's log when it does not come up.
     """
-    binaries = find_postgres()
-    if binaries is None:
-        raise PostgresMissing(f"no PostgreSQL server >= {OLDEST_MAJOR}: run `python -m tests --prepare`")
-    directory = Path(tempfile.mkdtemp(prefix="djactors-pg-", dir=parent))
-    try:
-        privileges = as_server_user(directory)
-        cluster = _create_cluster(binaries, directory, privileges)
-        options = [argument for setting in settings for argument in ("-c", setting)]
-        with (directory / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [*privileges, binaries / "postgres", "-D", cluster, "-k", directory, "-p", str(port), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=directory,
-            )
+    with place_for_server(parent, port) as place:
+        place.create_cluster()
+        server = place.start(settings)
         try:
-            dsn = f"host={directory} port={port} user={SERVER_USER} dbname=postgres"
-            _await_ready(server, dsn, directory / "log")
-            yield PostgresServer(dsn, directory, server.pid)
+            place.await_ready(server)
+            yield PostgresServer(place.dsn, place.directory, server.pid)
         finally:
-            _stop(server)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+            stop(server)
 
 
 def _number(text: str) -> int:
@@ -135,48 +215,45 @@ def _major_version(binaries: Path) -> int:
 
 def as_server_user(directory: Path) -> list[str]:
     """Hand the directory to the server's user; the command prefix that runs a program as that user."""
-    prefix = ["setpriv", "--pdeathsig", "INT"]
+    return _as_user(_give_away(directory))
+
+
+def _give_away(directory: Path) -> pwd.struct_passwd | None:
+    """Hand the directory to the server's user, where that is somebody else."""
     if os.geteuid() != 0:
-        return prefix
+        return None
     try:
         account = pwd.getpwnam(SERVER_USER)
     except KeyError:
         raise PostgresMissing(f"PostgreSQL refuses to run as root and there is no user {SERVER_USER!r}") from None
     os.chown(directory, account.pw_uid, account.pw_gid)
-    return [*prefix, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
+    return account
 
 
-def _create_cluster(binaries: Path, directory: Path, privileges: list[str]) -> Path:
-    cluster = directory / "data"
-    options = [f"--username={SERVER_USER}", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-    made = subprocess.run(
-        [*privileges, binaries / "initdb", "-D", cluster, *options],
+def _as_user(owner: pwd.struct_passwd | None) -> list[str]:
+    """The command prefix that runs a program as this user, and ends it with the thread that started it."""
+    prefix = ["setpriv", "--pdeathsig", "INT"]
+    if owner is not None:
+        prefix += [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--init-groups"]
+    return prefix
+
+
+def _run(place: Place, command: list[str | Path]) -> None:
+    """Run one of the server's programs to its end."""
+    done = subprocess.run(
+        command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        cwd=directory,
+        cwd=place.directory,
         timeout=INITDB_SECONDS,
         check=False,
     )
-    if made.returncode != 0:
-        raise RuntimeError(f"initdb failed:\n{made.stdout}{made.stderr}")
-    return cluster
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
 
 
-def _await_ready(server: subprocess.Popen[bytes], dsn: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            psycopg.connect(dsn, connect_timeout=5).close()
-        except psycopg.OperationalError as refusal:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start: {refusal}\n{log.read_text()}") from refusal
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
+def stop(server: subprocess.Popen[bytes]) -> None:
     """End the server: a fast shutdown, then an immediate one, then the kernel's."""
     for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
         server.send_signal(request)

@@ -66,6 +66,7 @@ from djactors.edge.readiness import Readiness
 from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
+from djactors.edge.tls_files import TlsFiles, load_tls
 from djactors.edge.tree_observer import TreeObserver
 from djactors.engine import EngineServer, EngineSettings, OriginPolicy
 from djactors.inbox import schema
@@ -88,6 +89,7 @@ from djactors.net import (
     ProvenAddresses,
     Request,
     TrustedProxies,
+    UnixNetwork,
     UnprovenBytes,
     descriptor_shortage,
 )
@@ -95,7 +97,7 @@ from djactors.net import Limits as HttpLimits
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.engines import engine_at
-from djactors.store.errors import StoreBroken, StoreDamaged
+from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
 from djactors.watchdog import Watchdog
@@ -127,7 +129,7 @@ class Server:
         threads: what runs the store's work.
         timer: seconds of real time, to tell how long turns of the loop and commits took. May be asked from any thread.
         rng: what spreads pauses before restarts; guards no secret.
-        network: where connections come from, instead of this machine's sockets.
+        network: where connections come from, instead of the sockets that the settings name.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class Server:
         threads: ThreadFactory = DedicatedThreads,
         timer: Callable[[], float] = time.perf_counter,
         rng: random.Random | None = None,
-        network: Network = MACHINE_NETWORK,
+        network: Network | None = None,
     ) -> None:
         check_keys(settings)
         check_proxies(settings)
@@ -151,7 +153,7 @@ class Server:
         self._threads = threads
         self._timer = timer
         self._rng = rng
-        self._network = network
+        self._network = _network_of(settings) if network is None else network
         self._authenticator = authenticator(settings, now)
         self._site = Site.load()
         self._stopping = trio.Event()
@@ -167,26 +169,53 @@ class Server:
         self._root: Supervisor | None = None
         self._router: CommandRef | None = None
         self._key_file: KeyFile | None = None
+        self._database: Database | None = None
+        self._tls = load_tls(settings)
+        self._tls_files: TlsFiles | None = None
+        self._reloads: list[trio.Event] = []
 
     @property
     def url(self) -> str:
-        """Where the server listens.
+        """Where the server listens: the first place, if there are several. A Unix socket is `unix:PATH`.
 
         Raises:
             ServerNotStarted: `run` has not started it yet.
         """
         if self._listener is None or self._listener.address is None:
             raise ServerNotStarted
-        return f"http://{_place(self._listener.address)}"
+        place = _place(self._listener.address)
+        return place if place.startswith("unix:") else f"{'http' if self._tls is None else 'https'}://{place}"
+
+    async def answers_writes(self) -> bool:
+        """Whether the store's writer answers a write, be it by saying that it cannot be done now.
+
+        It waits for the answer as long as it takes; the caller bounds that.
+        """
+        if self._database is None:
+            return False
+        try:
+            await self._database.probe()
+        except StoreUnavailable:
+            return True
+        except StoreError:
+            return False
+        return True
 
     def request_stop(self) -> None:
         """Stop in good order, within `drain_timeout` and a bounded moment more. Must be called on the Trio thread."""
         self._stopping.set()
 
     def reload(self) -> None:
-        """Read the file of keys again. A wrong one changes nothing. Must be called on the Trio thread."""
-        if self._key_file is not None:
-            self._key_file.reload()
+        """Read the files of keys and of TLS again. A wrong one changes nothing. Must be called on the Trio thread."""
+        watched = [each for each in (self._key_file, self._tls_files) if each is not None]
+        if not watched:
+            self.telemetry.log.info("nothing to reload", reason="the settings name no file of keys and no certificate")
+        self._reloads += [each.reload() for each in watched]
+
+    async def reloaded(self) -> None:
+        """Wait until the files have been read that `reload` was told to read."""
+        while self._reloads:
+            await self._reloads.pop().wait()
 
     async def wait_stopped(self) -> None:
         """Wait until `run` has ended."""
@@ -275,6 +304,7 @@ class Server:
                 on_damaged=self._damaged,
                 timer=self._timer,
             )
+            self._database = database
             guard.note_state()
             database.when_log_moved(guard.note_state)
             settings = self.settings
@@ -326,7 +356,10 @@ class Server:
         )
         follower = None if neighbours is None else neighbours.follow(users, lambda: alarm, settings.history_days)
         audience = users if follower is None else follower
-        key_file = self._key_file = KeyFile(settings, self._authenticator, users.drop_keys, telemetry)
+        key_file = KeyFile(settings, self._authenticator, users.drop_keys, telemetry)
+        has_keys = file_of(settings) is not None
+        self._key_file = key_file if has_keys else None
+        tls_files = self._tls_files = None if self._tls is None else TlsFiles(settings, self._tls, telemetry, now)
         observer = TreeObserver(telemetry, users)
         keeping = Keeping(
             history_days=settings.history_days,
@@ -364,7 +397,8 @@ class Server:
                 clock_spec,
                 retention_spec,
                 *([presence_spec] if settings.presence else []),
-                *([] if file_of(settings) is None else [ServiceSpec("keys", lambda: key_file)]),
+                *([ServiceSpec("keys", lambda: key_file)] if has_keys else []),
+                *([] if tls_files is None else [ServiceSpec("certificate", lambda: tls_files)]),
                 ServiceSpec("engine", lambda: engine),
                 ServiceSpec("listener", lambda: listener),
                 *([] if neighbours is None else [neighbours.registration(users, lambda: self.url, now)]),
@@ -445,8 +479,10 @@ class Server:
     def _start_failure(self, error: ChildStartFailed) -> str:
         cause = error.__cause__
         if isinstance(cause, OSError):
-            place = f"{self.settings.host}:{self.settings.port}"
-            return f"cannot listen on {place}: {cause.strerror}: choose another host or port"
+            settings = self.settings
+            if settings.unix_socket:
+                return f"cannot listen on {settings.unix_socket}: {cause.strerror}: free the path"
+            return f"cannot listen on {settings.host}:{settings.port}: {cause.strerror}: choose another host or port"
         return str(error)
 
     def _engine(self, users: Users, router: CommandRef, paces: Paces, clock: Callable[[], datetime]) -> EngineServer:
@@ -492,6 +528,7 @@ class Server:
             proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
             proxy_protocol=settings.proxy_protocol,
             proven=self._proven,
+            tls=self._tls,
             host=settings.host,
             port=settings.port,
             listener_limits=ListenerLimits(
@@ -530,7 +567,15 @@ class Server:
         self._stopping.set()
 
 
+def _network_of(settings: Settings) -> Network:
+    if settings.unix_socket:
+        return UnixNetwork(settings.unix_socket, int(settings.unix_socket_mode, 8))
+    return MACHINE_NETWORK
+
+
 def _place(address: tuple[str, int]) -> str:
     """An address as it stands in a URL."""
     host, port = address
+    if host.startswith("unix:"):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

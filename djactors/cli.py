@@ -58,13 +58,18 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--host", help="Address to listen on, or several with commas.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
+@click.option(
+    "--socket", "--unix", "unix_socket", metavar="PATH", help="A Unix socket to listen on, instead of a port."
+)
+@click.option("--tls-cert", metavar="FILE", help="The certificate for HTTPS, in PEM form.")
+@click.option("--tls-key", metavar="FILE", help="The private key of the certificate.")
 @_database
 @_config
-def serve(host: str | None, port: int | None, database: str | None, config: str | None) -> None:
-    """Migrate if needed, then serve until SIGTERM. SIGHUP reads the file of keys again."""
-    _run(_settings(config, host=host, port=port, database=database), config)
+def serve(config: str | None, **flags: Any) -> None:
+    """Migrate if needed, then serve until SIGTERM. SIGHUP reads the files of keys and of TLS again."""
+    _run(_settings(config, **flags), config)
 
 
 @main.command()
@@ -339,10 +344,11 @@ connecting."""
 
 
 def _run(settings: Settings, config: str | None = None, *, prepare: Callable[..., Any] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its file of keys again."""
+    """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its files again."""
     from djactors.app import Server, ServerFailed
     from djactors.edge.keys import exposed_keys
-    from djactors.net import raise_descriptor_limit
+    from djactors.net import InheritedRefused, inherited_network, raise_descriptor_limit
+    from djactors.service_manager import ServiceManager
     from djactors.store.errors import StoreError
     from djactors.telemetry import LogThread, Telemetry
     from djactors.telemetry.interpreter import log_everything
@@ -356,7 +362,7 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
         raise SystemExit(1)
 
     async def serve_until_told() -> None:
-        server = Server(settings, telemetry=Telemetry(log))
+        server = Server(settings, telemetry=Telemetry(log), network=inherited_network(os.environ))
         for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
             if concern is not None:
                 server.telemetry.log.warning("tokens could be forged", reason=concern)
@@ -367,15 +373,19 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
                     for line in await prepare(server):
                         click.echo(line)
                 click.echo(f"listening on {server.url}")
-                nursery.start_soon(_watch_signals, signals, server, nursery)
+                manager.ready(f"serving at {server.url}")
+                nursery.start_soon(manager.keep_alive, server.answers_writes)
+                nursery.start_soon(_watch_signals, signals, server, manager, nursery)
                 await server.wait_stopped()
+                manager.stopping()
                 nursery.cancel_scope.cancel()
 
+    manager = ServiceManager.from_environment(os.environ)
     raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    told = (SettingError, ServerFailed, StoreError, OSError)
+    told = (SettingError, InheritedRefused, ServerFailed, StoreError, OSError)
     try:
         trio.run(serve_until_told)
     except told as error:
@@ -401,16 +411,23 @@ def _line(error: BaseException) -> str:
     return str(error)
 
 
-async def _watch_signals(signals: Any, server: Any, nursery: trio.Nursery) -> None:
+async def _watch_signals(signals: Any, server: Any, manager: Any, nursery: trio.Nursery) -> None:
+    async def reload() -> None:
+        manager.reloading()
+        server.reload()
+        await server.reloaded()
+        manager.ready(f"serving at {server.url}")
+
     first = True
     async for number in signals:
         if number == signal.SIGHUP:
-            server.reload()
+            nursery.start_soon(reload)
             continue
         if not first:
             nursery.cancel_scope.cancel()
             return
         first = False
+        manager.stopping()
         server.request_stop()
 
 

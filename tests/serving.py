@@ -17,6 +17,7 @@ import trio
 
 from djactors.config import Settings
 from djactors.operations.tokens import sign
+from tests.tls import client_context
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 SERVE = (sys.executable, "-m", "djactors.cli", "serve")
@@ -55,8 +56,12 @@ async def send_request(
     body: Any = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One HTTP request on a connection of its own; `body` is bytes, or is sent as JSON."""
-    host, port = url.removeprefix("http://").split(":")
+    """One HTTP request on a connection of its own; `body` is bytes, or is sent as JSON.
+
+    A URL of `https` is one with a certificate of `tests.tls`.
+    """
+    scheme, _, place = url.partition("://")
+    host, port = place.split(":")
     content = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
     fields = {"host": f"{host}:{port}", "content-length": str(len(content)), "connection": "close", **(headers or {})}
     if token is not None:
@@ -65,7 +70,7 @@ async def send_request(
         fields.setdefault("content-type", "application/json")
     peer = h11.Connection(h11.CLIENT)
     with trio.fail_after(ANSWER_SECONDS):
-        async with await trio.open_tcp_stream(host, int(port)) as stream:
+        async with await _connect(scheme, host, int(port)) as stream:
             head = peer.send(h11.Request(method=method, target=path, headers=list(fields.items())))
             data = peer.send(h11.Data(content)) or b""
             # A refusal may come before the body has been read.
@@ -86,6 +91,13 @@ async def send_request(
     assert response is not None
     names = {bytes(name).decode(): bytes(value).decode() for name, value in response.headers}
     return Answer(response.status_code, names, b"".join(parts))
+
+
+async def _connect(scheme: str, host: str, port: int) -> trio.abc.Stream:
+    stream = await trio.open_tcp_stream(host, port)
+    if scheme == "http":
+        return stream
+    return trio.SSLStream(stream, client_context(), server_hostname=host, https_compatible=True)
 
 
 class ServedProcess:
@@ -132,11 +144,12 @@ async def serving(
     environment: Mapping[str, str] | None = None,
     command: tuple[str, ...] = SERVE,
     stderr: int | None = None,
+    pass_fds: tuple[int, ...] = (),
 ) -> AsyncIterator[ServedProcess]:
     """Run a serving command in `folder`, on the database there; whatever happens, the process is gone afterwards.
 
     `environment` is added to this process's, `arguments` to the command. Standard error is the file `errors`, or the
-    descriptor that is given.
+    descriptor that is given. The process inherits `pass_fds`.
     """
     database = folder / "inbox.db"
     errors = folder / "errors.log"
@@ -154,6 +167,7 @@ async def serving(
             stderr=log if stderr is None else stderr,
             env=variables,
             cwd=folder,
+            pass_fds=pass_fds,
         )
     try:
         output: list[str] = []

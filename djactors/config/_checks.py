@@ -14,7 +14,7 @@ from pathlib import Path
 from djactors.config import _secrets
 from djactors.config._settings import FIELDS, SHOWN, SettingError, Settings, environment_name
 from djactors.engine import OriginPolicy
-from djactors.net import TrustedProxies
+from djactors.net import MAX_UNIX_PATH, UNIX_PEER, TrustedProxies
 from djactors.store.engines import engine_at, is_url, shown
 from djactors.store.errors import PlaceRefused
 
@@ -46,6 +46,8 @@ def check_texts(settings: Settings) -> None:
             f"{environment_name('trusted_proxies')}: {str(error)[:SHOWN]}: write addresses or networks like 10.0.0.0/8"
         ) from None
     for network in settings.metrics_addresses:
+        if network == UNIX_PEER:
+            continue
         try:
             ipaddress.ip_network(network)
         except ValueError:
@@ -65,11 +67,28 @@ def check_texts(settings: Settings) -> None:
     for name in ("host", "database"):
         if not getattr(settings, name):
             raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")
+    if not all(name.strip() for name in settings.host.split(",")):
+        raise SettingError(f"{environment_name('host')}: has a comma without a name beside it: leave it out")
+    _check_unix(settings)
     if is_url(settings.database):
         try:
             engine_at(settings.database)
         except PlaceRefused as error:
             raise SettingError(f"{environment_name('database')}: {error}") from None
+
+
+def _check_unix(settings: Settings) -> None:
+    size = len(os.fsencode(settings.unix_socket))
+    if size > MAX_UNIX_PATH:
+        raise SettingError(
+            f"{environment_name('unix_socket')}: has {size} bytes: the system takes at most {MAX_UNIX_PATH}: "
+            "choose a shorter path"
+        )
+    if not re.fullmatch("0?[0-7]{3}", settings.unix_socket_mode):
+        raise SettingError(
+            f"{environment_name('unix_socket_mode')}: {settings.unix_socket_mode[:SHOWN]!r} are no rights: write three "
+            "digits from 0 to 7, such as 660"
+        )
 
 
 def check_proxies(settings: Settings) -> None:

@@ -79,7 +79,11 @@ class Settings:
         "settings, where there is one.",
         secret=True,
     )
-    host: str = _setting("127.0.0.1", "The address to listen on. The default can be reached from this machine only.")
+    host: str = _setting(
+        "127.0.0.1",
+        "The address to listen on, or several, separated by commas; :: alone takes IPv4 as well. The default can be "
+        "reached from this machine only.",
+    )
     port: int = _setting(
         3000,
         "The port to listen on. With 0 the system picks a free port, and the server prints which one.",
@@ -87,6 +91,20 @@ class Settings:
         high=65535,
         env="SOCKET_PORT",
     )
+    unix_socket: str = _setting(
+        "",
+        "The path of a Unix socket to listen on instead of host and port, for a proxy on this machine. Clients then "
+        "have no address and count as one, unless trusted_proxies has the word unix.",
+    )
+    unix_socket_mode: str = _setting(
+        "660", "The rights of the Unix socket, as chmod takes them in digits. Whoever may write to it may connect."
+    )
+    tls_cert: str = _setting(
+        "",
+        "A PEM file with the server's certificate, and behind it those that lead from it to the authority's. If it is "
+        "set, the server speaks TLS (HTTPS) on its port, and nothing else.",
+    )
+    tls_key: str = _setting("", "The PEM file with the private key of tls_cert, without a password.")
     database: str = _setting(
         "djactors.db",
         "The SQLite file that holds all data, which is created if it does not exist; or the URL of a PostgreSQL "
@@ -112,9 +130,10 @@ class Settings:
     )
     trusted_proxies: tuple[str, ...] = _setting(
         (),
-        "The addresses and networks of your reverse proxies. For connections from them, the client's address is the "
-        "rightmost one in X-Forwarded-For that is not a trusted proxy's. Separate them by commas. Never name networks "
-        "from which clients connect directly, because such clients could then claim any address.",
+        "The addresses and networks of your reverse proxies, and unix for whoever comes by a Unix socket. For "
+        "connections from them, the client's address is the rightmost one in X-Forwarded-For that is not a trusted "
+        "proxy's. Separate them by commas. Never name networks from which clients connect directly, because such "
+        "clients could then claim any address.",
     )
     proxy_protocol: bool = _setting(
         False,
@@ -124,7 +143,7 @@ class Settings:
     metrics_addresses: tuple[str, ...] = _setting(
         ("127.0.0.0/8", "::1/128"),
         "Only clients from these networks may read /metrics, because it shows how busy the installation is. Separate "
-        "them by commas; 0.0.0.0/0,::/0 allows everybody.",
+        "them by commas; 0.0.0.0/0,::/0 allows everybody, and unix whoever comes by a Unix socket.",
     )
     test_events: bool = _setting(
         False,

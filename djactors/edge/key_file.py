@@ -4,29 +4,20 @@ Rules:
   * A new file that is wrong changes nothing: the old keys stay, and the log says what is wrong, once for each change of
     the file.
   * Sockets that have proved who they are with a key that is gone are let go.
-  * The file is read in a thread. It is looked at every `POLL_SECONDS`, whatever happens to it.
+  * The file is read in a thread; `watched_files` says when.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Collection
-from pathlib import Path
-from typing import Any
 
 import trio
 
 from djactors.config import SettingError, Settings
 from djactors.edge.auth import Authenticator
 from djactors.edge.keys import file_of, load_keys
+from djactors.edge.watched_files import InThread, WatchedFiles
 from djactors.telemetry import Telemetry
-
-POLL_SECONDS = 0.5
-"""How often the file is looked at. A key that was dropped is then of no use within a second, and a look costs 0.1 ms of
-a thread."""
-
-InThread = Callable[..., Awaitable[Any]]
-"""Runs a function in a thread, as `trio.to_thread.run_sync` does."""
 
 
 class KeyFile:
@@ -53,33 +44,21 @@ class KeyFile:
         self._drop_keys = drop_keys
         self._log = telemetry.log
         self._in_thread = in_thread
-        self._told = trio.Event()
+        path = file_of(settings)
+        self._files = WatchedFiles([] if path is None else [path], self._read, in_thread)
 
-    def reload(self) -> None:
-        """Read the file again, whether it has changed or not. Must be called on the Trio thread."""
-        if file_of(self._settings) is None:
-            self._log.info("nothing to reload", reason="the settings name no file of keys")
-        self._told.set()
+    def reload(self) -> trio.Event:
+        """Read the file again, whether it has changed or not. The event is set once that is done.
+
+        Must be called on the Trio thread.
+        """
+        return self._files.reload()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look after the file until this is cancelled."""
-        path = file_of(self._settings)
-        if path is None:
-            task_status.started()
-            await trio.sleep_forever()
-        # Not what it was when the keys were first read, so that a change since then is seen as well.
-        seen: object = None
-        task_status.started()
-        while True:
-            with trio.move_on_after(POLL_SECONDS):
-                await self._told.wait()
-            told, self._told = self._told.is_set(), trio.Event()
-            state = await self._in_thread(_state, path)
-            if told or state != seen:
-                seen = state
-                await self._read(told=told)
+        await self._files.run(task_status=task_status)
 
-    async def _read(self, *, told: bool) -> None:
+    async def _read(self, told: bool) -> None:
         try:
             keys = await self._in_thread(load_keys, self._settings)
         except SettingError as error:
@@ -96,12 +75,3 @@ class KeyFile:
         gone = before.names - keys.names
         if gone:
             await self._drop_keys(gone)
-
-
-def _state(path: Path) -> object:
-    """What tells a changed file; None for one that cannot be looked at."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev

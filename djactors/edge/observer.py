@@ -46,6 +46,10 @@ class EdgeObserver:
         """A trusted proxy did not begin its connection as it must."""
         refusals.proxy_refused(self._telemetry, peer, problem)
 
+    def handshake_failed(self, peer: str, problem: str) -> None:
+        """A client did not come through the handshake of TLS."""
+        refusals.handshake_failed(self._telemetry, peer, problem)
+
     def accept_failed(self, reason: str) -> None:
         """The system refused to hand over a connection."""
         self._telemetry.metrics.refusals.labels(f"accept_{reason}").inc()

@@ -131,6 +131,18 @@ def proxy_refused(telemetry: Telemetry, peer: str, problem: str) -> None:
     )
 
 
+def handshake_failed(telemetry: Telemetry, peer: str, problem: str) -> None:
+    """A client did not come through the handshake of TLS."""
+    telemetry.refusals.refused(
+        "connection_tls",
+        "connection refused",
+        peer,
+        came=problem,
+        expected="a handshake of TLS 1.2 or newer",
+        mend="have the client use https: and wss:, and trust the authority of the certificate",
+    )
+
+
 def form_refused(telemetry: Telemetry, peer: str, status: int, code: str, message: str, came: str = "") -> None:
     """A request was refused for its form: no route has seen it."""
     mend = "have the sender, or the proxy in between, keep to HTTP as `expected` says"

@@ -45,7 +45,7 @@ from djactors.edge.site import SITE_METHODS, Site
 from djactors.edge.user_routes import UserRoutes
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.inbox.log import Replay
-from djactors.net import ByteStream, Request, Response
+from djactors.net import UNIX_PEER, ByteStream, Request, Response
 from djactors.telemetry import Telemetry
 
 BATCH = "/api/events/batch"
@@ -83,7 +83,9 @@ class Routes:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._networks = [ipaddress.ip_network(text) for text in api.settings.metrics_addresses]
+        readers = api.settings.metrics_addresses
+        self._unix_reads = UNIX_PEER in readers
+        self._networks = [ipaddress.ip_network(text) for text in readers if text != UNIX_PEER]
         rows: Table = (
             ("/api/changes", {"GET": self._changes}),
             ("/api/events", {"POST": self._publish}),
@@ -245,15 +247,20 @@ class Routes:
         return Response(503, error_body(Code.UNAVAILABLE, reason), headers=(("retry-after", "1"),))
 
     async def _metrics(self, request: Request, _: dict[str, str]) -> Response:
-        try:
-            address = ipaddress.ip_address(request.peer)
-        except ValueError:
-            raise not_found() from None
-        # A socket that listens on both kinds of address tells of IPv4 ones in the form of IPv6.
-        address = getattr(address, "ipv4_mapped", None) or address
-        if not any(address in network for network in self._networks):
+        if not self._may_read_metrics(request.peer):
             raise not_found()
         return Response(200, await self._api.exposition.take(), "text/plain; version=0.0.4; charset=utf-8")
+
+    def _may_read_metrics(self, peer: str) -> bool:
+        if peer == UNIX_PEER:
+            return self._unix_reads
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        # A socket that listens on both kinds of address tells of IPv4 ones in the form of IPv6.
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._networks)
 
 
 class Application:

@@ -60,8 +60,9 @@ Rules:
 - Every answer has a `Date`. A response with `Response.compressible` set is compressed by gzip for clients that accept
   it. Bodies of requests are not decompressed: a request with a `Content-Encoding` is refused with 415.
 - Of the subprotocols that a WebSocket client offers, the first one is selected.
-- Time is Trio's clock, except for the `Date`. There is no TLS yet; `HttpConnection` also serves a `ByteStream` of
-  another kind, and a `Listener` takes such connections from a `Network` of another kind.
+- A listener takes TCP, or what its `Network` brings: `UnixNetwork`, `InheritedNetwork`, or one of your own.
+- With `ServerTls` the listener speaks TLS, 1.2 or newer. A slow or wrong handshake ends its own connection.
+- Time is Trio's clock, except for the `Date`. `HttpConnection` also serves a `ByteStream` of another kind.
 
 Sources: RFC 9110 and 9112 for HTTP, RFC 6455 for WebSocket.
 """
@@ -72,11 +73,12 @@ from djactors.net._http_compression import Compression, takes_gzip
 from djactors.net._http_head import HeadMemory
 from djactors.net._http_messages import Application, HttpDates, Limits, Request, RequestRefused, Response
 from djactors.net._http_server import HttpConnection
+from djactors.net._inherited import InheritedNetwork, InheritedRefused, inherited_network
 from djactors.net._listener import Listener, ListenerLimits, ListenerTelemetry
 from djactors.net._network import MACHINE_NETWORK, Door, Incoming, Network
 from djactors.net._proxies import TrustedProxies
 from djactors.net._proxy_protocol import ProxyHeader, ProxyHeaderError, parse_proxy_header
-from djactors.net._shares import AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
+from djactors.net._shares import UNIX_PEER, AddressCounts, ProvenAddresses, TokenBucket, TokenBuckets, host_of
 from djactors.net._stream import (
     LINGER_BYTES,
     LINGER_SECONDS,
@@ -87,6 +89,9 @@ from djactors.net._stream import (
     SocketStream,
 )
 from djactors.net._timer import Timed, Timer
+from djactors.net._tls import ServerTls, TlsRefused, tls_context
+from djactors.net._tls_stream import HandshakeFailed, TlsStream
+from djactors.net._unix import MAX_UNIX_PATH, UnixNetwork
 from djactors.net._unproven import UNPROVEN_BYTES, UNPROVEN_MESSAGE, Holder, OverBudget, UnprovenBytes
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
@@ -95,7 +100,9 @@ __all__ = [
     "LINGER_BYTES",
     "LINGER_SECONDS",
     "MACHINE_NETWORK",
+    "MAX_UNIX_PATH",
     "RECEIVE_SIZE",
+    "UNIX_PEER",
     "UNPROVEN_BYTES",
     "UNPROVEN_MESSAGE",
     "AddressCounts",
@@ -104,11 +111,14 @@ __all__ = [
     "Compression",
     "CostlyWork",
     "Door",
+    "HandshakeFailed",
     "HeadMemory",
     "Holder",
     "HttpConnection",
     "HttpDates",
     "Incoming",
+    "InheritedNetwork",
+    "InheritedRefused",
     "Limits",
     "Listener",
     "ListenerLimits",
@@ -122,20 +132,26 @@ __all__ = [
     "Request",
     "RequestRefused",
     "Response",
+    "ServerTls",
     "SlowConsumer",
     "SocketStream",
     "Timed",
     "Timer",
+    "TlsRefused",
+    "TlsStream",
     "TokenBucket",
     "TokenBuckets",
     "TrustedProxies",
+    "UnixNetwork",
     "UnprovenBytes",
     "WebSocket",
     "WebSocketClosed",
     "descriptor_shortage",
     "host_of",
+    "inherited_network",
     "open_websocket",
     "parse_proxy_header",
     "raise_descriptor_limit",
     "takes_gzip",
+    "tls_context",
 ]

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import trio
 
 # How many connections may wait to be accepted. Linux clips the number to its own maximum.
-_BACKLOG: Final = 1024
+BACKLOG: Final = 1024
 
 _ATTEMPTS: Final = 8
 """How often a free port is picked anew because it is taken on another address. One port in some thousand is taken."""
@@ -26,16 +26,21 @@ _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 async def bind(host: str, port: int) -> list[socket.socket]:
     """Sockets that listen on every address of `host` that this machine has, in the order in which they were found.
 
+    Several hosts are separated by commas. `::` alone takes IPv4 as well.
+
     With port 0, the system picks a port that is free on the first address, and the other addresses take the same port.
 
     Raises:
         OSError: the name cannot be resolved, the machine has none of its addresses, the port is taken on one of them,
             or, with port 0, no port was free on all of them.
     """
-    found = await trio.socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-    )
-    addresses: list[_Address] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    addresses: list[_Address] = []
+    for name in host.split(","):
+        found = await trio.socket.getaddrinfo(
+            name.strip(), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+        addresses += [(family, address) for family, _, _, _, address in found]
+    addresses = list(dict.fromkeys(addresses))
     attempts = 1 if port or len(addresses) == 1 else _ATTEMPTS
     for attempt in range(1, attempts + 1):
         try:
@@ -75,7 +80,7 @@ def _listen(family: socket.AddressFamily, address: tuple[Any, ...], *, alone: bo
             # Otherwise a socket on `::` would take the port on IPv4 as well, where another socket listens.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(address)
-        listening.listen(_BACKLOG)
+        listening.listen(BACKLOG)
     except BaseException:
         listening.close()
         raise

@@ -32,6 +32,8 @@ class Limits:
     # From the first byte of a request to the end of its head, and from accepting to the first byte of the first
     # request. It is short, because a client with a slow head holds a connection without having shown a token.
     header_timeout: float = 10.0
+    # For a whole handshake of TLS, which comes before that: two turns over a bad network, and one step of each side.
+    handshake_timeout: float = 10.0
     # Between requests. Common proxies keep an idle connection for 60 s. This is longer, so the proxy closes first and
     # never sends into a connection that is just closing.
     idle_timeout: float = 75.0

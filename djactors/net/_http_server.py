@@ -194,6 +194,11 @@ class HttpConnection:
         self._unproven = proxies is None
         self._buffer = received
 
+    def take_received(self) -> bytes:
+        """Before `run`: take what came behind the proxy's header, which is for the handshake of TLS to read."""
+        received, self._buffer = self._buffer, b""
+        return received
+
     def restrict(self, vital_paths: frozenset[str], refusal: RequestRefused, limits: Limits) -> None:
         """Before `run`: the connection turned out to be over a cap and has no slot any more."""
         self._vital_paths, self._refusal, self._limits, self._slots = vital_paths, refusal, limits, None
@@ -210,6 +215,10 @@ class HttpConnection:
             self._stream.hang_up()
         else:
             self._stream.abort()
+
+    def await_handshake(self) -> None:
+        """Before `run`: the client is waited for until the handshake of TLS is done, and gives way meanwhile."""
+        self._wait_for_client()
 
     def _wait_for_client(self) -> None:
         if self._unproven and self._slots is not None:

@@ -26,6 +26,8 @@ from djactors.net._proxy_protocol import ProxyHeaderError, parse_proxy_header
 from djactors.net._shares import ProvenAddresses
 from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream
+from djactors.net._tls import ServerTls
+from djactors.net._tls_stream import HANDSHAKES_AT_ONCE, HandshakeFailed, TlsStream
 from djactors.net._turnstile import Turnstile
 from djactors.net._unproven import UnprovenBytes
 
@@ -34,7 +36,9 @@ _ACCEPT_BATCH: Final = 64
 # Seconds to pause while the process has no descriptors left. They come back when connections end; asking more often
 # would only burn the processor.
 _ACCEPT_PAUSE: Final = 0.05
-_OVERFLOW_LIMITS: Final = Limits(header_timeout=2.0, idle_timeout=2.0, body_timeout=2.0, write_timeout=2.0)
+_OVERFLOW_LIMITS: Final = Limits(
+    header_timeout=2.0, handshake_timeout=2.0, idle_timeout=2.0, body_timeout=2.0, write_timeout=2.0
+)
 # How many seconds a connection that has ended may take to send its last bytes.
 _CLOSE_SECONDS: Final = 2.0
 
@@ -78,6 +82,9 @@ class ListenerTelemetry(Protocol):
     def proxy_refused(self, peer: str, problem: str) -> None:
         """A trusted proxy did not begin its connection with the header of the PROXY protocol."""
 
+    def handshake_failed(self, peer: str, problem: str) -> None:
+        """A client did not come through the handshake of TLS; one that has sent nothing is not told of."""
+
     def request_refused(self, refused: RequestRefused, peer: str) -> None:
         """A request was refused for its form, or because its connection is over a cap."""
 
@@ -103,6 +110,9 @@ class _Uncounted:
     def proxy_refused(self, peer: str, problem: str) -> None:
         pass
 
+    def handshake_failed(self, peer: str, problem: str) -> None:
+        pass
+
     def accept_failed(self, reason: str) -> None:
         pass
 
@@ -112,7 +122,8 @@ class Listener:
 
     `unproven` is the budget of all clients that have not proved who they are, by default one of its own.
     `on_error` is called with every exception that reaches the fence, and with the peer's address. `wall_clock` returns
-    an aware time, for the `Date` of answers. `network` is where the connections come from: see `_network.py`.
+    an aware time, for the `Date` of answers. With `tls`, all connections speak TLS; a header of the PROXY protocol
+    comes before its handshake. `network` is where the connections come from: see `_network.py`.
 
     Attributes:
         addresses: the bound (host, port) pairs once `run` has called `started`; they have the same port.
@@ -131,6 +142,7 @@ class Listener:
         proxies: TrustedProxies | None = None,
         proxy_protocol: bool = False,
         proven: ProvenAddresses | None = None,
+        tls: ServerTls | None = None,
         on_error: Callable[[BaseException, str], None],
         wall_clock: Callable[[], datetime] = MACHINE_CLOCK,
         network: Network = MACHINE_NETWORK,
@@ -145,6 +157,8 @@ class Listener:
         self._max_overflowing = OVERFLOW
         self._proxies = proxies
         self._proxy_protocol = proxy_protocol
+        self._tls = tls
+        self._handshakes = Turnstile(HANDSHAKES_AT_ONCE)
         self._proven = ProvenAddresses() if proven is None else proven
         self._slots = Slots(
             self._listener_limits.max_connections, self._listener_limits.max_connections_per_address, self._proven
@@ -270,6 +284,8 @@ class Listener:
             )
         except OSError:
             return
+        if self._tls is not None:
+            stream = TlsStream(stream)
         stream.budget = self._unproven
         stream.departures = self._departures
         vital_paths = None if excess is None else self._listener_limits.vital_paths
@@ -297,7 +313,7 @@ class Listener:
             self._overflowing.add(connection)
         # The name is given, because Trio would otherwise build the same name anew for each task.
         is_introduced = self._proxy_protocol and trusted is not None
-        connections.start_soon(self._fence, connection, stream, is_introduced, name=_TASK_NAME)
+        connections.start_soon(self._fence, connection, stream, is_introduced, limits, name=_TASK_NAME)
 
     def _excess(self, peer: str, *, counts_address: bool) -> str | None:
         """Why there is no slot for a newcomer. Where another connection can give way, it does."""
@@ -309,11 +325,14 @@ class Listener:
             victim.give_way()
         return excess
 
-    async def _fence(self, connection: HttpConnection, stream: ByteStream, is_introduced: bool) -> None:
+    async def _fence(self, connection: HttpConnection, stream: ByteStream, is_introduced: bool, limits: Limits) -> None:
         """Run one connection to its end. Nothing leaves this except the cancellation of the whole listener."""
         try:
             try:
-                if not is_introduced or await self._introduce(connection, stream):
+                if isinstance(stream, TlsStream):
+                    if await self._shake_hands(connection, stream, is_introduced, limits):
+                        await connection.run()
+                elif not is_introduced or await self._introduce(connection, stream):
                     await connection.run()
             except* Exception as failure:  # noqa: BLE001 - the supervisor of this connection
                 self._report(failure, connection.peer)
@@ -327,6 +346,28 @@ class Listener:
             finally:
                 stream.abort()
                 self._forget(connection)
+
+    async def _shake_hands(
+        self, connection: HttpConnection, stream: TlsStream, is_introduced: bool, limits: Limits
+    ) -> bool:
+        """Do the handshake of TLS, behind the header of the PROXY protocol if there is one; false if there is none."""
+        assert self._tls is not None
+        if is_introduced and not await self._introduce(connection, stream.below):
+            return False
+        connection.await_handshake()
+        problem = f"the handshake took more than {limits.handshake_timeout:g} s"
+        try:
+            with trio.move_on_after(limits.handshake_timeout):
+                await stream.handshake(self._tls.context, connection.take_received(), self._handshakes)
+                return True
+        except HandshakeFailed as failure:
+            problem = str(failure)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        if problem:
+            self._telemetry.handshake_failed(connection.peer, problem)
+        stream.abort()
+        return False
 
     async def _introduce(self, connection: HttpConnection, stream: ByteStream) -> bool:
         """Read the header of the PROXY protocol; return false for a proxy that sends none."""

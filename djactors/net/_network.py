@@ -4,6 +4,7 @@ A whole server can be run in memory by giving its listener another `Network`, wh
 another kind. Nothing else of a server knows what carries the bytes.
 """
 
+import os
 import socket
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 import trio
 
 from djactors.net._binding import bind
+from djactors.net._shares import UNIX_PEER
 from djactors.net._stream import ByteStream, SocketStream
 
 
@@ -39,7 +41,7 @@ class Door(Protocol):
     """One address at which clients connect.
 
     Attributes:
-        address: the (host, port) pair.
+        address: the (host, port) pair; `unix:PATH` and 0 for a Unix socket.
     """
 
     @property
@@ -85,7 +87,8 @@ class _IncomingSocket:
     def open(self, nursery: trio.Nursery, *, max_buffered: int, send_timeout: float) -> ByteStream:
         try:
             self._socket.setblocking(False)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.peer is not UNIX_PEER:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:  # the client reset the connection before it was admitted
             self._socket.close()
             raise
@@ -95,11 +98,15 @@ class _IncomingSocket:
         self._socket.close()
 
 
-class _SocketDoor:
-    __slots__ = ("_listening", "address")
+class SocketDoor:
+    """A socket that listens. One of Unix has the address `unix:PATH` and no port."""
+
+    __slots__ = ("_is_unix", "_listening", "address")
 
     def __init__(self, listening: socket.socket) -> None:
-        self.address: tuple[str, int] = listening.getsockname()[:2]
+        self._is_unix = listening.family == socket.AF_UNIX
+        name = listening.getsockname()
+        self.address: tuple[str, int] = (f"unix:{_text(name)}", 0) if self._is_unix else name[:2]
         self._listening = listening
 
     async def wait(self) -> None:
@@ -107,11 +114,16 @@ class _SocketDoor:
 
     def accept(self) -> Incoming:
         connected, address = self._listening.accept()
-        return _IncomingSocket(connected, str(address[0]))
+        return _IncomingSocket(connected, UNIX_PEER if self._is_unix else str(address[0]))
 
     def close(self) -> None:
         trio.lowlevel.notify_closing(self._listening)
         self._listening.close()
+
+
+def _text(name: str | bytes) -> str:
+    """The path of a Unix socket, or its abstract name, as text."""
+    return f"@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else name
 
 
 class MachineNetwork:
@@ -119,7 +131,7 @@ class MachineNetwork:
 
     async def listen(self, host: str, port: int) -> Sequence[Door]:
         """See `Network.listen`."""
-        return [_SocketDoor(listening) for listening in await bind(host, port)]
+        return [SocketDoor(listening) for listening in await bind(host, port)]
 
 
 MACHINE_NETWORK: Network = MachineNetwork()

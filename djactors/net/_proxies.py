@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from djactors.net._shares import UNIX_PEER
+
 MAX_HOPS: Final = 16
 """Entries of `X-Forwarded-For` that are read: more proxies than stand in a row anywhere."""
 
@@ -38,18 +40,22 @@ class TrustedProxies:
     """The addresses and networks whose word counts.
 
     Args:
-        networks: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`.
+        networks: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`; `unix` for whoever comes by a Unix socket.
 
     Raises:
         ValueError: one of them is no address and no network, or is everybody's; the message names it.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = tuple(map(_network, networks))
+        named = tuple(networks)
+        self._trusts_unix = UNIX_PEER in named
+        self._networks = tuple(_network(each) for each in named if each != UNIX_PEER)
         self._client = lru_cache(maxsize=_REMEMBERED)(self._walk)
 
     def trusts(self, peer: str) -> bool:
         """Whether this address is a trusted proxy's."""
+        if peer == UNIX_PEER:
+            return self._trusts_unix
         address = _address(peer)
         return address is not None and self._has(address)
 

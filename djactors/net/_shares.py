@@ -154,6 +154,10 @@ class ProvenAddresses:
         return self._until.get(host_of(peer), now) > now
 
 
+UNIX_PEER: Final = "unix"
+"""What stands where a client's address stands otherwise, if it came by a Unix socket: such clients have none."""
+
+
 class AddressCounts:
     """The number of capped things, such as connections, that each address has. A peer is an IP address as text."""
 

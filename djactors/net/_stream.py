@@ -54,7 +54,7 @@ class ReceiveLimitExceeded(trio.BrokenResourceError):
 
 
 class ByteStream(trio.abc.Stream):
-    """A connection for HTTP and WebSocket, whatever carries the bytes: a socket now, TLS later, memory in tests.
+    """A connection for HTTP and WebSocket, whatever carries the bytes: a socket, TLS over it, memory in tests.
 
     `nursery` is the nursery of the connection's supervisor, for tasks that live no longer than the stream.
     `received_since_mark` counts the bytes that `receive_some` returned since `mark`. Once they exceed `receive_limit`
@@ -135,6 +135,10 @@ class ByteStream(trio.abc.Stream):
 
         If too much is unsent, this kills the connection and raises `SlowConsumer`.
         """
+
+    def put(self, data: bytes | bytearray | memoryview) -> None:
+        """As `write`, for a caller that waits with `drain` afterwards; then `max_buffered` need not apply."""
+        self.write(bytes(data))
 
     @abstractmethod
     async def drain(self) -> None:
@@ -239,14 +243,17 @@ class SocketStream(ByteStream):
         goes out whole.
         """
         await trio.lowlevel.checkpoint()
+        self.put(data)
+        await self.drain()
+
+    def put(self, data: bytes | bytearray | memoryview) -> None:
+        """See `ByteStream.put`."""
         self._require_open()
         unsent: bytes | bytearray | memoryview = data
         if not self._outgoing:
             unsent = memoryview(data)[self._send_now(data) :]
-        if not unsent:
-            return
-        self._enqueue(unsent)
-        await self._wait_sent(self._sent + len(self._outgoing))
+        if unsent:
+            self._enqueue(unsent)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until nothing is buffered."""

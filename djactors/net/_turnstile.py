@@ -1,10 +1,11 @@
 """Lets so many through in a turn of the loop, however many come at the same moment.
 
-Two things are done in the order in which they came, a few in each turn, because nobody needs them at once, and
+Some things are done in the order in which they came, a few in each turn, because nobody needs them at once, and
 everybody would wait for the turn in which all of them happen:
 
 - The ends of connections whose peers have gone. To end one with all that hangs on it (a session, a socket, perhaps an
   actor) takes some 60 µs, and thousands end together when a network or a proxy fails, or an attacker lets go of them.
+- Handshakes of TLS, which cost as much as a hundred requests (`_tls_stream.py` says how many in a turn).
 - Requests that were sent before the answer to the one before (pipelining), which browsers and proxies do not do.
 """
 
@@ -21,8 +22,8 @@ class Turnstile:
 
     __slots__ = ("_room",)
 
-    def __init__(self) -> None:
-        self._room = trio.Semaphore(AT_ONCE, max_value=AT_ONCE)
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._room = trio.Semaphore(at_once, max_value=at_once)
 
     async def turn(self) -> None:
         """Wait for one's turn: the next one, unless many others have come as well."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
 from djactors.domain.times import WALL_CLOCK, utc_text
+from djactors.edge import tls_files
 from djactors.edge.keys import exposed_keys, load_keys
 from djactors.inbox import schema
 from djactors.net import descriptor_shortage
@@ -45,6 +46,8 @@ def diagnose(
     yield "configuration", None
     yield "keys", _keys(settings)
     yield "secrets", exposed_secrets(file) or exposed_keys(settings)
+    if settings.tls_cert or settings.tls_key:
+        yield "certificate", tls_files.finding(settings, now())
     yield "descriptors", _descriptors(settings)
     if is_url(settings.database):
         # The driver is an extra, and whoever uses a file does without it.

@@ -14,15 +14,17 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from tests.chaos.outages import Outage, Scenario, outages, seconds_of
 from tests.history.records import Kind, Verb
 
-FaultKind = Literal["cut", "reset", "stall", "half-up", "half-down", "orphan", "dark"]
+FaultKind = Literal["cut", "reset", "stall", "half-up", "half-down", "orphan", "dark", "silence"]
 """What happens to a connection.
 
 cut: closed on both sides, with FIN. reset: closed on both sides, with RST. stall: nothing passes for a while. half-up
 and half-down: what comes from the client, or from the server, is swallowed from now on, the end of the connection too.
 orphan: the client's side is closed and the server is not told. dark: all of the device's connections are cut, and it
-reaches nothing for a while.
+reaches nothing for a while. silence: what any of the device's connections carries is swallowed for a while, and new
+ones are taken and get no answer; when the while is over, all of them are reset.
 """
 
 Phase = Literal["now", "polling", "upgrade", "websocket"]
@@ -33,6 +35,16 @@ BURST = 8
 
 FIRST_SECONDS = 3.0
 """Time at the beginning without faults, for everybody to arrive."""
+
+
+FIRST_WITH_DEADLINE = 1001
+"""The numbers of jobs that have a deadline begin here."""
+
+ALERTS_A_SECOND = 1.0
+ALERT_SECONDS = 6.0
+"""How long at most until a deadline, or the moment a day before it, comes."""
+
+DAY_SECONDS = 86_400.0
 
 
 class DevicePlan(msgspec.Struct, frozen=True):
@@ -82,6 +94,8 @@ class Publish(msgspec.Struct, frozen=True, tag="publish"):
     publisher: str
     events: list[tuple[str, dict[str, Any]]]
     again: bool = False
+    due_in: float | None = None
+    """Seconds from the moment at which it is posted to the deadline of the job in it."""
 
 
 class Order(msgspec.Struct, frozen=True, tag="order"):
@@ -93,7 +107,7 @@ class Order(msgspec.Struct, frozen=True, tag="order"):
     pick: float
 
 
-Action: TypeAlias = Fault | Kill | BackUp | PutBack | Publish | Order
+Action: TypeAlias = Fault | Kill | BackUp | PutBack | Publish | Order | Outage
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -105,13 +119,22 @@ class Step(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole run. `publishers` name their tenant."""
+    """A whole run. `publishers` name their tenant.
+
+    With `nodes`, so many serve one PostgreSQL database; with a standby, which is synchronous or not, where the scenario
+    is one of a failover. Outages of different nodes, and of the database, may overlap. A pooler in
+    transaction mode may stand between the nodes and the database: it keeps their connections over a failover.
+    """
 
     seed: int
     seconds: float
     devices: list[DevicePlan]
     publishers: dict[str, int]
     steps: list[Step]
+    nodes: int = 0
+    standby: Literal["synchronous", "asynchronous"] | None = None
+    outages_overlap: bool = False
+    pooled: bool = False
 
     def __str__(self) -> str:
         """One line a device, one line a step."""
@@ -143,6 +166,61 @@ def draw(seed: int, *, seconds: float, users: int = 50, tenants: int = 2, kills:
     for tenant_id in range(1, tenants + 1):
         steps += _jobs(random, seconds, tenant_id, [user_id for its, user_id in people if its == tenant_id])
     return Plan(seed, seconds, devices, publishers, sorted(steps, key=lambda step: step.at))
+
+
+def draw_with_nodes(
+    seed: int,
+    scenario: Scenario,
+    *,
+    times: int = 1,
+    nodes: int = 2,
+    users: int = 16,
+    tenants: int = 2,
+) -> Plan:
+    """Draw a plan with several nodes on one PostgreSQL database, to which outages of one kind happen so many times."""
+    seconds = FIRST_SECONDS + seconds_of(scenario, times)
+    base = draw(seed, seconds=seconds, users=users, tenants=tenants, kills=0)
+    random = Random(f"{seed} {scenario}")
+    people = sorted({(device.tenant_id, device.user_id) for device in base.devices})
+    steps = [
+        *base.steps,
+        *_deadlines(random, seconds, people),
+        *(Step(*each) for each in outages(random, scenario, first=FIRST_SECONDS, times=times, nodes=nodes)),
+    ]
+    standby: dict[Scenario, Literal["synchronous", "asynchronous"]] = {
+        "failover-synchronous": "synchronous",
+        "failover-asynchronous": "asynchronous",
+        "failover-pooled": "asynchronous",
+        "mixed": "asynchronous",
+    }
+    return Plan(
+        seed,
+        seconds,
+        base.devices,
+        base.publishers,
+        sorted(steps, key=lambda step: step.at),
+        nodes,
+        standby.get(scenario),
+        scenario == "mixed",
+        scenario == "failover-pooled",
+    )
+
+
+def _deadlines(random: Random, seconds: float, people: list[tuple[int, int]]) -> Iterator[Step]:
+    """Jobs whose deadline, or the moment a day before, comes while the run goes on. Nobody touches them again."""
+    for number, at in enumerate(_moments(random, seconds - ALERT_SECONDS, rate=ALERTS_A_SECOND)):
+        tenant_id, user_id = random.choice(people)
+        soon = random.uniform(0.5, ALERT_SECONDS)
+        event = {
+            "type": "job.created",
+            "tenantId": tenant_id,
+            "jobId": FIRST_WITH_DEADLINE + number,
+            "title": f"due {number}",
+            "requesterId": user_id,
+            "assigneeId": user_id,
+        }
+        due_in = round(soon + random.choice((0.0, DAY_SECONDS)), 3)
+        yield Step(at, Publish(f"jobs-{tenant_id}", [(f"due-{number}", event)], due_in=due_in))
 
 
 def _devices(random: Random, people: list[tuple[int, int]]) -> Iterator[DevicePlan]:

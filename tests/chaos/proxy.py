@@ -1,5 +1,7 @@
 """A TCP proxy that breaks connections on purpose: one lane, with a port of its own, for each client.
 
+It stands in front of the server, and in front of PostgreSQL, where the nodes are its clients.
+
 It looks at what passes only to know how far a connection has come: polling, upgrading, or a WebSocket. Faults come
 from `plan.Fault`, which says what each kind is. While the server is known to be down nobody is connected: an attempt to
 connect to a free local port could meet itself (a simultaneous open) and take the port that the server is to have again.
@@ -10,9 +12,10 @@ from __future__ import annotations
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import trio
 
@@ -26,6 +29,8 @@ WEBSOCKET_AFTER = 6
 
 ALREADY_CLOSED = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 Direction = Literal["up", "down"]
+Address: TypeAlias = tuple[str, int] | Path
+"""Where a server listens: host and port, or a Unix socket."""
 
 
 class Lane(RealWay):
@@ -38,6 +43,7 @@ class Lane(RealWay):
         self._proxy = proxy
         self._armed: dict[Fault, int] = {}
         self._dark_until = 0.0
+        self._silence: trio.CancelScope | None = None
 
     @property
     def is_dark(self) -> bool:
@@ -48,6 +54,8 @@ class Lane(RealWay):
         """Have a fault happen, at once or as soon as a connection gets to its phase."""
         if fault.kind == "dark":
             self._dark_until = trio.current_time() + fault.seconds
+        if fault.kind == "silence":
+            self._proxy.start(self._be_silent, fault.seconds)
         if fault.phase == "now" or fault.kind == "dark":
             for relay in list(self.relays):
                 relay.strike(fault)
@@ -77,22 +85,37 @@ class Lane(RealWay):
         """No more faults; connections that suffer one are ended."""
         self._armed.clear()
         self._dark_until = 0.0
+        if self._silence is not None:
+            self._silence.cancel()
         for relay in list(self.relays):
             if relay.suffers:
                 relay.cut()
 
     async def serve(self, client: trio.SocketStream) -> None:
         """Relay one connection of the client's."""
-        upstream = self._proxy.upstream
-        if upstream is None or self.is_dark:
-            _abort(client)
-            return
         relay = Relay(self, client)
         self.relays.add(relay)
         try:
-            await relay.run(*upstream)
+            if self._silence is not None:
+                relay.swallow()
+            await relay.run()
         finally:
             self.relays.discard(relay)
+
+    async def upstream_for(self, relay: Relay) -> tuple[Address | None, bytes]:
+        """Where a connection goes now, None for nowhere, and what had to be read of it to find that out."""
+        if self._proxy.route is None:
+            return None if self.is_dark else self._proxy.upstream, b""
+        head = await relay.head()
+        return None if self.is_dark else self._proxy.route(relay, head), head
+
+    async def _be_silent(self, seconds: float) -> None:
+        with trio.CancelScope() as self._silence:
+            await trio.sleep(seconds)
+        self._silence = None
+        for relay in list(self.relays):
+            if relay.suffers:
+                relay.reset()
 
 
 class Relay:
@@ -100,7 +123,9 @@ class Relay:
 
     def __init__(self, lane: Lane, client: trio.SocketStream) -> None:
         self.phase: Phase | None = None
-        self._lane = lane
+        self.home: int | None = None
+        """The node that it has to go to for as long as it lasts, if it is the part of a session."""
+        self.lane = lane
         self._client = client
         self._server: trio.SocketStream | None = None
         self._chunks = 0
@@ -119,17 +144,32 @@ class Relay:
         """End it on both sides."""
         self._scope.cancel()
 
+    def reset(self) -> None:
+        """End it on both sides with RST."""
+        for stream in (self._client, self._server):
+            if stream is not None:
+                _abort_later(stream)
+        self.cut()
+
+    def swallow(self) -> None:
+        """Let nothing through from now on."""
+        self._dead |= {"up", "down"}
+
+    async def head(self) -> bytes:
+        """The first piece of what the client sends."""
+        try:
+            return bytes(await self._client.receive_some(CHUNK))
+        except ALREADY_CLOSED:
+            return b""
+
     def strike(self, fault: Fault) -> None:
         """Do it to this connection."""
-        self._lane.count(f"{fault.kind} {self.phase or 'http'}")
+        self.lane.count(f"{fault.kind} {self.phase or 'http'}")
         kind: FaultKind = fault.kind
         if kind in ("cut", "dark"):
             self.cut()
         elif kind == "reset":
-            for stream in (self._client, self._server):
-                if stream is not None:
-                    _abort_later(stream)
-            self.cut()
+            self.reset()
         elif kind == "stall":
             self._open = trio.Event()
             self._held_until = trio.current_time() + fault.seconds
@@ -138,17 +178,22 @@ class Relay:
         elif kind == "half-down":
             self._dead.add("down")
         else:
-            self._dead |= {"up", "down"}
-            _shut(self._client)
+            self.swallow()
+            if kind == "orphan":
+                _shut(self._client)
 
-    async def run(self, host: str, port: int) -> None:
+    async def run(self) -> None:
         """Relay until one side ends it, or a fault does."""
         try:
             with self._scope:
+                upstream, head = await self.lane.upstream_for(self)
+                if upstream is None:
+                    _abort_later(self._client)
+                    return
                 with trio.fail_after(CONNECT_SECONDS):
-                    self._server = await trio.open_tcp_stream(host, port)
+                    self._server = await _dial(upstream)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._pump, "up", self._client, self._server)
+                    nursery.start_soon(self._pump, "up", self._client, self._server, head)
                     nursery.start_soon(self._pump, "down", self._server, self._client)
         except (OSError, trio.TooSlowError):
             pass  # the server was killed a moment ago
@@ -157,12 +202,16 @@ class Relay:
             if self._server is not None:
                 self._server.socket.close()
 
-    async def _pump(self, way: Direction, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+    async def _pump(
+        self, way: Direction, source: trio.SocketStream, sink: trio.SocketStream, head: bytes = b""
+    ) -> None:
         while True:
-            try:
-                data = await source.receive_some(CHUNK)
-            except ALREADY_CLOSED:
-                data = b""
+            data, head = head, b""
+            if not data:
+                try:
+                    data = await source.receive_some(CHUNK)
+                except ALREADY_CLOSED:
+                    data = b""
             await self._pass_stall()
             if not data:
                 break
@@ -196,18 +245,22 @@ class Relay:
         if self.phase == "upgrade" and self._chunks >= WEBSOCKET_AFTER:
             self.phase, self._chunks = "websocket", 0
         if self.phase is not None and not self.suffers:
-            fault = self._lane.due(self.phase)
+            fault = self.lane.due(self.phase)
             if fault is not None:
                 self.strike(fault)
         self._chunks += 1
 
 
 class Proxy:
-    """All lanes. `upstream` is where the server is, None while it is down; `struck` counts the faults that happened."""
+    """All lanes. `upstream` is where the server is, None while it is down; `struck` counts the faults that happened.
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.upstream: tuple[str, int] | None = None
+    Where there are several servers, `route` says to which one a connection goes that begins with a request.
+    """
+
+    def __init__(self, nursery: trio.Nursery, route: Callable[[Relay, bytes], Address | None] | None = None) -> None:
+        self.upstream: Address | None = None
         self.struck: Counter[str] = Counter()
+        self.route = route
         self._nursery = nursery
         self._lanes: list[Lane] = []
 
@@ -220,11 +273,22 @@ class Proxy:
         self._nursery.start_soon(trio.serve_listeners, lane.serve, [listener])
         return lane
 
+    def start(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run something beside the lanes."""
+        self._nursery.start_soon(function, *args)
+
     def cut(self) -> None:
         """End all connections, and with them whatever is still on its way."""
         for lane in self._lanes:
             for relay in list(lane.relays):
                 relay.cut()
+
+    def cut_held(self) -> None:
+        """End the connections on which something is held back, so that it never arrives."""
+        for lane in self._lanes:
+            for relay in list(lane.relays):
+                if relay.suffers:
+                    relay.cut()
 
     def heal(self) -> None:
         """No more faults anywhere."""
@@ -232,14 +296,15 @@ class Proxy:
             lane.heal()
 
 
+async def _dial(address: Address) -> trio.SocketStream:
+    if isinstance(address, Path):
+        return await trio.open_unix_socket(str(address))
+    return await trio.open_tcp_stream(*address)
+
+
 def _abort_later(stream: trio.SocketStream) -> None:
     """Have the close that follows send RST."""
     _quietly(lambda: stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
-
-
-def _abort(stream: trio.SocketStream) -> None:
-    _abort_later(stream)
-    stream.socket.close()
 
 
 def _shut(stream: trio.SocketStream) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import trio
@@ -34,7 +35,11 @@ class Publisher:
     async def run(self) -> None:
         """Post until closed."""
         async for publish in self._take:
-            for key, event in publish.events:
+            for key, planned in publish.events:
+                event = planned
+                if publish.due_in is not None:
+                    deadline = self._lane.now() + timedelta(seconds=publish.due_in)
+                    event = {**planned, "deadline": deadline.isoformat()}
                 await self.post(key, event)
                 if publish.again:
                     await self._attempt(key, event)

@@ -8,19 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trio
 
 from tests.chaos import device as devices
 from tests.chaos.device import Device
-from tests.chaos.plan import Action, BackUp, Fault, Kill, Order, Plan, Publish, PutBack
+from tests.chaos.nodes import Nodes
+from tests.chaos.outages import CutOff, FailOver, Freeze, KillNode, RestartDatabase
+from tests.chaos.plan import (
+    DAY_SECONDS,
+    FIRST_WITH_DEADLINE,
+    Action,
+    BackUp,
+    Fault,
+    Kill,
+    Order,
+    Plan,
+    Publish,
+    PutBack,
+)
 from tests.chaos.proxy import Lane, Proxy
 from tests.chaos.publisher import Publisher
 from tests.chaos.rest import late_ones, reload_all, send_last
 from tests.chaos.server import KillableServer
 from tests.clients.driver import stock_client
 from tests.history import Finding, History, Ledger, judge
+from tests.history.alerts import judge_alerts
 from tests.history.device import RESET
 from tests.history.records import Connected, Note, Paged, Received
 
@@ -32,13 +47,17 @@ REST_SECONDS = 60
 
 LOOK_SECONDS = 0.1
 
+ALERT_SLACK = timedelta(seconds=2)
+"""So late may an alert be: other nodes look at what is due once a second."""
+
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of a run: nothing is wrong if there are no findings. `history` is where its file is.
 
     `recovered`, `kills`, `put_backs` and `resets` tell how much there was to be found: connects by which a stock client
-    was recovered, the server's ends, how many of these lost something, and how often a client was told to reload.
+    was recovered, the server's ends, how often the database lost something, and how often a client was told to reload.
+    `outages` is what happened to nodes, `alerts` how many there were.
     """
 
     findings: list[Finding]
@@ -48,6 +67,8 @@ class Outcome:
     put_backs: int
     resets: int
     summary: str
+    outages: int = 0
+    alerts: int = 0
 
 
 async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None) -> Outcome:
@@ -62,20 +83,38 @@ async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line
         await chaos.live()
     finally:
         chaos.history.save(path)
-    ledger = Ledger.read(chaos.server.database)
-    lost = chaos.server.lost
+    ledger, lost = chaos.ledger, chaos.lost
     findings = judge(chaos.history, ledger, lost)
+    findings += chaos.alert_findings
     findings += [Finding("applied once", name, "never showed the last notification by itself") for name in chaos.late]
     findings += [Finding("isolation", "a client", f"was refused: {trouble}") for trouble in chaos.troubles()]
-    summary = chaos.summary(ledger)
-    return Outcome(findings, path, chaos.recovered, chaos.server.kills, len(lost), chaos.resets, summary)
+    alerts = sum(row.type.startswith("sla_alert") for row in ledger.notifications.values())
+    summary = chaos.summary(ledger, alerts)
+    kills = chaos.server.kills if chaos.nodes is None else chaos.nodes.kills
+    outages = 0 if chaos.nodes is None else chaos.nodes.happened
+    return Outcome(findings, path, chaos.recovered, kills, len(lost), chaos.resets, summary, outages, alerts)
 
 
 class _Run:
     def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
         self.history = History()
         self.late: list[str] = []
+        self.ledger = Ledger([])
+        self.lost: list[Ledger] = []
+        self.alert_findings: list[Finding] = []
         self.server = KillableServer(folder, self._told)
+        self.nodes = None
+        if plan.nodes:
+            self.nodes = Nodes(
+                folder,
+                plan.nodes,
+                plan.seed,
+                plan.standby,
+                outages_overlap=plan.outages_overlap,
+                pooled=plan.pooled,
+                note=self._note,
+                cut_held=self._cut_held,
+            )
         self._plan = plan
         self._say = say
         self._began = 0.0
@@ -87,8 +126,9 @@ class _Run:
     async def live(self) -> None:
         """The run from its beginning to the server's end."""
         async with trio.open_nursery() as house:
-            self._proxy = Proxy(house)
-            await house.start(self.server.run)
+            self._proxy = Proxy(house, None if self.nodes is None else self.nodes.balancer.route)
+            place = self.server if self.nodes is None else self.nodes
+            await house.start(place.run)
             self._began = trio.current_time()
             async with stock_client("js") as js, stock_client("python") as python, trio.open_nursery() as clients:
                 async with trio.open_nursery() as backends:
@@ -102,7 +142,7 @@ class _Run:
                         self._devices[plan.name] = device
                         clients.start_soon(device.start)
                     await self._carry_out(clients)
-                    await self.server.up()
+                    await place.up()
                     self._proxy.heal()
                     self._note("the faults have stopped")
                     for publisher in self._publishers.values():
@@ -111,8 +151,21 @@ class _Run:
                 assert not backends.cancel_scope.cancelled_caught, "the publishers were not answered in time"
                 await self._come_to_rest()
                 clients.cancel_scope.cancel()
-            await self.server.stop()
+            await place.stop()
+            await trio.to_thread.run_sync(self._read)
             house.cancel_scope.cancel()
+
+    def _read(self) -> None:
+        """Read the database, which nobody writes to any more."""
+        if self.nodes is None:
+            self.ledger, self.lost = Ledger.read(self.server.database), self.server.lost
+            return
+        self.ledger, self.lost = Ledger.read(self.nodes.place), self.nodes.lost
+        now = datetime.now(UTC) - ALERT_SLACK
+        texts = [f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" for moment in (now, now + timedelta(seconds=DAY_SECONDS))]
+        self.alert_findings = list(
+            judge_alerts(self.nodes.place, FIRST_WITH_DEADLINE, texts[0], must_warn_before=texts[1])
+        )
 
     async def _carry_out(self, clients: trio.Nursery) -> None:
         for step in self._plan.steps:
@@ -133,6 +186,9 @@ class _Run:
                 clients.start_soon(self.server.back_up)
             case PutBack():
                 clients.start_soon(self._put_back, action.seconds)
+            case KillNode() | Freeze() | CutOff() | RestartDatabase() | FailOver():
+                assert self.nodes is not None
+                clients.start_soon(self.nodes.suffer, action)
             case Publish():
                 self._publishers[action.publisher].give(action)
             case Order():
@@ -144,6 +200,10 @@ class _Run:
         # What is lost must not reach a client behind what it is told afterwards on another connection.
         assert self._proxy is not None
         self._proxy.cut()
+
+    def _cut_held(self) -> None:
+        assert self._proxy is not None
+        self._proxy.cut_held()
 
     async def _come_to_rest(self) -> None:
         """Send each user a last notification and wait until every device shows it."""
@@ -169,7 +229,7 @@ class _Run:
         """What no fault explains."""
         return [trouble for device in self._devices.values() for trouble in device.troubles]
 
-    def summary(self, ledger: Ledger) -> str:
+    def summary(self, ledger: Ledger, alerts: int) -> str:
         """How much happened, so that a run in which nothing did is not taken for a good one."""
         assert self._proxy is not None
         connects = [record for record in self.history if isinstance(record, Connected)]
@@ -177,9 +237,16 @@ class _Run:
         struck = ", ".join(f"{count} {what}" for what, count in sorted(self._proxy.struck.items()))
         return (
             f"{len(ledger.entries)} changes, {len(received)} events received, {len(connects)} connects of which "
-            f"{self.recovered} recovered, {self.resets} resets, {self.server.kills} kills, "
-            f"{len(self.server.lost)} times put back; "
-            f"faults: {struck}"
+            f"{self.recovered} recovered, {self.resets} resets, {self._what_happened(alerts)}; faults: {struck}"
+        )
+
+    def _what_happened(self, alerts: int) -> str:
+        if self.nodes is None:
+            return f"{self.server.kills} kills, {len(self.lost)} times put back"
+        chosen = " and ".join(map(str, self.nodes.balancer.chosen))
+        return (
+            f"{self.nodes.happened} outages, {len(self.lost)} times commits were lost, {alerts} alerts, "
+            f"{chosen} connections to the nodes"
         )
 
     def _told(self, url: str | None) -> None:

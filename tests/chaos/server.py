@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -30,6 +31,9 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
+START_PAUSE = 0.5
+"""Between two attempts to start, as of whoever runs the server."""
+
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
 EXPIRE = """UPDATE notifications SET expires_at = ? WHERE id IN
     (SELECT id FROM notifications WHERE removed_seq IS NULL ORDER BY id LIMIT ?)"""
@@ -39,16 +43,29 @@ class KillableServer:
     """The server of a run.
 
     `database` is its file, `lost` what was in that each time that an older copy was put in its place. `told` is called
-    with each new address, and with None at its end.
+    with each new address, and with None at its end. `environment` is added to its settings. `expire` has the time of so
+    many notifications be up, where the database is not the file. One that is patient is started once more if its start
+    fails, as where the database is away.
     """
 
-    def __init__(self, folder: Path, told: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        told: Callable[[str | None], None],
+        *,
+        environment: Mapping[str, str] | None = None,
+        expire: Callable[[int], Awaitable[None]] | None = None,
+        patient: bool = False,
+    ) -> None:
         self.database = folder / "inbox.db"
         self.kills = 0
         self.lost: list[Ledger] = []
         self._copy = folder / "copy.db"
         self._putting_back = False
         self._folder = folder
+        self._environment = {**SETTINGS, **(environment or {})}
+        self._patient = patient
+        self._expire = expire or self._expire_in_file
         self._told = told
         self._process: ServedProcess | None = None
         self._up = trio.Event()
@@ -64,22 +81,30 @@ class KillableServer:
         """
         port = "0"
         while not self._stopping:
-            async with serving(self._folder, environment={**SETTINGS, "SOCKET_PORT": port}) as server:
-                port = server.url.rsplit(":", 1)[1]
-                self._process = server
-                self._told(server.url)
-                self._up.set()
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
-                expected = self.kills
-                code = await server.process.wait()
-                if self.kills == expected and not self._stopping:
-                    raise AssertionError(f"the server ended by itself with {code}: {server.errors.read_text()[-2000:]}")
+            try:
+                async with serving(self._folder, environment={**self._environment, "SOCKET_PORT": port}) as server:
+                    port = server.url.rsplit(":", 1)[1]
+                    self._process = server
+                    self._told(server.url)
+                    self._up.set()
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
+                    expected = self.kills
+                    code = await server.process.wait()
+                    said = server.errors.read_text()[-2000:]
+            except AssertionError:
+                # It did not start.
+                if not self._patient:
+                    raise
+                await trio.sleep(START_PAUSE)
+                continue
+            if self.kills == expected and not self._stopping:
+                raise AssertionError(f"the server ended by itself with {code}: {said}")
             if self._putting_back:
                 self.lost.append(await trio.to_thread.run_sync(Ledger.read, self.database))
                 await trio.to_thread.run_sync(_replace, self.database, self._copy)
                 self._putting_back = False
-            await trio.to_thread.run_sync(_expire, self.database, self._expiring)
+            await self._expire(self._expiring)
             self._expiring = 0
             await trio.sleep(self._again_after)
 
@@ -92,6 +117,11 @@ class KillableServer:
         self.kills += 1
         self._told(None)
         self._process.kill()
+
+    def send(self, what: signal.Signals) -> None:
+        """Send it a signal, if it is up."""
+        if self._up.is_set() and self._process is not None:
+            self._process.process.send_signal(what)
 
     async def back_up(self) -> None:
         """Copy the database, whether it is served now or not."""
@@ -115,6 +145,9 @@ class KillableServer:
         assert self._process is not None
         self._stopping = True
         await self._process.stop()
+
+    async def _expire_in_file(self, count: int) -> None:
+        await trio.to_thread.run_sync(_expire, self.database, count)
 
 
 def _back_up(database: Path, copy: Path) -> None:

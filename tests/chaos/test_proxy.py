@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.chaos.plan import Fault, FaultKind, Phase
-from tests.chaos.proxy import Lane, Proxy
+from tests.chaos.proxy import Address, Lane, Proxy, Relay
 
 PATIENCE = 5
 REQUEST = b"GET /socket.io/?EIO=4&transport=%b HTTP/1.1\r\n\r\n"
@@ -41,9 +41,13 @@ class House:
         self.dialled.append(await trio.open_tcp_stream(host, int(port)))
         return self.dialled[-1]
 
+    async def accept(self) -> trio.SocketStream:
+        """The server's end of the next connection."""
+        return await self._accepted.receive()
+
     async def connect(self, transport: bytes = b"polling") -> Line:
         client = await self.dial()
-        line = Line(client, await self._accepted.receive())
+        line = Line(client, await self.accept())
         await client.send_all(REQUEST % transport)
         assert await line.server.receive_some() == REQUEST % transport
         return line
@@ -185,3 +189,38 @@ async def test_a_websocket_is_cut_so_that_its_client_comes_back_to_the_phase() -
             await line.pass_on()
         place.lane.strike(fault("cut", "upgrade"))
         assert await line.client.receive_some() == b""
+
+
+async def test_silence_swallows_everything_and_ends_with_rst() -> None:
+    async with house() as place:
+        line = await place.connect()
+        place.lane.strike(fault("silence", seconds=0.05))
+        await line.client.send_all(b"swallowed")
+        late = await place.dial()
+        await late.send_all(b"swallowed as well")
+        for stream in (line.client, late, line.server, await place.accept()):
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
+        # Afterwards it is as before.
+        await (await place.connect()).pass_on()
+
+
+async def test_a_request_chooses_its_server() -> None:
+    async with house() as place:
+        asked: list[bytes] = []
+
+        def route(_: Relay, head: bytes) -> Address | None:
+            asked.append(head)
+            return place.proxy.upstream if b"polling" in head else None
+
+        place.proxy.route = route
+        client = await place.dial()
+        await client.send_all(REQUEST % b"polling")
+        line = Line(client, await place.accept())
+        assert await line.server.receive_some() == REQUEST % b"polling"
+        await line.pass_on()
+        refused = await place.dial()
+        await refused.send_all(REQUEST % b"websocket")
+        with pytest.raises(trio.BrokenResourceError):
+            await refused.receive_some()
+        assert asked == [REQUEST % b"polling", REQUEST % b"websocket"]

@@ -10,6 +10,7 @@
 //              refused {message}
 
 import http from "node:http";
+import https from "node:https";
 import readline from "node:readline";
 
 import { io } from "socket.io-client";
@@ -37,20 +38,23 @@ function fromLine(key, value) {
 
 // Remembers the TCP connections of one client, so that a fault can be done to them beneath the library. An upgraded
 // connection leaves Node's own lists. Without keep-alive, for that is how the library polls when it is given no agent.
-class RememberingAgent extends http.Agent {
-  live = new Set();
+const remembering = (Agent) =>
+  class extends Agent {
+    live = new Set();
 
-  createConnection(options, callback) {
-    const connection = super.createConnection(options, callback);
-    this.live.add(connection);
-    connection.once("close", () => this.live.delete(connection));
-    return connection;
-  }
-}
+    createConnection(options, callback) {
+      const connection = super.createConnection(options, callback);
+      this.live.add(connection);
+      connection.once("close", () => this.live.delete(connection));
+      return connection;
+    }
+  };
+
+const RememberingAgents = { "http:": remembering(http.Agent), "https:": remembering(https.Agent) };
 
 class Client {
   constructor(name, url, options) {
-    this.agent = new RememberingAgent({ keepAlive: false });
+    this.agent = new RememberingAgents[new URL(url).protocol]({ keepAlive: false });
     this.socket = io(url, { forceNew: true, agent: this.agent, ...options });
     const { socket } = this;
     socket.on("connect", () => {
@@ -81,7 +85,8 @@ class Client {
     if (how === "close") {
       this.socket.io.engine.close();
     } else {
-      this.agent.live.forEach((connection) => connection.resetAndDestroy());
+      // Node has no RST for a TLS connection, which is just dropped.
+      this.agent.live.forEach((it) => (it.encrypted ? it.destroy() : it.resetAndDestroy()));
     }
   }
 

@@ -12,9 +12,10 @@ that fails shows all that the socket has received. An occurrence answers one `ex
 
 import base64
 import json
+import os
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -233,12 +234,16 @@ class StockClients:
 
 
 @asynccontextmanager
-async def stock_client(kind: Kind) -> AsyncIterator[StockClients]:
-    """Run a process of stock clients, ``js`` or ``python``; it is killed on leaving, its connections with it."""
+async def stock_client(kind: Kind, environment: Mapping[str, str] | None = None) -> AsyncIterator[StockClients]:
+    """Run a process of stock clients, ``js`` or ``python``; it is killed on leaving, its connections with it.
+
+    `environment` is added to this process's.
+    """
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         pipes = {"stdin": -1, "stdout": -1, "stderr": -1}
-        run = partial(trio.run_process, COMMANDS[kind], **pipes, check=False, deliver_cancel=_kill)
+        variables = {**os.environ, **(environment or {})}
+        run = partial(trio.run_process, COMMANDS[kind], **pipes, env=variables, check=False, deliver_cancel=_kill)
         clients = StockClients(kind, await nursery.start(run))
         nursery.start_soon(clients._read_occurrences)
         nursery.start_soon(clients._read_complaints)

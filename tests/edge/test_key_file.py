@@ -15,7 +15,8 @@ import trio
 
 from djactors.config import Settings
 from djactors.edge.auth import Authenticator, Unauthorized, authenticator
-from djactors.edge.key_file import POLL_SECONDS, KeyFile
+from djactors.edge.key_file import KeyFile
+from djactors.edge.watched_files import POLL_SECONDS
 from djactors.operations.tokens import sign
 from djactors.telemetry import Telemetry, make_logger
 from tests.edge.test_auth import NOW
@@ -144,10 +145,10 @@ async def test_a15_keys_that_change_their_kids_with_each_other_are_new_keys(
         assert house.dropped == []
 
 
-async def test_without_a_file_there_is_nothing_to_read(autojump_clock: object) -> None:
-    house = Watched(Settings(jwt_secret=SECRET, jwt_keys_file=""))
-    with trio.move_on_after(100):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: house.file.run(task_status=task_status))
-            house.file.reload()
-    assert [entry["event"] for entry in house.entries] == ["nothing to reload"]
+async def test_whoever_asks_for_it_hears_when_the_file_has_been_read(tmp_path: Path, autojump_clock: object) -> None:
+    async with watched(tmp_path, oct_key(SECRET)) as house:
+        first, second = house.file.reload(), house.file.reload()
+        with trio.fail_after(1):
+            await first.wait()
+            await second.wait()
+        assert [entry["event"] for entry in house.entries] == ["the keys are the same as before"]

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ START_SECONDS = 10.0
 
 SETTINGS = """\
 [databases]
-pooled = host={host} dbname={dbname} user={user} connect_query='SET search_path TO {schema}'
+pooled = host={host} port={port} dbname={dbname} user={user} connect_query='SET search_path TO {schema}'
 [pgbouncer]
 pool_mode = transaction
 default_pool_size = {size}
@@ -29,12 +30,40 @@ listen_addr =
 listen_port = 6432
 unix_socket_dir = {directory}
 auth_type = any
+# After a server was not reached, it is tried again so many seconds later.
+server_login_retry = 1
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Pooler:
+    """A pooler that was started. `url` is of what it serves, `socket` where it listens."""
+
+    url: str
+    socket: Path
+    _process: "subprocess.Popen[bytes]"
+    _log: Path
+
+    def await_ready(self) -> None:
+        """Wait until it has reached the server.
+
+        Raises:
+            RuntimeError: it does not.
+        """
+        await_ready(self._process, self.url, self._log)
 
 
 @contextmanager
 def running_pooler(url: str, size: int) -> Iterator[str]:
-    """Run a pooler before the database of a URL, and give the URL of what it serves.
+    """Run a pooler before the database of a URL, and give the URL of what it serves; see `started_pooler`."""
+    with started_pooler(url, size) as pooler:
+        pooler.await_ready()
+        yield pooler.url
+
+
+@contextmanager
+def started_pooler(url: str, size: int) -> Iterator[Pooler]:
+    """Start a pooler before the database of a URL. It ends with the context, and with the thread that started it.
 
     Args:
         url: with the search path among its options, which a pooler does not pass on.
@@ -49,6 +78,7 @@ def running_pooler(url: str, size: int) -> Iterator[str]:
         settings.write_text(
             SETTINGS.format(
                 host=server["host"],
+                port=server.get("port", 5432),
                 dbname=server["dbname"],
                 user=server["user"],
                 schema=schema,
@@ -62,8 +92,7 @@ def running_pooler(url: str, size: int) -> Iterator[str]:
             )
         try:
             pooled = f"postgresql://anybody@{quote(str(directory), safe='')}:6432/pooled"
-            await_ready(pooler, pooled, directory / "log")
-            yield pooled
+            yield Pooler(pooled, directory / ".s.PGSQL.6432", pooler, directory / "log")
         finally:
             pooler.kill()
             pooler.wait()

@@ -73,7 +73,7 @@ class Backend:
             assert status in ((200,) if known is not None else ACCEPTED), (key, status)
             assert known is None or self.acknowledged[key] == known, key
 
-    def judge(self, database: Path) -> None:
+    def judge(self, database: Path | str) -> None:
         """Hold a database that nobody serves against what was answered."""
         findings = judge(self.history, Ledger.read(database))
         assert not findings, report(findings)

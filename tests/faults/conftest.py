@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,14 +40,31 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of its own with little room; skip where nothing may be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    options = f"size={TMPFS_BYTES},mode=700"
+    with _mounted(folder, mode="700"):
+        yield folder
+
+
+@pytest.fixture
+def small_disk_for_all() -> Iterator[Path]:
+    """The same, but where every user gets to."""
+    with tempfile.TemporaryDirectory(prefix="djactors-disk-", dir="/tmp") as name:
+        Path(name).chmod(0o711)
+        folder = Path(name) / "disk"
+        folder.mkdir()
+        with _mounted(folder, mode="711"):
+            yield folder
+
+
+@contextmanager
+def _mounted(folder: Path, mode: str) -> Iterator[None]:
+    options = f"size={TMPFS_BYTES},mode={mode}"
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         pytest.skip(f"this machine lets nobody mount a disk: {done.stderr.strip()}")
     try:
-        yield folder
+        yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 

@@ -1,4 +1,4 @@
-"""Rows 9, 11, 21 and 22: clients that do not read, that cut off at any byte, and that come in floods."""
+"""Rows 9, 11, 12, 21 and 22: clients that do not read, that cut off at any byte, and that come in floods."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ import trio
 from tests.clients.driver import stock_client
 from tests.end_to_end.returning import QUICK
 from tests.faults.backend import ENVIRONMENT, TENANT, USER, Backend
+from tests.net.test_tls import client_hello
 from tests.serving import SERVE, ServedProcess, make_token, service_token, serving
+from tests.tls import Pair
 
 PATIENCE = 30
 FLOOD = 300
@@ -198,6 +200,40 @@ async def test_row_21_and_22_a_flood_of_connections_leaves_health_and_the_databa
         await until_closed(server, idle)
         assert await backend.post(server) == 201
         await witness.expect("event", name=NEW)
+        assert not [one for one in witness.received if one.what == "disconnect"]
+        assert await server.stop() == 0
+    assert "Traceback" not in server.errors.read_text()
+    backend.judge(server.database)
+
+
+async def test_row_12_slow_and_wrong_handshakes_of_tls_end_themselves_and_harm_nobody(tmp_path: Path) -> None:
+    pair, backend = Pair(tmp_path), Backend()
+    environment = {**ENVIRONMENT, **pair.environment, "DJACTORS_MAX_CONNECTIONS": "200"}
+    async with (
+        serving(tmp_path, environment=environment) as server,
+        stock_client("js", pair.trust) as clients,
+    ):
+        auth = {"token": make_token(tenant_id=TENANT, user_id=USER)}
+        witness = await clients.connect(server.url, auth=auth, transports=["websocket"])
+        assert await backend.post(server) == 201
+        idle = descriptors(server)
+        host, port = server.url.removeprefix("https://").split(":")
+        hello = client_hello()
+        # Some say nothing, some stop within the handshake, some talk nonsense or plain HTTP.
+        words = (b"", hello[:1], hello[:200], hello, b"GET / HTTP/1.1\r\n\r\n", bytes(700))
+        with ExitStack() as stack:
+            for number in range(FLOOD):
+                peer = stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
+                # Some say nothing, some stop within the handshake, some talk nonsense or plain HTTP.
+                with suppress(OSError):
+                    peer.sendall(words[number % len(words)])
+            for path in ("/healthz", "/readyz"):
+                assert await insist(server, path) == 200
+            assert (await witness.emit("notification:read-all", {}, ack=True))[0]["ok"] is True
+            assert await backend.post(server) == 201
+            await witness.expect("event", name=NEW)
+            # They are still there, and the server ends them by itself.
+            await until_closed(server, idle)
         assert not [one for one in witness.received if one.what == "disconnect"]
         assert await server.stop() == 0
     assert "Traceback" not in server.errors.read_text()

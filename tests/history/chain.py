@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 from tests.history.findings import Finding
+from tests.history.tables import Tables
 
 EVENTS = {
     "new": "notification:new",
@@ -53,7 +53,7 @@ def mark_after(before: int, seq: int, user_id: int | None, event: str, payload: 
     return int.from_bytes(digest, "big", signed=True)
 
 
-def judge_marks(connection: sqlite3.Connection) -> Iterator[Finding]:
+def judge_marks(connection: Tables) -> Iterator[Finding]:
     """Rule "marks": each change has the mark that follows from the change before it and from what is sent of it."""
     for tenant_id, oldest_seq, mark in connection.execute("SELECT id, oldest_seq, oldest_mark FROM tenants").fetchall():
         if oldest_seq == 0 and mark != 0:

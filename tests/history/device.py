@@ -128,6 +128,10 @@ class DeviceJudge:
         if record.event == RESET:
             self._began = self._written = self._applied = None
             self._astray = False
+        elif self._is_late(record):
+            # Another node has shown a later past already. This session has to be reset before it tells of that one.
+            self._astray = True
+            return
         elif self._astray:
             yield self._find("pasts", f"is told {record.event}, though what it was told before is lost")
             return
@@ -149,6 +153,13 @@ class DeviceJudge:
             yield from self._logged(record.event, record.data, seq)
         else:
             yield from self._unlogged(record, seq)
+
+    def _is_late(self, record: Received) -> bool:
+        """Whether it was on its way when the past was lost of which it tells."""
+        tenant_id, offset = self._opened.tenant_id, record.offset
+        if self._opened.kind != "recovery" or offset is None or self._place(offset) is not None:
+            return False
+        return any(past.seq(tenant_id, offset) is not None for past in self._pasts[: self._past])
 
     def _reset(self, record: Received, seq: int | None) -> Iterator[Finding]:
         said = self._seq(record.data["offset"])
@@ -385,8 +396,11 @@ class DeviceJudge:
     def _go_on_to(self, place: int) -> None:
         if place == self._past:
             return
-        if self._opened.kind == "since" and self._has(place, self._written) and not self._has(place, self._applied):
+        told_less = self._opened.kind == "since" or (self._written or 0) < (self._applied or 0)
+        if told_less and self._has(place, self._written) and not self._has(place, self._applied):
             # Without offsets it can say no more than which list it loaded; what it had beyond that, nobody can judge.
+            # And a stock client says what its session was told last, and not which list it loaded. So a list that is
+            # ahead of the session, and is lost, is found out by nobody.
             self._applied = self._written
         for what, seq in (("was told", self._written), ("has applied", self._applied)):
             if not self._has(place, seq):

@@ -6,11 +6,9 @@ Reads the tables by SQL of its own and stays clear of the server's code.
 from __future__ import annotations
 
 import json
-import sqlite3
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import msgspec
 
 from tests.history.chain import EVENTS, judge_marks, offset_text
 from tests.history.findings import Finding
+from tests.history.tables import Tables, reading
 
 LOGGED = frozenset(EVENTS.values())
 """The events that have sequence numbers of their own."""
@@ -298,10 +297,9 @@ class Ledger:
         return self._owners.get((event, _text(data)), [])
 
     @classmethod
-    def read(cls, path: Path) -> Ledger:
-        """Read a database that no server is writing to."""
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA query_only = 1")
+    def read(cls, place: Path | str) -> Ledger:
+        """Read a database that no server is writing to; see `tables.reading` for the place."""
+        with reading(place) as connection:
             return cls(
                 entries=[_entry(row) for row in connection.execute(SELECT_LOG)],
                 notifications=[StoredNotification(*row) for row in connection.execute(SELECT_NOTIFICATIONS)],
@@ -324,7 +322,7 @@ class Ledger:
             )
 
 
-def _comments(connection: sqlite3.Connection) -> list[StoredComment]:
+def _comments(connection: Tables) -> list[StoredComment]:
     mentions: dict[int, list[int]] = defaultdict(list)
     for comment_id, user_id in connection.execute(SELECT_MENTIONS):
         mentions[comment_id].append(user_id)

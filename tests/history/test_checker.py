@@ -565,6 +565,22 @@ class TestPasts:
         rest = (Connected("js", recovered=True), *(received(seq) for seq in (4, 5, 6, 7)), counted(1, 7))
         assert self.found(*self.KNOWS_WHAT_IS_LOST[:7], *rest) == []
 
+    def test_a_list_that_is_ahead_of_its_session_and_is_lost_is_found_out_by_nobody(self) -> None:
+        """Another node answered it than the one with the session. What the session was told is in both pasts."""
+        ahead = Reloaded("js", at(4, past=1), 2, [(91, False), (11, False)], True)
+        rest = (*(received(seq) for seq in (4, 5, 6, 7)), counted(1, 7))
+        assert self.found(*self.KNOWS_WHAT_IS_LOST[:7], ahead, *rest) == []
+        skipping = self.found(*self.KNOWS_WHAT_IS_LOST[:7], ahead, *rest[1:])
+        assert any(rule == "applied once" and "skips 4" in text for rule, text in skipping), skipping
+
+    def test_what_was_on_its_way_when_its_past_was_lost_comes_behind_another_nodes_list(self) -> None:
+        """The session must be reset before it tells of the later past."""
+        loaded = Reloaded("js", at(5), 1, [(13, False), (11, True)], True)
+        late = Received("js", NEW, self.LOST_NEW, at(4, past=1)), Received("js", COUNT, {"count": 2}, at(4, past=1))
+        assert self.found(*self.KNOWS_WHAT_IS_LOST[:7], loaded, *late, *self.TOLD_TO_RELOAD) == []
+        found = self.found(*self.KNOWS_WHAT_IS_LOST[:7], loaded, *late, received(7), counted(1, 7))
+        assert any(rule == "pasts" and "is told" in text for rule, text in found), found
+
     def test_a_client_loads_the_new_list_before_it_is_told_to_reload(self) -> None:
         loaded = Reloaded("js", at(5), 1, [(13, False), (11, True)], True)
         assert self.found(*self.KNOWS_WHAT_IS_LOST, loaded, *self.TOLD_TO_RELOAD) == []

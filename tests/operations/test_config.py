@@ -15,7 +15,11 @@ from djactors.config import SettingError, Settings, check_keys, environment_name
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 NAMES = [field.name for field in dataclasses.fields(Settings)]
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
-CHOICES = {"log_format": ("json", "console", "auto"), "log_level": ("debug", "warning", "error")}
+CHOICES = {
+    "log_format": ("json", "console", "auto"),
+    "log_level": ("debug", "warning", "error"),
+    "unix_socket_mode": ("600", "666", "0640"),
+}
 TEXTS = {
     "node": ("one", "Two.2", "three_3-3"),
     "metrics_addresses": (("10.0.0.0/8",), ("fe80::/10", "192.0.2.1/32"), ("0.0.0.0/0",)),

@@ -474,3 +474,32 @@ async def test_no_secret_is_in_the_log_or_the_process_list(tmp_path: Path) -> No
     everything = server.errors.read_text() + command_line + metrics + "".join(server.output)
     for secret in (SECRET, user, service, key, pid_key, "Bearer", user.split(".")[1], "Job 5 assigned"):
         assert secret not in everything
+
+
+async def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "djactors.sock"
+    readers = {"DJACTORS_METRICS_ADDRESSES": "127.0.0.1/32"}
+    async with serving(tmp_path, arguments=("--socket", str(path)), environment=readers) as server:
+        assert server.url == f"unix:{path}"
+        for route, status in (("/healthz", b"200"), ("/metrics", b"404")):
+            async with await trio.open_unix_socket(path) as client:
+                await client.send_all(b"GET %b HTTP/1.1\r\nHost: test\r\n\r\n" % route.encode())
+                assert status in (await client.receive_some()).splitlines()[0]
+        assert await server.stop() == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"DJACTORS_UNIX_SOCKET": "x" * 200}, "DJACTORS_UNIX_SOCKET: has 200 bytes"),
+        ({"DJACTORS_UNIX_SOCKET_MODE": "rw"}, "DJACTORS_UNIX_SOCKET_MODE: 'rw' are no rights"),
+        ({"DJACTORS_HOST": "::,"}, "DJACTORS_HOST: has a comma"),
+        ({"DJACTORS_UNIX_SOCKET": "inbox.txt"}, "cannot listen on inbox.txt: there is a file that is no socket"),
+    ],
+)
+async def test_a_place_that_cannot_be_listened_on_is_refused_with_the_mend(
+    tmp_path: Path, environment: dict[str, str], told: str
+) -> None:
+    (tmp_path / "inbox.txt").write_text("precious")
+    assert told in complaint(await run("serve", folder=tmp_path, environment=environment))

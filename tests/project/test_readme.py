@@ -212,8 +212,8 @@ def test_every_test_that_stands_for_a_promise_exists(table: str) -> None:
     assert not [name for name in named if not any(test.startswith(name) for test in defined)]
 
 
-FAULTS = 40
-"""The faults of a server with its own database; those of PostgreSQL and of many nodes are not there yet."""
+FAULTS = 43
+"""The faults of a server with its own database, and of many nodes with PostgreSQL."""
 
 
 def test_every_fault_is_a_promise_with_its_tests() -> None:

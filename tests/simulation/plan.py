@@ -21,8 +21,7 @@ from tests.chaos.plan import BackUp, DevicePlan, Fault, Kill, Order, Publish, Pu
 from tests.simulation.clocks import START
 from tests.simulation.disk import Operation
 
-FIRST_WITH_DEADLINE = 1001
-"""The numbers of jobs that have one begin here."""
+FIRST_WITH_DEADLINE = chaos.FIRST_WITH_DEADLINE
 
 EXPIRING_SECONDS = (8.0, 20.0, 60.0)
 

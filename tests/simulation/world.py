@@ -38,11 +38,11 @@ from tests.chaos.plan import BackUp, Fault, Kill, Order, Publish, PutBack
 from tests.chaos.publisher import Publisher
 from tests.chaos.rest import Waiting, late_ones, reload_all, send_last
 from tests.history import Finding, History, Ledger, judge
+from tests.history.alerts import judge_alerts
 from tests.history.device import RESET
 from tests.history.records import Connected, Note, Paged, Received
 from tests.serving import SECRET
 from tests.simulation import devices
-from tests.simulation.alerts import judge_alerts
 from tests.simulation.clocks import WallClock
 from tests.simulation.disk import KEPT, OK, Content, Disk, Operation, disks
 from tests.simulation.executor import SimulatedThreads

@@ -17,7 +17,7 @@ from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.listener import Listener
 from djactors.store.postgresql.servants import Reader, Writer
-from djactors.store.postgresql.session import COMMAND_TIMEOUT, LOCK_TIMEOUT, command_begins, connect
+from djactors.store.postgresql.session import COMMAND_TIMEOUT, LOCK_TIMEOUT, Comebacks, command_begins, connect
 
 __all__ = ["PostgresEngine"]
 
@@ -63,6 +63,7 @@ class PostgresEngine:
         self.conninfo = Conninfo.of(url)
         self.name = self.conninfo.shown
         self._lock_timeout = min(busy_timeout, LOCK_TIMEOUT)
+        self._comebacks = Comebacks()
 
     def guard(self) -> EveryNodesGuard:
         """Every node may change the database."""
@@ -89,11 +90,11 @@ class PostgresEngine:
 
     def writer(self, timer: Callable[[], float]) -> Writer:
         """See `Engine.writer`."""
-        return Writer(self.conninfo, timer, lock_timeout=self._lock_timeout)
+        return Writer(self.conninfo, timer, lock_timeout=self._lock_timeout, comebacks=self._comebacks)
 
     def reader(self) -> Reader:
         """See `Engine.reader`."""
-        return Reader(self.conninfo)
+        return Reader(self.conninfo, comebacks=self._comebacks)
 
     def listener(self, channel: str, hearer: Hearer) -> Listener:
         """See `Engine.listener`."""

@@ -30,7 +30,7 @@ from djactors.store.postgresql.failures import (
     storage_failure,
 )
 from djactors.store.postgresql.pipeline import NothingSent
-from djactors.store.postgresql.session import LOCK_TIMEOUT, Session, reading_begins, writing_begins
+from djactors.store.postgresql.session import LOCK_TIMEOUT, Comebacks, Session, reading_begins, writing_begins
 from djactors.store.threads import READ_BATCH, Call, Report
 
 __all__ = ["Reader", "Writer"]
@@ -62,8 +62,9 @@ class Writer(Session):
         *,
         lock_timeout: float = LOCK_TIMEOUT,
         monotonic: Callable[[], float] = time.monotonic,
+        comebacks: Comebacks | None = None,
     ) -> None:
-        super().__init__(conninfo, writable=True, monotonic=monotonic)
+        super().__init__(conninfo, writable=True, monotonic=monotonic, comebacks=comebacks)
         self._timer = timer
         self._begins = writing_begins(lock_timeout)
         # Whether the next transaction is the first one on another connection.
@@ -161,8 +162,14 @@ class Reader(Session):
 
     batch_limit = READ_BATCH
 
-    def __init__(self, conninfo: Conninfo, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(conninfo, writable=False, monotonic=monotonic)
+    def __init__(
+        self,
+        conninfo: Conninfo,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        comebacks: Comebacks | None = None,
+    ) -> None:
+        super().__init__(conninfo, writable=False, monotonic=monotonic, comebacks=comebacks)
         self._begins = reading_begins()
 
     def run(self, calls: Sequence[Call[Any]]) -> Report:

@@ -20,6 +20,7 @@ from djactors.store.threads import Report
 __all__ = [
     "COMMAND_TIMEOUT",
     "OLDEST_VERSION",
+    "Comebacks",
     "Session",
     "command_begins",
     "connect",
@@ -135,6 +136,17 @@ def require_usable(connection: Connection, *, writable: bool, migrated: bool = T
         raise StoreBroken("it was never migrated: run the migrations")
 
 
+class Comebacks:
+    """Counts how often a lost connection was made anew. All servants of a store share one.
+
+    When one of them has reached the server again, the others need not wait for their own next attempts. Otherwise users
+    whom the writer has just told to look would be refused by readers.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Session:
     """The part of a servant that both kinds have: one connection, made anew when it was lost.
 
@@ -145,9 +157,17 @@ class Session:
         conninfo: where the server is.
         writable: whether it must take writes.
         monotonic: a clock in seconds, for the waits between attempts.
+        comebacks: what the servants of a store share; None for one that is alone.
     """
 
-    def __init__(self, conninfo: Conninfo, *, writable: bool, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        conninfo: Conninfo,
+        *,
+        writable: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+        comebacks: Comebacks | None = None,
+    ) -> None:
         self._conninfo = conninfo
         self._writable = writable
         self._monotonic = monotonic
@@ -155,6 +175,8 @@ class Session:
         self._connection: PostgresConnection | None = None
         self._wait = FIRST_WAIT
         self._next_attempt = 0.0
+        self._comebacks = comebacks or Comebacks()
+        self._seen = self._comebacks.count
         self._refusal: StoreError = StoreUnavailable(f"{conninfo.shown}: not connected")
 
     def open(self) -> None:
@@ -173,7 +195,7 @@ class Session:
         connection = self._connection
         if connection is not None and not connection.is_closed:
             return connection
-        if self._monotonic() < self._next_attempt:
+        if self._monotonic() < self._next_attempt and self._seen == self._comebacks.count:
             raise type(self._refusal)(*self._refusal.args)
         self.drop()
         try:
@@ -183,6 +205,7 @@ class Session:
         except StoreError as error:
             raise self._refused(error) from error
         self._wait = FIRST_WAIT
+        self._comebacks.count += 1
         self.reconnected()
         return connection
 
@@ -224,6 +247,7 @@ class Session:
 
     def _refused(self, failure: StoreError) -> StoreError:
         self._refusal = failure
+        self._seen = self._comebacks.count
         self._next_attempt = self._monotonic() + self._wait
         self._wait = min(LONGEST_WAIT, self._wait * 2)
         return failure

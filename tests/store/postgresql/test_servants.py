@@ -13,7 +13,7 @@ from djactors.store.postgresql import servants, session
 from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.servants import TRIES, Reader, Writer
-from djactors.store.postgresql.session import writing_begins
+from djactors.store.postgresql.session import Comebacks, writing_begins
 from djactors.store.threads import Call, Report
 from tests.store.writes import IMPATIENT, on_disk, put, putting, stored
 
@@ -288,6 +288,27 @@ def test_while_the_server_is_away_attempts_to_connect_grow_rare(
     assert done(writer, putting("b")) == "b"
     assert done(writer, stored) == {"b"}
     writer.close()
+
+
+def test_one_servant_that_reaches_the_server_again_spares_the_others_their_wait(
+    url: str, monkeypatch: pytest.MonkeyPatch, other: psycopg.Connection
+):
+    comebacks = Comebacks()
+    writer = Writer(Conninfo.of(url), lambda: 0.0, monotonic=lambda: 0.0, comebacks=comebacks)
+    reader = Reader(Conninfo.of(url), monotonic=lambda: 0.0, comebacks=comebacks)
+    writer.open()
+    reader.open()
+    with monkeypatch.context() as away:
+        away.setattr(session, "connect", lambda *_, **__: refuse())
+        other.execute(END_OTHERS)
+        for _ in range(2):
+            assert isinstance(refused(reader, stored), StoreUnavailable)
+    # No time has passed, so the reader by itself would not try.
+    assert isinstance(refused(reader, stored), StoreUnavailable)
+    assert done(writer, stored) == set()
+    assert done(reader, stored) == set()
+    writer.close()
+    reader.close()
 
 
 def test_a_server_that_does_not_answer_is_given_up(writing: Callable[..., Writer], monkeypatch: pytest.MonkeyPatch):
