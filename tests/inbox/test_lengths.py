@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 
+from djactors import __version__
 from djactors.actors.retention import Keeping
 from djactors.domain import events, folding, jobs, lengths, limits, names, notification_rules
 from djactors.domain.commands import Introduce, MarkRead, Publish, RaiseAlerts, SendSummaries
@@ -58,6 +59,11 @@ OF_OURS: dict[str, list[str]] = {
     "meta.names_folded": [folding.RULES],
     "people_names.text": ["x" * names.MAX_TEXT],
     "people_names.ended_at": [TIME],
+    "nodes.name": ["x" * 32],
+    "nodes.started_at": [TIME],
+    "nodes.seen_at": [TIME],
+    "nodes.version": [__version__],
+    "nodes.url": ["x" * 255],
     "counters.name": [
         *SELECT_HIGHEST,
         *(table for table, _ in Keeping(history_days=7, event_days=30, suppression_days=30).plan()),
