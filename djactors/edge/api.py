@@ -104,7 +104,7 @@ class Api:
                 raise
             return
         tenant_id, user_id = proved.tenant_id, proved.user_id
-        if user_id is not None and tenant_id is not None and self._users.account(tenant_id, user_id) is None:
+        if user_id is not None and tenant_id is not None and not self._users.is_known(tenant_id, user_id):
             await self._users.look_up(tenant_id, user_id)
 
     def identity(self, request: Request) -> Identity:

@@ -116,3 +116,20 @@ async def test_few_are_kept(autojump_clock: object, monkeypatch: pytest.MonkeyPa
     assert store.reads.count((1, 1)) == 1, "who is asked for often stays"
     assert not accounts._reading
     assert not accounts._meanwhile
+
+
+async def test_who_was_looked_up_is_still_known_when_that_is_judged(autojump_clock: object) -> None:
+    store = Store()
+    store.stored[KEY] = ADMIN
+    accounts = Accounts(store.account, known_for=1.0)
+    await accounts.look_up(KEY)
+    for pause in (0.499, 0.002, 0.498, 0.9):
+        await trio.sleep(pause)
+        await accounts.look_up(KEY)
+        # What follows takes a moment, in which the clock goes on.
+        await trio.sleep(0.4)
+        assert accounts.get(KEY) == ADMIN
+    store.stored[KEY] = USER
+    await trio.sleep(1.001)
+    assert accounts.get(KEY) is None, "another node may have changed it"
+    assert await accounts.look_up(KEY) == USER
