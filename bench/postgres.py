@@ -149,16 +149,25 @@ class Place:
         Raises:
             RuntimeError: it does not come up.
         """
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                psycopg.connect(self.dsn, connect_timeout=5).close()
-            except psycopg.OperationalError as refusal:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"PostgreSQL did not start: {refusal}\n{self.log.read_text()}") from refusal
-                time.sleep(0.05)
-            else:
-                return
+        await_answer(server, "PostgreSQL", self.dsn, self.log, START_SECONDS)
+
+
+def await_answer(process: subprocess.Popen[bytes], name: str, dsn: str, log: Path, seconds: float) -> None:
+    """Wait until what was started serves a database, for at most so many seconds.
+
+    Raises:
+        RuntimeError: it does not come up; the message has its log.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg.connect(dsn, connect_timeout=5).close()
+        except psycopg.OperationalError as refusal:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{name} did not start: {refusal}\n{log.read_text()}") from refusal
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextmanager

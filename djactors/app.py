@@ -316,7 +316,7 @@ class Server:
             clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
             self._authenticator.keep_time(clock.seconds)
             try:
-                is_shared = await database.read(lambda connection: connection.is_shared)
+                is_shared = database.engine.is_shared
                 node = name_of_node(settings.node, self._random_bytes) if is_shared else ""
                 store = Inbox(database, clock, limits, node=node)
                 neighbours = Neighbours(node, database, store, self.telemetry) if is_shared else None

@@ -98,8 +98,7 @@ class SteadyClock:
         moment = self._wall()
         ticks = self._monotonic()
         offset = self._seconds() - ticks
-        if self._doubted is None and -TOLERANCE <= offset - self._anchor <= TOLERANCE and ticks < self._anchor_until:
-            self._offset = offset
+        if self._agrees(ticks, offset):
             return moment
         with self._lock:
             return self._judge(moment, ticks, offset)
@@ -109,10 +108,18 @@ class SteadyClock:
         moment = self._seconds()
         ticks = self._monotonic()
         offset = moment - ticks
-        if self._doubted is None and -TOLERANCE <= offset - self._anchor <= TOLERANCE and ticks < self._anchor_until:
-            self._offset = offset
+        if self._agrees(ticks, offset):
             return moment
         return self().timestamp()
+
+    def _agrees(self, ticks: float, offset: float) -> bool:
+        """Whether the wall clock is to be followed without a closer look, which it nearly always is."""
+        if self._doubted is not None or not -TOLERANCE <= offset - self._anchor <= TOLERANCE:
+            return False
+        if ticks >= self._anchor_until:
+            return False
+        self._offset = offset
+        return True
 
     def begin(self, last_seen: datetime | None) -> None:
         """Compare with the newest time that is stored, at the start of a process; None where nothing is."""

@@ -68,10 +68,9 @@ class Accounts:
             StoreError: it cannot be read.
         """
         while True:
-            account = self.get(key)
-            if account is not None and self.is_known(key):
+            if self.is_known(key):
                 self._known.move_to_end(key)
-                return account
+                return self._known[key]
             under_way = self._reading.get(key)
             if under_way is None:
                 return await self._look(key)

@@ -89,6 +89,7 @@ class Engine(Protocol):
     Attributes:
         name: the place, for messages: a path, or a URL without its password.
         reads_may_lag: whether a read may see an older state than the one that this process has told clients of.
+        is_shared: whether several nodes may serve it at the same time.
     """
 
     @property
@@ -97,6 +98,10 @@ class Engine(Protocol):
 
     @property
     def reads_may_lag(self) -> bool:
+        """See above."""
+
+    @property
+    def is_shared(self) -> bool:
         """See above."""
 
     def guard(self) -> Guard:

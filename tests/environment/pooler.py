@@ -6,17 +6,15 @@ It is a process of its own, on a Unix socket in a directory of its own, and it e
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bench.postgres import as_server_user
+from bench.postgres import as_server_user, await_answer
 
 START_SECONDS = 10.0
 
@@ -102,13 +100,4 @@ def started_pooler(url: str, size: int) -> Iterator[Pooler]:
 
 def await_ready(pooler: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     """Wait until a pooler serves a URL."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            psycopg.connect(url, connect_timeout=5).close()
-        except psycopg.OperationalError as refusal:
-            if pooler.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PgBouncer did not start: {refusal}\n{log.read_text()}") from refusal
-            time.sleep(0.05)
-        else:
-            return
+    await_answer(pooler, "PgBouncer", url, log, START_SECONDS)

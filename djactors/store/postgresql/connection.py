@@ -23,7 +23,7 @@ from djactors.store.postgresql.failures import storage_failure
 from djactors.store.postgresql.pipeline import Pipeline, Sent
 from djactors.store.postgresql.statements import Kind, insert_of, statement_of
 
-__all__ = ["PostgresConnection"]
+__all__ = ["FetchedRows", "PostgresConnection"]
 
 # The types of a table's columns, without their lengths: these are checked when the rows are inserted.
 _SELECT_TYPES = """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
@@ -36,8 +36,8 @@ _SPOILED = "a piece of work went on after one of its statements had failed"
 _encode = msgspec.json.Encoder().encode
 
 
-class _Rows:
-    """The rows of an answer."""
+class FetchedRows:
+    """The rows of an answer, all of which have come; see `djactors.store.connection.Rows`."""
 
     __slots__ = ("_rows",)
 
@@ -45,9 +45,11 @@ class _Rows:
         self._rows = iter(rows)
 
     def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, None behind the last one."""
         return next(self._rows, None)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
+        """The rows that are left."""
         return list(self._rows)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
@@ -123,14 +125,14 @@ class PostgresConnection:
         values = ours.values(parameters)
         match ours.kind:
             case Kind.ASKS:
-                return _Rows(self._pipeline.rows(self._send(ours.text, values)))
+                return FetchedRows(self._pipeline.rows(self._send(ours.text, values)))
             case Kind.WRITES | Kind.SAVES:
                 self._put_off.append((ours.text, values))
             case Kind.UNDOES:
                 self._undo(ours.text, ours.savepoint)
             case Kind.ENDS:
                 self._send(ours.text, values)
-        return _Rows([])
+        return FetchedRows([])
 
     def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> None:
         """See `Connection.executemany`."""

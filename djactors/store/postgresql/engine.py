@@ -56,6 +56,7 @@ class PostgresEngine:
         PlaceRefused: the URL is none.
     """
 
+    is_shared = True
     reads_may_lag = False
     """Reads go to the server that takes the writes, and each begins after it was asked for."""
 

@@ -10,25 +10,12 @@ from psycopg.pq import TransactionStatus
 
 from djactors.store.connection import Parameters, Rows
 from djactors.store.errors import StoreError
+from djactors.store.postgresql.connection import FetchedRows
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure
 from djactors.store.postgresql.statements import statement_of
 
 __all__ = ["PlainConnection"]
-
-
-class _Rows:
-    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
-        self._rows = iter(rows)
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        return next(self._rows, None)
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        return list(self._rows)
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return self._rows
 
 
 class PlainConnection:
@@ -63,7 +50,7 @@ class PlainConnection:
         ours = statement_of(statement)
         with self._connection.cursor() as cursor:
             cursor.execute(ours.text.encode(), ours.values(parameters))
-            return _Rows([] if cursor.description is None else cursor.fetchall())
+            return FetchedRows([] if cursor.description is None else cursor.fetchall())
 
     def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> None:
         """See `Connection.executemany`."""

@@ -27,6 +27,7 @@ class SqliteEngine:
         busy_timeout: seconds to wait for a lock of another process.
     """
 
+    is_shared = False
     reads_may_lag = False
     """Each read begins after it was asked for, on the same file."""
 
