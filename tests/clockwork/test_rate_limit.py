@@ -71,6 +71,9 @@ class FakeUsers:
     def account(self, tenant_id: int, user_id: int) -> Account:
         return UNTOLD
 
+    def is_known(self, tenant_id: int, user_id: int) -> bool:
+        return True
+
     async def look_up(self, tenant_id: int, user_id: int) -> None:
         pass
 
