@@ -30,6 +30,7 @@ from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of, expires_at
 from djactors.domain.marks import Offset, mark_of
+from djactors.domain.names import default_name
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
@@ -144,7 +145,8 @@ class UnitOfWork:
     the earliest moment for which the clock was woken. `wanted_summaries` are the days of users from whom something was
     held back. `sharing` is what the transaction holds of a database that several nodes share, None where there is one
     writer. `keys`, `notifications` and `absent` have what was looked up for the whole unit; None stands for a key or a
-    notification that is not there, and `absent` are users who are not.
+    notification that is not there, and `absent` are users who are not. `ended` are the tenants whose whole log was
+    purged.
     """
 
     def __init__(
@@ -172,6 +174,7 @@ class UnitOfWork:
         self.notifications: dict[tuple[int, int, int], tuple[Any, ...] | None] = {}
         self.absent: set[tuple[int, int]] = set()
         self.accounts: dict[tuple[int, int], Account] = {}
+        self.ended: set[int] = set()
         self._tenants = known.tenants
         self._users = known.users
         self._highest = known.highest
@@ -251,7 +254,7 @@ class UnitOfWork:
         """The user, who is created if not known yet."""
         user = self._users.get((tenant_id, user_id)) or self.user(tenant_id, user_id)
         if user is None:
-            user = User(tenant_id, user_id, name or f"User {user_id}", role)
+            user = User(tenant_id, user_id, name or default_name(user_id), role)
             user.new = True
             self._known.keep_user(user)
             self.names.introduce(user, self.ensure_tenant(tenant_id))
@@ -303,6 +306,13 @@ class UnitOfWork:
             user.earlier_count, user.earlier_by_persons = sent, by_persons
             self.touch(user)
         return date
+
+    def forget_tenant(self, tenant_id: int) -> None:
+        """Read anew what is needed of a tenant, because its rows were changed in SQL. Flush what is staged first."""
+        self._jobs = self._days = self._names = None
+        self.keys.clear()
+        self.notifications.clear()
+        self._known.forget_tenant(tenant_id)
 
     def held(self, rows: Sequence[T], place: int) -> Sequence[T]:
         """Of rows that were found for the whole installation, those whose tenant the transaction holds.

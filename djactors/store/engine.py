@@ -147,6 +147,11 @@ class Engine(Protocol):
     def reclaim(self, connection: Connection) -> int:
         """Give some pages back, so many that others do not notice. Returns how many are left to give."""
 
+    @property
+    def overwriting(self) -> Callable[[Connection], bool]:
+        """The work for a writer that leaves nothing of what was deleted or changed. Its result says whether that is
+        done; False where the server keeps old rows for a while."""
+
     def source(self) -> AbstractContextManager[Source]:
         """The database as the source of a move, while nobody else can write to it. Blocks.
 

@@ -27,6 +27,10 @@ _PROBE = """UPDATE schema_migrations SET applied_at = applied_at
     WHERE name = (SELECT name FROM schema_migrations ORDER BY name LIMIT 1)"""
 
 
+def _not_overwritten(_: Connection) -> bool:
+    return False
+
+
 class EveryNodesGuard:
     """The right to change a database that all nodes have: the rows that a commit changes are locked by the server."""
 
@@ -112,6 +116,11 @@ class PostgresEngine:
     def reclaim(self, connection: Connection) -> int:
         """See `reclaimable`."""
         return 0
+
+    @property
+    def overwriting(self) -> Callable[[Connection], bool]:
+        """The server keeps old rows until it vacuums its tables."""
+        return _not_overwritten
 
     def source(self) -> AbstractContextManager[Source]:
         """See `Engine.source`."""

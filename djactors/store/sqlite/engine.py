@@ -94,6 +94,11 @@ class SqliteEngine:
         """See `Engine.reclaim`."""
         return space.reclaim(connection)
 
+    @property
+    def overwriting(self) -> Callable[[Connection], bool]:
+        """See `Engine.overwriting`."""
+        return space.overwrite
+
     def source(self) -> AbstractContextManager[Source]:
         """See `Engine.source`."""
         return moving.source(self.name)
