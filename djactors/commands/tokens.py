@@ -60,6 +60,7 @@ def sign_out(
 ) -> None:
     """Refuse all tokens of a user that were issued before now, and end the user's connections."""
     from djactors.operations import signing_out
+    from djactors.operations.asking import NotDoneError
     from djactors.store.errors import DatabaseLocked, MigrationError, StoreError
 
     settings = settings_of(config, database=database)
@@ -70,6 +71,6 @@ def sign_out(
             at = signing_out.directly(settings.database, tenant_id, user_id)
     except DatabaseLocked as error:
         fail(f"{error}; or sign out through the server with --url")
-    except (SettingError, signing_out.NotSignedOutError, MigrationError, StoreError, OSError) as error:
+    except (SettingError, NotDoneError, MigrationError, StoreError, OSError) as error:
         fail(sentence_of(error))
     click.echo(f"user {user_id} of tenant {tenant_id} is signed out: tokens issued before {at} are refused")

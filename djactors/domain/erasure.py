@@ -32,7 +32,9 @@ of the tenant."""
 _QUOTING: frozenset[str] = frozenset(rule.type for rule in RULES.values() if rule.message == "{words}")
 """The types of notification whose message is what somebody wrote."""
 
-_LEADING: Mapping[str, str] = {rule.type: rule.title.partition("{actor}")[2].partition("{")[0] for rule in RULES.values()}
+_LEADING: Mapping[str, str] = {
+    rule.type: rule.title.partition("{actor}")[2].partition("{")[0] for rule in RULES.values()
+}
 """What stands between the actor's name and the job in a title that begins with the name."""
 
 
