@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import msgspec
 import trio
 from msgspec import Meta
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from djactors.domain import events
 from djactors.domain.commands import EraseSlice, Publish, SignOut, Swept
@@ -91,19 +91,18 @@ class UserRoutes:
             raise Refused(Code.FORBIDDEN, "nobody erases themselves: ask another admin")
         api = self._api
         rows: Counter[str] = Counter()
-        after: Swept | None = Swept(*map(int, body.after.split("-")))
-        begun = trio.current_time()
+        command = EraseSlice(tenant_id, user_id, body.names, after=Swept(*map(int, body.after.split("-"))))
+        end = trio.current_time() + PIECE_SECONDS
         while True:
-            command = EraseSlice(tenant_id, user_id, body.names, after=after)
             erased = await api.router.ask_nowait(command, api.settings.command_timeout)
             rows.update(erased.rows)
-            after = erased.after
-            if after is None or trio.current_time() >= begun + PIECE_SECONDS:
+            if erased.after is None or trio.current_time() >= end:
                 break
+            command = replace(command, after=erased.after)
             await trio.sleep(PAUSE)
         answer: dict[str, object] = {"at": erased.at, "erased": rows, "namesake": erased.namesake, "after": None}
-        if after is not None:
-            return Response(200, encode(answer | {"after": "-".join(map(str, astuple(after)))}))
+        if erased.after is not None:
+            return Response(200, encode(answer | {"after": "-".join(map(str, astuple(erased.after)))}))
         api.telemetry.log.info("user erased", tenant_id=tenant_id, user_id=user_id, by=identity.user_id)
         if body.overwrite:
             try:

@@ -193,24 +193,29 @@ def directly(path: str, plan: Plan, report: Report) -> Receipt:
 async def _erase(path: str, plan: Plan, tally: _Tally) -> Receipt:
     async with await Database.open(path) as database:
         inbox = Inbox(database)
-        after: Swept | None = Swept()
-        while after is not None:
-            slice_ = EraseSlice(plan.tenant_id, plan.user_id, plan.names, after=after)
-            [outcome] = (await inbox.record([slice_])).outcomes
-            if isinstance(outcome, Refused):
-                raise NotDoneError(f"--user: tenant {plan.tenant_id} has no user {plan.user_id}")
-            if isinstance(outcome, Exception):
-                raise outcome
-            assert isinstance(outcome, Erased)
-            tally.add(outcome.rows, namesake=outcome.namesake)
-            after = outcome.after
+        erased = await _slice(inbox, plan, Swept())
+        tally.add(erased.rows, namesake=erased.namesake)
+        while erased.after is not None:
+            erased = await _slice(inbox, plan, erased.after)
+            tally.add(erased.rows, namesake=erased.namesake)
         overwritten, problem = False, None
         if plan.overwrite and not is_url(path):
             try:
                 overwritten = await inbox.overwrite()
             except StoreError as error:
                 problem = str(error)
-        return tally.receipt(outcome.at, overwritten=overwritten, problem=problem)
+        return tally.receipt(erased.at, overwritten=overwritten, problem=problem)
+
+
+async def _slice(inbox: Inbox, plan: Plan, after: Swept) -> Erased:
+    command = EraseSlice(plan.tenant_id, plan.user_id, plan.names, after=after)
+    [outcome] = (await inbox.record([command])).outcomes
+    if isinstance(outcome, Refused):
+        raise NotDoneError(f"--user: tenant {plan.tenant_id} has no user {plan.user_id}")
+    if isinstance(outcome, Exception):
+        raise outcome
+    assert isinstance(outcome, Erased)
+    return outcome
 
 
 def _backups(at: str, days: int | None) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from djactors.store.connection import Connection
 from djactors.store.migrations import Clock, Schema
-from djactors.store.moving import Source, Target
+from djactors.store.moving import Addition, Source, Target
 from djactors.store.threads import Servant
 
 __all__ = ["Engine", "Guard", "Hearer", "Listener", "WriterServant"]
@@ -167,4 +167,12 @@ class Engine(Protocol):
             DatabaseLocked: a server runs on it.
             StoreError: it cannot be written, or a file is there already.
             MigrationError: as `apply`.
+        """
+
+    def addition(self) -> AbstractContextManager[Addition]:
+        """The database, which has the schema, to add rows to. Unless they are kept, it is as it was. Blocks.
+
+        Raises:
+            DatabaseLocked: a server runs on it.
+            StoreError: it cannot be written.
         """

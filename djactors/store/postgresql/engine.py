@@ -11,7 +11,7 @@ from djactors.store.connection import Connection
 from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Schema
-from djactors.store.moving import Source, Target
+from djactors.store.moving import Addition, Source, Target
 from djactors.store.postgresql import migrate, moving
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
@@ -129,3 +129,7 @@ class PostgresEngine:
     def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
         """See `Engine.target`."""
         return moving.target(self.conninfo, schema, now)
+
+    def addition(self) -> AbstractContextManager[Addition]:
+        """See `Engine.addition`."""
+        return moving.addition(self.conninfo)
