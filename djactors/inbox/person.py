@@ -170,9 +170,8 @@ def rows(connection: Connection, section: Section, tenant_id: int, user_id: int)
     """The rows of a section, `ROWS_AT_A_TIME` at a time, as the person reads them."""
     after = section.first
     while True:
-        values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "limit": ROWS_AT_A_TIME}
-        for name, value in zip("ab", after, strict=False):
-            values[name] = value
+        key = dict(zip(("a", "b"), after, strict=False))
+        values = {"tenant": tenant_id, "user": user_id, "limit": ROWS_AT_A_TIME, **key}
         found = connection.execute(section.select, values).fetchall()
         if not found:
             return
