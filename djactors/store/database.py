@@ -279,8 +279,8 @@ class Database:
         return await self.write(self.engine.reclaim)
 
     async def overwrite(self) -> bool:
-        """Leave nothing in the database's files of what was deleted or changed. Whoever writes waits meanwhile, for a
-        second and more for each GiB.
+        """Leave nothing in the database's files of what was deleted or changed. Whoever writes waits meanwhile, some
+        2 s for each 100 MiB.
 
         Returns:
             Whether that is done; False where the database's server keeps old rows for a while, or where a reader kept

@@ -35,7 +35,7 @@ def overwrite(connection: Connection) -> bool:
     """Write the whole file anew, so that nothing is left in it of what was deleted or changed, and empty its log.
 
     SQLite leaves old bytes in free pages, in the free space of others, and in the log. Whoever writes waits meanwhile:
-    a second and more for each GiB. The disk needs room for two more copies of the file.
+    some 2 s for each 100 MiB. The disk needs room for two more copies of the file.
 
     Args:
         connection: the writer's, outside any transaction.
