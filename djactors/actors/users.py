@@ -343,8 +343,9 @@ class Users:
         """
         told = 0
         for presence in list(self._tenants.get(tenant_id, {}).values()):
-            presence.stale = True
             presence.disconnect("history_ended")
+            # Who is being answered at this moment is answered from before, and looks behind that.
+            self._make_look(presence)
             told = await _pause(told + 1)
 
     async def look_at_accounts(self, tenant_id: int, user_ids: Collection[int] | None) -> None:

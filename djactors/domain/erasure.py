@@ -3,9 +3,12 @@ it uses no clock and no store.
 
 Rules:
   * The person's name gives way to a stand-in, which keeps two erased people apart: `Erased user 7`.
-  * In the texts of others, the name is found as a whole and in any case: `ann example` in "@Ann Example, please", and
-    not `Ann` in "Annual". A name that somebody else in the tenant has as well is left in the texts of others, because
-    nobody can tell who was meant.
+  * In the texts of others, the name is found as a whole and in any case: `ann example` in "@Ann Example, please". A
+    name of one word is found only as it is written, or in any case behind an @, because `will` and `mark` are words as
+    well. A name of one character is not looked for.
+  * Where a script has no spaces between words, as Thai and Chinese, a name is found inside of a longer text.
+  * A name that somebody else in the tenant has as well is left in the texts of others, because nobody can tell who was
+    meant.
   * What the person wrote themselves gives way to `ERASED`: the text of a comment, the reason of a rejection, and both
     in the notifications that quote them.
 """
@@ -13,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,11 +57,11 @@ class Rewording:
 
     def __init__(self, names: Iterable[str], stand_in: str) -> None:
         self._stand_in = stand_in
+        # As it may be written: é can be one character or two.
+        forms = {unicodedata.normalize(form, " ".join(name.split())) for name in names for form in ("NFC", "NFD")}
         # The longest first, so that of "Ann Example" nothing is left if "Ann" is looked for as well.
-        wanted = sorted({" ".join(name.split()) for name in names} - {""}, key=len, reverse=True)
-        words = "|".join(r"\s+".join(map(re.escape, name.split(" "))) for name in wanted)
-        # A name may begin or end with what is no letter, where \b would look for the contrary.
-        self._pattern = re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if wanted else None
+        wanted = sorted((form for form in forms if len(form) > 1), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(_pattern_of, wanted)), re.IGNORECASE) if wanted else None
 
     def text(self, text: str, limit: int | None = None) -> str:
         """A text without the names, at most `limit` characters of it."""
@@ -92,6 +96,23 @@ class Rewording:
         if isinstance(value, dict):
             return {self.text(key): self._value(each) for key, each in value.items()}
         return value
+
+
+_WITHOUT_SPACES = frozenset({"THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "CJK", "HIRAGANA", "KATAKANA"})
+"""How the names of characters begin, in Unicode, of scripts that have no spaces between words."""
+
+
+def _pattern_of(name: str) -> str:
+    words = [re.escape(word) for word in name.split(" ")]
+    found = r"\s+".join(words) if len(words) > 1 else f"(?:(?-i:{words[0]})|(?<=@){words[0]})"
+    # Not \b: a name may begin or end with what is no letter, where \b would look for the contrary.
+    before = "" if _has_no_spaces(name[0]) else r"(?<!\w)"
+    behind = "" if _has_no_spaces(name[-1]) else r"(?!\w)"
+    return f"{before}{found}{behind}"
+
+
+def _has_no_spaces(character: str) -> bool:
+    return unicodedata.name(character, "").split(" ")[0] in _WITHOUT_SPACES
 
 
 def quotes(kind: str, data: Mapping[str, Any]) -> bool:

@@ -46,6 +46,9 @@ BACKUPS_TOLD = (
     "every backup and copy of the database that was made before {at} still holds the person until it is deleted, by "
     "{until} at the latest as they are kept for {days} days; run this command again after one is put back"
 )
+BACKEND = (
+    "have your backend send nothing more of the person: a `user.upserted` or a text that names them is stored again"
+)
 LOGS = "the server's own log and those of proxies name users by number and may have addresses: they are not changed"
 
 
@@ -124,7 +127,7 @@ class _Tally:
             dict(sorted(self._rows.items())),
             overwritten,
             {table: why.format(stand_in=name) for table, why in REMAINS.items()},
-            [_backups(at, plan.backup_days), LOGS, *self._more(overwritten=overwritten, problem=problem)],
+            [_backups(at, plan.backup_days), BACKEND, LOGS, *self._more(overwritten=overwritten, problem=problem)],
         )
 
     def _more(self, *, overwritten: bool, problem: str | None) -> list[str]:
