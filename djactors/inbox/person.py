@@ -26,7 +26,8 @@ class Section(msgspec.Struct, frozen=True):
         name: of its file.
         about: what it is, for the person.
         columns: what a row has, by the names that the person reads.
-        select: finds the rows behind a key; its parameters are `:tenant`, `:user`, the key as `:a` and `:b`, `:limit`.
+        select: finds the rows behind a key; its parameters are `:tenant`, `:user`, `:limit`, and the key as `:a`, `:b`
+            and `:c`.
         key: the places of the key in a row.
         first: a key before all others.
     """
@@ -63,6 +64,18 @@ SECTIONS = (
         """SELECT id, type, priority, title, message, data, job_id, created_at, expires_at, is_read, read_at, place,
             snoozed_until, removed_at, removed_reason FROM notifications
             WHERE tenant_id + 0 = :tenant AND user_id + 0 = :user AND id > :a ORDER BY id LIMIT :limit""",
+    ),
+    Section(
+        "earlier_states",
+        "between which changes a notification was read, archived or snoozed, and is not any more",
+        ("notification", "until_change", "state", "since_change", "at"),
+        """SELECT s.notification_id, s.until_seq, s.state, s.since_seq, s.at FROM notification_spells s
+            JOIN notifications n ON n.id = s.notification_id
+            WHERE n.tenant_id = :tenant AND n.user_id = :user
+            AND (s.notification_id, s.until_seq, s.state) > (:a, :b, :c)
+            ORDER BY s.notification_id, s.until_seq, s.state LIMIT :limit""",
+        key=(0, 1, 2),
+        first=(0, 0, ""),
     ),
     Section(
         "comments",
@@ -151,11 +164,6 @@ SECTIONS = (
 )
 """All that is held."""
 
-LEFT_OUT: dict[str, str] = {
-    "notification_spells": "the times in which a notification was read or archived before, without a name or a text",
-}
-"""Tables with something about a person that is in no section, and why."""
-
 SELECT_USER = "SELECT name FROM users WHERE tenant_id = ? AND id = ?"
 
 _JSON = frozenset({"data", "answer"})
@@ -170,7 +178,7 @@ def rows(connection: Connection, section: Section, tenant_id: int, user_id: int)
     """The rows of a section, `ROWS_AT_A_TIME` at a time, as the person reads them."""
     after = section.first
     while True:
-        key = dict(zip(("a", "b"), after, strict=False))
+        key = dict(zip(("a", "b", "c"), after, strict=False))
         values = {"tenant": tenant_id, "user": user_id, "limit": ROWS_AT_A_TIME, **key}
         found = connection.execute(section.select, values).fetchall()
         if not found:

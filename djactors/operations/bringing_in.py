@@ -13,6 +13,7 @@ have to be kept free from those that the server gives out meanwhile.
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -32,7 +33,7 @@ from djactors.operations.handing_over import FORMAT, VERSION, Columns, End, Mani
 from djactors.operations.moving import Step, require_installation, require_no_nodes
 from djactors.store.connection import Connection
 from djactors.store.engines import Place, engine_at
-from djactors.store.errors import RowRefused
+from djactors.store.errors import RowRefused, StoreUnavailable
 from djactors.store.moving import ROWS_AT_A_TIME, Addition, Table
 from djactors.store.sqlite.blueprint import Column
 
@@ -47,8 +48,18 @@ def bring_in(place: Place, folder: str, report: Report, now: Callable[[], dateti
         NotDoneError: the database has the tenant already, or one of its ids.
         DatabaseLocked: a server runs on it.
         StoreError: it cannot be written.
-        OSError: there is no room for the scratch database.
+        OSError: there is no place for the scratch database.
     """
+    try:
+        return _bring_in(place, folder, report, now)
+    except sqlite3.Error as error:
+        # Those of the database itself are told by its engine.
+        raise StoreUnavailable(
+            f"the scratch database in {tempfile.gettempdir()}: {error}: set TMPDIR to a folder with room"
+        ) from error
+
+
+def _bring_in(place: Place, folder: str, report: Report, now: Callable[[], datetime]) -> Manifest:
     source = Path(folder)
     manifest = _manifest(source)
     engine = engine_at(place)
@@ -109,7 +120,7 @@ class _Staging:
             # By sqlite-utils, in batches of its own; a row that is there twice is refused.
             try:
                 self._staging.table(part.name).insert_all(self._records(part), batch_size=ROWS_AT_A_TIME)
-            except self._staging.conn.IntegrityError as error:
+            except sqlite3.IntegrityError as error:
                 raise FolderError(f"{self._folder / file_of(part)}: {error}: export again") from None
         self._require_references()
         self._require_chain()

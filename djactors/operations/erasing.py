@@ -158,7 +158,12 @@ def through_server(settings: Settings, url: str, token: str | None, plan: Plan, 
     if plan.names:
         body["names"] = plan.names
     while True:
-        answer = ask(settings, url, token, f"/api/users/{plan.user_id}/erase", body, TIMEOUT)
+        try:
+            answer = ask(settings, url, token, f"/api/users/{plan.user_id}/erase", body, TIMEOUT)
+        except NotDoneError as error:
+            if "after" not in body:
+                raise
+            raise NotDoneError(f"{error}; the person is erased in part: run the same command again") from None
         try:
             piece = msgspec.convert(answer, Piece)
         except msgspec.ValidationError:

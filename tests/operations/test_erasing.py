@@ -14,7 +14,7 @@ import pytest
 import trio
 from click.testing import Result
 
-from djactors.domain.commands import MuteJob, Publish
+from djactors.domain.commands import MarkRead, MarkUnread, MuteJob, Publish
 from djactors.domain.events import (
     CommentAdded,
     JobCreated,
@@ -62,6 +62,7 @@ def fill(place: Place) -> None:
         desk.do(Publish(made, "key-of-ann", Person(ANN, "manager"), with_job=True))
         desk.publish(JobSubmitted(tenant_id=T, job_id=6, actor_id=BO))
         desk.publish(JobRejected(tenant_id=T, job_id=6, actor_id=ANN, reason="reason of mine"))
+        first = 0
         for number in range(150):
             text = f"{WORDS} {number} " + "x" * (number * 7 % 400)
             desk.publish(CommentAdded(tenant_id=T, job_id=6, actor_id=ANN, text=text, mentions=(BO,)), f"c{number}")
@@ -73,9 +74,11 @@ def fill(place: Place) -> None:
                 title=f"told to her alone {number}" if number % 2 else f"{NAME} did {number}",
                 data={"by": NAME},
             )
-            desk.publish(note)
+            told = desk.publish(note)["notifications"]
+            first = first or (told[0]["id"] if number % 2 else 0)
         desk.publish(CommentAdded(tenant_id=T, job_id=6, actor_id=BO, text=f"@{NAME}, please", mentions=(ANN,)))
         desk.do(MuteJob(T, ANN, 6))
+        desk.record(MarkRead(T, ANN, first), MarkUnread(T, ANN, first))
 
 
 def found_in(folder: Path, database: str = "inbox.db") -> list[tuple[str, str]]:
@@ -212,7 +215,8 @@ def test_a_person_is_given_what_is_held_about_them(filled: Place, own_folder: Pa
     assert [row["job"] for row in rows("muted")] == [6]
     assert rows("deeds")[0]["key"] == "key-of-ann"
     assert rows("deeds")[0]["answer"]["title"] == f"Desk of {NAME}"
-    assert {row["kind"] for row in rows("log")} == {"job_muted"}
+    assert {row["kind"] for row in rows("log")} == {"job_muted", "read", "unread"}
+    assert [row["state"] for row in rows("earlier_states")] == ["read"]
     assert NAME.casefold() in {row["text"] for row in rows("names")}
     read_me = Path("hers", "READ-ME.txt").read_text()
     manifest = json.loads(Path("hers", "manifest.json").read_text())
