@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.commands.common import config_option, database_option, fail, sentence_of, server_options, settings_of
 from djactors.config import SettingError
 
 
@@ -17,13 +17,7 @@ from djactors.config import SettingError
 @click.option(
     "--also-called", "names", metavar="NAME", multiple=True, help="Another name to take out of all texts; repeatable."
 )
-@click.option("--url", metavar="URL", help="The server to ask. Without it the database is changed directly.")
-@click.option(
-    "--token",
-    metavar="JWT",
-    envvar="DJACTORS_TOKEN",
-    help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.",
-)
+@server_options
 @click.option("--receipt", metavar="FILE", help="Write the receipt there as well; the file must not exist.")
 @click.option(
     "--backups-kept",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.commands.common import config_option, database_option, fail, settings_of
 
 
 @click.command()
@@ -42,21 +44,36 @@ def export(
         _give_out(source, folder, tenant_id, user_id)
 
 
-def _carry(source: str, target: str) -> None:
-    from djactors.operations import moving
+@contextmanager
+def _progress(option: str, nothing: str) -> Iterator[Callable[[object], None]]:
+    """What a command tells its steps. If the command fails or is interrupted, its last words are told here.
+
+    Args:
+        option: names the path that an error of the system is about.
+        nothing: says that nothing was done.
+    """
+    from djactors.operations.asking import NotDoneError
+    from djactors.operations.folders import FolderError
     from djactors.operations.progress import Progress
     from djactors.store.errors import StoreError
 
     progress = Progress(sys.stderr)
     try:
-        moved = moving.move(source, target, progress.step)
-    except (StoreError, OSError) as error:
+        yield progress.step
+    except (StoreError, FolderError, NotDoneError, OSError) as error:
         progress.end()
-        fail(sentence_of(error))
+        fail(_sentence_of(error, option))
     except KeyboardInterrupt:
         progress.end()
-        fail("interrupted: nothing was carried; the same command begins anew")
+        fail(f"interrupted: {nothing}; the same command begins anew")
     progress.end()
+
+
+def _carry(source: str, target: str) -> None:
+    from djactors.operations import moving
+
+    with _progress("--database", "nothing was carried") as step:
+        moved = moving.move(source, target, step)
     if moved.left_behind:
         click.echo(f"left behind, because it is not djactors' own: {', '.join(moved.left_behind)}")
     click.echo(
@@ -67,20 +84,9 @@ def _carry(source: str, target: str) -> None:
 
 def _hand_over(source: str, folder: str, tenant_id: int) -> None:
     from djactors.operations import handing_over
-    from djactors.operations.folders import FolderError
-    from djactors.operations.progress import Progress
-    from djactors.store.errors import StoreError
 
-    progress = Progress(sys.stderr)
-    try:
-        manifest = handing_over.export(source, folder, tenant_id, progress.step)
-    except (StoreError, FolderError, OSError) as error:
-        progress.end()
-        fail(_sentence_of(error, "--json"))
-    except KeyboardInterrupt:
-        progress.end()
-        fail("interrupted: nothing was written; the same command begins anew")
-    progress.end()
+    with _progress("--json", "nothing was written") as step:
+        manifest = handing_over.export(source, folder, tenant_id, step)
     rows = sum(entry.rows for entry in manifest.files.values())
     click.echo(
         f"wrote {rows} rows of {len(manifest.files)} tables of tenant {tenant_id} to {folder}, up to change "
@@ -90,20 +96,9 @@ def _hand_over(source: str, folder: str, tenant_id: int) -> None:
 
 def _give_out(source: str, folder: str, tenant_id: int, user_id: int) -> None:
     from djactors.operations import giving_out
-    from djactors.operations.folders import FolderError
-    from djactors.operations.progress import Progress
-    from djactors.store.errors import StoreError
 
-    progress = Progress(sys.stderr)
-    try:
-        files = giving_out.export(source, folder, tenant_id, user_id, progress.step)
-    except (StoreError, FolderError, OSError) as error:
-        progress.end()
-        fail(_sentence_of(error, "--json"))
-    except KeyboardInterrupt:
-        progress.end()
-        fail("interrupted: nothing was written; the same command begins anew")
-    progress.end()
+    with _progress("--json", "nothing was written") as step:
+        files = giving_out.export(source, folder, tenant_id, user_id, step)
     rows = sum(entry.rows for entry in files.values())
     click.echo(
         f"wrote {rows} entries about user {user_id} of tenant {tenant_id} to {folder}: begin with {giving_out.READ_ME}"
@@ -115,27 +110,18 @@ def _give_out(source: str, folder: str, tenant_id: int, user_id: int) -> None:
 @database_option
 @config_option
 def import_(folder: str, database: str | None, config: str | None) -> None:
-    """Bring a tenant that `export --json` has written into a database that does not have it, where no server runs."""
-    from djactors.operations.asking import NotDoneError
+    """Bring a tenant from a folder, which `export --json` has written, into a database that does not have it and on
+    which no server runs."""
     from djactors.operations.bringing_in import bring_in
-    from djactors.operations.folders import FolderError
-    from djactors.operations.progress import Progress
-    from djactors.store.errors import DatabaseLocked, StoreError
+    from djactors.store.errors import DatabaseLocked
 
     place = settings_of(config, database=database).database
-    progress = Progress(sys.stderr)
-    try:
-        manifest = bring_in(place, folder, progress.step)
-    except DatabaseLocked as error:
-        progress.end()
-        fail(f"{error}; a tenant is imported while no server runs, so that nobody sees a half of it")
-    except (StoreError, FolderError, NotDoneError, OSError) as error:
-        progress.end()
-        fail(_sentence_of(error, "DIR"))
-    except KeyboardInterrupt:
-        progress.end()
-        fail("interrupted: nothing was imported; the same command begins anew")
-    progress.end()
+    with _progress("DIR", "nothing was imported") as step:
+        try:
+            manifest = bring_in(place, folder, step)
+        except DatabaseLocked as error:
+            why = f"{error}; a tenant is imported while no server runs, so that nobody sees a half of it"
+            raise DatabaseLocked(why, error.pid) from None
     rows = sum(entry.rows for entry in manifest.files.values())
     click.echo(
         f"imported and verified {rows} rows of tenant {manifest.tenant_id}, up to change {manifest.last.seq}; offsets "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.commands.common import config_option, database_option, fail, sentence_of, server_options, settings_of
 from djactors.config import SettingError
 
 MAX_TTL = 10 * 365 * 24 * 3600
@@ -46,13 +46,7 @@ def token(
 @click.command("sign-out")
 @click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
 @click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
-@click.option("--url", metavar="URL", help="The server to ask. Without it the database is changed directly.")
-@click.option(
-    "--token",
-    metavar="JWT",
-    envvar="DJACTORS_TOKEN",
-    help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.",
-)
+@server_options
 @database_option
 @config_option
 def sign_out(
