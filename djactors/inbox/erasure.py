@@ -27,6 +27,8 @@ Rules:
     instead, as retention would do it. The last commit brings one more change, for the person alone, and purges this
     change as well. So nobody's offset is in the log any more, and whoever is connected or comes back is told to begin
     anew, and loses from the screen what was erased.
+  * Retention leaves what a connected socket was told last; an erasure does not. So where several nodes write, a socket
+    may be cut before the last commit, because what it was told is not found: too early, and never wrongly resumed.
   * The rows of others are reworded in place. Every slice purges the log before it rewords anything, so no mark covers
     a row that is reworded, and the inbox as it was can only be asked for from the erasure on.
   * The last commit is a small one: whatever is more than a slice is done before.
