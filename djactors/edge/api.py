@@ -28,7 +28,7 @@ from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
 from djactors.net import Request, Response
 from djactors.store.errors import StoreUnavailable
-from djactors.telemetry import Telemetry
+from djactors.telemetry import Telemetry, Trace
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
 Table: TypeAlias = tuple[tuple[str, Mapping[str, Handler]], ...]
@@ -182,6 +182,7 @@ class Api:
 
     def publish(self, command: Publish) -> Coroutine[Any, Any, Published]:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
+        self.telemetry.traces.asked(command.trace)
         return self.router.ask_nowait(command, self.settings.command_timeout)
 
 
@@ -189,6 +190,12 @@ def _service(identity: Identity) -> Identity:
     if identity.role != "service":
         raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
     return identity
+
+
+def trace_of(request: Request) -> str | None:
+    """What the log and the traces call a post; None for other requests."""
+    trace = request.trace
+    return trace.text if isinstance(trace, Trace) else None
 
 
 def header_key(request: Request) -> str | None:
