@@ -51,11 +51,13 @@ from djactors.actors.slices import Asking
 from djactors.actors.users import Users
 from djactors.config import Settings, check_keys, check_proxies
 from djactors.domain.commands import Publish, Published
+from djactors.domain.errors import Refused
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.api import Api
 from djactors.edge.auth import Unauthorized, authenticator, bearer_of
+from djactors.edge.errors import STATUS
 from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.key_file import KeyFile
@@ -240,14 +242,14 @@ class Server:
             ServerNotStarted: `run` has not started it yet.
         """
         commands, traces = self._commands(), self.telemetry.traces
-        trace = traces.begin(traceparent, "POST", "publish")
-        traces.asked(trace.text)
+        trace = traces.begin(traceparent)
+        traces.asked(traces.follow(trace, "publish"))
         try:
             published = await commands.ask_nowait(
                 Publish(event, event.id, trace=trace.text), self.settings.command_timeout
             )
-        except BaseException:
-            trace.end(500)
+        except BaseException as error:
+            trace.end(STATUS[error.code] if isinstance(error, Refused) else 500)
             raise
         trace.end(200)
         return published

@@ -207,9 +207,9 @@ class UserActor(Actor[UserMessage, None]):
         traces = self._telemetry.traces
         if traces.followed:
             presence = self._presence
-            traces.delivered(
-                changes, ago, presence.tenant_id, presence.user_id, len(presence.sockets), str(presence.at)
-            )
+            # Those that are behind get it later, from the log.
+            sockets = sum(seat.position is None for seat in presence.sockets.values())
+            traces.delivered(changes, ago, presence.tenant_id, presence.user_id, sockets, str(presence.at))
 
     async def _attach(self, attach: Attach) -> None:
         """Answer a CONNECT: with the old pid and what the client missed, or with a new one."""

@@ -27,9 +27,7 @@ FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
     "--url",
     metavar="URL",
     envvar="DJACTORS_URL",
-    default="http://127.0.0.1:3000",
-    show_default=True,
-    help="The server, without a proxy that shares it out among several.",
+    help="The server itself, not a proxy before several.  [default: where the settings have it listen]",
 )
 @click.option(
     "--token",
@@ -55,7 +53,7 @@ FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
 @click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
 @config_option
 def top(
-    url: str,
+    url: str | None,
     token: str | None,
     tenant_id: int | None,
     interval: float,
@@ -65,13 +63,15 @@ def top(
 ) -> None:
     """Show actors, users, rates and latencies, live, trouble first. q quits."""
     from djactors.operations.probe.door import Door, NotTriedError
-    from djactors.operations.top import Looker, NoLookError, Source, is_live, show
+    from djactors.operations.top import Looker, NoLookError, Source, address_of, is_live, show
 
+    settings = settings_of(config)
     try:
+        url = address_of(settings) if url is None else url
         door = Door(url, patience=PATIENCE, ca=ca, clock=trio.current_time, agent="djactors-top")
-    except NotTriedError as error:
+    except (NotTriedError, NoLookError) as error:
         fail(str(error))
-    looker = Looker(Source(door, settings_of(config), token, tenant_id), trio.current_time)
+    looker = Looker(Source(door, settings, token, tenant_id), trio.current_time)
 
     async def run() -> None:
         await show(looker, door.url, once=once or not is_live(sys.stdout, os.environ), interval=interval)
@@ -88,7 +88,10 @@ def top(
 
 
 @click.command()
-@click.argument("what", type=click.Choice(list(FILES)))
-def monitoring(what: str) -> None:
+@click.option("--alerts", "what", flag_value="alerts", help="The alert rules for Prometheus.")
+@click.option("--dashboard", "what", flag_value="dashboard", help="The dashboard for Grafana.")
+def monitoring(what: str | None) -> None:
     """Print the alert rules for Prometheus, or the dashboard for Grafana."""
+    if what is None:
+        raise click.UsageError("say which: --alerts or --dashboard")
     click.echo((files("djactors.monitoring") / FILES[what]).read_text(encoding="utf-8"), nl=False)

@@ -163,6 +163,11 @@ class Api:
         self.paces.check(identity, reads=True)
         return identity.member()
 
+    def trace_of(self, request: Request) -> str | None:
+        """What the log and the traces call what a post is about to record; None for other requests."""
+        trace = request.trace
+        return self.telemetry.traces.follow(trace, request.path) if isinstance(trace, Trace) else None
+
     async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
         """Read something that has an offset, for a member: it has everything in its past that their sockets were told.
 
@@ -190,12 +195,6 @@ def _service(identity: Identity) -> Identity:
     if identity.role != "service":
         raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
     return identity
-
-
-def trace_of(request: Request) -> str | None:
-    """What the log and the traces call a post; None for other requests."""
-    trace = request.trace
-    return trace.text if isinstance(trace, Trace) else None
 
 
 def header_key(request: Request) -> str | None:

@@ -31,7 +31,6 @@ from djactors.edge.api import (
     page_size,
     path_id,
     query_of,
-    trace_of,
 )
 from djactors.edge.auth import Identity
 from djactors.net import Request, Response
@@ -217,7 +216,7 @@ class JobRoutes:
 
     async def _publish(self, request: Request, identity: Identity, event: DomainEvent, status: int) -> Response:
         query_of(request)
-        person, trace = identity.member().person(), trace_of(request)
+        person, trace = identity.member().person(), self._api.trace_of(request)
         command = Publish(event, header_key(request), person, with_job=True, trace=trace)
         published = await self._api.publish(command)
         return Response(200 if published.repeated else status, published.answer)

@@ -34,7 +34,6 @@ from djactors.edge.api import (
     number,
     page_size,
     query_of,
-    trace_of,
 )
 from djactors.edge.auth import Identity, Unauthorized
 from djactors.edge.batch import Batch
@@ -141,8 +140,7 @@ class Routes:
         return response
 
     def _begin_trace(self, request: Request) -> Trace:
-        given = request.headers.get(REQUEST_HEADER)
-        return self._api.telemetry.traces.begin(given, request.method, request.path)
+        return self._api.telemetry.traces.begin(request.headers.get(REQUEST_HEADER))
 
     def _end_trace(self, request: Request, response: Response) -> None:
         trace = request.trace if isinstance(request.trace, Trace) else self._begin_trace(request)
@@ -196,7 +194,7 @@ class Routes:
         publisher = self._api.publisher(request)
         query_of(request)
         self._api.paces.check_backend(publisher)
-        command = _publish_command(request.body, publisher, header_key(request), trace_of(request))
+        command = _publish_command(request.body, publisher, header_key(request), self._api.trace_of(request))
         published = await self._api.publish(command)
         return Response(200 if published.repeated else 201, published.answer)
 
@@ -205,7 +203,7 @@ class Routes:
         query_of(request)
         items = events.decode_batch(request.body)
         self._api.paces.check_backend(publisher, max(1, len(items)))
-        trace = trace_of(request)
+        trace = self._api.trace_of(request)
         self._api.telemetry.traces.asked(trace)
         batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
         place = size = 0

@@ -10,7 +10,7 @@ from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import Id
 from djactors.domain.notifications import encode
 from djactors.domain.permissions import OFFICE
-from djactors.edge.api import ID, Api, Handler, Table, header_key, path_id, query_of, trace_of
+from djactors.edge.api import ID, Api, Handler, Table, header_key, path_id, query_of
 from djactors.edge.auth import Identity
 from djactors.net import Request, Response
 
@@ -53,7 +53,7 @@ class UserRoutes:
             event = kind(tenant_id=tenant_id, actor_id=None if person is None else person.user_id, user_id=user_id)
             tenants_own = identity.tenant_id is not None
             await self._api.publish(
-                Publish(event, header_key(request), person, tenants_own=tenants_own, trace=trace_of(request))
+                Publish(event, header_key(request), person, tenants_own=tenants_own, trace=self._api.trace_of(request))
             )
             self._api.telemetry.log.info(f"user {verb}d", tenant_id=tenant_id, user_id=user_id, by=identity.user_id)
             return Response(200, encode({"userId": user_id, "active": active}))

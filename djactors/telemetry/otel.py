@@ -39,7 +39,7 @@ from opentelemetry.trace import (
 )
 
 from djactors import __version__
-from djactors.telemetry.traces import DELIVERIES_TRACED
+from djactors.telemetry.traces import DELIVERIES_TRACED, Trace
 
 MAX_WAITING: Final = 8192
 """Traces whose wait for the router is measured at a time; so many commands may wait. The oldest gives way."""
@@ -64,19 +64,24 @@ class OtelSpans:
     def __init__(self, provider: TracerProvider, now: Callable[[], int] = time.time_ns) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("djactors", __version__)
-        self.now = now
+        self._clock = now
         self._asked: dict[str, int] = {}
         self._delivered: dict[str, int] = {}
 
-    def post(self, given: str | None, method: str, path: str) -> Post:
-        """A post begins; see `traces.Spans`."""
+    def now(self) -> int:
+        """Unix time in nanoseconds."""
+        return self._clock()
+
+    def post(self, trace: Trace, path: str) -> Post:
+        """A post is about to be recorded; see `traces.Spans`."""
+        # What is published by the program itself has no path. A name for each id would be without bound.
+        name = f"POST {_NUMBER.sub('/{id}', path)}" if path.startswith("/") else path
         span = self._tracer.start_span(
-            # A name for each id would be without bound.
-            f"{method} {_NUMBER.sub('/{id}', path)}",
-            Context() if given is None else _under(given, is_remote=True),
+            name,
+            Context() if trace.given is None else _under(trace.given, is_remote=True),
             SpanKind.SERVER,
-            {"http.request.method": method, "url.path": path},
-            start_time=self.now(),
+            {"http.request.method": "POST", "url.path": path} if path.startswith("/") else None,
+            start_time=trace.began,
         )
         return Post(self, span)
 

@@ -51,8 +51,11 @@ class Span(Protocol):
 class Spans(Protocol):
     """What exports traces. Nothing here waits."""
 
-    def post(self, given: str | None, method: str, path: str) -> Span:
-        """A post begins. `given` is the client's `traceparent`, if that is well formed."""
+    def post(self, trace: Trace, path: str) -> Span:
+        """A post that began a moment ago is about to be recorded."""
+
+    def now(self) -> int:
+        """Unix time in nanoseconds."""
 
     def asked(self, trace: str) -> None:
         """The router is asked to record an event of this trace."""
@@ -80,13 +83,22 @@ class Traced(Protocol):
 
 
 class Trace:
-    """The id of one post. `text` is a `traceparent`; `span` is what is exported of the post, if anything is."""
+    """The id of one post.
 
-    __slots__ = ("span", "text")
+    Attributes:
+        text: a `traceparent`.
+        given: the client's, if that was well formed.
+        began: Unix time in nanoseconds, if anything may be exported of the post.
+        span: what is exported.
+    """
 
-    def __init__(self, text: str, span: Span | None = None) -> None:
+    __slots__ = ("began", "given", "span", "text")
+
+    def __init__(self, text: str, given: str | None, began: int) -> None:
         self.text = text
-        self.span = span
+        self.given = given
+        self.began = began
+        self.span: Span | None = None
 
     def end(self, status: int) -> None:
         """The post is answered with this status of HTTP."""
@@ -122,18 +134,26 @@ class Traces:
         # Far from zero, which no id may be, and from where it would need another digit.
         self._count = rng.getrandbits(63) | 1 << 60
 
-    def begin(self, given: str | None, method: str, path: str) -> Trace:
+    def begin(self, given: str | None) -> Trace:
         """The id of a post whose header `traceparent` is `given`."""
         if given is not None and _GIVEN.fullmatch(given) is None:
             given = None
-        if self.spans is not None:
-            span = self.spans.post(given, method, path)
-            return Trace(span.text, span)
+        began = 0 if self.spans is None else self.spans.now()
         self._count += 1
         number = f"{self._count:016x}"
         if given is not None:
-            return Trace(f"00-{given[3:35]}-{number}-{'01' if given[54] in _ODD else '00'}")
-        return Trace(f"{self._made_up}{number}-{number}-00")
+            return Trace(f"00-{given[3:35]}-{number}-{'01' if given[54] in _ODD else '00'}", given, began)
+        return Trace(f"{self._made_up}{number}-{number}-00", None, began)
+
+    def follow(self, trace: Trace, path: str) -> str:
+        """The `traceparent` for what a post has recorded. From here on the post is exported, if it is sampled.
+
+        It is called for those only who may record something: whoever floods with other posts makes no spans.
+        """
+        if self.spans is not None and trace.span is None:
+            trace.span = self.spans.post(trace, path)
+            trace.text = trace.span.text
+        return trace.text
 
     def asked(self, trace: str | None) -> None:
         """The router is asked to record an event of this trace."""

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from djactors.config import Settings
 from djactors.operations.probe.door import Answer, Door, NoAnswerError
-from djactors.operations.top import Looker, NoLookError, Source, is_live, picture
+from djactors.operations.top import Looker, NoLookError, Source, address_of, is_live, picture
 from djactors.operations.top.looking import Look
 from djactors.operations.top.picture import spark
 from djactors.operations.top.trouble import troubles
@@ -323,6 +323,25 @@ def test_without_a_server_one_picture_is_an_error() -> None:
     assert "--url" in complaint(run("top", "--url", "nonsense"))
 
 
+@pytest.mark.parametrize(
+    ("more", "url"),
+    [
+        ({}, "http://127.0.0.1:3000"),
+        ({"host": "0.0.0.0", "port": 8080}, "http://127.0.0.1:8080"),
+        ({"host": "::"}, "http://[::1]:3000"),
+        ({"host": "10.0.0.5,127.0.0.1"}, "http://10.0.0.5:3000"),
+    ],
+)
+def test_the_server_is_looked_for_where_the_settings_have_it_listen(more: dict[str, Any], url: str) -> None:
+    assert address_of(Settings(**more)) == url
+
+
+@pytest.mark.parametrize("more", [{"port": 0}, {"unix_socket": "/run/x"}, {"tls_cert": "cert.pem"}])
+def test_where_the_settings_do_not_say_it_has_to_be_said(more: dict[str, Any]) -> None:
+    with pytest.raises(NoLookError, match="--url"):
+        address_of(Settings(**more))
+
+
 def test_the_pace_is_bounded() -> None:
     assert "--interval" in complaint(run("top", "--interval", "0.01"), 2)
 
@@ -410,6 +429,23 @@ async def test_a_signal_ends_it_as_well(own_folder: Path, number: signal.Signals
     async with serving(own_folder) as server, terminal(server.url) as shown:
         await shown.wait_for("no trouble")
         shown.process.send_signal(number)
+
+
+async def test_ctrl_z_puts_the_terminal_back_until_it_goes_on(own_folder: Path) -> None:
+    async with serving(own_folder) as server, terminal(server.url) as shown:
+        await shown.wait_for("no trouble")
+        drawing = termios.tcgetattr(shown.slave)
+        shown.process.send_signal(signal.SIGTSTP)
+        await shown.wait_for("\x1b[?1049l")
+        with trio.fail_after(PATIENCE):
+            await trio.to_thread.run_sync(os.waitid, os.P_PID, shown.process.pid, os.WSTOPPED | os.WNOWAIT)
+        assert termios.tcgetattr(shown.slave) != drawing
+        shown.start = len(shown.seen)
+        shown.process.send_signal(signal.SIGCONT)
+        await shown.wait_for("\x1b[?1049h")
+        await shown.wait_for("no trouble")
+        assert termios.tcgetattr(shown.slave) == drawing
+        shown.press(b"q")
 
 
 async def test_it_goes_on_while_the_server_is_gone_and_says_since_when(own_folder: Path) -> None:

@@ -127,7 +127,8 @@ async def test_an_embedding_program_gives_the_id_of_its_own_trace(tmp_path: Path
                 traceparent=SAMPLED,
             )
         posts = [span for span in house.spans() if span.kind is SpanKind.SERVER]
-        assert [span.attributes["http.response.status_code"] for span in posts if span.attributes] == [200, 500]
+        assert {span.name for span in posts} == {"publish"}
+        assert [span.attributes["http.response.status_code"] for span in posts if span.attributes] == [200, 400]
 
 
 async def test_nobody_who_looks_costs_nothing_behind_the_post(tmp_path: Path) -> None:
@@ -191,9 +192,21 @@ async def test_what_the_client_does_not_sample_is_not_exported(tmp_path: Path) -
 
 async def test_a_path_with_an_id_has_no_name_of_its_own(tmp_path: Path) -> None:
     async with watched(tmp_path) as house:
-        await house.post({}, "/api/jobs/4711/approve")
-        [post] = house.spans()
+        token = make_token(tenant_id=1, user_id=1)
+        await send_request(house.server.url, "POST", "/api/jobs/4711/approve", token=token)
+        [post] = [span for span in house.spans() if span.kind is SpanKind.SERVER]
         assert post.name == "POST /api/jobs/{id}/approve"
+        assert post.attributes is not None
+        assert post.attributes["http.response.status_code"] == 404
+
+
+async def test_whoever_may_post_nothing_makes_no_spans(tmp_path: Path) -> None:
+    async with watched(tmp_path) as house:
+        for path in ("/api/events", "/api/jobs", "/api/jobs/5/approve", "/nothing"):
+            for token in (None, make_token(role="user", tenant_id=1, user_id=1, ttl=-3600)):
+                await send_request(house.server.url, "POST", path, token=token, headers={"traceparent": SAMPLED})
+        await house.post(path="/api/nothing")
+        assert house.spans() == []
 
 
 def test_spans_of_deliveries_are_bounded() -> None:
@@ -211,9 +224,12 @@ def test_spans_of_deliveries_are_bounded() -> None:
 
 def test_an_id_is_made_up_by_the_exporter_where_nothing_is_sampled() -> None:
     spans = OtelSpans(provider(InMemorySpanExporter(), sampler=ParentBased(ALWAYS_OFF)))
-    trace = Traces(make_logger("json", "info", io.StringIO()), spans).begin(None, "POST", "/api/events")
-    assert trace.text.endswith("-00")
-    assert trace.text[3:35] != "0" * 32
+    traces = Traces(make_logger("json", "info", io.StringIO()), spans)
+    trace = traces.begin(None)
+    text = traces.follow(trace, "/api/events")
+    assert text == trace.text
+    assert text.endswith("-00")
+    assert text[3:35] != "0" * 32
     trace.end(201)
 
 

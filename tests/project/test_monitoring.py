@@ -225,9 +225,13 @@ def test_every_alert_is_tried_and_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("what", FILES)
 def test_the_command_prints_the_file(what: str) -> None:
-    result = CliRunner().invoke(main, ["monitoring", what])
+    result = CliRunner().invoke(main, ["monitoring", f"--{what}"])
     assert result.exit_code == 0
     assert result.output == (FOLDER / FILES[what]).read_text()
+
+
+def test_the_command_wants_to_know_which() -> None:
+    assert CliRunner().invoke(main, ["monitoring"]).exit_code == 2
 
 
 def test_every_metric_has_what_to_do_when() -> None:

@@ -7,7 +7,7 @@ live.py      the terminal: draws, listens for keys, and leaves all as it was
 """
 
 from djactors.operations.top.live import is_live, show
-from djactors.operations.top.looking import Looker, NoLookError, Source
+from djactors.operations.top.looking import Looker, NoLookError, Source, address_of
 from djactors.operations.top.picture import picture
 
-__all__ = ["Looker", "NoLookError", "Source", "is_live", "picture", "show"]
+__all__ = ["Looker", "NoLookError", "Source", "address_of", "is_live", "picture", "show"]

@@ -57,6 +57,19 @@ class Past(msgspec.Struct, rename="camel"):
     delivery: list[int]
 
 
+def address_of(settings: Settings) -> str:
+    """Where a server with these settings listens on this machine.
+
+    Raises:
+        NoLookError: that cannot be told.
+    """
+    host = settings.host.partition(",")[0].strip()
+    if settings.unix_socket or settings.tls_cert or not settings.port:
+        raise NoLookError("--url: is missing, and the settings name no port, or one with a certificate", is_final=True)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing listens here
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
 @dataclass(frozen=True)
 class Source:
     """Whom to ask, and as whom.
