@@ -142,7 +142,7 @@ class Traces:
         self._count += 1
         number = f"{self._count:016x}"
         if given is not None:
-            return Trace(f"00-{given[3:35]}-{number}-{'01' if given[54] in _ODD else '00'}", given, began)
+            return Trace(f"00-{given[3:35]}-{number}-{'01' if given[54] in _ODD else '00'}", given[:55], began)
         return Trace(f"{self._made_up}{number}-{number}-00", None, began)
 
     def follow(self, trace: Trace, path: str) -> str:

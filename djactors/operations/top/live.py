@@ -178,8 +178,10 @@ class _Keyboard:
             tty.setcbreak(self._keys.fileno())
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            termios.tcsetattr(self._keys.fileno(), termios.TCSADRAIN, self._before)
+        # A terminal that was closed has nothing to be put back.
+        with suppress(OSError, ValueError, termios.error):
+            if self._before is not None:
+                termios.tcsetattr(self._keys.fileno(), termios.TCSADRAIN, self._before)
 
 
 def _is_ascii(console: Console) -> bool:

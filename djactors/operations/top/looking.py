@@ -14,13 +14,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from djactors import __version__
 from djactors.config import SettingError, Settings
 from djactors.domain.reserved import PROBE_TENANT, PROBE_USER
+from djactors.edge.recent import Past
+from djactors.edge.survey import Condition, Node
 from djactors.operations.probe.door import Answer, Door, NoAnswerError
 from djactors.operations.tokens import sign
 
@@ -37,6 +40,9 @@ BARS: Final = 60
 """Seconds of which the small charts have a bar each, if the terminal is wide enough."""
 
 
+_decoder = msgspec.json.Decoder(Condition)
+
+
 class NoLookError(Exception):
     """The server does not answer as it should; the message says what came, and what to do.
 
@@ -46,15 +52,6 @@ class NoLookError(Exception):
     def __init__(self, message: str, *, is_final: bool = False) -> None:
         super().__init__(message)
         self.is_final = is_final
-
-
-class Past(msgspec.Struct, rename="camel"):
-    """An entry of the server's history."""
-
-    ago: float
-    events: int
-    deliveries: int
-    delivery: list[int]
 
 
 def address_of(settings: Settings) -> str:
@@ -132,7 +129,7 @@ class Look:
         crashes: by the name of an actor, how often it has crashed in `WINDOW`.
     """
 
-    condition: dict[str, Any]
+    condition: Condition
     unready: str | None
     samples: dict[tuple[str, str], float] | None
     rates: Rates
@@ -174,15 +171,16 @@ class Looker:
         answer = await self._ask("/api/admin/actors?history=true", bearer)
         if answer.status in (401, 403):
             raise NoLookError(f"the token is refused: {_message_of(answer)}", is_final=True)
+        if answer.status != 200:
+            raise NoLookError(f"it answers {harmless(answer.told())}; is --url right?")
         try:
-            condition = msgspec.json.decode(answer.body, type=dict[str, Any])
-            history = msgspec.convert(condition.get("history", []), list[Past])
-            if answer.status != 200:
-                raise NoLookError(f"it answers {answer.status}: {_message_of(answer)}")
-            unready = await self._readiness()
-            return self._judge(condition, history, unready, await self._samples())
-        except (msgspec.MsgspecError, KeyError, TypeError, IndexError, ValueError):
-            raise NoLookError(f"no djactors server answers there: {answer.status}; is --url right?") from None
+            condition = _decoder.decode(answer.body)
+        except msgspec.DecodeError as error:
+            raise NoLookError(
+                f"its answer is not that of djactors {__version__} ({error}): is --url right, and is it this version?"
+            ) from None
+        unready = await self._readiness()
+        return self._judge(condition, unready, await self._samples())
 
     async def _ask(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> Answer:
         try:
@@ -202,33 +200,33 @@ class Looker:
 
     def _judge(
         self,
-        condition: dict[str, Any],
-        history: list[Past],
+        condition: Condition,
         unready: str | None,
         samples: dict[tuple[str, str], float] | None,
     ) -> Look:
         now = self._clock()
-        if condition["startedAt"] != self._started_at:
-            self._started_at = condition["startedAt"]
+        history = condition.history or []
+        if condition.started_at != self._started_at:
+            self._started_at = condition.started_at
             self._kept.clear()
         while len(self._kept) > 1 and now - self._kept[1].at >= WINDOW:
             self._kept.popleft()
-        commit = condition["store"]["commit"]
-        kept = _Kept(now, commit["counts"], samples or {}, dict(_crashes_of(condition["tree"])))
+        commit = condition.store.commit
+        kept = _Kept(now, commit.counts, samples or {}, dict(_crashes_of(condition.tree)))
         before = self._kept[0] if self._kept else None
         self._kept.append(kept)
         # A server that is younger than the window has done everything in it.
-        if before is None and condition["uptime"] < WINDOW:
+        if before is None and condition.uptime < WINDOW:
             before = _Kept(now, [0] * len(kept.commit), {}, {})
-        delivery = condition["delivery"]
-        lately = _difference(delivery["counts"], _at(history, condition, WINDOW).delivery)
+        delivery = condition.delivery
+        lately = _difference(delivery.counts, _at(history, condition, WINDOW).delivery)
         return Look(
             condition,
             unready,
             samples,
             _rates(history, condition),
-            _quantiles(delivery["bounds"], lately),
-            _quantiles(commit["bounds"], kept.commit if before is None else _difference(kept.commit, before.commit)),
+            _quantiles(delivery.bounds, lately),
+            _quantiles(commit.bounds, kept.commit if before is None else _difference(kept.commit, before.commit)),
             {} if before is None else _grown(kept.samples, before.samples),
             {}
             if before is None
@@ -247,36 +245,36 @@ def _samples_of(text: str) -> Iterator[tuple[tuple[str, str], float]]:
             yield (sample.name, next(iter(sample.labels.values()), "")), sample.value
 
 
-def _crashes_of(node: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    yield node["name"], node["crashes"]
-    for child in node["children"]:
+def _crashes_of(node: Node) -> Iterator[tuple[str, int]]:
+    yield node.name, node.crashes
+    for child in node.children:
         yield from _crashes_of(child)
 
 
-def _at(history: Sequence[Past], condition: dict[str, Any], ago: float) -> Past:
+def _at(history: Sequence[Past], condition: Condition, ago: float) -> Past:
     """The counters as they were so long ago, or as near to it as is known."""
     older = [past for past in history if past.ago >= ago]
     if older:
         return older[-1]
-    if condition["uptime"] <= ago:
-        return Past(ago, 0, 0, [0] * len(condition["delivery"]["counts"]))
+    if condition.uptime <= ago:
+        return Past(ago, 0, 0, [0] * len(condition.delivery.counts))
     if history:
         return history[0]
     # Nothing was done for longer than the server remembers.
-    counters = condition["counters"]
-    return Past(ago, counters["events"], counters["deliveries"], condition["delivery"]["counts"])
+    counters = condition.counters
+    return Past(ago, counters.events, counters.deliveries, condition.delivery.counts)
 
 
-def _rates(history: Sequence[Past], condition: dict[str, Any]) -> Rates:
-    counters = condition["counters"]
+def _rates(history: Sequence[Past], condition: Condition) -> Rates:
+    counters = condition.counters
     before = _at(history, condition, RATE_WINDOW)
-    seconds = max(1.0, min(RATE_WINDOW, condition["uptime"]))
+    seconds = max(1.0, min(RATE_WINDOW, condition.uptime))
     moments = [_at(history, condition, ago) for ago in range(BARS, 0, -1)]
-    events = [*(past.events for past in moments), counters["events"]]
-    deliveries = [*(past.deliveries for past in moments), counters["deliveries"]]
+    events = [*(past.events for past in moments), counters.events]
+    deliveries = [*(past.deliveries for past in moments), counters.deliveries]
     return Rates(
-        max(0, counters["events"] - before.events) / seconds,
-        max(0, counters["deliveries"] - before.deliveries) / seconds,
+        max(0, counters.events - before.events) / seconds,
+        max(0, counters.deliveries - before.deliveries) / seconds,
         _steps(events),
         _steps(deliveries),
     )
@@ -317,6 +315,11 @@ def _grown(now: dict[tuple[str, str], float], before: dict[tuple[str, str], floa
 
 def _message_of(answer: Answer) -> str:
     try:
-        return str(json.loads(answer.body)["error"]["message"])
+        return harmless(json.loads(answer.body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return answer.told()
+        return harmless(answer.told())
+
+
+def harmless(text: object) -> str:
+    """Somebody else's text without what could drive the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))

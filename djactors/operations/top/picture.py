@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from djactors.operations.top.looking import BARS, WINDOW, Look
+from djactors.edge.survey import Node, UserField
+from djactors.operations.top.looking import BARS, WINDOW, Look, harmless
 from djactors.operations.top.trouble import Trouble, bound, nodes_of, seconds, troubles
 
 LEVELS: Final = " ▁▂▃▄▅▆▇█"
@@ -58,11 +59,11 @@ def picture(
         # All parts so far are lines, but for the numbers, which are five.
         left = height - len(parts) - 4
         actors = _actors(look)
-        users = look.condition["users"]
-        rows = max(MIN_ACTORS, left - 2 - min(len(users["rows"]), left // 3)) if users["rows"] else left - 1
+        users = look.condition.users
+        rows = max(MIN_ACTORS, left - 2 - min(len(users.rows), left // 3)) if users.rows else left - 1
         parts.append(_actor_table(actors, rows))
         left -= 1 + min(len(actors), rows)
-        if left > 2 and users["rows"]:
+        if left > 2 and users.rows:
             parts += [Text(), _user_table(users, left - 2)]
     return Group(*parts)
 
@@ -71,8 +72,8 @@ def _head(look: Look | None, url: str) -> Text:
     head = Text("djactors", style="bold", no_wrap=True, overflow="ellipsis")
     if look is not None:
         condition = look.condition
-        uptime = timedelta(seconds=int(condition["uptime"]))
-        head.append(f" {harmless(condition['version'])}  up {uptime}  {harmless(condition['now'])[11:19]} UTC")
+        uptime = timedelta(seconds=int(condition.uptime))
+        head.append(f" {harmless(condition.version)}  up {uptime}  {harmless(condition.now)[11:19]} UTC")
     head.append(f"  {harmless(url)}", style="dim")
     return head
 
@@ -94,7 +95,7 @@ def _trouble_lines(found: Sequence[Trouble], look: Look | None) -> list[Renderab
 
 def _numbers(look: Look, width: int, *, ascii_only: bool) -> Table:
     condition, rates = look.condition, look.rates
-    store, sessions, users = condition["store"], condition["sessions"], condition["users"]
+    store, sessions, users = condition.store, condition.sessions, condition.users
     bars = 0 if ascii_only else max(0, min(BARS, width - BESIDE_BARS))
     grid = Table.grid(padding=(0, 2))
     for name_width in (NAME_WIDTH, None, NAME_WIDTH, None):
@@ -108,16 +109,16 @@ def _numbers(look: Look, width: int, *, ascii_only: bool) -> Table:
         *_pair("delivery p50, p99", _quantiles(look.delivery)),
     )
     grid.add_row(
-        *_pair("users", f"{users['total']}, {users['sockets']} sockets"),
-        *_pair("longest turn", f"{seconds(condition['loop']['worst'])} in {condition['loop']['window']} s"),
+        *_pair("users", f"{users.total}, {users.sockets} sockets"),
+        *_pair("longest turn", f"{seconds(condition.loop.worst)} in {condition.loop.window} s"),
     )
     refused = sum(count for key, count in look.grown.items() if key[0] == "djactors_refusals_total")
     grid.add_row(
-        *_pair("sessions", f"{sessions['websocket']} ws, {sessions['polling']} polling"),
-        *_pair("waiting", f"{store['writesQueued']} writes, {store['readsQueued']} reads"),
+        *_pair("sessions", f"{sessions.websocket} ws, {sessions.polling} polling"),
+        *_pair("waiting", f"{store.writes_queued} writes, {store.reads_queued} reads"),
     )
     grid.add_row(
-        *_pair("connections", str(condition["connections"])),
+        *_pair("connections", str(condition.connections)),
         *_pair("refused", "/metrics is closed" if look.samples is None else f"{refused:.0f} in {WINDOW:.0f} s"),
     )
     return grid
@@ -131,39 +132,39 @@ def _quantiles(pair: tuple[float, float] | None) -> str:
     return MISSING if pair is None else f"up to {bound(pair[0])}, {bound(pair[1])}"
 
 
-def _actors(look: Look) -> list[dict[str, Any]]:
+def _actors(look: Look) -> list[Node]:
     """The actors, those in trouble first, then as they start."""
-    return sorted(nodes_of(look.condition["tree"]), key=lambda node: (node["state"] == "running", not node["crashes"]))
+    return sorted(nodes_of(look.condition.tree), key=lambda node: (node.state == "running", not node.crashes))
 
 
-def _actor_table(actors: Sequence[dict[str, Any]], rows: int) -> Table:
+def _actor_table(actors: Sequence[Node], rows: int) -> Table:
     table = _table("actor", "state", "mailbox", "most", "refused", "crashes", "last error")
     for node in actors[: max(0, rows)]:
-        mailbox = node["mailbox"]
+        mailbox = node.mailbox
         table.add_row(
-            _name(node["name"]),
-            _state(node["state"]),
-            MISSING if mailbox is None else f"{mailbox['depth']}/{mailbox['capacity']}",
-            MISSING if mailbox is None else str(mailbox["highWater"]),
-            MISSING if mailbox is None else str(mailbox["refused"]),
-            str(node["crashes"]),
-            _name(node["lastError"] or ""),
+            _name(node.name),
+            _state(node.state),
+            MISSING if mailbox is None else f"{mailbox.depth}/{mailbox.capacity}",
+            MISSING if mailbox is None else str(mailbox.high_water),
+            MISSING if mailbox is None else str(mailbox.refused),
+            str(node.crashes),
+            _name(node.last_error or ""),
         )
     return table
 
 
-def _user_table(users: dict[str, Any], rows: int) -> Table:
+def _user_table(users: UserField, rows: int) -> Table:
     table = _table("user", "state", "mailbox", "sockets", "stale", "crashes", "name")
-    for user in users["rows"][: max(0, rows)]:
-        mailbox = user["mailbox"]
+    for user in users.rows[: max(0, rows)]:
+        mailbox = user.mailbox
         table.add_row(
-            str(user["userId"]),
-            _state(user["state"]),
-            MISSING if mailbox is None else f"{mailbox['depth']}/{mailbox['capacity']}",
-            str(user["sockets"]),
-            "yes" if user["stale"] else "",
-            str(user["crashes"]),
-            _name(user["name"] or ""),
+            str(user.user_id),
+            _state(user.state),
+            MISSING if mailbox is None else f"{mailbox.depth}/{mailbox.capacity}",
+            str(user.sockets),
+            "yes" if user.stale else "",
+            str(user.crashes),
+            _name(user.name or ""),
         )
     return table
 
@@ -188,8 +189,3 @@ def spark(values: Sequence[int], bars: int) -> str:
     shown = list(values)[len(values) - bars :] if bars else []
     most = max(shown, default=0)
     return "".join(LEVELS[-(-value * (len(LEVELS) - 1) // most)] if most else LEVELS[0] for value in shown)
-
-
-def harmless(text: object) -> str:
-    """Somebody else's text without what could drive the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(text))

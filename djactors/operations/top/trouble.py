@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from djactors.edge.survey import Node
 from djactors.operations.top.looking import WINDOW, Look
 
 LONG_TURN: Final = 0.1
@@ -57,42 +58,42 @@ def troubles(look: Look) -> list[Trouble]:
 
 
 def _server(look: Look) -> Iterator[Trouble]:
-    store = look.condition["store"]
+    store = look.condition.store
     if look.unready is not None:
         yield Trouble(f"takes no requests: {look.unready}", "see the log; posts are answered 503 meanwhile")
-    if store["state"] != "running":
-        yield Trouble(f"the store is {store['state']}: {store['lastError']}", "`djactors check`, then start again")
+    if store.state != "running":
+        yield Trouble(f"the store is {store.state}: {store.last_error}", "`djactors check`, then start again")
 
 
 def _actors(look: Look) -> Iterator[Trouble]:
-    for node in nodes_of(look.condition["tree"]):
-        crashes = look.crashes.get(node["name"], 0)
-        if node["state"] not in GOING:
-            yield Trouble(f"{node['name']} is {node['state']}: {node['lastError']}", "the log has its traceback")
+    for node in nodes_of(look.condition.tree):
+        crashes = look.crashes.get(node.name, 0)
+        if node.state not in GOING:
+            yield Trouble(f"{node.name} is {node.state}: {node.last_error}", "the log has its traceback")
         elif crashes:
-            error = f": {node['lastError']}" if node["lastError"] else ""
-            yield _slight(f"{node['name']} crashed {crashes} times in a minute{error}", "the log has its traceback")
-    quarantined = look.condition["users"]["quarantined"]
+            error = f": {node.last_error}" if node.last_error else ""
+            yield _slight(f"{node.name} crashed {crashes} times in a minute{error}", "the log has its traceback")
+    quarantined = look.condition.users.quarantined
     if quarantined:
         who = "1 user is" if quarantined == 1 else f"{quarantined} users are"
         yield Trouble(f"{who} set aside because of failures", "the log has the traceback")
 
 
 def _queues(look: Look) -> Iterator[Trouble]:
-    store = look.condition["store"]
-    queues = [("the writer's queue", store["writesQueued"], store["writeCapacity"])]
-    queues.append(("the readers' queue", store["readsQueued"], store["readCapacity"]))
-    for node in nodes_of(look.condition["tree"]):
-        mailbox = node["mailbox"]
+    store = look.condition.store
+    queues = [("the writer's queue", store.writes_queued, store.write_capacity)]
+    queues.append(("the readers' queue", store.reads_queued, store.read_capacity))
+    for node in nodes_of(look.condition.tree):
+        mailbox = node.mailbox
         if mailbox is not None:
-            queues.append((f"the mailbox of {node['name']}", mailbox["depth"], mailbox["capacity"]))
+            queues.append((f"the mailbox of {node.name}", mailbox.depth, mailbox.capacity))
     for name, depth, capacity in queues:
         if capacity and depth >= capacity * FILLED:
             yield Trouble(f"{name} has {depth} of {capacity}", "slow the senders down, or see how long commits take")
 
 
 def _times(look: Look) -> Iterator[Trouble]:
-    worst = look.condition["loop"]["worst"]
+    worst = look.condition.loop.worst
     if worst >= LONG_TURN:
         yield _slight(f"a turn of the loop took {seconds(worst)}", "the log names it: `the event loop was held up`")
     if look.commit is not None and look.commit[1] > SLOW_COMMIT:
@@ -102,11 +103,9 @@ def _times(look: Look) -> Iterator[Trouble]:
 
 
 def _nodes(look: Look) -> Iterator[Trouble]:
-    for node in look.condition.get("nodes", ()):
-        if node["seenAgo"] > GONE_SECONDS:
-            yield Trouble(
-                f"node {node['name']} was seen {node['seenAgo']:.0f} s ago", "start it, unless it was stopped"
-            )
+    for node in look.condition.nodes or ():
+        if node.seen_ago > GONE_SECONDS:
+            yield Trouble(f"node {node.name} was seen {node.seen_ago:.0f} s ago", "start it, unless it was stopped")
 
 
 def _losses(look: Look) -> Iterator[Trouble]:
@@ -121,10 +120,10 @@ def _losses(look: Look) -> Iterator[Trouble]:
         yield _slight(f"{total:.0f} refusals in {WINDOW:.0f} s: {named}", "the log has the mend of each")
 
 
-def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def nodes_of(node: Node) -> Iterator[Node]:
     """A node of the tree and all below it."""
     yield node
-    for child in node["children"]:
+    for child in node.children:
         yield from nodes_of(child)
 
 
