@@ -245,6 +245,8 @@ class Recorder:
                 if self._is_full(2 * unit.writes - before, is_awaited):
                     break
             if unit.wanted_summaries:
+                # A summary is of what many posts have brought.
+                unit.trace = None
                 notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
             unit.flush()

@@ -123,13 +123,16 @@ class Traces:
         self._is_logged = log.is_enabled_for(logging.DEBUG)
         self.spans = spans
         self.followed = self._is_logged or spans is not None
-        self.draw(random.Random())  # noqa: S311 - it makes names, not secrets
+        self.draw(random.Random())  # noqa: S311 - as below
 
     def draw(self, rng: random.Random) -> None:
         """Draw the beginnings of the ids that are made up here: one for the process, behind which posts are counted.
 
-        To draw each of them would double what an id costs. Exported ones are drawn by the exporter.
+        To draw each of them would double what an id costs. Exported ones are drawn by the exporter. `rng` stays as it
+        is: ids that nobody looks at are to change nothing that others draw.
         """
+        state, rng = rng.getstate(), random.Random()  # noqa: S311 - it makes names, not secrets
+        rng.setstate(state)
         self._made_up = f"00-{rng.getrandbits(64):016x}"
         # Far from zero, which no id may be, and from where it would need another digit.
         self._count = rng.getrandbits(63) | 1 << 60
