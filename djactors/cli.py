@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import databases, persons, probing, serving, tenants, tokens
+from djactors.commands import databases, persons, probing, seeing, serving, tenants, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +23,8 @@ for _command in (
     databases.inbox,
     tokens.sign_out,
     probing.probe,
+    seeing.top,
+    seeing.monitoring,
     tenants.export,
     tenants.import_,
     persons.erase,

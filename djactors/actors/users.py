@@ -265,7 +265,7 @@ class Users:
             if not present or tenant_id in recorded.ended_in:
                 continue
             own, shared = sort_out(
-                (Outgoing(each.name, each.body, each.offset, each.user_id) for each in changes), present
+                (Outgoing(each.name, each.body, each.offset, each.user_id, each.trace) for each in changes), present
             )
             # Whoever comes from now on has read the commit.
             some = [(present[user_id], packets) for user_id, packets in own.items()]

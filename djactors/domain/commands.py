@@ -45,6 +45,7 @@ class Publish(msgspec.Struct, frozen=True):
             installation.
         decoded: whether `decode_event` made the event, and the key is part of the event or was checked as well.
             Otherwise the event and the key are checked before they are recorded.
+        trace: what the log and the traces call this post; it decides nothing.
     """
 
     event: DomainEvent
@@ -53,6 +54,7 @@ class Publish(msgspec.Struct, frozen=True):
     with_job: bool = False
     tenants_own: bool = False
     decoded: bool = False
+    trace: str | None = None
 
     @property
     def sender(self) -> int:
@@ -356,6 +358,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
         user_id: the user who sees the change; None means everyone connected in the tenant.
         name: the name of the Socket.IO event that a client gets.
         body: the payload as JSON.
+        trace: the trace of the post that made the change; None where the change was read from the log.
     """
 
     tenant_id: int
@@ -363,6 +366,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     user_id: int | None
     name: str
     body: bytes
+    trace: str | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -78,7 +78,9 @@ class UserRoutes:
             person = None if identity.role == "service" else identity.member().person()
             event = kind(tenant_id=tenant_id, actor_id=None if person is None else person.user_id, user_id=user_id)
             tenants_own = identity.tenant_id is not None
-            await self._api.publish(Publish(event, header_key(request), person, tenants_own=tenants_own))
+            await self._api.publish(
+                Publish(event, header_key(request), person, tenants_own=tenants_own, trace=self._api.trace_of(request))
+            )
             self._api.telemetry.log.info(f"user {verb}d", tenant_id=tenant_id, user_id=user_id, by=identity.user_id)
             return Response(200, encode({"userId": user_id, "active": active}))
 

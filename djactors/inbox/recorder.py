@@ -246,6 +246,8 @@ class Recorder:
                 if self._is_full(2 * unit.writes - before, is_awaited):
                     break
             if unit.wanted_summaries:
+                # A summary is of what many posts have brought.
+                unit.trace = None
                 notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
             unit.flush()
@@ -343,8 +345,10 @@ class Recorder:
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome | None:
         """The outcome; None if only a slice of the command was carried out."""
         if type(command) is Publish and command.decoded:  # first: what comes in masses
+            unit.trace = command.trace
             return _publish(unit, command)
         command = checked(command)
+        unit.trace = command.trace if isinstance(command, Publish) else None
         if unit.sharing is not None and isinstance(command, SliceCommand) and not unit.sharing.take_turn(command):
             after = command.after if isinstance(command, PurgeSlice) else 0
             return Sliced(0, more=False, next_due=utc_text(unit.moment + TURN_SECONDS), after=after)

@@ -120,8 +120,9 @@ Key: TypeAlias = tuple[int, int, str]
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
-_Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
-"""A staged change: its number, its kind, the user (None for the whole tenant), its notification and its body."""
+_Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes, str | None]
+"""A staged change: its number, its kind, the user (None for the whole tenant), its notification, its body and the trace
+of the post that makes it."""
 
 
 def weight_of(
@@ -146,7 +147,7 @@ class UnitOfWork:
     held back. `sharing` is what the transaction holds of a database that several nodes share, None where there is one
     writer. `keys`, `notifications` and `absent` have what was looked up for the whole unit; None stands for a key or a
     notification that is not there, and `absent` are users who are not. `ended` are the tenants whose whole log was
-    purged.
+    purged. `trace` is that of the post that is carried out.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class UnitOfWork:
         self._minute = self.now[:16]
         self.limits = limits
         self.writes = 0
+        self.trace: str | None = None
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
@@ -366,7 +368,7 @@ class UnitOfWork:
         staged = self._log.get(tenant)
         if staged is None:
             staged = self._log[tenant] = []
-        staged.append((tenant.last_seq, kind, user_id, notification_id, body))
+        staged.append((tenant.last_seq, kind, user_id, notification_id, body, self.trace))
         self.writes += 1 + len(body) // BYTES_OF_A_STAGING
         return tenant.last_seq
 
@@ -506,12 +508,12 @@ class UnitOfWork:
         for tenant, staged in self._log.items():
             tenant_id, mark = tenant.id, tenant.last_mark
             changes = self.changes.setdefault(tenant_id, [])
-            for seq, kind, user_id, notification_id, body in staged:
+            for seq, kind, user_id, notification_id, body, trace in staged:
                 name = NAMES[kind]
                 mark = mark_of(mark, seq, name, user_id, body)
                 stored = None if notification_id is not None else body.decode()
                 rows.append((tenant_id, seq, user_id, kind, notification_id, stored, mark, self.now))
-                changes.append(Change(tenant_id, Offset(mark, seq), user_id, name, body))
+                changes.append(Change(tenant_id, Offset(mark, seq), user_id, name, body, trace))
                 if notification_id is not None:
                     of_new[notification_id] = mark
             tenant.last_mark = mark
