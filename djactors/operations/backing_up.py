@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +49,9 @@ KEPT = 14
 
 PARTIAL = ".partial"
 """What follows the name of a copy until the copy is whole."""
+
+INSTRUCTIONS_OF_A_REPORT = 100_000
+"""Instructions of SQLite between two reports while it looks for damage: some milliseconds."""
 
 STAMP = "%Y%m%dT%H%M%SZ"
 """How a time is written into the name of a file, so that names sort by time."""
@@ -165,7 +169,7 @@ def check_copy(copy: Copy, report: Report) -> Proved:
     """
     report(Checking(0, 0))
     with snapshot(copy.path) as connection:
-        found = damage(connection, "quick_check", VERDICTS)
+        found = _damage(connection, report)
         if found is not None:
             raise NotBackedUpError(f"the database is damaged ({found}): find out where with `djactors check`")
         require_installation(connection, str(copy.path))
@@ -176,6 +180,28 @@ def check_copy(copy: Copy, report: Report) -> Proved:
             return prove(connection, lambda changes, total: report(Checking(changes, total)))
         except LogBrokenError as error:
             raise NotBackedUpError(f"the log is damaged: {error}") from error
+
+
+def _damage(connection: SqliteConnection, report: Report) -> str | None:
+    """Look for damage, which takes SQLite one long step; report meanwhile, so that the caller can interrupt it."""
+    interruption: list[BaseException] = []
+
+    def still_at_it() -> bool:
+        try:
+            report(Checking(0, 0))
+        except BaseException as error:  # noqa: BLE001 - SQLite would drop it
+            interruption.append(error)
+        return bool(interruption)
+
+    connection.set_progress_handler(still_at_it, INSTRUCTIONS_OF_A_REPORT)
+    try:
+        return damage(connection, "quick_check", VERDICTS)
+    except sqlite3.OperationalError:
+        if interruption:
+            raise interruption[0] from None
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def require_installation(connection: SqliteConnection, name: str) -> tuple[str, ...]:
