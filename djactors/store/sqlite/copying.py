@@ -26,6 +26,7 @@ from typing import Self
 
 from djactors.store.errors import StoreDamaged, StoreError, StoreUnavailable
 from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connections import BUSY_TIMEOUT
 from djactors.store.sqlite.room import NO_ROOM, shortage
 
 __all__ = ["COMPANIONS", "Copy", "Pace", "set_aside", "snapshot"]
@@ -304,7 +305,11 @@ def _sync_folder(folder: Path) -> None:
 
 def _connect(path: Path, mode: str, more: str = "") -> SqliteConnection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}{more}", uri=True, isolation_level=None, factory=SqliteConnection
+        f"{path.absolute().as_uri()}?mode={mode}{more}",
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        factory=SqliteConnection,
     )
 
 
