@@ -275,6 +275,19 @@ def test_a_copy_by_cp_is_restored_with_the_log_beside_it(house: Path, tmp_path: 
         assert connection.execute("SELECT DISTINCT name FROM users").fetchall() == [("only in the log",)]
 
 
+def test_a_copy_by_cp_on_a_medium_that_is_read_only_is_restored(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(house)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    folder = tmp_path / "medium"
+    folder.mkdir()
+    shutil.copy(house, folder / "cp.db")
+    monkeypatch.setattr(os, "access", lambda path, _: path != folder)
+    put(folder / "cp.db", house)
+    assert files(folder) == ["cp.db"]
+
+
 def test_what_is_no_copy_is_refused(house: Path, copied: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(house)
