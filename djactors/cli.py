@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import databases, persons, probing, seeing, serving, tenants, tokens
+from djactors.commands import backups, databases, persons, probing, seeing, serving, tenants, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +25,8 @@ for _command in (
     probing.probe,
     seeing.top,
     seeing.monitoring,
+    backups.backup,
+    backups.restore,
     tenants.export,
     tenants.import_,
     persons.erase,

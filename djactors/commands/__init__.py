@@ -2,7 +2,10 @@
 
     common.py     settings, shared options, and how a command fails
     serving.py    serve, demo
-    databases.py  migrate, check, inbox, export
+    databases.py  migrate, check, inbox
+    backups.py    backup, restore
+    tenants.py    export, import
+    persons.py    erase
     tokens.py     token, sign-out
     probing.py    probe
     seeing.py     top, monitoring
