@@ -107,8 +107,10 @@ NEEDS = (
     Need("pg_basebackup", "postgresql", "the chaos suite's standby", _has_postgres),
     Need("pgbouncer", "pgbouncer", "the tests of PostgreSQL behind a pooler"),
     Need("psql", "postgresql", "README's guide to PostgreSQL"),
-    Need("nginx", "nginx", "the tests of two servers behind a proxy"),
+    Need("nginx", "nginx", "the tests of servers behind a proxy"),
     Need("haproxy", "haproxy", "the same"),
+    Need("apache2", "apache2-bin", "the same"),
+    Need("caddy", "caddy", "the same"),
     Need("chromium", "chromium", "the tests of the page"),
     # Chromium only recommends a font, and text that no font has would be boxes on the screenshots.
     Need("a font", "fonts-dejavu-core", "Chromium", _has_font),
