@@ -92,6 +92,7 @@ NEEDS = (
     Need("cat", "coreutils", "the page that the tests of the build make"),
     Need("mkdir", "coreutils", "the page that the tests of the build make"),
     Need("mktemp", "coreutils", "the demo's lines"),
+    Need("chroot", "coreutils", "`.ci/container`, for the steps of the container file"),
     Need("setpriv", "util-linux", "PostgreSQL and the bench's servers, which end with whoever started them"),
     Need("mount", "mount", "the tests of faults: a small disk"),
     Need("umount", "mount", "the same"),
