@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import databases, probing, serving, tokens
+from djactors.commands import backups, databases, probing, serving, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +24,8 @@ for _command in (
     tokens.sign_out,
     probing.probe,
     databases.export,
+    backups.backup,
+    backups.restore,
 ):
     main.add_command(_command)
 

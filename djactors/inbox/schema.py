@@ -19,6 +19,8 @@ from djactors.store.engines import Place, engine_at
 from djactors.store.errors import MigrationError
 from djactors.store.migrations import Schema, Seed, read_migrations
 from djactors.store.moving import Target
+from djactors.store.sqlite import migrate
+from djactors.store.sqlite.connection import SqliteConnection
 
 TokenBytes = Callable[[int], bytes]
 
@@ -59,6 +61,15 @@ def inspect(place: Place) -> list[str]:
         MigrationError: as `apply` would.
     """
     return engine_at(place).inspect(_schema())
+
+
+def lacking(connection: SqliteConnection) -> list[str]:
+    """Name the migrations that an SQLite database lacks, which is open. This only reads.
+
+    Raises:
+        MigrationError: as `apply` would.
+    """
+    return [migration.name for migration in migrate.pending_on(connection, _schema())]
 
 
 def apply(

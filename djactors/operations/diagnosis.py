@@ -20,6 +20,7 @@ from djactors.net import descriptor_shortage
 from djactors.steady_clock import TOLERANCE
 from djactors.store.engines import engine_at, is_url, shown
 from djactors.store.errors import MigrationError, StoreBroken
+from djactors.store.sqlite.integrity import damage
 from djactors.store.sqlite.lock import missing_database
 
 MIN_FREE_BYTES = 200 * 2**20
@@ -121,31 +122,20 @@ def _free_space(path: Path) -> str | None:
 def _integrity(path: Path) -> str | None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            verdict = _verdict(connection, "")
-            if verdict is not None:
-                return f"{path} is damaged in {_damaged_tables(connection)} ({verdict}): restore a backup"
+            found = damage(connection, "integrity_check", VERDICTS)
+            if found is not None:
+                return f"{path} is damaged in {_damaged_tables(connection)} ({found}): restore a backup"
             orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
     except sqlite3.Error as error:
         return f"{path} is damaged ({error}): restore a backup"
     return None if orphans is None else f"{path} has rows of {orphans[0]} that point nowhere: restore a backup"
 
 
-def _verdict(connection: sqlite3.Connection, table: str) -> str | None:
-    """What is wrong with the pages of a table and its indexes, or of the whole file where none is named."""
-    try:
-        rows = connection.execute(f"PRAGMA integrity_check({table or VERDICTS})").fetchmany(VERDICTS)
-    except sqlite3.Error as error:
-        # The pragma can raise as well as report.
-        return str(error)
-    told = "; ".join(text for (text,) in rows)
-    return None if told == "ok" else told
-
-
 def _damaged_tables(connection: sqlite3.Connection) -> str:
     names = [
         name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     ]
-    found = [name for name in names if _verdict(connection, f'"{name}"') is not None]
+    found = [name for name in names if damage(connection, "integrity_check", 1, name) is not None]
     return f"the table {', '.join(found)}" if found else "no table, but elsewhere"
 
 

@@ -1,0 +1,115 @@
+"""The commands that make copies of a database and put them back: `backup` and `restore`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+import click
+
+from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+
+NICENESS = 10
+"""By how much a backup lets others go first, in the kernel's units of 19. With more, a busy machine would never come to
+the end of it."""
+
+MOST_KEPT = 10_000
+"""The most copies that stay in a folder: one an hour for a year."""
+
+
+@click.command()
+@click.argument("to", metavar="TO", type=click.Path())
+@click.option(
+    "--keep",
+    type=click.IntRange(1, MOST_KEPT),
+    metavar="N",
+    help="How many copies stay in the folder TO.  [default: 14]",
+)
+@database_option
+@config_option
+def backup(to: str, keep: int | None, database: str | None, config: str | None) -> None:
+    """Copy the database while a server may serve it, and check the copy.
+
+    TO is a new file, or a folder, where copies are named by their time.
+    """
+    from djactors.operations import backing_up
+    from djactors.operations.progress import Progress
+    from djactors.store.errors import StoreError
+
+    place = settings_of(config, database=database).database
+    with suppress(OSError):
+        os.nice(NICENESS)
+    _end_in_good_order()
+    progress = Progress(sys.stderr)
+    try:
+        made = backing_up.back_up(place, to, progress.step, keep=keep)
+    except (StoreError, OSError) as error:
+        progress.end()
+        fail(sentence_of(error))
+    except KeyboardInterrupt:
+        progress.end()
+        fail("interrupted: there is no copy, and no part of one; the same command begins anew")
+    progress.end()
+    for older in made.removed:
+        click.echo(f"removed {older}")
+    if made.behind:
+        click.echo(f"it lacks {', '.join(made.behind)}, which the next start of a server applies")
+    size = f"{made.size / 2**20:.1f} MiB"
+    click.echo(f"copied to {made.copy} and checked: {size}, {made.tenants} tenants, {made.changes} changes")
+
+
+@click.command()
+@click.argument("copy", metavar="FROM", type=click.Path())
+@click.option("--over-newer", is_flag=True, help="Also where the database has what the copy lacks.")
+@database_option
+@config_option
+def restore(copy: str, database: str | None, config: str | None, *, over_newer: bool) -> None:
+    """Check a copy and put it in the place of the database, which no server may have open; say what is lost.
+
+    The database that was there stays, under another name.
+    """
+    from djactors.operations import restoring
+    from djactors.operations.progress import Progress
+    from djactors.store.errors import DatabaseLocked, StoreError
+
+    place = settings_of(config, database=database).database
+    _end_in_good_order()
+    progress = Progress(sys.stderr)
+    try:
+        done = restoring.restore(copy, place, progress.step, over_newer=over_newer)
+    except restoring.NewerError as error:
+        progress.end()
+        click.echo("this would be lost:")
+        for line in restoring.lines_of(error.difference):
+            click.echo(f"  {line}")
+        fail(f"{error}: to lose that, say --over-newer")
+    except DatabaseLocked as error:
+        progress.end()
+        fail(str(error))
+    except (StoreError, OSError) as error:
+        progress.end()
+        fail(sentence_of(error))
+    except KeyboardInterrupt:
+        progress.end()
+        fail("interrupted: the database is as it was; the same command begins anew")
+    progress.end()
+    lost = restoring.lines_of(done.difference)
+    if lost:
+        click.echo("this is lost:")
+    for line in lost:
+        click.echo(f"  {line}")
+    if done.replaced is not None:
+        click.echo(f"the database that was there is {done.replaced} now: remove it when nobody misses anything")
+    if done.behind:
+        click.echo(f"the copy lacks {', '.join(done.behind)}, which the next start of a server applies")
+    click.echo(
+        f"restored {done.database} from {copy} and checked it: {done.tenants} tenants, {done.changes} changes; start "
+        "the server now"
+    )
+
+
+def _end_in_good_order() -> None:
+    """Have SIGTERM, as from a service manager, end the command as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

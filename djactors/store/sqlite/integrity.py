@@ -1,0 +1,66 @@
+"""Has SQLite look at a whole file for damage.
+
+SQLite 3.40.0 to 3.41.0, which Debian 12 has, report `NULL value in TABLE.COLUMN` of each row of a sound table, if it is
+WITHOUT ROWID and its primary key leaves out a column in the middle, as that of `comment_mentions` does. Both pragmas do
+so. So such a report is believed only if the table has a NULL there.
+"""
+
+import re
+import sqlite3
+from typing import Literal
+
+__all__ = ["damage"]
+
+_NULL = re.compile(r"NULL value in (?P<table>\w+)\.(?P<column>\w+)", re.ASCII)
+# More than any file has rows: what is not believed must not use the number up.
+_ALL = 2**31 - 1
+
+
+def damage(
+    connection: sqlite3.Connection,
+    pragma: Literal["integrity_check", "quick_check"],
+    most: int,
+    table: str | None = None,
+) -> str | None:
+    """What is wrong with a file, up to `most` findings of SQLite; None if nothing is.
+
+    Args:
+        connection: to the file.
+        pragma: `quick_check` does not compare the indexes with their tables.
+        most: how much is said at most.
+        table: look only at this one and its indexes.
+    """
+    found: list[str] = []
+    mistaken: dict[str, bool] = {}
+    try:
+        for (text,) in connection.execute(f"PRAGMA {pragma}({_ALL if table is None else _quoted(table)})"):
+            if text == "ok":
+                continue
+            # There may be a report for each row, and a look at the table for each of them would take for ever.
+            if text not in mistaken:
+                mistaken[text] = _is_mistaken(connection, text)
+            if mistaken[text]:
+                continue
+            found.append(text)
+            if len(found) == most:
+                break
+    except sqlite3.DatabaseError as error:
+        # The pragma can raise as well as report.
+        if (error.sqlite_errorcode & 0xFF) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
+        found.append(str(error))
+    return "; ".join(found) or None
+
+
+def _is_mistaken(connection: sqlite3.Connection, text: str) -> bool:
+    said = _NULL.fullmatch(text)
+    if said is None:
+        return False
+    table, column = _quoted(said["table"]), _quoted(said["column"])
+    # "IS NULL" would not be looked up at all, because the column is declared as NOT NULL.
+    row = connection.execute(f"SELECT 1 FROM {table} WHERE typeof({column}) = 'null' LIMIT 1").fetchone()
+    return row is None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
