@@ -123,7 +123,9 @@ def build(file: Path, context: Path, roots: list[Path]) -> Image:
         for step in stage.steps:
             if step.instruction == "RUN":
                 print(f"RUN {step.rest}", file=sys.stderr)
-                subprocess.run(["chroot", root, "/bin/sh", "-c", step.rest], check=True, stdin=subprocess.DEVNULL)
+                # Standard output is for the description alone.
+                command = ["chroot", root, "/bin/sh", "-c", step.rest]
+                subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
             elif step.instruction == "COPY":
                 print(f"COPY {step.rest}", file=sys.stderr)
                 copy(step.rest, context, named, root)
