@@ -36,9 +36,13 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
     """
     from djactors.operations import backing_up
     from djactors.operations.progress import Progress
+    from djactors.store.engines import is_url
     from djactors.store.errors import StoreError
 
     place = settings_of(config, database=database).database
+    if is_url(place):
+        _check_dump(place, to)
+        return
     with suppress(OSError):
         os.nice(NICENESS)
     _end_in_good_order()
@@ -72,9 +76,13 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
     """
     from djactors.operations import restoring
     from djactors.operations.progress import Progress
+    from djactors.store.engines import is_url
     from djactors.store.errors import DatabaseLocked, StoreError
 
     place = settings_of(config, database=database).database
+    if is_url(place):
+        _check_restored(place, copy)
+        return
     _end_in_good_order()
     progress = Progress(sys.stderr)
     try:
@@ -108,6 +116,48 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
         f"restored {done.database} from {copy} and checked it: {done.tenants} tenants, {done.changes} changes; start "
         "the server now"
     )
+
+
+def _check_dump(url: str, to: str) -> None:
+    """Say what makes a dump, or check one that was made."""
+    from djactors.operations import postgresql_backups
+    from djactors.store.errors import StoreError
+
+    try:
+        if not os.path.exists(to):
+            fail(
+                "PostgreSQL is backed up by its own program, so there is no copy yet: run "
+                f"`{postgresql_backups.command_to_dump(url, to)}`, and then `djactors backup` again, which checks that"
+            )
+        dump = postgresql_backups.check_dump(url, to)
+    except (StoreError, OSError) as error:
+        fail(sentence_of(error))
+    click.echo(f"checked {to}, which is whole: {len(dump.ends)} tenants, {dump.rows.get('changes', 0)} changes")
+
+
+def _check_restored(url: str, dump: str) -> None:
+    """Say what restores a dump, or check a database that was restored."""
+    from djactors.operations import postgresql_backups, restoring
+    from djactors.operations.backing_up import Checking
+    from djactors.operations.progress import Progress
+    from djactors.store.errors import StoreError
+
+    progress = Progress(sys.stderr)
+    try:
+        proved = postgresql_backups.check_restored(
+            url, dump, lambda changes, total: progress.step(Checking(changes, total))
+        )
+    except postgresql_backups.AheadError as error:
+        progress.end()
+        click.echo("this is in the database only:")
+        for line in restoring.lines_of(restoring.Difference(error.losses)):
+            click.echo(f"  {line}")
+        fail(str(error))
+    except (StoreError, OSError) as error:
+        progress.end()
+        fail(sentence_of(error))
+    progress.end()
+    click.echo(f"the database holds what {dump} holds: {proved.tenants} tenants, {proved.changes} changes, all checked")
 
 
 def _end_in_good_order() -> None:

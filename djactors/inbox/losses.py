@@ -14,7 +14,7 @@ from djactors.store.connection import Connection
 
 SELECT_TENANTS = "SELECT id, name FROM tenants ORDER BY id"
 # Served by the primary key.
-SELECT_BEYOND = """SELECT count(*), count(notification_id), min(created_at), max(created_at) FROM changes
+SELECT_BEYOND = """SELECT count(notification_id), min(created_at), max(created_at) FROM changes
     WHERE tenant_id = ? AND seq > ?"""
 SELECT_ACCOUNTS = """SELECT tenant_id, id, signed_out_at, deactivated_at FROM users
     WHERE signed_out_at IS NOT NULL OR deactivated_at IS NOT NULL"""
@@ -47,11 +47,15 @@ def losses(having: Connection, lacking: Connection) -> list[Loss]:
     for tenant_id, name in having.execute(SELECT_TENANTS).fetchall():
         newest = reach(having, tenant_id).last.seq
         shared = _shared(having, lacking, tenant_id)
-        if newest <= shared:
-            continue
-        _, notifications, first_at, last_at = having.execute(SELECT_BEYOND, (tenant_id, shared)).fetchone()
-        found.append(Loss(tenant_id, name, newest - shared, notifications, first_at, last_at))
+        if newest > shared:
+            found.append(loss_beyond(having, tenant_id, name, newest, shared))
     return found
+
+
+def loss_beyond(having: Connection, tenant_id: int, name: str, newest: int, shared: int) -> Loss:
+    """What a tenant has behind the change `shared`, up to its newest one."""
+    notifications, first_at, last_at = having.execute(SELECT_BEYOND, (tenant_id, shared)).fetchone()
+    return Loss(tenant_id, name, newest - shared, notifications, first_at, last_at)
 
 
 def accounts_reopened(having: Connection, lacking: Connection) -> int:

@@ -133,10 +133,7 @@ def back_up(
         StoreError: the database cannot be read, or the copy cannot be written.
     """
     if is_url(source):
-        raise NotBackedUpError(
-            f"PostgreSQL is backed up by its own program: run `{command_to_dump(str(source), to)}`, and then "
-            "`djactors backup` again, which checks what that has written"
-        )
+        raise NotBackedUpError(f"PostgreSQL is backed up by its own program: run `{command_to_dump(str(source), to)}`")
     database = SqliteEngine(source).path
     if not database.is_file():
         raise NotBackedUpError(f"--database: {source} is not there: name the file that the server uses")

@@ -125,8 +125,7 @@ def restore(
     """
     if is_url(place):
         raise NotRestoredError(
-            f"PostgreSQL is restored by its own program: run `{command_to_restore(str(place), copy_path)}`, and then "
-            "`djactors restore` again, which checks what that has written"
+            f"PostgreSQL is restored by its own program: run `{command_to_restore(str(place), copy_path)}`"
         )
     copy = Path(os.path.abspath(copy_path))
     database = SqliteEngine(place).path
