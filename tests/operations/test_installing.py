@@ -91,13 +91,17 @@ def test_the_commands_for_systemd_install_what_the_units_expect(machine: Machine
     assert "\nUser=djactors\n" in unit
 
 
-def test_the_guide_installs_the_service_in_the_same_way(machine: Machine) -> None:
-    [commands] = plain_blocks(GUIDE, "enable --now djactors.service")
-    machine.run(f"python3 -m venv /opt/djactors\n{commands}")
-    assert (machine.at("/etc/systemd/system") / "djactors.service").is_file()
+def test_the_guide_installs_the_service_and_its_backup_in_the_same_way(machine: Machine) -> None:
+    service, backup = plain_blocks(GUIDE, "systemctl daemon-reload")
+    machine.run(f"python3 -m venv /opt/djactors\n{service}\n{backup}")
+    units = {path.name for path in machine.at("/etc/systemd/system").iterdir()}
+    assert units == {"djactors.service", "djactors-backup.service", "djactors-backup.timer"}
     assert machine.record.read_text().splitlines() == [
         "systemctl daemon-reload",
         "systemctl enable --now djactors.service",
+        "systemctl daemon-reload",
+        "systemctl enable --now djactors-backup.timer",
+        "systemctl start djactors-backup.service",
     ]
 
 
