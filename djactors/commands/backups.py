@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Any, Self
 
 import click
 
 from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.operations.progress import Progress
 
 NICENESS = 10
 """By how much a backup lets others go first, in the kernel's units of 19. With more, a busy machine would never come to
@@ -35,7 +38,6 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
     TO is a new file, or a folder, where copies are named by their time.
     """
     from djactors.operations import backing_up
-    from djactors.operations.progress import Progress
     from djactors.store.engines import is_url
     from djactors.store.errors import StoreError
 
@@ -45,17 +47,13 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
         return
     with suppress(OSError):
         os.nice(NICENESS)
-    _end_in_good_order()
-    progress = Progress(sys.stderr)
     try:
-        made = backing_up.back_up(place, to, progress.step, keep=keep)
+        with _Steps() as steps:
+            made = backing_up.back_up(place, to, steps, keep=keep)
     except (StoreError, OSError) as error:
-        progress.end()
         fail(sentence_of(error))
     except KeyboardInterrupt:
-        progress.end()
         fail("interrupted: there is no copy, and no part of one; the same command begins anew")
-    progress.end()
     for older in made.removed:
         click.echo(f"removed {older}")
     if made.behind:
@@ -75,7 +73,6 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
     The database that was there stays, under another name.
     """
     from djactors.operations import restoring
-    from djactors.operations.progress import Progress
     from djactors.store.engines import is_url
     from djactors.store.errors import DatabaseLocked, StoreError
 
@@ -83,26 +80,20 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
     if is_url(place):
         _check_restored(place, copy)
         return
-    _end_in_good_order()
-    progress = Progress(sys.stderr)
     try:
-        done = restoring.restore(copy, place, progress.step, over_newer=over_newer)
+        with _Steps() as steps:
+            done = restoring.restore(copy, place, steps, over_newer=over_newer)
     except restoring.NewerError as error:
-        progress.end()
         click.echo("this would be lost:")
         for line in restoring.lines_of(error.difference):
             click.echo(f"  {line}")
         fail(f"{error}: to lose that, say --over-newer")
     except DatabaseLocked as error:
-        progress.end()
         fail(str(error))
     except (StoreError, OSError) as error:
-        progress.end()
         fail(sentence_of(error))
     except KeyboardInterrupt:
-        progress.end()
         fail("interrupted: the database is as it was; the same command begins anew")
-    progress.end()
     lost = restoring.lines_of(done.difference)
     if lost:
         click.echo("this is lost:")
@@ -139,27 +130,55 @@ def _check_restored(url: str, dump: str) -> None:
     """Say what restores a dump, or check a database that was restored."""
     from djactors.operations import postgresql_backups, restoring
     from djactors.operations.backing_up import Checking
-    from djactors.operations.progress import Progress
     from djactors.store.errors import StoreError
 
-    progress = Progress(sys.stderr)
     try:
-        proved = postgresql_backups.check_restored(
-            url, dump, lambda changes, total: progress.step(Checking(changes, total))
-        )
+        with ExitStack() as stack:
+            progress = Progress(sys.stderr)
+            stack.callback(progress.end)
+            proved = postgresql_backups.check_restored(
+                url, dump, lambda changes, total: progress.step(Checking(changes, total))
+            )
     except postgresql_backups.AheadError as error:
-        progress.end()
         click.echo("this is in the database only:")
         for line in restoring.lines_of(restoring.Difference(error.losses)):
             click.echo(f"  {line}")
         fail(str(error))
     except (StoreError, OSError) as error:
-        progress.end()
         fail(sentence_of(error))
-    progress.end()
+    except KeyboardInterrupt:
+        fail("interrupted: the database was not checked to its end; the same command begins anew")
     click.echo(f"the database holds what {dump} holds: {proved.tenants} tenants, {proved.changes} changes, all checked")
 
 
-def _end_in_good_order() -> None:
-    """Have SIGTERM, as from a service manager, end the command as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+class _Steps:
+    """Tells each step. Ctrl-C, and SIGTERM as from a service manager, end the work at the next one.
+
+    So the work ends where it can tidy up behind itself. A second signal ends it at once.
+    """
+
+    def __init__(self) -> None:
+        self._progress = Progress(sys.stderr)
+        self._is_to_end = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._progress.end()
+
+    def __call__(self, step: object) -> None:
+        if self._is_to_end:
+            raise KeyboardInterrupt
+        self._progress.step(step)
+
+    def _ask(self, *_: object) -> None:
+        if self._is_to_end:
+            raise KeyboardInterrupt
+        self._is_to_end = True

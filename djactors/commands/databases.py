@@ -48,13 +48,16 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
 def check(database: str | None, config: str | None) -> None:
     """Diagnose the configuration, the secret and the database; exit 1 on any finding."""
     from djactors.operations import diagnosis
+    from djactors.operations.progress import Progress
 
     try:
         settings = load({"database": database}, os.environ, config)
     except SettingError as error:
         fail(str(error))
     findings = 0
-    for name, finding in diagnosis.diagnose(settings, config):
+    progress = Progress(sys.stderr)
+    for name, finding in diagnosis.diagnose(settings, config, report=progress.step):
+        progress.end()
         click.echo(f"{'ok  ' if finding is None else 'FAIL'} {name}{'' if finding is None else f': {finding}'}")
         findings += finding is not None
     if findings:

@@ -49,6 +49,8 @@ KEPT = 14
 PARTIAL = ".partial"
 """What follows the name of a copy until the copy is whole."""
 
+SELECT_IDENTITY = "SELECT pid_key, created_at FROM meta"
+
 STAMP = "%Y%m%dT%H%M%SZ"
 """How a time is written into the name of a file, so that names sort by time."""
 
@@ -149,15 +151,21 @@ def back_up(
             behind = require_installation(origin, str(source))
             require_room(origin, copy_path, database)
             copy.fill(origin, database, pace or Pace(), lambda pages, total: report(Copying(pages, total)))
-        proved = check_copy(copy, report)
+        proved = check_copy(copy, str(database), "find out where with `djactors check`", report)
         size = copy.path.stat().st_size
         copy.keep_as(copy_path)
     removed = () if folder is None else _remove_older(folder, copy_path, database.stem, KEPT if keep is None else keep)
     return BackedUp(copy_path, size, proved.tenants, proved.changes, behind, removed)
 
 
-def check_copy(copy: Copy, report: Report) -> Proved:
+def check_copy(copy: Copy, origin: str, mend: str, report: Report) -> Proved:
     """Check a copy: its pages, its schema, its foreign keys and its log.
+
+    Args:
+        copy: the copy.
+        origin: what it was copied from. Whatever is wrong with the one is wrong with the other.
+        mend: what to do then.
+        report: told of each step.
 
     Raises:
         NotBackedUpError: it is not as it should be.
@@ -165,17 +173,17 @@ def check_copy(copy: Copy, report: Report) -> Proved:
     """
     report(Checking(0, 0))
     with snapshot(copy.path) as connection:
-        found = damage(connection, "quick_check", VERDICTS)
+        found = damage(connection, "quick_check", VERDICTS, at_work=lambda: report(Checking(0, 0)))
         if found is not None:
-            raise NotBackedUpError(f"the database is damaged ({found}): find out where with `djactors check`")
-        require_installation(connection, str(copy.path))
+            raise NotBackedUpError(f"{origin} is damaged ({found}): {mend}")
+        require_installation(connection, origin)
         orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
         if orphans is not None:
-            raise NotBackedUpError(f"rows of {orphans[0]} point nowhere: find out why with `djactors check`")
+            raise NotBackedUpError(f"{origin} has rows of {orphans[0]} that point nowhere: {mend}")
         try:
             return prove(connection, lambda changes, total: report(Checking(changes, total)))
         except LogBrokenError as error:
-            raise NotBackedUpError(f"the log is damaged: {error}") from error
+            raise NotBackedUpError(f"the log in {origin} is damaged: {error}: {mend}") from error
 
 
 def require_installation(connection: SqliteConnection, name: str) -> tuple[str, ...]:
@@ -233,15 +241,28 @@ def _require_free_name(copy: Path, database: Path) -> None:
 
 
 def _remove_older(folder: Path, made: Path, stem: str, keep: int) -> tuple[Path, ...]:
-    """Remove the oldest copies of this database. The one that was made now stays, whatever the clock says."""
+    """Remove the oldest copies of this database. The one that was made now stays, whatever the clock says.
+
+    Copies of another installation stay, too, whose database has the same name.
+    """
     ours = re.compile(rf"{re.escape(stem)}-\d{{8}}T\d{{6}}Z\.db")
-    others = sorted(
-        path for path in folder.iterdir() if path.name != made.name and ours.fullmatch(path.name) and path.is_file()
-    )
+    named = (path for path in folder.iterdir() if path.name != made.name and ours.fullmatch(path.name))
+    identity = _identity(made)
+    others = sorted(path for path in named if _identity(path) == identity)
     removed = others[: max(0, len(others) - (keep - 1))]
     for path in removed:
         path.unlink(missing_ok=True)
     return tuple(removed)
+
+
+def _identity(path: Path) -> tuple[str, ...] | None:
+    """Whose database a file is, the same in all its copies; None if that cannot be read."""
+    try:
+        with snapshot(path) as connection:
+            found: tuple[str, ...] = connection.execute(SELECT_IDENTITY).fetchone()
+    except StoreError:
+        return None
+    return found
 
 
 def _absolute(to: str | os.PathLike[str]) -> Path:

@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,8 +22,7 @@ from pathlib import Path
 
 from djactors.domain.times import WALL_CLOCK
 from djactors.inbox.losses import Loss, accounts_reopened, losses
-from djactors.operations.backing_up import STAMP, Report, check_copy, require_installation, require_room
-from djactors.operations.backing_up import Copying as CopyingPages
+from djactors.operations.backing_up import STAMP, Copying, Report, check_copy, require_installation, require_room
 from djactors.operations.postgresql_backups import command_to_restore
 from djactors.store.engines import Place, is_url
 from djactors.store.errors import StoreDamaged, StoreError, StoreUnavailable
@@ -35,6 +35,9 @@ __all__ = ["Difference", "NewerError", "NotRestoredError", "Restored", "restore"
 
 PARTIAL = ".restoring"
 """What follows the database's name while the copy is not in its place yet."""
+
+SHOWN_TENANTS = 20
+"""The most tenants of which is said what they lose, so that the lines fit on a screen."""
 
 _OURS = {"schema_migrations", "tenants", "users", "changes"}
 
@@ -138,8 +141,8 @@ def restore(
                 raise NewerError(f"{database} has what {copy} lacks, so it was left as it is", difference)
             require_room(origin, database, None)
             with Copy(database.with_name(f"{database.name}{PARTIAL}")) as made:
-                made.fill(origin, copy, Pace(rests=0), lambda pages, total: report(CopyingPages(pages, total)))
-                proved = check_copy(made, report)
+                made.fill(origin, copy, Pace(rests=0), lambda pages, total: report(Copying(pages, total)))
+                proved = check_copy(made, str(copy), "restore another copy", report)
                 made.have_log()
                 owner = os.stat(database if database.exists() else database.parent)
                 made.give_to(owner)
@@ -181,6 +184,9 @@ def _difference(database: Path, copy: SqliteConnection) -> Difference:
             comparable = all(_has_accounts(each) for each in (present, copy))
             return Difference(tuple(losses(present, copy)), accounts_reopened(present, copy) if comparable else 0)
     except (StoreDamaged, StoreUnavailable) as error:
+        code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise NotRestoredError(f"{database} is held by another program, such as an SQLite shell: end it") from error
         return Difference(unknown=str(error))
 
 
@@ -210,7 +216,7 @@ def _free_name(wanted: str) -> Path:
     return Path(name)
 
 
-def lines_of(difference: Difference, most: int = 20) -> Sequence[str]:
+def lines_of(difference: Difference, most: int = SHOWN_TENANTS) -> Sequence[str]:
     """What is lost, for people; at most so many tenants, those that lose most."""
     if difference.unknown is not None:
         return [f"what is lost cannot be told: {difference.unknown}"]

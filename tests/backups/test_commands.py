@@ -42,6 +42,13 @@ def begin(*arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
+def done(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. It makes its whole process polite, so it has one of its own."""
+    with begin(*arguments) as process:
+        output, errors = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+
 def stop_at(process: subprocess.Popen[str], part: Path) -> None:
     """Stop a command in its tracks once it has begun to write."""
     end = time.monotonic() + PATIENCE
@@ -72,7 +79,7 @@ def test_a_backup_that_was_killed_is_run_again(house: Path, tmp_path: Path) -> N
         stop_at(process, folder / "house.partial")
         process.kill()
     assert "house.partial" in files(folder)
-    assert run("backup", str(folder), "--database", str(house)).exit_code == 0
+    assert done("backup", folder, "--database", house).returncode == 0
     [name] = files(folder)
     assert text_of(folder / name) == text_of(house)
 
@@ -80,7 +87,7 @@ def test_a_backup_that_was_killed_is_run_again(house: Path, tmp_path: Path) -> N
 def test_a_restore_that_is_told_to_end_leaves_all_as_it_was(house: Path, tmp_path: Path) -> None:
     pad(house)
     copy = tmp_path / "copy.db"
-    assert run("backup", str(copy), "--database", str(house)).exit_code == 0
+    assert done("backup", copy, "--database", house).returncode == 0
     tell(house, "newer")
     before = text_of(house)
     with begin("restore", copy, "--database", house, "--over-newer") as process:
@@ -111,9 +118,9 @@ async def test_beside_a_server(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert b"tenant 1 (Tenant 1): 1 change, 1 notification, from " in refused.stdout
     assert b"to lose that, say --over-newer" in refused.stderr
-    done = await _run("restore", copy, "--database", server.database, "--over-newer")
-    assert done.returncode == 0
-    assert b"this is lost:" in done.stdout
+    restored = await _run("restore", copy, "--database", server.database, "--over-newer")
+    assert restored.returncode == 0
+    assert b"this is lost:" in restored.stdout
     assert run("check", "--database", str(server.database), secret="0Jx-Zp7q1mWcYv2RkT9sLd4BnH6fGa8E").exit_code == 0
     async with serving(tmp_path) as server:
         await _post(server, "again")
@@ -122,9 +129,10 @@ async def test_beside_a_server(tmp_path: Path) -> None:
 
 def test_wrong_arguments_are_named(house: Path, tmp_path: Path) -> None:
     assert "--keep" in complaint(run("backup", str(tmp_path), "--keep", "0"), code=2)
-    assert "is no folder that is there" in complaint(
-        run("backup", str(tmp_path / "copy.db"), "--keep", "3", "--database", str(house))
-    )
+    refused = done("backup", tmp_path / "copy.db", "--keep", "3", "--database", house)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("djactors: --keep: ")
+    assert "is no folder that is there" in refused.stderr
     missing = complaint(run("restore", str(tmp_path / "copy.db"), "--database", str(house)))
     assert "name a copy that `djactors backup` has made" in missing
 

@@ -156,9 +156,16 @@ def test_two_at_a_time_do_not_meet(house: Path, tmp_path: Path) -> None:
 def test_a_folder_keeps_the_newest_and_no_file_of_others(house: Path, tmp_path: Path, clock: Clock) -> None:
     folder = tmp_path / "copies"
     folder.mkdir()
-    others = ["house-20260101T000000Z.db.txt", "house.db", "other-20260101T000000Z.db"]
-    for name in others:
+    others = [
+        *("house-20260101T000000Z.db.txt", "house.db", "other-20260101T000000Z.db", "house-20260101T000000Z.db"),
+        *("house-20260102T000000Z.db", "house-20260103T000000Z.db"),
+    ]
+    for name in others[:-2]:
         (folder / name).write_text("not a copy of this database")
+    (folder / others[-2]).mkdir()
+    # Another installation whose database has the same name.
+    schema.apply(folder / others[-1])
+    execute(folder / others[-1], "PRAGMA journal_mode = DELETE")
     removed: list[str] = []
     for _ in range(4):
         made = back_up(house, folder, no_report, keep=3, now=clock, pace=AT_ONCE)
@@ -183,7 +190,7 @@ def test_a_copy_that_fails_removes_no_older_one(house: Path, tmp_path: Path, clo
     before = files(tmp_path)
     clock.go_on(days=1)
     execute(house, "UPDATE changes SET data = '{}' WHERE data IS NOT NULL")
-    with pytest.raises(NotBackedUpError, match=r"the log is damaged: change .* is not as it was written"):
+    with pytest.raises(NotBackedUpError, match=r"the log in .* is damaged: change .* is not as it was written"):
         back_up(house, tmp_path, no_report, keep=1, now=clock, pace=AT_ONCE)
     assert files(tmp_path) == before
 
@@ -276,7 +283,7 @@ def test_a_damaged_database_gives_no_copy_that_passes_for_one(house: Path, tmp_p
 )
 def test_a_log_that_somebody_has_changed_gives_no_copy(house: Path, tmp_path: Path, harm: str) -> None:
     execute(house, harm)
-    with pytest.raises(NotBackedUpError, match=r"the log is damaged|point nowhere"):
+    with pytest.raises(NotBackedUpError, match=r"the log in .* is damaged|point nowhere"):
         copy_of(house, tmp_path / "copy.db")
     assert files(tmp_path) == ["var"]
 

@@ -133,11 +133,12 @@ class KillableServer:
 
     async def put_back(self, again_after: float) -> None:
         """kill -9; it starts again so many seconds later, with the database as it was when it was copied."""
-        await self._up.wait()
         # A copy that is under way is the one to put back.
         async with self._copying:
-            self._putting_back = True
-            await self.kill(again_after, 0)
+            pass
+        await self._up.wait()
+        self._putting_back = True
+        await self.kill(again_after, 0)
 
     async def up(self) -> str:
         """Its address, once it is up."""

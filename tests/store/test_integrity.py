@@ -61,3 +61,18 @@ def test_no_more_is_said_than_is_asked_for(connection: sqlite3.Connection) -> No
     assert found is not None
     assert len(found.split("; ")) == 3
     assert damage(connection, "quick_check", 3) is None
+
+
+def test_a_look_that_takes_long_says_so_and_can_be_ended(connection: sqlite3.Connection, pragma: str) -> None:
+    connection.execute("CREATE TABLE u (a INTEGER PRIMARY KEY, b INT)")
+    connection.executemany("INSERT INTO u VALUES (?, ?)", [(number, number) for number in range(50_000)])
+    calls = []
+    assert damage(connection, pragma, 3, at_work=lambda: calls.append(1)) is None  # type: ignore[arg-type]
+    assert len(calls) > 1
+
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        damage(connection, pragma, 3, at_work=end)  # type: ignore[arg-type]
+    assert damage(connection, pragma, 3) is None  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from typing import Self
 
 from djactors.store.errors import StoreDamaged, StoreError, StoreUnavailable
 from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connections import BUSY_TIMEOUT
 from djactors.store.sqlite.room import NO_ROOM, shortage
 
 __all__ = ["COMPANIONS", "Copy", "Pace", "set_aside", "snapshot"]
@@ -234,8 +235,8 @@ def snapshot(path: Path) -> Iterator[SqliteConnection]:
         StoreDamaged: it is no database, or damaged.
         StoreUnavailable: it cannot be read.
     """
-    # SQLite makes the companions of a file that has a log. Where it may not, and there is no log, none is needed.
-    alone = not os.access(path.parent, os.W_OK) and _size(f"{path}-wal") == 0
+    # SQLite makes the companions of a file that wants a log. Where it may not, and there is no log, it can do without.
+    alone = not os.access(path.parent, os.W_OK) and not os.path.lexists(f"{path}-wal")
     with _told(path), closing(_connect(path, "ro", "&immutable=1" if alone else "")) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
@@ -245,8 +246,9 @@ def snapshot(path: Path) -> Iterator[SqliteConnection]:
 def set_aside(database: Path, kept: Path) -> None:
     """Give a database and its companions another name. Whoever calls this holds the lock of the database.
 
-    At each moment, what is left at the old name is either all of it or no database, so that a start refuses it; and
-    what is at the new name is all of it. A new database never meets the old one's log.
+    At each moment, what is left at the old name is either all of it or no database, so that a start refuses it. So a
+    new database never meets the old one's log. Where the file system can, the new name is given as a second one first,
+    so that database and log are never parted.
     """
     endings = [ending for ending in ("", *COMPANIONS) if os.path.lexists(f"{database}{ending}")]
     with _told(database):
@@ -304,7 +306,11 @@ def _sync_folder(folder: Path) -> None:
 
 def _connect(path: Path, mode: str, more: str = "") -> SqliteConnection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}{more}", uri=True, isolation_level=None, factory=SqliteConnection
+        f"{path.absolute().as_uri()}?mode={mode}{more}",
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        factory=SqliteConnection,
     )
 
 
