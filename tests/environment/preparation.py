@@ -108,6 +108,8 @@ NEEDS = (
     Need("pg_basebackup", "postgresql", "the chaos suite's standby", _has_postgres),
     Need("pgbouncer", "pgbouncer", "the tests of PostgreSQL behind a pooler"),
     Need("psql", "postgresql", "README's guide to PostgreSQL"),
+    Need("pg_dump", "postgresql", "the tests of backups on PostgreSQL"),
+    Need("pg_restore", "postgresql", "the same"),
     Need("nginx", "nginx", "the tests of servers behind a proxy"),
     Need("haproxy", "haproxy", "the same"),
     Need("apache2", "apache2-bin", "the same"),
