@@ -136,6 +136,8 @@ async def test_a18_a_low_soft_limit_is_raised_and_a_low_hard_one_is_told(own_fol
     async with serving(own_folder, command=(*limited, "4096", *SERVE)) as server:
         limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
         assert limits == (4096, 4096)
+        # The log has a thread of its own, which may be later than the line that says where the server listens.
+        await eventually(lambda: "fewer connections" in server.errors.read_text())
         line = next(line for line in server.errors.read_text().splitlines() if "fewer connections" in line)
         assert "12000 connections need" in line
         assert "LimitNOFILE" in line
