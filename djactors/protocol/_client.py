@@ -22,6 +22,9 @@ from djactors.protocol._engine_packets import (
 from djactors.protocol._engine_session import Closed, CloseReason, Message
 from djactors.protocol._errors import ProtocolError
 from djactors.protocol._socket_packets import (
+    MAX_ATTACHMENT_BYTES,
+    STRANGERS,
+    JsonLimits,
     SocketPacket,
     SocketPacketDecoder,
     SocketPacketType,
@@ -145,12 +148,19 @@ class ClientSocket:
 
 
 class SocketClient:
-    """The client's side of a Socket.IO session: any number of namespaces over one Engine.IO session."""
+    """The client's side of a Socket.IO session: any number of namespaces over one Engine.IO session.
+
+    Args:
+        max_attachment_bytes: the most bytes of a packet's attachments.
+        json_limits: what the JSON of a packet may hold: the default is as strict as a server is with strangers.
+    """
 
     __slots__ = ("_decoder", "_next_ack_id", "sockets")
 
-    def __init__(self) -> None:
-        self._decoder = SocketPacketDecoder()
+    def __init__(
+        self, *, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES, json_limits: JsonLimits = STRANGERS
+    ) -> None:
+        self._decoder = SocketPacketDecoder(max_attachment_bytes, json_limits)
         self._next_ack_id = 0
         self.sockets: dict[str, ClientSocket] = {}
 
