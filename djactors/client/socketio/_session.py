@@ -223,9 +223,9 @@ class Session:
         handshake = self.engine.handshake
         assert handshake is not None
         patience = max(handshake.ping_interval + handshake.ping_timeout, 1) / 1000
-        while (left := self._heard_at + patience - trio.current_time()) > 0:
+        while (left := self._heard_at + patience - trio.current_time()) > 0:  # noqa: ASYNC110
             # No packet wakes this: thousands come between two looks.
-            await trio.sleep(left)  # noqa: ASYNC110
+            await trio.sleep(left)
         self.end(DisconnectReason.PING_TIMEOUT, "the server's ping stayed out")
 
     # What goes
