@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from djactors.client.socketio._address import OpenStream, address_of, over_tcp
+from djactors.client.socketio._items import Event
 from djactors.client.socketio._session import Route
 from djactors.client.socketio._settings import SocketSettings
 from djactors.client.socketio._socket import AuthSource, Socket
@@ -31,6 +32,7 @@ async def connect(
     ssl_context: ssl.SSLContext | None = None,
     open_stream: OpenStream | None = None,
     random: Callable[[], float] = randomness.random,
+    heard: Callable[[Event], None] | None = None,
 ) -> AsyncIterator[Socket]:
     """Connect to a Socket.IO server, and stay connected until the block is left.
 
@@ -50,6 +52,7 @@ async def connect(
         ssl_context: for `https`; by default what the system trusts.
         open_stream: another way to the server than TCP. `ssl_context` has no effect then.
         random: gives numbers from 0 to 1 for the waits.
+        heard: is called with each event when it comes, before it waits in the queue. It must neither block nor raise.
 
     Raises:
         ValueError: an argument is wrong; the message names it.
@@ -70,28 +73,20 @@ async def connect(
             raise ValueError(f"headers: {name[:60]!r} does not fit into a header")
     chosen = settings or SocketSettings()
     route = Route(address, open_stream or over_tcp(ssl_context), path, fields, lines, chosen)
-    socket = Socket(route, namespace, auth, chosen, random)
-    failures: list[BaseException] = []
-
-    async def carry(nursery: trio.Nursery) -> None:
-        try:
-            await socket.run()
-        except Exception as error:  # noqa: BLE001 - of the caller's `auth`; raised below, where no nursery groups it
-            failures.append(error)
-            nursery.cancel_scope.cancel()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(carry, nursery)
+        socket = Socket(route, namespace, auth, chosen, random, heard, nursery)
+        socket.start_soon(socket.run)
         try:
             yield socket
             await socket.close()
         except trio.Cancelled:
             raise
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failures.insert(0, error)
+        except BaseException as error:  # noqa: BLE001 - raised below, where no nursery puts it into a group
+            socket.failures.insert(0, error)
         nursery.cancel_scope.cancel()
-    if failures:
+    if socket.failures:
         try:
-            raise failures[0]
+            raise socket.failures[0]
         finally:
-            failures.clear()
+            # Otherwise the exception and its frames would keep each other alive.
+            socket.failures.clear()

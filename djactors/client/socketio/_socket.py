@@ -66,6 +66,7 @@ class Socket:
 
     Attributes:
         sid: the public name at the server, None while not connected.
+        failures: what ends the block, the first first; for `connect`.
     """
 
     def __init__(
@@ -75,8 +76,12 @@ class Socket:
         auth: AuthSource,
         settings: SocketSettings,
         random: Callable[[], float],
+        heard: Callable[[Event], None] | None,
+        nursery: trio.Nursery,
     ) -> None:
         self.sid: str | None = None
+        self.failures: list[BaseException] = []
+        self._heard, self._nursery = heard, nursery
         self._route, self._namespace, self._auth, self._settings = route, namespace, auth, settings
         self._backoff = Backoff(settings, random)
         self._inbound: Inbound[Item] = Inbound(settings.queue_items, settings.queue_bytes)
@@ -186,12 +191,23 @@ class Socket:
         self._raise_failure()
         raise ConnectionLostError(f"{event.name}: the connection that asked has ended")
 
+    def start_soon(self, task: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run a task for as long as the block lasts. What it raises ends the block with that exception."""
+        self._nursery.start_soon(self._carry, task, args)
+
     def reconnect(self) -> None:
         """End this connection and connect again, for instance when the network has changed. Without one, do nothing."""
         if self._session is not None and self.sid is not None:
             self._session.end(DisconnectReason.CLIENT, "the caller asked for another connection")
 
-    # Sending
+    # Inside
+
+    async def _carry(self, task: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
+        try:
+            await task(*args)
+        except Exception as error:  # noqa: BLE001 - of the caller; `connect` raises it, where no nursery groups it
+            self.failures.append(error)
+            self._nursery.cancel_scope.cancel()
 
     async def _call(self, name: str, args: tuple[Any, ...]) -> list[Any]:
         while True:
@@ -307,7 +323,10 @@ class Socket:
             case EventReceived(name=name, args=args, ack_id=ack_id):
                 offset = self._socket.offset
                 self._offset = offset
-                self._inbound.put(Event(name, args, ack_id, offset, self._connection), size)
+                event = Event(name, args, ack_id, offset, self._connection)
+                if self._heard is not None:
+                    self._heard(event)
+                self._inbound.put(event, size)
             case AckReceived(ack_id=ack_id, args=args):
                 call = self._calls.get(ack_id)
                 if call is not None:
