@@ -116,12 +116,17 @@ class LogThread:
         self._put(line, size_of(line), urgent=True)
 
     def close(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Write what waits, for at most so many seconds; return whether all of it was. The log can be used on."""
+        """Write what waits, for at most so many seconds; return whether all of it was. The log can be used on.
+
+        If the reader took nothing for so long, the end of the process does not wait for it once more.
+        """
         with self._lock:
             thread = self._thread
         if thread is not None:
             self._queue.put(None)
             thread.join(seconds)
+            if thread.is_alive():
+                atexit.unregister(self.close)
         return not self._entries
 
     def _put(self, item: Entry | str, size: int, *, urgent: bool) -> None:

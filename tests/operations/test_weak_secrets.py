@@ -8,6 +8,7 @@ import os
 import random
 import re
 import string
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,12 @@ def test_d7_token_check_and_serve_say_the_same_true_sentence_of_what_is_no_secre
     assert run("token", "--role", "service", secret=secret).stderr == f"djactors: {sentence}\n"
     assert findings(run("check", "--database", "new.db", secret=secret))["keys"] == sentence
     assert run("serve", "--database", "new.db", "--port", "0", secret=secret).stderr == f"djactors: {sentence}\n"
+
+
+def test_a_command_that_fails_has_said_so_when_it_ends() -> None:
+    before = set(threading.enumerate())
+    run("serve", "--database", "new.db", "--port", "0", secret="short")
+    assert set(threading.enumerate()) <= before  # Nobody is left who has yet to write its last words.
 
 
 def test_a_predecessor_is_needed_only_beside_another_secret() -> None:

@@ -1,0 +1,11 @@
+"""The commands of the contract, one function for each. A command reads its arguments, calls a lower layer, and prints.
+
+    common.py     settings, shared options, and how a command fails
+    serving.py    serve, demo
+    databases.py  migrate, check, inbox, export
+    tokens.py     token, sign-out
+    probing.py    probe
+
+Exit codes: 0 means done; 1 means that something is wrong, and one line on standard error says what; 2 means that the
+command line is wrong. The layers below are imported inside of a command, so that `--help` is quick.
+"""

@@ -1,0 +1,114 @@
+"""The commands that work on a database: `migrate`, `check`, `inbox` and `export`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.config import SettingError, load
+
+
+@click.command()
+@database_option
+@config_option
+@click.option("--check", is_flag=True, help="Only report; exit 1 if the database is behind.")
+def migrate(database: str | None, config: str | None, check: bool) -> None:
+    """Bring the database to the schema of this program."""
+    from djactors.inbox import schema
+    from djactors.store.engines import engine_at, shown
+    from djactors.store.errors import StoreError
+
+    place = settings_of(config, database=database).database
+    path = shown(place)
+    try:
+        if check:
+            behind = schema.inspect(place)
+            for name in behind:
+                click.echo(f"pending {name}")
+            if behind:
+                fail(f"{path} is behind: run `djactors migrate --database {path}`")
+            click.echo(f"{path} is up to date")
+            return
+        with engine_at(place).guard() as guard:
+            applied = schema.apply(place)
+            guard.hold_database()
+    except (StoreError, OSError) as error:
+        fail(sentence_of(error))
+    for name in applied:
+        click.echo(f"applied {name}")
+    click.echo(f"{path} is up to date")
+
+
+@click.command()
+@database_option
+@config_option
+def check(database: str | None, config: str | None) -> None:
+    """Diagnose the configuration, the secret and the database; exit 1 on any finding."""
+    from djactors.operations import diagnosis
+
+    try:
+        settings = load({"database": database}, os.environ, config)
+    except SettingError as error:
+        fail(str(error))
+    findings = 0
+    for name, finding in diagnosis.diagnose(settings, config):
+        click.echo(f"{'ok  ' if finding is None else 'FAIL'} {name}{'' if finding is None else f': {finding}'}")
+        findings += finding is not None
+    if findings:
+        fail(f"{findings} finding{'s' if findings > 1 else ''}")
+
+
+@click.command()
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option(
+    "--at", "seq", metavar="SEQ", type=click.IntRange(0, 2**53 - 1), help="Show the inbox as it was after this change."
+)
+@database_option
+@config_option
+def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, config: str | None) -> None:
+    """Print a user's inbox and unread count, as they are now or as they were."""
+    from djactors.inbox.history import OutOfReachError
+    from djactors.operations import inbox as past
+    from djactors.store.errors import MigrationError, StoreBroken
+
+    try:
+        found = past.read(settings_of(config, database=database).database, tenant_id, user_id, seq)
+    except (OutOfReachError, MigrationError, StoreBroken, OSError) as error:
+        fail(sentence_of(error))
+    for line in past.lines(found):
+        click.echo(line)
+
+
+@click.command()
+@click.option(
+    "--to", "target", metavar="PLACE", required=True, help="An SQLite file or a postgresql:// URL, without a database."
+)
+@database_option
+@config_option
+def export(target: str, database: str | None, config: str | None) -> None:
+    """Carry the whole installation to another database, in either direction, and verify it row by row."""
+    from djactors.operations import moving
+    from djactors.operations.progress import Progress
+    from djactors.store.errors import StoreError
+
+    source = settings_of(config, database=database).database
+    progress = Progress(sys.stderr)
+    try:
+        moved = moving.move(source, target, progress.step)
+    except (StoreError, OSError) as error:
+        progress.end()
+        fail(sentence_of(error))
+    except KeyboardInterrupt:
+        progress.end()
+        fail("interrupted: nothing was carried; the same command begins anew")
+    progress.end()
+    if moved.left_behind:
+        click.echo(f"left behind, because it is not djactors' own: {', '.join(moved.left_behind)}")
+    click.echo(
+        f"carried and verified {moved.rows} rows of {moved.tables} tables from {moved.source} to {moved.target}, "
+        "every row equal; start the servers with the new place now"
+    )

@@ -1,0 +1,74 @@
+"""The command `probe`, which looks at an installation from outside."""
+
+from __future__ import annotations
+
+import click
+import trio
+
+from djactors.commands.common import config_option, last_words, settings_of
+
+
+@click.command()
+@click.option("--url", metavar="URL", envvar="DJACTORS_URL", required=True, help="The address that clients use.")
+@click.option(
+    "--token",
+    metavar="JWT",
+    envvar="DJACTORS_TOKEN",
+    help="The probe's token; better in the environment as DJACTORS_TOKEN.  [default: one is signed]",
+)
+@click.option("--origin", "origins", metavar="ORIGIN", multiple=True, help="A page that must be allowed; repeatable.")
+@click.option(
+    "--idle",
+    type=click.FloatRange(0, 24 * 3600),
+    default=0.0,
+    metavar="SECONDS",
+    help="Also keep quiet connections open for this long.",
+)
+@click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
+@click.option("--metrics", is_flag=True, help="Print samples for Prometheus instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
+@config_option
+def probe(
+    url: str,
+    token: str | None,
+    origins: tuple[str, ...],
+    idle: float,
+    ca: str | None,
+    metrics: bool,
+    as_json: bool,
+    config: str | None,
+) -> None:
+    """Connect, post and receive as clients do, through every proxy; name what is wrong and the mend.
+
+    It exits with 1 on any finding, and with 2 if nothing could be tried.
+    """
+    import msgspec
+
+    from djactors.operations.probe import NotTriedError, Plan, Report, token_for
+    from djactors.operations.probe import probe as results
+
+    report = Report(url)
+
+    async def look() -> None:
+        plan = Plan(url, token_for(settings_of(config), token, idle), origins, idle, ca)
+        async for result in results(plan, report):
+            if not (metrics or as_json):
+                click.echo(result.line())
+
+    try:
+        trio.run(look)
+    except NotTriedError as error:
+        click.echo(last_words(str(error)), err=True)
+        raise SystemExit(2) from None
+    except BaseExceptionGroup as group:
+        # Ctrl-C inside of a nursery.
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        raise KeyboardInterrupt from None
+    if metrics:
+        for sample in report.metrics():
+            click.echo(sample)
+    elif as_json:
+        click.echo(msgspec.json.encode(report))
+    if not report.ok:
+        raise SystemExit(1)

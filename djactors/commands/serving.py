@@ -1,0 +1,148 @@
+"""The commands that serve: `serve`, and `demo` with an example to look at."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import trio
+
+from djactors.commands.common import config_option, database_option, first_of, last_words, sentence_of, settings_of
+from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
+
+SWITCH_SECONDS = 0.0005
+"""The time in seconds that a thread may keep the interpreter while another thread wants it. With Python's
+5 ms, a busy event loop made the commit's thread wait for seconds. With 0.5 ms the longest of a hundred waits was 15 ms,
+and a loop full of socket calls is no slower."""
+
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""When the garbage collector looks for cycles: among young objects after 50,000 more objects were made than freed, and
+among all objects after a thousand times as many. There are few cycles here. Yet at Python's default of (700, 10, 10)
+every connect and every broadcast made the collector walk all actors and sessions, which was a third of the cost of
+connecting."""
+
+
+@click.command()
+@click.option("--host", help="Address to listen on, or several with commas.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
+@click.option(
+    "--socket", "--unix", "unix_socket", metavar="PATH", help="A Unix socket to listen on, instead of a port."
+)
+@click.option("--tls-cert", metavar="FILE", help="The certificate for HTTPS, in PEM form.")
+@click.option("--tls-key", metavar="FILE", help="The private key of the certificate.")
+@database_option
+@config_option
+def serve(config: str | None, **flags: Any) -> None:
+    """Migrate if needed, then serve until SIGTERM. SIGHUP reads the files of keys and of TLS again."""
+    _run(settings_of(config, **flags), config)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
+@click.option(
+    "--database", metavar="PLACE", help="An empty database to use and keep, instead of one that is thrown away."
+)
+def demo(host: str | None, port: int | None, database: str | None) -> None:
+    """Serve an example tenant from a throw-away database, and print links that sign in and commands to try."""
+    import secrets
+    import tempfile
+
+    from djactors.operations import demonstration
+
+    with tempfile.TemporaryDirectory(prefix="djactors-demo-") as folder:
+        settings = settings_of(
+            None,
+            host=host,
+            port=port,
+            database=database or str(Path(folder, "demo.db")),
+            jwt_secret=secrets.token_hex(32),
+            jwt_secret_previous="",
+            jwt_public_key_file="",
+            jwt_keys_file="",
+            test_events=True,
+        )
+        _run(settings, prepare=demonstration.prepare)
+
+
+def _run(settings: Settings, config: str | None = None, *, prepare: Callable[..., Any] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its files again."""
+    from djactors.app import Server, ServerFailed
+    from djactors.edge.keys import exposed_keys
+    from djactors.net import InheritedRefused, inherited_network, raise_descriptor_limit
+    from djactors.service_manager import ServiceManager
+    from djactors.store.errors import StoreError
+    from djactors.telemetry import LogThread, Telemetry
+    from djactors.telemetry.interpreter import log_everything
+
+    log = LogThread(settings.log_format, settings.log_level)
+    log_everything(log.logger)
+
+    def fail(message: str) -> NoReturn:
+        # By way of the log, behind what it still has to write, and given up like it if nobody reads.
+        log.say(last_words(message))
+        log.close()
+        raise SystemExit(1)
+
+    async def serve_until_told() -> None:
+        server = Server(settings, telemetry=Telemetry(log), network=inherited_network(os.environ))
+        for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
+            if concern is not None:
+                server.telemetry.log.warning("tokens could be forged", reason=concern)
+        async with trio.open_nursery() as nursery:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+                await nursery.start(server.run)
+                if prepare is not None:
+                    for line in await prepare(server):
+                        click.echo(line)
+                click.echo(f"listening on {server.url}")
+                manager.ready(f"serving at {server.url}")
+                nursery.start_soon(manager.keep_alive, server.answers_writes)
+                nursery.start_soon(_watch_signals, signals, server, manager, nursery)
+                await server.wait_stopped()
+                manager.stopping()
+                nursery.cancel_scope.cancel()
+
+    manager = ServiceManager.from_environment(os.environ)
+    raise_descriptor_limit()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    told = (SettingError, InheritedRefused, ServerFailed, StoreError, OSError)
+    try:
+        trio.run(serve_until_told)
+    except told as error:
+        fail(sentence_of(error))
+    except BaseExceptionGroup as group:
+        # An error from inside a nursery comes out in a group, even if it is the only one.
+        failed, unexpected = group.split(told)
+        if failed is None or unexpected is not None:
+            raise
+        fail(sentence_of(first_of(failed)))
+
+
+async def _watch_signals(signals: Any, server: Any, manager: Any, nursery: trio.Nursery) -> None:
+    async def reload() -> None:
+        manager.reloading()
+        server.reload()
+        await server.reloaded()
+        manager.ready(f"serving at {server.url}")
+
+    first = True
+    async for number in signals:
+        if number == signal.SIGHUP:
+            nursery.start_soon(reload)
+            continue
+        if not first:
+            nursery.cancel_scope.cancel()
+            return
+        first = False
+        manager.stopping()
+        server.request_stop()

@@ -1,0 +1,75 @@
+"""The commands about who may come in: `token` and `sign-out`."""
+
+from __future__ import annotations
+
+import click
+
+from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.config import SettingError
+
+MAX_TTL = 10 * 365 * 24 * 3600
+"""The longest life of a token, in seconds: ten years. A token cannot be taken back, so every token must end."""
+
+MAX_NAME = 255
+"""The most characters of a name, as in the schema."""
+
+
+@click.command()
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="Required, except for a service.")
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="Required, except for a service.")
+@click.option("--role", type=click.Choice(["user", "manager", "admin", "service"]), default="user", show_default=True)
+@click.option("--name", help="The user's name.")
+@click.option(
+    "--ttl", type=click.IntRange(1, MAX_TTL), default=3600, show_default=True, help="Seconds until it expires."
+)
+@config_option
+def token(
+    tenant_id: int | None, user_id: int | None, role: str, name: str | None, ttl: int, config: str | None
+) -> None:
+    """Print a JWT signed with JWT_SECRET, or with the first secret of the file of keys."""
+    from djactors.operations.tokens import sign, signing_key
+
+    settings = settings_of(config)
+    if role != "service" and (tenant_id is None or user_id is None):
+        raise click.UsageError(f"a token of role {role} needs --tenant and --user")
+    if name is not None and not 1 <= len(name) <= MAX_NAME:
+        raise click.UsageError(f"a name has 1 to {MAX_NAME} characters")
+    try:
+        click.echo(sign(settings, tenant_id=tenant_id, user_id=user_id, role=role, name=name, ttl=ttl))
+        kid = signing_key(settings).kid
+    except SettingError as error:
+        fail(str(error))
+    if kid is not None:
+        click.echo(f"signed with kid {kid!r}", err=True)
+
+
+@click.command("sign-out")
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--url", metavar="URL", help="The server to ask. Without it the database is changed directly.")
+@click.option(
+    "--token",
+    metavar="JWT",
+    envvar="DJACTORS_TOKEN",
+    help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.",
+)
+@database_option
+@config_option
+def sign_out(
+    tenant_id: int, user_id: int, url: str | None, token: str | None, database: str | None, config: str | None
+) -> None:
+    """Refuse all tokens of a user that were issued before now, and end the user's connections."""
+    from djactors.operations import signing_out
+    from djactors.store.errors import DatabaseLocked, MigrationError, StoreError
+
+    settings = settings_of(config, database=database)
+    try:
+        if url is not None:
+            at = signing_out.through_server(settings, url, token, tenant_id, user_id)
+        else:
+            at = signing_out.directly(settings.database, tenant_id, user_id)
+    except DatabaseLocked as error:
+        fail(f"{error}; or sign out through the server with --url")
+    except (SettingError, signing_out.NotSignedOutError, MigrationError, StoreError, OSError) as error:
+        fail(sentence_of(error))
+    click.echo(f"user {user_id} of tenant {tenant_id} is signed out: tokens issued before {at} are refused")
