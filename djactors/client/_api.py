@@ -18,7 +18,7 @@ from djactors.client._exchange import Answer, Exchange, Pause, Request, RetryPol
 from djactors.client._tokens import BlockingTokens, Tokens
 
 MAX_ANSWER: Final = 32 * 2**20
-"""Bytes of an answer that are read. The largest right one, to a batch of comments to a thousand people each, is 18 MB."""
+"""Bytes of an answer that are read. The largest right one, to comments to a thousand people each, has 18 MB."""
 
 _TOO_LARGE = f"an answer of more than {MAX_ANSWER} bytes"
 

@@ -1,6 +1,7 @@
 """A request with its retries, without I/O: what an answer means, and how long to wait before the next attempt.
 
-A shell sends, receives and waits; this decides. Only what may be repeated is repeated: reads, and posts under an idempotency key.
+A shell sends, receives and waits; this decides. Only what may be repeated is repeated: reads, and posts under an
+idempotency key.
 """
 
 from collections.abc import Callable, Mapping

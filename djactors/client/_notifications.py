@@ -39,7 +39,7 @@ class Notification(_Item, frozen=True):
     replaces: int | None = None
 
 
-class ListedNotification(Notification, frozen=True):
+class ListedNotification(Notification, frozen=True, kw_only=True):
     """A notification as a list has it, with its state. `snoozed_until` is set while it is snoozed."""
 
     is_read: bool

@@ -48,7 +48,7 @@ def address_of(url: str) -> Address:
     if place.scheme not in _PORTS or not host or place.query or place.fragment or place.username is not None:
         raise ValueError(told)
     # What goes into the head of a request must not be able to end its line.
-    if not host.isprintable() or " " in host or not place.path.isascii() or not place.path.isprintable():
+    if " " in host + place.path or not (host + place.path).isprintable() or not place.path.isascii():
         raise ValueError(told)
     tls = place.scheme in ("https", "wss")
     return Address(host, port or _PORTS[place.scheme], tls, place.path.rstrip("/"))

@@ -319,26 +319,25 @@ class Socket:
         assert session is not None
         match said:
             case None:
+                # Attachments are due, or an event came before the answer to CONNECT.
+                if size > self._settings.queue_bytes + self._settings.max_receive_bytes:
+                    session.end(DisconnectReason.VIOLATION, f"{size} bytes before the answer to CONNECT")
                 return
-            case EventReceived(name=name, args=args, ack_id=ack_id):
-                offset = self._socket.offset
-                self._offset = offset
-                event = Event(name, args, ack_id, offset, self._connection)
-                if self._heard is not None:
-                    self._heard(event)
-                self._inbound.put(event, size)
+            case EventReceived():
+                self._take_event(said, self._socket.offset, size)
             case AckReceived(ack_id=ack_id, args=args):
                 call = self._calls.get(ack_id)
                 if call is not None:
                     call.args = args
                     call.done.set()
-            case Joined(sid=sid, pid=pid):
-                self._joined(session, sid, pid)
+            case Joined():
+                self._joined(session, said, size)
             case Refused(message=text, data=data):
                 self._refusal = RefusedError(text, data)
                 self._refusals += 1
                 session.end(DisconnectReason.REFUSED, text)
             case PutOut():
+                self.sid = None
                 self._fail(lambda: ServerDisconnectedError("the server put this client out of the namespace"))
                 session.end(DisconnectReason.SERVER, "the server put this client out of the namespace")
         self._packet_bytes = 0
@@ -349,18 +348,28 @@ class Socket:
     def _socket(self) -> ClientSocket:
         return self._client.sockets[self._namespace]
 
-    def _joined(self, session: Session, sid: str, pid: str | None) -> None:
-        recovered = pid is not None and pid == self._pid
-        if recovered:
+    def _take_event(self, event: EventReceived, offset: str | None, size: int) -> None:
+        self._offset = offset
+        item = Event(event.name, event.args, event.ack_id, offset, self._connection)
+        if self._heard is not None:
+            self._heard(item)
+        self._inbound.put(item, size)
+
+    def _joined(self, session: Session, joined: Joined, size: int) -> None:
+        recovered = joined.pid is not None and joined.pid == self._pid
+        if not recovered:
+            self._pid, self._offset = joined.pid, None
+        if self._socket.offset is None:
             self._socket.offset = self._offset
-        else:
-            self._pid, self._offset = pid, None
-        self.sid = sid
+        self.sid = joined.sid
         self._connection += 1
         self._refusal, self._refusals = None, 0
         self._joined_at = trio.current_time()
         session.joined.set()
-        self._inbound.put(Connected(sid, recovered, str(session.transport)))
+        self._inbound.put(Connected(joined.sid, recovered, str(session.transport)))
+        for number, event in enumerate(joined.early):
+            # These were received before anything could end the session, so all of them are kept.
+            self._take_event(event, self._socket.offset, 0 if number else size)
         self._wake()
 
     def _note_end(self) -> bool:

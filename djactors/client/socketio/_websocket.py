@@ -73,7 +73,11 @@ class _Watched(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._ended()
+            raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -109,6 +113,7 @@ class WebSocket:
         self._max_message, self._send_timeout = max_message, send_timeout
         self._connection: WebSocketConnection | None = None
         self._scope = trio.CancelScope()
+        self._is_closing = False
         # Whether the caller's `take` is running, whose mistakes are not the connection's.
         self._is_taking = False
         self.opened = trio.Event()
@@ -157,6 +162,7 @@ class WebSocket:
     async def close(self, seconds: float) -> None:
         """Close in good order, if the peer takes part within so many seconds; then by force."""
         if self._connection is not None:
+            self._is_closing = True
             with trio.move_on_after(seconds):
                 try:
                     await self._connection.aclose()
@@ -196,6 +202,9 @@ class WebSocket:
                         self._is_taking = False
                 except ConnectionClosed as error:
                     failures.append(_EndedError(_words(error)))
+                    if self._is_closing:
+                        # `close` ends this once the peer has answered, which the reader must still hear.
+                        await trio.sleep_forever()
                 nursery.cancel_scope.cancel()
         except* Exception as group:
             if self._is_taking:
