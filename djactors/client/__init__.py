@@ -44,39 +44,65 @@ How an inbox behaves:
 Times are aware `datetime`s or seconds, sizes are bytes.
 """
 
-from djactors.client._connect import connect
-from djactors.client._errors import ApiError, DjactorsError, UnreachableError
-from djactors.client._exchange import RetryPolicy
-from djactors.client._inbox import COMMAND_SECONDS, Inbox
-from djactors.client._notifications import (
-    ApprovalStatus,
-    Archived,
-    Connected,
-    Counts,
-    Deleted,
-    Disconnected,
-    InboxItem,
-    JobAssignment,
-    JobChange,
-    JobMuted,
-    JobUnmuted,
-    ListedNotification,
-    NewComment,
-    Notification,
-    OtherEvent,
-    Page,
-    Presence,
-    Read,
-    Reset,
-    Seen,
-    Snoozed,
-    TokenExpiring,
-    Unarchived,
-    Unread,
-    UnreadCount,
-    Unsnoozed,
-)
-from djactors.client._tokens import BlockingToken, Token
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from djactors.client._connect import connect
+    from djactors.client._errors import ApiError, DjactorsError, UnreachableError
+    from djactors.client._exchange import RetryPolicy
+    from djactors.client._inbox import COMMAND_SECONDS, Inbox
+    from djactors.client._notifications import (
+        ApprovalStatus,
+        Archived,
+        Connected,
+        Counts,
+        Deleted,
+        Disconnected,
+        InboxItem,
+        JobAssignment,
+        JobChange,
+        JobMuted,
+        JobUnmuted,
+        ListedNotification,
+        NewComment,
+        Notification,
+        OtherEvent,
+        Page,
+        Presence,
+        Read,
+        Reset,
+        Seen,
+        Snoozed,
+        TokenExpiring,
+        Unarchived,
+        Unread,
+        UnreadCount,
+        Unsnoozed,
+        event_name,
+    )
+    from djactors.client._publishing import Client, Notified, Published, Suppressed, TrioClient
+    from djactors.client._tokens import BlockingToken, Token
+
+if not TYPE_CHECKING:
+    # Imported when they are asked for, so that a program that wants only `socketio` imports no HTTP client.
+    _NAMES = {
+        "_connect": ("connect",),
+        "_errors": ("ApiError", "DjactorsError", "UnreachableError"),
+        "_exchange": ("RetryPolicy",),
+        "_inbox": ("COMMAND_SECONDS", "Inbox"),
+        "_publishing": ("Client", "Notified", "Published", "Suppressed", "TrioClient"),
+        "_tokens": ("BlockingToken", "Token"),
+    }
+    _HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # All others are items.
+        home = _HOMES.get(name, "_notifications")
+        return getattr(import_module(f"{__name__}.{home}"), name)
+
 
 __all__ = [
     "COMMAND_SECONDS",
@@ -84,6 +110,7 @@ __all__ = [
     "ApprovalStatus",
     "Archived",
     "BlockingToken",
+    "Client",
     "Connected",
     "Counts",
     "Deleted",
@@ -98,20 +125,25 @@ __all__ = [
     "ListedNotification",
     "NewComment",
     "Notification",
+    "Notified",
     "OtherEvent",
     "Page",
     "Presence",
+    "Published",
     "Read",
     "Reset",
     "RetryPolicy",
     "Seen",
     "Snoozed",
+    "Suppressed",
     "Token",
     "TokenExpiring",
+    "TrioClient",
     "Unarchived",
     "UnreachableError",
     "Unread",
     "UnreadCount",
     "Unsnoozed",
     "connect",
+    "event_name",
 ]

@@ -1,6 +1,6 @@
 """A user's inbox, live: what happens in it as an iterator, and what the user does with it as methods."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -77,6 +77,10 @@ class Inbox:
             await self._socket.wait_connected()
         except SocketError as error:
             raise _ours(error) from None
+
+    def start_soon(self, task: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run a task for as long as the block lasts. What it raises ends the block with that exception."""
+        self._socket.start_soon(task, *args)
 
     # What happens
 
@@ -245,14 +249,14 @@ class Inbox:
             except SocketError as error:
                 raise _ours(error) from None
             answer = args[0] if args and isinstance(args[0], dict) else {"error": {"code": "internal"}}
-            error = api_error_in(answer)
-            if error is None:
+            refusal = api_error_in(answer)
+            if refusal is None:
                 return answer
-            if is_repeated and name == "notification:delete" and error.code == "not_found":
+            if is_repeated and name == "notification:delete" and refusal.code == "not_found":
                 # The attempt that got no answer has deleted it.
                 counted = await self._api.ask(Request("GET", "/api/notifications/unread-count"))
                 return msgspec.structs.asdict(_counts.decode(counted.body))
-            raise error
+            raise refusal
 
 
 def refusal_code(refusal: RefusedError) -> str:

@@ -269,6 +269,18 @@ SHAPES: dict[str, type[_Item]] = {
 """The struct for each of the server's events."""
 
 
+_NAMES = {shape: name for name, shape in SHAPES.items()} | {
+    Reset: "changes:reset",
+    Connected: "connect",
+    Disconnected: "disconnect",
+}
+
+
+def event_name(item: InboxItem) -> str:
+    """The name of the server's event that an item is; `connect` and `disconnect` for the connection's own."""
+    return item.name if isinstance(item, OtherEvent) else _NAMES[type(item)]
+
+
 def item_of(name: str, data: Any, offset: str | None) -> InboxItem:
     """The item that an event is."""
     if name == "changes:reset":

@@ -5,6 +5,7 @@
     databases.py  migrate, check, inbox, export
     tokens.py     token, sign-out
     probing.py    probe
+    watching.py   watch
 
 Exit codes: 0 means done; 1 means that something is wrong, and one line on standard error says what; 2 means that the
 command line is wrong. The layers below are imported inside of a command, so that `--help` is quick.

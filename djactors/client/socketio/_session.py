@@ -258,7 +258,9 @@ class Session:
                 self.end(DisconnectReason.TRANSPORT, answer.told(), retry_after=answer.retry_after)
 
     async def _send_frames(self, websocket: WebSocket, packets: Sequence[EncodedPacket]) -> None:
-        frames = [frame for packet in packets for frame in (packet.text.decode(), *packet.attachments)]
+        frames: list[str | bytes] = []
+        for packet in packets:
+            frames += [packet.text.decode(), *packet.attachments]
         try:
             await websocket.send(frames)
         except WebSocketLostError as error:

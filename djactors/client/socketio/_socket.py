@@ -235,6 +235,9 @@ class Socket:
                 return self._session
             await self._changed.wait()
 
+    def _has_failed(self) -> bool:
+        return self._failure is not None
+
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure()
@@ -249,11 +252,11 @@ class Socket:
 
     async def run(self) -> None:
         """Connect, again and again, until the client gives up or is cancelled."""
-        while self._failure is None:
+        while not self._has_failed():
             await self._inbound.wait_for_room()
             end = await self._attempt()
             was_joined = self._note_end()
-            if self._failure is not None:
+            if self._has_failed():
                 return
             if end.reason is DisconnectReason.REFUSED and self._refusals == 1:
                 # A fresh token helps at once, or not at all.
@@ -280,7 +283,7 @@ class Socket:
         self._presented = auth
         first = self._order[0]
         end = await self._connect(first, auth)
-        if end.refused_transport and len(self._order) > 1 and self._failure is None:
+        if end.refused_transport and len(self._order) > 1 and not self._has_failed():
             # What passes is tried first from now on.
             self._order.reverse()
             if first is self._settings.transports[0]:

@@ -17,7 +17,7 @@ What trio-websocket 0.12 does, and what stands against it here:
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
@@ -185,7 +185,8 @@ class WebSocket:
             async with trio.open_nursery() as nursery:
                 self._connection = await wrap_client_stream(
                     nursery,
-                    stream,
+                    # It takes any stream, and says otherwise.
+                    cast("trio.SocketStream", stream),
                     self._address.host_header,
                     self._address.base + self._target,
                     extra_headers=list(self._headers),
