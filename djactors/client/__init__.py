@@ -21,7 +21,7 @@ A user's inbox, live, in a complete program::
 
 
     if __name__ == "__main__":
-        trio.run(main, *sys.argv[1:])
+        trio.run(main, sys.argv[1], sys.argv[2])
 
 How an inbox behaves:
 
