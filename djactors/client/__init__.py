@@ -32,8 +32,9 @@ How an inbox behaves:
   behind the last item that it received. A program that must do the same over its own restarts keeps the `offset` of
   each item that it has dealt with, and gives it to `connect` as `since`. If the server cannot tell what was missed, a
   `Reset` comes: forget what you have, and load the list with `Inbox.list`. What follows may be in the list already.
-- **Commands.** `read`, `delete`, `archive`, `snooze` and the others are acknowledged when they are durable. They are
-  repeated if the connection breaks, because a repeated command changes nothing.
+- **Commands.** `read`, `delete`, `archive`, `snooze` and the others are acknowledged when they are durable. A command
+  about one notification or job is repeated if the connection breaks, because that changes nothing. `read_all` and the
+  others that are about everything up to now raise `UnreachableError` instead.
 - **Tokens.** Give a function instead of a token, and the inbox renews it when the server warns, and when it was
   refused. With a plain token, answer `TokenExpiring` with `Inbox.refresh`.
 - **Backpressure, reconnection, cancellation.** As in `djactors.client.socketio`, with the same `SocketSettings`. A

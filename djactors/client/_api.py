@@ -7,8 +7,7 @@ Redirects are not followed: a token must not be taken elsewhere.
 import ssl
 from collections.abc import Callable
 from time import monotonic, sleep
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import httpx
 import trio
@@ -121,14 +120,6 @@ class BlockingApi:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class TrioApi:

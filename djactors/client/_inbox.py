@@ -50,8 +50,10 @@ class Inbox:
     """One user's inbox. Made by `connect`; `djactors.client` tells how it behaves.
 
     Every command returns the counts after it, and may raise `ApiError` (the server refused), `UnreachableError` (no
-    answer within `timeout` seconds), or another `DjactorsError` (the inbox is at its end). A command whose connection
-    breaks is repeated: a repeated command changes nothing. Cancelled, a command may have been carried out.
+    answer within `timeout` seconds), or another `DjactorsError` (the inbox is at its end). If the connection breaks
+    before the answer, a command about one notification or job is repeated, since that changes nothing. A command about
+    everything up to now is not, since there may be more by then: it raises `UnreachableError`. Cancelled, a command may
+    have been carried out.
     """
 
     def __init__(self, socket: Socket, tokens: Tokens, api: TrioApi) -> None:
@@ -119,7 +121,7 @@ class Inbox:
 
     async def read_all(self, *, timeout: float = COMMAND_SECONDS) -> Counts:
         """Mark everything in the inbox itself as read."""
-        return await self._command("notification:read-all", {}, timeout)
+        return await self._command("notification:read-all", {}, timeout, repeated=False)
 
     async def unread(self, notification_id: int, *, timeout: float = COMMAND_SECONDS) -> Counts:
         """Mark one notification as unread again."""
@@ -127,7 +129,8 @@ class Inbox:
 
     async def seen(self, up_to: int | None = None, *, timeout: float = COMMAND_SECONDS) -> Counts:
         """Mark everything as seen, or everything up to one notification."""
-        return await self._command("notification:seen", {} if up_to is None else {"upTo": up_to}, timeout)
+        payload = {} if up_to is None else {"upTo": up_to}
+        return await self._command("notification:seen", payload, timeout, repeated=up_to is not None)
 
     async def archive(self, notification_id: int, *, timeout: float = COMMAND_SECONDS) -> Counts:
         """Put one notification into the archive."""
@@ -165,7 +168,7 @@ class Inbox:
 
     async def read_job(self, job_id: int, *, timeout: float = COMMAND_SECONDS) -> Counts:
         """Mark everything as read that the inbox has of a job."""
-        return await self._command("job:read-notifications", {"jobId": job_id}, timeout)
+        return await self._command("job:read-notifications", {"jobId": job_id}, timeout, repeated=False)
 
     async def watch_people(self, *, timeout: float = COMMAND_SECONDS) -> None:
         """Have `Presence` told on this connection. It ends with the connection: ask again after each `Connected`."""
@@ -233,17 +236,20 @@ class Inbox:
     async def _one(self, verb: str, notification_id: int, timeout: float, **more: Any) -> Counts:
         return await self._command(f"notification:{verb}", {"notificationId": notification_id, **more}, timeout)
 
-    async def _command(self, name: str, payload: Mapping[str, Any], timeout: float) -> Counts:
-        answer = await self._ask(name, payload, timeout)
-        return msgspec.convert(answer, Counts)
+    async def _command(self, name: str, payload: Mapping[str, Any], timeout: float, *, repeated: bool = True) -> Counts:
+        return msgspec.convert(await self._ask(name, payload, timeout, repeated=repeated), Counts)
 
-    async def _ask(self, name: str, payload: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+    async def _ask(
+        self, name: str, payload: Mapping[str, Any], timeout: float, *, repeated: bool = True
+    ) -> Mapping[str, Any]:
         deadline = trio.current_time() + timeout
         is_repeated = False
         while True:
             try:
                 args = await self._socket.call(name, payload, timeout=max(0.0, deadline - trio.current_time()))
-            except ConnectionLostError:
+            except ConnectionLostError as lost:
+                if not repeated:
+                    raise UnreachableError(str(lost)) from None
                 is_repeated = True
                 continue
             except SocketError as error:

@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from djactors.client._api import BlockingApi, TrioApi
-from djactors.client._errors import ApiError, DjactorsError
+from djactors.client._errors import ApiError, DjactorsError, UnreachableError
 from djactors.client._exchange import Answer, Request, RetryPolicy, api_error_in
 from djactors.client._tokens import BlockingToken, BlockingTokens, Token, Tokens
 from djactors.domain.errors import Refused
@@ -29,6 +29,9 @@ nobody wait long, and gets its answer in time."""
 
 BATCH_ROUNDS: Final = 5
 """How often `publish_all` sends events again that the server was too busy for, while the others were recorded."""
+
+_HOPELESS = frozenset({401, 403, 429, 502, 503, 504})
+"""Statuses after which the other requests of a batch would be answered alike: each has waited as long as it may."""
 
 _BUSY = frozenset({"too_many_requests", "unavailable"})
 
@@ -116,6 +119,7 @@ class _Batch:
                 self._bodies.append(b"")
                 self.outcomes[place] = error
         self._rounds = 0
+        self.is_hopeless = False
 
     @property
     def is_done(self) -> bool:
@@ -165,8 +169,11 @@ class _Batch:
             self.outcomes[place] = outcome
 
     def failed(self, places: Sequence[int], error: DjactorsError) -> None:
-        """Note that a request failed as a whole."""
-        for place in places:
+        """Note that a request failed as a whole. If all others would fail alike, they are not sent."""
+        self.is_hopeless = isinstance(error, UnreachableError) or (
+            isinstance(error, ApiError) and error.status in _HOPELESS
+        )
+        for place in self._open if self.is_hopeless else places:
             self.outcomes[place] = error
 
     def pause(self, policy: RetryPolicy, random: Callable[[], float]) -> float:
@@ -251,7 +258,8 @@ class Client:
         """Publish many events, and return what became of each, in order.
 
         They go out in as few requests as the server's bounds allow. A bad event does not affect the others, and raises
-        nothing: its place has the exception.
+        nothing: its place has the exception. If the server is away, or refuses the token, the rest is not tried, and
+        has the same exception.
         """
         batch = _Batch(events, self._new_key)
         while True:
@@ -260,6 +268,8 @@ class Client:
                     batch.answered(places, self._api.ask(request))
                 except DjactorsError as error:
                     batch.failed(places, error)
+                if batch.is_hopeless:
+                    return batch.results()
             if batch.is_done:
                 return batch.results()
             self._wait(batch.pause(self._policy, self._random))
@@ -311,6 +321,8 @@ class TrioClient:
                     batch.answered(places, await self._api.ask(request))
                 except DjactorsError as error:
                     batch.failed(places, error)
+                if batch.is_hopeless:
+                    return batch.results()
             if batch.is_done:
                 return batch.results()
             await trio.sleep(batch.pause(self._policy, self._random))

@@ -38,7 +38,11 @@ from djactors.client import (
     connect,
 )
 from djactors.client.socketio import Address, SocketSettings
+from djactors.engine import Namespace
+from djactors.engine import Socket as ServerSocket
 from djactors.protocol import Transport
+from tests.client.socketio.memory import MemoryWay
+from tests.engine.chat import Chat
 from tests.serving import ServedProcess, make_token, service_token, serving
 
 PATIENCE = 120
@@ -290,6 +294,31 @@ async def test_a_command_that_is_not_answered_in_time_says_so() -> None:
             gone = await anext(inbox)
             assert isinstance(gone, Disconnected)
             assert (gone.reason, gone.attempt) == ("unreachable", 1)
+
+
+async def test_only_what_changes_nothing_is_repeated_when_the_connection_breaks(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    namespace, asked = Namespace(), []
+
+    @namespace.on("notification:read")
+    @namespace.on("notification:read-all")
+    async def answer(socket: ServerSocket, payload: dict[str, Any]) -> dict[str, Any]:
+        asked.append(payload)
+        if len(asked) % 2:
+            way.cut()
+            await trio.sleep_forever()
+        return {"ok": True, "count": 3, "unseen": 1}
+
+    chat = Chat(nursery, namespace)
+    await nursery.start(chat.server.run)
+    way = MemoryWay(chat)
+    async with connect("http://server.test:3000", TOKEN, settings=QUICK, open_stream=way) as inbox:
+        assert await inbox.read(5) == Counts(3, 1)
+        assert asked == [{"notificationId": 5}] * 2
+        with pytest.raises(UnreachableError, match="notification:read-all: the connection ended before the ack"):
+            await inbox.read_all()
+        assert asked[2:] == [{}]
 
 
 def test_what_a_newer_server_says_is_passed_on() -> None:

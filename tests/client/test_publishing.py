@@ -307,6 +307,19 @@ async def test_a_request_that_fails_as_a_whole_leaves_the_others_as_they_are(
     assert "none of djactors" in str(outcomes[2000])
 
 
+async def test_a_batch_does_not_wait_for_a_server_that_is_away_again_and_again(
+    autojump_clock: MockClock, ask: Twins
+) -> None:
+    def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    server = Server(whole_batch, *[away] * 100)
+    outcomes = await ask("publish_all", [numbered(number) for number in range(5000)], server)
+    assert outcomes[999].event_id == 999
+    assert {type(outcome) for outcome in outcomes[1000:]} == {UnreachableError}
+    assert ask.waited < 30
+
+
 @pytest.mark.parametrize("kind", [Client, TrioClient])
 @pytest.mark.parametrize(
     "url", ["notify.test", "ftp://notify.test", "http://", "http://u:p@notify.test", "http://a/?b"]

@@ -15,6 +15,7 @@ from djactors.client.socketio._socket import AuthSource, Socket
 from djactors.protocol import check_namespace
 
 PATH = "/socket.io/"
+USER_AGENT = "djactors-socketio"
 
 _OWN_QUERY = frozenset({"EIO", "transport", "sid"})
 
@@ -71,6 +72,9 @@ async def connect(
     for name, value in lines:
         if not (name + value).isascii() or not (name + value).isprintable() or not name or ":" in name:
             raise ValueError(f"headers: {name[:60]!r} does not fit into a header")
+    if not any(name.lower() == "user-agent" for name, _ in lines):
+        # Some proxies refuse requests without one.
+        lines.append(("User-Agent", USER_AGENT))
     chosen = settings or SocketSettings()
     route = Route(address, open_stream or over_tcp(ssl_context), path, fields, lines, chosen)
     async with trio.open_nursery() as nursery:
