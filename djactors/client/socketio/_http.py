@@ -66,7 +66,7 @@ class HttpConnection:
         self._address, self._open_stream = address, open_stream
         self._headers, self._max_body = list(headers), max_body
         self._stream: trio.abc.Stream | None = None
-        self._peer = h11.Connection(h11.CLIENT)
+        self._peer: h11.Connection
         self._idle_since = 0.0
 
     async def request(self, method: str, target: str, body: bytes = b"", content_type: str | None = None) -> Answer:

@@ -18,12 +18,15 @@ class Inbound(Generic[T]):
     more.
     """
 
+    __slots__ = ("_bytes", "_end", "_items", "_max_bytes", "_max_items", "_waiting")
+
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self._max_items, self._max_bytes = max_items, max_bytes
         self._items: deque[tuple[T, int]] = deque()
         self._bytes = 0
         self._end: Callable[[], Exception] | None = None
-        self._changed = trio.Event()
+        # Woken at every change. Nothing lies between a look at the queue and the wait, so no change is missed.
+        self._waiting = trio.lowlevel.ParkingLot()
 
     @property
     def is_full(self) -> bool:
@@ -48,7 +51,7 @@ class Inbound(Generic[T]):
         while not self._items:
             if self._end is not None:
                 raise self._end()
-            await self._changed.wait()
+            await self._waiting.park()
         item, size = self._items.popleft()
         self._bytes -= size
         self._wake()
@@ -59,22 +62,24 @@ class Inbound(Generic[T]):
         """Wait until at most half of each bound is taken."""
         await trio.lowlevel.checkpoint()
         while len(self._items) * 2 > self._max_items or self._bytes * 2 > self._max_bytes:
-            await self._changed.wait()
+            await self._waiting.park()
 
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        self._waiting.unpark_all()
 
 
 class Outbox:
     """What waits to be sent by one session, bounded by packets and by bytes."""
+
+    __slots__ = ("_bytes", "_closed", "_max_bytes", "_max_packets", "_packets", "_waiting", "is_writing")
 
     def __init__(self, max_packets: int, max_bytes: int) -> None:
         self._max_packets, self._max_bytes = max_packets, max_bytes
         self._packets: deque[EncodedPacket] = deque()
         self._bytes = 0
         self._closed = False
-        self._changed = trio.Event()
+        # Woken at every change. Nothing lies between a look at the queue and the wait, so no change is missed.
+        self._waiting = trio.lowlevel.ParkingLot()
         # Whether a write is under way, so that an empty queue is not yet all sent.
         self.is_writing = False
 
@@ -88,7 +93,7 @@ class Outbox:
         """Wait for room, then add a packet; False if the session ended instead. Cancelled, it has added nothing."""
         await trio.lowlevel.checkpoint()
         while not self._closed and self._packets and not self._has_room_for(packet):
-            await self._changed.wait()
+            await self._waiting.park()
         if self._closed:
             return False
         self.put_nowait(packet)
@@ -114,7 +119,7 @@ class Outbox:
     async def wait(self) -> None:
         """Wait until there is something to send."""
         while not self._packets:
-            await self._changed.wait()
+            await self._waiting.park()
 
     def written(self) -> None:
         """The write is done."""
@@ -124,7 +129,7 @@ class Outbox:
     async def flush(self) -> None:
         """Wait until everything was written."""
         while (self._packets or self.is_writing) and not self._closed:
-            await self._changed.wait()
+            await self._waiting.park()
 
     def close(self) -> None:
         """The session has ended: wake who waits."""
@@ -135,5 +140,4 @@ class Outbox:
         return len(self._packets) < self._max_packets and self._bytes + packet.size <= self._max_bytes
 
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        self._waiting.unpark_all()

@@ -140,11 +140,10 @@ class Session:
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
-                    self._nursery.start_soon(self._watch_over)
-                    if self.engine.transport is Transport.POLLING:
-                        self._nursery.start_soon(self._poll)
-                    else:
-                        self._nursery.start_soon(self._carry_websocket)
+                    is_polling = self.engine.transport is Transport.POLLING
+                    self._nursery.start_soon(self._poll if is_polling else self._carry_websocket)
+                    # No task of its own, as an idle connection should cost little.
+                    await self._watch_over()
         finally:
             self.outbox.close()
             await self._pushes.aclose()
@@ -164,8 +163,11 @@ class Session:
             self.ended = End(reason, detail, retry_after, refused_transport)
             self._scope.cancel()
 
-    async def leave(self, farewell: EncodedPacket | None) -> None:
-        """Say good-bye and end. A peer that takes no part holds this up for `close_timeout` seconds at most."""
+    async def leave(self, farewell: EncodedPacket | None, why: str) -> None:
+        """Say good-bye and end: with a farewell for good, without one to come back.
+
+        A peer that takes no part holds this up for `close_timeout` seconds at most.
+        """
         with trio.move_on_after(self._settings.close_timeout):
             if farewell is not None:
                 self.outbox.put_nowait(farewell)
@@ -175,7 +177,7 @@ class Session:
                 await self.outbox.flush()
             if self._websocket is not None:
                 await self._websocket.close(self._settings.close_timeout)
-        self.end(DisconnectReason.CLIENT, "closed by the caller")
+        self.end(DisconnectReason.CLIENT, why)
 
     # What comes
 
@@ -233,15 +235,19 @@ class Session:
     async def _write(self) -> None:
         while True:
             await self.outbox.wait()
-            async with self._sending:
-                websocket = self._websocket
-                if websocket is None:
-                    packets = self.outbox.take(self.max_payload, MAX_POLL_PACKETS)
-                    await self._push(packets)
-                else:
-                    packets = self.outbox.take(self._settings.outbox_bytes, MAX_WRITE_PACKETS)
-                    await self._send_frames(websocket, packets)
-                self.outbox.written()
+            websocket = self._websocket
+            if websocket is None:
+                async with self._sending:
+                    # While this waited, the session may have moved to a WebSocket.
+                    if self._websocket is None:
+                        await self._push(self.outbox.take(self.max_payload, MAX_POLL_PACKETS))
+            elif self._sending.locked():
+                # The packet that ends an upgrade goes first.
+                async with self._sending:
+                    pass
+            else:
+                await self._send_frames(websocket, self.outbox.take(self._settings.outbox_bytes, MAX_WRITE_PACKETS))
+            self.outbox.written()
 
     async def _push(self, packets: Sequence[EncodedPacket]) -> None:
         try:

@@ -198,7 +198,8 @@ class Socket:
     def reconnect(self) -> None:
         """End this connection and connect again, for instance when the network has changed. Without one, do nothing."""
         if self._session is not None and self.sid is not None:
-            self._session.end(DisconnectReason.CLIENT, "the caller asked for another connection")
+            # The server is told: one that takes the old connection for alive could not recover the new one.
+            self._nursery.start_soon(self._session.leave, None, "the caller asked for another connection")
 
     # Inside
 
@@ -269,7 +270,7 @@ class Socket:
         session = self._session
         if session is not None:
             farewell = self._client.disconnect(self._namespace) if self.sid is not None else None
-            await session.leave(farewell)
+            await session.leave(farewell, "closed by the caller")
 
     async def _attempt(self) -> End:
         try:
