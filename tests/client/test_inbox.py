@@ -30,6 +30,7 @@ from djactors.client import (
     Seen,
     Snoozed,
     TokenExpiring,
+    TrioClient,
     Unarchived,
     UnreachableError,
     Unread,
@@ -38,12 +39,14 @@ from djactors.client import (
     connect,
 )
 from djactors.client.socketio import Address, SocketSettings
+from djactors.domain.events import NotificationRequested
 from djactors.engine import Namespace
 from djactors.engine import Socket as ServerSocket
 from djactors.protocol import Transport
 from tests.client.socketio.memory import MemoryWay
 from tests.engine.chat import Chat
 from tests.serving import ServedProcess, make_token, service_token, serving
+from tests.tls import Pair, client_context
 
 PATIENCE = 120
 QUICK = SocketSettings(reconnect_delay=0.02, reconnect_delay_max=0.2, jitter=0.0)
@@ -294,6 +297,28 @@ async def test_a_command_that_is_not_answered_in_time_says_so() -> None:
             gone = await anext(inbox)
             assert isinstance(gone, Disconnected)
             assert (gone.reason, gone.attempt) == ("unreachable", 1)
+
+
+async def test_all_clients_speak_tls_and_trust_only_whom_they_are_told_to(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    async with serving(tmp_path, environment=pair.environment) as server:
+        assert server.url.startswith("https://")
+        for transports in ((Transport.WEBSOCKET,), (Transport.POLLING,)):
+            settings = SocketSettings(transports)
+            async with inbox_of(server, settings=settings, ssl_context=client_context()) as inbox:
+                await inbox.wait_connected()
+                async with TrioClient(server.url, service_token(1), ssl_context=client_context()) as client:
+                    await client.publish(
+                        NotificationRequested(
+                            tenant_id=1, user_id=2, notification_type="news", priority="LOW", title="secret"
+                        )
+                    )
+                assert (await until(inbox, Notification)).title == "secret"
+                assert (await inbox.list()).items[0].title == "secret"
+        async with inbox_of(server) as stranger:
+            gone = await anext(stranger)
+            assert isinstance(gone, Disconnected)
+            assert (gone.reason, "CERTIFICATE_VERIFY_FAILED" in gone.detail) == ("unreachable", True)
 
 
 async def test_only_what_changes_nothing_is_repeated_when_the_connection_breaks(
