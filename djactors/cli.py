@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import databases, probing, serving, tokens, watching
+from djactors.commands import backups, databases, persons, probing, seeing, serving, tenants, tokens, watching
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,7 +24,13 @@ for _command in (
     tokens.sign_out,
     probing.probe,
     watching.watch,
-    databases.export,
+    seeing.top,
+    seeing.monitoring,
+    backups.backup,
+    backups.restore,
+    tenants.export,
+    tenants.import_,
+    persons.erase,
 ):
     main.add_command(_command)
 

@@ -8,8 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-Way = Literal["cp", "backup", "vacuum"]
-WAYS: tuple[Way, ...] = ("cp", "backup", "vacuum")
+from djactors.operations.backing_up import back_up
+from djactors.operations.restoring import restore
+
+Way = Literal["cp", "backup", "vacuum", "command"]
+WAYS: tuple[Way, ...] = ("cp", "backup", "vacuum", "command")
 
 
 def copy_of(database: Path, copy: Path, way: Way = "backup") -> Path:
@@ -20,6 +23,8 @@ def copy_of(database: Path, copy: Path, way: Way = "backup") -> Path:
             if source.exists():
                 shutil.copyfile(source, copy.with_name(copy.name + suffix))
         return copy
+    if way == "command":
+        return back_up(database, copy, _ignore).copy
     with closing(sqlite3.connect(database)) as source:
         if way == "vacuum":
             source.execute("VACUUM INTO ?", (str(copy),))
@@ -29,8 +34,11 @@ def copy_of(database: Path, copy: Path, way: Way = "backup") -> Path:
     return copy
 
 
-def put_back(copy: Path, database: Path) -> None:
-    """Put a copy in the place of a database that nobody serves."""
+def put_back(copy: Path, database: Path, way: Way = "backup") -> None:
+    """Put a copy in the place of a database that nobody serves, by the command of djactors or by hand."""
+    if way == "command":
+        restore(copy, database, _ignore, over_newer=True)
+        return
     for suffix in ("", "-wal", "-shm"):
         database.with_name(database.name + suffix).unlink(missing_ok=True)
         source = copy.with_name(copy.name + suffix)
@@ -42,3 +50,7 @@ def put_back_online(copy: Path, database: Path) -> None:
     """Put a copy into a database while it is served, as `.restore` of the SQLite shell does."""
     with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(database)) as target:
         source.backup(target)
+
+
+def _ignore(_: object) -> None:
+    """Nobody looks how far it is."""

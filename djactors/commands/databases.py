@@ -1,4 +1,4 @@
-"""The commands that work on a database: `migrate`, `check`, `inbox` and `export`."""
+"""The commands that work on a database: `migrate`, `check` and `inbox`."""
 
 from __future__ import annotations
 
@@ -48,13 +48,16 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
 def check(database: str | None, config: str | None) -> None:
     """Diagnose the configuration, the secret and the database; exit 1 on any finding."""
     from djactors.operations import diagnosis
+    from djactors.operations.progress import Progress
 
     try:
         settings = load({"database": database}, os.environ, config)
     except SettingError as error:
         fail(str(error))
     findings = 0
-    for name, finding in diagnosis.diagnose(settings, config):
+    progress = Progress(sys.stderr)
+    for name, finding in diagnosis.diagnose(settings, config, report=progress.step):
+        progress.end()
         click.echo(f"{'ok  ' if finding is None else 'FAIL'} {name}{'' if finding is None else f': {finding}'}")
         findings += finding is not None
     if findings:
@@ -81,34 +84,3 @@ def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, c
         fail(sentence_of(error))
     for line in past.lines(found):
         click.echo(line)
-
-
-@click.command()
-@click.option(
-    "--to", "target", metavar="PLACE", required=True, help="An SQLite file or a postgresql:// URL, without a database."
-)
-@database_option
-@config_option
-def export(target: str, database: str | None, config: str | None) -> None:
-    """Carry the whole installation to another database, in either direction, and verify it row by row."""
-    from djactors.operations import moving
-    from djactors.operations.progress import Progress
-    from djactors.store.errors import StoreError
-
-    source = settings_of(config, database=database).database
-    progress = Progress(sys.stderr)
-    try:
-        moved = moving.move(source, target, progress.step)
-    except (StoreError, OSError) as error:
-        progress.end()
-        fail(sentence_of(error))
-    except KeyboardInterrupt:
-        progress.end()
-        fail("interrupted: nothing was carried; the same command begins anew")
-    progress.end()
-    if moved.left_behind:
-        click.echo(f"left behind, because it is not djactors' own: {', '.join(moved.left_behind)}")
-    click.echo(
-        f"carried and verified {moved.rows} rows of {moved.tables} tables from {moved.source} to {moved.target}, "
-        "every row equal; start the servers with the new place now"
-    )

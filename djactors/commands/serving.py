@@ -79,7 +79,8 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
     from djactors.net import InheritedRefused, inherited_network, raise_descriptor_limit
     from djactors.service_manager import ServiceManager
     from djactors.store.errors import StoreError
-    from djactors.telemetry import LogThread, Telemetry
+    from djactors.telemetry import LogThread, Spans, Telemetry
+    from djactors.telemetry.exporting import exported
     from djactors.telemetry.interpreter import log_everything
 
     log = LogThread(settings.log_format, settings.log_level)
@@ -91,8 +92,8 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
         log.close()
         raise SystemExit(1)
 
-    async def serve_until_told() -> None:
-        server = Server(settings, telemetry=Telemetry(log), network=inherited_network(os.environ))
+    async def serve_until_told(spans: Spans | None) -> None:
+        server = Server(settings, telemetry=Telemetry(log, spans=spans), network=inherited_network(os.environ))
         for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
             if concern is not None:
                 server.telemetry.log.warning("tokens could be forged", reason=concern)
@@ -117,7 +118,8 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
     gc.set_threshold(*GC_THRESHOLDS)
     told = (SettingError, InheritedRefused, ServerFailed, StoreError, OSError)
     try:
-        trio.run(serve_until_told)
+        with exported(os.environ, log.logger) as spans:
+            trio.run(serve_until_told, spans)
     except told as error:
         fail(sentence_of(error))
     except BaseExceptionGroup as group:

@@ -6,6 +6,7 @@ The engines of the store do everything else about migrations.
 from __future__ import annotations
 
 import importlib.resources
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -13,12 +14,17 @@ from datetime import datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+import sqlite_utils
+
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.store.connection import Connection
 from djactors.store.engines import Place, engine_at
 from djactors.store.errors import MigrationError
 from djactors.store.migrations import Schema, Seed, read_migrations
 from djactors.store.moving import Target
+from djactors.store.sqlite import migrate
+from djactors.store.sqlite.blueprint import laid_out
+from djactors.store.sqlite.connection import SqliteConnection
 
 TokenBytes = Callable[[int], bytes]
 
@@ -61,6 +67,15 @@ def inspect(place: Place) -> list[str]:
     return engine_at(place).inspect(_schema())
 
 
+def lacking(connection: SqliteConnection) -> list[str]:
+    """Name the migrations that an SQLite database lacks, which is open. This only reads.
+
+    Raises:
+        MigrationError: as `apply` would.
+    """
+    return [migration.name for migration in migrate.pending_on(connection, _schema())]
+
+
 def apply(
     place: Place,
     *,
@@ -76,6 +91,16 @@ def apply(
         MigrationError: the database is refused; one line says the reason and the mend.
     """
     return engine_at(place).apply(_schema(_seed(now, token_bytes)), lambda: utc_text(now()))
+
+
+def blueprint(path: str | os.PathLike[str] | None = None) -> sqlite_utils.Database:
+    """A scratch database with the tables of this program, in memory or in a new file."""
+    return laid_out(_schema().migrations, path)
+
+
+def checksums() -> dict[str, str]:
+    """The names of all migrations of this program, with their checksums."""
+    return {migration.name: migration.checksum for migration in _schema().migrations}
 
 
 def names() -> list[str]:

@@ -20,6 +20,7 @@ from djactors.net import descriptor_shortage
 from djactors.steady_clock import TOLERANCE
 from djactors.store.engines import engine_at, is_url, shown
 from djactors.store.errors import MigrationError, StoreBroken
+from djactors.store.sqlite.integrity import damage
 from djactors.store.sqlite.lock import missing_database
 
 MIN_FREE_BYTES = 200 * 2**20
@@ -34,7 +35,10 @@ Finding = tuple[str, str | None]
 
 
 def diagnose(
-    settings: Settings, file: str | None = None, now: Callable[[], datetime] = WALL_CLOCK
+    settings: Settings,
+    file: str | None = None,
+    now: Callable[[], datetime] = WALL_CLOCK,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Finding]:
     """Look at everything. What is wrong with it is reported and never raised.
 
@@ -42,6 +46,7 @@ def diagnose(
         settings: as the server would have them.
         file: the TOML file that they were read from, if any.
         now: the wall clock.
+        report: told again and again what takes long.
     """
     yield "configuration", None
     yield "keys", _keys(settings)
@@ -58,7 +63,7 @@ def diagnose(
             yield finding
             reachable = reachable and finding[0] != "database"
         if reachable:
-            yield from _contents(settings.database, now)
+            yield from _contents(settings.database, now, report)
         return
     path = Path(settings.database)
     yield "free space", _free_space(path)
@@ -72,10 +77,10 @@ def diagnose(
         yield "database", f"{path} is not a file: name another one"
         return
     yield "database rights", None if os.access(path, os.R_OK | os.W_OK) else f"{path} cannot be read and written"
-    yield from _contents(str(path), now)
+    yield from _contents(str(path), now, report)
 
 
-def _contents(place: str, now: Callable[[], datetime]) -> Iterator[Finding]:
+def _contents(place: str, now: Callable[[], datetime], report: Callable[[str], None]) -> Iterator[Finding]:
     """Look at what is in the database."""
     try:
         behind = schema.inspect(place)
@@ -86,7 +91,7 @@ def _contents(place: str, now: Callable[[], datetime]) -> Iterator[Finding]:
     mend = f"behind by {', '.join(behind)}: run `djactors migrate --database {shown(place)}`"
     yield "schema version", mend if behind else None
     if not is_url(place):
-        yield "database integrity", _integrity(Path(place))
+        yield "database integrity", _integrity(Path(place), report)
     if not behind:
         yield "times", _times(place, now())
 
@@ -118,34 +123,24 @@ def _free_space(path: Path) -> str | None:
     return None
 
 
-def _integrity(path: Path) -> str | None:
+def _integrity(path: Path, report: Callable[[str], None]) -> str | None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            verdict = _verdict(connection, "")
-            if verdict is not None:
-                return f"{path} is damaged in {_damaged_tables(connection)} ({verdict}): restore a backup"
+            looking = "looking at each page of the database"
+            found = damage(connection, "integrity_check", VERDICTS, at_work=lambda: report(looking))
+            if found is not None:
+                return f"{path} is damaged in {_damaged_tables(connection)} ({found}): restore a backup"
             orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
     except sqlite3.Error as error:
         return f"{path} is damaged ({error}): restore a backup"
     return None if orphans is None else f"{path} has rows of {orphans[0]} that point nowhere: restore a backup"
 
 
-def _verdict(connection: sqlite3.Connection, table: str) -> str | None:
-    """What is wrong with the pages of a table and its indexes, or of the whole file where none is named."""
-    try:
-        rows = connection.execute(f"PRAGMA integrity_check({table or VERDICTS})").fetchmany(VERDICTS)
-    except sqlite3.Error as error:
-        # The pragma can raise as well as report.
-        return str(error)
-    told = "; ".join(text for (text,) in rows)
-    return None if told == "ok" else told
-
-
 def _damaged_tables(connection: sqlite3.Connection) -> str:
     names = [
         name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     ]
-    found = [name for name in names if _verdict(connection, f'"{name}"') is not None]
+    found = [name for name in names if damage(connection, "integrity_check", 1, name) is not None]
     return f"the table {', '.join(found)}" if found else "no table, but elsewhere"
 
 

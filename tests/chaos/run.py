@@ -14,6 +14,7 @@ from pathlib import Path
 import trio
 
 from tests.chaos import device as devices
+from tests.chaos.copies import Copies
 from tests.chaos.device import Device
 from tests.chaos.nodes import Nodes
 from tests.chaos.outages import CutOff, FailOver, Freeze, KillNode, RestartDatabase
@@ -71,13 +72,15 @@ class Outcome:
     alerts: int = 0
 
 
-async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None) -> Outcome:
-    """Carry a plan out in `folder`.
+async def run(
+    plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None, copies: Copies | None = None
+) -> Outcome:
+    """Carry a plan out in `folder`. `copies` says how the database is copied and put back, if not by SQLite alone.
 
     Raises:
         AssertionError: the run itself failed: a server did not start, or the publishers were never answered.
     """
-    chaos = _Run(plan, folder, say)
+    chaos = _Run(plan, folder, say, copies)
     path = folder / "history.jsonl"
     try:
         await chaos.live()
@@ -96,13 +99,13 @@ async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line
 
 
 class _Run:
-    def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None], copies: Copies | None) -> None:
         self.history = History()
         self.late: list[str] = []
         self.ledger = Ledger([])
         self.lost: list[Ledger] = []
         self.alert_findings: list[Finding] = []
-        self.server = KillableServer(folder, self._told)
+        self.server = KillableServer(folder, self._told, copies=copies)
         self.nodes = None
         if plan.nodes:
             self.nodes = Nodes(

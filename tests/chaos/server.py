@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from tests.chaos.copies import Copies, SqliteCopies
 from tests.history import Ledger
 from tests.serving import ServedProcess, serving
 
@@ -45,7 +45,7 @@ class KillableServer:
     `database` is its file, `lost` what was in that each time that an older copy was put in its place. `told` is called
     with each new address, and with None at its end. `environment` is added to its settings. `expire` has the time of so
     many notifications be up, where the database is not the file. One that is patient is started once more if its start
-    fails, as where the database is away.
+    fails, as where the database is away. `copies` makes the copies and puts them back.
     """
 
     def __init__(
@@ -56,11 +56,13 @@ class KillableServer:
         environment: Mapping[str, str] | None = None,
         expire: Callable[[int], Awaitable[None]] | None = None,
         patient: bool = False,
+        copies: Copies | None = None,
     ) -> None:
         self.database = folder / "inbox.db"
         self.kills = 0
         self.lost: list[Ledger] = []
-        self._copy = folder / "copy.db"
+        self._copies = copies or SqliteCopies(folder)
+        self._copying = trio.Lock()
         self._putting_back = False
         self._folder = folder
         self._environment = {**SETTINGS, **(environment or {})}
@@ -102,7 +104,8 @@ class KillableServer:
                 raise AssertionError(f"the server ended by itself with {code}: {said}")
             if self._putting_back:
                 self.lost.append(await trio.to_thread.run_sync(Ledger.read, self.database))
-                await trio.to_thread.run_sync(_replace, self.database, self._copy)
+                async with self._copying:
+                    await trio.to_thread.run_sync(self._copies.put_back, self.database)
                 self._putting_back = False
             await self._expire(self._expiring)
             self._expiring = 0
@@ -125,10 +128,14 @@ class KillableServer:
 
     async def back_up(self) -> None:
         """Copy the database, whether it is served now or not."""
-        await trio.to_thread.run_sync(_back_up, self.database, self._copy)
+        async with self._copying:
+            await trio.to_thread.run_sync(self._copies.make, self.database)
 
     async def put_back(self, again_after: float) -> None:
         """kill -9; it starts again so many seconds later, with the database as it was when it was copied."""
+        # A copy that is under way is the one to put back.
+        async with self._copying:
+            pass
         await self._up.wait()
         self._putting_back = True
         await self.kill(again_after, 0)
@@ -148,17 +155,6 @@ class KillableServer:
 
     async def _expire_in_file(self, count: int) -> None:
         await trio.to_thread.run_sync(_expire, self.database, count)
-
-
-def _back_up(database: Path, copy: Path) -> None:
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-
-
-def _replace(database: Path, copy: Path) -> None:
-    for suffix in ("-wal", "-shm"):
-        database.with_name(database.name + suffix).unlink(missing_ok=True)
-    shutil.copyfile(copy, database)
 
 
 def _expire(database: Path, count: int) -> None:

@@ -1,7 +1,8 @@
 """Old copies are put back under clients that know later changes: each is reset, none is passed old numbers off as new.
 
 However the copy was made: `cp` of a server that was killed, with its write-ahead log; SQLite's backup while it serves;
-`VACUUM INTO`; and put back while it serves, as `.restore` of the SQLite shell does.
+`VACUUM INTO`; the commands `backup` and `restore`; and put back while it serves, as `.restore` of the SQLite shell
+does.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ async def test_everyone_who_knows_more_is_reset_and_misses_nothing(
             old = (await place.inbox(ALICE))["offset"]
             lose(lane)
             await alice.expect("disconnect")
-        await trio.to_thread.run_sync(put_back, copy, server.database)
+        await trio.to_thread.run_sync(put_back, copy, server.database, way)
 
         async with place.served() as server:
             titles = [f"again {number}" for number in range(published_after)]

@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from djactors.inbox import schema
+from djactors.operations.backing_up import back_up
+from djactors.operations.restoring import restore
+from djactors.store.errors import StoreUnavailable
+from djactors.store.sqlite import copying
 from tests.faults.backend import ENVIRONMENT, TENANT, USER, Backend
 from tests.faults.commands import PATIENCE, command, refusal
 from tests.faults.strace import tampering
@@ -103,6 +108,29 @@ async def test_row_4_a_new_database_on_a_full_disk_is_refused_with_the_mend(smal
         assert "the disk is full: free some space and start again" in line
     filler.unlink()
     assert (await command("migrate", "--database", database, folder=tmp_path)).returncode == 0
+
+
+def test_row_4_a_disk_that_fills_under_a_copy_is_left_as_it_was(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "PAGES_OF_A_STEP", 4)
+    monkeypatch.setattr(copying, "COPY_CACHE", 16)
+    database = tmp_path / "inbox.db"
+    schema.apply(database)
+
+    def fill_it(_: object) -> None:
+        fill(small_disk)
+
+    with pytest.raises(StoreUnavailable, match=r"the disk is full .* so nothing was kept: free some space"):
+        back_up(database, small_disk / "copy.db", fill_it)
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+    (small_disk / "filler").unlink()
+    copy = back_up(database, small_disk / "copy.db", lambda _: None).copy
+    with pytest.raises(StoreUnavailable, match="the disk is full"):
+        restore(copy, small_disk / "inbox.db", fill_it)
+    assert sorted(path.name for path in small_disk.iterdir()) == ["copy.db", "filler", "inbox.db.lock"]
+    (small_disk / "filler").unlink()
+    restore(copy, small_disk / "inbox.db", lambda _: None)
 
 
 @pytest.mark.usefixtures("tracing")

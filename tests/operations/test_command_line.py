@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import jwt
 import pytest
 from click.testing import Result
@@ -37,7 +38,7 @@ def test_every_command_explains_itself(name: str | None) -> None:
         assert result.exit_code == 0
         assert "Usage: " in result.stdout
     for option in [] if name is None else main.commands[name].params:
-        assert option.opts[0] in result.stdout
+        assert (option.opts[0] if isinstance(option, click.Option) else str(option.metavar)) in result.stdout
 
 
 def test_the_version_is_told() -> None:

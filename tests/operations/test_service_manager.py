@@ -193,23 +193,33 @@ def test_the_units_are_right(tmp_path: Path) -> None:
     for unit in UNITS.iterdir():
         text = unit.read_text().replace("/opt/djactors/bin/djactors", str(Path(sys.executable)))
         (tmp_path / unit.name).write_text(text)
-    service, activation = tmp_path / "djactors.service", tmp_path / "djactors.socket"
-    done = subprocess.run([analyze, "verify", service, activation], capture_output=True, text=True, timeout=PATIENCE)
+    units = sorted(tmp_path.iterdir())
+    done = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = subprocess.run(
-        [analyze, "security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED * 10:.0f}", service],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    for service in tmp_path.glob("*.service"):
+        done = subprocess.run(
+            [analyze, "security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED * 10:.0f}", service],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_units_name_what_the_program_has() -> None:
-    text = (UNITS / "djactors.service").read_text()
-    assert "Type=notify" in text
-    assert re.search(r"^ExecStart=\S+/djactors serve$", text, re.MULTILINE)
+    serve, backup = (UNITS / name for name in ("djactors.service", "djactors-backup.service"))
+    assert "Type=notify" in serve.read_text()
+    assert re.search(r"^ExecStart=\S+/djactors serve$", serve.read_text(), re.MULTILINE)
+    assert re.search(r"^ExecStart=\S+/djactors backup \S+ --keep \d+$", backup.read_text(), re.MULTILINE)
     from djactors.config import Settings, environment_name
 
     names = {environment_name(name) for name in Settings.__dataclass_fields__}
-    assert set(re.findall(r"\b(DJACTORS_[A-Z_]+)=", text)) <= names
+    for unit in (serve, backup):
+        assert set(re.findall(r"\b(DJACTORS_[A-Z_]+)=", unit.read_text())) <= names
+    # The copy is one of the database that the server has.
+    assert _line(serve, "Environment=DJACTORS_DATABASE") == _line(backup, "Environment=DJACTORS_DATABASE")
+
+
+def _line(unit: Path, beginning: str) -> str:
+    [line] = [line for line in unit.read_text().splitlines() if line.startswith(beginning)]
+    return line

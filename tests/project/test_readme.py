@@ -88,7 +88,8 @@ def test_every_setting_is_documented_with_its_default_and_what_the_program_says_
 def test_every_command_and_option_is_documented(command: click.Command) -> None:
     [row] = [line for line in README.splitlines() if line.startswith(f"| `djactors {command.name}")]
     for parameter in command.params:
-        assert f"{'' if parameter.required else '['}{parameter.opts[0]}" in row
+        name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.metavar
+        assert f"{'' if parameter.required else '['}{name}" in row
 
 
 PACKETS = (PRESENCE, "notification:new", "notification:unread-count", "auth:expiring", "changes:reset")

@@ -32,10 +32,11 @@ from djactors.store.migrations import (
 )
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, require_writable
+from djactors.store.sqlite.integrity import damage
 from djactors.store.sqlite.lock import is_as_noted, missing_database
 from djactors.store.sqlite.room import NO_ROOM, shortage
 
-__all__ = ["apply", "inspect", "pending"]
+__all__ = ["apply", "inspect", "pending", "pending_on"]
 
 
 _AUTO_VACUUM_INCREMENTAL = 2
@@ -62,6 +63,11 @@ def pending(database: sqlite_utils.Database, schema: Schema) -> list[Migration]:
         raise MigrationError("it is an SQLite database of another program: name another file, or move this one away")
     applied = {row["name"]: row["checksum"] for row in records.rows}
     return pending_of(applied, schema)
+
+
+def pending_on(connection: sqlite3.Connection, schema: Schema) -> list[Migration]:
+    """As `pending`, of a connection."""
+    return pending(_inspected(connection), schema)
 
 
 def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
@@ -143,15 +149,10 @@ def _refuse_to_destroy(path: str | os.PathLike[str]) -> None:
         return
     # Somebody has put another file in its place, or the server was killed while it moved the log: only a look tells.
     with _refusing(path), closing(sqlite3.connect(f"{Path(os.path.abspath(path)).as_uri()}?mode=ro", uri=True)) as look:
-        try:
-            (verdict,) = look.execute("PRAGMA integrity_check(1)").fetchone()
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
-                raise
-            verdict = str(error)
-    if verdict != "ok":
+        found = damage(look, "integrity_check", 1)
+    if found is not None:
         raise MigrationError(
-            f"{path}: it is another file than the one that {log} belongs to, or it is damaged ({verdict}): put the one "
+            f"{path}: it is another file than the one that {log} belongs to, or it is damaged ({found}): put the one "
             f"back that the log belongs to; or, to go on with this file as it is, move {log} away"
         )
 

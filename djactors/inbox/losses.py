@@ -1,0 +1,97 @@
+"""Finds what is lost if another database takes the place of the present one: what this one has and that one lacks.
+
+The marks of a log form a chain, so two logs that agree on one change agree on all before it. Where they part is found
+by looking at a few changes of each tenant, however long the logs are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from djactors.domain.marks import Offset
+from djactors.inbox.log import SELECT_MARK, reach
+from djactors.store.connection import Connection
+
+SELECT_TENANTS = "SELECT id, name FROM tenants ORDER BY id"
+# Served by the primary key.
+SELECT_BEYOND = """SELECT count(notification_id), min(created_at), max(created_at) FROM changes
+    WHERE tenant_id = ? AND seq > ?"""
+SELECT_ACCOUNTS = """SELECT tenant_id, id, signed_out_at, deactivated_at FROM users
+    WHERE signed_out_at IS NOT NULL OR deactivated_at IS NOT NULL"""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What of a tenant one database has and the other one lacks.
+
+    Attributes:
+        tenant_id: whose it is.
+        name: the tenant's name.
+        changes: how many changes of the log.
+        notifications: how many of them brought a notification.
+        first_at: when the first of them was, as text; None if that was purged already.
+        last_at: when the last was.
+    """
+
+    tenant_id: int
+    name: str
+    changes: int
+    notifications: int
+    first_at: str | None
+    last_at: str | None
+
+
+def losses(having: Connection, lacking: Connection) -> list[Loss]:
+    """What each tenant loses if `lacking` takes the place of `having`. Both are inside one snapshot each."""
+    found = []
+    for tenant_id, name in having.execute(SELECT_TENANTS).fetchall():
+        newest = reach(having, tenant_id).last.seq
+        shared = _shared(having, lacking, tenant_id)
+        if newest > shared:
+            found.append(loss_beyond(having, tenant_id, name, newest, shared))
+    return found
+
+
+def loss_beyond(having: Connection, tenant_id: int, name: str, newest: int, shared: int) -> Loss:
+    """What a tenant has behind the change `shared`, up to its newest one."""
+    notifications, first_at, last_at = having.execute(SELECT_BEYOND, (tenant_id, shared)).fetchone()
+    return Loss(tenant_id, name, newest - shared, notifications, first_at, last_at)
+
+
+def accounts_reopened(having: Connection, lacking: Connection) -> int:
+    """How many people `lacking` lets in whom `having` has signed out later, or deactivated."""
+    there = {(tenant, user): state for tenant, user, *state in lacking.execute(SELECT_ACCOUNTS)}
+    reopened = 0
+    for tenant, user, signed_out_at, deactivated_at in having.execute(SELECT_ACCOUNTS):
+        before, inactive = there.get((tenant, user), (None, None))
+        reopened += (signed_out_at or "") > (before or "") or (deactivated_at is not None and inactive is None)
+    return reopened
+
+
+def _shared(one: Connection, other: Connection, tenant_id: int) -> int:
+    """The number of the last change that both logs have, as far as they tell; 0 if there is none."""
+    here, there = reach(one, tenant_id), reach(other, tenant_id)
+    low, high = max(here.oldest.seq, there.oldest.seq), min(here.last.seq, there.last.seq)
+    if low > high:
+        # One log is purged beyond the other's end, so nobody can tell whether they had parted before.
+        return high
+    if not _agree(one, other, tenant_id, low, here.oldest, there.oldest):
+        return here.oldest.seq
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _agree(one, other, tenant_id, middle, here.oldest, there.oldest):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _agree(one: Connection, other: Connection, tenant_id: int, seq: int, here: Offset, there: Offset) -> bool:
+    return _mark(one, tenant_id, seq, here) == _mark(other, tenant_id, seq, there)
+
+
+def _mark(connection: Connection, tenant_id: int, seq: int, oldest: Offset) -> int | None:
+    if seq == oldest.seq:
+        return oldest.mark
+    row = connection.execute(SELECT_MARK, (tenant_id, seq)).fetchone()
+    return None if row is None else int(row[0])
