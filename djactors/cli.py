@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import backups, databases, persons, probing, seeing, serving, tenants, tokens
+from djactors.commands import backups, databases, persons, probing, seeing, serving, tenants, tokens, watching
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +23,7 @@ for _command in (
     databases.inbox,
     tokens.sign_out,
     probing.probe,
+    watching.watch,
     seeing.top,
     seeing.monitoring,
     backups.backup,

@@ -8,6 +8,7 @@
     persons.py    erase
     tokens.py     token, sign-out
     probing.py    probe
+    watching.py   watch
     seeing.py     top, monitoring
 
 Exit codes: 0 means done; 1 means that something is wrong, and one line on standard error says what; 2 means that the

@@ -62,6 +62,7 @@ Sources: the protocol documents of Engine.IO, revision 4, and Socket.IO, revisio
 """
 
 from djactors.protocol._client import (
+    MAX_EARLY_EVENTS,
     PROBE,
     UPGRADE,
     ClientEngine,
@@ -147,6 +148,7 @@ from djactors.protocol._socket_packets import (
     MAX_LONG_DIGITS,
     MAX_NAMESPACE_LENGTH,
     RESERVED_EVENTS,
+    JsonLimits,
     SocketPacket,
     SocketPacketDecoder,
     SocketPacketType,
@@ -177,6 +179,7 @@ __all__ = [
     "MAX_ACK_ID_DIGITS",
     "MAX_ATTACHMENTS",
     "MAX_ATTACHMENT_BYTES",
+    "MAX_EARLY_EVENTS",
     "MAX_JSON_BRACKETS",
     "MAX_JSON_COMMAS",
     "MAX_JSON_DEPTH",
@@ -218,6 +221,7 @@ __all__ = [
     "FrameError",
     "Handshake",
     "HttpError",
+    "JsonLimits",
     "Message",
     "NotJoinedError",
     "OpenSession",

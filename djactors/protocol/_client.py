@@ -22,6 +22,9 @@ from djactors.protocol._engine_packets import (
 from djactors.protocol._engine_session import Closed, CloseReason, Message
 from djactors.protocol._errors import ProtocolError
 from djactors.protocol._socket_packets import (
+    MAX_ATTACHMENT_BYTES,
+    STRANGERS,
+    JsonLimits,
     SocketPacket,
     SocketPacketDecoder,
     SocketPacketType,
@@ -32,6 +35,9 @@ from djactors.protocol._socket_session import AckReceived, EventReceived, NotJoi
 
 PROBE = EncodedPacket(b"2probe")
 UPGRADE = EncodedPacket(b"5")
+
+MAX_EARLY_EVENTS = 10_000
+"""Events that may come before the answer to CONNECT: far above what a server keeps for a client that was away."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -111,11 +117,16 @@ class ClientEngine:
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """The server let the client into the namespace."""
+    """The server let the client into the namespace.
+
+    `early` are the events that came before this answer: socket.io sends what a recovered client missed before it
+    answers the CONNECT, and stock clients keep it until then.
+    """
 
     namespace: str
     sid: str
     pid: str | None
+    early: list[EventReceived] = []
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -135,22 +146,31 @@ class Disconnected(msgspec.Struct, frozen=True):
 class ClientSocket:
     """One namespace of a client, with the `pid` and `offset` that a stock client sends to recover its session."""
 
-    __slots__ = ("namespace", "offset", "pid", "sid")
+    __slots__ = ("early", "namespace", "offset", "pid", "sid")
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
+        # What came before the answer to CONNECT.
+        self.early: list[EventReceived] = []
         self.sid: str | None = None
         self.pid: str | None = None
         self.offset: str | None = None
 
 
 class SocketClient:
-    """The client's side of a Socket.IO session: any number of namespaces over one Engine.IO session."""
+    """The client's side of a Socket.IO session: any number of namespaces over one Engine.IO session.
+
+    Args:
+        max_attachment_bytes: the most bytes of a packet's attachments.
+        json_limits: what the JSON of a packet may hold: the default is as strict as a server is with strangers.
+    """
 
     __slots__ = ("_decoder", "_next_ack_id", "sockets")
 
-    def __init__(self) -> None:
-        self._decoder = SocketPacketDecoder()
+    def __init__(
+        self, *, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES, json_limits: JsonLimits = STRANGERS
+    ) -> None:
+        self._decoder = SocketPacketDecoder(max_attachment_bytes, json_limits)
         self._next_ack_id = 0
         self.sockets: dict[str, ClientSocket] = {}
 
@@ -196,13 +216,17 @@ class SocketClient:
         if packet.type is SocketPacketType.CONNECT_ERROR and socket.sid is None:
             del self.sockets[namespace]
             return Refused(namespace, str(packet.data.get("message")), packet.data.get("data"))
+        if packet.type is SocketPacketType.EVENT:
+            name, *args = packet.data
+            event = EventReceived(namespace, name, args, packet.ack_id)
+            if socket.sid is not None:
+                self._note_offset(socket, event)
+                return event
+            if len(socket.early) >= MAX_EARLY_EVENTS:
+                raise ProtocolError("unexpected_packet", f"more than {MAX_EARLY_EVENTS} events before the answer")
+            socket.early.append(event)
+            return None
         if socket.sid is not None:
-            if packet.type is SocketPacketType.EVENT:
-                name, *args = packet.data
-                # As the stock client does: only where recovery is on, and only if it is a string.
-                if socket.pid is not None and args and isinstance(args[-1], str):
-                    socket.offset = args[-1]
-                return EventReceived(namespace, name, args, packet.ack_id)
             if packet.type is SocketPacketType.ACK and packet.ack_id is not None:
                 return AckReceived(namespace, packet.ack_id, packet.data)
             if packet.type is SocketPacketType.DISCONNECT:
@@ -216,7 +240,16 @@ class SocketClient:
         if not isinstance(sid, str) or not isinstance(pid, str | None):
             raise ProtocolError("handshake", "a CONNECT reply without a sid")
         socket.sid, socket.pid = sid, pid
-        return Connected(socket.namespace, sid, pid)
+        early, socket.early = socket.early, []
+        for event in early:
+            SocketClient._note_offset(socket, event)
+        return Connected(socket.namespace, sid, pid, early)
+
+    @staticmethod
+    def _note_offset(socket: ClientSocket, event: EventReceived) -> None:
+        # As the stock client does: only where recovery is on, and only if it is a string.
+        if socket.pid is not None and event.args and isinstance(event.args[-1], str):
+            socket.offset = event.args[-1]
 
     def _require(self, namespace: str) -> None:
         socket = self.sockets.get(namespace)

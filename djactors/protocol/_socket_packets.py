@@ -59,6 +59,17 @@ MAX_ACK_ID_DIGITS = 16
 
 MAX_NAMESPACE_LENGTH = 128
 
+
+class JsonLimits(msgspec.Struct, frozen=True):
+    """What the JSON of one packet may hold. The defaults are for a server, which strangers write to."""
+
+    brackets: int = MAX_JSON_BRACKETS
+    commas: int = MAX_JSON_COMMAS
+    long_digits: int = MAX_LONG_DIGITS
+
+
+STRANGERS = JsonLimits()
+
 RESERVED_EVENTS = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
@@ -268,23 +279,23 @@ def _check_depth(value: Any) -> None:
     raise ProtocolError("json_depth", f"JSON nests deeper than {MAX_JSON_DEPTH}")
 
 
-def _check_work(text: str) -> None:
+def _check_work(text: str, limits: JsonLimits) -> None:
     """Bound what reading takes besides lists and objects. See the bounds."""
-    if text.count(",") > MAX_JSON_COMMAS:
-        raise ProtocolError("json_commas", f"JSON of more than {MAX_JSON_COMMAS} values")
-    if len(text) > MAX_LONG_DIGITS:
+    if text.count(",") > limits.commas:
+        raise ProtocolError("json_commas", f"JSON of more than {limits.commas} values")
+    if len(text) > limits.long_digits:
         rows = sum(text[at : at + _DIGITS_STEP].isdigit() for at in range(0, len(text), _DIGITS_STEP))
-        if rows * _DIGITS_STEP > MAX_LONG_DIGITS:
-            raise ProtocolError("json_digits", f"JSON of more than {MAX_LONG_DIGITS} digits in long rows")
+        if rows * _DIGITS_STEP > limits.long_digits:
+            raise ProtocolError("json_digits", f"JSON of more than {limits.long_digits} digits in long rows")
 
 
-def _read_json(text: str, *, as_list: bool) -> Any:
+def _read_json(text: str, limits: JsonLimits, *, as_list: bool) -> Any:
     brackets = text.count("[") + text.count("{")
-    if brackets > MAX_JSON_BRACKETS:
-        raise ProtocolError("json_brackets", f"JSON of more than {MAX_JSON_BRACKETS} lists and objects")
+    if brackets > limits.brackets:
+        raise ProtocolError("json_brackets", f"JSON of more than {limits.brackets} lists and objects")
     # A short text can hold no more than a moment's work besides.
-    if len(text) > MAX_JSON_COMMAS:
-        _check_work(text)
+    if len(text) > limits.commas:
+        _check_work(text, limits)
     try:
         value = _read_list(text) if as_list else _read_object(text)
     except RecursionError:
@@ -297,7 +308,7 @@ def _read_json(text: str, *, as_list: bool) -> Any:
     return value
 
 
-def decode_socket_text(text: str) -> SocketPacket:
+def decode_socket_text(text: str, limits: JsonLimits = STRANGERS) -> SocketPacket:
     """Read a packet's text. For a binary packet, this is the first part, and the placeholders stay in `data`."""
     head = _HEAD.match(text)
     if head is None:
@@ -324,21 +335,21 @@ def decode_socket_text(text: str) -> SocketPacket:
     ack_id = int(number) if number else None
 
     payload = text[head.end() :]
-    data = _read_payload(packet_type, payload, ack_id)
+    data = _read_payload(packet_type, payload, ack_id, limits)
     return SocketPacket(packet_type, namespace, data, ack_id, attachments)
 
 
-def _read_payload(packet_type: SocketPacketType, payload: str, ack_id: int | None) -> Any:
+def _read_payload(packet_type: SocketPacketType, payload: str, ack_id: int | None, limits: JsonLimits) -> Any:
     plain_type = _PLAIN_OF.get(packet_type, packet_type)
     if plain_type is _EVENT:
-        data = _read_json(payload, as_list=True)
+        data = _read_json(payload, limits, as_list=True)
         if not data or not isinstance(data[0], str) or data[0] in RESERVED_EVENTS:
             raise ProtocolError("event_name", "an event starts with its name, a string that is not reserved")
         return data
     if plain_type is _ACK:
         if ack_id is None:
             raise ProtocolError("ack_id", "an ack needs the id of its event")
-        return _read_json(payload, as_list=True)
+        return _read_json(payload, limits, as_list=True)
     if ack_id is not None:
         raise ProtocolError("ack_id", f"{plain_type.name} takes no ack id")
     if plain_type is _DISCONNECT:
@@ -347,7 +358,7 @@ def _read_payload(packet_type: SocketPacketType, payload: str, ack_id: int | Non
         return None
     if plain_type is _CONNECT and not payload:
         return None
-    return _read_json(payload, as_list=False)
+    return _read_json(payload, limits, as_list=False)
 
 
 _TYPES = {str(int(packet_type)): packet_type for packet_type in SocketPacketType}
@@ -396,10 +407,11 @@ class SocketPacketDecoder:
     `ProtocolError` the decoder cannot be used any more: close the connection.
     """
 
-    __slots__ = ("_due", "_max_attachment_bytes")
+    __slots__ = ("_due", "_json_limits", "_max_attachment_bytes")
 
-    def __init__(self, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES) -> None:
+    def __init__(self, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES, json_limits: JsonLimits = STRANGERS) -> None:
         self._max_attachment_bytes = max_attachment_bytes
+        self._json_limits = json_limits
         self._due: _Unfinished | None = None
 
     @property
@@ -416,7 +428,7 @@ class SocketPacketDecoder:
             return self._receive_attachment(message)
         if self._due is not None:
             raise ProtocolError("attachments", "text while attachments are due")
-        packet = decode_socket_text(message)
+        packet = decode_socket_text(message, self._json_limits)
         if not packet.attachments:
             return packet
         self._due = _Unfinished(packet)

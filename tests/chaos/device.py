@@ -1,8 +1,9 @@
 """What an application does with a client: shows a list and a count, resumes, reloads where it must, gives commands.
 
-Three kinds. A stock JS client with offsets on its events, which resumes by itself. A python-socketio client without
-them, which tells `since` when it connects: the offset of the list that it last loaded. A program that has no socket
-and asks for changes. All of them record what they see; none of them judges.
+Three kinds. A stock JS client with offsets on its events, which resumes by itself, or the project's own client for
+Trio, which does the same. A python-socketio client without offsets, which tells `since` when it connects: the offset of
+the list that it last loaded. A program that has no socket and asks for changes. All of them record what they see; none
+of them judges.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any
 
 import trio
 
+from djactors.client.socketio import Connected as SocketConnected
+from djactors.client.socketio import Disconnected, Event, Socket, SocketError, SocketSettings, connect
+from djactors.protocol import Transport
 from tests.chaos.plan import DevicePlan, Order
 from tests.chaos.requests import BETWEEN_TRIES, Way
 from tests.clients.driver import Occurrence, StockClients, StockSocket, Unmet
@@ -31,6 +35,8 @@ from tests.offsets import number_of
 ACK_SECONDS = 3.0
 PAGE = 100
 """Items of a list or changes of a page: the most that a request may ask for."""
+
+BOTH = (Transport.WEBSOCKET, Transport.POLLING)
 
 RECONNECT = {"reconnectionDelay": 100, "reconnectionDelayMax": 1000, "randomizationFactor": 0}
 """A run has no time for the stock backoff of five seconds, and takes no chance from outside its seed."""
@@ -204,13 +210,17 @@ class SocketDevice(Device):
         pass
 
     async def _by_socket(self, order: Order, target: int | None) -> dict[str, Any] | None:
-        if self._socket is None:
-            return None
         payload: dict[str, Any] = {} if target is None else {"notificationId": target}
         if order.verb == "snooze":
             payload["until"] = _until(order, self.lane.now())
+        return await self._call(f"notification:{order.verb}", payload)
+
+    async def _call(self, name: str, payload: dict[str, Any]) -> dict[str, Any] | None:
+        """Give a command; None where no answer came."""
+        if self._socket is None:
+            return None
         try:
-            [answer] = await self._socket.emit(f"notification:{order.verb}", payload, ack=True, timeout=ACK_SECONDS)
+            [answer] = await self._socket.emit(name, payload, ack=True, timeout=ACK_SECONDS)
         except Unmet:
             return None
         return dict(answer)
@@ -239,6 +249,41 @@ class StockDevice(SocketDevice):
         elif event == "notification:unread-count" and len(args) > 1:
             self._count_seq = number_of(args[1])
         self._apply(event, args[0])
+
+
+class TrioDevice(StockDevice):
+    """The project's own client for Trio programs, which resumes as the stock one does."""
+
+    _client: Socket | None = None
+
+    async def start(self) -> None:
+        """Connect, and hear for ever."""
+        auth = {"token": self._token, "tenantId": self.plan.tenant_id}
+        # Stock clients begin with polling. The other order is this client's own.
+        both = (Transport.POLLING, Transport.WEBSOCKET) if self.plan.seed & 2 else BOTH
+        transports = both if self.plan.transports is None else tuple(map(Transport, self.plan.transports))
+        settings = SocketSettings(transports, reconnect_delay=0.1, reconnect_delay_max=1.0, jitter=0.0)
+        try:
+            async with connect(self.lane.url, auth=auth, settings=settings) as self._client:
+                async for item in self._client:
+                    match item:
+                        case SocketConnected(recovered=recovered):
+                            self._hear(Occurrence("connect", {"recovered": recovered}))
+                        case Event(name=name, args=args):
+                            self._hear(Occurrence("event", {"name": name, "args": args}))
+                        case Disconnected():
+                            self._hear(Occurrence("disconnect", {}))
+        except SocketError as error:
+            self.troubles.append(f"{self.plan.name}: {error!r}")
+
+    async def _call(self, name: str, payload: dict[str, Any]) -> dict[str, Any] | None:
+        if self._client is None:
+            return None
+        try:
+            [answer] = await self._client.call(name, payload, timeout=ACK_SECONDS)
+        except SocketError:
+            return None
+        return dict(answer)
 
 
 class SinceDevice(SocketDevice):
@@ -355,7 +400,9 @@ class PollingDevice(Device):
 def make(
     plan: DevicePlan, lane: Way, history: History, nursery: trio.Nursery, js: StockClients, python: StockClients
 ) -> Device:
-    """The device that a plan asks for; its client lives in one of the two processes."""
+    """The device that a plan asks for; a stock client lives in one of the two processes."""
+    if plan.client == "trio":
+        return TrioDevice(plan, lane, history, nursery, js)
     if plan.kind == "recovery":
         return StockDevice(plan, lane, history, nursery, js)
     if plan.kind == "since":

@@ -48,7 +48,10 @@ DAY_SECONDS = 86_400.0
 
 
 class DevicePlan(msgspec.Struct, frozen=True):
-    """One client. `seed` is for what it decides by itself."""
+    """One client. `seed` is for what it decides by itself.
+
+    A client of the kind `recovery` is the stock one (`js`) or the project's own (`trio`). Both are judged alike.
+    """
 
     name: str
     tenant_id: int
@@ -56,6 +59,7 @@ class DevicePlan(msgspec.Struct, frozen=True):
     kind: Kind
     transports: list[str] | None
     seed: int
+    client: Literal["js", "trio"] = "js"
 
 
 class Fault(msgspec.Struct, frozen=True, tag="fault"):
@@ -229,7 +233,10 @@ def _devices(random: Random, people: list[tuple[int, int]]) -> Iterator[DevicePl
             kind: Kind = random.choices(("recovery", "since", "polling"), (6, 3, 1))[0]
             transports = random.choices((None, ["polling"], ["websocket"]), (3, 1, 1))[0]
             name = f"{kind}-{user_id}-{number + 1}"
-            yield DevicePlan(name, tenant_id, user_id, kind, transports, random.getrandbits(32))
+            seed = random.getrandbits(32)
+            # Nothing more is drawn for it, which would move all that is drawn after it.
+            client: Literal["js", "trio"] = "trio" if kind == "recovery" and seed % 2 else "js"
+            yield DevicePlan(name, tenant_id, user_id, kind, transports, seed, client)
 
 
 def _moments(random: Random, seconds: float, rate: float, first: float = 0.0) -> Iterator[float]:

@@ -15,8 +15,17 @@ import trio
 
 from tests.net.applications import UPGRADE, masked, receive_frame, receive_response, receive_until
 from tests.project.examples import example_of
+from tests.serving import make_token
+from tests.serving import serving as served
 
-PACKAGES = ("djactors.kernel", "djactors.protocol", "djactors.net", "djactors.engine")
+PACKAGES = (
+    "djactors.kernel",
+    "djactors.protocol",
+    "djactors.net",
+    "djactors.engine",
+    "djactors.client",
+    "djactors.client.socketio",
+)
 README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE = 10
 
@@ -141,6 +150,38 @@ async def test_a_room_is_entered_talked_in_called_and_left() -> None:
             assert await next_message(client) == '42/chat,["left","left"]'
         for client in (refused, ada, bob, eve):
             await client.aclose()
+
+
+async def test_the_socket_io_client_talks_in_the_room_of_the_servers_example() -> None:
+    printed: list[str] = []
+    client = load("djactors.client.socketio", lambda *words: printed.append(" ".join(map(str, words))))
+    async with serving("djactors.engine") as port, trio.open_nursery() as nursery:
+        nursery.start_soon(client["main"], f"http://127.0.0.1:{port}")
+        with trio.fail_after(PATIENCE):
+            while "said [{'ok': True}]" not in printed:
+                await trio.sleep(0.01)
+            asking = await join_chat(port, "elsewhere")
+            await asking.send_all(masked(0x81, b'42/chat,["roll call"]'))
+            assert await next_message(asking) == '42/chat,0["who are you?"]'
+            await asking.send_all(masked(0x81, b'43/chat,0["Eve"]'))
+            assert await next_message(asking) == '42/chat,["here","Eve"]'
+            await asking.aclose()
+    assert printed[:2] == ["connected, from the beginning", "said [{'ok': True}]"]
+    assert printed[-1] == "Eve is here"
+
+
+async def test_the_inbox_of_the_example_reads_what_comes(tmp_path: Path) -> None:
+    printed: list[str] = []
+    program = load("djactors.client", lambda *words: printed.append(" ".join(map(str, words))))
+    async with served(tmp_path) as server, trio.open_nursery() as nursery:
+        nursery.start_soon(program["main"], server.url, make_token(tenant_id=1, user_id=2))
+        event = {"notificationType": "news", "priority": "LOW", "title": "Good morning", "tenantId": 1, "userId": 2}
+        with trio.fail_after(6 * PATIENCE):
+            while "unread: 0" not in printed:
+                await server.publish({"type": "notification.requested", **event})
+                await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    assert "Good morning" in printed
 
 
 async def test_the_echo_of_the_official_suites_runs_as_a_program() -> None:

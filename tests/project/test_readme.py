@@ -318,7 +318,8 @@ def test_each_guide_runs_as_written(guide: str, tmp_path: Path) -> None:
 
 
 def test_the_embedding_guide_runs_as_written(tmp_path: Path) -> None:
-    [program] = blocks("python")
+    program = blocks("python")[-1]
+    assert "from djactors.app import Server" in program
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=tmp_path,
@@ -330,6 +331,39 @@ def test_the_embedding_guide_runs_as_written(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert '"notifications":[{"id":1,"userId":2,"type":"welcome"}]' in done.stdout
+
+
+async def test_the_python_guides_run_as_written(tmp_path: Path) -> None:
+    follow, publish, _ = blocks("python")
+    async with serving(tmp_path) as server:
+
+        def run(program: str, token: str) -> subprocess.Popen[str]:
+            command = [sys.executable, "-u", "-W", "error", "-c", program]
+            variables = environment(DJACTORS_URL=server.url, DJACTORS_TOKEN=token)
+            return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+        following = run(follow, make_token(tenant_id=1, user_id=2))
+        try:
+            assert following.stdout is not None
+            with trio.fail_after(PATIENCE):
+                reading = trio.Event()
+
+                async def first_line() -> None:
+                    told.append(await trio.to_thread.run_sync(following.stdout.readline))  # type: ignore[union-attr]
+                    reading.set()
+
+                told: list[str] = []
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(first_line)
+                    # It sees what is published once it is connected.
+                    while not reading.is_set():
+                        publishing = run(publish, make_token(tenant_id=1, role="service"))
+                        output, complaint = await trio.to_thread.run_sync(publishing.communicate)
+                        assert (output, complaint) == ("[2]\n", "")
+            assert re.fullmatch(r"DJ-\d+-\d+ assigned to you \d+\n", told[0])
+        finally:
+            following.kill()
+            following.communicate()
 
 
 async def test_the_frontend_guide_runs_as_written(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from djactors.protocol import (
     CLOSE,
+    MAX_EARLY_EVENTS,
     NOOP,
     PING,
     PONG,
@@ -25,6 +26,7 @@ from djactors.protocol import (
     EncodedPacket,
     EngineSession,
     EventReceived,
+    JsonLimits,
     Message,
     NotJoinedError,
     Opened,
@@ -176,7 +178,7 @@ def test_a_server_opens_first(wire_packet: str) -> None:
         ClientEngine(POLLING).receive(decode_packet(wire_packet), POLLING)
 
 
-@pytest.mark.parametrize("reply", ["0", "0{}", '0{"sid":1}', '0{"sid":"s","pid":1}', '2["a"]', "1", "0/x,{}", "30[]"])
+@pytest.mark.parametrize("reply", ["0", "0{}", '0{"sid":1}', '0{"sid":"s","pid":1}', "1", "0/x,{}", "30[]"])
 def test_a_reply_out_of_order_is_a_protocol_error(reply: str) -> None:
     client = SocketClient()
     client.connect()
@@ -227,3 +229,36 @@ def test_a_client_knows_an_upgrade_packet_is_not_for_it() -> None:
     pair.open()
     with pytest.raises(ProtocolError):
         pair.client.receive(Packet(PacketType.UPGRADE), POLLING)
+
+
+def test_events_before_the_answer_are_kept_until_it_comes() -> None:
+    client = SocketClient()
+    client.connect()
+    assert client.receive('2["missed",1,"offset-1"]') is None
+    assert client.receive('51-["missed",{"_placeholder":true,"num":0},"offset-2"]') is None
+    assert client.receive(b"bytes") is None
+    connected = client.receive('0{"sid":"s","pid":"p"}')
+    assert isinstance(connected, Connected)
+    assert [event.args for event in connected.early] == [[1, "offset-1"], [b"bytes", "offset-2"]]
+    assert client.sockets["/"].offset == "offset-2"
+    assert isinstance(client.receive('2["live"]'), EventReceived)
+
+
+def test_the_events_before_the_answer_are_bounded() -> None:
+    client = SocketClient()
+    client.connect()
+    for _ in range(MAX_EARLY_EVENTS):
+        client.receive('2["a"]')
+    with pytest.raises(ProtocolError):
+        client.receive('2["a"]')
+
+
+def test_a_client_may_take_more_json_than_a_server() -> None:
+    long = "2" + '["numbers",[' + ",".join("1" * 5000) + "]]"
+    strict, generous = SocketClient(), SocketClient(json_limits=JsonLimits(commas=10_000))
+    for client in (strict, generous):
+        client.connect()
+        client.receive('0{"sid":"s"}')
+    assert isinstance(generous.receive(long), EventReceived)
+    with pytest.raises(ProtocolError):
+        strict.receive(long)

@@ -1,0 +1,185 @@
+"""The two shells around `Exchange`: they send by httpx, wait, and try again; one blocks, one runs under Trio.
+
+httpx, because it has both in one interface, with pools, time-outs, certificates and the proxies of the environment.
+Redirects are not followed: a token must not be taken elsewhere.
+"""
+
+import ssl
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Final
+
+import httpx
+import trio
+
+from djactors.client._errors import UnreachableError
+from djactors.client._exchange import Answer, Exchange, Pause, Request, RetryPolicy
+from djactors.client._tokens import BlockingTokens, Tokens
+
+MAX_ANSWER: Final = 32 * 2**20
+"""Bytes of an answer that are read. The largest right one, to comments to a thousand people each, has 18 MB."""
+
+_TOO_LARGE = f"an answer of more than {MAX_ANSWER} bytes"
+
+
+def checked_url(url: str) -> str:
+    """The origin of a server, with a path in front of all routes if a proxy adds one.
+
+    Raises:
+        ValueError: it is none; the message says how to write it.
+    """
+    try:
+        place = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        place = httpx.URL()
+    if place.scheme not in ("http", "https") or not place.host or place.query or place.fragment or place.userinfo:
+        raise ValueError(f"url: {str(url)[:60]!r} is no address of a server: write it like https://notify.example.com")
+    return str(place).rstrip("/")
+
+
+def _headers(request: Request, token: str) -> list[tuple[str, str]]:
+    fields = [("Authorization", f"Bearer {token}"), *request.headers]
+    return fields if request.body is None else [*fields, ("Content-Type", "application/json")]
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__} {error}".strip()
+
+
+class BlockingApi:
+    """Requests of a program without an event loop. Threads may share it.
+
+    Args:
+        url: the server.
+        tokens: who asks.
+        policy: how long and how often.
+        random: gives numbers from 0 to 1.
+        ssl_context: for `https`.
+        transport: another way than the network, for tests.
+        now, wait: a monotonic clock, and how to wait by it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        tokens: BlockingTokens,
+        policy: RetryPolicy,
+        random: Callable[[], float],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: httpx.BaseTransport | None = None,
+        now: Callable[[], float] = monotonic,
+        wait: Callable[[float], None] = sleep,
+    ) -> None:
+        self._url, self._tokens, self._policy, self._random = checked_url(url), tokens, policy, random
+        self._now, self._wait = now, wait
+        self._http = httpx.Client(verify=ssl_context or True, transport=transport)
+
+    def ask(self, request: Request) -> Answer:
+        """Send a request until it is answered.
+
+        Raises:
+            ApiError: the server refused.
+            UnreachableError: no answer came in time.
+        """
+        can_renew = self._tokens.can_renew
+        exchange = Exchange(self._policy, self._random, self._now, repeatable=request.repeatable, can_renew=can_renew)
+        token = self._tokens.get()
+        while True:
+            outcome = self._attempt(exchange, request, token)
+            if isinstance(outcome, Answer):
+                return outcome
+            self._wait(outcome.seconds)
+            token = self._tokens.get(fresh=outcome.renew)
+
+    def _attempt(self, exchange: Exchange, request: Request, token: str) -> Answer | Pause:
+        seconds = exchange.attempt_seconds
+        ends = self._now() + seconds
+        try:
+            with self._http.stream(
+                request.method,
+                self._url + request.path,
+                content=request.body,
+                headers=_headers(request, token),
+                # Of httpx these are for each wait; the loop below bounds all of them together.
+                timeout=seconds,
+            ) as response:
+                parts: list[bytes] = []
+                size = 0
+                for part in response.iter_bytes():
+                    parts.append(part)
+                    size += len(part)
+                    if size > MAX_ANSWER:
+                        raise UnreachableError(_TOO_LARGE)
+                    if self._now() > ends:
+                        return exchange.failed("the answer did not end in time")
+        except httpx.TransportError as error:
+            return exchange.failed(_words(error))
+        return exchange.answered(response.status_code, response.headers, b"".join(parts))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+class TrioApi:
+    """Requests of a Trio program; times are by Trio's clock. See `BlockingApi`."""
+
+    def __init__(
+        self,
+        url: str,
+        tokens: Tokens,
+        policy: RetryPolicy,
+        random: Callable[[], float],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url, self._tokens, self._policy, self._random = checked_url(url), tokens, policy, random
+        self._http = httpx.AsyncClient(verify=ssl_context or True, transport=transport)
+
+    async def ask(self, request: Request) -> Answer:
+        """Send a request until it is answered. Cancelled, it may have been sent.
+
+        Raises:
+            ApiError: the server refused.
+            UnreachableError: no answer came in time.
+        """
+        can_renew = self._tokens.can_renew
+        exchange = Exchange(
+            self._policy, self._random, trio.current_time, repeatable=request.repeatable, can_renew=can_renew
+        )
+        token = await self._tokens.get()
+        while True:
+            outcome = await self._attempt(exchange, request, token)
+            if isinstance(outcome, Answer):
+                return outcome
+            await trio.sleep(outcome.seconds)
+            token = await self._tokens.get(fresh=outcome.renew)
+
+    async def _attempt(self, exchange: Exchange, request: Request, token: str) -> Answer | Pause:
+        try:
+            with trio.fail_after(exchange.attempt_seconds):
+                async with self._http.stream(
+                    request.method,
+                    self._url + request.path,
+                    content=request.body,
+                    headers=_headers(request, token),
+                    timeout=None,
+                ) as response:
+                    parts: list[bytes] = []
+                    size = 0
+                    async for part in response.aiter_bytes():
+                        parts.append(part)
+                        size += len(part)
+                        if size > MAX_ANSWER:
+                            raise UnreachableError(_TOO_LARGE)
+        except trio.TooSlowError:
+            return exchange.failed("no answer in time")
+        except httpx.TransportError as error:
+            return exchange.failed(_words(error))
+        return exchange.answered(response.status_code, response.headers, b"".join(parts))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()

@@ -1,0 +1,143 @@
+"""The two bounded queues of a client: what came in and waits for the caller, and what waits to be sent."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import trio
+
+from djactors.protocol import EncodedPacket
+
+T = TypeVar("T")
+
+
+class Inbound(Generic[T]):
+    """What waits for the caller, bounded by count and by bytes.
+
+    What crosses a bound is kept, so that nothing that was received is lost; then `is_full`, and the owner brings no
+    more.
+    """
+
+    __slots__ = ("_bytes", "_end", "_items", "_max_bytes", "_max_items", "_waiting")
+
+    def __init__(self, max_items: int, max_bytes: int) -> None:
+        self._max_items, self._max_bytes = max_items, max_bytes
+        self._items: deque[tuple[T, int]] = deque()
+        self._bytes = 0
+        self._end: Callable[[], Exception] | None = None
+        # Woken at every change. Nothing lies between a look at the queue and the wait, so no change is missed.
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a bound has been reached."""
+        return len(self._items) >= self._max_items or self._bytes >= self._max_bytes
+
+    def put(self, item: T, size: int = 0) -> None:
+        """Add what takes so many bytes."""
+        self._items.append((item, size))
+        self._bytes += size
+        self._wake()
+
+    def finish(self, end: Callable[[], Exception]) -> None:
+        """Bring no more; who has taken everything gets the exception."""
+        if self._end is None:
+            self._end = end
+            self._wake()
+
+    async def get(self) -> T:
+        """The next one. Cancelling this takes nothing."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._items:
+            if self._end is not None:
+                raise self._end()
+            await self._waiting.park()
+        item, size = self._items.popleft()
+        self._bytes -= size
+        self._wake()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return item
+
+    async def wait_for_room(self) -> None:
+        """Wait until at most half of each bound is taken."""
+        await trio.lowlevel.checkpoint()
+        while len(self._items) * 2 > self._max_items or self._bytes * 2 > self._max_bytes:
+            await self._waiting.park()
+
+    def _wake(self) -> None:
+        self._waiting.unpark_all()
+
+
+class Outbox:
+    """What waits to be sent by one session, bounded by packets and by bytes."""
+
+    __slots__ = ("_bytes", "_closed", "_max_bytes", "_max_packets", "_packets", "_waiting", "is_writing")
+
+    def __init__(self, max_packets: int, max_bytes: int) -> None:
+        self._max_packets, self._max_bytes = max_packets, max_bytes
+        self._packets: deque[EncodedPacket] = deque()
+        self._bytes = 0
+        self._closed = False
+        # Woken at every change. Nothing lies between a look at the queue and the wait, so no change is missed.
+        self._waiting = trio.lowlevel.ParkingLot()
+        # Whether a write is under way, so that an empty queue is not yet all sent.
+        self.is_writing = False
+
+    def put_nowait(self, packet: EncodedPacket) -> None:
+        """Add a packet of the protocol itself, which is small and rare."""
+        self._packets.append(packet)
+        self._bytes += packet.size
+        self._wake()
+
+    async def put(self, packet: EncodedPacket) -> bool:
+        """Wait for room, then add a packet; False if the session ended instead. Cancelled, it has added nothing."""
+        await trio.lowlevel.checkpoint()
+        while not self._closed and self._packets and not self._has_room_for(packet):
+            await self._waiting.park()
+        if self._closed:
+            return False
+        self.put_nowait(packet)
+        return True
+
+    def take(self, max_bytes: int, max_packets: int) -> list[EncodedPacket]:
+        """Take what fits into one write: at least one packet, unless there is none."""
+        taken: list[EncodedPacket] = []
+        size = count = 0
+        while self._packets:
+            first = self._packets[0]
+            # The polling form of bytes is a third larger, and a separator stands between two packets.
+            size += (first.size if not first.attachments else len(first.payload)) + 1
+            count += first.packet_count
+            if taken and (size > max_bytes or count > max_packets):
+                break
+            taken.append(self._packets.popleft())
+            self._bytes -= first.size
+        self.is_writing = bool(taken)
+        self._wake()
+        return taken
+
+    async def wait(self) -> None:
+        """Wait until there is something to send."""
+        while not self._packets:
+            await self._waiting.park()
+
+    def written(self) -> None:
+        """The write is done."""
+        self.is_writing = False
+        self._wake()
+
+    async def flush(self) -> None:
+        """Wait until everything was written."""
+        while (self._packets or self.is_writing) and not self._closed:
+            await self._waiting.park()
+
+    def close(self) -> None:
+        """The session has ended: wake who waits."""
+        self._closed = True
+        self._wake()
+
+    def _has_room_for(self, packet: EncodedPacket) -> bool:
+        return len(self._packets) < self._max_packets and self._bytes + packet.size <= self._max_bytes
+
+    def _wake(self) -> None:
+        self._waiting.unpark_all()

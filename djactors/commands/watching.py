@@ -1,0 +1,95 @@
+"""The command `watch`, which shows a user's notifications while they come."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from collections.abc import Callable
+
+import click
+import trio
+
+from djactors.commands.common import config_option, fail, first_of, settings_of
+
+OWN_TOKEN_SECONDS = 3600
+"""The life of a token that the command signs for itself; the next one is signed when the server warns of its end."""
+
+
+@click.command()
+@click.option("--url", metavar="URL", envvar="DJACTORS_URL", required=True, help="The address that clients use.")
+@click.option(
+    "--token",
+    metavar="JWT",
+    envvar="DJACTORS_TOKEN",
+    help="The user's token; better in the environment as DJACTORS_TOKEN.",
+)
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="With --user: sign a token instead.")
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="With --tenant: sign a token instead.")
+@click.option("--since", metavar="OFFSET", help="Begin behind this offset of an earlier line, and not now.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for everything that happens.")
+@click.option("--desktop", is_flag=True, help="Show notes on the desktop, too, by notify-send.")
+@click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
+@config_option
+def watch(
+    url: str,
+    token: str | None,
+    tenant_id: int | None,
+    user_id: int | None,
+    since: str | None,
+    as_json: bool,
+    desktop: bool,
+    ca: str | None,
+    config: str | None,
+) -> None:
+    """Show a user's notifications while they come, until Ctrl-C.
+
+    A connection that breaks is made again, and what was missed is shown. It exits with 1 if the server refuses the
+    token.
+    """
+    from djactors.client import DjactorsError
+    from djactors.operations import watching
+
+    source = _token_source(token, tenant_id, user_id, config)
+    context = _context(ca)
+
+    async def run() -> None:
+        show: watching.Show = watching.JsonLines(sys.stdout) if as_json else watching.Lines(sys.stdout)
+        if desktop:
+            show = watching.Desktop(show)
+        await watching.watch(url, source, show, since=since, ssl_context=context)
+
+    try:
+        trio.run(run)
+    except (DjactorsError, ValueError, watching.NoDesktopError) as error:
+        fail(str(error))
+    except BrokenPipeError:
+        # Whoever read the lines has enough of them. Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BaseExceptionGroup as group:
+        # Ctrl-C inside of a nursery.
+        raise first_of(group) from None
+
+
+def _token_source(
+    token: str | None, tenant_id: int | None, user_id: int | None, config: str | None
+) -> str | Callable[[], str]:
+    if token is not None:
+        return token
+    if tenant_id is None or user_id is None:
+        raise click.UsageError("give a --token, or DJACTORS_TOKEN, or --tenant and --user where JWT_SECRET is known")
+    from djactors.operations.tokens import sign
+
+    settings = settings_of(config)
+    return lambda: sign(settings, tenant_id=tenant_id, user_id=user_id, ttl=OWN_TOKEN_SECONDS)
+
+
+def _context(ca: str | None) -> ssl.SSLContext | None:
+    if ca is None:
+        return None
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca)
+    except (OSError, ssl.SSLError) as error:
+        fail(f"--ca: {ca} cannot be read: {error}")
+    return context
