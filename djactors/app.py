@@ -69,7 +69,6 @@ from djactors.edge.survey import Survey
 from djactors.edge.tls_files import TlsFiles, load_tls
 from djactors.edge.tree_observer import TreeObserver
 from djactors.engine import EngineServer, EngineSettings, OriginPolicy
-from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import (
     ActorSpec,
@@ -100,6 +99,7 @@ from djactors.store.engines import engine_at
 from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
+from djactors.upgrading import LongStart, bring_up_to_date
 from djactors.watchdog import Watchdog
 
 TOKEN_BYTES = 18
@@ -130,6 +130,7 @@ class Server:
         timer: seconds of real time, to tell how long turns of the loop and commits took. May be asked from any thread.
         rng: what spreads pauses before restarts; guards no secret.
         network: where connections come from, instead of the sockets that the settings name.
+        starting: told in words, about once a second, what a start does that takes long, such as an upgrade.
     """
 
     def __init__(
@@ -143,11 +144,13 @@ class Server:
         timer: Callable[[], float] = time.perf_counter,
         rng: random.Random | None = None,
         network: Network | None = None,
+        starting: Callable[[str], None] = lambda _: None,
     ) -> None:
         check_keys(settings)
         check_proxies(settings)
         self.settings = settings
         self.telemetry = Telemetry() if telemetry is None else telemetry
+        self._long_start = LongStart(self.telemetry.log.info, starting)
         self._now = now
         self._random_bytes = random_bytes
         self._threads = threads
@@ -276,6 +279,7 @@ class Server:
 
         Raises:
             DatabaseLocked, MigrationError, StoreError, OSError: the database cannot be served.
+            UpgradeStopped: `request_stop` was called while an older database was upgraded; the next start goes on.
             ServerFailed: the port cannot be listened on, or it had to give up while running.
         """
         trio.lowlevel.add_instrument(self._lag)
@@ -291,7 +295,14 @@ class Server:
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         place = self.settings.database
         with engine_at(place).guard() as guard:
-            applied = schema.apply(place, now=self._now, token_bytes=self._random_bytes)
+            applied = await bring_up_to_date(
+                self.settings,
+                self.telemetry,
+                self._long_start,
+                self._stopping.is_set,
+                now=self._now,
+                token_bytes=self._random_bytes,
+            )
             guard.hold_database()
             if applied:
                 self.telemetry.log.info("migrated", applied=applied)
@@ -340,7 +351,7 @@ class Server:
     ) -> None:
         settings, telemetry, now = self.settings, self.telemetry, self._now
         meta = await store.meta()
-        if await store.fold_names() > 1:
+        if await store.fold_names(self._long_start.report) > 1:
             telemetry.log.info("names folded", reason="the database is from before, or was folded by other rules")
         last_seen = await store.last_seen()
         clock.begin(None if last_seen is None else from_text(last_seen))

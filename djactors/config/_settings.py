@@ -111,6 +111,11 @@ class Settings:
         "database, such as postgresql://user@host/name, which several nodes share. Better put the password into "
         "`~/.pgpass`.",
     )
+    upgrade_backup: str = _setting(
+        "",
+        "The folder for the copy of the SQLite file that is made before its schema is upgraded. If it is empty, the "
+        "copy goes beside the file; with none, no copy is made.",
+    )
     node: str = _setting(
         "",
         "What this server is called among those that serve the same PostgreSQL database, in the log and in the tree of "

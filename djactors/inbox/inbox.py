@@ -182,10 +182,11 @@ class Inbox(Recording):
         """The names of those among these users whom the tenant knows."""
         return await self._database.read(partial(people.names_of, tenant_id=tenant_id, user_ids=user_ids))
 
-    async def fold_names(self) -> int:
+    async def fold_names(self, report: Callable[[str], None] = lambda _: None) -> int:
         """Fold the names of a database from before, a slice in each commit, unless that was done.
 
-        Nobody is found by name before this has ended. Returns the number of slices: 100,000 people are 200, some 5 s.
+        Nobody is found by name before this has ended. `report` is told how far it is. Returns the number of slices:
+        100,000 people are 200, some 5 s.
 
         Raises:
             StoreError: the database could not be written; what was folded is folded again next time.
@@ -197,6 +198,8 @@ class Inbox(Recording):
         while after is not None:
             after = await self._database.write(partial(names.fold_slice, after=after))
             slices += 1
+            if after is not None:
+                report(f"folding names, so that people are found by them: {slices * names.FOLDED_AT_ONCE} so far")
         return slices
 
     async def account(self, tenant_id: int, user_id: int) -> Account:
