@@ -8,6 +8,7 @@
         listening  hears of it, or polls
         clock      SLA alerts and daily summaries when they are due
         retention  expiry, purging, the file's space
+        room       how long the disk lasts
         presence   who comes and goes, for those who look
         engine     Engine.IO sessions and their heartbeat
         listener   the port
@@ -39,12 +40,13 @@ from math import inf
 
 import trio
 
-from djactors.actors import retention, sla
+from djactors.actors import retention, room, sla
 from djactors.actors.accounts import KNOWN_FOR
 from djactors.actors.command_ref import CommandRef, PublishAll, command_ref
 from djactors.actors.neighbours import Neighbours, name_of_node
 from djactors.actors.pid import PidIssuer
 from djactors.actors.retention import Keeping, Retention
+from djactors.actors.room import Horizon, RoomWatch
 from djactors.actors.router import Router
 from djactors.actors.sla import Alarm, SlaClock
 from djactors.actors.slices import Asking
@@ -397,6 +399,15 @@ class Server:
             mailbox_capacity=retention.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
+        horizon = Horizon()
+        room_spec = ActorSpec(
+            "room",
+            lambda: RoomWatch(
+                Asking(router, telemetry), store, horizon, settings.database_limit, telemetry, clock, clock.is_settled
+            ),
+            mailbox_capacity=room.MAILBOX,
+            when_exhausted=Exhausted.QUARANTINE,
+        )
         presence_spec = ServiceSpec("presence", lambda: users.onlookers, when_exhausted=Exhausted.QUARANTINE)
         # The engine and the listener stay the same objects when they are restarted; they reach the router by its ref.
         root = Supervisor(
@@ -407,6 +418,7 @@ class Server:
                 *([] if neighbours is None or follower is None else neighbours.services(follower)),
                 clock_spec,
                 retention_spec,
+                room_spec,
                 *([presence_spec] if settings.presence else []),
                 *([ServiceSpec("keys", lambda: key_file)] if has_keys else []),
                 *([] if tls_files is None else [ServiceSpec("certificate", lambda: tls_files)]),
@@ -435,6 +447,7 @@ class Server:
             ).reason,
             exposition=Exposition(root, users, self._lag, self._unproven, telemetry),
             survey=survey,
+            concern=horizon.concern,
         )
         listener = self._listen(engine, Routes(api))
         self._root, self._router, self._listener = root, router, listener
