@@ -25,7 +25,7 @@ from djactors.operations.postgresql_backups import command_to_dump
 from djactors.store.engines import Place, is_url
 from djactors.store.errors import MigrationError, StoreError
 from djactors.store.sqlite.connection import SqliteConnection
-from djactors.store.sqlite.copying import Copy, Pace, snapshot
+from djactors.store.sqlite.copying import COMPANIONS, Copy, Pace, snapshot
 from djactors.store.sqlite.engine import SqliteEngine
 from djactors.store.sqlite.integrity import damage
 
@@ -232,6 +232,8 @@ def require_room(origin: SqliteConnection, target: Path, database: Path | None) 
 def _require_free_name(copy: Path, database: Path) -> None:
     if os.path.exists(copy) and os.path.samefile(copy, database):
         raise NotBackedUpError(f"{copy} is the database itself: name another file for the copy")
+    if str(copy) in {f"{database}{ending}" for ending in (*COMPANIONS, ".lock")}:
+        raise NotBackedUpError(f"{copy} belongs to the database itself: name another file for the copy")
     if os.path.lexists(copy):
         raise NotBackedUpError(
             f"{copy} exists already: name a new file, or a folder, where copies are named by their time"

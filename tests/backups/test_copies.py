@@ -113,7 +113,7 @@ def test_it_is_given_up_where_the_log_grows_too_large(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copying, "LARGEST_LOG", -1)
-    with pytest.raises(StoreUnavailable, match=r"house\.db-wal has grown to .* copy it when less is written"):
+    with pytest.raises(StoreUnavailable, match=r"house\.db-wal has grown by .* copy it when less is written"):
         copy_of(house, tmp_path / "copy.db")
     assert files(tmp_path) == ["var"]
 
@@ -200,11 +200,15 @@ def test_nothing_is_written_over(house: Path, tmp_path: Path, clock: Clock) -> N
     link.symlink_to(tmp_path / "nowhere.db")
     (tmp_path / "there.db").write_text("mine")
     back_up(house, tmp_path, no_report, now=clock, pace=AT_ONCE)
+    for ending in copying.COMPANIONS:
+        Path(f"{house}{ending}").unlink(missing_ok=True)
     for to, reason in {
         tmp_path / "there.db": "exists already: name a new file, or a folder",
         link: "exists already",
         tmp_path: "exists already",
         house: "is the database itself",
+        Path(f"{house}-wal"): "belongs to the database itself",
+        Path(f"{house}.lock"): "belongs to the database itself",
         tmp_path / "no folder" / "copy.db": "is not there: make the folder",
     }.items():
         with pytest.raises(NotBackedUpError, match=reason):

@@ -46,7 +46,7 @@ async def test_an_installation_that_is_destroyed_and_restored_under_load_mislead
     assert outcome.findings == [], advice
     assert outcome.put_backs == len(copies.put_back_from) == 3
     assert outcome.resets > 3, advice
-    assert outcome.recovered > 3, advice
+    assert outcome.recovered > 0, advice
     # Nothing that was in the copy is lost.
     kept, there = Ledger.read(copies.put_back_from[-1]), Ledger.read(tmp_path / "inbox.db")
     assert len(kept.entries) > 20, advice

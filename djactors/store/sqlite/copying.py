@@ -52,8 +52,8 @@ HURRIED_LOG = 256 * 1024 * 1024
 """Bytes of the write-ahead log beyond which a copy makes no pauses any more."""
 
 LARGEST_LOG = 2 * 1024 * 1024 * 1024
-"""Bytes of the write-ahead log at which a copy is given up. The server moves a log of this size into the database in
-some seconds, in which nothing is committed."""
+"""Bytes by which the write-ahead log may grow until a copy is given up. The server moves a log of this size into the
+database in some seconds, in which nothing is committed."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """The error numbers of a file system that has no second names for a file."""
@@ -140,6 +140,7 @@ class Copy:
             StoreDamaged: a page of the database is damaged.
         """
         steps = 0
+        before = _size(f"{database}-wal")
 
         def step(_status: int, left: int, total: int) -> None:
             nonlocal steps
@@ -148,10 +149,10 @@ class Copy:
                 os.fdatasync(self._file)
             report(total - left, total)
             log = _size(f"{database}-wal")
-            if log > LARGEST_LOG:
+            if log > before + LARGEST_LOG:
                 raise StoreUnavailable(
-                    f"{database}-wal has grown to {log // 2**20} MiB while the database was copied, so the copy was "
-                    "given up: copy it when less is written, or to a faster disk"
+                    f"{database}-wal has grown by {(log - before) // 2**20} MiB while the database was copied, so the "
+                    "copy was given up: copy it when less is written, or to a faster disk"
                 )
             if log <= HURRIED_LOG:
                 pace.rest()

@@ -201,13 +201,13 @@ def missing_database(database: str | os.PathLike[str]) -> str | None:
     lock, log = f"{path}.lock", f"{path}-wal"
     if _size(log) > 0:
         return (
-            f"it {state}, and {log} holds what was written to it last: put the database back beside that, or move that "
-            f"away and restore a backup; to begin with nothing, move {log} and {lock} away"
+            f"it {state}, and {log} holds what was written to it last: put the database back beside that, or a copy in "
+            f"its place by `djactors restore`; to begin with nothing, move {log} and {lock} away"
         )
     if _note_beside(path):
         return (
-            f"it {state}, and {lock} notes that a database was here: put the database back, or restore a backup; to "
-            f"begin with nothing, remove {lock}"
+            f"it {state}, and {lock} notes that a database was here: put the database back, or a copy by `djactors "
+            f"restore`; to begin with nothing, remove {lock}"
         )
     return None
 
