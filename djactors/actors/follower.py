@@ -176,11 +176,13 @@ class Follower:
         Raises:
             StoreError: the store cannot be read.
         """
-        positions = {
-            tenant_id: (tail.at.seq, tail.accounts)
-            for tenant_id, tail in self._tails.all().items()
-            if tail.at is not None
-        }
+        positions = {}
+        for tenant_id, tail in self._tails.all().items():
+            if tail.given:
+                # Numbers do not tell whether the log has what sessions were given.
+                self.want(tenant_id)
+            elif tail.at is not None:
+                positions[tenant_id] = tail.at.seq, tail.accounts
         # The clock's moments are of all tenants, so it does not matter whether somebody is connected.
         self._others_wrote.set()
         if positions:

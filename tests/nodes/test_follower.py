@@ -229,6 +229,21 @@ class TestLostCommits:
             assert titles(ahead) == []
             assert early.closed is None
 
+    async def test_polling_finds_out_who_was_given_what_is_lost_though_nothing_was_written_since(
+        self, path: Path, tmp_path: Path, autojump_clock
+    ):
+        async with running_nodes(path) as ((one, other), wire):
+            early = await one.connected(ANN)
+            copy = copy_of(path, tmp_path / "copy.db")
+            wire.whole = False
+            await other.do(note(BOB, title="lost"))
+            ahead = await one.connected(BOB)
+            put_back_online(copy, path)
+            await one.follower.poll()
+            await wait_all_tasks_blocked()
+            assert ahead.closed == "history_lost"
+            assert early.closed is None
+
     async def test_who_was_given_less_than_others_were_told_misses_nothing_when_it_is_there_again(
         self, path: Path, tmp_path: Path, autojump_clock
     ):
