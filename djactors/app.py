@@ -53,11 +53,13 @@ from djactors.actors.slices import Asking
 from djactors.actors.users import Users
 from djactors.config import Settings, check_keys, check_proxies
 from djactors.domain.commands import Publish, Published
+from djactors.domain.errors import Refused
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.api import Api
 from djactors.edge.auth import Unauthorized, authenticator, bearer_of
+from djactors.edge.errors import STATUS
 from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Gateway, Services
 from djactors.edge.key_file import KeyFile
@@ -158,6 +160,8 @@ class Server:
         self._threads = threads
         self._timer = timer
         self._rng = rng
+        if rng is not None:
+            self.telemetry.traces.draw(rng)
         self._network = _network_of(settings) if network is None else network
         self._authenticator = authenticator(settings, now)
         self._site = Site.load()
@@ -230,11 +234,11 @@ class Server:
         """The live actor tree, once `run` has started."""
         return None if self._root is None else self._root.statistics()
 
-    async def publish(self, event: DomainEvent) -> Published:
+    async def publish(self, event: DomainEvent, *, traceparent: str | None = None) -> Published:
         """Record one event, as a service's post would, and tell whom it concerns; durable when this returns.
 
         With an `id` a retry is harmless: the same event gets the first answer again. If this is cancelled, the event
-        may still be recorded.
+        may still be recorded. `traceparent` (W3C Trace Context) is what your program calls this in its traces.
 
         Raises:
             Refused: the event cannot be recorded as it stands; nothing of it was.
@@ -242,7 +246,18 @@ class Server:
                 `StoreBroken` is raised, so try again with the same `id`.
             ServerNotStarted: `run` has not started it yet.
         """
-        return await self._commands().ask_nowait(Publish(event, event.id), self.settings.command_timeout)
+        commands, traces = self._commands(), self.telemetry.traces
+        trace = traces.begin(traceparent)
+        traces.asked(traces.follow(trace, "publish"))
+        try:
+            published = await commands.ask_nowait(
+                Publish(event, event.id, trace=trace.text), self.settings.command_timeout
+            )
+        except BaseException as error:
+            trace.end(STATUS[error.code] if isinstance(error, Refused) else 500)
+            raise
+        trace.end(200)
+        return published
 
     async def publish_all(self, events: Iterable[DomainEvent]) -> list[Published | Exception]:
         """Record several events together, in one commit unless they write more than one may: quicker than one by one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import backups, databases, probing, serving, tokens
+from djactors.commands import backups, databases, persons, probing, seeing, serving, tenants, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,9 +23,13 @@ for _command in (
     databases.inbox,
     tokens.sign_out,
     probing.probe,
-    databases.export,
+    seeing.top,
+    seeing.monitoring,
     backups.backup,
     backups.restore,
+    tenants.export,
+    tenants.import_,
+    persons.erase,
 ):
     main.add_command(_command)
 

@@ -14,6 +14,8 @@ import msgspec
 from djactors.domain.commands import (
     Command,
     Counted,
+    Erased,
+    EraseSlice,
     InboxCommand,
     Outcome,
     Publish,
@@ -55,6 +57,8 @@ class Ask(Protocol):
     async def __call__(self, message: SliceCommand, timeout: float) -> Sliced: ...
     @overload
     async def __call__(self, message: SignOut, timeout: float) -> SignedOut: ...
+    @overload
+    async def __call__(self, message: EraseSlice, timeout: float) -> Erased: ...
     @overload
     async def __call__(self, message: PublishAll, timeout: float) -> list[Published | Exception]: ...
 

@@ -55,16 +55,20 @@ class Outgoing:
         at: the offset that it is stamped with. Of a change it is the point in the log right after the change, of
             anything else what its socket was told last.
         user_id: whose change it is; None where everyone in the tenant sees it.
+        trace: the trace of the post that made it; None where it was read from the log, or is in none.
         stamped, plain: its packet in either form; None as long as nobody has wanted that.
     """
 
-    __slots__ = ("at", "body", "name", "plain", "stamped", "user_id")
+    __slots__ = ("at", "body", "name", "plain", "stamped", "trace", "user_id")
 
-    def __init__(self, name: str, body: bytes, at: Offset, user_id: int | None = None) -> None:
+    def __init__(
+        self, name: str, body: bytes, at: Offset, user_id: int | None = None, trace: str | None = None
+    ) -> None:
         self.name = name
         self.body = body
         self.at = at
         self.user_id = user_id
+        self.trace = trace
         self.stamped: EncodedPacket | None = None
         self.plain: EncodedPacket | None = None
 

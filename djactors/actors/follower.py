@@ -127,12 +127,19 @@ class Follower:
             news = None if tenant_id in recorded.others_wrote_in else tail.take(changes)
             if news is None:
                 self.want(tenant_id)
-            elif news:
+            elif news and tenant_id not in recorded.ended_in:
                 told[tenant_id] = list(news)
                 telling[tenant_id] = tail
                 tail.busy = True
         try:
-            own = Recorded([], told, recorded.unread, accounts=recorded.accounts, unseen=recorded.unseen)
+            own = Recorded(
+                [],
+                told,
+                recorded.unread,
+                accounts=recorded.accounts,
+                unseen=recorded.unseen,
+                ended_in=recorded.ended_in,
+            )
             await self._users.deliver(own, committed_at, number)
         finally:
             self._release(telling)

@@ -47,7 +47,7 @@ from djactors.domain.events import TYPES
 from djactors.kernel import Actor, Envelope, MailboxFull
 from djactors.store.errors import StoreError, twin
 from djactors.store.turns import Turn, Turns
-from djactors.telemetry import Telemetry
+from djactors.telemetry import Telemetry, trace_id
 
 _Envelope: TypeAlias = Envelope[RouterMessage, RouterReply]
 
@@ -249,9 +249,12 @@ class Router(Actor[RouterMessage, RouterReply]):
     async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> int:
         """Have commands recorded, tell whom they concern, and answer; how many of the messages were dealt with."""
         number = self._users.number_commit()
+        committing = self._telemetry.traces.committing(commands)
         try:
             recorded = await self._store.record(commands, _Awaited(commands, self._waiting, self.peek))
         except StoreError as error:
+            if committing is not None:
+                committing.done(error)
             self._users.in_doubt()
             self._telemetry.refusals.repeated(
                 "commit failed", type(error).__name__, commands=len(commands), error=str(error)
@@ -266,6 +269,8 @@ class Router(Actor[RouterMessage, RouterReply]):
                     left = len(cast("PublishAll", envelope.message).commands) - len(earlier)
                     envelope.answer([*earlier, *(twin(error) for _ in range(left))])
             return len(envelopes)
+        if committing is not None:
+            committing.done()
         self._telemetry.metrics.commit_items.observe(len(recorded.outcomes))
         await self._users.deliver(recorded, trio.current_time(), number)
         self._count_notifications(recorded)
@@ -319,7 +324,11 @@ class Router(Actor[RouterMessage, RouterReply]):
         if isinstance(outcome, Refused):
             return kind, "refused"
         self._telemetry.log.error(
-            "command failed", command=type(command).__name__, tenant_id=_tenant_of(command), exc_info=outcome
+            "command failed",
+            command=type(command).__name__,
+            tenant_id=_tenant_of(command),
+            trace_id=_trace_id_of(command),
+            exc_info=outcome,
         )
         return kind, "failed"
 
@@ -332,6 +341,7 @@ class Router(Actor[RouterMessage, RouterReply]):
         if isinstance(outcome, Published):
             self._telemetry.log.debug(
                 "event recorded",
+                trace_id=_trace_id_of(command),
                 tenant_id=_tenant_of(command),
                 event_id=outcome.event_id,
                 repeated=outcome.repeated,
@@ -371,3 +381,8 @@ def _kind_of(command: Command) -> type:
 def _tenant_of(command: Command) -> int | None:
     """Whose command it was; None for those of the clock and of retention, which are the whole installation's."""
     return command.event.tenant_id if isinstance(command, Publish) else getattr(command, "tenant_id", None)
+
+
+def _trace_id_of(command: Command) -> str | None:
+    """What the log calls the post that brought it; None for what no post brought."""
+    return trace_id(command.trace) if isinstance(command, Publish) else None

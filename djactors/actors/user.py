@@ -156,7 +156,7 @@ class UserActor(Actor[UserMessage, None]):
         presence.at = changes[-1].at
         self._write(news, self._counts if message.counts is None else message.counts)
         if presence.sockets:
-            self._telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
+            self._note_delivered(changes, message.committed_at)
         return True
 
     async def on_batch(self, batch: Sequence[Envelope[UserMessage, None]]) -> None:
@@ -165,6 +165,7 @@ class UserActor(Actor[UserMessage, None]):
         if presence.stale:
             await self._catch_up()
         news: list[Outgoing] = []
+        written: list[Outgoing] = []
         counts = self._counts
         committed_at: float | None = None
         for envelope in batch:
@@ -172,6 +173,7 @@ class UserActor(Actor[UserMessage, None]):
             if isinstance(message, Deliver):
                 if message.number <= presence.read and message.changes and message.changes[-1].at.seq > presence.at.seq:
                     self._write(news, counts)
+                    written += news
                     news = []
                     await self._catch_up()
                     counts = self._counts
@@ -185,6 +187,7 @@ class UserActor(Actor[UserMessage, None]):
             else:
                 # Those who were here hear of what came before; the newcomer's count is already after it.
                 self._write(news, counts)
+                written += news
                 news = []
                 if isinstance(message, Attach):
                     await self._attach(message)
@@ -195,7 +198,18 @@ class UserActor(Actor[UserMessage, None]):
             envelope.answer(None)
         self._write(news, counts)
         if committed_at is not None and presence.sockets:
-            self._telemetry.metrics.delivery.observe(trio.current_time() - committed_at)
+            self._note_delivered([*written, *news], committed_at)
+
+    def _note_delivered(self, changes: Sequence[Outgoing], committed_at: float) -> None:
+        """Changes that were committed then have been written to the sockets."""
+        ago = trio.current_time() - committed_at
+        self._telemetry.metrics.delivery.observe(ago)
+        traces = self._telemetry.traces
+        if traces.followed:
+            presence = self._presence
+            # Those that are behind get it later, from the log.
+            sockets = sum(seat.position is None for seat in presence.sockets.values())
+            traces.delivered(changes, ago, presence.tenant_id, presence.user_id, sockets, str(presence.at))
 
     async def _attach(self, attach: Attach) -> None:
         """Answer a CONNECT: with the old pid and what the client missed, or with a new one."""

@@ -257,13 +257,15 @@ class Users:
             # Nobody is told: everybody looks whether the log has what they know, and what it has behind that.
             await self.doubt()
             return
+        for tenant_id in recorded.ended_in:
+            await self.begin_anew(tenant_id)
         told = 0
         for tenant_id, changes in recorded.changes.items():
             present = self._tenants.get(tenant_id)
-            if not present:
+            if not present or tenant_id in recorded.ended_in:
                 continue
             own, shared = sort_out(
-                (Outgoing(each.name, each.body, each.offset, each.user_id) for each in changes), present
+                (Outgoing(each.name, each.body, each.offset, each.user_id, each.trace) for each in changes), present
             )
             # Whoever comes from now on has read the commit.
             some = [(present[user_id], packets) for user_id, packets in own.items()]
@@ -330,6 +332,19 @@ class Users:
             presence.stale = True
         told = 0
         for presence in presences:
+            self._make_look(presence)
+            told = await _pause(told + 1)
+
+    async def begin_anew(self, tenant_id: int) -> None:
+        """Close the sockets of everybody in a tenant whose log was purged up to its end: whoever comes back is told to
+        begin anew.
+
+        Lets other tasks run as `deliver` does.
+        """
+        told = 0
+        for presence in list(self._tenants.get(tenant_id, {}).values()):
+            presence.disconnect("history_ended")
+            # Who is being answered at this moment is answered from before, and looks behind that.
             self._make_look(presence)
             told = await _pause(told + 1)
 

@@ -50,6 +50,18 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--config", metavar="FILE", help="A TOML file with settings.")(command)
 
 
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that changes something the options `--url` and `--token`."""
+    token = click.option(
+        "--token",
+        metavar="JWT",
+        envvar="DJACTORS_TOKEN",
+        help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.",
+    )
+    url = click.option("--url", metavar="URL", help="The server to ask. Without it the database is changed directly.")
+    return url(token(command))
+
+
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first error of a group and of the groups in it."""
     error = group.exceptions[0]

@@ -1,4 +1,4 @@
-"""The commands that work on a database: `migrate`, `check`, `inbox` and `export`."""
+"""The commands that work on a database: `migrate`, `check` and `inbox`."""
 
 from __future__ import annotations
 
@@ -110,34 +110,3 @@ def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, c
         fail(sentence_of(error))
     for line in past.lines(found):
         click.echo(line)
-
-
-@click.command()
-@click.option(
-    "--to", "target", metavar="PLACE", required=True, help="An SQLite file or a postgresql:// URL, without a database."
-)
-@database_option
-@config_option
-def export(target: str, database: str | None, config: str | None) -> None:
-    """Carry the whole installation to another database, in either direction, and verify it row by row."""
-    from djactors.operations import moving
-    from djactors.operations.progress import Progress
-    from djactors.store.errors import StoreError
-
-    source = settings_of(config, database=database).database
-    progress = Progress(sys.stderr)
-    try:
-        moved = moving.move(source, target, progress.step)
-    except (StoreError, OSError) as error:
-        progress.end()
-        fail(sentence_of(error))
-    except KeyboardInterrupt:
-        progress.end()
-        fail("interrupted: nothing was carried; the same command begins anew")
-    progress.end()
-    if moved.left_behind:
-        click.echo(f"left behind, because it is not djactors' own: {', '.join(moved.left_behind)}")
-    click.echo(
-        f"carried and verified {moved.rows} rows of {moved.tables} tables from {moved.source} to {moved.target}, "
-        "every row equal; start the servers with the new place now"
-    )

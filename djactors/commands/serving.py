@@ -88,7 +88,8 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
     from djactors.service_manager import ServiceManager
     from djactors.store.errors import StoreError
     from djactors.store.upgrading import UpgradeStopped
-    from djactors.telemetry import LogThread, Telemetry
+    from djactors.telemetry import LogThread, Spans, Telemetry
+    from djactors.telemetry.exporting import exported
     from djactors.telemetry.interpreter import log_everything
 
     log = LogThread(settings.log_format, settings.log_level)
@@ -100,11 +101,11 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
         log.close()
         raise SystemExit(code)
 
-    async def serve_until_told() -> None:
-        network = inherited_network(os.environ)
-        server = Server(settings, telemetry=Telemetry(log), network=network, starting=manager.starting)
+    async def serve_until_told(spans: Spans | None) -> None:
+        telemetry, network = Telemetry(log, spans=spans), inherited_network(os.environ)
+        server = Server(settings, telemetry=telemetry, network=network, starting=manager.starting)
         started = trio.Event()
-        _warn_of_keys(settings, config, server.telemetry.log)
+        _warn_of_keys(settings, config, telemetry.log)
         async with trio.open_nursery() as nursery:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 # A start that upgrades the database takes long, and can be told to stop as well.
@@ -123,12 +124,11 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
 
     manager = ServiceManager.from_environment(os.environ)
     raise_descriptor_limit()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    _tune_interpreter()
     told = (SettingError, InheritedRefused, ServerFailed, StoreError, OSError)
     try:
-        trio.run(serve_until_told)
+        with exported(os.environ, log.logger) as spans:
+            trio.run(serve_until_told, spans)
     except told as error:
         fail(sentence_of(error))
     except BaseExceptionGroup as group:
@@ -139,6 +139,12 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
         first = first_of(failed)
         # A start that was told to stop has done as it was told.
         fail(sentence_of(first), 0 if isinstance(first, UpgradeStopped) else 1)
+
+
+def _tune_interpreter() -> None:
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _warn_of_keys(settings: Settings, config: str | None, log: Any) -> None:

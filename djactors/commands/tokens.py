@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.commands.common import config_option, database_option, fail, sentence_of, server_options, settings_of
 from djactors.config import SettingError
 
 MAX_TTL = 10 * 365 * 24 * 3600
@@ -46,13 +46,7 @@ def token(
 @click.command("sign-out")
 @click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
 @click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
-@click.option("--url", metavar="URL", help="The server to ask. Without it the database is changed directly.")
-@click.option(
-    "--token",
-    metavar="JWT",
-    envvar="DJACTORS_TOKEN",
-    help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.",
-)
+@server_options
 @database_option
 @config_option
 def sign_out(
@@ -60,6 +54,7 @@ def sign_out(
 ) -> None:
     """Refuse all tokens of a user that were issued before now, and end the user's connections."""
     from djactors.operations import signing_out
+    from djactors.operations.asking import NotDoneError
     from djactors.store.errors import DatabaseLocked, MigrationError, StoreError
 
     settings = settings_of(config, database=database)
@@ -70,6 +65,6 @@ def sign_out(
             at = signing_out.directly(settings.database, tenant_id, user_id)
     except DatabaseLocked as error:
         fail(f"{error}; or sign out through the server with --url")
-    except (SettingError, signing_out.NotSignedOutError, MigrationError, StoreError, OSError) as error:
+    except (SettingError, NotDoneError, MigrationError, StoreError, OSError) as error:
         fail(sentence_of(error))
     click.echo(f"user {user_id} of tenant {tenant_id} is signed out: tokens issued before {at} are refused")

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import asdict, replace
 
 from djactors.domain.accounts import Account
+from djactors.domain.erasure import MAX_NAMES
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import DomainEvent, Key, Moment, check_event, check_text, convert
-from djactors.domain.ids import Id
+from djactors.domain.events import DomainEvent, Key, Moment, Name, check_event, check_text, convert
+from djactors.domain.ids import MAX_ID, Id
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
@@ -25,6 +27,10 @@ from djactors.domain.times import utc_text
 TENANTS_BACKEND = 0
 INSTALLATIONS_BACKEND = -1
 """Senders that are no person: a service whose token is for one tenant, and a service whose token is for all tenants."""
+
+
+EveryId: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_ID)]
+"""An id, or 0, which is before all of them."""
 
 
 class Publish(msgspec.Struct, frozen=True):
@@ -39,6 +45,7 @@ class Publish(msgspec.Struct, frozen=True):
             installation.
         decoded: whether `decode_event` made the event, and the key is part of the event or was checked as well.
             Otherwise the event and the key are checked before they are recorded.
+        trace: what the log and the traces call this post; it decides nothing.
     """
 
     event: DomainEvent
@@ -47,6 +54,7 @@ class Publish(msgspec.Struct, frozen=True):
     with_job: bool = False
     tenants_own: bool = False
     decoded: bool = False
+    trace: str | None = None
 
     @property
     def sender(self) -> int:
@@ -147,6 +155,32 @@ class SignOut(msgspec.Struct, frozen=True):
     known_only: bool = False
 
 
+class Swept(msgspec.Struct, frozen=True):
+    """How far an erasure has come: up to and with these ids it has looked at the rows of the tenant."""
+
+    comments: EveryId = 0
+    notifications: EveryId = 0
+    events: EveryId = 0
+    jobs: EveryId = 0
+
+
+class EraseSlice(msgspec.Struct, frozen=True):
+    """Erase a slice of what is held about a person: look at `limit` rows at most. A person who is not known is refused
+    as missing.
+
+    Attributes:
+        names: names of the person beside the one that the tenant knows; they are taken out of all texts as well.
+        limit: the most rows in one commit.
+        after: comes from the outcome of the slice before.
+    """
+
+    tenant_id: Id
+    user_id: Id
+    names: Annotated[tuple[Name, ...], Meta(max_length=MAX_NAMES)] = ()
+    limit: Annotated[int, Meta(ge=1)] = 1000
+    after: Swept = Swept()
+
+
 class RaiseAlerts(msgspec.Struct, frozen=True):
     """Send the SLA alerts that are due, for at most `limit` jobs."""
 
@@ -209,8 +243,9 @@ SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | WakeSnoozed | ExpireSlic
 """A command for the whole installation, of the clock, of retention or of who looks at the disk. It is answered with
 what was done and what is left to do: `Sliced`."""
 
-Command: TypeAlias = Publish | InboxCommand | SliceCommand | SignOut
-"""Everything that can be asked of the inbox. A `Publish` is answered with `Published`, a `SignOut` with `SignedOut`."""
+Command: TypeAlias = Publish | InboxCommand | SliceCommand | SignOut | EraseSlice
+"""Everything that can be asked of the inbox. A `Publish` is answered with `Published`, a `SignOut` with `SignedOut`,
+an `EraseSlice` with `Erased`."""
 
 
 def checked(command: Command) -> Command:
@@ -235,6 +270,10 @@ def checked(command: Command) -> Command:
                 utc_text(command.until)
             except OverflowError:
                 raise Refused(Code.INVALID, "until: is outside the years 1 to 9999 in UTC") from None
+        case EraseSlice():
+            convert(asdict(command), EraseSlice)
+            for name in command.names:
+                check_text(name, "names")
         case OwnCommand() | SignOut():
             convert(asdict(command), type(command))
         case Introduce():
@@ -301,7 +340,23 @@ class SignedOut(msgspec.Struct, frozen=True):
     at: str
 
 
-Outcome: TypeAlias = Published | Counted | Sliced | SignedOut
+class Erased(msgspec.Struct, frozen=True):
+    """A slice of an erasure is durable.
+
+    Attributes:
+        at: the moment of the slice, as UTC text.
+        rows: how many rows were erased or reworded, by what they are.
+        after: the value that the next `EraseSlice` needs; None once the person is erased.
+        namesake: whether somebody else in the tenant has the person's name, so that it was left in the texts of others.
+    """
+
+    at: str
+    rows: Mapping[str, int]
+    after: Swept | None
+    namesake: bool = False
+
+
+Outcome: TypeAlias = Published | Counted | Sliced | SignedOut | Erased
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -313,6 +368,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
         user_id: the user who sees the change; None means everyone connected in the tenant.
         name: the name of the Socket.IO event that a client gets.
         body: the payload as JSON.
+        trace: the trace of the post that made the change; None where the change was read from the log.
     """
 
     tenant_id: int
@@ -320,6 +376,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     user_id: int | None
     name: str
     body: bytes
+    trace: str | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -340,6 +397,8 @@ class Recorded(msgspec.Struct, frozen=True):
         accounts: what the tenant now says of each user of whom it has said something.
         others_wrote_in: the tenants of this commit in which another node has written since this one did, or whose log
             does not end where this node left it. For them it is as with `others_wrote`.
+        ended_in: the tenants whose whole log was purged by this commit, what it brought included. What clients there
+            show may be gone, so everybody is to begin anew.
     """
 
     outcomes: list[Outcome | Exception]
@@ -350,3 +409,4 @@ class Recorded(msgspec.Struct, frozen=True):
     accounts: dict[tuple[int, int], Account] = {}
     unseen: dict[tuple[int, int], int] = {}
     others_wrote_in: frozenset[int] = frozenset()
+    ended_in: frozenset[int] = frozenset()

@@ -53,3 +53,8 @@ def above(text: str) -> str | None:
         if last <= _LAST:
             return text + chr(last)
     return None
+
+
+def default_name(user_id: int) -> str:
+    """The name of somebody whose name nobody has told yet."""
+    return f"User {user_id}"

@@ -28,7 +28,7 @@ from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
 from djactors.net import Request, Response
 from djactors.store.errors import StoreUnavailable
-from djactors.telemetry import Telemetry
+from djactors.telemetry import Telemetry, Trace
 
 Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
 Table: TypeAlias = tuple[tuple[str, Mapping[str, Handler]], ...]
@@ -166,6 +166,11 @@ class Api:
         self.paces.check(identity, reads=True)
         return identity.member()
 
+    def trace_of(self, request: Request) -> str | None:
+        """What the log and the traces call what a post is about to record; None for other requests."""
+        trace = request.trace
+        return self.telemetry.traces.follow(trace, request.path) if isinstance(trace, Trace) else None
+
     async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
         """Read something that has an offset, for a member: it has everything in its past that their sockets were told.
 
@@ -185,6 +190,7 @@ class Api:
 
     def publish(self, command: Publish) -> Coroutine[Any, Any, Published]:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
+        self.telemetry.traces.asked(command.trace)
         return self.router.ask_nowait(command, self.settings.command_timeout)
 
 

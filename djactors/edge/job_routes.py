@@ -20,7 +20,18 @@ from djactors.domain.jobs import Status
 from djactors.domain.mentions import MAX_MENTIONS
 from djactors.domain.notifications import encode
 from djactors.domain.permissions import check_own
-from djactors.edge.api import ID, Api, Handler, Table, choice, header_key, number, page_size, path_id, query_of
+from djactors.edge.api import (
+    ID,
+    Api,
+    Handler,
+    Table,
+    choice,
+    header_key,
+    number,
+    page_size,
+    path_id,
+    query_of,
+)
 from djactors.edge.auth import Identity
 from djactors.net import Request, Response
 
@@ -205,7 +216,8 @@ class JobRoutes:
 
     async def _publish(self, request: Request, identity: Identity, event: DomainEvent, status: int) -> Response:
         query_of(request)
-        command = Publish(event, header_key(request), identity.member().person(), with_job=True)
+        person, trace = identity.member().person(), self._api.trace_of(request)
+        command = Publish(event, header_key(request), person, with_job=True, trace=trace)
         published = await self._api.publish(command)
         return Response(200 if published.repeated else status, published.answer)
 

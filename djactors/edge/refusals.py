@@ -16,7 +16,7 @@ from djactors.edge.auth import Unauthorized
 from djactors.edge.errors import EXPECTED, STATUS, error_of
 from djactors.engine import Refusal
 from djactors.net import Request
-from djactors.telemetry import Telemetry
+from djactors.telemetry import Telemetry, Trace, trace_id
 
 _ORIGIN: Final = (
     "if the page is this server's own, have the proxy pass Host on (nginx: `proxy_set_header Host $http_host`, Apache: "
@@ -94,7 +94,8 @@ def request_refused(telemetry: Telemetry, request: Request, error: Exception) ->
     """A request to a route was answered with this error."""
     code, message = error_of(error)
     came = f"{request.method} {request.path}"
-    _refused(telemetry, f"http_{STATUS[code]}", "request refused", request.peer, error, code, came, message)
+    ids = _trace_of(request)
+    _refused(telemetry, f"http_{STATUS[code]}", "request refused", request.peer, error, code, came, message, **ids)
 
 
 def item_refused(telemetry: Telemetry, request: Request, error: Exception) -> None:
@@ -102,7 +103,8 @@ def item_refused(telemetry: Telemetry, request: Request, error: Exception) -> No
     if isinstance(error, EXPECTED):
         code, message = error_of(error)
         came = f"an event in {request.method} {request.path}"
-        _refused(telemetry, f"item_{code}", "event refused", request.peer, error, code, came, message)
+        ids = _trace_of(request)
+        _refused(telemetry, f"item_{code}", "event refused", request.peer, error, code, came, message, **ids)
 
 
 def method_refused(telemetry: Telemetry, request: Request, methods: Iterable[str]) -> None:
@@ -215,7 +217,7 @@ def _refused(
     code: str,
     came: str,
     expected: str,
-    **ids: int | None,
+    **ids: int | str | None,
 ) -> None:
     mend, more = ERROR.get(Code(code), ""), {}
     if isinstance(error, Unauthorized):
@@ -226,3 +228,8 @@ def _refused(
         # The client is told the same whatever it was.
         more = {"detail": f"{type(error).__name__}: {error}"}
     telemetry.refusals.refused(reason, what, peer, code=code, came=came, expected=expected, mend=mend, **more, **ids)
+
+
+def _trace_of(request: Request) -> dict[str, str | None]:
+    """The id of a post, for its entry."""
+    return {"trace_id": trace_id(request.trace.text)} if isinstance(request.trace, Trace) else {}

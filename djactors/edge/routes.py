@@ -46,7 +46,8 @@ from djactors.edge.user_routes import UserRoutes
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.inbox.log import Replay
 from djactors.net import UNIX_PEER, ByteStream, Request, Response
-from djactors.telemetry import Telemetry
+from djactors.telemetry import Telemetry, Trace
+from djactors.telemetry.traces import REQUEST_HEADER, RESPONSE_HEADER
 
 BATCH = "/api/events/batch"
 """The one route with a large body."""
@@ -106,6 +107,12 @@ class Routes:
 
     def body_limit(self, request: Request) -> int | Response:
         """How many bytes of body a request may bring, or its refusal: nothing is read for who has no good token."""
+        limit = self._body_limit(request)
+        if isinstance(limit, Response) and request.method == "POST":
+            self._end_trace(request, limit)
+        return limit
+
+    def _body_limit(self, request: Request) -> int | Response:
         found = self._find(request)
         if isinstance(found, Response):
             return found
@@ -120,6 +127,27 @@ class Routes:
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, whatever it asks for."""
+        if request.method != "POST":
+            return await self._answer(request)
+        trace = request.trace = self._begin_trace(request)
+        try:
+            response = await self._answer(request)
+        except BaseException:
+            # What is answered then is worded above.
+            trace.end(500)
+            raise
+        self._end_trace(request, response)
+        return response
+
+    def _begin_trace(self, request: Request) -> Trace:
+        return self._api.telemetry.traces.begin(request.headers.get(REQUEST_HEADER))
+
+    def _end_trace(self, request: Request, response: Response) -> None:
+        trace = request.trace if isinstance(request.trace, Trace) else self._begin_trace(request)
+        trace.end(response.status)
+        response.own_headers = ((RESPONSE_HEADER, trace.text),)
+
+    async def _answer(self, request: Request) -> Response:
         found = self._find(request)
         if isinstance(found, Response):
             return found
@@ -155,6 +183,8 @@ class Routes:
         return None, {}
 
     def _refused(self, request: Request, error: Exception) -> Response:
+        if request.method == "POST" and request.trace is None:
+            request.trace = self._begin_trace(request)
         refusals.request_refused(self._api.telemetry, request, error)
         return error_response(error)
 
@@ -164,7 +194,7 @@ class Routes:
         publisher = self._api.publisher(request)
         query_of(request)
         self._api.paces.check_backend(publisher)
-        command = _publish_command(request.body, publisher, header_key(request))
+        command = _publish_command(request.body, publisher, header_key(request), self._api.trace_of(request))
         published = await self._api.publish(command)
         return Response(200 if published.repeated else 201, published.answer)
 
@@ -173,6 +203,8 @@ class Routes:
         query_of(request)
         items = events.decode_batch(request.body)
         self._api.paces.check_backend(publisher, max(1, len(items)))
+        trace = self._api.trace_of(request)
+        self._api.telemetry.traces.asked(trace)
         batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
         place = size = 0
         decoded: list[Publish | Refused] = []
@@ -182,7 +214,7 @@ class Routes:
                 await self._api.store.give_way(WAY_SECONDS)
                 place = size = 0
             try:
-                decoded.append(_publish_command(text, publisher, None))
+                decoded.append(_publish_command(text, publisher, None, trace))
             except Refused as error:
                 decoded.append(error)
             if len(decoded) == ITEMS_TOGETHER:
@@ -329,10 +361,11 @@ class Application:
         return Response(status, body, headers=(*NOT_KEPT, *cors))
 
 
-def _publish_command(body: bytes, publisher: Identity, header_key: str | None) -> Publish:
+def _publish_command(body: bytes, publisher: Identity, header_key: str | None, trace: str | None) -> Publish:
     event: DomainEvent = events.decode_event(body)
     if publisher.tenant_id not in (None, event.tenant_id):
         raise Refused(Code.FORBIDDEN, f"tenantId: this token publishes for tenant {publisher.tenant_id} only")
     if header_key is not None and event.id not in (None, header_key):
         raise Refused(Code.INVALID, "id: differs from the Idempotency-Key header: send one of them, or both alike")
-    return Publish(event, header_key or event.id, tenants_own=publisher.tenant_id is not None, decoded=True)
+    tenants_own = publisher.tenant_id is not None
+    return Publish(event, header_key or event.id, tenants_own=tenants_own, decoded=True, trace=trace)

@@ -1,25 +1,50 @@
-"""The routes about a user: signing somebody out everywhere, and deactivating and activating somebody."""
+"""The routes about a user: signing somebody out everywhere, deactivating and activating somebody, erasing somebody."""
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Annotated, TypeVar
+
 import msgspec
+import trio
+from msgspec import Meta
+from msgspec.structs import astuple, replace
 
 from djactors.domain import events
-from djactors.domain.commands import Publish, SignOut
+from djactors.domain.commands import EraseSlice, Publish, SignOut, Swept
+from djactors.domain.erasure import MAX_NAMES
 from djactors.domain.errors import Code, Refused
+from djactors.domain.events import Name
 from djactors.domain.ids import Id
 from djactors.domain.notifications import encode
 from djactors.domain.permissions import OFFICE
 from djactors.edge.api import ID, Api, Handler, Table, header_key, path_id, query_of
 from djactors.edge.auth import Identity
 from djactors.net import Request, Response
+from djactors.store.errors import StoreError
 
 
 class _Place(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     tenant_id: Id | None = None
 
 
-_decoder = msgspec.json.Decoder(_Place)
+class _Erasure(_Place, frozen=True, rename="camel", forbid_unknown_fields=True):
+    names: Annotated[tuple[Name, ...], Meta(max_length=MAX_NAMES)] = ()
+    after: Annotated[str, Meta(pattern=r"\A[0-9]{1,16}(-[0-9]{1,16}){3}\Z")] = "0-0-0-0"
+    overwrite: bool = True
+
+
+_P = TypeVar("_P", bound=_Place)
+
+_PLACE = msgspec.json.Decoder(_Place), _Place
+_ERASURE = msgspec.json.Decoder(_Erasure), _Erasure
+
+PIECE_SECONDS = 2.0
+"""How long one request erases: whoever stands between waits for an answer much longer, and a tenant of a hundred
+thousand rows is done."""
+
+PAUSE = 0.01
+"""Seconds between slices, in which others are recorded."""
 
 
 class UserRoutes:
@@ -32,10 +57,11 @@ class UserRoutes:
             (f"{user}/sign-out", {"POST": self._sign_out}),
             (f"{user}/deactivate", {"POST": self._mover(events.UserDeactivated)}),
             (f"{user}/activate", {"POST": self._mover(events.UserActivated)}),
+            (f"{user}/erase", {"POST": self._erase}),
         )
 
     async def _sign_out(self, request: Request, found: dict[str, str]) -> Response:
-        identity, tenant_id, user_id = self._office(request, found, "sign somebody out")
+        identity, tenant_id, user_id, _ = self._office(request, found, "sign somebody out", _PLACE)
         # A person names only who is known, as everywhere; a backend knows its users better than djactors does.
         command = SignOut(tenant_id, user_id, known_only=identity.role != "service")
         signed_out = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
@@ -47,19 +73,53 @@ class UserRoutes:
         verb = "activate" if active else "deactivate"
 
         async def handle(request: Request, found: dict[str, str]) -> Response:
-            identity, tenant_id, user_id = self._office(request, found, f"{verb} somebody")
+            identity, tenant_id, user_id, _ = self._office(request, found, f"{verb} somebody", _PLACE)
             # A service acts as itself, whether or not its token names a user as well.
             person = None if identity.role == "service" else identity.member().person()
             event = kind(tenant_id=tenant_id, actor_id=None if person is None else person.user_id, user_id=user_id)
             tenants_own = identity.tenant_id is not None
-            await self._api.publish(Publish(event, header_key(request), person, tenants_own=tenants_own))
+            await self._api.publish(
+                Publish(event, header_key(request), person, tenants_own=tenants_own, trace=self._api.trace_of(request))
+            )
             self._api.telemetry.log.info(f"user {verb}d", tenant_id=tenant_id, user_id=user_id, by=identity.user_id)
             return Response(200, encode({"userId": user_id, "active": active}))
 
         return handle
 
-    def _office(self, request: Request, found: dict[str, str], deed: str) -> tuple[Identity, int, int]:
-        """Who asks, and the tenant and id of the user; everything that may be refused at once is refused here."""
+    async def _erase(self, request: Request, found: dict[str, str]) -> Response:
+        """Erase a piece. Whoever asks goes on with `after`, until it is null."""
+        identity, tenant_id, user_id, body = self._office(request, found, "erase somebody", _ERASURE)
+        if identity.role != "service" and identity.user_id == user_id:
+            raise Refused(Code.FORBIDDEN, "nobody erases themselves: ask another admin")
+        api = self._api
+        rows: Counter[str] = Counter()
+        command = EraseSlice(tenant_id, user_id, body.names, after=Swept(*map(int, body.after.split("-"))))
+        end = trio.current_time() + PIECE_SECONDS
+        while True:
+            erased = await api.router.ask_nowait(command, api.settings.command_timeout)
+            rows.update(erased.rows)
+            if erased.after is None or trio.current_time() >= end:
+                break
+            command = replace(command, after=erased.after)
+            await trio.sleep(PAUSE)
+        answer: dict[str, object] = {"at": erased.at, "erased": rows, "namesake": erased.namesake, "after": None}
+        if erased.after is not None:
+            return Response(200, encode(answer | {"after": "-".join(map(str, astuple(erased.after)))}))
+        api.telemetry.log.info("user erased", tenant_id=tenant_id, user_id=user_id, by=identity.user_id)
+        if body.overwrite:
+            try:
+                answer["overwritten"] = await api.store.overwrite()
+            except StoreError as error:
+                # The person is erased all the same, and the answer has to say so.
+                api.telemetry.log.warning("the database's file was not written anew", error=str(error))
+                answer |= {"overwritten": False, "problem": str(error)}
+        return Response(200, encode(answer))
+
+    def _office(
+        self, request: Request, found: dict[str, str], deed: str, shape: tuple[msgspec.json.Decoder[_P], type[_P]]
+    ) -> tuple[Identity, int, int, _P]:
+        """Who asks, the tenant and id of the user, and the body; everything that may be refused at once is refused
+        here."""
         identity = self._api.identity(request)
         if identity.role not in OFFICE:
             raise Refused(Code.FORBIDDEN, f"only an admin or a service may {deed}")
@@ -68,9 +128,11 @@ class UserRoutes:
         else:
             self._api.paces.check_command(identity.member())
         query_of(request)
-        body, _ = events.decode_with_ids(_decoder, _Place, request.body or b"{}")
+        decoder, kind = shape
+        body: _P
+        body, _ = events.decode_with_ids(decoder, kind, request.body or b"{}")
         tenant_id, user_id = _tenant_of(identity, body), path_id(found)
-        return identity, tenant_id, user_id
+        return identity, tenant_id, user_id, body
 
 
 def _tenant_of(identity: Identity, body: _Place) -> int:

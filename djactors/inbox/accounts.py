@@ -88,6 +88,13 @@ def sign_out(unit: UnitOfWork, command: SignOut) -> SignedOut:
     return SignedOut(user.signed_out_at)
 
 
+def end(unit: UnitOfWork, user: User) -> None:
+    """Have somebody leave for good: no token is worth anything, and nothing new is meant for them."""
+    user.deactivated_at = user.deactivated_at or unit.now
+    user.signed_out_at = max(unit.now, user.signed_out_at or "")
+    _changed(unit, user)
+
+
 def _changed(unit: UnitOfWork, user: User) -> None:
     unit.touch(user)
     unit.tell_account(user, account_of(user.role, user.role_given, user.signed_out_at, user.deactivated_at))

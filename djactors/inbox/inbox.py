@@ -122,6 +122,10 @@ class Inbox(Recording):
         """
         return await self._database.reclaim_space()
 
+    async def overwrite(self) -> bool:
+        """Leave nothing in the database's files of what was erased; see `Database.overwrite`."""
+        return await self._database.overwrite()
+
     async def job(self, tenant_id: int, reader_id: int, job_id: int) -> JobView | None:
         """One job of the tenant, or None. `reader_id` is the user who asks, here and in `jobs` and `suppressions`."""
         work = partial(job_lists.job, tenant_id=tenant_id, job_id=job_id)

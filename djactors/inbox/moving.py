@@ -81,6 +81,15 @@ def add_walks(connection: Connection, *, from_shared: bool) -> None:
     connection.executemany(walks.INSERT_WALK, [(id_, id_) for id_ in begins])
 
 
+def begin_walks_anew(connection: Connection) -> None:
+    """Find all that expires again, because notifications came in between others, where no walk may come by any more."""
+    if connection.is_shared:
+        return
+    connection.execute("DELETE FROM expiry_walks")
+    begins = [1, *_begins(_expiries(connection, 1), walks.MAX_WALKS - 1)]
+    connection.executemany(walks.INSERT_WALK, [(id_, id_) for id_ in dict.fromkeys(begins)])
+
+
 def _begins(rows: Iterable[tuple[int, str]], room: int) -> Iterator[int]:
     latest = ""
     for id_, expires_at in rows:

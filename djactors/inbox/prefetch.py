@@ -13,7 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from djactors.domain import events
-from djactors.domain.commands import Command, Introduce, OneJob, OneNotification, OwnCommand, Publish, SignOut
+from djactors.domain.commands import (
+    Command,
+    EraseSlice,
+    Introduce,
+    OneJob,
+    OneNotification,
+    OwnCommand,
+    Publish,
+    SignOut,
+)
 from djactors.inbox.jobs import COLUMNS
 from djactors.inbox.rows import User
 from djactors.inbox.sharing import array_of
@@ -81,7 +90,7 @@ class _Needs:
                     self.jobs.add((command.tenant_id, command.job_id))
             case Introduce():
                 self.users.add((command.tenant_id, command.person.user_id))
-            case SignOut():
+            case SignOut() | EraseSlice():
                 self.users.add((command.tenant_id, command.user_id))
             case _:
                 pass

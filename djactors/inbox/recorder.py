@@ -36,6 +36,7 @@ from djactors.domain.commands import (
     Archive,
     Command,
     Delete,
+    EraseSlice,
     ExpireSlice,
     Introduce,
     MarkAllRead,
@@ -67,7 +68,7 @@ from djactors.domain.limits import Limits
 from djactors.domain.notification_rules import TRIGGERS
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
-from djactors.inbox import accounts, alerts, mutes, notices, places, reading, retention, room, workflow
+from djactors.inbox import accounts, alerts, erasure, mutes, notices, places, reading, retention, room, workflow
 from djactors.inbox.holding import Held, hold
 from djactors.inbox.known import Known
 from djactors.inbox.notices import Entry, Suppressed
@@ -246,6 +247,8 @@ class Recorder:
                 if self._is_full(2 * unit.writes - before, is_awaited):
                     break
             if unit.wanted_summaries:
+                # A summary is of what many posts have brought.
+                unit.trace = None
                 notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
             unit.flush()
@@ -263,6 +266,7 @@ class Recorder:
             unit.accounts,
             unit.unseen,
             frozenset() if sharing is None else frozenset(sharing.others_wrote_in),
+            frozenset(unit.ended),
         )
 
     def record_each(
@@ -276,6 +280,7 @@ class Recorder:
         writes = 0
         whole = Recorded([], {}, {})
         next_alerts: list[str] = []
+        ended: set[int] = set()
         self.forget()
         sharing = None
         if connection.is_shared:
@@ -303,6 +308,7 @@ class Recorder:
                 whole.unread.update(unit.unread)
                 whole.unseen.update(unit.unseen)
                 whole.accounts.update(unit.accounts)
+                ended |= unit.ended
                 if unit.next_alert is not None:
                     next_alerts.append(unit.next_alert)
             connection.execute("RELEASE command")
@@ -319,6 +325,7 @@ class Recorder:
             next_alert=min(next_alerts, default=None),
             others_wrote=self._take_others_wrote(),
             others_wrote_in=frozenset() if sharing is None else frozenset(sharing.others_wrote_in),
+            ended_in=frozenset(ended),
         )
 
     def _is_full(self, writes: int, is_awaited: Callable[[], bool]) -> bool:
@@ -339,8 +346,10 @@ class Recorder:
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome | None:
         """The outcome; None if only a slice of the command was carried out."""
         if type(command) is Publish and command.decoded:  # first: what comes in masses
+            unit.trace = command.trace
             return _publish(unit, command)
         command = checked(command)
+        unit.trace = command.trace if isinstance(command, Publish) else None
         if unit.sharing is not None and isinstance(command, SliceCommand) and not unit.sharing.take_turn(command):
             after = command.after if isinstance(command, PurgeSlice) else 0
             return Sliced(0, more=False, next_due=utc_text(unit.moment + TURN_SECONDS), after=after)
@@ -375,6 +384,8 @@ class Recorder:
                 return workflow.introduce(unit, command)
             case SignOut():
                 return accounts.sign_out(unit, command)
+            case EraseSlice():
+                return erasure.erase_slice(unit, command)
             case RaiseAlerts():
                 return alerts.raise_alerts(unit, command)
             case SendSummaries():

@@ -6,12 +6,15 @@ The engines of the store do everything else about migrations.
 from __future__ import annotations
 
 import importlib.resources
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
+
+import sqlite_utils
 
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.store.connection import Connection
@@ -20,6 +23,7 @@ from djactors.store.errors import MigrationError
 from djactors.store.migrations import Migration, Schema, Seed, read_migrations
 from djactors.store.moving import Target
 from djactors.store.sqlite import migrate
+from djactors.store.sqlite.blueprint import laid_out
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.upgrading import UNWATCHED, Watcher
 
@@ -103,6 +107,16 @@ def to_upgrade(place: Place) -> list[Migration]:
     if len(pending) == len(migrations):
         return []
     return [migration for migration in migrations if migration.name in pending]
+
+
+def blueprint(path: str | os.PathLike[str] | None = None) -> sqlite_utils.Database:
+    """A scratch database with the tables of this program, in memory or in a new file."""
+    return laid_out(_schema().migrations, path)
+
+
+def checksums() -> dict[str, str]:
+    """The names of all migrations of this program, with their checksums."""
+    return {migration.name: migration.checksum for migration in _schema().migrations}
 
 
 def names() -> list[str]:

@@ -30,6 +30,7 @@ from djactors.domain.events import Role
 from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of, expires_at
 from djactors.domain.marks import Offset, mark_of
+from djactors.domain.names import default_name
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
@@ -119,8 +120,9 @@ Key: TypeAlias = tuple[int, int, str]
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
-_Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes]
-"""A staged change: its number, its kind, the user (None for the whole tenant), its notification and its body."""
+_Logged: TypeAlias = tuple[int, str, int | None, int | None, bytes, str | None]
+"""A staged change: its number, its kind, the user (None for the whole tenant), its notification, its body and the trace
+of the post that makes it."""
 
 
 def weight_of(
@@ -144,7 +146,8 @@ class UnitOfWork:
     the earliest moment for which the clock was woken. `wanted_summaries` are the days of users from whom something was
     held back. `sharing` is what the transaction holds of a database that several nodes share, None where there is one
     writer. `keys`, `notifications` and `absent` have what was looked up for the whole unit; None stands for a key or a
-    notification that is not there, and `absent` are users who are not.
+    notification that is not there, and `absent` are users who are not. `ended` are the tenants whose whole log was
+    purged. `trace` is that of the post that is carried out.
     """
 
     def __init__(
@@ -157,6 +160,7 @@ class UnitOfWork:
         self._minute = self.now[:16]
         self.limits = limits
         self.writes = 0
+        self.trace: str | None = None
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
@@ -172,6 +176,7 @@ class UnitOfWork:
         self.notifications: dict[tuple[int, int, int], tuple[Any, ...] | None] = {}
         self.absent: set[tuple[int, int]] = set()
         self.accounts: dict[tuple[int, int], Account] = {}
+        self.ended: set[int] = set()
         self._tenants = known.tenants
         self._users = known.users
         self._highest = known.highest
@@ -251,7 +256,7 @@ class UnitOfWork:
         """The user, who is created if not known yet."""
         user = self._users.get((tenant_id, user_id)) or self.user(tenant_id, user_id)
         if user is None:
-            user = User(tenant_id, user_id, name or f"User {user_id}", role)
+            user = User(tenant_id, user_id, name or default_name(user_id), role)
             user.new = True
             self._known.keep_user(user)
             self.names.introduce(user, self.ensure_tenant(tenant_id))
@@ -303,6 +308,13 @@ class UnitOfWork:
             user.earlier_count, user.earlier_by_persons = sent, by_persons
             self.touch(user)
         return date
+
+    def forget_tenant(self, tenant_id: int) -> None:
+        """Read anew what is needed of a tenant, because its rows were changed in SQL. Flush what is staged first."""
+        self._jobs = self._days = self._names = None
+        self.keys.clear()
+        self.notifications.clear()
+        self._known.forget_tenant(tenant_id)
 
     def held(self, rows: Sequence[T], place: int) -> Sequence[T]:
         """Of rows that were found for the whole installation, those whose tenant the transaction holds.
@@ -356,7 +368,7 @@ class UnitOfWork:
         staged = self._log.get(tenant)
         if staged is None:
             staged = self._log[tenant] = []
-        staged.append((tenant.last_seq, kind, user_id, notification_id, body))
+        staged.append((tenant.last_seq, kind, user_id, notification_id, body, self.trace))
         self.writes += 1 + len(body) // BYTES_OF_A_STAGING
         return tenant.last_seq
 
@@ -496,12 +508,12 @@ class UnitOfWork:
         for tenant, staged in self._log.items():
             tenant_id, mark = tenant.id, tenant.last_mark
             changes = self.changes.setdefault(tenant_id, [])
-            for seq, kind, user_id, notification_id, body in staged:
+            for seq, kind, user_id, notification_id, body, trace in staged:
                 name = NAMES[kind]
                 mark = mark_of(mark, seq, name, user_id, body)
                 stored = None if notification_id is not None else body.decode()
                 rows.append((tenant_id, seq, user_id, kind, notification_id, stored, mark, self.now))
-                changes.append(Change(tenant_id, Offset(mark, seq), user_id, name, body))
+                changes.append(Change(tenant_id, Offset(mark, seq), user_id, name, body, trace))
                 if notification_id is not None:
                     of_new[notification_id] = mark
             tenant.last_mark = mark

@@ -83,7 +83,8 @@ class Request:
     `content_length` is None for a chunked body, whose length is not known beforehand. `carrier` is the connection that
     brought the request; `disconnected` becomes true when the client goes away inside `watch_disconnect`.
     The application may set `proof` to anything, once it knows who sends the request. While `proof` is None, the bytes
-    that are kept for the request count in the budget of strangers (see `djactors.net.UnprovenBytes`).
+    that are kept for the request count in the budget of strangers (see `djactors.net.UnprovenBytes`). `trace` is the
+    application's as well: what it calls the request in its log.
     """
 
     __slots__ = (
@@ -100,6 +101,7 @@ class Request:
         "proof",
         "query",
         "target",
+        "trace",
         "version",
     )
 
@@ -130,6 +132,7 @@ class Request:
         self.content_length = content_length
         self.disconnected = False
         self.proof: object = None
+        self.trace: object = None
         # The host that the client asked a trusted proxy for, if the proxy says so.
         self.forwarded_host: str | None = None
         self._carrier = carrier
@@ -206,11 +209,14 @@ class Response:
     `compressible` may be set unless the body holds a secret beside a text that somebody else has written. Clients that
     accept gzip then get the body compressed (see `_http_compression.py`).
 
+    `own_headers` may be set to headers that differ with each response. `headers` are better the same for many, because
+    their encoded form is kept for a while.
+
     `on_lost` may be set to a function. It is called if the client is gone before the whole response was handed to the
     kernel. Bytes that were handed over may be lost, too, and nobody notices that.
     """
 
-    __slots__ = ("body", "close", "compressible", "content_type", "headers", "on_lost", "status")
+    __slots__ = ("body", "close", "compressible", "content_type", "headers", "on_lost", "own_headers", "status")
 
     def __init__(
         self,
@@ -226,6 +232,7 @@ class Response:
         self.headers = tuple(headers)
         self.close = close
         self.compressible = False
+        self.own_headers: tuple[tuple[str, str], ...] = ()
         self.on_lost: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
@@ -249,6 +256,10 @@ class Response:
         if connection:
             fields += (("connection", connection),)
         status_line = _STATUS_LINES[self.status]
+        for name, value in self.own_headers:
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError("a response header of its own contains something else than printable ASCII")
+            status_line += f"{name}: {value}\r\n".encode("ascii")
         if not self.carries_body:
             return status_line + _encoded_fields(fields)
         if self.body:

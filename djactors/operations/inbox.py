@@ -7,11 +7,13 @@ It only reads, so a running server is not disturbed. Titles come from outside, s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from djactors.inbox import schema
 from djactors.inbox.history import PastInbox, inbox_at
-from djactors.store.engines import engine_at, is_url, shown
+from djactors.store.connection import Connection
+from djactors.store.engines import Place, engine_at, is_url, shown
 from djactors.store.errors import StoreBroken
 
 
@@ -22,14 +24,25 @@ def read(path: str, tenant_id: int, user_id: int, seq: int | None) -> PastInbox:
         OutOfReachError: there is no such inbox, or the log does not reach back that far.
         MigrationError, StoreBroken: the file is not a database that this program can read.
     """
-    behind = schema.inspect(path)
-    if behind:
-        missing = not is_url(path) and not Path(path).exists()
-        state = "does not exist" if missing else f"is behind by {', '.join(behind)}"
-        mend = "name the file that the server uses" if missing else f"run `djactors migrate --database {shown(path)}`"
-        raise StoreBroken(f"--database: {shown(path)} {state}: {mend}")
-    with engine_at(path).reading() as connection:
+    with snapshot_of(path) as connection:
         return inbox_at(connection, tenant_id, user_id, seq)
+
+
+@contextmanager
+def snapshot_of(place: Place) -> Iterator[Connection]:
+    """A database as it is now, which is not disturbed by that.
+
+    Raises:
+        MigrationError, StoreBroken: the place has no database that this program can read.
+    """
+    behind = schema.inspect(place)
+    if behind:
+        missing = not is_url(place) and not Path(place).exists()
+        state = "does not exist" if missing else f"is behind by {', '.join(behind)}"
+        mend = "name the file that the server uses" if missing else f"run `djactors migrate --database {shown(place)}`"
+        raise StoreBroken(f"--database: {shown(place)} {state}: {mend}")
+    with engine_at(place).reading() as connection:
+        yield connection
 
 
 def lines(inbox: PastInbox) -> Iterator[str]:

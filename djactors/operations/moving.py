@@ -30,18 +30,20 @@ class Step:
     """How far it is.
 
     Attributes:
-        doing: "copying" or "verifying".
+        doing: what is done, such as "copying" or "verifying".
         table: which table is at work.
         rows: how many rows of all tables are done, in this half of the work.
-        total: how many there are.
+        total: how many there are; None if nobody has counted them.
     """
 
     doing: str
     table: str
     rows: int
-    total: int
+    total: int | None
 
     def __str__(self) -> str:
+        if self.total is None:
+            return f"{self.doing} {self.table}: {self.rows} rows"
         percent = 100 if self.total == 0 else self.rows * 100 // self.total
         return f"{self.doing} {self.table}: {self.rows} of {self.total} rows ({percent} %)"
 
@@ -85,17 +87,22 @@ def move(source: Place, target: Place, report: Report, now: Callable[[], datetim
     leaving, arriving = engine_at(source), engine_at(target)
     if leaving.name == arriving.name:
         raise NotMovedError(f"{leaving.name} is both source and target: name another place with --to")
-    _require_installation(source, leaving.name)
+    require_installation(source, leaving.name)
     with (
         leaving.source() as origin,
         schema.target_at(target) as destination,
     ):
         for name, snapshot in ((leaving.name, origin), (arriving.name, destination)):
-            _require_no_nodes(name, snapshot, now())
+            require_no_nodes(name, snapshot, now())
         return _Move(origin, destination, report).done(leaving.name, arriving.name)
 
 
-def _require_installation(place: Place, name: str) -> None:
+def require_installation(place: Place, name: str) -> None:
+    """Refuse a database that is not one of this version.
+
+    Raises:
+        NotMovedError: it is another one, or behind.
+    """
     behind = schema.inspect(place)
     if not behind:
         return
@@ -108,7 +115,12 @@ def _require_installation(place: Place, name: str) -> None:
     )
 
 
-def _require_no_nodes(name: str, snapshot: Snapshot, now: datetime) -> None:
+def require_no_nodes(name: str, snapshot: Snapshot, now: datetime) -> None:
+    """Refuse a database on which a server was seen a moment ago.
+
+    Raises:
+        DatabaseLocked: one was.
+    """
     seen = [f"{node} (at {at})" for node, at in installation.nodes_at_work(snapshot.connection, now)]
     if seen:
         raise DatabaseLocked(

@@ -287,6 +287,19 @@ class Database:
             return await self.read(self.engine.reclaimable)
         return await self.write(self.engine.reclaim)
 
+    async def overwrite(self) -> bool:
+        """Leave nothing in the database's files of what was deleted or changed. Whoever writes waits meanwhile, some
+        2 s for each 100 MiB.
+
+        Returns:
+            Whether that is done; False where the database's server keeps old rows for a while, or where a reader kept
+            the log from being emptied.
+
+        Raises:
+            StoreError: as `write`; there is no room for it, for example.
+        """
+        return await self.write(self.engine.overwriting)
+
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Finish what is queued, checkpoint, and join the threads; calls from now on raise `StoreClosed`.
 

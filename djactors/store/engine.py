@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from djactors.store.connection import Connection
 from djactors.store.migrations import Clock, Dialect, Schema
-from djactors.store.moving import Source, Target
+from djactors.store.moving import Addition, Source, Target
 from djactors.store.room import Room
 from djactors.store.threads import Servant
 from djactors.store.upgrading import UNWATCHED, Contents, Costs, Watcher
@@ -177,6 +177,11 @@ class Engine(Protocol):
     def reclaim(self, connection: Connection) -> int:
         """Give some pages back, so many that others do not notice. Returns how many are left to give."""
 
+    @property
+    def overwriting(self) -> Callable[[Connection], bool]:
+        """The work for a writer that leaves nothing of what was deleted or changed. Its result says whether that is
+        done; False where the server keeps old rows for a while."""
+
     def source(self) -> AbstractContextManager[Source]:
         """The database as the source of a move, while nobody else can write to it. Blocks.
 
@@ -192,4 +197,12 @@ class Engine(Protocol):
             DatabaseLocked: a server runs on it.
             StoreError: it cannot be written, or a file is there already.
             MigrationError: as `apply`.
+        """
+
+    def addition(self) -> AbstractContextManager[Addition]:
+        """The database, which has the schema, to add rows to. Unless they are kept, it is as it was. Blocks.
+
+        Raises:
+            DatabaseLocked: a server runs on it.
+            StoreError: it cannot be written.
         """

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from djactors.store.connection import Connection
 from djactors.store.errors import StoreError
 
-__all__ = ["ROWS_AT_A_TIME", "Row", "Snapshot", "Source", "Table", "Target", "in_order"]
+__all__ = ["ROWS_AT_A_TIME", "Addition", "Row", "Snapshot", "Source", "Table", "Target", "in_order"]
 
 ROWS_AT_A_TIME = 500
 """Rows that are in memory at a time. The largest row has a body of some 100 KiB, so these are 50 MB at worst."""
@@ -69,6 +69,20 @@ class Snapshot(Protocol):
 
 class Source(Snapshot, Protocol):
     """A database that is read."""
+
+
+class Addition(Snapshot, Protocol):
+    """A database that takes rows in beside those that it has. Nobody sees them before they are kept."""
+
+    def add(self, table: Table, slices: Iterable[Sequence[Row]]) -> None:
+        """Put rows into a table.
+
+        Raises:
+            RowRefused: a row is not taken.
+        """
+
+    def keep(self) -> None:
+        """Make the rows durable and let them be seen."""
 
 
 class Target(Snapshot, Protocol):

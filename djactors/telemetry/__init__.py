@@ -6,6 +6,9 @@ and is never global.
     interpreter.py what others in the process would print
     refusals.py    refusals and failures: the first of a kind in full, the rest as a sum
     metrics.py     everything that is counted
+    traces.py      the id of a post, from the request to the sockets
+    exporting.py   whether traces are exported
+    otel.py        exports them by OpenTelemetry
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from djactors.telemetry.log import make_logger
 from djactors.telemetry.log_thread import LogThread
 from djactors.telemetry.metrics import FAST, Distribution, Latencies, Metrics, distribution, total
 from djactors.telemetry.refusals import Refusals
+from djactors.telemetry.traces import Spans, Trace, Traces, trace_id
 
 __all__ = [
     "FAST",
@@ -24,10 +28,14 @@ __all__ = [
     "LogThread",
     "Metrics",
     "Refusals",
+    "Spans",
     "Telemetry",
+    "Trace",
+    "Traces",
     "distribution",
     "make_logger",
     "total",
+    "trace_id",
 ]
 
 
@@ -39,14 +47,21 @@ class Telemetry:
             whoever reads them. A `LogThread` is used in the same way. Any other structlog logger is called directly, on
             the event loop: if it blocks, everybody waits.
         metrics: what is counted; by default a new catalogue.
+        spans: what exports traces, such as `otel.OtelSpans`; by default nothing does.
 
     Attributes:
         log: the structlog logger.
         metrics: the metrics.
         refusals: counts and logs what is refused.
+        traces: follows posts on their way.
     """
 
-    def __init__(self, log: FilteringBoundLogger | LogThread | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        log: FilteringBoundLogger | LogThread | None = None,
+        metrics: Metrics | None = None,
+        spans: Spans | None = None,
+    ) -> None:
         if log is None:
             log = LogThread("json", "error")
         self.metrics = metrics = Metrics() if metrics is None else metrics
@@ -56,3 +71,4 @@ class Telemetry:
             log = thread.logger
         self.log = log
         self.refusals = Refusals(log, metrics)
+        self.traces = Traces(log, spans)

@@ -12,6 +12,7 @@ from djactors.actors.command_ref import Ask, PublishAll, Request, RouterMessage
 from djactors.domain.commands import (
     Archive,
     Delete,
+    EraseSlice,
     ExpireSlice,
     Introduce,
     MarkAllRead,
@@ -53,6 +54,7 @@ MESSAGES = [
     Delete(1, 11, 1),
     Introduce(1, Person(12, "user", "Jo")),
     SignOut(1, 11),
+    EraseSlice(1, 11),
     RaiseAlerts(10),
     SendSummaries(10),
     WakeSnoozed(10),

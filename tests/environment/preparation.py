@@ -109,6 +109,7 @@ NEEDS = (
     Need("psql", "postgresql", "README's guide to PostgreSQL"),
     Need("nginx", "nginx", "the tests of two servers behind a proxy"),
     Need("haproxy", "haproxy", "the same"),
+    Need("promtool", "prometheus", "the tests of the alert rules; the server itself is not started"),
     Need("chromium", "chromium", "the tests of the page"),
     # Chromium only recommends a font, and text that no font has would be boxes on the screenshots.
     Need("a font", "fonts-dejavu-core", "Chromium", _has_font),

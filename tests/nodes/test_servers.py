@@ -70,6 +70,34 @@ async def test_a_sign_out_on_one_node_ends_the_sockets_on_the_other(postgres_url
             assert not stays.closed.is_set()
 
 
+async def test_an_erasure_on_one_node_has_everybody_of_the_tenant_begin_anew_on_both(postgres_url: str):
+    async with running_servers(postgres_url) as (one, other):
+        await listening(one, other)
+        for user_id in (ANN, BOB):
+            await one.tell(user_id, "before")
+        await one.tell(BOB, "elsewhere", tenant_id=2)
+        async with (
+            opened(one.url, ANN) as ann,
+            opened(one.url, BOB) as here,
+            opened(other.url, BOB) as there,
+            opened(other.url, BOB, tenant_id=2) as stranger,
+        ):
+            for page in (ann, here, there, stranger):
+                await page.until(lambda page: page.counts == [1])
+            answer = await one.ask("POST", f"/api/users/{ANN}/erase", ADMIN, role="admin")
+            assert answer.status == 200, answer.body
+            assert answer.json["after"] is None
+            assert answer.json["overwritten"] is False
+            for page in (ann, here, there):
+                await page.end()
+            for before, server in ((here, other), (there, one)):
+                async with opened(server.url, BOB, before=before) as page:
+                    await page.until(lambda page: page.was_reset)
+                    await one.tell(BOB, "after")
+                    await page.until(lambda page: page.titles == ["after"])
+            assert not stranger.closed.is_set()
+
+
 async def sign_out(server: Running, user_id: int) -> None:
     """Sign somebody out who has just come; until their introduction is committed, nobody knows them."""
 

@@ -107,6 +107,12 @@ def test_the_wheel_carries_the_migrations(installed: Path, tmp_path: Path) -> No
     assert migrated.splitlines() == [*(f"applied {name}" for name in names), "inbox.db is up to date"]
 
 
+def test_the_wheel_carries_what_prometheus_and_grafana_load(installed: Path, tmp_path: Path) -> None:
+    for option, name in (("--alerts", "alerts.yml"), ("--dashboard", "dashboard.json")):
+        printed = run(installed / "djactors", "monitoring", option, cwd=tmp_path)
+        assert printed == (ROOT / "djactors/monitoring" / name).read_text()
+
+
 async def test_the_installed_server_serves(installed: Path, tmp_path: Path) -> None:
     command = (str(installed / "djactors"), "serve")
     async with serving(tmp_path, command=command, environment=ONLY_WHAT_IS_INSTALLED) as server:

@@ -60,12 +60,21 @@ class Door:
         patience: seconds in which an answer must come.
         ca: a file with the certificate of a CA to trust, beside those of the system.
         clock: what times are measured by.
+        agent: what it calls itself.
 
     Raises:
         NotTriedError: the URL is none, or the file cannot be read.
     """
 
-    def __init__(self, url: str, *, patience: float, ca: str | None = None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: float,
+        ca: str | None = None,
+        clock: Callable[[], float],
+        agent: str = "djactors-probe",
+    ) -> None:
         try:
             place = urlsplit(url)
             port = place.port
@@ -79,7 +88,7 @@ class Door:
         name = f"[{self.host}]" if ":" in self.host else self.host
         self.host_header = name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
         self.origin = f"{self.scheme}://{self.host_header}"
-        self.patience, self.clock = patience, clock
+        self.patience, self.clock, self.agent = patience, clock, agent
         self._context: ssl.SSLContext | None = None
         if self.scheme == "https":
             try:
@@ -170,7 +179,7 @@ class Door:
         sent: trio.Event | None,
     ) -> Answer:
         peer = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-        fields = [("Host", self.host_header), ("User-Agent", "djactors-probe"), ("Connection", "close"), *headers]
+        fields = [("Host", self.host_header), ("User-Agent", self.agent), ("Connection", "close"), *headers]
         if body or method == "POST":
             fields.append(("Content-Length", str(len(body))))
         head = peer.send(h11.Request(method=method, target=self.base + path, headers=fields))

@@ -12,7 +12,7 @@ from djactors.store.connection import Connection
 from djactors.store.engine import Hearer
 from djactors.store.errors import MigrationError, StoreBroken
 from djactors.store.migrations import Clock, Dialect, Schema
-from djactors.store.moving import Source, Target
+from djactors.store.moving import Addition, Source, Target
 from djactors.store.postgresql import migrate, moving
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
@@ -28,6 +28,10 @@ __all__ = ["PostgresEngine"]
 # written even where tables are read-only.
 _PROBE = """UPDATE schema_migrations SET applied_at = applied_at
     WHERE name = (SELECT name FROM schema_migrations ORDER BY name LIMIT 1)"""
+
+
+def _not_overwritten(_: Connection) -> bool:
+    return False
 
 
 class EveryNodesGuard:
@@ -131,6 +135,11 @@ class PostgresEngine:
         """See `reclaimable`."""
         return 0
 
+    @property
+    def overwriting(self) -> Callable[[Connection], bool]:
+        """The server keeps old rows until it vacuums its tables."""
+        return _not_overwritten
+
     def source(self) -> AbstractContextManager[Source]:
         """See `Engine.source`."""
         return moving.source(self.conninfo)
@@ -138,3 +147,7 @@ class PostgresEngine:
     def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
         """See `Engine.target`."""
         return moving.target(self.conninfo, schema, now)
+
+    def addition(self) -> AbstractContextManager[Addition]:
+        """See `Engine.addition`."""
+        return moving.addition(self.conninfo)

@@ -27,7 +27,7 @@ from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.plain import PlainConnection
 from djactors.store.postgresql.session import require_usable
 
-__all__ = ["PostgresSource", "PostgresTarget", "source", "target"]
+__all__ = ["PostgresSource", "PostgresTarget", "addition", "source", "target"]
 
 APPLICATION_NAME = "djactors export"
 """Of the connections of a move."""
@@ -128,6 +128,10 @@ class PostgresTarget(PostgresSource):
     def fill(self, table: Table, slices: Iterable[Sequence[Row]]) -> None:
         """See `Target.fill`."""
         self.connection.execute(f"DELETE FROM {table.name}")
+        self.add(table, slices)
+
+    def add(self, table: Table, slices: Iterable[Sequence[Row]]) -> None:
+        """See `Addition.add`."""
         statement = f"COPY {table.name} ({', '.join(table.columns)}) FROM STDIN"
         left = iter(slices)
         try:
@@ -166,6 +170,14 @@ def source(conninfo: Conninfo) -> Iterator[PostgresSource]:
     with _told(conninfo), closing(_connected(conninfo, writable=False)) as connection:
         _hold(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SHARE", conninfo)
         yield PostgresSource(connection, conninfo)
+
+
+@contextmanager
+def addition(conninfo: Conninfo) -> Iterator[PostgresTarget]:
+    """Hold the tables against writing, and add to them. See `Engine.addition`."""
+    with _told(conninfo), closing(_connected(conninfo, writable=True)) as connection:
+        _hold(connection, "BEGIN ISOLATION LEVEL READ COMMITTED", "SHARE ROW EXCLUSIVE", conninfo)
+        yield PostgresTarget(connection, conninfo)
 
 
 @contextmanager

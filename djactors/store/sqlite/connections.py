@@ -29,6 +29,7 @@ from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUn
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.sqlite.failures import storage_failure
 from djactors.store.sqlite.room import shortage
+from djactors.store.sqlite.space import overwrite
 from djactors.store.threads import READ_BATCH, Call, Report
 
 __all__ = ["Reader", "Writer", "require_writable"]
@@ -132,6 +133,10 @@ class _Connection:
         except sqlite3.Error as error:
             return Report(error=self._failure(error))
         return None
+
+
+def _nothing(_: object) -> None:
+    """A piece of work that does nothing."""
 
 
 def _ignore() -> None:
@@ -240,7 +245,10 @@ class Writer(_Connection):
         try:
             if self._latched is not None:
                 return self._fail(self._latched, began, call)
-            self._commit(call)
+            if call.work is overwrite:
+                self._overwrite(call)
+            else:
+                self._commit(call)
             self._require_same_files()
         except sqlite3.Error as error:
             failure = self._damage_or_worse(self._failure(error))
@@ -302,6 +310,14 @@ class Writer(_Connection):
             raise StoreError("a piece of work ended the transaction it ran in")
         connection.execute("COMMIT")
         self._version = version
+
+    def _overwrite(self, call: Call[Any]) -> None:
+        """Write the file anew. It is the one piece of work that runs outside a transaction."""
+        # In a transaction of its own it is noticed first if somebody else has written.
+        self._commit(Call(_nothing))
+        call.value = overwrite(self._connection)
+        self._version = _data_version(self._connection)
+        self.on_log_moved()
 
     def _begin(self) -> int:
         """Begin to write. Returns the version of the database, which becomes this connection's own once it commits.

@@ -10,7 +10,7 @@ from djactors.store.connection import Connection
 from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Dialect, Schema
-from djactors.store.moving import Source, Target
+from djactors.store.moving import Addition, Source, Target
 from djactors.store.room import Room
 from djactors.store.sqlite import keeping, migrate, moving, space
 from djactors.store.sqlite.connection import SqliteConnection
@@ -110,6 +110,11 @@ class SqliteEngine:
         """See `Engine.reclaim`."""
         return space.reclaim(connection)
 
+    @property
+    def overwriting(self) -> Callable[[Connection], bool]:
+        """See `Engine.overwriting`."""
+        return space.overwrite
+
     def source(self) -> AbstractContextManager[Source]:
         """See `Engine.source`."""
         return moving.source(self.name)
@@ -117,3 +122,7 @@ class SqliteEngine:
     def target(self, schema: Schema, now: Clock) -> AbstractContextManager[Target]:
         """See `Engine.target`."""
         return moving.target(self.name, schema, now)
+
+    def addition(self) -> AbstractContextManager[Addition]:
+        """See `Engine.addition`."""
+        return moving.addition(self.name)

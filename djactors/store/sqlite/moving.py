@@ -18,7 +18,7 @@ from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.sqlite.failures import storage_failure
 from djactors.store.sqlite.lock import DatabaseLock, missing_database
 
-__all__ = ["SqliteSource", "SqliteTarget", "source", "target"]
+__all__ = ["SqliteAddition", "SqliteSource", "SqliteTarget", "addition", "source", "target"]
 
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
 
@@ -82,13 +82,7 @@ class SqliteTarget(SqliteSource):
     def fill(self, table: Table, slices: Iterable[Sequence[Row]]) -> None:
         """See `Target.fill`."""
         self.connection.execute(f"DELETE FROM {table.name}")
-        marks = ", ".join("?" * len(table.columns))
-        statement = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks})"
-        try:
-            for rows in slices:
-                self.connection.insert(statement, rows)
-        except sqlite3.IntegrityError as error:
-            raise RowRefused(str(error)) from error
+        _insert(self.connection, table, slices)
 
     def why_refused(self, table: Table, row: Row) -> str | None:
         """See `Target.why_refused`: SQLite takes whatever value there is."""
@@ -110,6 +104,44 @@ class SqliteTarget(SqliteSource):
             raise StoreError(f"{self._path} has been made by somebody else meanwhile")
         self._building.rename(self._path)
         _sync(self._path.parent)
+
+
+class SqliteAddition(SqliteSource):
+    """See `djactors.store.moving.Addition`."""
+
+    def __init__(self, connection: SqliteConnection) -> None:
+        super().__init__(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+
+    def add(self, table: Table, slices: Iterable[Sequence[Row]]) -> None:
+        """See `Addition.add`."""
+        _insert(self.connection, table, slices)
+
+    def keep(self) -> None:
+        """See `Addition.keep`."""
+        self.connection.execute("COMMIT")
+
+
+@contextmanager
+def addition(path: str) -> Iterator[SqliteAddition]:
+    """Hold a file that no server has open, and add to it. See `Engine.addition`."""
+    with DatabaseLock(path) as lock:
+        with _told(path), closing(_connect(Path(path))) as connection:
+            yield SqliteAddition(connection)
+        # The last connection has moved the log into the file.
+        lock.note_state()
+
+
+def _insert(connection: SqliteConnection, table: Table, slices: Iterable[Sequence[Row]]) -> None:
+    marks = ", ".join("?" * len(table.columns))
+    statement = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks})"
+    try:
+        for rows in slices:
+            connection.insert(statement, rows)
+    except sqlite3.IntegrityError as error:
+        raise RowRefused(str(error)) from error
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""The command about what is held of one person: `erase`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from djactors.commands.common import config_option, database_option, fail, sentence_of, server_options, settings_of
+from djactors.config import SettingError
+
+
+@click.command()
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@click.option(
+    "--also-called", "names", metavar="NAME", multiple=True, help="Another name to take out of all texts; repeatable."
+)
+@server_options
+@click.option("--receipt", metavar="FILE", help="Write the receipt there as well; the file must not exist.")
+@click.option(
+    "--backups-kept",
+    "backup_days",
+    metavar="DAYS",
+    type=click.IntRange(0, 36_500),
+    help="For how many days backups are kept, for the receipt.",
+)
+@click.option("--no-overwrite", is_flag=True, help="Do not write the SQLite file anew: old bytes stay in it for now.")
+@click.confirmation_option(prompt="A person who is erased cannot be brought back. Go on?")
+@database_option
+@config_option
+def erase(
+    tenant_id: int,
+    user_id: int,
+    names: tuple[str, ...],
+    url: str | None,
+    token: str | None,
+    receipt: str | None,
+    backup_days: int | None,
+    no_overwrite: bool,
+    database: str | None,
+    config: str | None,
+) -> None:
+    """Erase what is held about a person, and print a receipt of it as JSON."""
+    import msgspec
+
+    from djactors.domain.erasure import MAX_NAMES
+    from djactors.domain.lengths import NAME
+    from djactors.operations import erasing
+    from djactors.operations.asking import NotDoneError
+    from djactors.operations.progress import Progress
+    from djactors.store.errors import DatabaseLocked, MigrationError, StoreError
+
+    if len(names) > MAX_NAMES or not all(1 <= len(name) <= NAME for name in names):
+        raise click.UsageError(f"--also-called: at most {MAX_NAMES} names, of 1 to {NAME} characters each")
+    if receipt is not None and os.path.exists(receipt):
+        fail(f"--receipt: {receipt} exists already: name a new file")
+    settings = settings_of(config, database=database)
+    plan = erasing.Plan(tenant_id, user_id, names, not no_overwrite, backup_days)
+    progress = Progress(sys.stderr)
+    try:
+        if url is not None:
+            done = erasing.through_server(settings, url, token, plan, progress.step)
+        else:
+            done = erasing.directly(settings.database, plan, progress.step)
+    except DatabaseLocked as error:
+        progress.end()
+        fail(f"{error}; or erase through the server with --url")
+    except (SettingError, NotDoneError, MigrationError, StoreError, OSError) as error:
+        progress.end()
+        fail(sentence_of(error))
+    except KeyboardInterrupt:
+        progress.end()
+        fail("interrupted: the person is erased in part; the same command does the rest")
+    progress.end()
+    text = msgspec.json.format(msgspec.json.encode(done), indent=2)
+    click.echo(text)
+    if receipt is not None:
+        try:
+            with open(receipt, "xb") as file:
+                file.write(text + b"\n")
+        except OSError as error:
+            fail(f"the person is erased, but --receipt: {receipt} cannot be written: {error.strerror}: keep the above")

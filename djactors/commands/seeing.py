@@ -1,0 +1,97 @@
+"""The commands that show a running installation: `top` on a terminal, `monitoring` for Prometheus and Grafana."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.resources import files
+
+import click
+import trio
+
+from djactors.commands.common import config_option, fail, settings_of
+from djactors.domain.ids import MAX_ID
+
+PATIENCE = 5.0
+"""Seconds in which each answer must come. A server that takes longer is shown as one that does not answer."""
+
+SHORTEST, LONGEST = 0.5, 60.0
+"""Seconds between two looks. One answer of the server is shared for half a second."""
+
+FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
+"""What `monitoring` prints, by its name."""
+
+
+@click.command()
+@click.option(
+    "--url",
+    metavar="URL",
+    envvar="DJACTORS_URL",
+    help="The server itself, not a proxy before several.  [default: where the settings have it listen]",
+)
+@click.option(
+    "--token",
+    metavar="JWT",
+    envvar="DJACTORS_TOKEN",
+    help="An admin's token; better in the environment as DJACTORS_TOKEN.  [default: one is signed]",
+)
+@click.option(
+    "--tenant",
+    "tenant_id",
+    type=click.IntRange(1, MAX_ID),
+    help="Name the users of this tenant, if a token is signed.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(SHORTEST, LONGEST),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
+@click.option("--once", is_flag=True, help="Print one picture; so it is without a terminal.")
+@click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
+@config_option
+def top(
+    url: str | None,
+    token: str | None,
+    tenant_id: int | None,
+    interval: float,
+    once: bool,
+    ca: str | None,
+    config: str | None,
+) -> None:
+    """Show actors, users, rates and latencies, live, trouble first. q quits."""
+    from djactors.operations.probe.door import Door, NotTriedError
+    from djactors.operations.top import Looker, NoLookError, Source, address_of, is_live, show
+
+    settings = settings_of(config)
+    try:
+        url = address_of(settings) if url is None else url
+        door = Door(url, patience=PATIENCE, ca=ca, clock=trio.current_time, agent="djactors-top")
+    except (NotTriedError, NoLookError) as error:
+        fail(str(error))
+    looker = Looker(Source(door, settings, token, tenant_id), trio.current_time)
+
+    async def run() -> None:
+        await show(looker, door.url, once=once or not is_live(sys.stdout, os.environ), interval=interval)
+
+    try:
+        trio.run(run)
+    except NoLookError as error:
+        fail(f"{door.url}: {error}")
+    except BaseExceptionGroup as group:
+        refused, others = group.split(NoLookError)
+        if refused is None or others is not None:
+            raise
+        fail(f"{door.url}: {refused.exceptions[0]}")
+
+
+@click.command()
+@click.option("--alerts", "what", flag_value="alerts", help="The alert rules for Prometheus.")
+@click.option("--dashboard", "what", flag_value="dashboard", help="The dashboard for Grafana.")
+def monitoring(what: str | None) -> None:
+    """Print the alert rules for Prometheus, or the dashboard for Grafana."""
+    if what is None:
+        raise click.UsageError("say which: --alerts or --dashboard")
+    click.echo((files("djactors.monitoring") / FILES[what]).read_text(encoding="utf-8"), nl=False)

@@ -1,0 +1,135 @@
+"""The commands that hand data over: `export`, of the installation, a tenant or a person, and `import`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from djactors.commands.common import config_option, database_option, fail, settings_of
+
+
+@click.command()
+@click.option("--to", "target", metavar="PLACE", help="An SQLite file or a postgresql:// URL, without a database.")
+@click.option("--json", "folder", metavar="DIR", help="A new folder for a tenant, or a person, as lines of JSON.")
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="Which tenant, with --json.")
+@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="Only what is held about this person.")
+@database_option
+@config_option
+def export(
+    target: str | None,
+    folder: str | None,
+    tenant_id: int | None,
+    user_id: int | None,
+    database: str | None,
+    config: str | None,
+) -> None:
+    """Carry the whole installation to another database and verify it row by row (--to), or write a tenant or what is
+    held about a person into a folder, beside a running server (--json)."""
+    if (target is None) == (folder is None):
+        raise click.UsageError("name one target: --to PLACE for the whole installation, or --json DIR for a tenant")
+    source = settings_of(config, database=database).database
+    if folder is None:
+        assert target is not None
+        if tenant_id is not None or user_id is not None:
+            raise click.UsageError("--tenant and --user go with --json: --to carries the whole installation")
+        _carry(source, target)
+    elif tenant_id is None:
+        raise click.UsageError("--json needs --tenant")
+    elif user_id is None:
+        _hand_over(source, folder, tenant_id)
+    else:
+        _give_out(source, folder, tenant_id, user_id)
+
+
+@contextmanager
+def _progress(option: str, nothing: str) -> Iterator[Callable[[object], None]]:
+    """What a command tells its steps. If the command fails or is interrupted, its last words are told here.
+
+    Args:
+        option: names the path that an error of the system is about.
+        nothing: says that nothing was done.
+    """
+    from djactors.operations.asking import NotDoneError
+    from djactors.operations.folders import FolderError
+    from djactors.operations.progress import Progress
+    from djactors.store.errors import StoreError
+
+    progress = Progress(sys.stderr)
+    try:
+        yield progress.step
+    except (StoreError, FolderError, NotDoneError, OSError) as error:
+        progress.end()
+        fail(_sentence_of(error, option))
+    except KeyboardInterrupt:
+        progress.end()
+        fail(f"interrupted: {nothing}; the same command begins anew")
+    progress.end()
+
+
+def _carry(source: str, target: str) -> None:
+    from djactors.operations import moving
+
+    with _progress("--database", "nothing was carried") as step:
+        moved = moving.move(source, target, step)
+    if moved.left_behind:
+        click.echo(f"left behind, because it is not djactors' own: {', '.join(moved.left_behind)}")
+    click.echo(
+        f"carried and verified {moved.rows} rows of {moved.tables} tables from {moved.source} to {moved.target}, "
+        "every row equal; start the servers with the new place now"
+    )
+
+
+def _hand_over(source: str, folder: str, tenant_id: int) -> None:
+    from djactors.operations import handing_over
+
+    with _progress("--json", "nothing was written") as step:
+        manifest = handing_over.export(source, folder, tenant_id, step)
+    rows = sum(entry.rows for entry in manifest.files.values())
+    click.echo(
+        f"wrote {rows} rows of {len(manifest.files)} tables of tenant {tenant_id} to {folder}, up to change "
+        f"{manifest.last.seq}; `djactors import {folder}` brings them into another installation"
+    )
+
+
+def _give_out(source: str, folder: str, tenant_id: int, user_id: int) -> None:
+    from djactors.operations import giving_out
+
+    with _progress("--json", "nothing was written") as step:
+        files = giving_out.export(source, folder, tenant_id, user_id, step)
+    rows = sum(entry.rows for entry in files.values())
+    click.echo(
+        f"wrote {rows} entries about user {user_id} of tenant {tenant_id} to {folder}: begin with {giving_out.READ_ME}"
+    )
+
+
+@click.command("import")
+@click.argument("folder", metavar="DIR")
+@database_option
+@config_option
+def import_(folder: str, database: str | None, config: str | None) -> None:
+    """Bring a tenant from a folder, which `export --json` has written, into a database that does not have it and on
+    which no server runs."""
+    from djactors.operations.bringing_in import bring_in
+    from djactors.store.errors import DatabaseLocked
+
+    place = settings_of(config, database=database).database
+    with _progress("DIR", "nothing was imported") as step:
+        try:
+            manifest = bring_in(place, folder, step)
+        except DatabaseLocked as error:
+            why = f"{error}; a tenant is imported while no server runs, so that nobody sees a half of it"
+            raise DatabaseLocked(why, error.pid) from None
+    rows = sum(entry.rows for entry in manifest.files.values())
+    click.echo(
+        f"imported and verified {rows} rows of tenant {manifest.tenant_id}, up to change {manifest.last.seq}; offsets "
+        "of clients hold here, start the server now"
+    )
+
+
+def _sentence_of(error: Exception, option: str) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{option}: {error.filename}: {error.strerror}: check the path, the rights and the room on the disk"
+    return str(error)

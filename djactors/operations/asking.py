@@ -1,0 +1,78 @@
+"""How a command has a running server do something: a POST with a token, and its answer."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from djactors.config import SettingError, Settings
+from djactors.operations.tokens import sign
+
+OWN_TOKEN_SECONDS = 60
+"""The life of the token that a command signs for itself."""
+
+MAX_ANSWER = 64 * 1024
+"""Bytes of an answer that are read. The right ones have some hundreds."""
+
+
+class NotDoneError(Exception):
+    """The server did not do it; the message says why, and what to do."""
+
+
+def ask(
+    settings: Settings, url: str, token: str | None, path: str, body: Mapping[str, Any], timeout: float
+) -> dict[str, Any]:
+    """The server's answer to a POST.
+
+    Args:
+        settings: has the secret for the token.
+        url: where the server is.
+        token: without one, the command signs one of a service for itself.
+        path: the route.
+        body: with the `tenantId`.
+        timeout: seconds in which the server must answer.
+
+    Raises:
+        SettingError: there is neither a token nor a secret.
+        NotDoneError: the server is not there, or refused.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise NotDoneError(f"--url: {url[:60]!r} is no address of a server: write it like http://127.0.0.1:3000")
+    if token is None:
+        try:
+            token = sign(settings, tenant_id=body["tenantId"], role="service", ttl=OWN_TOKEN_SECONDS)
+        except SettingError as error:
+            raise SettingError(f"--token: is missing, and none can be signed here: {error}") from None
+    request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
+        f"{url.rstrip('/')}{path}",
+        data=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        method="POST",
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+            answer = json.loads(response.read(MAX_ANSWER))
+    except urllib.error.HTTPError as error:
+        raise NotDoneError(f"{url} answered {error.code}: {_message(error.read(MAX_ANSWER))}") from None
+    except urllib.error.URLError as error:
+        raise NotDoneError(f"{url} cannot be reached: {error.reason}: is the server running there?") from None
+    except (OSError, ValueError):
+        raise _another(url) from None
+    if not isinstance(answer, dict):
+        raise _another(url)
+    return answer
+
+
+def _another(url: str) -> NotDoneError:
+    return NotDoneError(f"{url} is no djactors server: its answer is another one")
+
+
+def _message(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return "it is no djactors server, or one stands before it"

@@ -1,0 +1,199 @@
+"""A folder of JSON lines that is written whole or not at all, and read back with its checksums.
+
+It is written as `FOLDER.partial`, which the next attempt replaces, and gets its name when all of it is on the disk.
+`manifest.json` says what is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+MANIFEST = "manifest.json"
+
+MAX_LINE = 4 * 1024 * 1024
+"""Bytes of a line that is read: far more than the largest row has, and no danger to the memory."""
+
+MAX_MANIFEST = 1024 * 1024
+
+encode = msgspec.json.Encoder().encode
+
+
+class FolderError(Exception):
+    """A folder cannot be written, or is not what it should be; the message says why, and what to do."""
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """A file of a folder, as its manifest describes it.
+
+    Attributes:
+        rows: how many lines it has.
+        sha256: of all of its bytes, in hex.
+    """
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Digest:
+    """Counts lines and their bytes, and hashes them."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._rows = self._bytes = 0
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Take in lines, each with its end."""
+        for line in lines:
+            self._hash.update(line)
+            self._rows += 1
+            self._bytes += len(line)
+
+    @property
+    def entry(self) -> FileEntry:
+        """What was taken in."""
+        return FileEntry(self._rows, self._bytes, self._hash.hexdigest())
+
+
+def lines_of(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> list[bytes]:
+    """Rows as lines of JSON."""
+    names = tuple(columns)
+    return [encode(dict(zip(names, row, strict=True))) + b"\n" for row in rows]
+
+
+class NewFolder:
+    """A folder that is being written.
+
+    Args:
+        path: where it shall be; nothing is there yet, or an empty folder.
+
+    Raises:
+        FolderError: there is something.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._partial = self.path.with_name(f"{self.path.name}.partial")
+        self.entries: dict[str, FileEntry] = {}
+
+    def __enter__(self) -> Self:
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise FolderError(f"--json: {self.path} exists already: name a new folder")
+        _remove(self._partial)
+        self._partial.mkdir(mode=0o700)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            with suppress(FolderError, OSError):
+                _remove(self._partial)
+
+    def write(self, name: str, slices: Iterable[list[bytes]]) -> None:
+        """Write a file of lines. Nothing of it but the slice at hand is in memory."""
+        digest = Digest()
+        with open(self._partial / name, "xb", opener=_private) as file:
+            for lines in slices:
+                file.writelines(lines)
+                digest.add(lines)
+            _to_disk(file.fileno(), file.flush)
+        self.entries[name] = digest.entry
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file for people."""
+        with open(self._partial / name, "xb", opener=_private) as file:
+            file.write(text.encode())
+            _to_disk(file.fileno(), file.flush)
+
+    def keep(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest, with the files that were written, and let the folder be seen."""
+        whole = {**manifest, "files": self.entries}
+        self.write_text(MANIFEST, msgspec.json.format(encode(whole), indent=2).decode() + "\n")
+        with suppress(FileNotFoundError):
+            self.path.rmdir()
+        self._partial.rename(self.path)
+        descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def manifest_of(folder: Path) -> bytes:
+    """The text of a folder's manifest.
+
+    Raises:
+        FolderError: there is none.
+    """
+    try:
+        with open(folder / MANIFEST, "rb") as file:
+            return file.read(MAX_MANIFEST)
+    except OSError as error:
+        raise FolderError(
+            f"{folder / MANIFEST}: {error.strerror}: name a folder that `djactors export --json` has written"
+        ) from None
+
+
+def read(folder: Path, name: str, entry: FileEntry, size: int) -> Iterator[list[bytes]]:
+    """The lines of a file, `size` at a time. Behind the last ones the file is judged.
+
+    Raises:
+        FolderError: the file is not the one that the manifest describes, or cannot be read.
+    """
+    digest = Digest()
+    try:
+        with open(folder / name, "rb") as file:
+            while lines := _next(file, size):
+                digest.add(lines)
+                yield lines
+    except OSError as error:
+        raise FolderError(f"{folder / name}: {error.strerror}: export again, or copy the folder again") from None
+    found = digest.entry
+    if found != entry:
+        wrong = (
+            "has another checksum"
+            if (found.rows, found.bytes) == (entry.rows, entry.bytes)
+            else (f"has {found.rows} rows and {found.bytes} bytes, not {entry.rows} and {entry.bytes}")
+        )
+        raise FolderError(f"{folder / name} {wrong} than its manifest says: copy the folder again, or export again")
+
+
+def _next(file: Any, size: int) -> list[bytes]:
+    lines = []
+    for _ in range(size):
+        line = file.readline(MAX_LINE)
+        if not line:
+            break
+        if not line.endswith(b"\n"):
+            raise FolderError(f"{file.name} has a line that is cut off or too long: copy the folder again")
+        lines.append(line)
+    return lines
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _to_disk(descriptor: int, flush: Any) -> None:
+    flush()
+    os.fsync(descriptor)
+
+
+def _remove(partial: Path) -> None:
+    """Remove what an attempt has left that was killed; nothing else."""
+    if not partial.exists():
+        return
+    for file in partial.iterdir():
+        if file.suffix not in (".jsonl", ".json", ".txt"):
+            raise FolderError(f"{file} is in the way: {partial} is needed while the export is written; move it away")
+        file.unlink()
+    partial.rmdir()
