@@ -120,13 +120,10 @@ def test_ctrl_c_ends_migrate_in_one_line_and_the_same_command_goes_on(path: Path
 @pytest.mark.usefixtures("tracing")
 def test_a_server_that_upgrades_ends_in_good_order_when_it_is_told_to(path: Path) -> None:
     before = older.read(path)
-    # A slow disk holds the copy up for longer than it takes to hear of the signal.
-    slow = f"inject=pwrite64:signal=TERM:delay_exit={3 * 10**6}:when=3"
-    stopped = run(
-        *("strace", "-f", "-o", "/dev/null", "-P", f"{path.parent / COPY}.partial", "-e", "trace=pwrite64", "-e", slow),
-        folder=path.parent,
-        command=SERVE,
-    )
+    # It is told in the middle of the copy, whose sync takes longer than to hear of that.
+    told, slow = "inject=pwrite64:signal=TERM:when=3", f"inject=fsync:delay_enter={2 * 10**6}"
+    traced = ("-P", f"{path.parent / COPY}.partial", "-e", "trace=pwrite64,fsync", "-e", told, "-e", slow)
+    stopped = run("strace", "-f", "-o", "/dev/null", *traced, folder=path.parent, command=SERVE)
     assert stopped.returncode == 0, stopped
     assert "listening" not in stopped.stdout
     # On a busy machine it hears of the signal later.
