@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,11 +59,15 @@ def dump(url: str, tmp_path: Path) -> Path:
     return path
 
 
+PROGRAMS = {"pg_dump": ["pg_dump"], "pg_restore": ["pg_restore"]}
+
+
 def type_in(result: Result) -> None:
     """Run the command that a line names, as somebody would who reads it."""
     named = re.search(r"run `([^`]+)`", complaint(result))
     assert named is not None, result.stderr
-    done = subprocess.run(named[1], shell=True, capture_output=True, text=True, check=False)
+    program, *arguments = shlex.split(named[1])
+    done = subprocess.run([*PROGRAMS[program], *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -53,8 +53,8 @@ const remembering = (Agent) =>
 const RememberingAgents = { "http:": remembering(http.Agent), "https:": remembering(https.Agent) };
 
 class Client {
-  constructor(name, url, options) {
-    this.agent = new RememberingAgents[new URL(url).protocol]({ keepAlive: false });
+  constructor(name, url, { localAddress, ...options }) {
+    this.agent = new RememberingAgents[new URL(url).protocol]({ keepAlive: false, localAddress });
     this.socket = io(url, { forceNew: true, agent: this.agent, ...options });
     const { socket } = this;
     socket.on("connect", () => {

@@ -200,6 +200,7 @@ class StockClients:
 
         Options are the JS client's (``auth``, ``transports``, ``path``, ``reconnection``, ``reconnectionDelay`` in ms,
         ``extraHeaders``, ``autoConnect`` …) under its names; the Python client understands those and refuses the rest.
+        In JS ``localAddress`` is the address that the connections come from, as Node's agents take it.
         """
         socket = StockSocket(self, f"{self.kind}-{len(self.sockets) + 1}", heard)
         self.sockets[socket.name] = socket

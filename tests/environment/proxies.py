@@ -1,5 +1,6 @@
-"""nginx and haproxy as README configures them, in front of servers of a test. Each is a process of its own."""
+"""Proxies as README configures them, in front of servers of a test. Each is a process of its own."""
 
+import os
 import random
 import re
 import socket
@@ -33,9 +34,44 @@ http {{
 }}
 """
 
+# Those of Debian's modules and settings that bear on a proxy, and the modules that README has enabled.
+APACHE_AROUND = """\
+ServerRoot {directory}
+DefaultRuntimeDir {directory}
+PidFile {directory}/apache.pid
+ErrorLog /dev/stderr
+ServerName 127.0.0.1
+Listen 127.0.0.1:{port}
+User www-data
+Group www-data
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule env_module /usr/lib/apache2/modules/mod_env.so
+LoadModule filter_module /usr/lib/apache2/modules/mod_filter.so
+LoadModule deflate_module /usr/lib/apache2/modules/mod_deflate.so
+LoadModule reqtimeout_module /usr/lib/apache2/modules/mod_reqtimeout.so
+LoadModule socache_shmcb_module /usr/lib/apache2/modules/mod_socache_shmcb.so
+LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so
+LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
+LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
+AddOutputFilterByType DEFLATE text/html text/plain text/xml text/css
+RequestReadTimeout header=20-40,minrate=500 body=10,minrate=500
+{text}
+"""
+
+# Caddy would ask an authority for certificates, and serve its administrator on a port that is the same for all tests.
+CADDY_AROUND = """\
+{{
+    admin off
+    auto_https disable_redirects
+    storage file_system {directory}
+}}
+{text}
+"""
+
 
 def free_port() -> int:
-    """A port that nobody has at the moment. nginx and haproxy do not tell which one they were given, and a node that is
+    """A port that nobody has at the moment. The proxies do not tell which one they were given, and a node that is
     started again must get the same one. So it is none of those that the system gives to whoever asks for any."""
     while True:
         port = random.choice(QUIET_PORTS)
@@ -79,6 +115,34 @@ def running_haproxy(text: str, port: int) -> Iterator[None]:
         settings = Path(folder, "haproxy.cfg")
         settings.write_text(text)
         started = subprocess.Popen(["haproxy", "-q", "-db", "-f", settings], stdin=subprocess.DEVNULL)
+        with _until_it_ends(started, port):
+            yield
+
+
+@contextmanager
+def running_apache(text: str, port: int) -> Iterator[None]:
+    """Run Apache with this in its configuration. It listens on the port by itself, as by Debian's `ports.conf`."""
+    with tempfile.TemporaryDirectory(prefix="djactors-apache-") as folder:
+        settings = Path(folder, "apache2.conf")
+        settings.write_text(APACHE_AROUND.format(directory=folder, port=port, text=text))
+        settings.parent.chmod(0o755)  # its workers are of another user
+        started = subprocess.Popen(["apache2", "-D", "FOREGROUND", "-f", settings], stdin=subprocess.DEVNULL)
+        with _until_it_ends(started, port):
+            yield
+
+
+@contextmanager
+def running_caddy(text: str, port: int) -> Iterator[None]:
+    """Run Caddy with these sites."""
+    with tempfile.TemporaryDirectory(prefix="djactors-caddy-") as folder:
+        settings = Path(folder, "Caddyfile")
+        settings.write_text(CADDY_AROUND.format(directory=folder, text=text))
+        started = subprocess.Popen(
+            ["caddy", "run", "--config", settings, "--adapter", "caddyfile"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": folder},
+        )
         with _until_it_ends(started, port):
             yield
 
