@@ -18,6 +18,7 @@ from bench.reach import reach
 from bench.recovery import recovery
 from bench.scale import scale
 from bench.siege import siege
+from bench.sizing import sizing
 from bench.store import store
 from bench.strangers import strangers
 from bench.throughput import throughput
@@ -52,6 +53,7 @@ for command in (
     profile,
     reach,
     siege,
+    sizing,
     strangers,
     way,
 ):

@@ -8,6 +8,7 @@
         listening  hears of it, or polls
         clock      SLA alerts and daily summaries when they are due
         retention  expiry, purging, the file's space
+        room       how long the disk lasts
         presence   who comes and goes, for those who look
         engine     Engine.IO sessions and their heartbeat
         listener   the port
@@ -39,12 +40,13 @@ from math import inf
 
 import trio
 
-from djactors.actors import retention, sla
+from djactors.actors import retention, room, sla
 from djactors.actors.accounts import KNOWN_FOR
 from djactors.actors.command_ref import CommandRef, PublishAll, command_ref
 from djactors.actors.neighbours import Neighbours, name_of_node
 from djactors.actors.pid import PidIssuer
 from djactors.actors.retention import Keeping, Retention
+from djactors.actors.room import Horizon, RoomWatch
 from djactors.actors.router import Router
 from djactors.actors.sla import Alarm, SlaClock
 from djactors.actors.slices import Asking
@@ -71,7 +73,6 @@ from djactors.edge.survey import Survey
 from djactors.edge.tls_files import TlsFiles, load_tls
 from djactors.edge.tree_observer import TreeObserver
 from djactors.engine import EngineServer, EngineSettings, OriginPolicy
-from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import (
     ActorSpec,
@@ -102,6 +103,7 @@ from djactors.store.engines import engine_at
 from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable
 from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
+from djactors.upgrading import LongStart, bring_up_to_date
 from djactors.watchdog import Watchdog
 
 TOKEN_BYTES = 18
@@ -132,6 +134,7 @@ class Server:
         timer: seconds of real time, to tell how long turns of the loop and commits took. May be asked from any thread.
         rng: what spreads pauses before restarts; guards no secret.
         network: where connections come from, instead of the sockets that the settings name.
+        starting: told in words, about once a second, what a start does that takes long, such as an upgrade.
     """
 
     def __init__(
@@ -145,11 +148,13 @@ class Server:
         timer: Callable[[], float] = time.perf_counter,
         rng: random.Random | None = None,
         network: Network | None = None,
+        starting: Callable[[str], None] = lambda _: None,
     ) -> None:
         check_keys(settings)
         check_proxies(settings)
         self.settings = settings
         self.telemetry = Telemetry() if telemetry is None else telemetry
+        self._long_start = LongStart(self.telemetry.log.info, starting)
         self._now = now
         self._random_bytes = random_bytes
         self._threads = threads
@@ -291,6 +296,7 @@ class Server:
 
         Raises:
             DatabaseLocked, MigrationError, StoreError, OSError: the database cannot be served.
+            UpgradeStopped: `request_stop` was called while an older database was upgraded; the next start goes on.
             ServerFailed: the port cannot be listened on, or it had to give up while running.
         """
         trio.lowlevel.add_instrument(self._lag)
@@ -306,7 +312,14 @@ class Server:
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         place = self.settings.database
         with engine_at(place).guard() as guard:
-            applied = schema.apply(place, now=self._now, token_bytes=self._random_bytes)
+            applied = await bring_up_to_date(
+                self.settings,
+                self.telemetry,
+                self._long_start,
+                self._stopping.is_set,
+                now=self._now,
+                token_bytes=self._random_bytes,
+            )
             guard.hold_database()
             if applied:
                 self.telemetry.log.info("migrated", applied=applied)
@@ -355,7 +368,7 @@ class Server:
     ) -> None:
         settings, telemetry, now = self.settings, self.telemetry, self._now
         meta = await store.meta()
-        if await store.fold_names() > 1:
+        if await store.fold_names(self._long_start.report) > 1:
             telemetry.log.info("names folded", reason="the database is from before, or was folded by other rules")
         last_seen = await store.last_seen()
         clock.begin(None if last_seen is None else from_text(last_seen))
@@ -401,6 +414,15 @@ class Server:
             mailbox_capacity=retention.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
+        horizon = Horizon()
+        room_spec = ActorSpec(
+            "room",
+            lambda: RoomWatch(
+                Asking(router, telemetry), store, horizon, settings.database_limit, telemetry, clock, clock.is_settled
+            ),
+            mailbox_capacity=room.MAILBOX,
+            when_exhausted=Exhausted.QUARANTINE,
+        )
         presence_spec = ServiceSpec("presence", lambda: users.onlookers, when_exhausted=Exhausted.QUARANTINE)
         # The engine and the listener stay the same objects when they are restarted; they reach the router by its ref.
         root = Supervisor(
@@ -411,6 +433,7 @@ class Server:
                 *([] if neighbours is None or follower is None else neighbours.services(follower)),
                 clock_spec,
                 retention_spec,
+                room_spec,
                 *([presence_spec] if settings.presence else []),
                 *([ServiceSpec("keys", lambda: key_file)] if has_keys else []),
                 *([] if tls_files is None else [ServiceSpec("certificate", lambda: tls_files)]),
@@ -439,6 +462,7 @@ class Server:
             ).reason,
             exposition=Exposition(root, users, self._lag, self._unproven, telemetry),
             survey=survey,
+            concern=horizon.concern,
         )
         listener = self._listen(engine, Routes(api))
         self._root, self._router, self._listener = root, router, listener

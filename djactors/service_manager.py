@@ -26,6 +26,9 @@ READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
 WATCHDOG: Final = "WATCHDOG=1"
 
+PATIENCE_USEC: Final = 60_000_000
+"""How long systemd waits for the next word of a start that takes long: a minute. The words come about once a second."""
+
 _VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
@@ -70,6 +73,10 @@ class ServiceManager:
     def ready(self, status: str) -> None:
         """The server serves, at first or again after a reload."""
         self.tell(READY, _status(status))
+
+    def starting(self, doing: str) -> None:
+        """The start takes long, because of what is `doing`: the service manager shall wait on."""
+        self.tell(f"EXTEND_TIMEOUT_USEC={PATIENCE_USEC}", _status(doing))
 
     def reloading(self) -> None:
         """The server reads its files again; `ready` follows."""

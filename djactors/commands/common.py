@@ -35,6 +35,16 @@ def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--database", metavar="PLACE", help="The SQLite file, or postgresql://USER@HOST/NAME.")(command)
 
 
+def upgrade_backup_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option `--upgrade-backup`."""
+    return click.option(
+        "--upgrade-backup",
+        metavar="FOLDER",
+        help="Where the copy goes that is made before an upgrade of an SQLite file; none for no copy.  "
+        "[default: beside the file]",
+    )(command)
+
+
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the option `--config`."""
     return click.option("--config", metavar="FILE", help="A TOML file with settings.")(command)

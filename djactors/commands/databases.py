@@ -7,22 +7,34 @@ import sys
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.commands.common import (
+    config_option,
+    database_option,
+    fail,
+    sentence_of,
+    settings_of,
+    upgrade_backup_option,
+)
 from djactors.config import SettingError, load
 
 
 @click.command()
+@upgrade_backup_option
 @database_option
 @config_option
 @click.option("--check", is_flag=True, help="Only report; exit 1 if the database is behind.")
-def migrate(database: str | None, config: str | None, check: bool) -> None:
-    """Bring the database to the schema of this program."""
+def migrate(database: str | None, config: str | None, check: bool, upgrade_backup: str | None) -> None:
+    """Bring the database to the schema of this program. What is there already is copied first."""
     from djactors.inbox import schema
+    from djactors.operations.progress import Progress
     from djactors.store.engines import engine_at, shown
     from djactors.store.errors import StoreError
+    from djactors.upgrading import Upgrade, plan
 
-    place = settings_of(config, database=database).database
+    settings = settings_of(config, database=database, upgrade_backup=upgrade_backup)
+    place = settings.database
     path = shown(place)
+    progress = Progress(sys.stderr)
     try:
         if check:
             behind = schema.inspect(place)
@@ -33,10 +45,24 @@ def migrate(database: str | None, config: str | None, check: bool) -> None:
             click.echo(f"{path} is up to date")
             return
         with engine_at(place).guard() as guard:
-            applied = schema.apply(place)
+            planned = plan(place, settings.upgrade_backup)
+            if planned is None:
+                applied = schema.apply(place)
+            else:
+                for line in planned.lines():
+                    click.echo(line)
+                upgrade = Upgrade(place, planned)
+                applied = upgrade.run(progress.step)
+                progress.end()
+                if upgrade.copied_to is not None:
+                    click.echo(f"copied to {upgrade.copied_to}")
             guard.hold_database()
     except (StoreError, OSError) as error:
+        progress.end()
         fail(sentence_of(error))
+    except KeyboardInterrupt:
+        progress.end()
+        fail("interrupted: nothing is half done; the same command goes on")
     for name in applied:
         click.echo(f"applied {name}")
     click.echo(f"{path} is up to date")

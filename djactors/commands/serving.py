@@ -13,7 +13,15 @@ from typing import Any, NoReturn
 import click
 import trio
 
-from djactors.commands.common import config_option, database_option, first_of, last_words, sentence_of, settings_of
+from djactors.commands.common import (
+    config_option,
+    database_option,
+    first_of,
+    last_words,
+    sentence_of,
+    settings_of,
+    upgrade_backup_option,
+)
 from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
 
 SWITCH_SECONDS = 0.0005
@@ -37,6 +45,7 @@ connecting."""
 )
 @click.option("--tls-cert", metavar="FILE", help="The certificate for HTTPS, in PEM form.")
 @click.option("--tls-key", metavar="FILE", help="The private key of the certificate.")
+@upgrade_backup_option
 @database_option
 @config_option
 def serve(config: str | None, **flags: Any) -> None:
@@ -75,10 +84,10 @@ def demo(host: str | None, port: int | None, database: str | None) -> None:
 def _run(settings: Settings, config: str | None = None, *, prepare: Callable[..., Any] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; a second one exits at once. SIGHUP has the server read its files again."""
     from djactors.app import Server, ServerFailed
-    from djactors.edge.keys import exposed_keys
     from djactors.net import InheritedRefused, inherited_network, raise_descriptor_limit
     from djactors.service_manager import ServiceManager
     from djactors.store.errors import StoreError
+    from djactors.store.upgrading import UpgradeStopped
     from djactors.telemetry import LogThread, Spans, Telemetry
     from djactors.telemetry.exporting import exported
     from djactors.telemetry.interpreter import log_everything
@@ -86,36 +95,36 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
     log = LogThread(settings.log_format, settings.log_level)
     log_everything(log.logger)
 
-    def fail(message: str) -> NoReturn:
+    def fail(message: str, code: int = 1) -> NoReturn:
         # By way of the log, behind what it still has to write, and given up like it if nobody reads.
         log.say(last_words(message))
         log.close()
-        raise SystemExit(1)
+        raise SystemExit(code)
 
     async def serve_until_told(spans: Spans | None) -> None:
-        server = Server(settings, telemetry=Telemetry(log, spans=spans), network=inherited_network(os.environ))
-        for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
-            if concern is not None:
-                server.telemetry.log.warning("tokens could be forged", reason=concern)
+        telemetry, network = Telemetry(log, spans=spans), inherited_network(os.environ)
+        server = Server(settings, telemetry=telemetry, network=network, starting=manager.starting)
+        started = trio.Event()
+        _warn_of_keys(settings, config, telemetry.log)
         async with trio.open_nursery() as nursery:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+                # A start that upgrades the database takes long, and can be told to stop as well.
+                nursery.start_soon(_watch_signals, signals, server, manager, started, nursery)
                 await nursery.start(server.run)
                 if prepare is not None:
                     for line in await prepare(server):
                         click.echo(line)
                 click.echo(f"listening on {server.url}")
                 manager.ready(f"serving at {server.url}")
+                started.set()
                 nursery.start_soon(manager.keep_alive, server.answers_writes)
-                nursery.start_soon(_watch_signals, signals, server, manager, nursery)
                 await server.wait_stopped()
                 manager.stopping()
                 nursery.cancel_scope.cancel()
 
     manager = ServiceManager.from_environment(os.environ)
     raise_descriptor_limit()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    _tune_interpreter()
     told = (SettingError, InheritedRefused, ServerFailed, StoreError, OSError)
     try:
         with exported(os.environ, log.logger) as spans:
@@ -127,11 +136,28 @@ def _run(settings: Settings, config: str | None = None, *, prepare: Callable[...
         failed, unexpected = group.split(told)
         if failed is None or unexpected is not None:
             raise
-        fail(sentence_of(first_of(failed)))
+        first = first_of(failed)
+        # A start that was told to stop has done as it was told.
+        fail(sentence_of(first), 0 if isinstance(first, UpgradeStopped) else 1)
 
 
-async def _watch_signals(signals: Any, server: Any, manager: Any, nursery: trio.Nursery) -> None:
+def _tune_interpreter() -> None:
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _warn_of_keys(settings: Settings, config: str | None, log: Any) -> None:
+    from djactors.edge.keys import exposed_keys
+
+    for concern in (weak_secrets(settings), exposed_secrets(config), exposed_keys(settings)):
+        if concern is not None:
+            log.warning("tokens could be forged", reason=concern)
+
+
+async def _watch_signals(signals: Any, server: Any, manager: Any, started: trio.Event, nursery: trio.Nursery) -> None:
     async def reload() -> None:
+        await started.wait()
         manager.reloading()
         server.reload()
         await server.reloaded()

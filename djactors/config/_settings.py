@@ -111,6 +111,18 @@ class Settings:
         "database, such as postgresql://user@host/name, which several nodes share. Better put the password into "
         "`~/.pgpass`.",
     )
+    database_limit: int = _setting(
+        0,
+        "The bytes that the database may take, where a quota or a plan sets a limit below the end of the disk. The "
+        "server warns before it is reached. With 0, it warns before the disk of an SQLite file is full.",
+        low=0,
+        high=2**50,
+    )
+    upgrade_backup: str = _setting(
+        "",
+        "The folder for the copy of the SQLite file that is made before its schema is upgraded. If it is empty, the "
+        "copy goes beside the file; with none, no copy is made.",
+    )
     node: str = _setting(
         "",
         "What this server is called among those that serve the same PostgreSQL database, in the log and in the tree of "

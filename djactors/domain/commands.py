@@ -205,6 +205,15 @@ class ExpireSlice(msgspec.Struct, frozen=True):
     limit: int
 
 
+class NoteRoom(msgspec.Struct, frozen=True):
+    """Note how many bytes of the database are `filled`, and tell at most `limit` admins if what is `free` of its disk
+    will soon be used up. None stands for what nobody knows."""
+
+    filled: int
+    free: int | None
+    limit: int
+
+
 Purged: TypeAlias = Literal["changes", "notifications", "domain_events", "suppressions", "user_days"]
 """The tables whose rows are kept for a time and then purged."""
 
@@ -230,8 +239,9 @@ InboxCommand: TypeAlias = _OneNotification | MarkAllRead | MarkSeen | MarkJobRea
 """A command about one user, answered with the user's counts: `Counted`. Each is named, so that a type checker misses
 the one that nobody carries out."""
 
-SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | WakeSnoozed | ExpireSlice | PurgeSlice
-"""A command of the clock or of retention, answered with what is left to do: `Sliced`."""
+SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | WakeSnoozed | ExpireSlice | PurgeSlice | NoteRoom
+"""A command for the whole installation, of the clock, of retention or of who looks at the disk. It is answered with
+what was done and what is left to do: `Sliced`."""
 
 Command: TypeAlias = Publish | InboxCommand | SliceCommand | SignOut | EraseSlice
 """Everything that can be asked of the inbox. A `Publish` is answered with `Published`, a `SignOut` with `SignedOut`,

@@ -60,7 +60,8 @@ class Api:
     """What the handlers need.
 
     `ready` says why the server is not ready, or returns None if it is (see `readiness`). `exposition` makes the answer
-    to `/metrics`, and `survey` describes the installation to an admin of a tenant.
+    to `/metrics`, and `survey` describes the installation to an admin of a tenant. `concern` says what will go wrong in
+    some days if nobody does anything, or returns None.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Api:
         ready: Callable[[], Awaitable[str | None]],
         exposition: Exposition,
         survey: Survey,
+        concern: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.router = router
         self.store = store
@@ -84,6 +86,7 @@ class Api:
         self.ready = ready
         self.exposition = exposition
         self.survey = survey
+        self.concern = concern
         self._users = users
         self._authenticator = authenticator
         self.paces = paces

@@ -275,7 +275,9 @@ class Routes:
     async def _readiness(self, request: Request, _: dict[str, str]) -> Response:
         reason = await self._api.ready()
         if reason is None:
-            return Response(200, b'{"status":"ready"}')
+            concern = self._api.concern()
+            told = {"status": "ready"} if concern is None else {"status": "ready", "warnings": [concern]}
+            return Response(200, encode(told))
         return Response(503, error_body(Code.UNAVAILABLE, reason), headers=(("retry-after", "1"),))
 
     async def _metrics(self, request: Request, _: dict[str, str]) -> Response:

@@ -19,6 +19,7 @@ from djactors.telemetry import Telemetry
 CONSEQUENCES: Mapping[str, str] = {
     "clock": "SLA alerts and daily summaries are late",
     "retention": "nothing expires or is purged, and the database grows",
+    "room": "nobody is told that the disk will be full",
     "presence": "nobody is told who comes and goes",
     "registration": "other nodes do not list this one",
 }

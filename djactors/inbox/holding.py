@@ -12,6 +12,7 @@ from typing import TypeAlias
 from djactors.domain.commands import (
     Command,
     ExpireSlice,
+    NoteRoom,
     Publish,
     PurgeSlice,
     RaiseAlerts,
@@ -20,7 +21,8 @@ from djactors.domain.commands import (
     checked,
 )
 from djactors.domain.ids import MAX_ID
-from djactors.inbox import alerts, days, places, retention
+from djactors.domain.times import from_text
+from djactors.inbox import alerts, days, places, retention, room
 from djactors.inbox.known import Known
 from djactors.inbox.sharing import Sharing
 from djactors.store.connection import Connection
@@ -67,6 +69,11 @@ def _tenants_of(connection: Connection, sharing: Sharing, command: Command, now:
     match command:
         case Publish():
             return [command.event.tenant_id]
+        case NoteRoom():
+            if not sharing.take_turn(command):
+                return []
+            _, admins = room.to_tell(connection, command, from_text(now))
+            return [tenant_id for tenant_id, _ in admins]
         case RaiseAlerts() | SendSummaries() | WakeSnoozed() | ExpireSlice() | PurgeSlice():
             # Purging locks by itself, in the order of the tenants; see `retention`.
             if not sharing.take_turn(command) or isinstance(command, PurgeSlice):

@@ -12,13 +12,15 @@ from djactors.domain.accounts import Account
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
-from djactors.inbox import accounts, job_lists, log, mutes, names, pages, people, threads
+from djactors.domain.room import Size
+from djactors.inbox import accounts, job_lists, log, mutes, names, pages, people, room, threads
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import ALL, Snapshot, StoredNotification, Wanted
 from djactors.inbox.people import PeoplePage
 from djactors.inbox.recorder import Recording
 from djactors.inbox.threads import Thread
+from djactors.store.room import Room
 from djactors.store.threads import Work
 from djactors.store.turns import Turn
 
@@ -186,10 +188,11 @@ class Inbox(Recording):
         """The names of those among these users whom the tenant knows."""
         return await self._database.read(partial(people.names_of, tenant_id=tenant_id, user_ids=user_ids))
 
-    async def fold_names(self) -> int:
+    async def fold_names(self, report: Callable[[str], None] = lambda _: None) -> int:
         """Fold the names of a database from before, a slice in each commit, unless that was done.
 
-        Nobody is found by name before this has ended. Returns the number of slices: 100,000 people are 200, some 5 s.
+        Nobody is found by name before this has ended. `report` is told how far it is. Returns the number of slices:
+        100,000 people are 200, some 5 s.
 
         Raises:
             StoreError: the database could not be written; what was folded is folded again next time.
@@ -201,6 +204,8 @@ class Inbox(Recording):
         while after is not None:
             after = await self._database.write(partial(names.fold_slice, after=after))
             slices += 1
+            if after is not None:
+                report(f"folding names, so that people are found by them: {slices * names.FOLDED_AT_ONCE} so far")
         return slices
 
     async def account(self, tenant_id: int, user_id: int) -> Account:
@@ -210,6 +215,18 @@ class Inbox(Recording):
     async def meta(self) -> pages.Meta:
         """What belongs to this database alone, such as the key of its pids."""
         return await self._database.read(pages.meta)
+
+    async def room(self) -> Room:
+        """How much room the database takes, and how much is left.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        return await self._database.room()
+
+    async def sizes(self) -> tuple[list[Size], str | None]:
+        """How large the database was on earlier days, and when the admins were told last of what is left."""
+        return await self._database.read(room.record)
 
     async def last_seen(self) -> str | None:
         """The time of the newest event or notification; None if there is none."""

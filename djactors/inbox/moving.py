@@ -5,7 +5,7 @@ Rules:
     No id may be given twice, so the target goes on behind all three.
   * SQLite finds what has expired by walks along the ids (`walks`). What several nodes wrote does not follow the order
     of the ids, so a walk begins wherever a notification expires earlier than one before it, as in `walks.note`.
-  * `nodes` tells of running servers, and whoever moves has none.
+  * `nodes` tells of running servers, and whoever moves has none. `database_sizes` tells of the disk that is left.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from djactors.inbox.retention import UPSERT_PURGED
 from djactors.inbox.unit import SELECT_HIGHEST
 from djactors.store.connection import Connection
 
-LEFT_BEHIND = frozenset({"nodes"})
-"""Tables whose rows are not carried."""
+LEFT_BEHIND = frozenset({"nodes", "database_sizes"})
+"""Tables whose rows are not carried: who serves the database, and how it grew on its disk."""
 
 SEEDED = frozenset({"schema_migrations", "meta", "expiry_walks", *LEFT_BEHIND})
 """Tables that may have rows where nobody has used the database yet."""

@@ -45,6 +45,7 @@ from djactors.domain.commands import (
     MarkSeen,
     MarkUnread,
     MuteJob,
+    NoteRoom,
     Outcome,
     Publish,
     Published,
@@ -67,7 +68,7 @@ from djactors.domain.limits import Limits
 from djactors.domain.notification_rules import TRIGGERS
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
-from djactors.inbox import accounts, alerts, erasure, mutes, notices, places, reading, retention, workflow
+from djactors.inbox import accounts, alerts, erasure, mutes, notices, places, reading, retention, room, workflow
 from djactors.inbox.holding import Held, hold
 from djactors.inbox.known import Known
 from djactors.inbox.notices import Entry, Suppressed
@@ -395,6 +396,8 @@ class Recorder:
                 return retention.expire_slice(unit, command)
             case PurgeSlice():
                 return retention.purge_slice(unit, command)
+            case NoteRoom():
+                return room.note(unit, command)
 
 
 def _publish(unit: UnitOfWork, command: Publish) -> Published:

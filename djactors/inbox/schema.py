@@ -20,11 +20,12 @@ from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.store.connection import Connection
 from djactors.store.engines import Place, engine_at
 from djactors.store.errors import MigrationError
-from djactors.store.migrations import Schema, Seed, read_migrations
+from djactors.store.migrations import Migration, Schema, Seed, read_migrations
 from djactors.store.moving import Target
 from djactors.store.sqlite import migrate
 from djactors.store.sqlite.blueprint import laid_out
 from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.upgrading import UNWATCHED, Watcher
 
 TokenBytes = Callable[[int], bytes]
 
@@ -81,6 +82,7 @@ def apply(
     *,
     now: Callable[[], datetime] = WALL_CLOCK,
     token_bytes: TokenBytes = secrets.token_bytes,
+    watcher: Watcher = UNWATCHED,
 ) -> list[str]:
     """Bring a database to the schema of this program, creating a file that is missing. Returns the names of what was
     applied.
@@ -89,8 +91,22 @@ def apply(
 
     Raises:
         MigrationError: the database is refused; one line says the reason and the mend.
+        UpgradeStopped: the watcher asked for it.
     """
-    return engine_at(place).apply(_schema(_seed(now, token_bytes)), lambda: utc_text(now()))
+    return engine_at(place).apply(_schema(_seed(now, token_bytes)), lambda: utc_text(now()), watcher)
+
+
+def to_upgrade(place: Place) -> list[Migration]:
+    """The migrations that a database with data lacks; none if it is new, or has them all. Nothing is changed.
+
+    Raises:
+        MigrationError: as `apply` would.
+    """
+    migrations = _schema().migrations
+    pending = set(inspect(place))
+    if len(pending) == len(migrations):
+        return []
+    return [migration for migration in migrations if migration.name in pending]
 
 
 def blueprint(path: str | os.PathLike[str] | None = None) -> sqlite_utils.Database:

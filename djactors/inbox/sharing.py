@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from djactors.domain.accounts import Account
-from djactors.domain.commands import Change, ExpireSlice, PurgeSlice, RaiseAlerts, SendSummaries, WakeSnoozed
+from djactors.domain.commands import Change, ExpireSlice, NoteRoom, PurgeSlice, RaiseAlerts, SendSummaries, WakeSnoozed
 from djactors.inbox.known import Known
 from djactors.inbox.rows import Tenant
 from djactors.store.connection import Connection
@@ -62,7 +62,14 @@ _TURNS = 487 << 53
 """Numbers of advisory locks. The number of a tenant or of a turn is below 2^53, and these are far from the small ones
 that other programs like to use in the same database."""
 
-_TURN_OF: Mapping[type, int] = {RaiseAlerts: 1, SendSummaries: 2, WakeSnoozed: 3, ExpireSlice: 4, PurgeSlice: 5}
+_TURN_OF: Mapping[type, int] = {
+    RaiseAlerts: 1,
+    SendSummaries: 2,
+    WakeSnoozed: 3,
+    ExpireSlice: 4,
+    PurgeSlice: 5,
+    NoteRoom: 6,
+}
 
 FIRST_BLOCK = 16
 LAST_BLOCK = 1024

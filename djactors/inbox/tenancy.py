@@ -88,6 +88,7 @@ LEFT_OUT: Mapping[str, str] = {
     "counters": "of the installation",
     "expiry_walks": "of the installation",
     "nodes": "of the installation",
+    "database_sizes": "of the installation",
 }
 """The other tables, and why they are not handed over."""
 

@@ -12,20 +12,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
+from djactors.domain.room import LOW_BYTES, left, outlook
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.edge import tls_files
 from djactors.edge.keys import exposed_keys, load_keys
-from djactors.inbox import schema
+from djactors.inbox import room, schema
 from djactors.net import descriptor_shortage
+from djactors.operations.sizing import amount, memory_of_machine, memory_shortage
 from djactors.steady_clock import TOLERANCE
 from djactors.store.engines import engine_at, is_url, shown
 from djactors.store.errors import MigrationError, StoreBroken
 from djactors.store.sqlite.integrity import damage
 from djactors.store.sqlite.lock import missing_database
 
-MIN_FREE_BYTES = 200 * 2**20
-"""With fewer free bytes than this, the disk counts as nearly full. The write-ahead log alone may keep 64 MiB
-(`JOURNAL_SIZE_LIMIT`)."""
+MIN_FREE_BYTES = LOW_BYTES
+"""With fewer free bytes than this, the disk counts as nearly full."""
 
 VERDICTS = 5
 """How many of the things that are wrong with a damaged file are shown."""
@@ -54,6 +55,7 @@ def diagnose(
     if settings.tls_cert or settings.tls_key:
         yield "certificate", tls_files.finding(settings, now())
     yield "descriptors", _descriptors(settings)
+    yield "memory", memory_shortage(settings.max_connections, memory_of_machine())
     if is_url(settings.database):
         # The driver is an extra, and whoever uses a file does without it.
         from djactors.store.postgresql import diagnosis
@@ -63,7 +65,7 @@ def diagnose(
             yield finding
             reachable = reachable and finding[0] != "database"
         if reachable:
-            yield from _contents(settings.database, now, report)
+            yield from _contents(settings.database, settings.database_limit, now, report)
         return
     path = Path(settings.database)
     yield "free space", _free_space(path)
@@ -77,10 +79,10 @@ def diagnose(
         yield "database", f"{path} is not a file: name another one"
         return
     yield "database rights", None if os.access(path, os.R_OK | os.W_OK) else f"{path} cannot be read and written"
-    yield from _contents(str(path), now, report)
+    yield from _contents(str(path), settings.database_limit, now, report)
 
 
-def _contents(place: str, now: Callable[[], datetime], report: Callable[[str], None]) -> Iterator[Finding]:
+def _contents(place: str, limit: int, now: Callable[[], datetime], report: Callable[[str], None]) -> Iterator[Finding]:
     """Look at what is in the database."""
     try:
         behind = schema.inspect(place)
@@ -94,6 +96,7 @@ def _contents(place: str, now: Callable[[], datetime], report: Callable[[str], N
         yield "database integrity", _integrity(Path(place), report)
     if not behind:
         yield "times", _times(place, now())
+        yield "disk growth", _growth(place, limit, now())
 
 
 def _keys(settings: Settings) -> str | None:
@@ -121,6 +124,25 @@ def _free_space(path: Path) -> str | None:
     if free < MIN_FREE_BYTES:
         return f"{free // 2**20} MiB are free beside {path}: at least {MIN_FREE_BYTES // 2**20} MiB are wanted"
     return None
+
+
+def _growth(place: str, limit: int, now: datetime) -> str | None:
+    """Whether the disk will be full soon, by the sizes that the server has noted."""
+    engine = engine_at(place)
+    try:
+        with engine.reading() as connection:
+            there = engine.room(connection)
+            sizes, _ = room.record(connection)
+    except StoreBroken as error:
+        return str(error)
+    found = outlook(sizes, there.filled, left(there.taken, there.free, limit), now)
+    if found.concern is None or found.growth is None or found.free is None:
+        # Too little room at present is a finding of its own.
+        return None
+    return (
+        f"{found.concern}: it grew by {amount(found.growth)} a day lately, and {amount(found.free)} are left: have a "
+        "larger disk, or keep less (DJACTORS_HISTORY_DAYS, DJACTORS_EVENT_DAYS)"
+    )
 
 
 def _integrity(path: Path, report: Callable[[str], None]) -> str | None:

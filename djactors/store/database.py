@@ -33,6 +33,7 @@ import trio
 from djactors.store.engine import Engine
 from djactors.store.engines import Place, engine_at
 from djactors.store.errors import StoreBroken, StoreDamaged, StoreError
+from djactors.store.room import Room
 from djactors.store.threads import NOBODY, READ_BATCH, DedicatedThreads, Report, ThreadFactory, Work
 from djactors.store.turns import Turn
 
@@ -267,6 +268,14 @@ class Database:
             StoreError: as `write`.
         """
         await self.write(self.engine.probe)
+
+    async def room(self) -> Room:
+        """How much room the database takes, and how much is left.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        return await self.read(self.engine.room)
 
     async def reclaim_space(self) -> int:
         """Give some of the file's free pages back to the file system. Returns how many pages are left to give.

@@ -5,13 +5,16 @@ An engine is one database at one place, not opened yet. The layers above get it 
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from djactors.store.connection import Connection
-from djactors.store.migrations import Clock, Schema
+from djactors.store.migrations import Clock, Dialect, Schema
 from djactors.store.moving import Addition, Source, Target
+from djactors.store.room import Room
 from djactors.store.threads import Servant
+from djactors.store.upgrading import UNWATCHED, Contents, Costs, Watcher
 
 __all__ = ["Engine", "Guard", "Hearer", "Listener", "WriterServant"]
 
@@ -97,6 +100,14 @@ class Engine(Protocol):
         """See above."""
 
     @property
+    def dialect(self) -> Dialect:
+        """Which lines of a migration are for it."""
+
+    @property
+    def upgrade_costs(self) -> Costs:
+        """What an upgrade takes for each row."""
+
+    @property
     def reads_may_lag(self) -> bool:
         """See above."""
 
@@ -114,12 +125,28 @@ class Engine(Protocol):
             MigrationError: as `apply` would.
         """
 
-    def apply(self, schema: Schema, now: Clock) -> list[str]:
+    def apply(self, schema: Schema, now: Clock, watcher: Watcher = UNWATCHED) -> list[str]:
         """Bring the database to the schema. Returns the names of the migrations that were applied. Blocks.
 
         Raises:
             MigrationError: the database is refused; one line says the reason and the mend. Migrations before the
                 failing one stay applied.
+            UpgradeStopped: the watcher asked for it.
+        """
+
+    def contents(self) -> Contents:
+        """How much the database holds, roughly where counting would take long. Blocks.
+
+        Raises:
+            MigrationError: it cannot be read.
+        """
+
+    def copy(self, target: Path, goes_on: Callable[[], bool]) -> Path:
+        """Copy the database before an upgrade, and check the copy. Returns where it is. Blocks.
+
+        Raises:
+            UpgradeStopped: `goes_on` said no.
+            MigrationError: it cannot be copied; a database that is no file never can.
         """
 
     def reading(self) -> AbstractContextManager[Connection]:
@@ -140,6 +167,9 @@ class Engine(Protocol):
 
     def probe(self, connection: Connection) -> None:
         """Write something that changes nothing, so that its commit proves that the storage takes writes."""
+
+    def room(self, connection: Connection) -> Room:
+        """How much room the database takes, and how much is left."""
 
     def reclaimable(self, connection: Connection) -> int:
         """How many pages may be given back to the file system. A server that does this by itself has none."""

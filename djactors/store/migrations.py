@@ -187,7 +187,10 @@ def _refuse_other_history(applied: Mapping[str, str], migrations: Sequence[Migra
             if name > migrations[-1].name:
                 if name.endswith(COMPATIBLE):
                     continue
-                raise MigrationError(f"it is newer than this program (it has {name}): upgrade djactors")
+                raise MigrationError(
+                    f"it is newer than this program (it has {name}): upgrade djactors, or put back the copy that was "
+                    "made before the upgrade"
+                )
             raise MigrationError(f"it has the migration {name}, which this program does not know: wrong installation?")
         if ours.checksum != checksum:
             raise MigrationError(

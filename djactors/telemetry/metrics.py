@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from math import inf
+from math import inf, nan
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -165,6 +165,21 @@ class Metrics:
             "1 while other nodes' commits are heard of at once, 0 while the database is polled for them or not shared.",
             registry=self.registry,
         )
+        self.database_bytes = self._unknown_at_first(
+            "djactors_database_bytes",
+            "The bytes that the database takes on its disk, with its log. NaN in the first minute.",
+        )
+        self.disk_free = self._unknown_at_first(
+            "djactors_disk_free_bytes", "The bytes that are left for the database. NaN where nobody knows."
+        )
+        self.database_growth = self._unknown_at_first(
+            "djactors_database_growth_bytes",
+            "The bytes by which the database grew each day of the last week. NaN in the first day.",
+        )
+        self.disk_days_left = self._unknown_at_first(
+            "djactors_disk_days_left",
+            "The days until nothing is left for the database if it goes on growing like this. NaN where nobody knows.",
+        )
         self.refusals = Counter(
             "djactors_refusals",
             "Requests, events and connections that were refused, by reason.",
@@ -177,6 +192,11 @@ class Metrics:
             "Log lines that were dropped because nobody read the log, or because it could not be written.",
             self.registry,
         )
+
+    def _unknown_at_first(self, name: str, documentation: str) -> Gauge:
+        gauge = Gauge(name, documentation, registry=self.registry)
+        gauge.set(nan)
+        return gauge
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -21,6 +21,7 @@ from djactors.domain.commands import (
     MarkSeen,
     MarkUnread,
     MuteJob,
+    NoteRoom,
     Publish,
     PurgeSlice,
     RaiseAlerts,
@@ -59,6 +60,7 @@ MESSAGES = [
     WakeSnoozed(10),
     ExpireSlice(10),
     PurgeSlice("changes", timedelta(days=1), 10),
+    NoteRoom(10, None, 10),
     PublishAll((NOTE, NOTE)),
 ]
 

@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from bench.usage import tree
+from djactors.operations.sizing import Measured
 from tests.environment.background import in_background
 
 RUN_SECONDS = 400
@@ -93,6 +95,11 @@ def test_connections_are_counted_in_steps(tmp_path: Path) -> None:
 
 def test_idle_users_are_still_there_at_the_end(tmp_path: Path) -> None:
     assert run(tmp_path, "idle", "--users 5 --seconds 0.2")["figures"]["users"] == 5
+
+
+def test_sizing_measures_all_that_the_table_is_made_of(tmp_path: Path) -> None:
+    figures = run(tmp_path, "sizing", "--users 5 --notifications 40 --jobs 10")["figures"]
+    assert list(figures) == [field.name for field in fields(Measured)]
 
 
 def test_scale_makes_its_inboxes_and_serves_them(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ class Rooms:
         self.path = Path(database.engine.name)
         self._engine = database.engine
         self.not_ready: str | None = None
+        self.concern: str | None = None
         self.log = log
         self.telemetry = telemetry
         self.root = root
@@ -120,6 +121,7 @@ class Rooms:
                 ready=self._readiness,
                 exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
                 survey=Survey(root, users, database.statistics, self.lag, telemetry, clock.now, store.names),
+                concern=lambda: self.concern,
             )
         )
         self.services = Services(

@@ -151,6 +151,9 @@ async def test_a_tenants_service_publishes_for_that_tenant_only(house: Rooms) ->
 async def test_health_readiness_and_metrics(house: Rooms) -> None:
     assert (await house.request("GET", "/healthz")).json == {"status": "ok"}
     assert (await house.request("GET", "/readyz")).json == {"status": "ready"}
+    house.concern = "the disk of the database will be full in about 3 days"
+    answer = await house.request("GET", "/readyz")
+    assert (answer.status, answer.json) == (200, {"status": "ready", "warnings": [house.concern]})
     house.not_ready = "the server is stopping"
     answer = await house.request("GET", "/readyz")
     assert (answer.status, answer.error) == (503, "unavailable")

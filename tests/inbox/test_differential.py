@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from djactors.domain.commands import Command, MarkSeen, OneNotification, Outcome, Publish, Published, Recorded
+from djactors.domain.commands import Command, MarkSeen, NoteRoom, OneNotification, Outcome, Publish, Published, Recorded
 from djactors.domain.errors import Refused
 from djactors.domain.events import JobCreated
 from djactors.domain.limits import Limits
@@ -72,6 +72,8 @@ def test_without_gaps_everything_is_the_same(
     kinds = set()
     for number in range(BATCHES):
         batch = anything.batch(one.now)
+        if dice.random() < 0.1:
+            batch.append(NoteRoom(dice.randrange(10**9), dice.choice((None, 0, 10**12)), 1000))
         while batch:
             here, there = one.record(*batch), other.record(*batch)
             assert told(here) == told(there), batch

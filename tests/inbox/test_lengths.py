@@ -30,6 +30,7 @@ from djactors.domain.jobs import Status
 from djactors.domain.limits import Limits
 from djactors.domain.notifications import NotificationType
 from djactors.domain.permissions import Person
+from djactors.domain.room import DISK_FILLING
 from djactors.domain.times import utc_text
 from djactors.inbox import schema
 from djactors.inbox.pages import Place
@@ -59,6 +60,9 @@ OF_OURS: dict[str, list[str]] = {
     "meta.names_folded": [folding.RULES],
     "people_names.text": ["x" * names.MAX_TEXT],
     "people_names.ended_at": [TIME],
+    "database_sizes.day": ["2026-01-27"],
+    "database_sizes.noted_at": [TIME],
+    "database_sizes.told_at": [TIME],
     "nodes.name": ["x" * 32],
     "nodes.started_at": [TIME],
     "nodes.seen_at": [TIME],
@@ -80,7 +84,7 @@ OF_OURS: dict[str, list[str]] = {
     "jobs.next_alert_at": [TIME],
     "jobs.alerted_24h": [" ".join([TIME] * jobs.REMEMBERED)],
     "jobs.alerted_overdue": [" ".join([TIME] * jobs.REMEMBERED)],
-    "domain_events.type": [*EVENT_TYPES, *get_args(NotificationType)],
+    "domain_events.type": [*EVENT_TYPES, *get_args(NotificationType), DISK_FILLING],
     "domain_events.fingerprint": ["x" * 64],
     "domain_events.occurred_at": [TIME],
     "domain_events.received_at": [TIME],

@@ -24,6 +24,7 @@ FROZEN = {
     "0006_inbox_states.sql": "89b3f08ba2a06d7662361d7635229ff6e2d564334bb41979e242e3596203ad52",
     "0007_expiry_by_time.sql": "e5759fecb21e447daa2d97c94fadacbe66fa16ebfc617a8aea74ddf7957eb499",
     "0008_nodes.compatible.sql": "6619d6a28c5b6e05aff8e8b30953fc9337433a1855ee59d47c8464f479f97184",
+    "0009_room.compatible.sql": "b28c09095578c63243d4ffd3e21cad3776b7697c097a6cbe47dadd12f400436e",
 }
 """What was applied is history: a change to the schema is another migration, never a change to one of these."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from click.testing import Result
 from djactors import __version__
 from djactors.cli import main
 from djactors.config import Settings
+from djactors.domain.times import utc_text
 from djactors.edge.auth import authenticator
 from djactors.inbox import schema
 from djactors.store.sqlite.lock import DatabaseLock
@@ -228,6 +231,22 @@ def test_check_finds_what_is_no_database_of_ours() -> None:
     Path("text.db").write_text("Dear diary, " * 1000)
     assert set(findings(run("check", "--database", "text.db"))) == {"schema version"}
     assert "is not a file" in findings(run("check", "--database", "."))["database"]
+
+
+def test_check_finds_a_disk_that_will_soon_be_full() -> None:
+    schema.apply("new.db")
+    at = utc_text(datetime.now(UTC) - timedelta(days=3))
+    with closing(sqlite3.connect("new.db")) as connection, connection:
+        connection.execute("INSERT INTO database_sizes (day, noted_at, bytes) VALUES (?, ?, 0)", (at[:10], at))
+    assert findings(run("check", "--database", "new.db")) == {}
+    limited = run("check", "--database", "new.db", environment={"DJACTORS_DATABASE_LIMIT": str(2**20)})
+    found = findings(limited)
+    assert list(found) == ["disk growth"]
+    assert re.fullmatch(
+        r"the disk of the database will be full in about \d+ days: it grew by \d+ KiB a day lately, and \d+ KiB are "
+        r"left: have a larger disk, or keep less \(DJACTORS_HISTORY_DAYS, DJACTORS_EVENT_DAYS\)",
+        found["disk growth"],
+    )
 
 
 def test_check_finds_damage() -> None:

@@ -159,6 +159,10 @@ FIRES: dict[str, list[tuple[dict[str, str], dict[str, str]]]] = {
             {},
         )
     ],
+    "DjactorsDiskFillsUp": [
+        ({'djactors_disk_days_left{instance="a"}': "9x60"}, {}),
+        ({'djactors_disk_free_bytes{instance="a"}': "1000000x60"}, {}),
+    ],
     "DjactorsLogLost": [({'djactors_log_lines_dropped_total{instance="a"}': "0x20 7x40"}, {})],
     "DjactorsProbeFails": [({'djactors_probe_success{instance="a"}': "0x60"}, {})],
 }
@@ -183,6 +187,8 @@ WELL = {
     'djactors_listening{instance="a"}': "0x60",
     'djactors_followed_changes_total{instance="a"}': "0x60",
     'djactors_log_lines_dropped_total{instance="a"}': "0x60",
+    'djactors_disk_days_left{instance="a"}': "400x60",
+    'djactors_disk_free_bytes{instance="a"}': "9000000000x60",
     'djactors_probe_success{instance="a"}': "1x60",
 }
 """A server alone on its database, with which nothing is wrong, and as much as a day brings."""

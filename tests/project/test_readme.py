@@ -27,6 +27,7 @@ from djactors.domain.errors import Code
 from djactors.domain.events import Common, DomainEvent
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.notification_rules import RULES, Rule
+from djactors.domain.room import DISK_FILLING
 from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS, UNWATCH_PEOPLE, WATCH_PEOPLE
 from djactors.edge.errors import STATUS
 from djactors.edge.inbox_routes import InboxRoutes
@@ -34,6 +35,7 @@ from djactors.edge.job_routes import JobRoutes
 from djactors.edge.people_routes import PeopleRoutes
 from djactors.edge.user_routes import UserRoutes
 from djactors.inbox.unit import NAMES
+from djactors.operations import sizing
 from djactors.operations.probe import FINDINGS, Finding
 from djactors.telemetry import Metrics
 from djactors.web.node import NODE
@@ -392,3 +394,12 @@ async def test_the_frontend_guide_runs_as_written(tmp_path: Path) -> None:
             await process.stdout.aclose()
             script.unlink()
     assert "Job 5 assigned to you" in output
+
+
+def test_the_table_of_what_a_machine_needs_is_the_measured_one() -> None:
+    for row in sizing.rows():
+        assert f"| {' | '.join(row)} |\n" in README
+
+
+def test_the_notification_of_a_full_disk_is_documented() -> None:
+    assert f"| `{DISK_FILLING}` | LOW |" in README

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -9,8 +10,8 @@ import psycopg
 
 from djactors.store.connection import Connection
 from djactors.store.engine import Hearer
-from djactors.store.errors import StoreBroken
-from djactors.store.migrations import Clock, Schema
+from djactors.store.errors import MigrationError, StoreBroken
+from djactors.store.migrations import Clock, Dialect, Schema
 from djactors.store.moving import Addition, Source, Target
 from djactors.store.postgresql import migrate, moving
 from djactors.store.postgresql.conninfo import Conninfo
@@ -18,6 +19,8 @@ from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.listener import Listener
 from djactors.store.postgresql.servants import Reader, Writer
 from djactors.store.postgresql.session import COMMAND_TIMEOUT, LOCK_TIMEOUT, Comebacks, command_begins, connect
+from djactors.store.room import Room
+from djactors.store.upgrading import UNWATCHED, Contents, Watcher
 
 __all__ = ["PostgresEngine"]
 
@@ -60,6 +63,8 @@ class PostgresEngine:
         PlaceRefused: the URL is none.
     """
 
+    dialect: Dialect = "postgresql"
+    upgrade_costs = migrate.COSTS
     is_shared = True
     reads_may_lag = False
     """Reads go to the server that takes the writes, and each begins after it was asked for."""
@@ -78,9 +83,17 @@ class PostgresEngine:
         """See `Engine.inspect`."""
         return migrate.inspect(self.conninfo, schema)
 
-    def apply(self, schema: Schema, now: Clock) -> list[str]:
+    def apply(self, schema: Schema, now: Clock, watcher: Watcher = UNWATCHED) -> list[str]:
         """See `Engine.apply`."""
-        return migrate.apply(self.conninfo, schema, now=now)
+        return migrate.apply(self.conninfo, schema, now=now, watcher=watcher)
+
+    def contents(self) -> Contents:
+        """See `Engine.contents`."""
+        return migrate.contents(self.conninfo)
+
+    def copy(self, target: Path, goes_on: Callable[[], bool]) -> Path:
+        """See `Engine.copy`."""
+        raise MigrationError(f"{self.name}: is no file that could be copied: use pg_dump")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -108,6 +121,11 @@ class PostgresEngine:
     def probe(self, connection: Connection) -> None:
         """Commit a row as it is, with the write and the wait that every commit has."""
         connection.execute(_PROBE)
+
+    def room(self, connection: Connection) -> Room:
+        """See `Engine.room`. How much is free on the server's disk is not for its clients to know."""
+        (size,) = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        return Room(size, size, None)
 
     def reclaimable(self, connection: Connection) -> int:
         """None: the server gives space back, or uses it again, by itself."""

@@ -31,8 +31,12 @@ from djactors.store.postgresql.connection import PostgresConnection
 from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.session import command_begins, connect, require_usable
+from djactors.store.upgrading import UNWATCHED, Contents, Costs, Watcher, require_going_on
 
-__all__ = ["apply", "inspect", "pending"]
+__all__ = ["COSTS", "apply", "contents", "inspect", "pending"]
+
+COSTS = Costs(check=0.0, index=2.0, write=10.0)
+"""A guess, and not measured, because servers of PostgreSQL differ too much. It checks no row again that is there."""
 
 # Any number that no other program is likely to use: "djactors" in ASCII, as a signed number of 64 bits.
 _LOCK = int.from_bytes(b"djactors", "big", signed=True)
@@ -54,6 +58,9 @@ _BEGIN = (
 _SELECT_TABLES = """SELECT c.relname FROM pg_class c
     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) AND c.relkind IN ('r', 'p')
     AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"""
+_SELECT_CONTENTS = """SELECT c.relname, CAST(greatest(c.reltuples, 0) AS BIGINT), pg_total_relation_size(c.oid)
+    FROM pg_class c WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+    AND c.relkind IN ('r', 'p')"""
 _SELECT_COLUMNS = """SELECT attname FROM pg_attribute
     WHERE attrelid = 'schema_migrations'::regclass AND attnum > 0 AND NOT attisdropped"""
 
@@ -96,28 +103,43 @@ def inspect(conninfo: Conninfo, schema: Schema) -> list[str]:
         return [migration.name for migration in pending(connection, schema)]
 
 
-def apply(conninfo: Conninfo, schema: Schema, *, now: Clock) -> list[str]:
+def contents(conninfo: Conninfo) -> Contents:
+    """How many rows and bytes the tables have, as PostgreSQL itself last counted them.
+
+    Raises:
+        MigrationError: the database cannot be read.
+    """
+    with _refusing(conninfo), closing(connect(conninfo)) as connection:
+        connection.begin(*command_begins())
+        tables = connection.execute(_SELECT_CONTENTS).fetchall()
+        return Contents({name: rows for name, rows, _ in tables}, sum(size for _, _, size in tables))
+
+
+def apply(conninfo: Conninfo, schema: Schema, *, now: Clock, watcher: Watcher = UNWATCHED) -> list[str]:
     """Bring a database to the newest schema. Returns the names of the applied migrations.
 
     Raises:
         MigrationError: the database is refused; one line says the reason and the mend. Migrations before the failing
             one stay applied.
+        UpgradeStopped: the watcher asked for it. A migration that has begun is done first.
     """
     with _refusing(conninfo), closing(connect(conninfo, prepares=False, answer_timeout=_ANSWER_TIMEOUT)) as connection:
         require_usable(connection, writable=True, migrated=False)
         applied = []
-        while (name := _apply_next(connection, schema, now)) is not None:
+        while (name := _apply_next(connection, schema, now, watcher)) is not None:
             applied.append(name)
         return applied
 
 
-def _apply_next(connection: PostgresConnection, schema: Schema, now: Clock) -> str | None:
+def _apply_next(connection: PostgresConnection, schema: Schema, now: Clock, watcher: Watcher) -> str | None:
     """Apply the first of the migrations that the database lacks, if there is one. Returns its name."""
     connection.begin(*_BEGIN)
     try:
         connection.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
         todo = pending(connection, schema)
         if todo:
+            watcher.begins(todo[0].name)
+            require_going_on(watcher, todo[0].name)
             _apply_one(connection, todo[0], now(), schema.seed)
         connection.commit()
     except BaseException:
@@ -151,7 +173,7 @@ def _refusing(conninfo: Conninfo) -> Iterator[None]:
     try:
         yield
     except MigrationError as error:
-        raise MigrationError(f"{conninfo.shown}: {error}") from error.__cause__
+        raise type(error)(f"{conninfo.shown}: {error}") from error.__cause__
     except StoreError as error:
         raise MigrationError(f"{conninfo.shown}: {error}") from None
     except psycopg.Error as error:

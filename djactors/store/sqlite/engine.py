@@ -9,12 +9,14 @@ from pathlib import Path
 from djactors.store.connection import Connection
 from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
-from djactors.store.migrations import Clock, Schema
+from djactors.store.migrations import Clock, Dialect, Schema
 from djactors.store.moving import Addition, Source, Target
-from djactors.store.sqlite import migrate, moving, space
+from djactors.store.room import Room
+from djactors.store.sqlite import keeping, migrate, moving, space
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, Reader, Writer
 from djactors.store.sqlite.lock import DatabaseLock
+from djactors.store.upgrading import UNWATCHED, Contents, Watcher
 
 __all__ = ["SqliteEngine"]
 
@@ -27,6 +29,8 @@ class SqliteEngine:
         busy_timeout: seconds to wait for a lock of another process.
     """
 
+    dialect: Dialect = "sqlite"
+    upgrade_costs = migrate.COSTS
     is_shared = False
     reads_may_lag = False
     """Each read begins after it was asked for, on the same file."""
@@ -48,9 +52,17 @@ class SqliteEngine:
         """See `Engine.inspect`."""
         return migrate.inspect(self.name, schema)
 
-    def apply(self, schema: Schema, now: Clock) -> list[str]:
+    def apply(self, schema: Schema, now: Clock, watcher: Watcher = UNWATCHED) -> list[str]:
         """See `Engine.apply`."""
-        return migrate.apply(self.name, schema, now=now)
+        return migrate.apply(self.name, schema, now=now, watcher=watcher)
+
+    def contents(self) -> Contents:
+        """See `Engine.contents`."""
+        return migrate.contents(self.name)
+
+    def copy(self, target: Path, goes_on: Callable[[], bool]) -> Path:
+        """See `Engine.copy`."""
+        return keeping.keep(self.path, target, goes_on)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -85,6 +97,10 @@ class SqliteEngine:
         # SQLite writes the number even where it stays the same: https://www.sqlite.org/pragma.html#pragma_user_version
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         connection.execute(f"PRAGMA user_version = {version:d}")
+
+    def room(self, connection: Connection) -> Room:
+        """See `Engine.room`."""
+        return space.room(connection, self.path)
 
     def reclaimable(self, connection: Connection) -> int:
         """See `Engine.reclaimable`."""

@@ -35,8 +35,15 @@ from djactors.store.sqlite.connections import BUSY_TIMEOUT, require_writable
 from djactors.store.sqlite.integrity import damage
 from djactors.store.sqlite.lock import is_as_noted, missing_database
 from djactors.store.sqlite.room import NO_ROOM, shortage
+from djactors.store.upgrading import UNWATCHED, Contents, Costs, UpgradeStopped, Watcher, require_going_on
 
-__all__ = ["apply", "inspect", "pending", "pending_on"]
+__all__ = ["COSTS", "apply", "contents", "inspect", "pending", "pending_on"]
+
+COSTS = Costs(check=0.6, index=1.5, write=4.0)
+"""Measured with three million rows, 440 MiB, on two cores with other work to do."""
+
+INSTRUCTIONS_A_LOOK = 100_000
+"""SQLite's own instructions between two looks whether to go on: some 5 ms, and no hundredth of the time."""
 
 
 _AUTO_VACUUM_INCREMENTAL = 2
@@ -85,7 +92,23 @@ def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
         return [migration.name for migration in pending(_inspected(connection), schema)]
 
 
-def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = utc_now) -> list[str]:
+def contents(path: str | os.PathLike[str]) -> Contents:
+    """Count the rows and the bytes of a file that is ours. This only reads.
+
+    Raises:
+        MigrationError: the file cannot be read.
+    """
+    with _refusing(path), closing(_connect(path)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        database = _inspected(connection)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        return Contents({table.name: table.count for table in database.tables}, pages * size)
+
+
+def apply(
+    path: str | os.PathLike[str], schema: Schema, *, now: Clock = utc_now, watcher: Watcher = UNWATCHED
+) -> list[str]:
     """Bring the file to the newest schema, creating it if it is missing. Returns the names of the applied migrations.
 
     A new file belongs to its owner only (mode 0600; SQLite gives its companions the same) and is in WAL mode with
@@ -94,6 +117,7 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = utc_now)
     Raises:
         MigrationError: the file is refused; one line says the reason and the mend. Migrations before the failing one
             stay applied.
+        UpgradeStopped: the watcher asked for it.
     """
     _refuse_to_destroy(path)
     _create(path)
@@ -104,7 +128,10 @@ def apply(path: str | os.PathLike[str], schema: Schema, *, now: Clock = utc_now)
             _prepare_new_file(connection)
         _require_wal(connection)
         require_writable(connection)
+        connection.set_progress_handler(lambda: not watcher.goes_on(), INSTRUCTIONS_A_LOOK)
         for migration in todo:
+            watcher.begins(migration.name)
+            require_going_on(watcher, migration.name)
             _apply_one(connection, migration, now(), schema.seed)
         return [migration.name for migration in todo]
 
@@ -126,6 +153,10 @@ def _apply_one(connection: SqliteConnection, migration: Migration, now: str, see
             raise MigrationError(f"{migration.name} leaves rows of {orphans[0]} that point nowhere")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise UpgradeStopped(
+                f"stopped in {migration.name}, of which nothing is done: the next start goes on with it"
+            ) from None
         if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR:
             raise
         raise MigrationError(f"{migration.name} failed: {error}") from error
@@ -215,7 +246,7 @@ class _refusing:  # noqa: N801 -- reads as the context it is
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, MigrationError):
-            raise MigrationError(f"{self._path}: {error}") from error.__cause__
+            raise type(error)(f"{self._path}: {error}") from error.__cause__
         if isinstance(error, sqlite3.Error):
             raise MigrationError(f"{self._path}: {_mend(error, self._path)} ({error})") from error
 

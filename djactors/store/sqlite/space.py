@@ -1,8 +1,15 @@
-"""Gives the free pages of an SQLite file back to the file system, a few at a time, and writes the whole file anew."""
+"""Tells how much room an SQLite file takes, gives its free pages back to the file system, a few at a time, and writes
+the whole file anew."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
 
 from djactors.store.connection import Connection
+from djactors.store.room import Room
 
-__all__ = ["overwrite", "reclaim", "reclaimable"]
+__all__ = ["overwrite", "reclaim", "reclaimable", "room"]
 
 RECLAIMED_PAGES = 128
 """The pages that one commit gives back: half a MiB, which takes the writer a few milliseconds."""
@@ -12,6 +19,21 @@ FREE_PAGES_KEPT = 256
 
 SELECT_FREE = "PRAGMA freelist_count"
 RECLAIM_ONE = "PRAGMA incremental_vacuum(1)"
+
+
+def room(connection: Connection, path: Path) -> Room:
+    """How much room the file takes with its log, and how much is left for this user on its disk."""
+    pages, free_pages, size = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    log = 0
+    with suppress(OSError):
+        log = os.path.getsize(f"{path}-wal")
+    free = None
+    with suppress(OSError):
+        free = shutil.disk_usage(path.parent).free
+    return Room(pages * size + log, (pages - free_pages) * size, free)
 
 
 def reclaimable(connection: Connection, keep: int = FREE_PAGES_KEPT) -> int:
