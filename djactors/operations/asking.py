@@ -7,9 +7,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from djactors.config import SettingError, Settings
+from djactors.operations.address import NoAddressError, place_of
 from djactors.operations.tokens import sign
 
 OWN_TOKEN_SECONDS = 60
@@ -40,14 +40,16 @@ def ask(
         SettingError: there is neither a token nor a secret.
         NotDoneError: the server is not there, or refused.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise NotDoneError(f"--url: {url[:60]!r} is no address of a server: write it like http://127.0.0.1:3000")
+    try:
+        place_of(url)
+    except NoAddressError as error:
+        raise NotDoneError(f"--url: {error}") from None
     if token is None:
         try:
             token = sign(settings, tenant_id=body["tenantId"], role="service", ttl=OWN_TOKEN_SECONDS)
         except SettingError as error:
             raise SettingError(f"--token: is missing, and none can be signed here: {error}") from None
-    request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
+    request = urllib.request.Request(  # noqa: S310 - `place_of` looked at the scheme
         f"{url.rstrip('/')}{path}",
         data=json.dumps(body).encode(),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},

@@ -238,6 +238,8 @@ def test_the_command_prints_the_file(what: str) -> None:
 
 def test_the_command_wants_to_know_which() -> None:
     assert CliRunner().invoke(main, ["monitoring"]).exit_code == 2
+    # Of two files in one output, none could be used.
+    assert CliRunner().invoke(main, ["monitoring", "--alerts", "--dashboard"]).exit_code == 2
 
 
 def test_every_metric_has_what_to_do_when() -> None:
