@@ -20,7 +20,11 @@ MAX_ANSWER = 64 * 1024
 
 
 class NotDoneError(Exception):
-    """The server did not do it; the message says why, and what to do."""
+    """The server did not do it; the message says why, and what to do. `status` is of its answer, if there was one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def ask(
@@ -59,7 +63,8 @@ def ask(
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             answer = json.loads(response.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
-        raise NotDoneError(f"{url} answered {error.code}: {_message(error.read(MAX_ANSWER))}") from None
+        said = f"{url} answered {error.code}: {_message(error.read(MAX_ANSWER))}"
+        raise NotDoneError(said, error.code) from None
     except urllib.error.URLError as error:
         raise NotDoneError(f"{url} cannot be reached: {error.reason}: is the server running there?") from None
     except (OSError, ValueError):
