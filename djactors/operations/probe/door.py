@@ -87,13 +87,15 @@ class Door:
         self.origin = f"{self.scheme}://{self.host_header}"
         self.patience, self.clock, self.agent = patience, clock, agent
         self._context: ssl.SSLContext | None = None
-        if self.scheme == "https":
+        if self.scheme == "https" or ca is not None:
             try:
-                self._context = ssl.create_default_context()
+                context = ssl.create_default_context()
                 if ca is not None:
-                    self._context.load_verify_locations(ca)
+                    # Also for http, where none is asked for: whoever names a file means to use it.
+                    context.load_verify_locations(ca)
             except (OSError, ssl.SSLError) as error:
                 raise NotTriedError(f"--ca: {ca} cannot be read: {error}") from None
+            self._context = context if self.scheme == "https" else None
 
     async def connect_tcp(self) -> trio.SocketStream:
         """Open a TCP connection.
