@@ -28,7 +28,8 @@ FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
     callback=server_url,
     metavar="URL",
     envvar="DJACTORS_URL",
-    help="The server itself, not a proxy before several.  [default: where the settings have it listen]",
+    help="The server itself, not a proxy before several; it may be in the environment as DJACTORS_URL.  "
+    "[default: where the settings have it listen]",
 )
 @click.option(
     "--token",

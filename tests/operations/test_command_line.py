@@ -55,6 +55,7 @@ OPTIONS = [
 @pytest.mark.parametrize(("command", "option"), OPTIONS)
 def test_every_option_is_explained_and_its_default_is_said(command: click.Command, option: click.Option) -> None:
     assert option.help is not None
+    assert str(option.envvar or "") in option.help
     _, shown = option.get_help_record(click.Context(command)) or ("", "")
     # The demo has settings of its own.
     setting = None if command.name == "demo" else Settings.__dataclass_fields__.get(str(option.name))
