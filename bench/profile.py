@@ -28,8 +28,8 @@ from bench.server import djactors_server
 from bench.usage import Cpu, cpu
 
 LAYERS = (
-    "operations", "edge", "actors", "inbox", "engine", "store", "net", "domain", "protocol", "kernel", "config",
-    "telemetry",
+    "operations", "commands", "monitoring", "edge", "actors", "inbox", "engine", "store", "net", "client", "domain",
+    "protocol", "kernel", "config", "telemetry",
 )  # fmt: skip
 PACKAGES = (
     "trio", "httptools", "msgspec", "jwt", "prometheus_client", "structlog", "outcome",

@@ -249,7 +249,8 @@ class Router(Actor[RouterMessage, RouterReply]):
     async def _commit(self, envelopes: Sequence[_Envelope], commands: Sequence[Command]) -> int:
         """Have commands recorded, tell whom they concern, and answer; how many of the messages were dealt with."""
         number = self._users.number_commit()
-        committing = self._telemetry.traces.committing(commands)
+        traces = self._telemetry.traces
+        committing = None if traces.spans is None else traces.committing(commands)
         try:
             recorded = await self._store.record(commands, _Awaited(commands, self._waiting, self.peek))
         except StoreError as error:

@@ -156,7 +156,9 @@ class UserActor(Actor[UserMessage, None]):
         presence.at = changes[-1].at
         self._write(news, self._counts if message.counts is None else message.counts)
         if presence.sockets:
-            self._note_delivered(changes, message.committed_at)
+            self._telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
+            if self._telemetry.traces.followed:
+                self._note_delivered(changes, message.committed_at)
         return True
 
     async def on_batch(self, batch: Sequence[Envelope[UserMessage, None]]) -> None:
@@ -198,18 +200,17 @@ class UserActor(Actor[UserMessage, None]):
             envelope.answer(None)
         self._write(news, counts)
         if committed_at is not None and presence.sockets:
-            self._note_delivered([*written, *news], committed_at)
+            self._telemetry.metrics.delivery.observe(trio.current_time() - committed_at)
+            if self._telemetry.traces.followed:
+                self._note_delivered([*written, *news], committed_at)
 
     def _note_delivered(self, changes: Sequence[Outgoing], committed_at: float) -> None:
-        """Changes that were committed then have been written to the sockets."""
+        """Tell whoever follows them that changes, which were committed then, have been written to the sockets."""
+        presence = self._presence
+        # Those that are behind get it later, from the log.
+        sockets = sum(seat.position is None for seat in presence.sockets.values())
         ago = trio.current_time() - committed_at
-        self._telemetry.metrics.delivery.observe(ago)
-        traces = self._telemetry.traces
-        if traces.followed:
-            presence = self._presence
-            # Those that are behind get it later, from the log.
-            sockets = sum(seat.position is None for seat in presence.sockets.values())
-            traces.delivered(changes, ago, presence.tenant_id, presence.user_id, sockets, str(presence.at))
+        self._telemetry.traces.delivered(changes, ago, presence.tenant_id, presence.user_id, sockets, str(presence.at))
 
     async def _attach(self, attach: Attach) -> None:
         """Answer a CONNECT: with the old pid and what the client missed, or with a new one."""

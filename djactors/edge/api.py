@@ -169,7 +169,10 @@ class Api:
     def trace_of(self, request: Request) -> str | None:
         """What the log and the traces call what a post is about to record; None for other requests."""
         trace = request.trace
-        return self.telemetry.traces.follow(trace, request.path) if isinstance(trace, Trace) else None
+        if not isinstance(trace, Trace):
+            return None
+        traces = self.telemetry.traces
+        return trace.text if traces.spans is None else traces.follow(trace, request.path)
 
     async def dated(self, member: Member, read: Callable[[Offset | None], Awaitable[D]]) -> D:
         """Read something that has an offset, for a member: it has everything in its past that their sockets were told.
@@ -190,7 +193,8 @@ class Api:
 
     def publish(self, command: Publish) -> Coroutine[Any, Any, Published]:
         """Let the router record an event. Raises Refused, KernelError or StoreError."""
-        self.telemetry.traces.asked(command.trace)
+        if self.telemetry.traces.spans is not None:
+            self.telemetry.traces.asked(command.trace)
         return self.router.ask_nowait(command, self.settings.command_timeout)
 
 

@@ -109,7 +109,8 @@ class Routes:
         """How many bytes of body a request may bring, or its refusal: nothing is read for who has no good token."""
         limit = self._body_limit(request)
         if isinstance(limit, Response) and request.method == "POST":
-            self._end_trace(request, limit)
+            trace = request.trace if isinstance(request.trace, Trace) else self._begin_trace(request)
+            _end_trace(trace, limit)
         return limit
 
     def _body_limit(self, request: Request) -> int | Response:
@@ -136,16 +137,11 @@ class Routes:
             # What is answered then is worded above.
             trace.end(500)
             raise
-        self._end_trace(request, response)
+        _end_trace(trace, response)
         return response
 
     def _begin_trace(self, request: Request) -> Trace:
         return self._api.telemetry.traces.begin(request.headers.get(REQUEST_HEADER))
-
-    def _end_trace(self, request: Request, response: Response) -> None:
-        trace = request.trace if isinstance(request.trace, Trace) else self._begin_trace(request)
-        trace.end(response.status)
-        response.own_headers = ((RESPONSE_HEADER, trace.text),)
 
     async def _answer(self, request: Request) -> Response:
         found = self._find(request)
@@ -369,3 +365,10 @@ def _publish_command(body: bytes, publisher: Identity, header_key: str | None, t
         raise Refused(Code.INVALID, "id: differs from the Idempotency-Key header: send one of them, or both alike")
     tenants_own = publisher.tenant_id is not None
     return Publish(event, header_key or event.id, tenants_own=tenants_own, decoded=True, trace=trace)
+
+
+def _end_trace(trace: Trace, response: Response) -> None:
+    """A post is answered: the answer says by which id it is known."""
+    if trace.span is not None:
+        trace.end(response.status)
+    response.own_headers = ((RESPONSE_HEADER, trace.text),)
