@@ -16,12 +16,12 @@ import sqlite_utils
 
 from djactors.domain.commands import ExpireSlice, Sliced
 from djactors.domain.events import NotificationRequested
-from djactors.inbox import log, people, schema, tenancy, walks
+from djactors.inbox import contents, log, people, schema, tenancy, walks
 from djactors.operations import moving
 from djactors.operations.asking import NotDoneError
 from djactors.operations.bringing_in import bring_in
 from djactors.operations.folders import FolderError
-from djactors.operations.handing_over import Manifest, export
+from djactors.operations.handing_over import Columns, Manifest, export
 from djactors.store.errors import DatabaseLocked, StoreError
 from djactors.store.sqlite.lock import DatabaseLock
 from tests.engines import open_connection
@@ -63,10 +63,17 @@ def change(folder: str, name: str, alter: Callable[[list[dict[str, Any]]], objec
     text = "".join(json.dumps(row, separators=(",", ":"), ensure_ascii=False) + "\n" for row in rows).encode()
     path.write_bytes(text)
     if sign:
-        manifest = Path(folder, "manifest.json")
-        value = json.loads(manifest.read_text())
-        value["files"][name] = {"rows": len(rows), "bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
-        manifest.write_text(json.dumps(value))
+        sign_again(folder, name)
+
+
+def sign_again(folder: str, name: str) -> None:
+    """Have the manifest say of a file what it is now."""
+    text = Path(folder, name).read_bytes()
+    manifest = Path(folder, "manifest.json")
+    value = json.loads(manifest.read_text())
+    rows = text.count(b"\n")
+    value["files"][name] = {"rows": rows, "bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+    manifest.write_text(json.dumps(value))
 
 
 def test_every_table_is_handed_over_or_left_out_for_a_reason(house: Path) -> None:
@@ -200,6 +207,17 @@ WRONG: list[tuple[str, str, Callable[[list[dict[str, Any]]], object], str]] = [
     ("no name", "users.jsonl", lambda rows: rows[0].update(name=None), "name is missing"),
     ("truth", "users.jsonl", lambda rows: rows[0].update(role_given=1), "role_given is neither true nor false"),
     ("column", "users.jsonl", lambda rows: rows[0].update(extra=1), "has other columns than"),
+    # What fits a column, and has the server fail for all tenants once it is there.
+    ("no time", "jobs.jsonl", lambda rows: rows[0].update(deadline="soon"), "deadline is no time such as 2026"),
+    ("role", "users.jsonl", lambda rows: rows[0].update(role="god"), "role is none of user, manager"),
+    ("answer", "domain_events.jsonl", lambda rows: rows[0].update(answer="{"), "answer is no JSON object"),
+    (
+        "deep",
+        "domain_events.jsonl",
+        lambda rows: rows[0].update(answer='{"a":' + "[" * 200 + "]" * 200 + "}"),
+        "deeper",
+    ),
+    ("last id", "domain_events.jsonl", lambda rows: rows[-1].update(id=2**63 - 1), "id is not between 1 and 45"),
     ("kind", "changes.jsonl", lambda rows: rows[0].update(kind="odd"), "which this version does not know"),
 ]
 
@@ -215,10 +233,42 @@ def test_what_was_altered_is_refused(
     assert rows_of(empty) == before
 
 
+def test_every_value_that_something_has_to_understand_is_judged(folder: str) -> None:
+    columns = Columns(schema.blueprint())
+    for part in tenancy.PARTS:
+        for column in columns.of(part):
+            rule = contents.rule_of(part.name, column.name)
+            if column.kind == "boolean" or column.name in contents.FREE | {"mark", "oldest_mark"}:
+                continue
+            assert rule is not None, (part.name, column.name)
+            for value in (-2, 2**53) if column.kind == "integer" else ("", "bogus", "[" * 10_000, "2000-13-01"):
+                assert rule(value), (part.name, column.name, value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"\n", b"\r\n"), (b'{"tenant_id":1', b'{"tenant_id":2,"tenant_id":1'), (b":1,", b": 1,")]
+)
+def test_lines_that_another_program_has_written_are_named(folder: str, empty: Path, old: bytes, new: bytes) -> None:
+    text = Path(folder, "users.jsonl").read_bytes().replace(old, new)
+    Path(folder, "users.jsonl").write_bytes(text)
+    sign_again(folder, "users.jsonl")
+    with pytest.raises(FolderError, match=r"users\.jsonl: the row that begins with .* is not as an export writes it"):
+        bring_in(empty, folder, silent)
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"x":' + b"[" * 100_000, b'{"format":"\xff"}', b"", b"null", b"\0", b"[" * 2_000_000]
+)
+def test_a_manifest_that_is_no_json_is_refused(folder: str, empty: Path, text: bytes) -> None:
+    Path(folder, "manifest.json").write_bytes(text)
+    with pytest.raises(FolderError, match=r"manifest\.json is none of a tenant: .*: export again"):
+        bring_in(empty, folder, silent)
+
+
 def test_damage_is_refused(folder: str, empty: Path) -> None:
     users = Path(folder, "users.jsonl")
     text = users.read_bytes()
-    users.write_bytes(text.replace(b'"user"', b'"USER"', 1))
+    users.write_bytes(text.replace(b'"User ', b'"USER ', 1))
     with pytest.raises(FolderError, match="another checksum than its manifest says"):
         bring_in(empty, folder, silent)
     users.write_bytes(text[:-20])
