@@ -357,6 +357,60 @@ def test_an_export_that_was_interrupted_leaves_nothing_and_one_that_was_killed_i
         export(house, str(tmp_path / "other"), 99, silent)
 
 
+@pytest.mark.parametrize("kind", ["link", "file", "folder in it", "document beside a part"])
+def test_what_is_in_the_way_of_an_export_stays_as_it_is(house: Path, tmp_path: Path, kind: str) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "precious.json").write_text("mine")
+    partial = tmp_path / "out.partial"
+    match kind:
+        case "link":
+            partial.symlink_to(own)
+        case "file":
+            partial.write_text("mine")
+        case "folder in it":
+            Path(partial, "sub.json").mkdir(parents=True)
+        case _:
+            own.rename(partial)
+            (partial / "thesis.doc").write_text("mine")
+    before = {path.relative_to(tmp_path): path.is_file() and path.read_text() for path in tmp_path.rglob("o*/*")}
+    with pytest.raises(FolderError, match=r"^--json: .* is in the way: .* move it away$"):
+        export(house, str(tmp_path / "out"), 1, silent)
+    assert {
+        path.relative_to(tmp_path): path.is_file() and path.read_text() for path in tmp_path.rglob("o*/*")
+    } == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "..", "link", "dangling"])
+def test_what_names_no_new_folder_is_refused_before_anything_is_written(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    if name in ("link", "dangling"):
+        (tmp_path / "target").mkdir()
+        Path(name).symlink_to(tmp_path / "target" if name == "link" else "nowhere")
+    with pytest.raises(FolderError, match=r"^--json: .* (name|names no) (a )?new folder"):
+        export(house, name, 1, lambda _: pytest.fail("something is written"))
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_two_exports_to_one_folder_do_not_meet(house: Path, tmp_path: Path, empty: Path) -> None:
+    out = str(tmp_path / "out")
+    refused = []
+
+    def second(_: object) -> None:
+        with pytest.raises(FolderError) as raised:
+            export(house, out, 1, silent)
+        refused.append(str(raised.value))
+
+    export(house, out, 1, second)
+    assert refused
+    assert all("is being written by another export" in each for each in refused)
+    bring_in(empty, out, silent)
+
+
 def test_it_is_read_beside_a_server(house: Path, tmp_path: Path) -> None:
     with DatabaseLock(house), closing(sqlite3.connect(house)) as server:
         server.execute("BEGIN IMMEDIATE")
