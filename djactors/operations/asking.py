@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -40,9 +41,12 @@ def ask(
         SettingError: there is neither a token nor a secret.
         NotDoneError: the server is not there, or refused.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not _is_address(url):
         raise NotDoneError(f"--url: {url[:60]!r} is no address of a server: write it like http://127.0.0.1:3000")
-    if token is None:
+    if token is not None:
+        if not _fits_a_header(token):
+            raise NotDoneError("--token: is no token, which has neither blanks nor ends of lines: copy it again")
+    else:
         try:
             token = sign(settings, tenant_id=body["tenantId"], role="service", ttl=OWN_TOKEN_SECONDS)
         except SettingError as error:
@@ -57,10 +61,12 @@ def ask(
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             answer = json.loads(response.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
-        raise NotDoneError(f"{url} answered {error.code}: {_message(error.read(MAX_ANSWER))}") from None
+        with error:
+            raise NotDoneError(f"{url} answered {error.code}: {_message(error)}") from None
     except urllib.error.URLError as error:
         raise NotDoneError(f"{url} cannot be reached: {error.reason}: is the server running there?") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
+        # So answers what is no web server, or one that breaks off.
         raise _another(url) from None
     if not isinstance(answer, dict):
         raise _another(url)
@@ -71,8 +77,20 @@ def _another(url: str) -> NotDoneError:
     return NotDoneError(f"{url} is no djactors server: its answer is another one")
 
 
-def _message(answer: bytes) -> str:
+def _is_address(url: str) -> bool:
     try:
-        return str(json.loads(answer)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
+        place = urlsplit(url)
+        return place.scheme in ("http", "https") and bool(place.hostname) and place.port != 0 and _fits_a_header(url)
+    except ValueError:
+        return False
+
+
+def _fits_a_header(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read(MAX_ANSWER))["error"]["message"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
         return "it is no djactors server, or one stands before it"
