@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -22,12 +25,14 @@ from djactors.operations.asking import NotDoneError
 from djactors.operations.bringing_in import bring_in
 from djactors.operations.folders import FolderError
 from djactors.operations.handing_over import Columns, Manifest, export
+from djactors.operations.progress import Progress
 from djactors.store.errors import DatabaseLocked, StoreError
 from djactors.store.sqlite.lock import DatabaseLock
 from tests.engines import open_connection
 from tests.history.chain import judge_marks
 from tests.inbox.desk import Desk
 from tests.moving.conftest import rows_of
+from tests.operations.commands import complaint, run
 
 Place = str | Path
 
@@ -355,6 +360,28 @@ def test_an_export_that_was_interrupted_leaves_nothing_and_one_that_was_killed_i
     assert (other / "precious.doc").read_text() == "mine"
     with pytest.raises(FolderError, match="has no tenant 99"):
         export(house, str(tmp_path / "other"), 99, silent)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("what", ["tenant", "person", "import"])
+def test_a_command_that_is_told_to_end_leaves_nothing_of_a_tenant(
+    house: Path, folder: str, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: int, what: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(Progress, "step", lambda *_: os.kill(os.getpid(), how))
+    before = signal.getsignal(how)
+    arguments = {
+        "tenant": ("export", "--json", str(scratch / "out"), "--tenant", "1", "--database", str(house)),
+        "person": ("export", "--json", str(scratch / "out"), "--tenant", "1", "--user", "1", "--database", str(house)),
+        "import": ("import", folder, "--database", str(empty)),
+    }[what]
+    said = complaint(run(*arguments))
+    assert said.startswith("djactors: interrupted: nothing was ")
+    assert not list(scratch.iterdir())
+    assert rows_of(empty)["tenants"] == []
+    assert signal.getsignal(how) is before
 
 
 @pytest.mark.parametrize("kind", ["link", "file", "folder in it", "document beside a part"])
