@@ -1,18 +1,6 @@
-"""The composition root: puts the rooms together, starts them in order, stops them in reverse. Also the embedding API.
+"""The embedding API, and the life of a server: opens what it stands on, starts its tree, and stops it in good order.
 
-    guard ─ migrate ─ Database ─ Inbox
-    root supervisor, in start order:
-        users      a supervisor; an actor for each connected user
-        router     every command, one commit a batch
-        follower   what other nodes wrote, where the database is shared
-        listening  hears of it, or polls
-        clock      SLA alerts and daily summaries when they are due
-        retention  expiry, purging, the file's space
-        room       how long the disk lasts
-        presence   who comes and goes, for those who look
-        engine     Engine.IO sessions and their heartbeat
-        listener   the port
-        registration  tells other nodes that this one is there
+    guard ─ migrate ─ Database ─ Inbox ─ the tree (see `composition`)
 
 Stopping is the reverse: stop accepting, let requests finish, close the sockets at a pace, finish the batch, close the
 store.
@@ -33,70 +21,42 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from math import inf
 
 import trio
 
-from djactors.actors import retention, room, sla
-from djactors.actors.accounts import KNOWN_FOR
-from djactors.actors.command_ref import CommandRef, PublishAll, command_ref
+from djactors.actors.command_ref import CommandRef, PublishAll
 from djactors.actors.neighbours import Neighbours, name_of_node
-from djactors.actors.pid import PidIssuer
-from djactors.actors.retention import Keeping, Retention
-from djactors.actors.room import Horizon, RoomWatch
-from djactors.actors.router import Router
-from djactors.actors.sla import Alarm, SlaClock
-from djactors.actors.slices import Asking
-from djactors.actors.users import Users
+from djactors.composition import Parts, Tree, compose
 from djactors.config import Settings, check_keys, check_proxies
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Refused
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
 from djactors.domain.times import WALL_CLOCK, from_text
-from djactors.edge.api import Api
-from djactors.edge.auth import Unauthorized, authenticator, bearer_of
+from djactors.edge.auth import authenticator
 from djactors.edge.errors import STATUS
-from djactors.edge.exposition import Exposition
-from djactors.edge.gateway import Gateway, Services
-from djactors.edge.key_file import KeyFile
-from djactors.edge.keys import file_of
 from djactors.edge.observer import EdgeObserver
-from djactors.edge.paces import Paces
-from djactors.edge.readiness import Readiness
-from djactors.edge.routes import Application, Routes
 from djactors.edge.site import Site
-from djactors.edge.survey import Survey
-from djactors.edge.tls_files import TlsFiles, load_tls
-from djactors.edge.tree_observer import TreeObserver
-from djactors.engine import EngineServer, EngineSettings, OriginPolicy
+from djactors.edge.tls_files import load_tls
+from djactors.engine import OriginPolicy
 from djactors.inbox.inbox import Inbox
 from djactors.kernel import (
-    ActorSpec,
     ChildStartFailed,
     ChildStatistics,
-    Exhausted,
     RestartIntensityExceeded,
-    ServiceSpec,
     Supervisor,
 )
 from djactors.loop_lag import LoopLag
 from djactors.net import (
     MACHINE_NETWORK,
-    Listener,
-    ListenerLimits,
     Network,
     ProvenAddresses,
-    Request,
-    TrustedProxies,
     UnixNetwork,
     UnprovenBytes,
     descriptor_shortage,
 )
-from djactors.net import Limits as HttpLimits
 from djactors.steady_clock import MONOTONIC, SteadyClock
 from djactors.store.database import Database
 from djactors.store.engines import engine_at
@@ -105,9 +65,6 @@ from djactors.store.threads import DedicatedThreads, ThreadFactory
 from djactors.telemetry import Telemetry
 from djactors.upgrading import LongStart, bring_up_to_date
 from djactors.watchdog import Watchdog
-
-TOKEN_BYTES = 18
-"""144 bits: a session's name is its secret."""
 
 
 class ServerFailed(Exception):  # noqa: N818 - what the person who started the program reads
@@ -162,25 +119,28 @@ class Server:
         self._rng = rng
         if rng is not None:
             self.telemetry.traces.draw(rng)
-        self._network = _network_of(settings) if network is None else network
-        self._authenticator = authenticator(settings, now)
-        self._site = Site.load()
         self._stopping = trio.Event()
         self._stopped = trio.Event()
         self._failure: str | None = None
-        self._listener: Listener | None = None
-        self._lag = LoopLag(timer)
-        self._observer = EdgeObserver(self.telemetry)
-        self._origins = OriginPolicy(settings.allowed_origins)
-        self._unproven = UnprovenBytes(limit=settings.unproven_bytes, on_refused=self._observer.no_room)
-        # When many come, those go first who have been here with a good token.
-        self._proven = ProvenAddresses()
-        self._root: Supervisor | None = None
-        self._router: CommandRef | None = None
-        self._key_file: KeyFile | None = None
+        observer = EdgeObserver(self.telemetry)
+        self._parts = Parts(
+            settings=settings,
+            telemetry=self.telemetry,
+            now=now,
+            random_bytes=random_bytes,
+            rng=rng,
+            network=_network_of(settings) if network is None else network,
+            authenticator=authenticator(settings, now),
+            site=Site.load(),
+            lag=LoopLag(timer),
+            observer=observer,
+            origins=OriginPolicy(settings.allowed_origins),
+            unproven=UnprovenBytes(limit=settings.unproven_bytes, on_refused=observer.no_room),
+            proven=ProvenAddresses(),
+            tls=load_tls(settings),
+        )
+        self._tree: Tree | None = None
         self._database: Database | None = None
-        self._tls = load_tls(settings)
-        self._tls_files: TlsFiles | None = None
         self._reloads: list[trio.Event] = []
 
     @property
@@ -190,10 +150,11 @@ class Server:
         Raises:
             ServerNotStarted: `run` has not started it yet.
         """
-        if self._listener is None or self._listener.address is None:
+        address = None if self._tree is None else self._tree.listener.address
+        if address is None:
             raise ServerNotStarted
-        place = _place(self._listener.address)
-        return place if place.startswith("unix:") else f"{'http' if self._tls is None else 'https'}://{place}"
+        place = _place(address)
+        return place if place.startswith("unix:") else f"{'http' if self._parts.tls is None else 'https'}://{place}"
 
     async def answers_writes(self) -> bool:
         """Whether the store's writer answers a write, be it by saying that it cannot be done now.
@@ -216,7 +177,7 @@ class Server:
 
     def reload(self) -> None:
         """Read the files of keys and of TLS again. A wrong one changes nothing. Must be called on the Trio thread."""
-        watched = [each for each in (self._key_file, self._tls_files) if each is not None]
+        watched = () if self._tree is None else self._tree.watched
         if not watched:
             self.telemetry.log.info("nothing to reload", reason="the settings name no file of keys and no certificate")
         self._reloads += [each.reload() for each in watched]
@@ -232,7 +193,7 @@ class Server:
 
     def statistics(self) -> ChildStatistics | None:
         """The live actor tree, once `run` has started."""
-        return None if self._root is None else self._root.statistics()
+        return None if self._tree is None else self._tree.root.statistics()
 
     async def publish(self, event: DomainEvent, *, traceparent: str | None = None) -> Published:
         """Record one event, as a service's post would, and tell whom it concerns; durable when this returns.
@@ -287,9 +248,9 @@ class Server:
         return await self._commands().ask_nowait(PublishAll(commands), self.settings.command_timeout)
 
     def _commands(self) -> CommandRef:
-        if self._router is None:
+        if self._tree is None:
             raise ServerNotStarted
-        return self._router
+        return self._tree.router
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Open the database, serve until `request_stop` or cancellation, close everything.
@@ -299,12 +260,12 @@ class Server:
             UpgradeStopped: `request_stop` was called while an older database was upgraded; the next start goes on.
             ServerFailed: the port cannot be listened on, or it had to give up while running.
         """
-        trio.lowlevel.add_instrument(self._lag)
+        trio.lowlevel.add_instrument(self._parts.lag)
         try:
-            with Watchdog(self._lag, self.telemetry, timer=self._timer).watching():
+            with Watchdog(self._parts.lag, self.telemetry, timer=self._timer).watching():
                 await self._run(task_status)
         finally:
-            trio.lowlevel.remove_instrument(self._lag)
+            trio.lowlevel.remove_instrument(self._parts.lag)
             self._stopped.set()
         if self._failure is not None:
             raise ServerFailed(self._failure)
@@ -342,7 +303,7 @@ class Server:
                 collapse_bursts=settings.collapse_bursts,
             )
             clock = SteadyClock(self._now, self._monotonic(), self.telemetry.log.warning)
-            self._authenticator.keep_time(clock.seconds)
+            self._parts.authenticator.keep_time(clock.seconds)
             try:
                 is_shared = database.engine.is_shared
                 node = name_of_node(settings.node, self._random_bytes) if is_shared else ""
@@ -366,141 +327,50 @@ class Server:
         clock: SteadyClock,
         task_status: trio.TaskStatus[None],
     ) -> None:
-        settings, telemetry, now = self.settings, self.telemetry, self._now
+        telemetry = self.telemetry
         meta = await store.meta()
         if await store.fold_names(self._long_start.report) > 1:
             telemetry.log.info("names folded", reason="the database is from before, or was folded by other rules")
         last_seen = await store.last_seen()
         clock.begin(None if last_seen is None else from_text(last_seen))
-        pids = PidIssuer(meta.pid_key, self._random_bytes)
-        users = Users(
-            store if neighbours is None else neighbours.tails,
-            pids,
-            settings,
-            telemetry,
-            lambda: router,
-            self._rng,
-            accounts_known_for=inf if neighbours is None else KNOWN_FOR,
+        tree = self._tree = compose(
+            self._parts,
+            database,
+            store,
+            neighbours,
+            clock,
+            meta.pid_key,
+            is_stopping=self._stopping.is_set,
+            url=lambda: self.url,
         )
-        follower = None if neighbours is None else neighbours.follow(users, lambda: alarm, settings.history_days)
-        audience = users if follower is None else follower
-        key_file = KeyFile(settings, self._authenticator, users.drop_keys, telemetry)
-        has_keys = file_of(settings) is not None
-        self._key_file = key_file if has_keys else None
-        tls_files = self._tls_files = None if self._tls is None else TlsFiles(settings, self._tls, telemetry, now)
-        observer = TreeObserver(telemetry, users)
-        keeping = Keeping(
-            history_days=settings.history_days,
-            event_days=settings.event_days,
-            suppression_days=settings.suppression_days,
-        )
-        router_spec = ActorSpec(
-            "router",
-            lambda: Router(
-                store, audience, telemetry, settings.commit_batch, settings.commit_delay, alarm.bring_forward
-            ),
-            mailbox_capacity=settings.router_mailbox,
-        )
-        # A clock or a retention that keeps crashing is set aside alone: deadlines and purging can wait, people cannot.
-        clock_spec = ActorSpec(
-            "clock",
-            lambda: SlaClock(alarm, Asking(router, telemetry), clock, trusted=clock.may_fall_due),
-            mailbox_capacity=sla.MAILBOX,
-            when_exhausted=Exhausted.QUARANTINE,
-        )
-        retention_spec = ActorSpec(
-            "retention",
-            lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, clock, clock.is_settled),
-            mailbox_capacity=retention.MAILBOX,
-            when_exhausted=Exhausted.QUARANTINE,
-        )
-        horizon = Horizon()
-        room_spec = ActorSpec(
-            "room",
-            lambda: RoomWatch(
-                Asking(router, telemetry), store, horizon, settings.database_limit, telemetry, clock, clock.is_settled
-            ),
-            mailbox_capacity=room.MAILBOX,
-            when_exhausted=Exhausted.QUARANTINE,
-        )
-        presence_spec = ServiceSpec("presence", lambda: users.onlookers, when_exhausted=Exhausted.QUARANTINE)
-        # The engine and the listener stay the same objects when they are restarted; they reach the router by its ref.
-        root = Supervisor(
-            "djactors",
-            [
-                ServiceSpec("users", users.supervisor),
-                router_spec,
-                *([] if neighbours is None or follower is None else neighbours.services(follower)),
-                clock_spec,
-                retention_spec,
-                room_spec,
-                *([presence_spec] if settings.presence else []),
-                *([ServiceSpec("keys", lambda: key_file)] if has_keys else []),
-                *([] if tls_files is None else [ServiceSpec("certificate", lambda: tls_files)]),
-                ServiceSpec("engine", lambda: engine),
-                ServiceSpec("listener", lambda: listener),
-                *([] if neighbours is None else [neighbours.registration(users, lambda: self.url, now)]),
-            ],
-            on_event=observer.observe,
-            rng=self._rng,
-        )
-        router: CommandRef = command_ref(root.ref(router_spec))
-        alarm = Alarm(root.ref(clock_spec))
-        paces = Paces(settings)
-        engine = self._engine(users, router, paces, clock)
-        survey = Survey(root, users, database.statistics, self._lag, telemetry, now, store.names, neighbours)
-        api = Api(
-            authenticator=self._authenticator,
-            router=router,
-            users=users,
-            store=store,
-            settings=settings,
-            telemetry=telemetry,
-            paces=paces,
-            ready=Readiness(
-                self._stopping.is_set, database, lambda: root.ref(router_spec).statistics(), telemetry
-            ).reason,
-            exposition=Exposition(root, users, self._lag, self._unproven, telemetry),
-            survey=survey,
-            concern=horizon.concern,
-        )
-        listener = self._listen(engine, Routes(api))
-        self._root, self._router, self._listener = root, router, listener
         async with trio.open_nursery() as nursery:
             nursery.start_soon(telemetry.refusals.run)
             try:
-                await self._serve_until_told(root, engine, listener, observer, task_status)
+                await self._serve_until_told(tree, task_status)
             finally:
                 nursery.cancel_scope.cancel()
-        if not observer.starting:
+        if not tree.observer.starting:
             telemetry.log.info("stopped")
 
-    async def _serve_until_told(
-        self,
-        root: Supervisor,
-        engine: EngineServer,
-        listener: Listener,
-        observer: TreeObserver,
-        task_status: trio.TaskStatus[None],
-    ) -> None:
-        settings, telemetry = self.settings, self.telemetry
+    async def _serve_until_told(self, tree: Tree, task_status: trio.TaskStatus[None]) -> None:
+        settings, telemetry, engine, listener = self.settings, self.telemetry, tree.engine, tree.listener
         async with trio.open_nursery() as nursery:
             try:
-                await nursery.start(self._supervise, root)
+                await nursery.start(self._supervise, tree.root)
             except ChildStartFailed as error:
                 self._failure = self._start_failure(error)
                 return
-            observer.starting = False
+            tree.observer.starting = False
             task_status.started()
             places = [_place(address) for address in listener.addresses]
             self._warn_of_shortage()
-            telemetry.log.info("listening", url=self.url, addresses=places, page=self._site.problem or "served")
+            telemetry.log.info("listening", url=self.url, addresses=places, page=self._parts.site.problem or "served")
             await self._stopping.wait()
             telemetry.log.info("stopping", connections=listener.connections)
             engine.stop_admitting()
             nursery.start_soon(engine.close_all, settings.drain_timeout / 2)
             await listener.drain(settings.drain_timeout)
-            root.request_stop()
+            tree.root.request_stop()
 
     def _warn_of_shortage(self) -> None:
         shortage = descriptor_shortage(self.settings.max_connections)
@@ -523,75 +393,6 @@ class Server:
                 return f"cannot listen on {settings.unix_socket}: {cause.strerror}: free the path"
             return f"cannot listen on {settings.host}:{settings.port}: {cause.strerror}: choose another host or port"
         return str(error)
-
-    def _engine(self, users: Users, router: CommandRef, paces: Paces, clock: Callable[[], datetime]) -> EngineServer:
-        settings = self.settings
-        services = Services(
-            authenticator=self._authenticator,
-            users=users,
-            router=router,
-            paces=paces,
-            settings=settings,
-            telemetry=self.telemetry,
-            random_token=self._random_token,
-            now=clock,
-        )
-        return EngineServer(
-            EngineSettings(
-                ping_interval=settings.ping_interval,
-                ping_timeout=settings.ping_timeout,
-                upgrade_timeout=settings.upgrade_timeout,
-                connect_timeout=settings.connect_timeout,
-                max_payload=settings.max_payload,
-                outbox_packets=settings.outbox_packets,
-                outbox_bytes=settings.outbox_bytes,
-                max_sessions=settings.max_connections,
-                max_sessions_per_address=settings.max_connections_per_address,
-                admit_rate=settings.admit_rate,
-                admit_burst=settings.admit_burst,
-            ),
-            lambda session: Gateway(session, services),
-            origins=self._origins,
-            random_token=self._random_token,
-            telemetry=self._observer,
-            unproven=self._unproven,
-            proven=self._proven,
-            shows_proof=self._shows_token,
-        )
-
-    def _listen(self, engine: EngineServer, routes: Routes) -> Listener:
-        settings = self.settings
-        return Listener(
-            Application(engine, self._site, routes, self._origins, self.telemetry),
-            limits=HttpLimits(unproven_timeout=settings.unproven_timeout),
-            proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
-            proxy_protocol=settings.proxy_protocol,
-            proven=self._proven,
-            tls=self._tls,
-            host=settings.host,
-            port=settings.port,
-            listener_limits=ListenerLimits(
-                max_connections=settings.max_connections,
-                max_connections_per_address=settings.max_connections_per_address,
-                max_buffered=settings.outbox_bytes,
-            ),
-            telemetry=self._observer,
-            unproven=self._unproven,
-            on_error=self._observer.failed,
-            wall_clock=self._now,
-            network=self._network,
-        )
-
-    def _shows_token(self, request: Request) -> bool:
-        """Whether a handshake brings a good token in `Authorization`: stock clients send it with `extraHeaders`."""
-        try:
-            bearer_of(request, self._authenticator)
-        except Unauthorized:
-            return False
-        return True
-
-    def _random_token(self) -> str:
-        return urlsafe_b64encode(self._random_bytes(TOKEN_BYTES)).decode()
 
     def _broke(self, error: StoreBroken) -> None:
         self._give_up(f"the database failed, nothing more can be acknowledged: {error}")

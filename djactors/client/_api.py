@@ -19,6 +19,9 @@ from djactors.client._tokens import BlockingTokens, Tokens
 MAX_ANSWER: Final = 32 * 2**20
 """Bytes of an answer that are read. The largest right one, to comments to a thousand people each, has 18 MB."""
 
+MAX_PORT: Final = 65535
+"""The largest port of TCP. httpx takes larger ones, and then connects to another port."""
+
 _TOO_LARGE = f"an answer of more than {MAX_ANSWER} bytes"
 
 
@@ -32,7 +35,10 @@ def checked_url(url: str) -> str:
         place = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
         place = httpx.URL()
-    if place.scheme not in ("http", "https") or not place.host or place.query or place.fragment or place.userinfo:
+    is_server = (
+        place.scheme in ("http", "https") and bool(place.host) and (place.port is None or 0 < place.port <= MAX_PORT)
+    )
+    if not is_server or place.query or place.fragment or place.userinfo:
         raise ValueError(f"url: {str(url)[:60]!r} is no address of a server: write it like https://notify.example.com")
     return str(place).rstrip("/")
 

@@ -44,12 +44,12 @@ class RetryPolicy:
         """
         for name in ("timeout", "attempt_timeout"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: is above 0 seconds")
+                raise ValueError(f"{name}: must be above 0 seconds")
         for name in ("delay", "max_delay", "max_retry_after"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: is not below 0 seconds")
+                raise ValueError(f"{name}: must not be below 0 seconds")
         if not 0 <= self.jitter <= 1:
-            raise ValueError("jitter: is from 0 to 1")
+            raise ValueError("jitter: must be from 0 to 1")
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -28,8 +28,8 @@ class Tokens:
     """The token in use. `can_renew` says whether there is a function for another one."""
 
     def __init__(self, token: Token) -> None:
-        self._make = None if isinstance(token, str) else token
-        self._current = checked(token) if isinstance(token, str) else None
+        self._make = token if callable(token) else None
+        self._current = None if callable(token) else checked(token)
 
     @property
     def can_renew(self) -> bool:
@@ -53,8 +53,8 @@ class BlockingTokens:
     """As `Tokens`, for programs without an event loop."""
 
     def __init__(self, token: BlockingToken) -> None:
-        self._make = None if isinstance(token, str) else token
-        self._current = checked(token) if isinstance(token, str) else None
+        self._make = token if callable(token) else None
+        self._current = None if callable(token) else checked(token)
 
     @property
     def can_renew(self) -> bool:

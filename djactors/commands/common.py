@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -9,6 +10,30 @@ from typing import Any, NoReturn
 import click
 
 from djactors.config import SettingError, Settings, load
+from djactors.domain.ids import MAX_ID
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds between two bounds. NaN passes every comparison with a bound, so it is refused here."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType.convert`."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
+
+
+def server_url(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The callback of `--url`. A wrong address is a wrong command line, whichever command it is given to."""
+    from djactors.operations.address import NoAddressError, place_of
+
+    try:
+        if value is not None:
+            place_of(value)
+    except NoAddressError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    return value
 
 
 def fail(message: str) -> NoReturn:
@@ -34,7 +59,9 @@ def settings_of(config: str | None, **flags: Any) -> Settings:
 
 def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the option `--database`."""
-    return click.option("--database", metavar="PLACE", help="The SQLite file, or postgresql://USER@HOST/NAME.")(command)
+    return click.option(
+        "--database", metavar="PLACE", help="The SQLite file, or postgresql://USER@HOST/NAME.  [default: djactors.db]"
+    )(command)
 
 
 def upgrade_backup_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +76,9 @@ def upgrade_backup_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the option `--config`."""
-    return click.option("--config", metavar="FILE", help="A TOML file with settings.")(command)
+    return click.option("--config", metavar="FILE", help="A TOML file with settings; the environment goes before it.")(
+        command
+    )
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,10 +87,27 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--token",
         metavar="JWT",
         envvar="DJACTORS_TOKEN",
-        help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.",
+        help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.  "
+        "[default: one is signed]",
     )
-    url = click.option("--url", metavar="URL", help="The server to ask. Without it the database is changed directly.")
+    url = click.option(
+        "--url",
+        callback=server_url,
+        metavar="URL",
+        help="The server to ask. Without it the database is changed directly.",
+    )
     return url(token(command))
+
+
+def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command about one person the options `--tenant` and `--user`, which both are required."""
+    tenant = click.option(
+        "--tenant", "tenant_id", type=click.IntRange(1, MAX_ID), required=True, help="The tenant of the person."
+    )
+    user = click.option(
+        "--user", "user_id", type=click.IntRange(1, MAX_ID), required=True, help="The person's id in the tenant."
+    )
+    return tenant(user(command))
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -11,6 +11,7 @@ from djactors.commands.common import (
     config_option,
     database_option,
     fail,
+    person_options,
     sentence_of,
     settings_of,
     upgrade_backup_option,
@@ -91,10 +92,13 @@ def check(database: str | None, config: str | None) -> None:
 
 
 @click.command()
-@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
-@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@person_options
 @click.option(
-    "--at", "seq", metavar="SEQ", type=click.IntRange(0, 2**53 - 1), help="Show the inbox as it was after this change."
+    "--at",
+    "seq",
+    metavar="SEQ",
+    type=click.IntRange(0, 2**53 - 1),
+    help="Show the inbox as it was after this change.  [default: now]",
 )
 @database_option
 @config_option

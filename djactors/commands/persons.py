@@ -10,13 +10,20 @@ from contextlib import contextmanager
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, sentence_of, server_options, settings_of
+from djactors.commands.common import (
+    config_option,
+    database_option,
+    fail,
+    person_options,
+    sentence_of,
+    server_options,
+    settings_of,
+)
 from djactors.config import SettingError
 
 
 @click.command()
-@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
-@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@person_options
 @click.option(
     "--also-called", "names", metavar="NAME", multiple=True, help="Another name to take out of all texts; repeatable."
 )
@@ -27,7 +34,7 @@ from djactors.config import SettingError
     "backup_days",
     metavar="DAYS",
     type=click.IntRange(0, 36_500),
-    help="For how many days backups are kept, for the receipt.",
+    help="For how many days backups are kept; the receipt then says until when they hold the person.",
 )
 @click.option("--no-overwrite", is_flag=True, help="Do not write the SQLite file anew: old bytes stay in it for now.")
 @click.confirmation_option(prompt="A person who is erased cannot be brought back. Go on?")

@@ -5,11 +5,21 @@ from __future__ import annotations
 import click
 import trio
 
-from djactors.commands.common import config_option, last_words, settings_of
+from djactors.commands.common import Seconds, config_option, last_words, server_url, settings_of
+
+LONGEST_IDLE = 24 * 3600
+"""Seconds: a day. A proxy that keeps a quiet connection for so long is not what cuts it."""
 
 
 @click.command()
-@click.option("--url", metavar="URL", envvar="DJACTORS_URL", required=True, help="The address that clients use.")
+@click.option(
+    "--url",
+    callback=server_url,
+    metavar="URL",
+    envvar="DJACTORS_URL",
+    required=True,
+    help="The address that clients use; it may be in the environment as DJACTORS_URL.",
+)
 @click.option(
     "--token",
     metavar="JWT",
@@ -19,10 +29,11 @@ from djactors.commands.common import config_option, last_words, settings_of
 @click.option("--origin", "origins", metavar="ORIGIN", multiple=True, help="A page that must be allowed; repeatable.")
 @click.option(
     "--idle",
-    type=click.FloatRange(0, 24 * 3600),
+    type=Seconds(0, LONGEST_IDLE),
     default=0.0,
+    show_default=True,
     metavar="SECONDS",
-    help="Also keep quiet connections open for this long.",
+    help="Also keep quiet connections open for this long; 0 leaves that out.",
 )
 @click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
 @click.option("--metrics", is_flag=True, help="Print samples for Prometheus instead.")

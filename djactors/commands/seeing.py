@@ -9,7 +9,7 @@ from importlib.resources import files
 import click
 import trio
 
-from djactors.commands.common import config_option, fail, settings_of
+from djactors.commands.common import Seconds, config_option, fail, server_url, settings_of
 from djactors.domain.ids import MAX_ID
 
 PATIENCE = 5.0
@@ -25,9 +25,11 @@ FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
 @click.command()
 @click.option(
     "--url",
+    callback=server_url,
     metavar="URL",
     envvar="DJACTORS_URL",
-    help="The server itself, not a proxy before several.  [default: where the settings have it listen]",
+    help="The server itself, not a proxy before several; it may be in the environment as DJACTORS_URL.  "
+    "[default: where the settings have it listen]",
 )
 @click.option(
     "--token",
@@ -39,15 +41,15 @@ FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
     "--tenant",
     "tenant_id",
     type=click.IntRange(1, MAX_ID),
-    help="Name the users of this tenant, if a token is signed.",
+    help="The tenant whose users are named, if a token is signed.  [default: none]",
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(SHORTEST, LONGEST),
+    type=Seconds(SHORTEST, LONGEST),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Between two looks.",
+    help="The time between two looks.",
 )
 @click.option("--once", is_flag=True, help="Print one picture; so it is without a terminal.")
 @click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
@@ -88,10 +90,11 @@ def top(
 
 
 @click.command()
-@click.option("--alerts", "what", flag_value="alerts", help="The alert rules for Prometheus.")
-@click.option("--dashboard", "what", flag_value="dashboard", help="The dashboard for Grafana.")
-def monitoring(what: str | None) -> None:
+@click.option("--alerts", is_flag=True, help="The alert rules for Prometheus.")
+@click.option("--dashboard", is_flag=True, help="The dashboard for Grafana.")
+def monitoring(alerts: bool, dashboard: bool) -> None:
     """Print the alert rules for Prometheus, or the dashboard for Grafana."""
-    if what is None:
-        raise click.UsageError("say which: --alerts or --dashboard")
+    if alerts == dashboard:
+        raise click.UsageError("say which one: --alerts or --dashboard")
+    what = "alerts" if alerts else "dashboard"
     click.echo((files("djactors.monitoring") / FILES[what]).read_text(encoding="utf-8"), nl=False)

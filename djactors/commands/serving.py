@@ -57,7 +57,7 @@ def serve(config: str | None, **flags: Any) -> None:
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
 @click.option(
-    "--database", metavar="PLACE", help="An empty database to use and keep, instead of one that is thrown away."
+    "--database", metavar="PLACE", help="An empty database to use and keep.  [default: one that is thrown away]"
 )
 def demo(host: str | None, port: int | None, database: str | None) -> None:
     """Serve an example tenant from a throw-away database, and print links that sign in and commands to try."""

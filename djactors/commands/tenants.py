@@ -10,13 +10,21 @@ from contextlib import contextmanager
 import click
 
 from djactors.commands.common import config_option, database_option, fail, settings_of
+from djactors.domain.ids import MAX_ID
 
 
 @click.command()
-@click.option("--to", "target", metavar="PLACE", help="An SQLite file or a postgresql:// URL, without a database.")
-@click.option("--json", "folder", metavar="DIR", help="A new folder for a tenant, or a person, as lines of JSON.")
-@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="Which tenant, with --json.")
-@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="Only what is held about this person.")
+@click.option(
+    "--to", "target", metavar="PLACE", help="The new SQLite file, or the URL of an empty PostgreSQL database."
+)
+@click.option("--json", "folder", metavar="DIR", help="The new folder for a tenant or a person.")
+@click.option("--tenant", "tenant_id", type=click.IntRange(1, MAX_ID), help="Which tenant; --json needs it.")
+@click.option(
+    "--user",
+    "user_id",
+    type=click.IntRange(1, MAX_ID),
+    help="With --json, only what is held about this person.  [default: the whole tenant]",
+)
 @database_option
 @config_option
 def export(

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, sentence_of, server_options, settings_of
+from djactors.commands.common import (
+    config_option,
+    database_option,
+    fail,
+    person_options,
+    sentence_of,
+    server_options,
+    settings_of,
+)
 from djactors.config import SettingError
+from djactors.domain.ids import MAX_ID
 
 MAX_TTL = 10 * 365 * 24 * 3600
 """The longest life of a token, in seconds: ten years. A token cannot be taken back, so every token must end."""
@@ -15,9 +24,25 @@ MAX_NAME = 255
 
 
 @click.command()
-@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="Required, except for a service.")
-@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="Required, except for a service.")
-@click.option("--role", type=click.Choice(["user", "manager", "admin", "service"]), default="user", show_default=True)
+@click.option(
+    "--tenant",
+    "tenant_id",
+    type=click.IntRange(1, MAX_ID),
+    help="The tenant of the token. A service's token without one is good for all tenants; other roles need it.",
+)
+@click.option(
+    "--user",
+    "user_id",
+    type=click.IntRange(1, MAX_ID),
+    help="The person's id in the tenant. Every role but service needs it.",
+)
+@click.option(
+    "--role",
+    type=click.Choice(["user", "manager", "admin", "service"]),
+    default="user",
+    show_default=True,
+    help="What the token allows; a role that user.upserted gave goes before it.",
+)
 @click.option("--name", help="The user's name.")
 @click.option(
     "--ttl", type=click.IntRange(1, MAX_TTL), default=3600, show_default=True, help="Seconds until it expires."
@@ -44,8 +69,7 @@ def token(
 
 
 @click.command("sign-out")
-@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), required=True)
-@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), required=True)
+@person_options
 @server_options
 @database_option
 @config_option

@@ -10,23 +10,38 @@ from collections.abc import Callable
 import click
 import trio
 
-from djactors.commands.common import config_option, fail, first_of, settings_of
+from djactors.commands.common import config_option, fail, first_of, server_url, settings_of
+from djactors.domain.ids import MAX_ID
 
 OWN_TOKEN_SECONDS = 3600
 """The life of a token that the command signs for itself; the next one is signed when the server warns of its end."""
 
 
 @click.command()
-@click.option("--url", metavar="URL", envvar="DJACTORS_URL", required=True, help="The address that clients use.")
+@click.option(
+    "--url",
+    callback=server_url,
+    metavar="URL",
+    envvar="DJACTORS_URL",
+    required=True,
+    help="The address that clients use; it may be in the environment as DJACTORS_URL.",
+)
 @click.option(
     "--token",
     metavar="JWT",
     envvar="DJACTORS_TOKEN",
     help="The user's token; better in the environment as DJACTORS_TOKEN.",
 )
-@click.option("--tenant", "tenant_id", type=click.IntRange(1, 2**53 - 1), help="With --user: sign a token instead.")
-@click.option("--user", "user_id", type=click.IntRange(1, 2**53 - 1), help="With --tenant: sign a token instead.")
-@click.option("--since", metavar="OFFSET", help="Begin behind this offset of an earlier line, and not now.")
+@click.option(
+    "--tenant",
+    "tenant_id",
+    type=click.IntRange(1, MAX_ID),
+    help="The tenant for which a token is signed with JWT_SECRET; needs --user.",
+)
+@click.option(
+    "--user", "user_id", type=click.IntRange(1, MAX_ID), help="The person for whom it is signed; needs --tenant."
+)
+@click.option("--since", metavar="OFFSET", help="Begin behind this offset of an earlier line.  [default: now]")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for everything that happens.")
 @click.option("--desktop", is_flag=True, help="Show notes on the desktop, too, by notify-send.")
 @click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")

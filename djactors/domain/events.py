@@ -251,6 +251,10 @@ _batch_decoder: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(l
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
+_WRONG_TYPE = "at `$.type`"
+"""How msgspec ends its sentence about a tag that is none. It does not say which there are."""
+
+
 def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
     """The domain event in a JSON text.
 
@@ -261,7 +265,12 @@ def decode_event(body: bytes | msgspec.Raw) -> DomainEvent:
     if len(text) > MAX_EVENT_BYTES:
         raise Refused(Code.INVALID, f"an event has at most {MAX_EVENT_BYTES} bytes of JSON, this one {len(text)}")
     event: DomainEvent
-    event, text = decode_with_ids(_decoder, DomainEvent, text)
+    try:
+        event, text = decode_with_ids(_decoder, DomainEvent, text)
+    except Refused as refused:
+        if not refused.message.endswith(_WRONG_TYPE):
+            raise
+        raise Refused(refused.code, f"{refused.message}; the types are {', '.join(TYPES.values())}") from None
     # First, because the check of texts builds the path to each value: that is slow for long keys over many items.
     if isinstance(event, NotificationRequested) and event.data is not None:
         _check_data(event.data, small=len(text) <= SMALL_BYTES)

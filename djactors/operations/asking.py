@@ -8,9 +8,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from djactors.config import SettingError, Settings
+from djactors.operations.address import NoAddressError, place_of
 from djactors.operations.tokens import sign
 
 OWN_TOKEN_SECONDS = 60
@@ -21,7 +21,11 @@ MAX_ANSWER = 64 * 1024
 
 
 class NotDoneError(Exception):
-    """The server did not do it; the message says why, and what to do."""
+    """The server did not do it; the message says why, and what to do. `status` is of its answer, if there was one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def ask(
@@ -41,8 +45,10 @@ def ask(
         SettingError: there is neither a token nor a secret.
         NotDoneError: the server is not there, or refused.
     """
-    if not _is_address(url):
-        raise NotDoneError(f"--url: {url[:60]!r} is no address of a server: write it like http://127.0.0.1:3000")
+    try:
+        place_of(url)
+    except NoAddressError as error:
+        raise NotDoneError(f"--url: {error}") from None
     if token is not None:
         if not _fits_a_header(token):
             raise NotDoneError("--token: is no token, which has neither blanks nor ends of lines: copy it again")
@@ -51,7 +57,7 @@ def ask(
             token = sign(settings, tenant_id=body["tenantId"], role="service", ttl=OWN_TOKEN_SECONDS)
         except SettingError as error:
             raise SettingError(f"--token: is missing, and none can be signed here: {error}") from None
-    request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
+    request = urllib.request.Request(  # noqa: S310 - `place_of` looked at the scheme
         f"{url.rstrip('/')}{path}",
         data=json.dumps(body).encode(),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
@@ -62,7 +68,8 @@ def ask(
             answer = json.loads(response.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
         with error:
-            raise NotDoneError(f"{url} answered {error.code}: {_message(error)}") from None
+            said = f"{url} answered {error.code}: {_message(error)}"
+        raise NotDoneError(said, error.code) from None
     except urllib.error.URLError as error:
         raise NotDoneError(f"{url} cannot be reached: {error.reason}: is the server running there?") from None
     except (OSError, ValueError, RecursionError, http.client.HTTPException):
@@ -75,14 +82,6 @@ def ask(
 
 def _another(url: str) -> NotDoneError:
     return NotDoneError(f"{url} is no djactors server: its answer is another one")
-
-
-def _is_address(url: str) -> bool:
-    try:
-        place = urlsplit(url)
-        return place.scheme in ("http", "https") and bool(place.hostname) and place.port != 0 and _fits_a_header(url)
-    except ValueError:
-        return False
 
 
 def _fits_a_header(text: str) -> bool:

@@ -1,6 +1,6 @@
 """What `djactors import` does: brings a tenant that was exported as JSON into a database, as it was.
 
-    folder ── checksums, counts, types ── scratch database ── references, marks ── database ── read back, compared
+    folder ── checksums, counts, values ── scratch database ── references, marks ── database ── read back, compared
 
 Everything is proved on a scratch database before the real one is touched. The real one then takes all of it in one
 transaction, and what it has is written as JSON once more, whose checksums must be the folder's.

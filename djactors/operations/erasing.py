@@ -25,6 +25,9 @@ from djactors.store.database import Database
 from djactors.store.engines import is_url, shown
 from djactors.store.errors import StoreError
 
+NOT_FOUND = 404
+"""The status of an answer about somebody who is not known."""
+
 TIMEOUT = 600.0
 """Seconds in which the server must answer. A piece takes two seconds, and with the last one the whole file is written
 anew."""
@@ -161,6 +164,9 @@ def through_server(settings: Settings, url: str, token: str | None, plan: Plan, 
         try:
             answer = ask(settings, url, token, f"/api/users/{plan.user_id}/erase", body, TIMEOUT)
         except NotDoneError as error:
+            if "after" not in body and error.status == NOT_FOUND:
+                who = f"user {plan.user_id} of tenant {plan.tenant_id}"
+                raise NotDoneError(f"--user: there is no {who}, or --url is no server: {error}") from None
             if "after" not in body:
                 raise
             raise NotDoneError(f"{error}; the person is erased in part: run the same command again") from None

@@ -289,6 +289,13 @@ async def test_a_token_is_taken_by_hand_as_well(tmp_path: Path) -> None:
             await inbox.refresh("two words")
 
 
+async def test_a_token_that_is_missing_in_the_environment_is_named() -> None:
+    missing: Any = None
+    with pytest.raises(DjactorsError, match="token: is no JWT"):
+        async with connect("http://127.0.0.1:1", missing, settings=QUICK):
+            pass
+
+
 async def test_a_command_that_is_not_answered_in_time_says_so() -> None:
     with trio.fail_after(PATIENCE):
         async with connect("http://127.0.0.1:1", TOKEN, settings=QUICK) as inbox:

@@ -322,17 +322,28 @@ async def test_a_batch_does_not_wait_for_a_server_that_is_away_again_and_again(
 
 @pytest.mark.parametrize("kind", [Client, TrioClient])
 @pytest.mark.parametrize(
-    "url", ["notify.test", "ftp://notify.test", "http://", "http://u:p@notify.test", "http://a/?b"]
+    "url",
+    [
+        "notify.test",
+        "ftp://notify.test",
+        "http://",
+        "http://u:p@notify.test",
+        "http://a/?b",
+        "http://a:99999",
+        "http://a:0",
+    ],
 )
 def test_a_wrong_address_is_named(kind: Callable[..., object], url: str) -> None:
     with pytest.raises(ValueError, match=r"^url: "):
         kind(url, "token")
 
 
-@pytest.mark.parametrize("token", ["", "a b", "é", "a\n"])
-def test_a_wrong_token_is_named_and_not_shown(token: str) -> None:
+@pytest.mark.parametrize("kind", [Client, TrioClient])
+@pytest.mark.parametrize("token", ["", "a b", "é", "a\n", None, b"token", 5])
+def test_a_wrong_token_is_named_and_not_shown(kind: Callable[..., Any], token: object) -> None:
+    # None is what an environment without the variable gives.
     with pytest.raises(DjactorsError, match=r"^token: is no JWT: give the text that your backend has signed"):
-        Client(URL, token)
+        kind(URL, token)
 
 
 @pytest.mark.parametrize("field", ["timeout", "attempt_timeout", "delay", "max_retry_after"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.events import JobAssigned, JobCreated, NotificationRequested, decode_batch, decode_event
+from djactors.domain.events import TYPES, JobAssigned, JobCreated, NotificationRequested, decode_batch, decode_event
 from djactors.domain.ids import MAX_ID
 from tests.domain.bodies import MINIMAL, OPTIONAL, body, encoded
 
@@ -462,3 +462,11 @@ def test_times_in_other_zones_say_the_same_moment():
     zone = timezone(timedelta(hours=-8))
     event = decode_event(encoded(body("job.created", occurredAt=datetime(2026, 1, 1, tzinfo=zone).isoformat())))
     assert event.occurred_at == datetime(2026, 1, 1, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("kind", ["job.create", "", "JOB.CREATED", 5])
+def test_a_type_that_is_none_is_answered_with_those_that_are(kind: object) -> None:
+    with pytest.raises(Refused) as caught:
+        decode_event(json.dumps({"type": kind, "tenantId": 1}).encode())
+    for tag in TYPES.values():
+        assert tag in caught.value.message

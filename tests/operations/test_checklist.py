@@ -13,7 +13,7 @@ import trio
 from tests.proxies.readme import README, fitted
 from tests.serving import SECRET, make_token, serving
 
-CHECKLIST = README.partition("\n### The checklist\n")[2].partition("\n## ")[0]
+CHECKLIST = README.partition("\n### The checklist\n")[2].partition("\n#")[0]
 ROWS = re.findall(r"^\| (.+?) \| `(.+?)` \| (.+?) \|$", CHECKLIST, re.MULTILINE)
 PATIENCE = 60
 
@@ -21,6 +21,7 @@ DEPLOYMENT, MONITORING, TROUBLESHOOTING = 8, 4, 4
 """How many rows the design that djactors was made from has of each."""
 
 SHOWN = {
+    'journalctl -u djactors --grep \'"level": "[wec]\'': '"level": "warning"',
     "djactors check": "ok   keys",
     'djactors probe --url "$URL"': "ok   websocket",
     'djactors probe --url "$URL" --json': '"check":"websocket"',
@@ -41,7 +42,7 @@ SHOWN = {
 JOURNAL = """\
 #!/bin/sh
 case "$*" in
-*--grep*) grep -- "${*##* }" errors.log ;;
+*--grep*) for pattern; do :; done; grep -e "$pattern" errors.log ;;
 *) cat errors.log ;;
 esac
 """
@@ -68,6 +69,8 @@ async def test_each_command_runs_as_written(tmp_path: Path) -> None:
             "title": "Banner",
         }
         assert (await server.publish(event)).status == 201
+        # An installation has had something to tell: somebody with a wrong token.
+        assert (await server.request("GET", "/api/notifications", token="a.b.c")).status == 401
         environment = {
             **os.environ,
             **settings,
@@ -78,8 +81,17 @@ async def test_each_command_runs_as_written(tmp_path: Path) -> None:
             "URL": server.url,
             "TOKEN": make_token(tenant_id=1, user_id=7, role="admin"),
         }
-        places = {"/opt/djactors/bin/": f"{programs}/", "http://127.0.0.1:3000": server.url}
-        for what, command, _ in ROWS:
+        places = {
+            "/var/log/djactors/current": "errors.log",
+            "/opt/djactors/bin/": f"{programs}/",
+            "http://127.0.0.1:3000": server.url,
+        }
+        # Without systemd, the log is a file of what the server has written.
+        instead = [
+            ("with runit", found, "") for *_, told in ROWS for found in re.findall(r"with runit, `([^`]+)`", told)
+        ]
+        assert len(instead) == sum("journalctl" in command for _, command, _ in ROWS)
+        for what, command, _ in [*ROWS, *instead]:
             text = fitted(command, {old: new for old, new in places.items() if old in command})
             with trio.fail_after(PATIENCE):
                 done = await trio.run_process(

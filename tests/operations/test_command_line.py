@@ -52,6 +52,62 @@ def test_the_last_words_of_a_command_are_one_line_that_no_terminal_obeys(text: s
     assert said.startswith("djactors: the file ")
 
 
+OPTIONS = [
+    pytest.param(command, option, id=f"{command.name} {option.opts[0]}")
+    for command in main.commands.values()
+    for option in command.params
+    if isinstance(option, click.Option)
+]
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS)
+def test_every_option_is_explained_and_its_default_is_said(command: click.Command, option: click.Option) -> None:
+    assert option.help is not None
+    assert str(option.envvar or "") in option.help
+    _, shown = option.get_help_record(click.Context(command)) or ("", "")
+    # The demo has settings of its own.
+    setting = None if command.name == "demo" else Settings.__dataclass_fields__.get(str(option.name))
+    usual = option.to_info_dict()["default"]
+    for default in (usual, None if setting is None else setting.default):
+        if default is not None and not option.is_flag and default not in ("", (), []):
+            told = ",".join(default) if isinstance(default, tuple) else default
+            assert f"[default: {told}" in shown, shown
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [given for given in OPTIONS if isinstance(given.values[1].type, click.FloatRange)]
+)
+@pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-1", "1e400"])
+def test_a_number_that_is_none_is_a_wrong_command_line(
+    command: click.Command, option: click.Option, value: str
+) -> None:
+    url = ("--url", "http://127.0.0.1:1") if any(other.name == "url" for other in command.params) else ()
+    assert option.opts[0] in complaint(run(str(command.name), *url, option.opts[0], value), 2)
+
+
+@pytest.mark.parametrize(("command", "option"), [given for given in OPTIONS if given.values[1].name == "url"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "ftp://host",
+        "http://",
+        "http://host:99999",
+        "http://host:0",
+        "http://host/?a=1",
+        "http://[::1",
+        "",
+        "http://host/a b",
+        "http://host/\n",
+        "http://host/é",
+    ],
+)
+def test_what_is_no_address_is_a_wrong_command_line(command: click.Command, option: click.Option, url: str) -> None:
+    person = ("--tenant", "1", "--user", "1") if any(other.name == "user_id" for other in command.params) else ()
+    said = complaint(run(str(command.name), option.opts[0], url, *person), 2)
+    assert "is no address of a server: write it like" in said
+
+
 def test_the_version_is_told() -> None:
     assert run("--version").stdout == f"djactors, version {__version__}\n"
 

@@ -6,11 +6,12 @@ happens to be the default could tell.
 
 import ast
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from djactors import app
+from djactors import app, composition
 from djactors.config import _settings
 
 
@@ -35,7 +36,7 @@ def referring() -> Iterator[tuple[str, str, str]]:
 def passed() -> set[tuple[str, str, str]]:
     """What the composition passes on: the setting, what is made with it, and the parameter."""
     found = set()
-    for node in ast.walk(tree(app)):
+    for node in chain(ast.walk(tree(app)), ast.walk(tree(composition))):
         if isinstance(node, ast.Call):
             for keyword in node.keywords:
                 if isinstance(keyword.value, ast.Attribute) and keyword.arg is not None:

@@ -171,6 +171,9 @@ async def test_nor_while_a_server_has_it_open(own_folder: Path) -> None:
         assert "Erased user 7 did 148" in {item["title"] for item in page.json["items"]}
         told = {**NOTE, "tenantId": T, "userId": BO}
         assert (await server.publish(told)).status == 201
+        nobody = ("--tenant", str(T), "--user", "999999")
+        said = complaint(await command("erase", *nobody, "--url", server.url, "--yes"))
+        assert said.startswith(f"djactors: --user: there is no user 999999 of tenant {T}")
         wrong = {"DJACTORS_TOKEN": make_token(tenant_id=T, user_id=BO)}
         said = complaint(await command("erase", *WHO, "--url", server.url, "--yes", environment=wrong))
         assert said.endswith("only an admin or a service may erase somebody")

@@ -73,13 +73,11 @@ def test_a15_sign_out_writes_to_the_file_only_where_no_server_holds_it() -> None
 
 
 def test_a_wrong_address_is_told_in_one_line() -> None:
-    assert "is no address of a server" in complaint(run("sign-out", *WHO, "--url", "file:///etc/passwd"))
+    assert "is no address of a server" in complaint(run("sign-out", *WHO, "--url", "file:///etc/passwd"), 2)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         assert "cannot be reached" in complaint(run("sign-out", *WHO, "--url", url))
-    for wrong in ("", "http://", "http://[::1", "http://x:99999", "http://x/a b", "http://x/\n", "http://x/\u00e9"):
-        assert "--url: " in complaint(run("sign-out", *WHO, "--url", wrong)), wrong
     for wrong in ("a b", "a\nb", "\u738b"):
         assert "--token: is no token" in complaint(run("sign-out", *WHO, "--url", url, "--token", wrong)), wrong
 

@@ -333,7 +333,7 @@ async def test_something_else_that_answers_is_no_server(answer: Any) -> None:
 
 def test_without_a_server_one_picture_is_an_error() -> None:
     assert "no connection" in complaint(run("top", "--url", "http://127.0.0.1:9", "--once"))
-    assert "--url" in complaint(run("top", "--url", "nonsense"))
+    assert "--url" in complaint(run("top", "--url", "nonsense"), 2)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ async def test_a_token_that_is_refused_ends_the_command(tmp_path: Path) -> None:
     ("arguments", "code", "said"),
     [
         (("--url", "http://127.0.0.1:1"), 2, "--tenant and --user"),
-        (("--url", "nowhere", "--token", "x"), 1, "url: 'nowhere' is no address of a server"),
+        (("--url", "nowhere", "--token", "x"), 2, "'--url': 'nowhere' is no address of a server"),
         (("--url", "http://127.0.0.1:1", "--token", "a b"), 1, "token: is no JWT"),
         (("--url", "https://127.0.0.1:1", "--token", "x", "--ca", "/nowhere"), 1, "--ca: /nowhere cannot be read"),
     ],

@@ -242,6 +242,15 @@ def test_every_link_leads_somewhere() -> None:
         assert (target[1:] in anchors) if target.startswith("#") else (ROOT / target).is_file(), target
 
 
+def test_the_table_of_what_one_wants_to_do_leads_to_every_section() -> None:
+    table = README.partition("**What do you want to do?**")[2].partition("\n## ")[0]
+    headings = re.findall(
+        r"^###? (.+)$", re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    assert len(headings) > 40
+    assert not [heading for heading in headings if f"](#{anchor(heading)})" not in table]
+
+
 def test_the_picture_is_small_enough_to_be_loaded_by_everybody() -> None:
     [picture] = re.findall(r"^!\[[^\]]+\]\(([^)]+)\)", README, re.MULTILINE)
     assert (ROOT / picture).stat().st_size < MAX_PICTURE_BYTES

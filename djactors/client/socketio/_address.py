@@ -45,7 +45,14 @@ def address_of(url: str) -> Address:
         host = (place.hostname or "").encode("idna" if not (place.hostname or "").isascii() else "ascii").decode()
     except ValueError:
         raise ValueError(told) from None
-    if place.scheme not in _PORTS or not host or place.query or place.fragment or place.username is not None:
+    if (
+        place.scheme not in _PORTS
+        or not host
+        or port == 0
+        or place.query
+        or place.fragment
+        or place.username is not None
+    ):
         raise ValueError(told)
     # What goes into the head of a request must not be able to end its line.
     if " " in host + place.path or not (host + place.path).isprintable() or not place.path.isascii():

@@ -66,15 +66,15 @@ class SocketSettings:
         if not self.transports or len(set(self.transports)) < len(self.transports):
             raise ValueError("transports: name polling, websocket or both, each once")
         if not all(isinstance(one, Transport) for one in self.transports):
-            raise ValueError("transports: are of djactors.protocol.Transport")
+            raise ValueError("transports: must be of djactors.protocol.Transport")
         if not 0 <= self.jitter <= 1:
-            raise ValueError("jitter: is from 0 to 1")
+            raise ValueError("jitter: must be from 0 to 1")
         for name in ("queue_items", "queue_bytes", "outbox_packets", "outbox_bytes", "max_receive_bytes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: is at least 1")
+                raise ValueError(f"{name}: must be at least 1")
         for name in ("connect_timeout", "upgrade_timeout", "send_timeout"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: is above 0 seconds")
+                raise ValueError(f"{name}: must be above 0 seconds")
         for name in ("reconnect_delay", "reconnect_delay_max", "stable_after", "max_retry_after", "close_timeout"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: is not below 0 seconds")
+                raise ValueError(f"{name}: must not be below 0 seconds")

@@ -13,19 +13,18 @@ import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
-from urllib.parse import urlsplit
 
 import h11
 import msgspec
 import trio
+
+from djactors.operations.address import PORTS, NoAddressError, place_of
 
 MAX_ANSWER: Final = 2**20
 """Bytes of an answer that are read. The largest right one is /metrics, with some tens of KB."""
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of the head of an answer that are read."""
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -76,27 +75,27 @@ class Door:
         agent: str = "djactors-probe",
     ) -> None:
         try:
-            place = urlsplit(url)
-            port = place.port
-        except ValueError:
-            raise NotTriedError(f"--url: {url[:60]!r} is no address") from None
-        if place.scheme not in _PORTS or not place.hostname or place.query or place.fragment or place.username:
-            raise NotTriedError(f"--url: {url[:60]!r} is no address of a server: write it like https://host.example")
+            place = place_of(url)
+        except NoAddressError as error:
+            raise NotTriedError(f"--url: {error}") from None
         self.url = url.rstrip("/")
-        self.scheme, self.host, self.port = place.scheme, place.hostname, port or _PORTS[place.scheme]
+        self.scheme, self.host = place.scheme, place.hostname or ""
+        self.port = place.port or PORTS[place.scheme]
         self.base = place.path.rstrip("/")
         name = f"[{self.host}]" if ":" in self.host else self.host
-        self.host_header = name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
+        self.host_header = name if self.port == PORTS[self.scheme] else f"{name}:{self.port}"
         self.origin = f"{self.scheme}://{self.host_header}"
         self.patience, self.clock, self.agent = patience, clock, agent
         self._context: ssl.SSLContext | None = None
-        if self.scheme == "https":
+        if self.scheme == "https" or ca is not None:
             try:
-                self._context = ssl.create_default_context()
+                context = ssl.create_default_context()
                 if ca is not None:
-                    self._context.load_verify_locations(ca)
+                    # Also for http, where none is asked for: whoever names a file means to use it.
+                    context.load_verify_locations(ca)
             except (OSError, ssl.SSLError) as error:
                 raise NotTriedError(f"--ca: {ca} cannot be read: {error}") from None
+            self._context = context if self.scheme == "https" else None
 
     async def connect_tcp(self) -> trio.SocketStream:
         """Open a TCP connection.

@@ -1,8 +1,8 @@
 """Has SQLite look at a whole file for damage.
 
-SQLite 3.40.0 to 3.41.0, which Debian 12 has, report `NULL value in TABLE.COLUMN` of each row of a sound table, if it is
-WITHOUT ROWID and its primary key leaves out a column in the middle, as that of `comment_mentions` does. Both pragmas do
-so. So such a report is believed only if the table has a NULL there.
+SQLite 3.40.0 and 3.40.1, which Debian 12 has, report `NULL value in TABLE.COLUMN` of each row of a sound table, if it
+is WITHOUT ROWID and its primary key leaves out a column in the middle, as that of `comment_mentions` does. Both pragmas
+do so. So such a report is believed only if the table has a NULL there.
 """
 
 import re
