@@ -39,7 +39,7 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
     """
     from djactors.operations import backing_up
     from djactors.store.engines import is_url
-    from djactors.store.errors import StoreError
+    from djactors.store.errors import StoreDamaged, StoreError
 
     place = settings_of(config, database=database).database
     if is_url(place):
@@ -50,6 +50,8 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
     try:
         with _Steps() as steps:
             made = backing_up.back_up(place, to, steps, keep=keep)
+    except StoreDamaged as error:
+        fail(f"{error}: find out where with `djactors check`, or name another file")
     except (StoreError, OSError) as error:
         fail(sentence_of(error))
     except KeyboardInterrupt:
@@ -74,7 +76,7 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
     """
     from djactors.operations import restoring
     from djactors.store.engines import is_url
-    from djactors.store.errors import DatabaseLocked, StoreError
+    from djactors.store.errors import DatabaseLocked, StoreDamaged, StoreError
 
     place = settings_of(config, database=database).database
     if is_url(place):
@@ -90,6 +92,8 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
         fail(f"{error}: to lose that, say --over-newer")
     except DatabaseLocked as error:
         fail(str(error))
+    except StoreDamaged as error:
+        fail(f"{error}: restore another copy")
     except (StoreError, OSError) as error:
         fail(sentence_of(error))
     except KeyboardInterrupt:

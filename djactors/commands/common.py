@@ -43,8 +43,10 @@ def fail(message: str) -> NoReturn:
 
 
 def last_words(message: str) -> str:
-    """The line that says why a command ends; it is one line, whatever the message holds."""
-    return f"djactors: {' '.join(message.splitlines())}"
+    """The line that says why a command ends; it is one line that a terminal obeys nowhere, whatever the message holds,
+    such as a name out of somebody else's file."""
+    line = " ".join(message.splitlines())
+    return "djactors: " + "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
 
 
 def settings_of(config: str | None, **flags: Any) -> Settings:

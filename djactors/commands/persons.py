@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -61,31 +64,50 @@ def erase(
 
     if len(names) > MAX_NAMES or not all(1 <= len(name) <= NAME for name in names):
         raise click.UsageError(f"--also-called: at most {MAX_NAMES} names, of 1 to {NAME} characters each")
-    if receipt is not None and os.path.exists(receipt):
-        fail(f"--receipt: {receipt} exists already: name a new file")
     settings = settings_of(config, database=database)
     plan = erasing.Plan(tenant_id, user_id, names, not no_overwrite, backup_days)
     progress = Progress(sys.stderr)
-    try:
-        if url is not None:
-            done = erasing.through_server(settings, url, token, plan, progress.step)
-        else:
-            done = erasing.directly(settings.database, plan, progress.step)
-    except DatabaseLocked as error:
-        progress.end()
-        fail(f"{error}; or erase through the server with --url")
-    except (SettingError, NotDoneError, MigrationError, StoreError, OSError) as error:
-        progress.end()
-        fail(sentence_of(error))
-    except KeyboardInterrupt:
-        progress.end()
-        fail("interrupted: the person is erased in part; the same command does the rest")
-    progress.end()
-    text = msgspec.json.format(msgspec.json.encode(done), indent=2)
-    click.echo(text)
-    if receipt is not None:
+    with _receipt_at(receipt) as keep:
         try:
-            with open(receipt, "xb") as file:
-                file.write(text + b"\n")
+            if url is not None:
+                done = erasing.through_server(settings, url, token, plan, progress.step)
+            else:
+                done = erasing.directly(settings.database, plan, progress.step)
+        except DatabaseLocked as error:
+            progress.end()
+            fail(f"{error}; or erase through the server with --url")
+        except (SettingError, NotDoneError, MigrationError, StoreError, OSError) as error:
+            progress.end()
+            fail(sentence_of(error))
+        except KeyboardInterrupt:
+            progress.end()
+            fail("interrupted: the person is erased in part; the same command does the rest")
+        progress.end()
+        text = msgspec.json.format(msgspec.json.encode(done), indent=2)
+        click.echo(text)
+        try:
+            keep(text + b"\n")
         except OSError as error:
             fail(f"the person is erased, but --receipt: {receipt} cannot be written: {error.strerror}: keep the above")
+
+
+@contextmanager
+def _receipt_at(path: str | None) -> Iterator[Callable[[bytes], object]]:
+    """What keeps the receipt. Whether it can be kept is found out before anything is erased: no second run tells the
+    same. Without a receipt, nothing is left but after kill -9, when the empty file is for the next run."""
+    if path is None:
+        yield lambda _: None
+        return
+    try:
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb", 0)
+    except OSError as error:
+        why = "is a link" if error.errno == errno.ELOOP else f"cannot be written: {error.strerror}"
+        fail(f"--receipt: {path} {why}: name a new file; nobody was erased")
+    with file:
+        if os.fstat(file.fileno()).st_size > 0 or not os.path.isfile(path):
+            fail(f"--receipt: {path} exists already: name a new file")
+        try:
+            yield file.write
+        finally:
+            if os.fstat(file.fileno()).st_size == 0:
+                os.unlink(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,7 +68,8 @@ def _progress(option: str, nothing: str) -> Iterator[Callable[[object], None]]:
 
     progress = Progress(sys.stderr)
     try:
-        yield progress.step
+        with _ends_as_by_ctrl_c():
+            yield progress.step
     except (StoreError, FolderError, NotDoneError, OSError) as error:
         progress.end()
         fail(_sentence_of(error, option))
@@ -75,6 +77,26 @@ def _progress(option: str, nothing: str) -> Iterator[Callable[[object], None]]:
         progress.end()
         fail(f"interrupted: {nothing}; the same command begins anew")
     progress.end()
+
+
+@contextmanager
+def _ends_as_by_ctrl_c() -> Iterator[None]:
+    """Have SIGTERM, and a terminal that is closed, end the work as Ctrl-C does: what is written in part is a tenant's
+    or a person's data, and must not stay where nobody looks for it."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for number, handler in before.items():
+            # Whoever has it ignored, as nohup does, wants the work to go on.
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _carry(source: str, target: str) -> None:

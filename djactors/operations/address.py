@@ -29,6 +29,9 @@ def place_of(url: str) -> SplitResult:
         raise NoAddressError(told) from None
     if place.scheme not in PORTS or not place.hostname or port == 0:
         raise NoAddressError(told)
+    # A request could not be written with these.
+    if not url.isprintable() or " " in url or not place.path.isascii():
+        raise NoAddressError(told)
     if place.query or place.fragment or place.username is not None:
         raise NoAddressError(told)
     return place

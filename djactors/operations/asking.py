@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -48,7 +49,10 @@ def ask(
         place_of(url)
     except NoAddressError as error:
         raise NotDoneError(f"--url: {error}") from None
-    if token is None:
+    if token is not None:
+        if not _fits_a_header(token):
+            raise NotDoneError("--token: is no token, which has neither blanks nor ends of lines: copy it again")
+    else:
         try:
             token = sign(settings, tenant_id=body["tenantId"], role="service", ttl=OWN_TOKEN_SECONDS)
         except SettingError as error:
@@ -63,11 +67,13 @@ def ask(
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             answer = json.loads(response.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
-        said = f"{url} answered {error.code}: {_message(error.read(MAX_ANSWER))}"
+        with error:
+            said = f"{url} answered {error.code}: {_message(error)}"
         raise NotDoneError(said, error.code) from None
     except urllib.error.URLError as error:
         raise NotDoneError(f"{url} cannot be reached: {error.reason}: is the server running there?") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
+        # So answers what is no web server, or one that breaks off.
         raise _another(url) from None
     if not isinstance(answer, dict):
         raise _another(url)
@@ -78,8 +84,12 @@ def _another(url: str) -> NotDoneError:
     return NotDoneError(f"{url} is no djactors server: its answer is another one")
 
 
-def _message(answer: bytes) -> str:
+def _fits_a_header(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _message(error: urllib.error.HTTPError) -> str:
     try:
-        return str(json.loads(answer)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(error.read(MAX_ANSWER))["error"]["message"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
         return "it is no djactors server, or one stands before it"

@@ -1,6 +1,6 @@
 """What `djactors import` does: brings a tenant that was exported as JSON into a database, as it was.
 
-    folder ── checksums, counts, types ── scratch database ── references, marks ── database ── read back, compared
+    folder ── checksums, counts, values ── scratch database ── references, marks ── database ── read back, compared
 
 Everything is proved on a scratch database before the real one is touched. The real one then takes all of it in one
 transaction, and what it has is written as JSON once more, whose checksums must be the folder's.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +26,10 @@ import msgspec
 from djactors.domain.times import WALL_CLOCK
 from djactors.inbox import moving as installation
 from djactors.inbox import schema, tenancy
+from djactors.inbox.contents import Rule, rule_of
 from djactors.inbox.tenancy import PARTS, BrokenChainError, Part
 from djactors.operations.asking import NotDoneError
-from djactors.operations.folders import Digest, FileEntry, FolderError, manifest_of, read
+from djactors.operations.folders import Digest, FileEntry, FolderError, encode, manifest_of, read
 from djactors.operations.handing_over import FORMAT, VERSION, Columns, End, Manifest, file_of, plain
 from djactors.operations.moving import Step, require_installation, require_no_nodes
 from djactors.store.connection import Connection
@@ -81,8 +82,8 @@ def _manifest(folder: Path) -> Manifest:
     text = manifest_of(folder)
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise FolderError(f"{folder}: manifest.json is none of a tenant: {error}") from None
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise FolderError(f"{folder}: manifest.json is none of a tenant: {error}: export again") from None
     if (manifest.format, manifest.version) != (FORMAT, VERSION):
         raise FolderError(
             f"{folder} is a {manifest.format!r} of version {manifest.version}, not a {FORMAT!r} of version {VERSION}: "
@@ -129,13 +130,21 @@ class _Staging:
         name = file_of(part)
         columns = self._columns.of(part)
         wanted = [column.name for column in columns]
+        rules = {column.name: rule_of(part.name, column.name) for column in columns}
         for lines in read(self._folder, name, self._manifest.files[name], ROWS_AT_A_TIME):
             for line in lines:
                 self._rows += 1
-                yield self._record(part, columns, wanted, line)
+                yield self._record(part, columns, wanted, rules, line)
             self._report(Step("reading", part.name, self._rows, self._total))
 
-    def _record(self, part: Part, columns: tuple[Column, ...], wanted: list[str], line: bytes) -> dict[str, Any]:
+    def _record(
+        self,
+        part: Part,
+        columns: tuple[Column, ...],
+        wanted: list[str],
+        rules: Mapping[str, Rule | None],
+        line: bytes,
+    ) -> dict[str, Any]:
         try:
             record = msgspec.json.decode(line, type=dict[str, Any])
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
@@ -143,17 +152,23 @@ class _Staging:
         if list(record) != wanted:
             raise self._wrong(part, line, f"has other columns than {', '.join(wanted)}")
         for column in columns:
-            wrong = column.wrong(record[column.name])
+            value, rule = record[column.name], rules[column.name]
+            wrong = column.wrong(value)
+            if wrong is None and rule is not None and value is not None:
+                wrong = rule(value)
             if wrong is not None:
                 raise self._wrong(part, line, f"{column.name} {wrong}")
         tenant_id = record["id"] if part.name == "tenants" else record.get("tenant_id", self._manifest.tenant_id)
         if tenant_id != self._manifest.tenant_id:
             raise self._wrong(part, line, f"is of tenant {tenant_id}, not {self._manifest.tenant_id}")
+        if encode(record) + b"\n" != line:
+            # It has blanks, other ends of lines or a name twice, and what arrived could not be compared with it.
+            raise self._wrong(part, line, "is not as an export writes it")
         return record
 
     def _wrong(self, part: Part, line: bytes, why: str) -> FolderError:
         shown = line[:80].decode(errors="replace").rstrip()
-        return FolderError(f"{self._folder / file_of(part)}: the row that begins with {shown} {why}")
+        return FolderError(f"{self._folder / file_of(part)}: the row that begins with {shown} {why}: export again")
 
     def _require_references(self) -> None:
         if not tenancy.knows(self._staging.conn, self._manifest.tenant_id):

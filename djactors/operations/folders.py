@@ -6,6 +6,8 @@ It is written as `FOLDER.partial`, which the next attempt replaces, and gets its
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -72,36 +74,93 @@ def lines_of(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> list[b
 class NewFolder:
     """A folder that is being written.
 
+    A lock on the folder keeps a second export away from it.
+
     Args:
         path: where it shall be; nothing is there yet, or an empty folder.
 
-    Raises:
-        FolderError: there is something.
+    Raises on entering:
+        FolderError: there is something, or another export writes there, or what is not ours is in the way.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._partial = self.path.with_name(f"{self.path.name}.partial")
         self.entries: dict[str, FileEntry] = {}
+        self._partial: Path
+        self._folder: int
 
     def __enter__(self) -> Self:
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if not self.path.name:
+            raise FolderError(f"--json: {str(self.path)!r} names no new folder: name one, which this makes")
+        is_empty = self.path.is_dir() and not self.path.is_symlink() and not any(self.path.iterdir())
+        if os.path.lexists(self.path) and not is_empty:
             raise FolderError(f"--json: {self.path} exists already: name a new folder")
-        _remove(self._partial)
-        self._partial.mkdir(mode=0o700)
+        self._partial = self.path.with_name(f"{self.path.name}.partial")
+        with suppress(FileExistsError):
+            self._partial.mkdir(mode=0o700)
+        self._folder = self._opened()
+        try:
+            self._take()
+        except BaseException:
+            os.close(self._folder)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            with suppress(FolderError, OSError):
-                _remove(self._partial)
+        try:
+            if kind is not None:
+                with suppress(OSError):
+                    self._clear()
+                    self._partial.rmdir()
+        finally:
+            os.close(self._folder)
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self._partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            # With these flags a link is no folder either.
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise self._in_the_way(self._partial) from None
+
+    def _take(self) -> None:
+        """Keep another export away from the folder, and throw away what one has left that was killed; nothing else."""
+        try:
+            fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderError(f"--json: {self._partial} is being written by another export: wait for that") from None
+        found = os.fstat(self._folder)
+        there = os.stat(self._partial, follow_symlinks=False) if os.path.lexists(self._partial) else None
+        if there is None or (found.st_dev, found.st_ino) != (there.st_dev, there.st_ino):
+            # The one who held it has given it its name meanwhile.
+            raise FolderError(f"--json: {self.path} was written by another export just now: name a new folder")
+        if found.st_uid != os.geteuid():
+            raise self._in_the_way(self._partial)
+        for name in os.listdir(self._folder):
+            if Path(name).suffix not in (".jsonl", ".json", ".txt") or not (self._partial / name).is_file():
+                raise self._in_the_way(self._partial / name)
+        os.fchmod(self._folder, 0o700)
+        self._clear()
+
+    def _in_the_way(self, what: Path) -> FolderError:
+        return FolderError(
+            f"--json: {what} is in the way: {self._partial} is needed while the export is written; move it away"
+        )
+
+    def _clear(self) -> None:
+        for name in os.listdir(self._folder):
+            os.unlink(name, dir_fd=self._folder)
+
+    def _private(self, name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
 
     def write(self, name: str, slices: Iterable[list[bytes]]) -> None:
         """Write a file of lines. Nothing of it but the slice at hand is in memory."""
         digest = Digest()
-        with open(self._partial / name, "xb", opener=_private) as file:
+        with open(name, "xb", opener=self._private) as file:
             for lines in slices:
                 file.writelines(lines)
                 digest.add(lines)
@@ -110,7 +169,7 @@ class NewFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file for people."""
-        with open(self._partial / name, "xb", opener=_private) as file:
+        with open(name, "xb", opener=self._private) as file:
             file.write(text.encode())
             _to_disk(file.fileno(), file.flush)
 
@@ -118,8 +177,7 @@ class NewFolder:
         """Write the manifest, with the files that were written, and let the folder be seen."""
         whole = {**manifest, "files": self.entries}
         self.write_text(MANIFEST, msgspec.json.format(encode(whole), indent=2).decode() + "\n")
-        with suppress(FileNotFoundError):
-            self.path.rmdir()
+        # An empty folder of this name gives way.
         self._partial.rename(self.path)
         descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -179,21 +237,6 @@ def _next(file: Any, size: int) -> list[bytes]:
     return lines
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
 def _to_disk(descriptor: int, flush: Any) -> None:
     flush()
     os.fsync(descriptor)
-
-
-def _remove(partial: Path) -> None:
-    """Remove what an attempt has left that was killed; nothing else."""
-    if not partial.exists():
-        return
-    for file in partial.iterdir():
-        if file.suffix not in (".jsonl", ".json", ".txt"):
-            raise FolderError(f"{file} is in the way: {partial} is needed while the export is written; move it away")
-        file.unlink()
-    partial.rmdir()

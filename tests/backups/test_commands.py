@@ -137,6 +137,17 @@ def test_wrong_arguments_are_named(house: Path, tmp_path: Path) -> None:
     assert "name a copy that `djactors backup` has made" in missing
 
 
+def test_what_is_no_database_is_told_with_the_mend(house: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.db"
+    text.write_text("no database\n" * 100)
+    said = complaint(run("backup", str(tmp_path / "copy.db"), "--database", str(text)))
+    assert said.startswith(f"djactors: {text} is damaged, or no database (")
+    assert said.endswith(": find out where with `djactors check`, or name another file")
+    said = complaint(run("restore", str(text), "--database", str(house)))
+    assert said.startswith(f"djactors: {text} is damaged, or no database (")
+    assert said.endswith(": restore another copy")
+
+
 async def _post(server: ServedProcess, title: str) -> None:
     event = {"tenantId": 1, "userId": 7, "notificationType": "note", "priority": "LOW", "title": title}
     answer = await server.publish({"type": "notification.requested", **event})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -16,18 +19,20 @@ import sqlite_utils
 
 from djactors.domain.commands import ExpireSlice, Sliced
 from djactors.domain.events import NotificationRequested
-from djactors.inbox import log, people, schema, tenancy, walks
+from djactors.inbox import contents, log, people, schema, tenancy, walks
 from djactors.operations import moving
 from djactors.operations.asking import NotDoneError
 from djactors.operations.bringing_in import bring_in
 from djactors.operations.folders import FolderError
-from djactors.operations.handing_over import Manifest, export
+from djactors.operations.handing_over import Columns, Manifest, export
+from djactors.operations.progress import Progress
 from djactors.store.errors import DatabaseLocked, StoreError
 from djactors.store.sqlite.lock import DatabaseLock
 from tests.engines import open_connection
 from tests.history.chain import judge_marks
 from tests.inbox.desk import Desk
 from tests.moving.conftest import rows_of
+from tests.operations.commands import complaint, run
 
 Place = str | Path
 
@@ -63,10 +68,17 @@ def change(folder: str, name: str, alter: Callable[[list[dict[str, Any]]], objec
     text = "".join(json.dumps(row, separators=(",", ":"), ensure_ascii=False) + "\n" for row in rows).encode()
     path.write_bytes(text)
     if sign:
-        manifest = Path(folder, "manifest.json")
-        value = json.loads(manifest.read_text())
-        value["files"][name] = {"rows": len(rows), "bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
-        manifest.write_text(json.dumps(value))
+        sign_again(folder, name)
+
+
+def sign_again(folder: str, name: str) -> None:
+    """Have the manifest say of a file what it is now."""
+    text = Path(folder, name).read_bytes()
+    manifest = Path(folder, "manifest.json")
+    value = json.loads(manifest.read_text())
+    rows = text.count(b"\n")
+    value["files"][name] = {"rows": rows, "bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+    manifest.write_text(json.dumps(value))
 
 
 def test_every_table_is_handed_over_or_left_out_for_a_reason(house: Path) -> None:
@@ -200,6 +212,17 @@ WRONG: list[tuple[str, str, Callable[[list[dict[str, Any]]], object], str]] = [
     ("no name", "users.jsonl", lambda rows: rows[0].update(name=None), "name is missing"),
     ("truth", "users.jsonl", lambda rows: rows[0].update(role_given=1), "role_given is neither true nor false"),
     ("column", "users.jsonl", lambda rows: rows[0].update(extra=1), "has other columns than"),
+    # What fits a column, and has the server fail for all tenants once it is there.
+    ("no time", "jobs.jsonl", lambda rows: rows[0].update(deadline="soon"), "deadline is no time such as 2026"),
+    ("role", "users.jsonl", lambda rows: rows[0].update(role="god"), "role is none of user, manager"),
+    ("answer", "domain_events.jsonl", lambda rows: rows[0].update(answer="{"), "answer is no JSON object"),
+    (
+        "deep",
+        "domain_events.jsonl",
+        lambda rows: rows[0].update(answer='{"a":' + "[" * 200 + "]" * 200 + "}"),
+        "deeper",
+    ),
+    ("last id", "domain_events.jsonl", lambda rows: rows[-1].update(id=2**63 - 1), "id is not between 1 and 45"),
     ("kind", "changes.jsonl", lambda rows: rows[0].update(kind="odd"), "which this version does not know"),
 ]
 
@@ -215,10 +238,42 @@ def test_what_was_altered_is_refused(
     assert rows_of(empty) == before
 
 
+def test_every_value_that_something_has_to_understand_is_judged(folder: str) -> None:
+    columns = Columns(schema.blueprint())
+    for part in tenancy.PARTS:
+        for column in columns.of(part):
+            rule = contents.rule_of(part.name, column.name)
+            if column.kind == "boolean" or column.name in contents.FREE | {"mark", "oldest_mark"}:
+                continue
+            assert rule is not None, (part.name, column.name)
+            for value in (-2, 2**53) if column.kind == "integer" else ("", "bogus", "[" * 10_000, "2000-13-01"):
+                assert rule(value), (part.name, column.name, value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"\n", b"\r\n"), (b'{"tenant_id":1', b'{"tenant_id":2,"tenant_id":1'), (b":1,", b": 1,")]
+)
+def test_lines_that_another_program_has_written_are_named(folder: str, empty: Path, old: bytes, new: bytes) -> None:
+    text = Path(folder, "users.jsonl").read_bytes().replace(old, new)
+    Path(folder, "users.jsonl").write_bytes(text)
+    sign_again(folder, "users.jsonl")
+    with pytest.raises(FolderError, match=r"users\.jsonl: the row that begins with .* is not as an export writes it"):
+        bring_in(empty, folder, silent)
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"x":' + b"[" * 100_000, b'{"format":"\xff"}', b"", b"null", b"\0", b"[" * 2_000_000]
+)
+def test_a_manifest_that_is_no_json_is_refused(folder: str, empty: Path, text: bytes) -> None:
+    Path(folder, "manifest.json").write_bytes(text)
+    with pytest.raises(FolderError, match=r"manifest\.json is none of a tenant: .*: export again"):
+        bring_in(empty, folder, silent)
+
+
 def test_damage_is_refused(folder: str, empty: Path) -> None:
     users = Path(folder, "users.jsonl")
     text = users.read_bytes()
-    users.write_bytes(text.replace(b'"user"', b'"USER"', 1))
+    users.write_bytes(text.replace(b'"User ', b'"USER ', 1))
     with pytest.raises(FolderError, match="another checksum than its manifest says"):
         bring_in(empty, folder, silent)
     users.write_bytes(text[:-20])
@@ -305,6 +360,82 @@ def test_an_export_that_was_interrupted_leaves_nothing_and_one_that_was_killed_i
     assert (other / "precious.doc").read_text() == "mine"
     with pytest.raises(FolderError, match="has no tenant 99"):
         export(house, str(tmp_path / "other"), 99, silent)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("what", ["tenant", "person", "import"])
+def test_a_command_that_is_told_to_end_leaves_nothing_of_a_tenant(
+    house: Path, folder: str, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: int, what: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(Progress, "step", lambda *_: os.kill(os.getpid(), how))
+    before = signal.getsignal(how)
+    arguments = {
+        "tenant": ("export", "--json", str(scratch / "out"), "--tenant", "1", "--database", str(house)),
+        "person": ("export", "--json", str(scratch / "out"), "--tenant", "1", "--user", "1", "--database", str(house)),
+        "import": ("import", folder, "--database", str(empty)),
+    }[what]
+    said = complaint(run(*arguments))
+    assert said.startswith("djactors: interrupted: nothing was ")
+    assert not list(scratch.iterdir())
+    assert rows_of(empty)["tenants"] == []
+    assert signal.getsignal(how) is before
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "folder in it", "document beside a part"])
+def test_what_is_in_the_way_of_an_export_stays_as_it_is(house: Path, tmp_path: Path, kind: str) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "precious.json").write_text("mine")
+    partial = tmp_path / "out.partial"
+    match kind:
+        case "link":
+            partial.symlink_to(own)
+        case "file":
+            partial.write_text("mine")
+        case "folder in it":
+            Path(partial, "sub.json").mkdir(parents=True)
+        case _:
+            own.rename(partial)
+            (partial / "thesis.doc").write_text("mine")
+    before = {path.relative_to(tmp_path): path.is_file() and path.read_text() for path in tmp_path.rglob("o*/*")}
+    with pytest.raises(FolderError, match=r"^--json: .* is in the way: .* move it away$"):
+        export(house, str(tmp_path / "out"), 1, silent)
+    assert {
+        path.relative_to(tmp_path): path.is_file() and path.read_text() for path in tmp_path.rglob("o*/*")
+    } == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "..", "link", "dangling"])
+def test_what_names_no_new_folder_is_refused_before_anything_is_written(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    if name in ("link", "dangling"):
+        (tmp_path / "target").mkdir()
+        Path(name).symlink_to(tmp_path / "target" if name == "link" else "nowhere")
+    with pytest.raises(FolderError, match=r"^--json: .* (name|names no) (a )?new folder"):
+        export(house, name, 1, lambda _: pytest.fail("something is written"))
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_two_exports_to_one_folder_do_not_meet(house: Path, tmp_path: Path, empty: Path) -> None:
+    out = str(tmp_path / "out")
+    refused = []
+
+    def second(_: object) -> None:
+        with pytest.raises(FolderError) as raised:
+            export(house, out, 1, silent)
+        refused.append(str(raised.value))
+
+    export(house, out, 1, second)
+    assert refused
+    assert all("is being written by another export" in each for each in refused)
+    bring_in(empty, out, silent)
 
 
 def test_it_is_read_beside_a_server(house: Path, tmp_path: Path) -> None:

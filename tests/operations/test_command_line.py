@@ -19,6 +19,7 @@ from click.testing import Result
 
 from djactors import __version__
 from djactors.cli import main
+from djactors.commands.common import last_words
 from djactors.config import Settings
 from djactors.domain.times import utc_text
 from djactors.edge.auth import authenticator
@@ -42,6 +43,13 @@ def test_every_command_explains_itself(name: str | None) -> None:
         assert "Usage: " in result.stdout
     for option in [] if name is None else main.commands[name].params:
         assert (option.opts[0] if isinstance(option, click.Option) else str(option.metavar)) in result.stdout
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "\x07", "\x9b31m", "\u202egnp", "\x7f", "a\u2028b", "\ud800"])
+def test_the_last_words_of_a_command_are_one_line_that_no_terminal_obeys(text: str) -> None:
+    said = last_words(f"the file {text} is wrong")
+    assert said.isprintable()
+    assert said.startswith("djactors: the file ")
 
 
 OPTIONS = [
@@ -80,7 +88,19 @@ def test_a_number_that_is_none_is_a_wrong_command_line(
 @pytest.mark.parametrize(("command", "option"), [given for given in OPTIONS if given.values[1].name == "url"])
 @pytest.mark.parametrize(
     "url",
-    ["nonsense", "ftp://host", "http://", "http://host:99999", "http://host:0", "http://host/?a=1", "http://[::1"],
+    [
+        "nonsense",
+        "ftp://host",
+        "http://",
+        "http://host:99999",
+        "http://host:0",
+        "http://host/?a=1",
+        "http://[::1",
+        "",
+        "http://host/a b",
+        "http://host/\n",
+        "http://host/é",
+    ],
 )
 def test_what_is_no_address_is_a_wrong_command_line(command: click.Command, option: click.Option, url: str) -> None:
     person = ("--tenant", "1", "--user", "1") if any(other.name == "user_id" for other in command.params) else ()

@@ -195,6 +195,29 @@ def test_it_is_asked_first(own_folder: Path) -> None:
     assert "--also-called" in complaint(run("erase", *WHO, "--yes", "--also-called", ""), 2)
 
 
+@pytest.mark.parametrize("path", ["", ".", "no/such.json", "kept.json", "dangling", "data.db/x"])
+def test_a_receipt_that_cannot_be_kept_is_told_before_anybody_is_erased(
+    filled: Place, own_folder: Path, path: str
+) -> None:
+    Path("kept.json").write_text("{}")
+    Path("dangling").symlink_to("nowhere")
+    before = sorted(own_folder.iterdir())
+    where = ("--database", str(filled))
+    said = complaint(run("erase", *WHO, *where, "--yes", "--receipt", path, secret=None))
+    assert said.startswith(f"djactors: --receipt: {path} ")
+    assert "name a new file" in said
+    assert sorted(own_folder.iterdir()) == before
+    assert Path("kept.json").read_text() == "{}"
+    # Nor is anything left of a receipt of what was not done; and what a killed run left is used.
+    Path("empty.json").touch()
+    assert "no user 99" in complaint(
+        run("erase", "--tenant", f"{T}", "--user", "99", *where, "--yes", "--receipt", "r")
+    )
+    done = run("erase", *WHO, *where, "--yes", "--receipt", "empty.json", secret=None)
+    assert json.loads(Path("empty.json").read_text())["erased"]["users"] == receipt_of(done)["erased"]["users"] == 1
+    assert not Path("r").exists()
+
+
 def test_a_person_is_given_what_is_held_about_them(filled: Place, own_folder: Path) -> None:
     where = ("--database", str(filled))
     done = run("export", "--json", "hers", *WHO, *where, secret=None)

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,35 @@ def test_a_wrong_address_is_told_in_one_line() -> None:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         assert "cannot be reached" in complaint(run("sign-out", *WHO, "--url", url))
+    for wrong in ("a b", "a\nb", "\u738b"):
+        assert "--token: is no token" in complaint(run("sign-out", *WHO, "--url", url, "--token", wrong)), wrong
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{",
+        b"HTTP/1.1 500 No\r\n\r\n[",
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60000,
+        b"HTTP/1.1 500 No\r\n\r\n" + b"[" * 60000,
+    ],
+)
+def test_what_answers_as_no_server_of_ours_is_told_in_one_line(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(5)
+
+        def serve() -> None:
+            with listening.accept()[0] as connection:
+                connection.recv(64 * 1024)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        said = complaint(run("sign-out", *WHO, "--url", f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        thread.join(5)
+    assert "is no djactors server" in said
 
 
 # Keys
