@@ -117,9 +117,8 @@ def test_the_daily_limit_holds_for_it_too(desk: Desk) -> None:
     assert desk.rows("SELECT user_id, type, reason FROM suppressions") == [(10, DISK_FILLING, "daily_limit")]
 
 
+@pytest.mark.sqlite_only("PostgreSQL plans by its statistics")
 def test_the_admins_are_found_by_an_index(desk: Desk) -> None:
-    if desk.connection.is_shared:
-        pytest.skip("PostgreSQL plans by its statistics")
     [(*_, plan)] = desk.rows(f"EXPLAIN QUERY PLAN {room.SELECT_ADMINS}", 100)
     assert "idx_users_admins" in plan
 
