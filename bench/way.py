@@ -40,7 +40,9 @@ from djactors.operations.tokens import sign
 HOME = Path(djactors.__file__).parent
 TENANT, ASSIGNEE, REQUESTER = 1, 2, 3
 LEFT_OUT = (HOME / "loop_lag.py", HOME / "watchdog.py", HOME / "edge" / "recent.py")
-"""The files whose functions are called by the clock and not by the event."""
+"""The files whose functions are called by the clock and not by the event, as is what they call."""
+
+_LEFT_OUT_NAMES = frozenset(map(str, LEFT_OUT))
 
 COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>"})
 """The names of calls that Python 3.12 no longer makes."""
@@ -101,8 +103,17 @@ class Trace:
             path = Path(code.co_filename)
             ours = path.is_relative_to(HOME) and path not in LEFT_OUT and code.co_name not in COMPREHENSIONS
             self._ours[code] = ours
-        if ours:
+        if ours and not _is_the_clocks(frame.f_back):
             self._calls.append((threading.get_ident(), code))
+
+
+def _is_the_clocks(frame: FrameType | None) -> bool:
+    """Whether a function that is left out is on its way to this frame."""
+    while frame is not None:
+        if frame.f_code.co_filename in _LEFT_OUT_NAMES:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Client:
