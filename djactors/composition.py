@@ -49,6 +49,7 @@ from djactors.edge.observer import EdgeObserver
 from djactors.edge.paces import Paces
 from djactors.edge.readiness import Readiness
 from djactors.edge.routes import Application, Routes
+from djactors.edge.seal import Seal
 from djactors.edge.site import Site
 from djactors.edge.survey import Survey
 from djactors.edge.tls_files import TlsFiles
@@ -141,7 +142,7 @@ def compose(
         store: the inbox in it.
         neighbours: the other nodes, where the database is shared.
         clock: the time of what is written.
-        pid_key: the key under which pids are issued.
+        pid_key: the database's secret, under which pids and cursors are issued.
         is_stopping: whether the server was told to stop.
         url: where the server listens, once it does.
     """
@@ -231,6 +232,7 @@ def compose(
         ready=Readiness(is_stopping, database, lambda: root.ref(router_spec).statistics(), telemetry).reason,
         exposition=Exposition(root, users, parts.lag, parts.unproven, telemetry),
         survey=survey,
+        seal=Seal(pid_key),
         concern=horizon.concern,
     )
     listener = _listen(parts, engine, Routes(api))

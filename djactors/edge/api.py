@@ -24,6 +24,7 @@ from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized, bearer_of, in_force
 from djactors.edge.exposition import Exposition
 from djactors.edge.paces import Paces
+from djactors.edge.seal import Seal
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
 from djactors.net import Request, Response
@@ -77,6 +78,7 @@ class Api:
         ready: Callable[[], Awaitable[str | None]],
         exposition: Exposition,
         survey: Survey,
+        seal: Seal,
         concern: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.router = router
@@ -86,6 +88,7 @@ class Api:
         self.ready = ready
         self.exposition = exposition
         self.survey = survey
+        self.seal = seal
         self.concern = concern
         self._users = users
         self._authenticator = authenticator

@@ -20,6 +20,7 @@ from djactors.domain.notifications import encode
 from djactors.domain.permissions import OFFICE
 from djactors.edge.api import ID, Api, Handler, Table, header_key, path_id, query_of
 from djactors.edge.auth import Identity
+from djactors.edge.seal import SEALED
 from djactors.net import Request, Response
 from djactors.store.errors import StoreError
 
@@ -30,7 +31,7 @@ class _Place(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
 
 class _Erasure(_Place, frozen=True, rename="camel", forbid_unknown_fields=True):
     names: Annotated[tuple[Name, ...], Meta(max_length=MAX_NAMES)] = ()
-    after: Annotated[str, Meta(pattern=r"\A[0-9]{1,16}(-[0-9]{1,16}){3}\Z")] = "0-0-0-0"
+    after: Annotated[str, Meta(pattern=SEALED)] | None = None
     overwrite: bool = True
 
 
@@ -93,7 +94,10 @@ class UserRoutes:
             raise Refused(Code.FORBIDDEN, "nobody erases themselves: ask another admin")
         api = self._api
         rows: Counter[str] = Counter()
-        command = EraseSlice(tenant_id, user_id, body.names, after=Swept(*map(int, body.after.split("-"))))
+        # Whoever could name any place would be told that all is erased, although nobody looked at what lies before it.
+        purpose = f"erase {tenant_id} {user_id}"
+        place = Swept() if body.after is None else self._place(purpose, body.after)
+        command = EraseSlice(tenant_id, user_id, body.names, after=place)
         end = trio.current_time() + PIECE_SECONDS
         while True:
             erased = await api.router.ask_nowait(command, api.settings.command_timeout)
@@ -104,7 +108,8 @@ class UserRoutes:
             await trio.sleep(PAUSE)
         answer: dict[str, object] = {"at": erased.at, "erased": rows, "namesake": erased.namesake, "after": None}
         if erased.after is not None:
-            return Response(200, encode(answer | {"after": "-".join(map(str, astuple(erased.after)))}))
+            after = api.seal.seal(purpose, "-".join(map(str, astuple(erased.after))))
+            return Response(200, encode(answer | {"after": after}))
         api.telemetry.log.info("user erased", tenant_id=tenant_id, user_id=user_id, by=identity.user_id)
         if body.overwrite:
             try:
@@ -114,6 +119,13 @@ class UserRoutes:
                 api.telemetry.log.warning("the database's file was not written anew", error=str(error))
                 answer |= {"overwritten": False, "problem": str(error)}
         return Response(200, encode(answer))
+
+    def _place(self, purpose: str, after: str) -> Swept:
+        """Where the answer before has ended."""
+        text = self._api.seal.open(purpose, after)
+        if text is None:
+            raise Refused(Code.INVALID, "after: is not of an answer about this person: leave it out to begin anew")
+        return Swept(*map(int, text.split("-")))
 
     def _office(
         self, request: Request, found: dict[str, str], deed: str, shape: tuple[msgspec.json.Decoder[_P], type[_P]]

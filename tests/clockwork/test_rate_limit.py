@@ -16,6 +16,7 @@ from djactors.edge.auth import authenticator
 from djactors.edge.gateway import MAX_REFUSALS, MAX_REFUSED_CONNECTS, Gateway, Services
 from djactors.edge.paces import Paces
 from djactors.edge.routes import Api, Routes
+from djactors.edge.seal import Seal
 from djactors.kernel import AskTimeout
 from djactors.net import Request
 from djactors.operations.tokens import sign
@@ -227,6 +228,7 @@ class Desk:
                 ready=trio.lowlevel.checkpoint,
                 exposition=None,  # type: ignore[arg-type]
                 survey=None,  # type: ignore[arg-type]
+                seal=Seal(b"k" * 32),
             )
         )
 

@@ -27,6 +27,7 @@ from djactors.edge.exposition import Exposition
 from djactors.edge.gateway import Services
 from djactors.edge.paces import Paces
 from djactors.edge.routes import Routes
+from djactors.edge.seal import Seal
 from djactors.edge.survey import Survey
 from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
@@ -121,6 +122,7 @@ class Rooms:
                 ready=self._readiness,
                 exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
                 survey=Survey(root, users, database.statistics, self.lag, telemetry, clock.now, store.names),
+                seal=Seal(b"k" * 32),
                 concern=lambda: self.concern,
             )
         )

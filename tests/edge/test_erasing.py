@@ -54,14 +54,33 @@ async def test_it_goes_on_where_a_piece_ended(house: Rooms, client: Client, monk
     monkeypatch.setattr(user_routes, "PIECE_SECONDS", 0.0)
     for _ in range(1200):
         await house.notify(1, OTHER)
-    after, pieces, rows = "0-0-0-0", 0, 0
-    while after is not None:
-        answer = (await erase(house, after=after)).json
+    after: str | None = None
+    pieces = rows = 0
+    while pieces == 0 or after is not None:
+        answer = (await erase(house, **({} if after is None else {"after": after}))).json
         assert answer.keys() >= {"at", "erased", "namesake", "after"}
         after, pieces, rows = answer["after"], pieces + 1, rows + answer["erased"].get("changes", 0)
     assert pieces > 2
     assert rows > 1200
     assert (await house.inbox(1, OTHER))["unreadCount"] > 20
+
+
+async def test_a_place_is_believed_only_as_it_was_given(
+    house: Rooms, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever could name any place would be told that all is erased, and nobody would have looked."""
+    monkeypatch.setattr(user_routes, "PIECE_SECONDS", 0.0)
+    await house.introduce(1, OTHER)
+    for _ in range(1200):
+        await house.notify(1, OTHER)
+    given = (await erase(house)).json["after"]
+    assert given is not None
+    place, _, mac = given.rpartition(".")
+    for after in (f"9{place}.{mac}", f"{place}.{mac[:-1]}{'A' if mac[-1] != 'A' else 'B'}"):
+        refused = await erase(house, after=after)
+        assert (refused.status, refused.error) == (400, "invalid")
+    assert (await erase(house, OTHER, after=given)).error == "invalid", "it is of somebody else's erasure"
+    assert (await erase(house, after=given)).status == 200
 
 
 async def test_who_may(house: Rooms, client: Client) -> None:
