@@ -157,7 +157,7 @@ async def test_a1_lines_that_nobody_read_are_counted_and_told_once_they_can_be(t
         counted = await dropped(server)
         assert counted > 0
         reader.resume()
-        # The end of the server gives the log two seconds, which a busy machine may need for less than all of it.
+        # A server that ends gives its log two seconds. On a busy machine they do not suffice for all that waits.
         await reader.wait_for("dropped while nobody read the log")
         assert await server.stop() == 0
     told = entries(reader.text())
