@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
+
+from djactors.store.sqlite.durable import sync
 
 MANIFEST = "manifest.json"
 
@@ -164,14 +166,14 @@ class NewFolder:
             for lines in slices:
                 file.writelines(lines)
                 digest.add(lines)
-            _to_disk(file.fileno(), file.flush)
+            _to_disk(file)
         self.entries[name] = digest.entry
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file for people."""
         with open(name, "xb", opener=self._private) as file:
             file.write(text.encode())
-            _to_disk(file.fileno(), file.flush)
+            _to_disk(file)
 
     def keep(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest, with the files that were written, and let the folder be seen."""
@@ -179,11 +181,7 @@ class NewFolder:
         self.write_text(MANIFEST, msgspec.json.format(encode(whole), indent=2).decode() + "\n")
         # An empty folder of this name gives way.
         self._partial.rename(self.path)
-        descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(self.path.parent)
 
 
 def manifest_of(folder: Path) -> bytes:
@@ -237,6 +235,6 @@ def _next(file: Any, size: int) -> list[bytes]:
     return lines
 
 
-def _to_disk(descriptor: int, flush: Any) -> None:
-    flush()
-    os.fsync(descriptor)
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())

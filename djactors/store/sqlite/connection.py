@@ -1,19 +1,25 @@
 """SQLite's connection as the layers above see it (`djactors.store.connection`): Python's own, with little beside."""
 
+import os
 import re
 import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
+from pathlib import Path
+from typing import Literal
 
 from djactors.store.errors import StoreError
 from djactors.store.sqlite.failures import storage_failure
 
-__all__ = ["SqliteConnection"]
+__all__ = ["SqliteConnection", "connect"]
 
 # Rows of the longest INSERT. Beyond 16 rows hardly anything is gained. With 14 columns the longest INSERT has 448 of
 # the 32,766 parameters that SQLite takes. A commit of 30 events takes four statements (16, 8, 4, 2) for each table.
 ROWS_OF_AN_INSERT = 32
+
+# Prepared statements that a connection keeps unless it is told otherwise: as many as with Python's own default.
+FEW_STATEMENTS = 128
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -48,6 +54,36 @@ class SqliteConnection(sqlite3.Connection):
     def failure_of(self, error: Exception) -> StoreError | None:
         """See `storage_failure`."""
         return storage_failure(error) if isinstance(error, sqlite3.Error) else None
+
+
+def connect(
+    path: str | os.PathLike[str],
+    mode: Literal["ro", "rw"],
+    *,
+    timeout: float,
+    cached_statements: int = FEW_STATEMENTS,
+    immutable: bool = False,
+) -> SqliteConnection:
+    """Open a database that exists. Transactions begin where they are told to.
+
+    Args:
+        path: the file.
+        mode: `ro` cannot write.
+        timeout: seconds to wait for the lock of another process.
+        cached_statements: prepared statements that are kept.
+        immutable: nobody else writes to the file, so neither locks nor a log are looked for.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    return sqlite3.connect(
+        f"{Path(path).absolute().as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        cached_statements=cached_statements,
+        factory=SqliteConnection,
+    )
 
 
 @lru_cache(maxsize=64)  # the program's statements, eight, in each of five sizes

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable, twin
-from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.failures import storage_failure
 from djactors.store.sqlite.room import shortage
 from djactors.store.sqlite.space import overwrite
@@ -90,14 +90,7 @@ class _Connection:
             # notice.
             raise StoreBroken(f"{self._path}: there is no such database: run the migrations, or restore a backup")
         try:
-            connection = sqlite3.connect(
-                f"{self._path.as_uri()}?mode=rw",
-                uri=True,
-                timeout=self._busy_timeout,
-                isolation_level=None,
-                cached_statements=CACHED_STATEMENTS,
-                factory=SqliteConnection,
-            )
+            connection = connect(self._path, "rw", timeout=self._busy_timeout, cached_statements=CACHED_STATEMENTS)
         except sqlite3.Error as error:
             raise self._failure(error) from error
         try:

@@ -25,8 +25,9 @@ from types import TracebackType
 from typing import Self
 
 from djactors.store.errors import StoreDamaged, StoreError, StoreUnavailable
-from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT
+from djactors.store.sqlite.durable import sync
 from djactors.store.sqlite.room import NO_ROOM, shortage
 
 __all__ = ["COMPANIONS", "Copy", "Pace", "set_aside", "snapshot"]
@@ -157,7 +158,7 @@ class Copy:
             if log <= HURRIED_LOG:
                 pace.rest()
 
-        with _told(self.path), closing(_connect(self.path, "rw")) as copy:
+        with _told(self.path), closing(connect(self.path, "rw", timeout=BUSY_TIMEOUT)) as copy:
             # The copy is thrown away if anything fails, so nothing is kept with which it could be mended.
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")
@@ -180,7 +181,7 @@ class Copy:
     def have_log(self) -> None:
         """Give the copy a write-ahead log, as the server wants it, and make that durable."""
         with _told(self.path):
-            with closing(_connect(self.path, "rw")) as copy:
+            with closing(connect(self.path, "rw", timeout=BUSY_TIMEOUT)) as copy:
                 copy.execute("PRAGMA journal_mode = WAL")
             os.fsync(self._file)
 
@@ -201,7 +202,7 @@ class Copy:
                 raise StoreUnavailable(f"{final} has been made by somebody else meanwhile: name another file")
             self.path.rename(final)
             self._kept = True
-            _sync_folder(final.parent)
+            sync(final.parent)
 
     def _take(self) -> None:
         try:
@@ -238,7 +239,7 @@ def snapshot(path: Path) -> Iterator[SqliteConnection]:
     """
     # SQLite makes the companions of a file that wants a log. Where it may not, and there is no log, it can do without.
     alone = not os.access(path.parent, os.W_OK) and not os.path.lexists(f"{path}-wal")
-    with _told(path), closing(_connect(path, "ro", "&immutable=1" if alone else "")) as connection:
+    with _told(path), closing(connect(path, "ro", timeout=BUSY_TIMEOUT, immutable=alone)) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
         yield connection
@@ -263,11 +264,11 @@ def set_aside(database: Path, kept: Path) -> None:
                 if error.errno not in _NO_LINKS:
                     raise
                 os.rename(f"{database}{ending}", f"{kept}{ending}")
-        _sync_folder(database.parent)
+        sync(database.parent)
         for ending in endings:
             with suppress(FileNotFoundError):
                 os.unlink(f"{database}{ending}")
-        _sync_folder(database.parent)
+        sync(database.parent)
 
 
 @contextmanager
@@ -294,25 +295,6 @@ def _failure(path: Path, error: sqlite3.Error) -> StoreError:
 
 def _full(path: Path, reason: str) -> str:
     return f"{path.parent}: the disk is full ({reason}), so nothing was kept: free some space, or use another disk"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _connect(path: Path, mode: str, more: str = "") -> SqliteConnection:
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}{more}",
-        uri=True,
-        timeout=BUSY_TIMEOUT,
-        isolation_level=None,
-        factory=SqliteConnection,
-    )
 
 
 def _size(path: str) -> int:

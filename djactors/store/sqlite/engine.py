@@ -13,7 +13,7 @@ from djactors.store.migrations import Clock, Dialect, Schema
 from djactors.store.moving import Addition, Source, Target
 from djactors.store.room import Room
 from djactors.store.sqlite import keeping, migrate, moving, space
-from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connection import connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, Reader, Writer
 from djactors.store.sqlite.lock import DatabaseLock
 from djactors.store.upgrading import UNWATCHED, Contents, Watcher
@@ -68,14 +68,7 @@ class SqliteEngine:
     def reading(self) -> Iterator[Connection]:
         """See `Engine.reading`."""
         try:
-            with closing(
-                sqlite3.connect(
-                    f"{Path(self.name).absolute().as_uri()}?mode=ro",
-                    uri=True,
-                    isolation_level=None,
-                    factory=SqliteConnection,
-                )
-            ) as connection:
+            with closing(connect(self.name, "ro", timeout=BUSY_TIMEOUT)) as connection:
                 connection.execute("BEGIN")
                 yield connection
         except sqlite3.Error as error:

@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from djactors.store.errors import MigrationError, StoreError
+from djactors.store.sqlite.connection import connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT
 from djactors.store.sqlite.copying import Copy, Pace, snapshot
 from djactors.store.sqlite.integrity import damage
@@ -86,8 +87,7 @@ def keep(database: Path, target: Path, goes_on: Callable[[], bool]) -> Path:
 
 def _move_log(database: Path) -> None:
     """Have the file hold everything, also what the log has that a killed process left."""
-    uri = f"{database.absolute().as_uri()}?mode=rw"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+    with closing(connect(database, "rw", timeout=BUSY_TIMEOUT)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

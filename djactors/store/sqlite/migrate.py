@@ -12,7 +12,6 @@ The caller holds the `DatabaseLock`. Everything here blocks, so call it before t
 import os
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import sqlite_utils
 
@@ -30,8 +29,9 @@ from djactors.store.migrations import (
     statements,
     utc_now,
 )
-from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, require_writable
+from djactors.store.sqlite.durable import sync
 from djactors.store.sqlite.integrity import damage
 from djactors.store.sqlite.lock import is_as_noted, missing_database
 from djactors.store.sqlite.room import NO_ROOM, shortage
@@ -86,7 +86,7 @@ def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
     _refuse_to_destroy(path)
     if not os.path.exists(path):
         return [migration.name for migration in schema.migrations]
-    with _refusing(path), closing(_connect(path)) as connection:
+    with _refusing(path), closing(connect(path, "rw", timeout=BUSY_TIMEOUT)) as connection:
         # The file is opened for writing, because readers of a WAL write its shared index. Nothing else is written.
         connection.execute("PRAGMA query_only = ON")
         return [migration.name for migration in pending(_inspected(connection), schema)]
@@ -98,7 +98,7 @@ def contents(path: str | os.PathLike[str]) -> Contents:
     Raises:
         MigrationError: the file cannot be read.
     """
-    with _refusing(path), closing(_connect(path)) as connection:
+    with _refusing(path), closing(connect(path, "rw", timeout=BUSY_TIMEOUT)) as connection:
         connection.execute("PRAGMA query_only = ON")
         database = _inspected(connection)
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -121,7 +121,7 @@ def apply(
     """
     _refuse_to_destroy(path)
     _create(path)
-    with _refusing(path), closing(_connect(path)) as connection:
+    with _refusing(path), closing(connect(path, "rw", timeout=BUSY_TIMEOUT)) as connection:
         database = _inspected(connection)
         todo = pending(database, schema)
         if not database.table_names():
@@ -179,7 +179,7 @@ def _refuse_to_destroy(path: str | os.PathLike[str]) -> None:
     ):
         return
     # Somebody has put another file in its place, or the server was killed while it moved the log: only a look tells.
-    with _refusing(path), closing(sqlite3.connect(f"{Path(os.path.abspath(path)).as_uri()}?mode=ro", uri=True)) as look:
+    with _refusing(path), closing(connect(path, "ro", timeout=BUSY_TIMEOUT)) as look:
         found = damage(look, "integrity_check", 1)
     if found is not None:
         raise MigrationError(
@@ -192,26 +192,12 @@ def _create(path: str | os.PathLike[str]) -> None:
     """Create an empty file, for its owner only, and make its name durable; leave an existing one alone."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync(os.path.dirname(os.path.abspath(path)))
     except FileExistsError:
         return
     except OSError as error:
         reason = _FULL if error.errno in NO_ROOM else "cannot be created"
         raise MigrationError(f"{path}: {reason}: {error.strerror}") from error
-
-
-def _connect(path: str | os.PathLike[str]) -> SqliteConnection:
-    return sqlite3.connect(
-        f"{Path(os.path.abspath(path)).as_uri()}?mode=rw",
-        uri=True,
-        timeout=BUSY_TIMEOUT,
-        isolation_level=None,
-        factory=SqliteConnection,
-    )
 
 
 def _inspected(connection: sqlite3.Connection) -> sqlite_utils.Database:

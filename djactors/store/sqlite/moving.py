@@ -14,7 +14,9 @@ from djactors.store.errors import MigrationError, RowRefused, StoreError, StoreU
 from djactors.store.migrations import Clock, Schema
 from djactors.store.moving import ROWS_AT_A_TIME, Row, Table
 from djactors.store.sqlite import migrate
-from djactors.store.sqlite.connection import SqliteConnection
+from djactors.store.sqlite.connection import SqliteConnection, connect
+from djactors.store.sqlite.connections import BUSY_TIMEOUT
+from djactors.store.sqlite.durable import sync
 from djactors.store.sqlite.failures import storage_failure
 from djactors.store.sqlite.lock import DatabaseLock, missing_database
 
@@ -99,11 +101,11 @@ class SqliteTarget(SqliteSource):
         """See `Target.keep`."""
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.close()
-        _sync(self._building)
+        sync(self._building)
         if self._path.exists():
             raise StoreError(f"{self._path} has been made by somebody else meanwhile")
         self._building.rename(self._path)
-        _sync(self._path.parent)
+        sync(self._path.parent)
 
 
 class SqliteAddition(SqliteSource):
@@ -128,7 +130,7 @@ class SqliteAddition(SqliteSource):
 def addition(path: str) -> Iterator[SqliteAddition]:
     """Hold a file that no server has open, and add to it. See `Engine.addition`."""
     with DatabaseLock(path) as lock:
-        with _told(path), closing(_connect(Path(path))) as connection:
+        with _told(path), closing(connect(path, "rw", timeout=BUSY_TIMEOUT)) as connection:
             yield SqliteAddition(connection)
         # The last connection has moved the log into the file.
         lock.note_state()
@@ -147,7 +149,7 @@ def _insert(connection: SqliteConnection, table: Table, slices: Iterable[Sequenc
 @contextmanager
 def source(path: str) -> Iterator[SqliteSource]:
     """Hold a file that no server has open, and read it. See `Engine.source`."""
-    with DatabaseLock(path), _told(path), closing(_connect(Path(path))) as connection:
+    with DatabaseLock(path), _told(path), closing(connect(path, "rw", timeout=BUSY_TIMEOUT)) as connection:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("BEGIN")
         yield SqliteSource(connection)
@@ -163,7 +165,7 @@ def target(path: str, schema: Schema, now: Clock) -> Iterator[SqliteTarget]:
         _remove(building)
         try:
             migrate.apply(building, schema, now=now)
-            with closing(_connect(building)) as connection:
+            with closing(connect(building, "rw", timeout=BUSY_TIMEOUT)) as connection:
                 yield SqliteTarget(connection, building, final)
         finally:
             # It has another name by now if it was kept.
@@ -186,20 +188,6 @@ def _remove(building: Path) -> None:
     for companion in _COMPANIONS:
         with suppress(FileNotFoundError):
             building.with_name(f"{building.name}{companion}").unlink()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _connect(path: Path) -> SqliteConnection:
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, factory=SqliteConnection
-    )
 
 
 def _select(table: Table) -> str:
