@@ -9,7 +9,6 @@ and recovery".
 
 from __future__ import annotations
 
-import hmac
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -17,15 +16,14 @@ from collections.abc import Callable
 import msgspec
 
 from djactors.domain.marks import TEXT, Offset, offset_of
+from djactors.domain.seals import MAC, is_mac_of, mac_of
 
 NONCE_BYTES = 9
-MAC_BYTES = 18
-"""144 bits, so that nobody can guess a MAC."""
 
 
 _PID = re.compile(
     r"(?P<claim>[A-Za-z0-9_=-]{12}\.(?P<tenant>[0-9]{1,16})\.(?P<user>[0-9]{1,16})"
-    rf"\.(?P<at>{TEXT})(?P<reload>r?))\.(?P<mac>[A-Za-z0-9_=-]{{24}})"
+    rf"\.(?P<at>{TEXT})(?P<reload>r?))\.(?P<mac>{MAC})"
 )
 
 
@@ -57,7 +55,7 @@ class PidIssuer:
         """A new pid for a socket of this user, given out at this offset, with the word to reload or not."""
         nonce = urlsafe_b64encode(self._random_bytes(NONCE_BYTES)).decode()
         claim = f"{nonce}.{tenant_id}.{user_id}.{at}{'r' if reload else ''}"
-        return f"{claim}.{self._mac(claim)}"
+        return f"{claim}.{mac_of(self._key, claim)}"
 
     def verify(self, pid: object, tenant_id: int, user_id: int) -> Issue | None:
         """What a pid says, or None if it was never given to a socket of this user.
@@ -66,12 +64,9 @@ class PidIssuer:
         """
         match = _PID.fullmatch(pid) if isinstance(pid, str) else None
         # The MAC is checked first, because a claim that is not signed must not be read.
-        if match is None or not hmac.compare_digest(self._mac(match["claim"]), match["mac"]):
+        if match is None or not is_mac_of(self._key, match["claim"], match["mac"]):
             return None
         at = offset_of(match["at"])
         if at is None or (int(match["tenant"]), int(match["user"])) != (tenant_id, user_id):
             return None
         return Issue(at, match["reload"] != "")
-
-    def _mac(self, claim: str) -> str:
-        return urlsafe_b64encode(hmac.digest(self._key, claim.encode(), "sha256")[:MAC_BYTES]).decode()
