@@ -81,22 +81,45 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that changes something the options `--url` and `--token`."""
-    token = click.option(
+def clients_url_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that does what clients do the option `--url`, which is required."""
+    return click.option(
+        "--url",
+        callback=server_url,
+        metavar="URL",
+        envvar="DJACTORS_URL",
+        required=True,
+        help="The address that clients use; it may be in the environment as DJACTORS_URL.",
+    )(command)
+
+
+def token_option(which: str, *, is_signed: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the option `--token`; without it, the command signs one if `is_signed`."""
+    default = "  [default: one is signed]" if is_signed else ""
+    return click.option(
         "--token",
         metavar="JWT",
         envvar="DJACTORS_TOKEN",
-        help="An admin's or a service's token for the server; better in the environment as DJACTORS_TOKEN.  "
-        "[default: one is signed]",
+        help=f"{which}; better in the environment as DJACTORS_TOKEN.{default}",
     )
+
+
+def ca_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option `--ca`."""
+    return click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")(
+        command
+    )
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that changes something the options `--url` and `--token`."""
     url = click.option(
         "--url",
         callback=server_url,
         metavar="URL",
         help="The server to ask. Without it the database is changed directly.",
     )
-    return url(token(command))
+    return url(token_option("An admin's or a service's token for the server")(command))
 
 
 def person_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,27 +5,23 @@ from __future__ import annotations
 import click
 import trio
 
-from djactors.commands.common import Seconds, config_option, last_words, server_url, settings_of
+from djactors.commands.common import (
+    Seconds,
+    ca_option,
+    clients_url_option,
+    config_option,
+    last_words,
+    settings_of,
+    token_option,
+)
 
 LONGEST_IDLE = 24 * 3600
 """Seconds: a day. A proxy that keeps a quiet connection for so long is not what cuts it."""
 
 
 @click.command()
-@click.option(
-    "--url",
-    callback=server_url,
-    metavar="URL",
-    envvar="DJACTORS_URL",
-    required=True,
-    help="The address that clients use; it may be in the environment as DJACTORS_URL.",
-)
-@click.option(
-    "--token",
-    metavar="JWT",
-    envvar="DJACTORS_TOKEN",
-    help="The probe's token; better in the environment as DJACTORS_TOKEN.  [default: one is signed]",
-)
+@clients_url_option
+@token_option("The probe's token")
 @click.option("--origin", "origins", metavar="ORIGIN", multiple=True, help="A page that must be allowed; repeatable.")
 @click.option(
     "--idle",
@@ -35,7 +31,7 @@ LONGEST_IDLE = 24 * 3600
     metavar="SECONDS",
     help="Also keep quiet connections open for this long; 0 leaves that out.",
 )
-@click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
+@ca_option
 @click.option("--metrics", is_flag=True, help="Print samples for Prometheus instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
 @config_option

@@ -9,7 +9,7 @@ from importlib.resources import files
 import click
 import trio
 
-from djactors.commands.common import Seconds, config_option, fail, server_url, settings_of
+from djactors.commands.common import Seconds, ca_option, config_option, fail, server_url, settings_of, token_option
 from djactors.domain.ids import MAX_ID
 
 PATIENCE = 5.0
@@ -31,12 +31,7 @@ FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
     help="The server itself, not a proxy before several; it may be in the environment as DJACTORS_URL.  "
     "[default: where the settings have it listen]",
 )
-@click.option(
-    "--token",
-    metavar="JWT",
-    envvar="DJACTORS_TOKEN",
-    help="An admin's token; better in the environment as DJACTORS_TOKEN.  [default: one is signed]",
-)
+@token_option("An admin's token")
 @click.option(
     "--tenant",
     "tenant_id",
@@ -52,7 +47,7 @@ FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
     help="The time between two looks.",
 )
 @click.option("--once", is_flag=True, help="Print one picture; so it is without a terminal.")
-@click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
+@ca_option
 @config_option
 def top(
     url: str | None,

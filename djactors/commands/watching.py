@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-import ssl
 import sys
 from collections.abc import Callable
 
 import click
 import trio
 
-from djactors.commands.common import config_option, fail, first_of, server_url, settings_of
+from djactors.commands.common import (
+    ca_option,
+    clients_url_option,
+    config_option,
+    fail,
+    first_of,
+    settings_of,
+    token_option,
+)
 from djactors.domain.ids import MAX_ID
 
 OWN_TOKEN_SECONDS = 3600
@@ -18,20 +25,8 @@ OWN_TOKEN_SECONDS = 3600
 
 
 @click.command()
-@click.option(
-    "--url",
-    callback=server_url,
-    metavar="URL",
-    envvar="DJACTORS_URL",
-    required=True,
-    help="The address that clients use; it may be in the environment as DJACTORS_URL.",
-)
-@click.option(
-    "--token",
-    metavar="JWT",
-    envvar="DJACTORS_TOKEN",
-    help="The user's token; better in the environment as DJACTORS_TOKEN.",
-)
+@clients_url_option
+@token_option("The user's token", is_signed=False)
 @click.option(
     "--tenant",
     "tenant_id",
@@ -44,7 +39,7 @@ OWN_TOKEN_SECONDS = 3600
 @click.option("--since", metavar="OFFSET", help="Begin behind this offset of an earlier line.  [default: now]")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for everything that happens.")
 @click.option("--desktop", is_flag=True, help="Show notes on the desktop, too, by notify-send.")
-@click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")
+@ca_option
 @config_option
 def watch(
     url: str,
@@ -64,9 +59,13 @@ def watch(
     """
     from djactors.client import DjactorsError
     from djactors.operations import watching
+    from djactors.operations.address import NoCertificateError, context_trusting
 
     source = _token_source(token, tenant_id, user_id, config)
-    context = _context(ca)
+    try:
+        context = None if ca is None else context_trusting(ca)
+    except NoCertificateError as error:
+        fail(str(error))
 
     async def run() -> None:
         show: watching.Show = watching.JsonLines(sys.stdout) if as_json else watching.Lines(sys.stdout)
@@ -97,14 +96,3 @@ def _token_source(
 
     settings = settings_of(config)
     return lambda: sign(settings, tenant_id=tenant_id, user_id=user_id, ttl=OWN_TOKEN_SECONDS)
-
-
-def _context(ca: str | None) -> ssl.SSLContext | None:
-    if ca is None:
-        return None
-    context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(ca)
-    except (OSError, ssl.SSLError) as error:
-        fail(f"--ca: {ca} cannot be read: {error}")
-    return context

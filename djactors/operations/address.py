@@ -1,7 +1,8 @@
-"""Where a server is, as `--url` says it."""
+"""Where a server is, as `--url` says it, and whose certificates are trusted on the way, as `--ca` says it."""
 
 from __future__ import annotations
 
+import ssl
 from urllib.parse import SplitResult, urlsplit
 
 SHOWN = 60
@@ -13,6 +14,25 @@ PORTS = {"http": 80, "https": 443}
 
 class NoAddressError(Exception):
     """The text is no address of a server; the message says how to write one."""
+
+
+class NoCertificateError(Exception):
+    """The file of certificates cannot be read; the message names it."""
+
+
+def context_trusting(ca: str | None) -> ssl.SSLContext:
+    """What checks a server's certificate: with the CAs of the system, and those in the file `ca` if there is one.
+
+    Raises:
+        NoCertificateError: the file cannot be read.
+    """
+    try:
+        context = ssl.create_default_context()
+        if ca is not None:
+            context.load_verify_locations(ca)
+    except (OSError, ssl.SSLError) as error:
+        raise NoCertificateError(f"--ca: {ca} cannot be read: {error}") from None
+    return context
 
 
 def place_of(url: str) -> SplitResult:

@@ -18,7 +18,7 @@ import h11
 import msgspec
 import trio
 
-from djactors.operations.address import PORTS, NoAddressError, place_of
+from djactors.operations.address import PORTS, NoAddressError, NoCertificateError, context_trusting, place_of
 
 MAX_ANSWER: Final = 2**20
 """Bytes of an answer that are read. The largest right one is /metrics, with some tens of KB."""
@@ -89,12 +89,10 @@ class Door:
         self._context: ssl.SSLContext | None = None
         if self.scheme == "https" or ca is not None:
             try:
-                context = ssl.create_default_context()
-                if ca is not None:
-                    # Also for http, where none is asked for: whoever names a file means to use it.
-                    context.load_verify_locations(ca)
-            except (OSError, ssl.SSLError) as error:
-                raise NotTriedError(f"--ca: {ca} cannot be read: {error}") from None
+                # Also for http, where none is asked for: whoever names a file means to use it.
+                context = context_trusting(ca)
+            except NoCertificateError as error:
+                raise NotTriedError(str(error)) from None
             self._context = context if self.scheme == "https" else None
 
     async def connect_tcp(self) -> trio.SocketStream:
