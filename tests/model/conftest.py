@@ -1,14 +1,3 @@
-"""A migrated database of the test's own."""
+"""A migrated database of the test's own, as the tests of nodes have it."""
 
-from pathlib import Path
-
-import pytest
-
-from djactors.inbox import schema
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "inbox.db"
-    schema.apply(path)
-    return path
+from tests.nodes.conftest import path as path  # noqa: PLC0414

@@ -61,10 +61,10 @@ class Reader:
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
-    async def wait_for(self, *texts: str) -> None:
-        """Wait until all of these were read."""
+    async def wait_for(self, text: str) -> None:
+        """Wait until this was read."""
         with trio.fail_after(PATIENCE):
-            while not all(text.encode() in b"".join(self._read) for text in texts):
+            while text.encode() not in b"".join(self._read):
                 await trio.sleep(0.05)
 
     def text(self) -> str:
