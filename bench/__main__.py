@@ -19,6 +19,7 @@ from bench.recovery import recovery
 from bench.scale import scale
 from bench.siege import siege
 from bench.sizing import sizing
+from bench.soak import soak
 from bench.store import store
 from bench.strangers import strangers
 from bench.throughput import throughput
@@ -54,6 +55,7 @@ for command in (
     reach,
     siege,
     sizing,
+    soak,
     strangers,
     way,
 ):
