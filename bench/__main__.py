@@ -7,6 +7,7 @@ from types import FrameType
 import click
 
 from bench.builds import builds
+from bench.clients import clients
 from bench.compare import compare
 from bench.connections import connections
 from bench.fanout import fanout
@@ -43,6 +44,7 @@ for command in (
     latency,
     throughput,
     fanout,
+    clients,
     connections,
     recovery,
     scale,
