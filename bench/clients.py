@@ -30,10 +30,10 @@ from bench.usage import memory
 
 KINDS = ("djactors", "python-socketio")
 PATIENCE = 120.0
-PING_SECONDS = 5.0
-"""The heartbeat's interval, which is 25 s by default: so a short rest has as many as some minutes."""
+PING_SECONDS = 2.0
+"""The heartbeat's interval, which is 25 s by default: so a short rest has as many pings as some minutes."""
 
-SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 0.5
 
 FIGURES = ("KiB a client", "KiB in use", "CPU ms to connect", "CPU µs an event", "CPU µs a ping")
 

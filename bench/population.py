@@ -1,8 +1,9 @@
-"""Many clients in one process: ``python -m bench.population djactors`` or ``… python-socketio``, told on stdin what to do.
+"""Many clients in one process: ``python -m bench.population djactors``, or ``… python-socketio``.
 
-The first line is a `Plan`. Then ``connect`` is answered once all are connected, ``expect N`` once all together have had
-so many notifications, ``collect`` once the garbage is collected, and ``cpu`` at once; each answer is the seconds of CPU so
-far. With the end of stdin the process ends. Each client is written as a program would write it, and has the same to do.
+It is told on stdin what to do. The first line is a `Plan`. Then ``connect`` is answered once all are connected,
+``expect N`` once all together have had so many notifications, ``collect`` once the garbage is collected, and ``cpu`` at
+once; each answer is the seconds of CPU so far. With the end of stdin the process ends. Each client is written as a
+program would write it, and has the same to do.
 """
 
 import asyncio

@@ -1,8 +1,10 @@
 """Users and mixed traffic for as long as it is told, and whether anything grows that should not.
 
-The server is as an operator starts it. In rounds of half a minute, those who stay are notified one by one and all
-together, and the movers load pages, read, leave and come back (`load/mix.py`); every delivery and every badge is
-checked. After each round, memory, descriptors, tasks and files are sampled. At the end `slopes.py` judges each figure.
+The server is as an operator starts it. Its database is filled first, over the size of the writer's cache of pages,
+which would go on to fill for hours otherwise, and be taken for a leak. In rounds of half a minute, those who stay are
+notified one by one and all together, and the movers load pages, read, leave and come back (`load/mix.py`); every
+delivery and every badge is checked. After each round, memory, descriptors, tasks and files are sampled. At the end
+`slopes.py` judges each figure.
 """
 
 import sqlite3
@@ -18,7 +20,7 @@ import msgspec
 
 from bench.distribution import Distribution
 from bench.driver import Driver, LoadFailedError, load_on
-from bench.load.commands import Connect, Connected, Done, Know, Mix, Mixed, Target
+from bench.load.commands import Connect, Connected, Done, Flood, Know, Mix, Mixed, Phase, Target
 from bench.plot import trend_plot
 from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
@@ -26,6 +28,10 @@ from bench.slopes import Judgement, Tolerance, judge
 from bench.usage import descriptors, memory
 
 AT_ONCE = 64
+FILL_BATCH = 100
+FILL_SECONDS = 600.0
+"""How long the filling may take."""
+
 PRODUCERS = 4
 ASSIGNED_PART, MOVED_PART = 0.05, 0.05
 """Of the rate of notifications: assignments that everybody hears of, and movers who go their way."""
@@ -70,11 +76,16 @@ class Soak:
         self.messages = 0
         self.moves = 0
 
-    def prepare(self, users: int) -> None:
-        """Connect those who stay."""
+    def prepare(self, users: int, fill: int) -> None:
+        """Connect those who stay, and store so many notifications of theirs."""
         self._load.ask(Know(users + self._mix.movers), Done)
         connected = self._load.ask(Connect(1, users, AT_ONCE), Connected)
         self._report.check("connecting", connected.failures)
+        if fill:
+            flood = Flood(
+                event="notification.requested", producers=PRODUCERS, batch=FILL_BATCH, seconds=FILL_SECONDS, count=fill
+            )
+            self._report.check("filling", self._load.ask(flood, Phase).faults)
 
     def hold(self, seconds: float, say: Callable[[str], None]) -> None:
         """Go on for so long. A server that does not play along, and an interruption, end it early."""
@@ -154,9 +165,10 @@ def _metric(target: Target, name: str) -> float:
 @click.option("--users", type=click.IntRange(1), default=2000, help="Connected users, with the movers among them.")
 @click.option("--movers", type=click.IntRange(0), default=50, help="Of those, who leave and come back.")
 @click.option("--rate", type=click.FloatRange(0.1), default=20.0, help="Notifications a second.")
+@click.option("--fill", type=click.IntRange(0), default=120_000, help="Notifications that are stored before.")
 @click.option("--round", "seconds", type=click.FloatRange(0.5), default=30.0, help="Seconds from sample to sample.")
 @out_option
-def soak(hours: float, users: int, movers: int, rate: float, seconds: float, out: Path) -> None:
+def soak(hours: float, users: int, movers: int, rate: float, fill: int, seconds: float, out: Path) -> None:
     """Users and mixed traffic for hours; fails where memory, descriptors, tasks, files or latencies grow."""
     if movers >= users:
         raise click.ClickException("--movers: fewer than --users, since somebody must stay")
@@ -173,7 +185,7 @@ def soak(hours: float, users: int, movers: int, rate: float, seconds: float, out
         report = Report("soak", directory, settings)
         with djactors_server(directory) as target, load_on(target) as load:
             run = Soak(target, load, directory / "bench.db", mix, report)
-            run.prepare(users - movers)
+            run.prepare(users - movers, fill)
             run.hold(hours * 3600, click.echo)
     held = run.samples[-1].hours if run.samples else 0.0
     click.echo(f"{users} users for {held:.2f} h: {run.events} events, {run.messages} messages, {run.moves} returns\n")

@@ -201,7 +201,7 @@ def test_reach_has_postgresql_beside_the_peer_and_beside_sqlite(tmp_path: Path) 
 
 
 def test_soak_holds_its_users_and_says_that_it_was_too_short_to_tell(tmp_path: Path) -> None:
-    plan = "--hours 0.0015 --users 12 --movers 5 --rate 20 --round 1"
+    plan = "--hours 0.0015 --users 12 --movers 5 --rate 20 --fill 100 --round 1"
     figures = run(tmp_path, "soak", plan)["figures"]
     assert figures["returns"] > 0
     assert figures["events"] > 0

@@ -47,15 +47,17 @@ class Inbound(Generic[T]):
 
     async def get(self) -> T:
         """The next one. Cancelling this takes nothing."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._items:
+            await trio.lowlevel.checkpoint()
+        # Another task may have taken what was there meanwhile.
         while not self._items:
             if self._end is not None:
+                await trio.lowlevel.checkpoint()
                 raise self._end()
             await self._waiting.park()
         item, size = self._items.popleft()
         self._bytes -= size
         self._wake()
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return item
 
     async def wait_for_room(self) -> None:
@@ -65,16 +67,26 @@ class Inbound(Generic[T]):
             await self._waiting.park()
 
     def _wake(self) -> None:
-        self._waiting.unpark_all()
+        if self._waiting:
+            self._waiting.unpark_all()
 
 
 class Outbox:
-    """What waits to be sent by one session, bounded by packets and by bytes."""
+    """What waits to be sent by one session, bounded by packets and by bytes.
 
-    __slots__ = ("_bytes", "_closed", "_max_bytes", "_max_packets", "_packets", "_waiting", "is_writing")
+    Args:
+        max_packets, max_bytes: the bounds.
+        start: is called when something waits and there is no writer. A writer goes on while there is more.
+    """
 
-    def __init__(self, max_packets: int, max_bytes: int) -> None:
-        self._max_packets, self._max_bytes = max_packets, max_bytes
+    __slots__ = (
+        "_bytes", "_closed", "_has_writer", "_max_bytes", "_max_packets", "_packets", "_start", "_waiting",
+        "is_writing",
+    )  # fmt: skip
+
+    def __init__(self, max_packets: int, max_bytes: int, start: Callable[[], None]) -> None:
+        self._max_packets, self._max_bytes, self._start = max_packets, max_bytes, start
+        self._has_writer = False
         self._packets: deque[EncodedPacket] = deque()
         self._bytes = 0
         self._closed = False
@@ -83,11 +95,21 @@ class Outbox:
         # Whether a write is under way, so that an empty queue is not yet all sent.
         self.is_writing = False
 
-    def put_nowait(self, packet: EncodedPacket) -> None:
-        """Add a packet of the protocol itself, which is small and rare."""
+    def put_nowait(self, packet: EncodedPacket, *, start: bool = True) -> None:
+        """Add a packet of the protocol itself, which is small and rare. Without `start`, somebody has to `claim`."""
+        if self._closed:
+            return
         self._packets.append(packet)
         self._bytes += packet.size
-        self._wake()
+        if start and self.claim():
+            self._start()
+
+    def claim(self) -> bool:
+        """Whether something waits and nobody writes; then the caller has to write."""
+        if self._has_writer or not self._packets:
+            return False
+        self._has_writer = True
+        return True
 
     async def put(self, packet: EncodedPacket) -> bool:
         """Wait for room, then add a packet; False if the session ended instead. Cancelled, it has added nothing."""
@@ -116,10 +138,10 @@ class Outbox:
         self._wake()
         return taken
 
-    async def wait(self) -> None:
-        """Wait until there is something to send."""
-        while not self._packets:
-            await self._waiting.park()
+    def has_more(self) -> bool:
+        """Whether there is something to send; a writer that is told that there is not must end."""
+        self._has_writer = bool(self._packets)
+        return self._has_writer
 
     def written(self) -> None:
         """The write is done."""
@@ -140,4 +162,5 @@ class Outbox:
         return len(self._packets) < self._max_packets and self._bytes + packet.size <= self._max_bytes
 
     def _wake(self) -> None:
-        self._waiting.unpark_all()
+        if self._waiting:
+            self._waiting.unpark_all()

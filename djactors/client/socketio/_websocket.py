@@ -18,8 +18,8 @@ What trio-websocket 0.12 does, and what stands against it here:
 - There is no permessage-deflate, so none is offered.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias, cast
 
 import trio
 from trio_websocket import CloseReason, ConnectionRejected, WebSocketConnection
@@ -27,6 +27,8 @@ from wsproto import ConnectionType, WSConnection
 
 from djactors.client.socketio._address import Address, OpenStream
 from djactors.client.socketio._http import Answer
+
+Take: TypeAlias = Callable[[str | bytes], Awaitable[None] | None]
 
 MAX_OVERHEAD: Final = 64 * 1024
 """Bytes of frames beyond those of their messages, and of the next messages in the same piece."""
@@ -95,7 +97,7 @@ class _NoQueue:
         self._closed()
 
 
-class _Connection(WebSocketConnection):  # type: ignore[misc]
+class _Connection(WebSocketConnection):
     """trio-websocket's connection, whose messages go to `take` and whose reader is the caller's task.
 
     Args:
@@ -105,7 +107,7 @@ class _Connection(WebSocketConnection):  # type: ignore[misc]
         headers: for the handshake.
         limit: characters of a message; the stream's own limit comes first.
         opened: is set when the server has agreed.
-        take: takes each message.
+        take: takes each message, and returns what is to be awaited before the next one.
         closed: is called when the WebSocket has ended, by whomever.
     """
 
@@ -118,7 +120,7 @@ class _Connection(WebSocketConnection):  # type: ignore[misc]
         *,
         limit: int,
         opened: trio.Event,
-        take: Callable[[str | bytes], None],
+        take: Take,
         closed: Callable[[], None],
     ) -> None:
         super().__init__(
@@ -129,8 +131,10 @@ class _Connection(WebSocketConnection):  # type: ignore[misc]
             client_extra_headers=headers,
             max_message_size=limit,
         )
-        self._send_channel = self._recv_channel = _NoQueue(closed)
+        # Of its two ends nothing is used but what this has, too.
+        self._send_channel = self._recv_channel = cast("Any", _NoQueue(closed))
         self._agreed, self._take = opened, take
+        self._parts: list[Any] = []
 
     async def read(self) -> None:
         """Shake hands, and give out messages until the end."""
@@ -141,11 +145,13 @@ class _Connection(WebSocketConnection):  # type: ignore[misc]
         self._agreed.set()
 
     async def _handle_message_event(self, event: Any) -> None:
-        parts = self._message_parts
+        parts = self._parts
         parts.append(event.data)
         if event.message_finished:
-            self._message_parts = []
-            self._take("".join(parts) if isinstance(event.data, str) else b"".join(parts))
+            self._parts = []
+            todo = self._take("".join(parts) if isinstance(event.data, str) else b"".join(parts))
+            if todo is not None:
+                await todo
 
 
 class WebSocket:
@@ -178,8 +184,10 @@ class WebSocket:
         self._is_closing = False
         self.opened = trio.Event()
 
-    async def run(self, take: Callable[[str | bytes], None]) -> str:
+    async def run(self, take: Take) -> str:
         """Connect, give each message to `take`, and return how the connection ended. What `take` raises is raised.
+
+        `take` may return what is to be awaited before the next message is read.
 
         Raises:
             NotOpenedError: it was never opened.
@@ -192,21 +200,21 @@ class WebSocket:
         mistake: Exception | None = None
         watched = _Watched(stream, self._max_message + MAX_OVERHEAD)
 
-        def give(message: str | bytes) -> None:
+        def give(message: str | bytes) -> Awaitable[None] | None:
             nonlocal mistake
             watched.since_message = 0
             # After a good-bye nobody waits for messages.
             if self._is_closing or mistake is not None:
-                return
+                return None
             try:
-                if len(message) > self._max_message:
-                    watched.is_too_much = True
-                    self.abort()
-                else:
-                    take(message)
+                if len(message) <= self._max_message:
+                    return take(message)
+                watched.is_too_much = True
+                self.abort()
             except Exception as error:  # noqa: BLE001 - raised below; the library would take some for its own
                 mistake = error
                 self.abort()
+            return None
 
         self._connection = connection = _Connection(
             watched,
@@ -242,14 +250,14 @@ class WebSocket:
         """
         assert self._connection is not None
         try:
-            with trio.fail_after(self._send_timeout):
+            with trio.CancelScope(deadline=trio.current_time() + self._send_timeout) as scope:
                 for message in messages:
                     await self._connection.send_message(message)
-        except Exception as error:
-            if isinstance(error, trio.TooSlowError):
-                raise
+        except Exception as error:  # noqa: BLE001 - trio-websocket and wsproto have many
             # ConnectionClosed, and what wsproto raises of a connection that is closing.
             raise WebSocketLostError(_words(getattr(error, "reason", None))) from None
+        if scope.cancelled_caught:
+            raise trio.TooSlowError
 
     async def close(self, seconds: float) -> None:
         """Close in good order, if the peer takes part within so many seconds; then by force."""
