@@ -203,8 +203,8 @@ class WebSocket:
         def give(message: str | bytes) -> Awaitable[None] | None:
             nonlocal mistake
             watched.since_message = 0
-            # After a good-bye nobody waits for messages.
-            if self._is_closing or mistake is not None:
+            # After a good-bye nobody waits for messages, and behind one that was left out none may come.
+            if self._is_closing or watched.is_too_much or mistake is not None:
                 return None
             try:
                 if len(message) <= self._max_message:

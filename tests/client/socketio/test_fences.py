@@ -159,6 +159,11 @@ async def a_message_that_is_too_large(stream: trio.StapledStream) -> None:
     await stream.send_all(text_frame('42["a","' + "x" * 300_000))
 
 
+async def an_event_behind_a_message_that_is_too_large(stream: trio.StapledStream) -> None:
+    # What is left out is asked for again, so nothing that came behind it may be kept.
+    await stream.send_all(text_frame('42["a","' + "x" * 210_000 + '"]') + text_frame('42["b"]'))
+
+
 async def a_message_of_large_characters(stream: trio.StapledStream) -> None:
     # 120,000 characters and 480,000 bytes: trio-websocket counts characters.
     await stream.send_all(text_frame('42["a","' + "\U0001f600" * 120_000 + '"]'))
@@ -190,6 +195,7 @@ AFTER: list[tuple[Script, DisconnectReason, str]] = [
     (a_namespace_that_was_not_asked_for, DisconnectReason.VIOLATION, "namespace"),
     (bytes_that_are_not_due, DisconnectReason.VIOLATION, "announced"),
     (a_message_that_is_too_large, DisconnectReason.TRANSPORT, "200000 bytes"),
+    (an_event_behind_a_message_that_is_too_large, DisconnectReason.TRANSPORT, "200000 bytes"),
     (a_message_of_large_characters, DisconnectReason.TRANSPORT, "200000 bytes"),
     (fragments_without_an_end, DisconnectReason.TRANSPORT, "200000 bytes"),
     (a_ping_behind_a_close, DisconnectReason.TRANSPORT, "1000"),
