@@ -11,6 +11,10 @@ from djactors.protocol import EncodedPacket
 T = TypeVar("T")
 
 
+YIELD_AFTER = 16
+"""Items that one task may take in a row before the others have their turn."""
+
+
 class Inbound(Generic[T]):
     """What waits for the caller, bounded by count and by bytes.
 
@@ -18,13 +22,15 @@ class Inbound(Generic[T]):
     more.
     """
 
-    __slots__ = ("_bytes", "_end", "_items", "_max_bytes", "_max_items", "_waiting")
+    __slots__ = ("_bytes", "_end", "_in_a_row", "_items", "_max_bytes", "_max_items", "_waiting")
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self._max_items, self._max_bytes = max_items, max_bytes
         self._items: deque[tuple[T, int]] = deque()
         self._bytes = 0
         self._end: Callable[[], Exception] | None = None
+        # Items that were taken without a wait.
+        self._in_a_row = 0
         # Woken at every change. Nothing lies between a look at the queue and the wait, so no change is missed.
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -47,7 +53,11 @@ class Inbound(Generic[T]):
 
     async def get(self) -> T:
         """The next one. Cancelling this takes nothing."""
-        if self._items:
+        self._in_a_row = self._in_a_row + 1 if self._items else 0
+        if self._in_a_row % YIELD_AFTER:
+            # Whoever takes many at once gives the others their turn now and then: a turn for each item costs more.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        elif self._items:
             await trio.lowlevel.checkpoint()
         # Another task may have taken what was there meanwhile.
         while not self._items:

@@ -26,6 +26,7 @@ from djactors.protocol import (
     MAX_POLL_PACKETS,
     UPGRADE,
     ClientEngine,
+    ClientState,
     Closed,
     EncodedPacket,
     Message,
@@ -209,7 +210,7 @@ class Session:
         if self.ended is not None:
             return
         if self._is_joined:
-            self._renew(packet)
+            self._renew(is_ping=packet.type is PacketType.PING)
         match self.engine.receive(packet, transport):
             case Message(data=data):
                 self._receive(data)
@@ -232,6 +233,11 @@ class Session:
     def _take_message(self, message: str | bytes) -> Awaitable[None] | None:
         """Take a message of a WebSocket; what its reader has to do before it goes on."""
         try:
+            if message[:1] == "4" and self._carries_websocket():
+                # The way of nearly all that comes; the engine would say the same of it.
+                self._renew(is_ping=False)
+                self._receive(message[1:])
+                return None
             self._take(decode_packet(message), Transport.WEBSOCKET)
         except ProtocolError as error:
             self.end(DisconnectReason.VIOLATION, str(error))
@@ -243,10 +249,20 @@ class Session:
         assert self.engine.handshake is not None
         return Transport.WEBSOCKET in self._settings.transports and "websocket" in self.engine.handshake.upgrades
 
-    def _renew(self, packet: Packet) -> None:
+    def _carries_websocket(self) -> bool:
+        """Whether a WebSocket carries an open session that the client has been let into."""
+        engine = self.engine
+        return (
+            self._is_joined
+            and self.ended is None
+            and engine.state is ClientState.OPEN
+            and engine.transport is Transport.WEBSOCKET
+        )
+
+    def _renew(self, *, is_ping: bool) -> None:
         """Be patient for as long again. A ping counts always, and of thousands of other packets one now and then."""
         deadline = trio.current_time() + self._patience
-        if packet.type is PacketType.PING or deadline - self._scope.deadline > self._patience * RENEWED_PART:
+        if is_ping or deadline - self._scope.deadline > self._patience * RENEWED_PART:
             self._scope.deadline = deadline
 
     def _lost_patience(self) -> End:
