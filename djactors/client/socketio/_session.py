@@ -243,7 +243,7 @@ class Session:
             self.end(DisconnectReason.VIOLATION, str(error))
             return None
         # A pong is small, and a task for each would cost more than to send it.
-        return self._write(by_reader=True) if self.outbox.claim() else None
+        return self._write_pong() if self.outbox.claim() else None
 
     def _may_upgrade(self) -> bool:
         assert self.engine.handshake is not None
@@ -279,22 +279,31 @@ class Session:
         assert self._nursery is not None
         self._nursery.start_soon(self._write)
 
-    async def _write(self, *, by_reader: bool = False) -> None:
+    async def _write(self) -> None:
         while self.outbox.has_more():
-            websocket = self._websocket
-            if websocket is None:
-                async with self._sending:
-                    # While this waited, the session may have moved to a WebSocket.
-                    if self._websocket is None:
-                        await self._push(self.outbox.take(self.max_payload, MAX_POLL_PACKETS))
-            elif self._sending.locked():
-                # The packet that ends an upgrade goes first.
-                async with self._sending:
-                    pass
-            else:
-                packets = self.outbox.take(self._settings.outbox_bytes, MAX_WRITE_PACKETS)
-                await self._send_frames(websocket, packets, by_reader=by_reader)
-            self.outbox.written()
+            await self._write_some()
+
+    async def _write_pong(self) -> None:
+        """What the reader of a WebSocket does between two messages. It leaves the rest to others, as it has to read."""
+        await self._write_some(by_reader=True)
+        if self.outbox.has_more():
+            self._start_writer()
+
+    async def _write_some(self, *, by_reader: bool = False) -> None:
+        websocket = self._websocket
+        if websocket is None:
+            async with self._sending:
+                # While this waited, the session may have moved to a WebSocket.
+                if self._websocket is None:
+                    await self._push(self.outbox.take(self.max_payload, MAX_POLL_PACKETS))
+        elif self._sending.locked():
+            # The packet that ends an upgrade goes first.
+            async with self._sending:
+                pass
+        else:
+            packets = self.outbox.take(self._settings.outbox_bytes, MAX_WRITE_PACKETS)
+            await self._send_frames(websocket, packets, by_reader=by_reader)
+        self.outbox.written()
 
     async def _push(self, packets: Sequence[EncodedPacket]) -> None:
         try:
