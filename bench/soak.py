@@ -1,7 +1,8 @@
 """Users and mixed traffic for as long as it is told, and whether anything grows that should not.
 
-The server is as an operator starts it. Its database is filled first, over the size of the writer's cache of pages,
-which would go on to fill for hours otherwise, and be taken for a leak. In rounds of half a minute, those who stay are
+The server is as an operator starts it. Its database is filled first, over the size of the caches of pages that SQLite
+has for the writer and for each reader, and everybody's inbox is read: the caches would go on to fill for hours
+otherwise, and be taken for a leak. In rounds of half a minute, those who stay are
 notified one by one and all together, and the movers load pages, read, leave and come back (`load/mix.py`); every
 delivery and every badge is checked. After each round, memory, descriptors, tasks and files are sampled. At the end
 `slopes.py` judges each figure.
@@ -20,7 +21,7 @@ import msgspec
 
 from bench.distribution import Distribution
 from bench.driver import Driver, LoadFailedError, load_on
-from bench.load.commands import Connect, Connected, Done, Flood, Know, Mix, Mixed, Phase, Target
+from bench.load.commands import Answered, Ask, Connect, Connected, Done, Flood, Know, Mix, Mixed, Phase, Target
 from bench.plot import trend_plot
 from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
@@ -31,6 +32,10 @@ AT_ONCE = 64
 FILL_BATCH = 100
 FILL_SECONDS = 600.0
 """How long the filling may take."""
+
+INBOX = "/api/notifications?limit=100"
+READ_TIMES = 3
+"""So that each of the readers, who are asked in turn, has read more than its cache holds."""
 
 PRODUCERS = 4
 ASSIGNED_PART, MOVED_PART = 0.05, 0.05
@@ -86,6 +91,8 @@ class Soak:
                 event="notification.requested", producers=PRODUCERS, batch=FILL_BATCH, seconds=FILL_SECONDS, count=fill
             )
             self._report.check("filling", self._load.ask(flood, Phase).faults)
+            for user in range(1, users + 1):
+                self._load.ask(Ask(INBOX, user, READ_TIMES), Answered)
 
     def hold(self, seconds: float, say: Callable[[str], None]) -> None:
         """Go on for so long. A server that does not play along, and an interruption, end it early."""
