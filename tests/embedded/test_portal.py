@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -30,7 +31,6 @@ from djactors.embedded import (
     Portal,
     PortalBusy,
     PortalError,
-    PortalForked,
     PortalStopped,
     PortalTimeout,
 )
@@ -41,6 +41,7 @@ from tests.project.examples import example_of
 from tests.serving import SECRET, make_token, send_request
 
 PATIENCE = 30
+README = Path(__file__).parent.parent.parent / "README.md"
 
 
 def event(title: str = "a", **more: Any) -> DomainEvent:
@@ -485,4 +486,14 @@ def test_the_example_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     exec(compile(example_of("djactors.embedded"), "<example>", "exec"), program)
     asyncio.run(program["main"]())
     assert msgspec.json.decode(printed[0])["notifications"] == [{"id": 1, "userId": 2, "type": "welcome"}]
-    assert PortalForked.__mro__[1] is PortalError
+
+
+def test_the_guide_of_the_readme_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [guide] = re.findall(r"^```python\n(import djactors\n.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    printed: list[Any] = []
+    exec(compile(guide, "<guide>", "exec"), {"__name__": "__main__", "print": lambda *words: printed.append(words)})
+    [(url, number)] = printed
+    assert url.startswith("http://127.0.0.1:")
+    assert number == 1
