@@ -29,11 +29,13 @@ import trio
 from djactors.actors.command_ref import CommandRef, PublishAll
 from djactors.actors.neighbours import Neighbours, name_of_node
 from djactors.composition import Parts, Tree, compose
-from djactors.config import Settings, check_keys, check_proxies
+from djactors.config import Settings, check_keys, check_proxies, load_rules
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Refused
 from djactors.domain.events import DomainEvent
 from djactors.domain.limits import Limits
+from djactors.domain.notification_rules import BUILT_IN_RULES
+from djactors.domain.notification_types import NotificationType
 from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.auth import authenticator
 from djactors.edge.errors import STATUS
@@ -92,6 +94,14 @@ class Server:
         rng: what spreads pauses before restarts; guards no secret.
         network: where connections come from, instead of the sockets that the settings name.
         starting: told in words, about once a second, what a start does that takes long, such as an upgrade.
+        types: notification types of the program's own, and what differs in those that come with djactors; the file of
+            the setting `notification_types_file` is laid over them.
+
+    Attributes:
+        rules: who is notified of what, as all of this says.
+
+    Raises:
+        SettingError: a setting or a notification type is wrong; the message names it and the mend.
     """
 
     def __init__(
@@ -106,9 +116,11 @@ class Server:
         rng: random.Random | None = None,
         network: Network | None = None,
         starting: Callable[[str], None] = lambda _: None,
+        types: Iterable[NotificationType] = (),
     ) -> None:
         check_keys(settings)
         check_proxies(settings)
+        self.rules = load_rules(settings, types)
         self.settings = settings
         self.telemetry = Telemetry() if telemetry is None else telemetry
         self._long_start = LongStart(self.telemetry.log.info, starting)
@@ -307,10 +319,12 @@ class Server:
             try:
                 is_shared = database.engine.is_shared
                 node = name_of_node(settings.node, self._random_bytes) if is_shared else ""
-                store = Inbox(database, clock, limits, node=node)
+                store = Inbox(database, clock, limits, node=node, rules=self.rules)
                 neighbours = Neighbours(node, database, store, self.telemetry) if is_shared else None
                 if is_shared:
                     self.telemetry.log.info("sharing the database", node=node)
+                if self.rules.digest != BUILT_IN_RULES.digest:
+                    self.telemetry.log.info("own notification types", table=self.rules.digest)
                 await self._serve(database, store, neighbours, clock, task_status)
             finally:
                 await database.close()
