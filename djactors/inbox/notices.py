@@ -63,12 +63,12 @@ def tell(
 
     `by_person` says that a person caused the event, and not a backend.
     """
-    limits, never_muted = unit.limits, unit.rules.never_muted
+    limits = unit.limits
     deaf = () if job_id is None else unit.jobs.deaf(tenant.id, job_id)
     entries: list[Entry] = []
     held: list[Suppressed] = []
     for draft in drafts:
-        if draft.user_id in deaf and draft.type not in never_muted:
+        if draft.user_id in deaf and draft.type not in unit.rules.never_muted:
             held.append(suppress(unit, tenant, draft.user_id, event_id, draft.type, MUTED))
             continue
         user = unit.ensure_user(tenant.id, draft.user_id)

@@ -132,9 +132,8 @@ def _notification_requested(unit: UnitOfWork, event: events.NotificationRequeste
     if event.user_id == event.actor_id:
         return Consequences(Told((), ((event.user_id, notification_rules.ACTOR, events.TYPES[type(event)]),)))
     kind, priority = event.notification_type, event.priority
-    requested = unit.rules.requested
-    if requested and kind in requested:
-        own = requested[kind]
+    if kind in unit.rules.requested:
+        own = unit.rules.requested[kind]
         if own is None:
             return Consequences(Told((), ((event.user_id, notification_rules.SWITCHED_OFF, kind),)))
         priority = own

@@ -138,9 +138,7 @@ def test_check_looks_at_the_types_and_every_command_that_needs_them_refuses_wron
     assert f"ok   notification types (table {BUILT_IN_RULES.digest})\n" in right.stdout
     (own_folder / "mine.toml").write_text("[job_asigned]\nenabled = false")
     environment = {NAMED: "mine.toml"}
-    said = (
-        f"{NAMED}: mine.toml: job_asigned: is no type that djactors has: did you mean job_assigned? "
-    )
+    said = f"{NAMED}: mine.toml: job_asigned: is no type that djactors has: did you mean job_assigned? "
     assert findings(run("check", environment=environment))["notification types"].startswith(said)
     assert complaint(run("types", environment=environment)).startswith(f"djactors: {said}")
     erase = run("erase", "--tenant", "1", "--user", "7", "--yes", environment=environment)

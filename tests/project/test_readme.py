@@ -149,6 +149,13 @@ def test_every_placeholder_is_documented_with_what_takes_its_place(name: str, me
     assert f"`{{{name}}}`, {meaning}" in section("Notification types of your own")
 
 
+def test_the_page_words_and_draws_the_types_that_come_with_djactors() -> None:
+    sources = ROOT / "djactors/web/packages/react/src"
+    for path in ("features/inbox/names.js", "shared/components/kinds.js"):
+        [table] = re.findall(r"new Map\(Object.entries\(\{\n(.*?)\}\)\)", (sources / path).read_text(), re.DOTALL)
+        assert set(re.findall(r"^  (\w+):", table, re.MULTILINE)) == {*RULES, *notification_types.RESERVED}, path
+
+
 def test_the_file_and_the_program_with_notification_types_make_the_same_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
