@@ -27,8 +27,9 @@ class Known:
 
     `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk,
     and `dates` the date by time zone and minute. `roles` are the people of a role, by tenant and role, where they were
-    asked for; whoever adds a user or changes a role drops those of the tenant. A database that several nodes share
-    needs neither `highest` nor `latest_expiry`. Whoever adds a user or a day says so by `keep_user` and `keep_day`.
+    asked for. A database that several nodes share needs neither `highest` nor `latest_expiry`. Whoever adds a user or a
+    day says so by `keep_user` and `keep_day`, and by `add_to_role` if the user is new. Whoever changes a role, or
+    (de)activates somebody, drops the roles of the tenant.
     """
 
     __slots__ = ("_days_of", "_users_of", "dates", "days", "highest", "latest_expiry", "roles", "tenants", "users")
@@ -55,6 +56,13 @@ class Known:
         key = day.tenant_id, day.user_id, day.day
         self.days[key] = day
         self._days_of.setdefault(day.tenant_id, []).append(key)
+
+    def add_to_role(self, user: User, most: int) -> None:
+        """Know a new user among the people of a role, if these are known: at most so many, those with the lowest
+        ids."""
+        people = self.roles.get(user.tenant_id, {}).get(user.role)
+        if people is not None:
+            self.roles[user.tenant_id][user.role] = tuple(sorted([*people, user.id])[:most])
 
     def forget(self) -> None:
         """Forget everything, because changes were not stored, or because somebody else has changed what is stored."""

@@ -274,7 +274,7 @@ class UnitOfWork:
             user = User(tenant_id, user_id, name or default_name(user_id), role)
             user.new = True
             self._known.keep_user(user)
-            self._known.roles.pop(tenant_id, None)
+            self._known.add_to_role(user, MAX_OF_ROLE)
             self.names.introduce(user, self.ensure_tenant(tenant_id))
             self.touch(user)
         return user

@@ -215,6 +215,21 @@ def test_a_role_is_who_has_it_at_the_moment_of_the_event(office: Desk):
     assert [entry["userId"] for entry in answer["notifications"]] == [STRANGER, 99, ASSIGNEE]
 
 
+def test_whoever_is_new_has_a_role_at_once_and_costs_no_look(office: Desk):
+    use(office, own("job.created", "role:user", "role:admin"))
+
+    def made(requester_id: int) -> list[int]:
+        created = JobCreated(tenant_id=T, job_id=100 + requester_id, title="x", requester_id=requester_id)
+        return [user_id for user_id, _ in told(office, created)]
+
+    everybody = [REQUESTER, ASSIGNEE, APPROVER, MANAGER]
+    assert made(REQUESTER) == [*everybody, ADMIN]
+    assert made(50) == [*everybody, 50, ADMIN]
+    assert made(2) == [2, *everybody, 50, ADMIN]
+    office.recorder.forget()
+    assert made(60) == [2, *everybody, 50, 60, ADMIN]
+
+
 def test_at_most_a_thousand_people_of_a_role_are_told(office: Desk):
     use(office, own("job.retitled", "role:manager"))
     office.record(
