@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from string import Formatter
 from typing import Any, Final, get_args
+from unicodedata import category
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -32,7 +33,7 @@ from djactors.domain.room import DISK_FILLING
 
 MAX_OF_EVENT: Final = 20
 """The most types that one event may cause, because all of them are looked at in the transaction for which others wait:
-each takes some 2 µs, and more if it has many recipients."""
+each takes one or two µs, and more if it has many recipients."""
 
 MAX_OF_ROLE: Final = 1000
 """The most people of one role whom one event tells, those with the lowest ids, because each is a row in the same
@@ -88,6 +89,9 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
 
 RESERVED: Final = (SUMMARY_TYPE, DISK_FILLING)
 """Types of notifications that no event causes. The server words them itself."""
+
+_NOT_IN_A_LINE: Final = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, halves of surrogate pairs, and what ends a line or a paragraph."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -229,8 +233,7 @@ def from_fields(name: str, fields: object) -> NotificationType:
     for field in fields:
         if field not in FIELDS:
             raise NotificationTypeError(name, "", _missing(field, FIELDS))
-    said: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-    return NotificationType(name, **said)
+    return NotificationType(name, **fields)
 
 
 def table_of(changes: Iterable[NotificationType]) -> tuple[NotificationType, ...]:
@@ -283,7 +286,9 @@ def placeholders(template: str) -> set[str]:
 
 
 def _said(change: NotificationType) -> dict[str, Any]:
-    return {field: value for field in FIELDS if (value := getattr(change, field)) is not UNSET}
+    """The fields that a change names. A list is as good as a tuple."""
+    said = {field: value for field in FIELDS if (value := getattr(change, field)) is not UNSET}
+    return {field: tuple(value) if isinstance(value, list) else value for field, value in said.items()}
 
 
 def _with_defaults(kind: NotificationType) -> NotificationType:
@@ -331,8 +336,8 @@ def _check_template(name: str, field: str, template: object) -> None:
     if len(template) > longest:
         raise NotificationTypeError(name, field, f"has {len(template)} characters: at most {longest} are allowed")
     allowed = "" if field == "title" else "\n"
-    if any(not (character.isprintable() or character in allowed) for character in template):
-        raise NotificationTypeError(name, field, "holds a character that cannot be shown: leave it out")
+    if any(category(character) in _NOT_IN_A_LINE and character not in allowed for character in template):
+        raise NotificationTypeError(name, field, "holds a control character or a line break: leave it out")
     try:
         used = placeholders(template)
     except ValueError as error:

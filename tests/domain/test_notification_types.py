@@ -51,8 +51,8 @@ def own(name: str = "own", **fields: Any) -> NotificationType:
         ('[job_assigned]\ntitle = " "', "job_assigned.title: must be a text, and not an empty one"),
         (f'[job_assigned]\ntitle = "{"x" * 256}"', "job_assigned.title: has 256 characters: at most 255 are allowed"),
         (f'[job_assigned]\nmessage = "{"x" * 4001}"', "job_assigned.message: has 4001 characters: at most 4000"),
-        ('[job_assigned]\ntitle = "a\\nb"', "job_assigned.title: holds a character that cannot be shown"),
-        ('[job_assigned]\nmessage = "a\\u0000b"', "job_assigned.message: holds a character that cannot be shown"),
+        ('[job_assigned]\ntitle = "a\\nb"', "job_assigned.title: holds a control character or a line"),
+        ('[job_assigned]\nmessage = "a\\u0000b"', "job_assigned.message: holds a control character or a line"),
         ('[job_assigned]\ntitle = "{jobtitle}"', "job_assigned.title: {jobtitle} does not exist: did you mean {job"),
         ('[job_assigned]\ntitle = "{0}"', "job_assigned.title: {0} does not exist: There are job, job_title, actor"),
         ('[job_assigned]\ntitle = "{}"', "job_assigned.title: {''} does not exist"),
@@ -100,6 +100,12 @@ def test_what_is_made_in_python_is_checked_alike():
         Rules([NotificationType(7)])  # type: ignore[arg-type]
     with pytest.raises(NotificationTypeError, match=r"^own.recipients: must be a list of texts"):
         Rules([own(recipients={"manager"})])
+
+
+def test_a_list_is_as_good_as_a_tuple_and_every_script_is_taken():
+    title = "Job\u00a0{job}: อนุมัติ, 👩\u200d🔧"
+    listed = NotificationType("own", events=["job.rejected"], recipients=["manager"], title=title)  # type: ignore[arg-type]
+    assert Rules([listed]).digest == Rules([own(title=title)]).digest
 
 
 def test_an_event_causes_only_so_many_types():
