@@ -46,6 +46,10 @@ ID = r"(?P<id>[0-9]+)"
 like a missing route."""
 
 
+PUBLISH, IMPORT = "publish", "import a tenant"
+"""What only a service may do."""
+
+
 class Dated(Protocol):
     """Something that was read from a snapshot."""
 
@@ -152,11 +156,16 @@ class Api:
 
     def publisher(self, request: Request) -> Identity:
         """The service whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
-        return _service(self.identity(request))
+        return _service(self.identity(request), PUBLISH)
 
-    def proved_publisher(self, request: Request) -> Identity:
-        """The same as the token alone proves: to be judged while the request's body is still to come."""
-        return _service(self.proved(request))
+    def proved_service(self, request: Request, deed: str) -> Identity:
+        """The service as the token alone proves it: to be judged while the request's body is still to come. `deed` is
+        what only a service may do."""
+        return _service(self.proved(request), deed)
+
+    def importer(self, request: Request) -> Identity:
+        """The service that brings a tenant in. Raises as `publisher`."""
+        return _service(self.identity(request), IMPORT)
 
     def admin(self, request: Request) -> Member:
         """The admin whose token the request carries, counted.
@@ -201,10 +210,25 @@ class Api:
         return self.router.ask_nowait(command, self.settings.command_timeout)
 
 
-def _service(identity: Identity) -> Identity:
+def _service(identity: Identity, deed: str) -> Identity:
     if identity.role != "service":
-        raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
+        raise Refused(Code.FORBIDDEN, f"only a service may {deed}: use a token with the role service")
     return identity
+
+
+def tenant_of(identity: Identity, named: int | None) -> int:
+    """The tenant that a request is about, which has `named` it or has a token that does.
+
+    Raises:
+        Refused: `invalid`, neither does; `forbidden`, the token is of another one.
+    """
+    if identity.tenant_id is None:
+        if named is None:
+            raise Refused(Code.INVALID, "tenantId: is missing: this token is of no tenant, so name the user's")
+        return named
+    if named not in (None, identity.tenant_id):
+        raise Refused(Code.FORBIDDEN, f"tenantId: this token is of tenant {identity.tenant_id} only: leave it out")
+    return identity.tenant_id
 
 
 def header_key(request: Request) -> str | None:

@@ -23,17 +23,19 @@ class Known:
     """The rows that are known.
 
     `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk,
-    and `dates` the date by time zone and minute. A database that several nodes share needs neither `highest` nor
-    `latest_expiry`. Whoever adds a user or a day says so by `keep_user` and `keep_day`.
+    `importing` the tenants that are being imported, None where that is not known, and `dates` the date by time zone and
+    minute. A database that several nodes share needs none of the first three. Whoever adds a user or a day says so by
+    `keep_user` and `keep_day`.
     """
 
-    __slots__ = ("_days_of", "_users_of", "dates", "days", "highest", "latest_expiry", "tenants", "users")
+    __slots__ = ("_days_of", "_users_of", "dates", "days", "highest", "importing", "latest_expiry", "tenants", "users")
 
     def __init__(self) -> None:
         self.tenants: dict[int, Tenant] = {}
         self.users: dict[tuple[int, int], User] = {}
         self.highest: dict[str, int] = {}
         self.latest_expiry: str | None = None
+        self.importing: set[int] | None = None
         self.days: dict[tuple[int, int, str], UserDay] = {}
         self.dates: dict[tuple[str, str], str] = {}
         self._users_of: dict[int, list[tuple[int, int]]] = {}
@@ -55,6 +57,7 @@ class Known:
         """Forget everything, because changes were not stored, or because somebody else has changed what is stored."""
         self.tenants.clear()
         self.highest.clear()
+        self.importing = None
         self.latest_expiry = None
         self._forget_users()
         self._forget_days()
