@@ -23,7 +23,7 @@ from djactors.domain.importing import (
     ImportRows,
 )
 from djactors.domain.notifications import encode
-from djactors.edge.api import Api, Handler, Table, query_of, tenant_of
+from djactors.edge.api import IMPORT, Api, Handler, Table, query_of, tenant_of
 from djactors.inbox.arrival import Arrival
 from djactors.inbox.contents import MAX_GIVEN
 from djactors.inbox.importing import ROWS_OF_A_SLICE
@@ -188,7 +188,7 @@ class ImportRoutes:
 
     def _read(self, request: Request, shape: msgspec.json.Decoder[_Body]) -> tuple[_Body, int]:
         """The body, and the tenant that it is about; whoever may not import is refused."""
-        identity = self._api.importer(request)
+        identity = self._api.service(request, IMPORT)
         self._api.paces.check_backend(identity)
         query_of(request)
         body: _Body = events.decode_json(shape, request.body or b"{}")
