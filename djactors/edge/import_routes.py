@@ -11,6 +11,7 @@ import trio
 from msgspec import Meta
 
 from djactors import __version__
+from djactors.actors.accounts import KNOWN_FOR
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import Id
@@ -127,6 +128,9 @@ class ImportRoutes:
         names = tuple(columns.names(part))
         imported = await self._ask(BeginImport(tenant_id, text, names, row, body.highest, __version__))
         self._remember(tenant_id, text, body, columns)
+        if imported.arrived == 1:
+            # Another node may know for so long that nothing stands against somebody of the tenant.
+            await trio.sleep(KNOWN_FOR)
         self._api.telemetry.log.info("import begun", tenant_id=tenant_id, rows=manifest.rows, arrived=imported.arrived)
         return Response(200, encode({"plan": _digest(text), "arrived": imported.arrived}))
 
