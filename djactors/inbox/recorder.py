@@ -66,7 +66,7 @@ from djactors.domain.commands import (
 from djactors.domain.errors import Code, Refused, importing
 from djactors.domain.importing import AbandonImport, BeginImport, FinishImport, ImportCommand, ImportRows
 from djactors.domain.limits import Limits
-from djactors.domain.notification_rules import TRIGGERS
+from djactors.domain.notification_rules import BUILT_IN_RULES, Rules
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import accounts, alerts, erasure, mutes, notices, places, reading, retention, room, workflow
@@ -127,6 +127,7 @@ class Recording:
         limits: how much a user is told.
         writes: stagings of a commit.
         node: this process's name among those that share the database; see `sharing`. One that is alone needs none.
+        rules: who is notified of what.
     """
 
     def __init__(
@@ -136,10 +137,11 @@ class Recording:
         limits: Limits | None = None,
         writes: int = WRITES_A_COMMIT,
         node: str = "",
+        rules: Rules = BUILT_IN_RULES,
     ) -> None:
         self._database = database
         self._now = now
-        self._recorder = Recorder(now, limits, writes, node)
+        self._recorder = Recorder(now, limits, writes, node, rules)
         database.when_rolled_back(self._recorder.forget)
         database.when_others_wrote(self._recorder.others_wrote)
 
@@ -189,6 +191,7 @@ class Recorder:
         limits: how much a user is told.
         writes: stagings of a commit.
         node: this process's name among those that share the database; see `sharing`.
+        rules: who is notified of what.
     """
 
     def __init__(
@@ -197,7 +200,9 @@ class Recorder:
         limits: Limits | None = None,
         writes: int = WRITES_A_COMMIT,
         node: str = "",
+        rules: Rules = BUILT_IN_RULES,
     ) -> None:
+        self._rules = rules
         self._writes = writes
         self._node = node
         self._now = now
@@ -343,7 +348,7 @@ class Recorder:
         known = self._known
         if sharing is None and known.importing is None:
             known.importing = set(imports.under_way(connection))
-        return UnitOfWork(connection, self._now(), self._limits, known, sharing)
+        return UnitOfWork(connection, self._now(), self._limits, known, sharing, self._rules)
 
     def _hold(self, connection: Connection, commands: Sequence[Command]) -> Held:
         return hold(connection, self._known, self._node, commands, utc_text(self._now()))
@@ -453,9 +458,8 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     by_person = command.person is not None and not command.person.is_backend
     entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id, by_person=by_person)
     come.announce(tenant)
-    left_out = TRIGGERS.get(kind, kind)
     if told.suppressed:
-        by_rule = [notices.suppress(unit, tenant, user, event_id, left_out, why) for user, why in told.suppressed]
+        by_rule = [notices.suppress(unit, tenant, user, event_id, type_, why) for user, why, type_ in told.suppressed]
         suppressed = by_rule + suppressed
     if command.with_job and come.job is not None:
         answer = encode(workflow.view(unit, come.job))
