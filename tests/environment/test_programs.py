@@ -11,6 +11,7 @@ from djactors.operations.demonstration import curl_line, watch_line
 from tests.environment import test_page
 from tests.environment.preparation import NEEDS
 from tests.environment.programs import NODE, PYTHON, UNSEEN, Sources, Started, commands_of
+from tests.examples.example import EXAMPLES
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDERS = ("tests", "bench", "djactors/web")
@@ -20,6 +21,9 @@ FROM_PIP = {PYTHON, NODE, "pip", "djactors", "py-spy", "sqlite-utils"}
 
 FOR_PEOPLE = {"python", "python3", "pip", "djactors", "node", "npm"}
 """What people have who run the lines that are written for them; the tests give them those of the environment."""
+
+OF_EXAMPLES = {"flask", "uvicorn", "overdue.sh"}
+"""What an example has itself, or installs by its first line."""
 
 ONLY_BY_HAND = {"apt-get"}
 """The preparation's own, of which it tells whoever lacks it. README's guide for operators has it as well."""
@@ -31,8 +35,10 @@ def source_files() -> list[Path]:
 
 
 def shell_lines() -> set[str]:
-    """Programs of what is written in a shell's language: README, the demo, a page's build."""
-    texts = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    """Programs of what is written in a shell's language: README and those of the examples, the demo, a page's build."""
+    guides = [ROOT / "README.md", *EXAMPLES.glob("*/README.md")]
+    shown = [re.findall(r"^```sh\n(.*?)^```$", guide.read_text(), re.MULTILINE | re.DOTALL) for guide in guides]
+    texts = [text for blocks in shown for text in blocks]
     texts += [watch_line("http://url", "token"), curl_line("http://url", "token", "{}"), test_page.BUILD]
     return {name for text in texts for name in commands_of(text)}
 
@@ -52,7 +58,7 @@ def test_every_program_that_is_started_is_one_that_the_preparation_brings(starte
 def test_every_program_of_a_shell_is_one_that_the_preparation_brings() -> None:
     lines = shell_lines()
     assert {"curl", "djactors", "npm"} <= lines
-    assert lines - {need.name for need in NEEDS} - FOR_PEOPLE - ONLY_BY_HAND == set()
+    assert lines - {need.name for need in NEEDS} - FOR_PEOPLE - OF_EXAMPLES - ONLY_BY_HAND == set()
 
 
 def test_the_preparation_brings_no_program_that_nobody_starts(started: list[Started]) -> None:
