@@ -25,6 +25,7 @@ def modules_of(statement: str) -> set[str]:
         ("from djactors.client.socketio import connect", {"httpx", "rich", "sqlite3", "djactors.domain"}),
         ("from djactors.client import connect", {"sqlite3", "structlog"}),
         ("import djactors; djactors.Client", {"sqlite3", "structlog"}),
+        ("import djactors.outbox", {"httpx", "trio", "sqlite3", "jwt"}),
         ("import djactors.app", {"httpx", "djactors.client"}),
     ],
 )
