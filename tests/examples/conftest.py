@@ -27,7 +27,9 @@ def port() -> int:
 @pytest.fixture
 def site(tmp_path: Path, port: int) -> Iterator[Site]:
     """The server that the example talks to, which allows the example's pages."""
-    with running_site(tmp_path, {"DJACTORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"}) as running:
+    # It looks at each token with its heartbeats, and these are frequent.
+    settings = {"DJACTORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}", "DJACTORS_PING_INTERVAL": "0.5"}
+    with running_site(tmp_path, settings) as running:
         yield running
 
 

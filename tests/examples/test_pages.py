@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.examples.example import Example
-from tests.serving import service_token
+from tests.serving import make_token, service_token
 from tests.web.site import Site
 from tests.web.visitor import Visitor, open_visitor
 
@@ -71,6 +71,8 @@ def test_the_display_shows_the_queue_live_and_over_a_restart_of_the_server(
     publish(site, "user.upserted", userId=2, name="Somchai", role="user")
     publish(site, "job.created", title="Poster", requesterId=1, deadline="2025-01-27T10:00:00Z")
     display = example("kiosk")
+    # The server warns a minute before the end, and so with the first heartbeat.
+    (display.folder / "token").write_text(make_token(tenant_id=1, user_id=900, ttl=50))
     with display.running() as program:
         program.expect("Serving HTTP")
         with looking(browser, site, port) as visitor:
@@ -85,6 +87,9 @@ def test_the_display_shows_the_queue_live_and_over_a_restart_of_the_server(
             publish(site, "job.assigned", jobId=1, assigneeId=2)
             expect(cards("In work")).to_contain_text("Somchai")
             expect(cards("Open")).to_have_count(0)
+            # For the connection, for the list, and because the token expires.
+            program.expect('"GET /token ', times=3)
+            (display.folder / "token").write_text(make_token(tenant_id=1, user_id=900))
 
             visitor.expects_lost_connections()
             site.kill()

@@ -50,7 +50,7 @@ def test_javas_client_posts_although_it_offers_http_2_first(example: Installed, 
     ("name", "started", "notified", "title"),
     [
         ("flask", "Running on http://", '"notified":[2]', "Order 4711 is on its way"),
-        ("fastapi", "Uvicorn running on", '"notified":[2]', "DJ-7 assigned to you"),
+        ("fastapi", "Uvicorn running on", '"notified":[2]', "Job 7 assigned to you"),
     ],
 )
 def test_a_python_application_notifies_once_however_often_it_is_asked(

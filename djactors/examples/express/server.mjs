@@ -28,7 +28,7 @@ app.post("/orders/:number/ship", async (request, response) => {
       type: "notification.requested",
       id: `order-${number}-shipped`,
       tenantId: TENANT,
-      userId: request.body.customer,
+      userId: request.body?.customer,
       notificationType: "order_shipped",
       priority: "MEDIUM",
       title: `Order ${number} is on its way`,

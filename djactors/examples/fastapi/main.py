@@ -1,5 +1,6 @@
-"""A FastAPI application whose jobs are assigned by djactors."""
+"""A FastAPI application that creates jobs and tells the designers of them."""
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +10,11 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
 from djactors import Client
-from djactors.client import ApiError, DjactorsError, RetryPolicy, signed_by
+from djactors.client import DjactorsError, RetryPolicy, signed_by
 from djactors.domain.events import JobCreated
 
 TENANT = 1
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -36,7 +38,7 @@ class Briefing(BaseModel):
     designer: int
 
 
-def djactors(request: Request) -> Client:
+def client_of(request: Request) -> Client:
     """The application's client."""
     client: Client = request.app.state.djactors
     return client
@@ -44,7 +46,7 @@ def djactors(request: Request) -> Client:
 
 # A route without `async` runs in a thread, so the client may block.
 @app.post("/jobs", status_code=201)
-def create(briefing: Briefing, client: Annotated[Client, Depends(djactors)]) -> dict[str, list[int]]:
+def create(briefing: Briefing, client: Annotated[Client, Depends(client_of)]) -> dict[str, list[int]]:
     """Create a job. The event has an id, so that its designer is notified once, however often this is posted."""
     job = JobCreated(
         id=f"job-{briefing.number}-created",
@@ -56,7 +58,6 @@ def create(briefing: Briefing, client: Annotated[Client, Depends(djactors)]) -> 
     )
     try:
         return {"notified": [notification.user_id for notification in client.publish(job).notifications]}
-    except ApiError as refused:
-        raise HTTPException(refused.status or 503, refused.message) from refused
     except DjactorsError as error:
+        log.exception("djactors")
         raise HTTPException(503, "the designer could not be notified; try again") from error
