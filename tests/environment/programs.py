@@ -39,7 +39,9 @@ SHELLS = frozenset({"sh", "bash"})
 PASSED_OVER = frozenset({"do", "until", "while", "if", "then", "exec", "sudo"})
 """Words of a shell behind which a command stands."""
 
-NO_COMMAND = frozenset({"done", "fi", "for", "export", "ulimit", "cd", "trap", "true", ":", "echo", "kill", "wait"})
+NO_COMMAND = frozenset(
+    {"done", "fi", "for", "export", "ulimit", "cd", "trap", "true", ":", ".", "echo", "kill", "wait"}
+)
 """Words of a shell that are no programs, nor is what follows them."""
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef

@@ -15,7 +15,7 @@ from tests.web.site import Site
 
 Installed = Callable[[str], Example]
 POLL_SECONDS = 0.1
-"""Between two looks at what Prometheus has scraped: it tells nobody."""
+"""Between two looks at what tells nobody that it has changed."""
 
 
 def inbox(site: Site, user: int = 2) -> list[str]:
@@ -64,16 +64,41 @@ def test_a_python_application_notifies_once_however_often_it_is_asked(
     assert inbox(site) == [title]
 
 
+def test_django_publishes_what_was_committed_once_djactors_can_be_reached(
+    example: Installed, site: Site, port: int
+) -> None:
+    studio = example("django")
+    assert (studio.folder / "studio/settings.py").read_text().count("djactors.django") == 1
+    with studio.running() as program:
+        program.expect("Starting development server")
+        assert '"assignee": "somchai"' in studio.try_it(port)
+        wait_for(lambda: inbox(site) == ["Job 1 assigned to you"])
+
+        site.kill()
+        again = f"http://127.0.0.1:{port}/jobs/1/assign"
+        studio.run(f'curl -sS --fail --json \'{{"assignee": "mali"}}\' {again}')
+        studio.run(f'! curl -sS --fail --json \'{{"assignee": "nobody"}}\' {again}')
+        studio.run(f'curl -sS --fail --json \'{{"assignee": "somchai"}}\' {again}')
+        site.start()
+        wait_for(lambda: len(inbox(site)) > 1)
+        assert inbox(site) == ["Job 1 assigned to you"] * 2
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Look until it holds, of those who tell nobody when it does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    assert condition()
+
+
 def test_prometheus_scrapes_djactors_once_it_is_a_target(example: Installed, port: int) -> None:
     prometheus = example("prometheus")
     assert "SUCCESS" in prometheus.run("promtool check config prometheus.yml")
     prometheus.run("sed -i s/15s/100ms/ prometheus.yml")
     with prometheus.running() as program:
         program.expect("Server is ready to receive web requests")
-        deadline = time.monotonic() + PATIENCE
-        while scraped(port) != "up" and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        assert scraped(port) == "up"
+        wait_for(lambda: scraped(port) == "up")
 
 
 def scraped(port: int) -> str:
