@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import backups, databases, persons, probing, seeing, serving, tenants, tokens, watching
+from djactors.commands import backups, databases, outbox, persons, probing, seeing, serving, tenants, tokens, watching
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +24,7 @@ for _command in (
     tokens.sign_out,
     probing.probe,
     watching.watch,
+    outbox.outbox,
     seeing.top,
     seeing.monitoring,
     backups.backup,

@@ -20,7 +20,7 @@ from djactors.config._settings import FIELDS, SHOWN, SettingError, Settings, env
 _OURS = re.compile(r"DJ_?ACTORS?_?", re.ASCII | re.IGNORECASE)
 """How the names of our settings begin in the environment, and how they do with a typing error."""
 
-_CLIENTS = ("DJACTORS_URL", "DJACTORS_TOKEN")
+_CLIENTS = ("DJACTORS_URL", "DJACTORS_TOKEN", "DJACTORS_OUTBOX_DATABASE")
 """Names in the environment that commands and tools read which talk to a server; the server has no use for them."""
 
 _WITHOUT_PREFIX = frozenset({"jwtsecret", "jwtsecretprevious", "socketport"})

@@ -49,14 +49,18 @@ What is promised:
 """
 
 from djactors.outbox._databases import OutboxError, Style
-from djactors.outbox._outbox import TABLE, Delivered, Held, Outbox, Sender, Waiting
+from djactors.outbox._opening import Opener, opener_of
+from djactors.outbox._outbox import COLUMNS, TABLE, Delivered, Held, Outbox, Sender, Waiting
 from djactors.outbox._runner import EVERY, Runner, Stopped, client_for
+from djactors.outbox._signals import stopped_by_signals
 
 __all__ = [
+    "COLUMNS",
     "EVERY",
     "TABLE",
     "Delivered",
     "Held",
+    "Opener",
     "Outbox",
     "OutboxError",
     "Runner",
@@ -65,4 +69,6 @@ __all__ = [
     "Style",
     "Waiting",
     "client_for",
+    "opener_of",
+    "stopped_by_signals",
 ]

@@ -36,7 +36,8 @@ MAX_HELD: Final = 100
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,54}", re.ASCII)
 """A name of SQL, with the name of its schema, that needs no quotes, and leaves room for the name of the index."""
 
-_COLUMNS: Final = ("tenant_id", "event_id", "body", "added_at", "faults", "error")
+COLUMNS: Final = ("tenant_id", "event_id", "body", "added_at", "faults", "error")
+"""What is written of an event when it is added, in the order of `Outbox.row`."""
 
 _DDL: Final[Mapping[str, str]] = {
     "sqlite": """\
@@ -211,8 +212,8 @@ class Outbox:
 
     def _insert(self, event: DomainEvent, style: Style) -> tuple[str, str, tuple[int | str, ...]]:
         key, values = self.row(event)
-        marks = ", ".join("?" * len(_COLUMNS))
-        return key, styled(f"INSERT INTO {self.table} ({', '.join(_COLUMNS)}) VALUES ({marks})", style), values
+        marks = ", ".join("?" * len(COLUMNS))
+        return key, styled(f"INSERT INTO {self.table} ({', '.join(COLUMNS)}) VALUES ({marks})", style), values
 
     def row(self, event: DomainEvent) -> tuple[str, tuple[int | str, ...]]:
         """The event's `id`, and the values of its row: `tenant_id`, `event_id`, `body`, `added_at`, `faults`, `error`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -50,6 +50,12 @@ class Server:
             return self.outcomes[key]
         assert self.recorded.setdefault(key, body) == body, "another body under the same key is refused"
         return Published(len(self.recorded), len(self.recorded), [], [])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     @property
     def titles(self) -> list[str]:

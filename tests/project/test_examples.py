@@ -25,6 +25,7 @@ PACKAGES = (
     "djactors.engine",
     "djactors.client",
     "djactors.client.socketio",
+    "djactors.outbox",
 )
 README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE = 10
