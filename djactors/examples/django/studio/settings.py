@@ -1,4 +1,4 @@
-"""A small Django project. What it needs for djactors is at the end."""
+"""A small Django project. What it needs for djactors is the last line."""
 
 import os
 
@@ -17,7 +17,5 @@ DATABASES = {
     }
 }
 
+# The only line for djactors. Its address and the secret are in the environment: DJACTORS_URL and JWT_SECRET.
 INSTALLED_APPS += ["djactors.django"]
-DJACTORS_URL = os.environ["DJACTORS_URL"]
-DJACTORS_JWT_SECRET = os.environ["JWT_SECRET"]
-DJACTORS_TENANT_ID = 1
