@@ -245,7 +245,8 @@ def _in_shell(words: list[ast.expr]) -> Iterator[str]:
 
 def commands_of(shell: str) -> Iterator[str]:
     """The programs that a shell's text starts, by the last part of their paths."""
-    # What is in single quotes is data.
+    # What is in a here-document or in single quotes is data.
+    shell = re.sub(r"<<-?\s*(['\"]?)(\w+)\1(.*)\n(?:.*\n)*?\2(?=\n|$)", r"\3", shell)
     text = re.sub(r"'[^']*'", "''", shell.replace("\\\n", " "))
     for inner in re.findall(r"[$<>]\(([^()]*)\)", text):
         yield from commands_of(inner)

@@ -82,6 +82,7 @@ def test_the_preparation_brings_no_program_that_nobody_starts(started: list[Star
         ("def f(x, command):\n  subprocess.run(command)\nf(1, ['one'])\nf(1, command=['two'])", {"one", "two"}),
         ("def f(*words):\n  subprocess.run(words)\ndef g(words):\n  f(words)\ng('one')", {"one"}),
         ("subprocess.run(['bash', '-euc', 'x=1 one && two | $(three) > four'])", {"bash", "one", "two", "three"}),
+        ("subprocess.run(['sh', '-c', \"one <<'END' | two\\nthree\\nEND\\nfour\"])", {"sh", "one", "two", "four"}),
         ("subprocess.run([sys.executable, '-m', 'x'])", {PYTHON}),
         ("subprocess.run([str(NODE), 'x.mjs'])", {NODE}),
         ("subprocess.run(read_it_somewhere())", {UNSEEN}),
