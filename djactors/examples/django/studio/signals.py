@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from djactors.django import publish
 from django.contrib.auth.models import User
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 
+from djactors.django import publish
 from djactors.domain.events import JobCreated, UserUpserted
 from studio.models import Job
 

@@ -5,13 +5,13 @@ Each view is one transaction: what it and the signals publish is committed with 
 
 import json
 
-from djactors.django import publish
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST
 
+from djactors.django import publish
 from djactors.domain.events import JobAssigned
 from studio.models import Job
 
