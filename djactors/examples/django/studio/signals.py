@@ -1,4 +1,8 @@
-"""djactors learns of people and jobs whenever they are saved, in the transaction that saves them."""
+"""djactors learns of people and jobs whenever they are saved.
+
+`save()` commits before it sends `post_save`. So whoever saves a job does it in a transaction of their own, as the views
+do; the event is then committed with the job.
+"""
 
 from typing import Any
 
