@@ -24,7 +24,8 @@ from tests.serving import STOP_SECONDS
 
 EXAMPLES = Path(__file__).parents[2] / "djactors" / "examples"
 INSTALL_SECONDS = 180
-PATIENCE = 30
+PATIENCE = 60
+"""Seconds for what a program is waited for: far above what is slow on a busy machine."""
 
 
 def shell_blocks(name: str) -> list[str]:
