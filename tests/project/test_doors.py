@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-DOORS = ("kernel", "protocol", "net", "engine", "client", "client.socketio", "outbox")
+DOORS = ("kernel", "protocol", "net", "engine", "client", "client.socketio", "outbox", "embedded")
 SOURCES = sorted(
     path
     for folder in ("djactors", "tests", "bench")

@@ -26,6 +26,7 @@ PACKAGES = (
     "djactors.client",
     "djactors.client.socketio",
     "djactors.outbox",
+    "djactors.embedded",
 )
 README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE = 10
