@@ -16,14 +16,18 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.serving import STOP_SECONDS
+from tests.serving import STOP_SECONDS, make_token
+from tests.web.site import Site
 
 EXAMPLES = Path(__file__).parents[2] / "djactors" / "examples"
 INSTALL_SECONDS = 180
+POLL_SECONDS = 0.1
+"""Between two looks at what tells nobody that it has changed."""
+
 PATIENCE = 60
 """Seconds for what a program is waited for: far above what is slow on a busy machine."""
 
@@ -127,3 +131,17 @@ def active_environment(folder: Path) -> Path:
         (binaries / name).write_text(f'#!/bin/sh\nexec "{binaries / "python"}" -m {module} "$@"\n')
         (binaries / name).chmod(0o755)
     return binaries
+
+
+def inbox(site: Site, user: int = 2) -> list[str]:
+    """The titles of a user's notifications, newest first."""
+    listed = site.request("GET", "/api/notifications", make_token(tenant_id=1, user_id=user))
+    return [item["title"] for item in listed["items"]]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Look until it holds, of those who tell nobody when it does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    assert condition()

@@ -1,27 +1,16 @@
-"""The examples without a page: each notifies somebody, and no more than once."""
+"""The examples without a framework or a page: each tells somebody, and no more than once."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from urllib.request import urlopen
 
-import pytest
-
-from tests.examples.example import PATIENCE, Example
+from tests.examples.example import PATIENCE, Example, inbox, wait_for
 from tests.serving import make_token, service_token
 from tests.web.site import Site
 
 Installed = Callable[[str], Example]
-POLL_SECONDS = 0.1
-"""Between two looks at what tells nobody that it has changed."""
-
-
-def inbox(site: Site, user: int = 2) -> list[str]:
-    """The titles of a user's notifications, newest first."""
-    listed = site.request("GET", "/api/notifications", make_token(tenant_id=1, user_id=user))
-    return [item["title"] for item in listed["items"]]
 
 
 def test_the_script_for_cron_tells_of_an_overdue_order_once_a_day(example: Installed, site: Site) -> None:
@@ -44,52 +33,6 @@ def test_javas_client_posts_although_it_offers_http_2_first(example: Installed, 
         program.expect('"userId":2')
         assert program.process.wait(PATIENCE) == 0
     assert inbox(site) == ["The report is ready"]
-
-
-@pytest.mark.parametrize(
-    ("name", "started", "notified", "title"),
-    [
-        ("flask", "Running on http://", '"notified":[2]', "Order 4711 is on its way"),
-        ("fastapi", "Uvicorn running on", '"notified":[2]', "Job 7 assigned to you"),
-    ],
-)
-def test_a_python_application_notifies_once_however_often_it_is_asked(
-    example: Installed, site: Site, port: int, name: str, started: str, notified: str, title: str
-) -> None:
-    application = example(name)
-    with application.running() as program:
-        program.expect(started)
-        for _ in range(2):
-            assert notified in application.try_it(port)
-    assert inbox(site) == [title]
-
-
-def test_django_publishes_what_was_committed_once_djactors_can_be_reached(
-    example: Installed, site: Site, port: int
-) -> None:
-    studio = example("django")
-    assert (studio.folder / "studio/settings.py").read_text().count("djactors.django") == 1
-    with studio.running() as program:
-        program.expect("Starting development server")
-        assert '"assignee": "somchai"' in studio.try_it(port)
-        wait_for(lambda: inbox(site) == ["Job 1 assigned to you"])
-
-        site.kill()
-        again = f"http://127.0.0.1:{port}/jobs/1/assign"
-        studio.run(f'curl -sS --fail --json \'{{"assignee": "mali"}}\' {again}')
-        studio.run(f'! curl -sS --fail --json \'{{"assignee": "nobody"}}\' {again}')
-        studio.run(f'curl -sS --fail --json \'{{"assignee": "somchai"}}\' {again}')
-        site.start()
-        wait_for(lambda: len(inbox(site)) > 1)
-        assert inbox(site) == ["Job 1 assigned to you"] * 2
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Look until it holds, of those who tell nobody when it does."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    assert condition()
 
 
 def test_prometheus_scrapes_djactors_once_it_is_a_target(example: Installed, port: int) -> None:
