@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.examples.example import Example, active_environment
+from tests.examples.example import Example, Installed, active_environment
 from tests.project.test_readme import free_port
 from tests.serving import SECRET, service_token
 from tests.web.conftest import browser as browser  # noqa: PLC0414
@@ -34,7 +34,7 @@ def site(tmp_path: Path, port: int) -> Iterator[Site]:
 
 
 @pytest.fixture
-def example(site: Site, port: int, tmp_path: Path, path_with_node: str) -> Callable[[str], Example]:
+def example(site: Site, port: int, tmp_path: Path, path_with_node: str) -> Installed:
     """`example(name)`: a copy of that example, installed by its first line."""
 
     def installed(name: str) -> Example:

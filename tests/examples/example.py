@@ -120,6 +120,10 @@ class Example:
         return self.run(line)
 
 
+Installed = Callable[[str], Example]
+"""Makes a copy of the example of that name, and types its first line."""
+
+
 def active_environment(folder: Path) -> Path:
     """Make a virtual environment through which the tests' own is seen; returns its `bin`."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.examples.example import Example, inbox, wait_for
+from tests.examples.example import Installed, inbox, wait_for
 from tests.web.site import Site
-
-Installed = Callable[[str], Example]
 
 
 @pytest.mark.parametrize(

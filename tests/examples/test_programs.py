@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from urllib.request import urlopen
 
-from tests.examples.example import PATIENCE, Example, inbox, wait_for
+from tests.examples.example import PATIENCE, Installed, inbox, wait_for
 from tests.serving import make_token, service_token
 from tests.web.site import Site
-
-Installed = Callable[[str], Example]
 
 
 def test_the_script_for_cron_tells_of_an_overdue_order_once_a_day(example: Installed, site: Site) -> None:
