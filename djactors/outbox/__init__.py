@@ -38,8 +38,7 @@ What is promised:
   lost, can cause a second notification.
 - **Order.** Events are sent in the order of their rows, so an event comes behind all that its transaction had seen. Of
   two transactions that ran at the same time, either may be the first. An event that is held, or on which the server
-  fails, does not keep the events behind it waiting. A server that is so busy that it takes only a part of a request
-  may take a later event of the request first.
+  fails, does not keep the events behind it waiting.
 - **Events that the server will never take** are held with what the server said: `Outbox.held` shows them, and
   `Outbox.release` has them sent again.
 - **Several runners.** On PostgreSQL one runner delivers, the others stand by and take over when it ends. An advisory

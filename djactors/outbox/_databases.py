@@ -23,8 +23,9 @@ _DRIVERS: Final[Mapping[str, tuple[Engine, Style]]] = {
     "psycopg": ("postgresql", "format"),
     "psycopg2": ("postgresql", "format"),
 }
-_IDLE = 0
-"""`PQTRANS_IDLE` of libpq, which both drivers for PostgreSQL report outside a transaction."""
+_WITHOUT = frozenset({0, 4})
+"""What libpq calls a connection without a transaction: `PQTRANS_IDLE`, and `PQTRANS_UNKNOWN` for one that is closed,
+of which the driver itself says so as soon as it is used."""
 
 
 class OutboxError(DjactorsError):
@@ -55,7 +56,7 @@ class Database:
             return True if self.connection.in_atomic_block else None if self.begins_by_itself() else False
         if self.engine == "sqlite":
             return None if _autocommit(self.connection) is False else bool(self.connection.in_transaction)
-        return int(self.connection.info.transaction_status) != _IDLE
+        return int(self.connection.info.transaction_status) not in _WITHOUT
 
     def begins_by_itself(self) -> bool:
         """Whether a statement outside a transaction begins one, as PEP 249 has it."""

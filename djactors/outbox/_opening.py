@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from djactors.outbox._databases import OutboxError
 
 _SCHEMES = ("postgresql://", "postgres://")
+
+_BOUNDS: Final[Mapping[str, int]] = {
+    # Seconds until a server that does not answer is given up.
+    "connect_timeout": 10,
+    # Milliseconds until a connection is given up whose bytes nobody acknowledges, as where a machine lost its power.
+    "tcp_user_timeout": 10_000,
+    # The same in seconds where nothing is under way: until the first question, and between two.
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""What libpq would wait for minutes or hours for, unless the URL says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,16 @@ def opener_of(place: str) -> Opener:
         return Opener(lambda: sqlite3.connect(address, uri=True), (sqlite3.Error,))
     try:
         import psycopg
+        from psycopg.conninfo import conninfo_to_dict
     except ImportError:
         raise OutboxError("--database: needs psycopg: pip install 'djactors[postgresql]'") from None
+    try:
+        said = conninfo_to_dict(place)
+    except psycopg.Error:
+        # What libpq says of it may hold a piece of the password.
+        raise OutboxError(
+            "--database: is no URL of PostgreSQL: write it like postgresql://USER@HOST:5432/NAME"
+        ) from None
     # Behind a pooler a prepared statement would be another connection's.
-    return Opener(lambda: psycopg.connect(place, prepare_threshold=None), (psycopg.Error,))
+    parameters: dict[str, Any] = {**_BOUNDS, **said, "prepare_threshold": None}
+    return Opener(lambda: psycopg.connect(**parameters), (psycopg.Error,))

@@ -112,6 +112,11 @@ def test_what_could_not_be_sent_is_told(application: str, monkeypatch: pytest.Mo
     [
         (("--database", "gone.db", *NOWHERE), 1, "--database: gone.db: there is no such file"),
         (("--database", "postgresql://nobody@127.0.0.1:1/x", *NOWHERE), 1, "Connection refused"),
+        (
+            ("--database", "postgresql://u:secret@[x/y", *NOWHERE),
+            1,
+            "--database: is no URL of PostgreSQL: write it like",
+        ),
         (("--database", "app.db"), 2, "give the server's --url"),
         (("--database", "app.db", "--url", "http://127.0.0.1:1"), 1, "--token: is not given, and none can be signed"),
         (("--database", "app.db", *NOWHERE, "--table", "other"), 1, "if the table other is missing, --create makes it"),

@@ -265,6 +265,16 @@ def test_only_a_connection_of_its_own_is_delivered_from(
             assert outbox.deliver(connection, server).sent == 1
 
 
+def test_a_connection_that_was_closed_is_the_drivers_to_complain_of(
+    connect: Connect, outbox: Outbox, server: Server, engine: str
+) -> None:
+    connection = connect()
+    connection.close()
+    for use in (lambda: outbox.add(connection, event("a")), lambda: outbox.deliver(connection, server)):
+        with pytest.raises(sqlite3.Error if engine == "sqlite" else psycopg.Error, match="closed"):
+            use()
+
+
 def test_rows_may_be_anything_that_a_driver_offers(
     connect: Connect, outbox: Outbox, server: Server, engine: str
 ) -> None:

@@ -9,11 +9,13 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from djactors.client import ApiError, Client, UnreachableError
@@ -21,7 +23,12 @@ from djactors.domain.events import NotificationRequested
 from djactors.outbox import Delivered, Outbox, Runner, Stopped, client_for
 from tests.outbox.recording import LOST, Server
 
+PATIENCE = 30
 AWAY = ApiError("unavailable", "later", status=503)
+
+
+def news(title: str) -> NotificationRequested:
+    return NotificationRequested(tenant_id=1, user_id=2, notification_type="news", priority="LOW", title=title)
 
 
 class Stop(threading.Event):
@@ -64,10 +71,7 @@ class App:
     def add(self, *titles: str) -> None:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             for title in titles:
-                event = NotificationRequested(
-                    tenant_id=1, user_id=2, notification_type="news", priority="LOW", title=title
-                )
-                self.outbox.add(connection, event)
+                self.outbox.add(connection, news(title))
 
     def runner(self, server: Any, stop: Stop, **options: Any) -> Runner:
         options = {"errors": (sqlite3.Error,), "random": lambda: 0.0, "now": lambda: stop.now, **options}
@@ -237,3 +241,29 @@ def test_who_is_told_to_stop_waits_for_no_other_attempt(app: App, monkeypatch: p
         client_for("http://notify.test", "t", stop).publish_json([b'{"id": "a"}'])
     with closing(sqlite3.connect(app.path)) as connection:
         assert app.outbox.waiting(connection).count == 1
+
+
+def test_two_runners_at_once_send_each_event_once_and_in_order(postgres_url: str, server: Server) -> None:
+    outbox, stop, all_there = Outbox(), threading.Event(), threading.Event()
+    titles = [str(number) for number in range(100)]
+    server.after = lambda: all_there.set() if len(server.recorded) == len(titles) else None
+
+    def connect() -> psycopg.Connection[Any]:
+        return psycopg.connect(postgres_url)
+
+    with closing(connect()) as connection:
+        outbox.create(connection)
+        runners = [Runner(connect, server, outbox, errors=(psycopg.Error,), every=0.001, stop=stop) for _ in range(2)]
+        with ThreadPoolExecutor(2) as threads:
+            running = [threads.submit(runner.run) for runner in runners]
+            try:
+                for title in titles:
+                    outbox.add(connection, news(title))
+                    connection.commit()
+                assert all_there.wait(PATIENCE)
+            finally:
+                stop.set()
+            assert [each.result(PATIENCE) for each in running] == [None, None]
+        assert outbox.waiting(connection).count == 0
+    assert sum(len(request) for request in server.requests) == len(titles)
+    assert server.titles == titles
