@@ -37,10 +37,11 @@ Without asyncio it is `with`, and without `await`; any thread may call it. What 
 - **Signals** stay yours. A portal that nobody stops is stopped when the interpreter ends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from djactors.config import Settings
+from djactors.domain.notification_types import NotificationType
 from djactors.embedded._errors import PortalBusy, PortalError, PortalForked, PortalStopped, PortalTimeout
 from djactors.embedded._portal import ANSWER_SECONDS, START_SECONDS, AsyncPortal, Portal
 from djactors.embedded._thread import MAX_CALLS
@@ -65,7 +66,8 @@ def portal(
     settings: Settings | Mapping[str, Any] | None = None,
     *,
     telemetry: Telemetry | None = None,
+    types: Iterable[NotificationType] = (),
     start_timeout: float = START_SECONDS,
 ) -> Portal:
     """A server that will run in a thread of this process. See `Portal`."""
-    return Portal(settings, telemetry=telemetry, start_timeout=start_timeout)
+    return Portal(settings, telemetry=telemetry, types=types, start_timeout=start_timeout)

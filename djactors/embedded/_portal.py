@@ -14,6 +14,7 @@ from djactors.app import Server
 from djactors.config import Settings, load
 from djactors.domain.commands import Published
 from djactors.domain.events import DomainEvent
+from djactors.domain.notification_types import NotificationType
 from djactors.embedded._errors import PortalError, PortalStopped, PortalTimeout
 from djactors.embedded._thread import ServerThread
 from djactors.kernel import KernelError
@@ -39,6 +40,7 @@ class Portal:
     Args:
         settings: as for `Server`, or names and values as `djactors.config.load` takes them, beside the environment.
         telemetry: where the server logs and counts; by default errors go to standard error as JSON.
+        types: notification types of the program's own, as for `Server`.
         start_timeout: seconds in which the server must serve.
 
     Raises:
@@ -50,10 +52,12 @@ class Portal:
         settings: Settings | Mapping[str, Any] | None = None,
         *,
         telemetry: Telemetry | None = None,
+        types: Iterable[NotificationType] = (),
         start_timeout: float = START_SECONDS,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else load(settings or {})
-        self._thread = ServerThread(lambda: Server(self.settings, telemetry=telemetry))
+        own_types = tuple(types)
+        self._thread = ServerThread(lambda: Server(self.settings, telemetry=telemetry, types=own_types))
         self._start_timeout = start_timeout
         self.asynchronous = AsyncPortal(self)
 

@@ -25,7 +25,8 @@ from djactors.app import Server, ServerFailed
 from djactors.config import SettingError, Settings
 from djactors.domain.commands import Published
 from djactors.domain.errors import Refused
-from djactors.domain.events import DomainEvent, NotificationRequested
+from djactors.domain.events import DomainEvent, JobAssigned, NotificationRequested
+from djactors.domain.notification_types import NotificationType
 from djactors.embedded import (
     MAX_CALLS,
     Portal,
@@ -120,6 +121,15 @@ def test_more_events_than_one_commit_takes_are_published_together(make: Callable
         assert numbers == sorted(numbers)
         assert len(numbers) == 24
         assert portal.publish_all([]) == []
+
+
+def test_a_program_has_types_of_its_own(tmp_path: Path) -> None:
+    types = [NotificationType("job_assigned", title="{job} is yours")]
+    settings = {"database": str(tmp_path / "inbox.db"), "port": 0, "jwt_secret": SECRET, "drain_timeout": 0}
+    with djactors.portal(settings, types=types) as portal:
+        portal.publish(JobAssigned(tenant_id=1, job_id=5, assignee_id=2))
+        [item] = trio.run(get, portal.url, "/api/notifications")["items"]
+    assert item["title"] == "Job 5 is yours"
 
 
 def test_once_the_server_cannot_take_a_part_the_rest_is_not_asked_for(
