@@ -5,7 +5,18 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import backups, databases, persons, probing, seeing, serving, tenants, tokens, watching
+from djactors.commands import (
+    backups,
+    databases,
+    describing,
+    persons,
+    probing,
+    seeing,
+    serving,
+    tenants,
+    tokens,
+    watching,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +42,9 @@ for _command in (
     tenants.export,
     tenants.import_,
     persons.erase,
+    describing.openapi,
+    describing.asyncapi,
+    describing.completion,
 ):
     main.add_command(_command)
 

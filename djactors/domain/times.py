@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
 
 WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
 """The machine's clock, which returns an aware datetime: the default for code that is given no other clock. Nothing in
@@ -34,3 +37,7 @@ def _minute_text(year: int, month: int, day: int, hour: int, minute: int) -> str
 def from_text(text: str) -> datetime:
     """The aware datetime of a text that `utc_text` made."""
     return datetime.fromisoformat(text)
+
+
+UtcText: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A text that `utc_text` made."""
