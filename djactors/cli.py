@@ -19,10 +19,16 @@ from djactors.commands import (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`djactors COMMAND --help` says what a command does, with examples, exit codes and its settings.",
+)
 @click.version_option(__version__, prog_name="djactors")
 def main() -> None:
-    """Real-time in-app notifications for DJ System."""
+    """Real-time in-app notifications for DJ System.
+
+    `djactors demo` shows what it is; `djactors serve` serves.
+    """
 
 
 for _command in (

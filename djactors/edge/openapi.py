@@ -29,7 +29,8 @@ ABOUT = """Notifications for people who use a web application. A backend posts w
 inboxes, and hear of changes live by Socket.IO, which `asyncapi.json` describes.
 
 - A body is JSON, in UTF-8. Unknown fields and unknown query parameters are refused.
-- Ids are integers from 1 to 2^53 - 1. Times are in the form of RFC 3339; those that are answered are in UTC.
+- Ids are integers from 1 to 2^53 - 1, written without a fraction: 5.0 is refused.
+- Times are in the form of RFC 3339; those that are answered are in UTC.
 - An error has the body `{ "error": { "code", "message" } }`. The message names the field and says how to mend it.
 - What belongs to somebody else is answered like what is missing: 404.
 - New fields may be added to any answer. Ignore those that you do not know."""
@@ -63,6 +64,12 @@ _MEANINGS: Mapping[Code, tuple[str, str]] = {
 }
 """What the response is called, and what it means, for each code."""
 
+_OF_BODIES: Mapping[int, tuple[str, str, str]] = {
+    413: ("TooLarge", "body_too_large", "The body is too large."),
+    415: ("UnsupportedMediaType", "unsupported_media_type", "The body has a Content-Encoding."),
+}
+"""The refusals of bodies by HTTP itself: what the response is called, its code, and what it means, for each status."""
+
 _AGAIN = "The request was repeated with its idempotency key: this is the first answer again."
 
 
@@ -91,6 +98,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "components": {
             "schemas": components,
             "responses": {name: _refusal(code, text) for code, (name, text) in _MEANINGS.items()}
+            | {name: _refusal(code, text) for name, code, text in _OF_BODIES.values()}
             | {"Error": _refusal(None, "The request was refused, or has failed: see the code.")},
             "parameters": _PARAMETERS,
             "headers": _HEADERS,
@@ -198,6 +206,8 @@ def _operation(route: Route, schemas: list[tuple[Any, Schema]]) -> dict[str, Any
             responses[str(status)]["headers"] = {RESPONSE_HEADER: {"$ref": "#/components/headers/Trace"}}
     for code in refusals_of(route):
         responses[str(STATUS[code])] = {"$ref": f"#/components/responses/{_MEANINGS[code][0]}"}
+    for status, (name, *_) in _OF_BODIES.items() if route.body is not None else ():
+        responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
     responses["default"] = {"$ref": "#/components/responses/Error"}
     operation["responses"] = responses
     return operation
@@ -250,7 +260,7 @@ def _key(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name)
 
 
-def _refusal(code: Code | None, text: str) -> dict[str, Any]:
+def _refusal(code: str | None, text: str) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if code is Code.UNAUTHORIZED:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/Authenticate"}

@@ -20,7 +20,7 @@ from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response,
 from djactors.edge.publishing_routes import BATCH
 from djactors.edge.route import MAX_SMALL_BODY, Route
 from djactors.edge.site import SITE_METHODS, Site
-from djactors.edge.table import ROUTES, describe
+from djactors.edge.table import ROUTES
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.net import ByteStream, Request, Response
 from djactors.telemetry import Telemetry, Trace
@@ -45,7 +45,6 @@ class Routes:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        describe()
         rows: dict[str, dict[str, Route]] = {}
         for route in ROUTES:
             rows.setdefault(route.path, {})[route.method] = route

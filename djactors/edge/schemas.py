@@ -46,7 +46,7 @@ def id_pattern(largest: int) -> str:
 
 
 ID: Schema = {
-    "description": f"An id: an integer from 1 to 2^53 - 1 ({MAX_ID}), as a number or as decimal text.",
+    "description": f"An integer from 1 to 2^53 - 1 ({MAX_ID}), as a number without a fraction or as decimal text.",
     "anyOf": [_ID, {"type": "string", "pattern": id_pattern(MAX_ID)}],
 }
 
