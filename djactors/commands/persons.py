@@ -20,7 +20,7 @@ from djactors.commands.common import (
     settings_of,
 )
 from djactors.commands.manual import SIGNING, TOKEN, Manual
-from djactors.config import SettingError
+from djactors.config import SettingError, load_rules
 
 
 @click.command(
@@ -94,7 +94,7 @@ def erase(
             if url is not None:
                 done = erasing.through_server(settings, url, token, plan, progress.step)
             else:
-                done = erasing.directly(settings.database, plan, progress.step)
+                done = erasing.directly(settings.database, plan, progress.step, load_rules(settings))
         except DatabaseLocked as error:
             progress.end()
             fail(f"{error}; or erase through the server with --url")

@@ -56,7 +56,7 @@ MAX_WATCHERS = 1000
 Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.KEY, pattern=r"\A[\x20-\x7e]+\Z")]
 Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.TITLE)]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.NAME)]
-Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4000)]
+Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.TEXT)]
 DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.DJ_ID)]
 TypeName: TypeAlias = Annotated[str, Meta(max_length=lengths.TYPE, pattern=r"\A[a-z][a-z0-9_]*\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]

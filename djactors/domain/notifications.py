@@ -6,27 +6,13 @@ Source: the seed's "Server -> Client" events and the contract's `notification:ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from djactors.domain.events import Priority
 from djactors.domain.times import UtcText
-
-NotificationType: TypeAlias = Literal[
-    "job_assigned",
-    "approval_needed",
-    "approval_approved",
-    "approval_rejected",
-    "sla_alert_24h",
-    "sla_alert_overdue",
-    "comment_added",
-    "job_completed",
-    "mentioned",
-]
-"""The seed's eight types, and one beyond the seed's table, `mentioned`. A backend may ask for types of its own through
-`notification.requested`."""
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +35,7 @@ class Notification(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     id: int
     type: str
-    priority: str
+    priority: Priority
     title: str
     message: str | None
     data: ObjectText

@@ -55,11 +55,15 @@ class QueryReader(Generic[Q]):
         info = inspect.type_info(kind)
         assert isinstance(info, inspect.StructType)
         self._readers = {field.encode_name: (field.name, _reader_of(field.type)) for field in info.fields}
+        # Nearly all requests that change something have no query.
+        self._without = None if any(field.required for field in info.fields) else kind()
         self._required = [(field.encode_name, _description_of(field.type)) for field in info.fields if field.required]
 
     def read(self, request: Request) -> Q:
         """The query of a request. Raises Refused."""
         query = request.query
+        if not query and self._without is not None:
+            return self._without
         values: dict[str, Any] = {}
         for name, text in query.items():
             found = self._readers.get(name)

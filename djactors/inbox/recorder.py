@@ -65,7 +65,7 @@ from djactors.domain.commands import (
 )
 from djactors.domain.errors import Code, Refused
 from djactors.domain.limits import Limits
-from djactors.domain.notification_rules import TRIGGERS
+from djactors.domain.notification_rules import BUILT_IN_RULES, Rules
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import accounts, alerts, erasure, mutes, notices, places, reading, retention, room, workflow
@@ -125,6 +125,7 @@ class Recording:
         limits: how much a user is told.
         writes: stagings of a commit.
         node: this process's name among those that share the database; see `sharing`. One that is alone needs none.
+        rules: who is notified of what.
     """
 
     def __init__(
@@ -134,10 +135,11 @@ class Recording:
         limits: Limits | None = None,
         writes: int = WRITES_A_COMMIT,
         node: str = "",
+        rules: Rules = BUILT_IN_RULES,
     ) -> None:
         self._database = database
         self._now = now
-        self._recorder = Recorder(now, limits, writes, node)
+        self._recorder = Recorder(now, limits, writes, node, rules)
         database.when_rolled_back(self._recorder.forget)
         database.when_others_wrote(self._recorder.others_wrote)
 
@@ -187,6 +189,7 @@ class Recorder:
         limits: how much a user is told.
         writes: stagings of a commit.
         node: this process's name among those that share the database; see `sharing`.
+        rules: who is notified of what.
     """
 
     def __init__(
@@ -195,7 +198,9 @@ class Recorder:
         limits: Limits | None = None,
         writes: int = WRITES_A_COMMIT,
         node: str = "",
+        rules: Rules = BUILT_IN_RULES,
     ) -> None:
+        self._rules = rules
         self._writes = writes
         self._node = node
         self._now = now
@@ -338,7 +343,7 @@ class Recorder:
         return others_wrote
 
     def _unit(self, connection: Connection, sharing: Sharing | None) -> UnitOfWork:
-        return UnitOfWork(connection, self._now(), self._limits, self._known, sharing)
+        return UnitOfWork(connection, self._now(), self._limits, self._known, sharing, self._rules)
 
     def _hold(self, connection: Connection, commands: Sequence[Command]) -> Held:
         return hold(connection, self._known, self._node, commands, utc_text(self._now()))
@@ -422,9 +427,8 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     by_person = command.person is not None and not command.person.is_backend
     entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id, by_person=by_person)
     come.announce(tenant)
-    left_out = TRIGGERS.get(kind, kind)
     if told.suppressed:
-        by_rule = [notices.suppress(unit, tenant, user, event_id, left_out, why) for user, why in told.suppressed]
+        by_rule = [notices.suppress(unit, tenant, user, event_id, type_, why) for user, why, type_ in told.suppressed]
         suppressed = by_rule + suppressed
     if command.with_job and come.job is not None:
         answer = encode(workflow.view(unit, come.job))
