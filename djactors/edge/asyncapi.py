@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from djactors import __version__
-from djactors.domain.ids import IdOrText
+from djactors.domain.ids import Id
 from djactors.domain.packets import AUTH_EXPIRING, CHANGES_RESET, FOR_TENANT, LOGGED, PRESENCE, UNLOGGED
 from djactors.edge.answers import Answer, Failed
 from djactors.edge.commands import COMMANDS, PLAIN_EVENTS, TEST_COMMANDS
@@ -43,9 +43,7 @@ class Auth(msgspec.Struct, frozen=True, rename="camel"):
     """The `auth` of a CONNECT. What is not named here is ignored."""
 
     token: Annotated[str, Meta(description="A JWT that names a user and the user's tenant.")]
-    tenant_id: Annotated[IdOrText | None, Meta(description="If it is there, it must be the tenant of the token.")] = (
-        None
-    )
+    tenant_id: Annotated[Id | None, Meta(description="If it is there, it must be the tenant of the token.")] = None
     recovery: Annotated[
         bool, Meta(description="False for a client whose handlers take one argument: it gets no offsets.")
     ] = True

@@ -292,7 +292,7 @@ def _who_may(kind: type[Any]) -> str:
     return f"Who may: {', '.join(people)}."
 
 
-_REFUSES = (Code.FORBIDDEN, Code.CONFLICT)
+_REFUSES = (Code.FORBIDDEN, Code.NOT_FOUND, Code.CONFLICT)
 _JOB = "/api/jobs/{id}"
 
 ROUTES: Table = (
