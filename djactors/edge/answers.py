@@ -160,6 +160,33 @@ class Erased(Answer, frozen=True, kw_only=True):
     problem: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class ImportArrived(Answer, frozen=True, kw_only=True):
+    """How many rows of an import have arrived."""
+
+    arrived: int
+
+
+class ImportBegun(ImportArrived, frozen=True, kw_only=True):
+    """An import is announced. `plan` names it from then on."""
+
+    plan: str
+
+
+class ImportJudged(Answer, frozen=True, kw_only=True):
+    """How many rows of an import are judged, and whether these are all."""
+
+    done: bool
+    judged: int
+
+
+class ImportRemoved(Answer, frozen=True, kw_only=True):
+    """How many rows of an import were removed. Ask again with `after` until it is `done`."""
+
+    done: bool
+    removed: int
+    after: int
+
+
 class Health(Answer, frozen=True, kw_only=True):
     """The process lives."""
 

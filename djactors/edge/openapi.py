@@ -42,6 +42,7 @@ TAGS: Mapping[str, str] = {
     "people": "The people of one's own tenant.",
     "events": "Domain events, which backends publish.",
     "users": "What an admin or a backend does to a user.",
+    "imports": "What `djactors import` uses.",
     "admin": "What an admin may see.",
     "operation": "Whether the server lives, and how it does.",
     "description": "What this is.",
@@ -60,6 +61,7 @@ _MEANINGS: Mapping[Code, tuple[str, str]] = {
     Code.KEY_REUSED: ("KeyReused", "The idempotency key was used for a different request."),
     Code.TOO_MANY_REQUESTS: ("TooManyRequests", "The sender is too fast."),
     Code.INTERNAL: ("Internal", "A fault in djactors, which is in its log."),
+    Code.TENANT_IMPORTING: ("TenantImporting", "The tenant is being imported, and is served once that is done."),
     Code.UNAVAILABLE: ("Unavailable", "The server cannot take this now."),
 }
 """What the response is called, and what it means, for each code."""
@@ -264,7 +266,7 @@ def _refusal(code: str | None, text: str) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if code is Code.UNAUTHORIZED:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/Authenticate"}
-    if code in (Code.TOO_MANY_REQUESTS, Code.UNAVAILABLE):
+    if code in (Code.TOO_MANY_REQUESTS, Code.UNAVAILABLE, Code.TENANT_IMPORTING):
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     content: dict[str, Any] = {"schema": {"$ref": f"{PLACE}Error"}}
     if code is not None:

@@ -14,9 +14,10 @@ from typing import Any
 
 from djactors.domain.errors import Code, Refused
 from djactors.edge import refusals
-from djactors.edge.api import Api
+from djactors.edge.api import IMPORT, PUBLISH, Api
 from djactors.edge.auth import Unauthorized
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
+from djactors.edge.import_routes import IMPORTS, ROWS
 from djactors.edge.publishing_routes import BATCH
 from djactors.edge.route import MAX_SMALL_BODY, Route
 from djactors.edge.site import SITE_METHODS, Site
@@ -25,6 +26,9 @@ from djactors.engine import EngineServer, OriginPolicy
 from djactors.net import ByteStream, Request, Response
 from djactors.telemetry import Telemetry, Trace
 from djactors.telemetry.traces import REQUEST_HEADER, RESPONSE_HEADER
+
+LARGE: Mapping[str, str] = {BATCH: PUBLISH, IMPORTS: IMPORT, ROWS: IMPORT}
+"""The routes with a large body, and what only a service may do there."""
 
 ID = "{id}"
 """An id in a path."""
@@ -71,8 +75,9 @@ class Routes:
             return found
         request.route = found
         try:
-            if request.path == BATCH:
-                self._api.publisher(request)
+            deed = LARGE.get(request.path)
+            if deed is not None:
+                self._api.service(request, deed)
                 return self._api.settings.max_body
             self._api.proved(request)
         except (Refused, Unauthorized) as error:

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from djactors.edge import (
     asyncapi,
+    import_routes,
     inbox_routes,
     job_routes,
     openapi,
@@ -73,6 +74,7 @@ ROUTES: Table = (
     *people_routes.ROUTES,
     *publishing_routes.ROUTES,
     *user_routes.ROUTES,
+    *import_routes.ROUTES,
     *operator_routes.ROUTES,
     Route(
         "GET",

@@ -19,7 +19,7 @@ from djactors.domain.ids import Id
 from djactors.domain.notifications import encode
 from djactors.domain.permissions import OFFICE
 from djactors.edge.answers import Activity, Erased, SignedOut
-from djactors.edge.api import Api, header_key, path_id
+from djactors.edge.api import Api, header_key, path_id, tenant_of
 from djactors.edge.auth import Identity
 from djactors.edge.queries import NO_QUERY
 from djactors.edge.route import ADMIN_OR_BACKEND, Body, Handler, Route, Table
@@ -141,17 +141,7 @@ def _office(
         api.paces.check_command(identity.member())
     NO_QUERY.read(request)
     body = shape.read(request)
-    return identity, _tenant_of(identity, body), path_id(found), body
-
-
-def _tenant_of(identity: Identity, body: PlaceBody) -> int:
-    if identity.tenant_id is None:
-        if body.tenant_id is None:
-            raise Refused(Code.INVALID, "tenantId: is missing: this token is of no tenant, so name the user's")
-        return body.tenant_id
-    if body.tenant_id not in (None, identity.tenant_id):
-        raise Refused(Code.FORBIDDEN, f"tenantId: this token is of tenant {identity.tenant_id} only: leave it out")
-    return identity.tenant_id
+    return identity, tenant_of(identity, body.tenant_id), path_id(found), body
 
 
 _USER = "/api/users/{id}"

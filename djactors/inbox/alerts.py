@@ -10,12 +10,14 @@ from djactors.domain import jobs
 from djactors.domain.commands import RaiseAlerts, SendSummaries, Sliced
 from djactors.domain.jobs import Job, SlaAlert
 from djactors.inbox import notices, telling
+from djactors.inbox.rows import SERVED
 from djactors.inbox.unit import UnitOfWork
 
 # Both are served by idx_jobs_next_alert.
-SELECT_DUE = """SELECT tenant_id, id FROM jobs WHERE next_alert_at <= ?
+SELECT_DUE = f"""SELECT tenant_id, id FROM jobs WHERE next_alert_at <= ? AND {SERVED}
     ORDER BY next_alert_at, tenant_id, id LIMIT ?"""
-SELECT_NEXT = "SELECT next_alert_at FROM jobs WHERE next_alert_at IS NOT NULL ORDER BY next_alert_at LIMIT 1"
+SELECT_NEXT = f"""SELECT next_alert_at FROM jobs WHERE next_alert_at IS NOT NULL AND {SERVED}
+    ORDER BY next_alert_at LIMIT 1"""
 
 
 def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:

@@ -26,19 +26,32 @@ class Known:
     """The rows that are known.
 
     `highest` is the highest id of each kind of row, `latest_expiry` the latest `expires_at` of the newest expiry walk,
-    and `dates` the date by time zone and minute. `roles` are the people of a role, by tenant and role, where they were
-    asked for. A database that several nodes share needs neither `highest` nor `latest_expiry`. Whoever adds a user or a
-    day says so by `keep_user` and `keep_day`, and by `add_to_role` if the user is new. Whoever changes a role, or
-    (de)activates somebody, drops the roles of the tenant.
+    `importing` the tenants that are being imported, None where that is not known, and `dates` the date by time zone and
+    minute. `roles` are the people of a role, by tenant and role, where they were asked for. A database that several
+    nodes share needs none of the first three. Whoever adds a user or a day says so by `keep_user` and `keep_day`, and
+    by `add_to_role` if the user is new. Whoever changes a role, or (de)activates somebody, drops the roles of the
+    tenant.
     """
 
-    __slots__ = ("_days_of", "_users_of", "dates", "days", "highest", "latest_expiry", "roles", "tenants", "users")
+    __slots__ = (
+        "_days_of",
+        "_users_of",
+        "dates",
+        "days",
+        "highest",
+        "importing",
+        "latest_expiry",
+        "roles",
+        "tenants",
+        "users",
+    )
 
     def __init__(self) -> None:
         self.tenants: dict[int, Tenant] = {}
         self.users: dict[tuple[int, int], User] = {}
         self.highest: dict[str, int] = {}
         self.latest_expiry: str | None = None
+        self.importing: set[int] | None = None
         self.days: dict[tuple[int, int, str], UserDay] = {}
         self.dates: dict[tuple[str, str], str] = {}
         self.roles: dict[int, dict[str, tuple[int, ...]]] = {}
@@ -68,6 +81,7 @@ class Known:
         """Forget everything, because changes were not stored, or because somebody else has changed what is stored."""
         self.tenants.clear()
         self.highest.clear()
+        self.importing = None
         self.latest_expiry = None
         self.roles.clear()
         self._forget_users()

@@ -140,7 +140,8 @@ class UnitOfWork:
     held back. `sharing` is what the transaction holds of a database that several nodes share, None where there is one
     writer. `keys`, `notifications` and `absent` have what was looked up for the whole unit; None stands for a key or a
     notification that is not there, and `absent` are users who are not. `ended` are the tenants whose whole log was
-    purged. `rules` say who is notified of what. `trace` is that of the post that is carried out.
+    purged, or of which clients are to forget all that they know. `importing` are those of which only a part is here
+    yet. `rules` say who is notified of what. `trace` is that of the post that is carried out.
     """
 
     def __init__(
@@ -165,6 +166,9 @@ class UnitOfWork:
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
         self.sharing = sharing
+        # Live where there is one writer: a tenant that is marked in this unit is refused from then on.
+        known_here: set[int] = set() if known.importing is None else known.importing
+        self.importing = known_here if sharing is None else sharing.importing
         # Each is made when it is first needed, because most units need none.
         self._jobs: JobRows | None = None
         self._days: DayRows | None = None
@@ -331,6 +335,26 @@ class UnitOfWork:
         self.keys.clear()
         self.notifications.clear()
         self._known.forget_tenant(tenant_id)
+
+    @property
+    def has_imports(self) -> bool:
+        """Whether a tenant is being imported, so that nothing old may be taken away."""
+        return bool(self.importing) if self.sharing is None else self.sharing.has_imports
+
+    def began_import(self, tenant_id: int) -> None:
+        """Serve nobody with a tenant from now on, of which only a part will be here for a while."""
+        self.forget_tenant(tenant_id)
+        self.importing.add(tenant_id)
+
+    def ended_import(self, tenant_id: int) -> None:
+        """Serve a tenant from now on that has arrived whole or was removed."""
+        self.forget_tenant(tenant_id)
+        self.importing.discard(tenant_id)
+
+    def forget_ids(self) -> None:
+        """Look anew for the highest ids that were given out."""
+        self._highest.clear()
+        self._known.latest_expiry = None
 
     def held(self, rows: Sequence[T], place: int) -> Sequence[T]:
         """Of rows that were found for the whole installation, those whose tenant the transaction holds.

@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from djactors.edge.import_routes import IMPORTS
 from djactors.edge.publishing_routes import BATCH
 from djactors.edge.route import Route
 from djactors.edge.table import ROUTES
@@ -121,6 +122,9 @@ def send_anything(url: str) -> None:
         for found in schema.get_all_operations():
             operation = found.ok()
             route = routes[operation.method.lower(), operation.path]
+            if route.path.startswith(IMPORTS):
+                # What these take is the schema of the database; tests/moving sends them whatever is wrong.
+                continue
             for who, claims in TOKENS.items():
                 if may_call(route, who):
                     tried.add((route.method, route.path))
@@ -129,7 +133,7 @@ def send_anything(url: str) -> None:
                     ids = {"id": own_id(route)} if "{id}" in route.path else {}
                     try_operation(operation, GenerationMode.POSITIVE, ids, url, token, session)
                     try_operation(operation, GenerationMode.NEGATIVE, {}, url, token, session)
-    assert len(tried) == len(ROUTES)
+    assert len(tried) == len([route for route in ROUTES if not route.path.startswith(IMPORTS)])
 
 
 def own_id(route: Route) -> int:

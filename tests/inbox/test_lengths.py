@@ -63,6 +63,8 @@ OF_OURS: dict[str, list[str]] = {
     "database_sizes.day": ["2026-01-27"],
     "database_sizes.noted_at": [TIME],
     "database_sizes.told_at": [TIME],
+    "imports.begun_at": [TIME],
+    "imports.touched_at": [TIME],
     "nodes.name": ["x" * 32],
     "nodes.started_at": [TIME],
     "nodes.seen_at": [TIME],

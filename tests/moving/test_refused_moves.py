@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -181,12 +182,10 @@ def test_a_source_that_is_missing_behind_or_foreign_is_told(url: str, tmp_path: 
     behind = tmp_path / "behind.db"
     schema.apply(behind)
     with closing(sqlite3.connect(behind, isolation_level=None)) as connection:
-        connection.execute("DELETE FROM schema_migrations WHERE name > '0009'")
+        connection.execute("DELETE FROM schema_migrations WHERE name > '0010'")
     said = refusal(behind, url)
-    assert (
-        said
-        == f"--database: {behind} is behind by 0009_room.compatible.sql: run `djactors migrate --database {behind}`"
-    )
+    assert said.startswith(f"--database: {behind} is behind by 0010_imports.compatible.sql, 0011_")
+    assert said.endswith(f": run `djactors migrate --database {behind}`")
     assert not tables_of(url)
 
 
@@ -269,7 +268,7 @@ def test_whoever_is_killed_leaves_nothing_that_can_be_served_and_can_begin_anew(
     done = subprocess.run([sys.executable, "-c", KILLED, house, target, *at], check=False)
     assert done.returncode == -signal.SIGKILL
     if engine == "postgresql":
-        assert [name for name, rows in rows_of(url).items() if rows] == ["schema_migrations", "meta", "expiry_walks"]
+        assert {name for name, rows in rows_of(url).items() if rows} == {"schema_migrations", "meta", "expiry_walks"}
     else:
         assert not (tmp_path / "new.db").exists()
     move(house, target, no_report)
@@ -305,7 +304,7 @@ def test_the_last_line_says_what_was_carried_and_no_password(house: Path, url: s
         "with the new place now"
     ]
     assert "hunter2" not in done.output
-    assert done.stderr.splitlines()[0] == f"copying counters: 0 of {total} rows (0 %)"
+    assert re.fullmatch(rf"copying \w+: 0 of {total} rows \(0 %\)", done.stderr.splitlines()[0])
 
 
 def test_what_is_refused_is_one_line_and_exit_1(house: Path, tmp_path: Path) -> None:
