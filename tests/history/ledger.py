@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,14 @@ SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, event_id, type, title, 
     FROM notifications"""
 SELECT_LAST = """SELECT t.id, coalesce(max(c.seq), t.oldest_seq) FROM tenants t
     LEFT JOIN changes c ON c.tenant_id = t.id GROUP BY t.id"""
+SELECT_OLDEST = "SELECT id, oldest_seq, oldest_mark FROM tenants"
 SELECT_COMMENTS = "SELECT id, tenant_id, job_id, author_id, text, created_at FROM job_comments"
 SELECT_MENTIONS = "SELECT comment_id, user_id FROM comment_mentions ORDER BY comment_id, user_id"
 SELECT_EVENTS = "SELECT id, tenant_id, idempotency_key, answer FROM domain_events"
+
+
+NOBODY = -1
+"""The user of a change that nobody sees."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -88,6 +93,68 @@ class StoredComment(msgspec.Struct, frozen=True):
     text: str
     created_at: str
     mentions: tuple[int, ...] = ()
+
+
+class Archive:
+    """What was purged from a database while somebody looked: `look` before each purge.
+
+    With it a ledger is whole. What an older copy of the database has lost may be in it as well: only what leads to the
+    beginning of the log that is still there counts.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[int, int], Entry] = {}
+        self.notifications: dict[int, StoredNotification] = {}
+        self.erased: set[tuple[int, int]] = set()
+
+    def look(self, place: Path | str) -> None:
+        """Note all that is there. What was noted last of a number, or of an id, is what was purged under it."""
+        with reading(place) as connection:
+            for row in connection.execute(SELECT_LOG):
+                entry = _entry(row)
+                self.entries[entry.tenant_id, entry.seq] = entry
+            for row in connection.execute(SELECT_NOTIFICATIONS):
+                self.notifications[row[0]] = StoredNotification(*row)
+            self._end(connection)
+
+    def _end(self, connection: Tables) -> None:
+        """An erasure purges the log with its own last change, which nobody can look at before. It tells nothing."""
+        for tenant_id, seq, mark in connection.execute(SELECT_OLDEST).fetchall():
+            noted = self.entries.get((tenant_id, seq))
+            if seq and (noted is None or noted.mark != mark):
+                data: dict[str, Any] = {"notificationIds": []}
+                self.entries[tenant_id, seq] = Entry(tenant_id, seq, NOBODY, "notification:deleted", data, mark)
+
+    def copy(self) -> Archive:
+        """What is noted up to now, on its own."""
+        archive = Archive()
+        archive.entries, archive.notifications = dict(self.entries), dict(self.notifications)
+        archive.erased = set(self.erased)
+        return archive
+
+    def complete(
+        self,
+        connection: Tables,
+        entries: list[Entry],
+        notifications: list[StoredNotification],
+        oldest: dict[int, int],
+    ) -> tuple[list[Entry], list[StoredNotification]]:
+        """The whole log, and all rows that it tells of."""
+        self._end(connection)
+        known = {(entry.tenant_id, entry.seq): entry for entry in entries}
+        for key, entry in self.entries.items():
+            if key not in known and entry.seq <= oldest.get(entry.tenant_id, 0):
+                known[key] = entry
+        rows = {row.id: row for row in notifications}
+        for id_, row in self.notifications.items():
+            brought = known.get((row.tenant_id, row.seq))
+            is_of_this_past = brought is not None and (brought.event, brought.data.get("id")) == (
+                "notification:new",
+                id_,
+            )
+            if id_ not in rows and is_of_this_past:
+                rows[id_] = row
+        return [known[key] for key in sorted(known)], list(rows.values())
 
 
 class Known(msgspec.Struct):
@@ -225,6 +292,7 @@ class Ledger:
         oldest: each tenant's number up to which the log was purged.
         marks: what is wrong with the marks in it.
         comments: the rows of all threads.
+        erased: persons of whom nothing is left but what an archive has.
     """
 
     def __init__(
@@ -238,6 +306,7 @@ class Ledger:
         marks: Iterable[Finding] = (),
         comments: Iterable[StoredComment] = (),
         unseen: dict[tuple[int, int], int] | None = None,
+        erased: Collection[tuple[int, int]] = (),
     ) -> None:
         self.entries = list(entries)
         self.notifications = {row.id: row for row in notifications}
@@ -248,6 +317,7 @@ class Ledger:
         self.oldest = oldest or {}
         self.marks = list(marks)
         self.comments = list(comments)
+        self.erased = frozenset(erased)
         self._views: dict[tuple[int, int], View] = {}
 
     def view(self, tenant_id: int, user_id: int) -> View:
@@ -297,12 +367,19 @@ class Ledger:
         return self._owners.get((event, _text(data)), [])
 
     @classmethod
-    def read(cls, place: Path | str) -> Ledger:
-        """Read a database that no server is writing to; see `tables.reading` for the place."""
+    def read(cls, place: Path | str, archive: Archive | None = None) -> Ledger:
+        """Read a database that no server is writing to; see `tables.reading` for the place. With an archive of all that
+        was purged, it is as if nothing had been."""
         with reading(place) as connection:
+            entries = [_entry(row) for row in connection.execute(SELECT_LOG)]
+            notifications = [StoredNotification(*row) for row in connection.execute(SELECT_NOTIFICATIONS)]
+            oldest = dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall())
+            if archive is not None:
+                entries, notifications = archive.complete(connection, entries, notifications, oldest)
+                oldest = dict.fromkeys(oldest, 0)
             return cls(
-                entries=[_entry(row) for row in connection.execute(SELECT_LOG)],
-                notifications=[StoredNotification(*row) for row in connection.execute(SELECT_NOTIFICATIONS)],
+                entries=entries,
+                notifications=notifications,
                 events=[
                     StoredEvent(id_, tenant_id, key, None if answer is None else json.loads(answer))
                     for id_, tenant_id, key, answer in connection.execute(SELECT_EVENTS)
@@ -312,13 +389,14 @@ class Ledger:
                     for tenant_id, user_id, count in connection.execute("SELECT tenant_id, id, unread_count FROM users")
                 },
                 last=dict(connection.execute(SELECT_LAST).fetchall()),
-                oldest=dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall()),
+                oldest=oldest,
                 marks=judge_marks(connection),
                 comments=_comments(connection),
                 unseen={
                     (tenant_id, user_id): count
                     for tenant_id, user_id, count in connection.execute("SELECT tenant_id, id, unseen_count FROM users")
                 },
+                erased=() if archive is None else archive.erased,
             )
 
 

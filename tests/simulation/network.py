@@ -264,12 +264,13 @@ class Door:
         self.address = ("127.0.0.1", 3000)
         self.sockets: list[SimulatedSocket] = []
         self.is_open = False
+        self.was_open = False
         self._waiting: list[_Incoming] = []
         self._news = trio.Event()
 
     async def listen(self, host: str, port: int) -> list[Door]:
         await trio.lowlevel.checkpoint()
-        self.is_open = True
+        self.is_open = self.was_open = True
         return [self]
 
     async def wait(self) -> None:

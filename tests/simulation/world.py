@@ -15,8 +15,8 @@ import io
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -29,9 +29,10 @@ import trio
 from djactors.actors.sla import LONGEST_SLEEP
 from djactors.app import Server, ServerFailed
 from djactors.config import Settings
+from djactors.domain.commands import EraseSlice, PurgeSlice
 from djactors.inbox.inbox import Inbox
 from djactors.steady_clock import AGREEMENT
-from djactors.store.errors import StoreError
+from djactors.store.errors import DatabaseLocked, StoreError
 from djactors.telemetry import Telemetry, make_logger
 from tests.chaos.device import Device
 from tests.chaos.plan import BackUp, Fault, Kill, Order, Publish, PutBack
@@ -40,28 +41,38 @@ from tests.chaos.rest import Waiting, late_ones, reload_all, send_last
 from tests.history import Finding, History, Ledger, judge
 from tests.history.alerts import judge_alerts
 from tests.history.device import RESET
+from tests.history.inboxes import judge_erased, judge_limits, judge_snoozes
+from tests.history.ledger import Archive
 from tests.history.records import Connected, Note, Paged, Received
 from tests.serving import SECRET
 from tests.simulation import devices
+from tests.simulation.access import Access
 from tests.simulation.clocks import Courier, WallClock, virtual_clock
 from tests.simulation.disk import KEPT, OK, Content, Disk, Operation, disks
 from tests.simulation.executor import SimulatedThreads
 from tests.simulation.lanes import SimulatedLane
 from tests.simulation.network import Door, SimulatedNetwork, SimulatedSocket, waiting_for_sockets
+from tests.simulation.office import Office
 from tests.simulation.plan import (
     FIRST_WITH_DEADLINE,
+    OFFICE,
     Action,
     ClockJump,
     Crash,
     DiskFault,
+    Erase,
+    Flood,
     Plan,
     PowerLoss,
     Restart,
+    Rival,
+    Role,
+    SignOut,
     SlowReader,
 )
 from tests.simulation.seeded import seeded
-from tests.simulation.stock import SimulatedClients
 from tests.simulation.trace import Trace, TracedHistory
+from tests.simulation.tuning import tuned
 
 DRAIN_SECONDS = 120.0
 """For the publishers to have everything acknowledged once the faults have stopped."""
@@ -74,6 +85,7 @@ DOUBT_SECONDS = AGREEMENT
 """The clock tells of nothing for so long, after a start at a time that is long after what is stored."""
 RESTART_SECONDS = 1.0
 """After which whoever runs the server starts it again when it has ended by itself."""
+RIVAL_SECONDS = 1.0
 LONG_SECONDS = 86_400.0
 MAX_SECONDS = 3600.0
 """Of simulated time: a run that takes longer hangs."""
@@ -122,14 +134,19 @@ class World:
         self._stopping = False
         self._devices: dict[str, Device] = {}
         self._lanes: dict[str, SimulatedLane] = {}
-        self._publishers: dict[str, Publisher] = {}
+        self._publishers: dict[str, Publisher | Office] = {}
+        self.archive = Archive()
+        self._copied = Archive()
         self._copy: bytes | None = None
         self._armed: list[list[Any]] = []
         self._full_until = 0.0
         self._crashing: Counter[str] = Counter()
-        self._at_peace = False
+        self.at_peace = False
         self._waited_until = ""
         self.seconds = 0.0
+        # The server closes a session at the first heartbeat behind the grace.
+        patience = self.settings.expiry_grace + self.settings.ping_interval + 1.0
+        self._access = Access(self.history, self._find, lambda: not self.counts["clock jumps"], patience, plan.heedless)
 
     # The run
 
@@ -147,9 +164,16 @@ class World:
         if patience.cancelled_caught:
             self._find("liveness", "the run", f"did not end within {MAX_SECONDS:g} s")
             return
-        ledger = Ledger.read(self.lives[-1].disk.folder / KEPT[0])
-        self.findings += judge(self.history, ledger, self.lost)
-        self.findings += judge_alerts(self.lives[-1].disk.folder / KEPT[0], FIRST_WITH_DEADLINE, self._waited_until)
+        self._judge(self.lives[-1].disk.folder / KEPT[0])
+
+    def _judge(self, database: Path) -> None:
+        self.findings += judge(self.history, Ledger.read(database, self.archive), self.lost)
+        self.findings += judge_alerts(database, FIRST_WITH_DEADLINE, self._waited_until)
+        for tenant_id, user_id in sorted(self._access.gone):
+            self.findings += judge_erased(database, tenant_id, user_id)
+        if not self.counts["clock jumps"]:
+            self.findings += judge_snoozes(database, self._waited_until)
+            self.findings += judge_limits(database, self.settings.daily_limit)
 
     async def _act_out(self, clients: trio.Nursery) -> None:
         async with trio.open_nursery() as backends:
@@ -157,10 +181,14 @@ class World:
                 lane = self._lane(name, LONG_SECONDS)
                 self._publishers[name] = Publisher(tenant_id, lane, self.history)
                 backends.start_soon(self._publishers[name].run)
+            for tenant_id in sorted(set(self.plan.publishers.values())):
+                name = f"{OFFICE}-{tenant_id}"
+                office = Office(tenant_id, self._lane(name, LONG_SECONDS), self.history, self._access, self._losses)
+                self._publishers[name] = office
+                backends.start_soon(office.run)
             for plan in self.plan.devices:
                 lane = self._lane(plan.name, self.plan.lives.get(plan.name, LONG_SECONDS))
-                js, python = (SimulatedClients(kind, clients, lane.requester) for kind in ("js", "python"))
-                device = devices.make(plan, lane, self.history, clients, js, python)
+                device = devices.make(plan, lane, self.history, clients, self._access)
                 self._devices[plan.name] = device
                 clients.start_soon(device.start)
             for step in self.plan.steps:
@@ -182,12 +210,14 @@ class World:
         await self._come_to_rest(waiting)
 
     async def _wait_for_deadlines(self) -> None:
-        """Until the clock has told of every deadline, even one that did not believe the time until then."""
-        if any(type(step.action) is Publish and "due-" in str(step.action) for step in self.plan.steps):
-            self._waited_until = self.wall().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        """Until the clock has told of every deadline and brought back all that was snoozed, even a clock that did not
+        believe the time until then."""
+        self._waited_until = self.wall().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if not self.counts["clock jumps"]:
+            await trio.sleep(LATEST_ALERT_SECONDS)
+        elif any(type(step.action) is Publish and "due-" in str(step.action) for step in self.plan.steps):
             # A clock that was far off is followed in the end, which whoever sleeps until then notices when they wake.
-            doubt = DOUBT_SECONDS + LONGEST_SLEEP if self.counts["clock jumps"] else 0.0
-            await trio.sleep(doubt + LATEST_ALERT_SECONDS)
+            await trio.sleep(DOUBT_SECONDS + LONGEST_SLEEP + LATEST_ALERT_SECONDS)
 
     def _lane(self, name: str, life: float) -> SimulatedLane:
         lane = self._lanes[name] = SimulatedLane(self.network, self.settings, self.random, name, life)
@@ -198,11 +228,24 @@ class World:
         doubt = DOUBT_SECONDS if self.counts["clock jumps"] else 0.0
         for name in await late_ones(waiting, patience=REST_SECONDS + doubt, look=LOOK_SECONDS):
             self._find("applied once", name, "never showed the last notification by itself")
+        await self._hear_last_words(waiting)
         await self._wait_for_deadlines()
         await reload_all(self._devices.values(), patience=REST_SECONDS)
         for device in self._devices.values():
             for trouble in device.troubles:
                 self._find("isolation", device.plan.name, f"was refused: {trouble}")
+
+    async def _hear_last_words(self, waiting: Waiting) -> None:
+        """Without faults every command is acknowledged."""
+
+        async def hear(device: devices.Renewing, notification_id: int) -> None:
+            if not await device.last_word(notification_id):
+                self._find("commands", device.plan.name, "was never answered, though the faults have stopped")
+
+        async with trio.open_nursery() as nursery:
+            for device, notification_id, _ in waiting:
+                if isinstance(device, devices.Renewing):
+                    nursery.start_soon(hear, device, notification_id)
 
     # The server
 
@@ -222,17 +265,7 @@ class World:
         random = Random(f"life {life.number} of {self.plan.seed}")
         with life.scope:
             async with trio.open_nursery() as nursery:
-                life.server = server = Server(
-                    replace(self.settings, database=str(life.disk.folder / KEPT[0])),
-                    telemetry=Telemetry(make_logger("json", "debug", life.log)),
-                    now=self.wall,
-                    random_bytes=random.randbytes,
-                    threads=SimulatedThreads(nursery, random),
-                    # The virtual clock jumps in the middle of turns, which would then look long.
-                    timer=lambda: 0.0,
-                    rng=random,
-                    network=life.door,
-                )
+                life.server = server = self._server(life, random, nursery, life.door)
                 self.network.door = life.door
                 nursery.start_soon(self._serve, server, life)
         if life.over.is_set():
@@ -243,6 +276,36 @@ class World:
         self._contents = life.disk.killed()
         self._end(life, RESTART_SECONDS)
         self.network.kill(life.door)
+
+    def _server(self, life: Life, random: Random, nursery: trio.Nursery, door: Door) -> Server:
+        return Server(
+            replace(self.settings, database=str(life.disk.folder / KEPT[0])),
+            telemetry=Telemetry(make_logger("json", "debug", life.log)),
+            now=self.wall,
+            random_bytes=random.randbytes,
+            threads=SimulatedThreads(nursery, random),
+            # The virtual clock jumps in the middle of turns, which would then look long.
+            timer=lambda: 0.0,
+            rng=random,
+            network=door,
+        )
+
+    async def _send_rival(self) -> None:
+        """A second server on the database that is served has to leave at once, and to leave everything as it is."""
+        life = self._life
+        if life is None or not life.door.is_open:
+            return
+        self.counts["rivals"] += 1
+        random, door = Random(f"rival {self.plan.seed}"), Door()
+        with trio.move_on_after(RIVAL_SECONDS):
+            async with trio.open_nursery() as nursery:
+                with suppress(StoreError, ServerFailed, OSError, sqlite3.Error):
+                    try:
+                        await self._server(life, random, nursery, door).run()
+                    except DatabaseLocked:
+                        return
+        if door.was_open:
+            self._find("stored once", "a second server", "was let in while the first one served")
 
     async def _serve(self, server: Server, life: Life) -> None:
         try:
@@ -304,6 +367,7 @@ class World:
         with closing(sqlite3.connect(served)) as source, closing(sqlite3.connect(path)) as target:
             source.backup(target)
         self._copy = path.read_bytes()
+        self._copied = self.archive.copy()
         self._note("the database is copied")
 
     def _put_back(self, seconds: float) -> None:
@@ -320,7 +384,9 @@ class World:
         folder.mkdir()
         for name, content in self._contents.items():
             (folder / name).write_bytes(content.now)
-        self.lost.append(Ledger.read(folder / KEPT[0]))
+        self.lost.append(Ledger.read(folder / KEPT[0], self.archive.copy()))
+        self.archive.erased = self._copied.erased
+        self._access.forget()
         self._contents = life.disk.replaced(self._copy)
 
     async def _stop(self) -> None:
@@ -358,19 +424,49 @@ class World:
                 self._put_back(action.seconds)
             case Publish():
                 self._publishers[action.publisher].give(action)
+            case SignOut() | Role() | Erase():
+                self._office(action.tenant_id).give(action)
+            case Rival():
+                clients.start_soon(self._send_rival)
             case Order():
                 clients.start_soon(self._devices[action.device].obey, action)
+            case Flood():
+                device = self._devices[action.device]
+                via: Any = "http" if device.plan.kind == "polling" else "socket"
+                for number in range(action.commands):
+                    order = Order(action.device, "read", via, number / action.commands)
+                    clients.start_soon(device.obey, order)
+
+    def _office(self, tenant_id: int) -> Office:
+        office = self._publishers[f"{OFFICE}-{tenant_id}"]
+        assert isinstance(office, Office)
+        return office
+
+    def _losses(self) -> int:
+        """How often an older copy was put back."""
+        return len(self.lost)
+
+    def look(self, commands: Sequence[Any]) -> None:
+        """Called before commands are recorded: what they purge is kept for the judges."""
+        life = self._life
+        if life is None:
+            return
+        for command in commands:
+            if isinstance(command, EraseSlice):
+                self.archive.erased.add((command.tenant_id, command.user_id))
+        if any(isinstance(command, EraseSlice | PurgeSlice) for command in commands):
+            self.archive.look(life.disk.folder / KEPT[0])
 
     async def _jump(self, jump: ClockJump) -> None:
         self.counts["clock jumps"] += 1
         self.wall.ahead += jump.distance
         await trio.sleep(jump.seconds)
-        if not self._at_peace:
+        if not self.at_peace:
             self.wall.ahead -= jump.distance
 
     def _heal(self) -> None:
         self._note("the faults have stopped")
-        self._at_peace = True
+        self.at_peace = True
         self._armed.clear()
         self._full_until = 0.0
         self._crashing.clear()
@@ -457,6 +553,8 @@ def _stumbling(world: World) -> Iterator[None]:
     def stumbling(during: str, original: Callable[..., Any]) -> Callable[..., Any]:
         async def call(self: Inbox, *args: Any, **options: Any) -> Any:
             world.stumble(during)
+            if during == "record":
+                world.look(args[0])
             result = await original(self, *args, **options)
             world.stumble(f"{during}ed")
             return result
@@ -479,7 +577,7 @@ def simulate(plan: Plan, folder: Path) -> World:
 
         async def main() -> World:
             world = World(plan, folder, registered, courier)
-            with _stumbling(world):
+            with _stumbling(world), tuned(plan.tuning, lambda: world.at_peace):
                 await world.live()
             return world
 
