@@ -50,21 +50,6 @@ def keep_to_the_role_in_the_token() -> AbstractContextManager[None]:
     return _judging_otherwise(in_force)
 
 
-def know_an_old_role_for_ever() -> AbstractContextManager[None]:
-    """What is known of somebody who is not connected is not changed by a commit."""
-    original = Users._take_in
-
-    def take_in(self: Users, accounts: Any) -> None:
-        changed = self._accounts.changed
-        self._accounts.changed = lambda _: None  # type: ignore[method-assign]
-        try:
-            original(self, accounts)
-        finally:
-            self._accounts.changed = changed  # type: ignore[method-assign]
-
-    return instead(Users, "_take_in", take_in)
-
-
 def keep_whose_token_has_expired() -> AbstractContextManager[None]:
     """A socket stays open however long ago its token has expired."""
     original = Gateway._check_expiry

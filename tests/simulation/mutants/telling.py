@@ -183,8 +183,10 @@ def drop_what_overflows() -> AbstractContextManager[None]:
     original = Session.send
 
     def send(self: Session, packets: Any) -> None:
-        outbox = self.outbox if self._carrier is None else None
-        full = outbox is not None and len(outbox.packets) + len(packets) > outbox._max_packets
+        if self._carrier is not None:
+            full = self._carrier.buffered > self._settings.outbox_bytes // 2
+        else:
+            full = self.outbox is not None and len(self.outbox.packets) + len(packets) > self.outbox._max_packets
         if not (full and self.proven):
             original(self, packets)
 
