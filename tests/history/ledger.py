@@ -11,13 +11,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tests.history.chain import EVENTS, judge_marks, offset_text
 from tests.history.findings import Finding
 from tests.history.tables import Tables, reading
+
+if TYPE_CHECKING:
+    from tests.history.archive import Archive
 
 LOGGED = frozenset(EVENTS.values())
 """The events that have sequence numbers of their own."""
@@ -38,14 +41,9 @@ SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, event_id, type, title, 
     FROM notifications"""
 SELECT_LAST = """SELECT t.id, coalesce(max(c.seq), t.oldest_seq) FROM tenants t
     LEFT JOIN changes c ON c.tenant_id = t.id GROUP BY t.id"""
-SELECT_OLDEST = "SELECT id, oldest_seq, oldest_mark FROM tenants"
 SELECT_COMMENTS = "SELECT id, tenant_id, job_id, author_id, text, created_at FROM job_comments"
 SELECT_MENTIONS = "SELECT comment_id, user_id FROM comment_mentions ORDER BY comment_id, user_id"
 SELECT_EVENTS = "SELECT id, tenant_id, idempotency_key, answer FROM domain_events"
-
-
-NOBODY = -1
-"""The user of a change that nobody sees."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -93,68 +91,6 @@ class StoredComment(msgspec.Struct, frozen=True):
     text: str
     created_at: str
     mentions: tuple[int, ...] = ()
-
-
-class Archive:
-    """What was purged from a database while somebody looked: `look` before each purge.
-
-    With it a ledger is whole. What an older copy of the database has lost may be in it as well: only what leads to the
-    beginning of the log that is still there counts.
-    """
-
-    def __init__(self) -> None:
-        self.entries: dict[tuple[int, int], Entry] = {}
-        self.notifications: dict[int, StoredNotification] = {}
-        self.erased: set[tuple[int, int]] = set()
-
-    def look(self, place: Path | str) -> None:
-        """Note all that is there. What was noted last of a number, or of an id, is what was purged under it."""
-        with reading(place) as connection:
-            for row in connection.execute(SELECT_LOG):
-                entry = _entry(row)
-                self.entries[entry.tenant_id, entry.seq] = entry
-            for row in connection.execute(SELECT_NOTIFICATIONS):
-                self.notifications[row[0]] = StoredNotification(*row)
-            self._end(connection)
-
-    def _end(self, connection: Tables) -> None:
-        """An erasure purges the log with its own last change, which nobody can look at before. It tells nothing."""
-        for tenant_id, seq, mark in connection.execute(SELECT_OLDEST).fetchall():
-            noted = self.entries.get((tenant_id, seq))
-            if seq and (noted is None or noted.mark != mark):
-                data: dict[str, Any] = {"notificationIds": []}
-                self.entries[tenant_id, seq] = Entry(tenant_id, seq, NOBODY, "notification:deleted", data, mark)
-
-    def copy(self) -> Archive:
-        """What is noted up to now, on its own."""
-        archive = Archive()
-        archive.entries, archive.notifications = dict(self.entries), dict(self.notifications)
-        archive.erased = set(self.erased)
-        return archive
-
-    def complete(
-        self,
-        connection: Tables,
-        entries: list[Entry],
-        notifications: list[StoredNotification],
-        oldest: dict[int, int],
-    ) -> tuple[list[Entry], list[StoredNotification]]:
-        """The whole log, and all rows that it tells of."""
-        self._end(connection)
-        known = {(entry.tenant_id, entry.seq): entry for entry in entries}
-        for key, entry in self.entries.items():
-            if key not in known and entry.seq <= oldest.get(entry.tenant_id, 0):
-                known[key] = entry
-        rows = {row.id: row for row in notifications}
-        for id_, row in self.notifications.items():
-            brought = known.get((row.tenant_id, row.seq))
-            is_of_this_past = brought is not None and (brought.event, brought.data.get("id")) == (
-                "notification:new",
-                id_,
-            )
-            if id_ not in rows and is_of_this_past:
-                rows[id_] = row
-        return [known[key] for key in sorted(known)], list(rows.values())
 
 
 class Known(msgspec.Struct):
@@ -371,7 +307,7 @@ class Ledger:
         """Read a database that no server is writing to; see `tables.reading` for the place. With an archive of all that
         was purged, it is as if nothing had been."""
         with reading(place) as connection:
-            entries = [_entry(row) for row in connection.execute(SELECT_LOG)]
+            entries = [entry_of(row) for row in connection.execute(SELECT_LOG)]
             notifications = [StoredNotification(*row) for row in connection.execute(SELECT_NOTIFICATIONS)]
             oldest = dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall())
             if archive is not None:
@@ -407,7 +343,8 @@ def _comments(connection: Tables) -> list[StoredComment]:
     return [StoredComment(*row, tuple(mentions[row[0]])) for row in connection.execute(SELECT_COMMENTS)]
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """A change of a row of `SELECT_LOG`."""
     tenant_id, seq, mark, user_id, kind, stored, *notification = row
     if kind != "new":
         return Entry(tenant_id, seq, user_id, EVENTS[kind], json.loads(stored), mark)

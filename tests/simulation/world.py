@@ -4,20 +4,16 @@
                                       │ SimulatedThreads
                                     SQLite ──► Disk
 
-A *life* is one process of the server, in a folder of its own. A life that is killed goes on as a ghost for a moment,
-because a task of Trio ends by being cancelled: what it still does reaches neither the network nor the disk that the
-next life is given.
+`machine.py` has the server's processes and their disk; what people and backends do, and what is made of it in the end,
+is here.
 """
 
 from __future__ import annotations
 
-import io
 import shutil
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -27,13 +23,9 @@ import msgspec
 import trio
 
 from djactors.actors.sla import LONGEST_SLEEP
-from djactors.app import Server, ServerFailed
 from djactors.config import Settings
-from djactors.domain.commands import EraseSlice, PurgeSlice
 from djactors.inbox.inbox import Inbox
 from djactors.steady_clock import AGREEMENT
-from djactors.store.errors import DatabaseLocked, StoreError
-from djactors.telemetry import Telemetry, make_logger
 from tests.chaos.device import Device
 from tests.chaos.plan import BackUp, Fault, Kill, Order, Publish, PutBack
 from tests.chaos.publisher import Publisher
@@ -42,16 +34,15 @@ from tests.history import Finding, History, Ledger, judge
 from tests.history.alerts import judge_alerts
 from tests.history.device import RESET
 from tests.history.inboxes import judge_erased, judge_limits, judge_snoozes
-from tests.history.ledger import Archive
 from tests.history.records import Connected, Note, Paged, Received
 from tests.serving import SECRET
 from tests.simulation import devices
 from tests.simulation.access import Access
 from tests.simulation.clocks import Courier, WallClock, virtual_clock
-from tests.simulation.disk import KEPT, OK, Content, Disk, Operation, disks
-from tests.simulation.executor import SimulatedThreads
+from tests.simulation.disk import Disk, disks
 from tests.simulation.lanes import SimulatedLane
-from tests.simulation.network import Door, SimulatedNetwork, SimulatedSocket, waiting_for_sockets
+from tests.simulation.machine import Machine
+from tests.simulation.network import SimulatedNetwork, SimulatedSocket, waiting_for_sockets
 from tests.simulation.office import Office
 from tests.simulation.plan import (
     FIRST_WITH_DEADLINE,
@@ -83,9 +74,6 @@ LATEST_ALERT_SECONDS = 5.0
 """An alert is this late at most: the clock looks soon after a start, and then when a deadline comes."""
 DOUBT_SECONDS = AGREEMENT
 """The clock tells of nothing for so long, after a start at a time that is long after what is stored."""
-RESTART_SECONDS = 1.0
-"""After which whoever runs the server starts it again when it has ended by itself."""
-RIVAL_SECONDS = 1.0
 LONG_SECONDS = 86_400.0
 MAX_SECONDS = 3600.0
 """Of simulated time: a run that takes longer hangs."""
@@ -93,23 +81,6 @@ MAX_SECONDS = 3600.0
 
 class SimulatedMistake(Exception):
     """What an actor meets when the plan says so."""
-
-
-class Life:
-    """One process of the server."""
-
-    def __init__(self, number: int, disk: Disk) -> None:
-        self.number = number
-        self.disk = disk
-        self.door = Door()
-        self.scope = trio.CancelScope()
-        self.over = trio.Event()
-        self.up = trio.Event()
-        self.server: Server | None = None
-        self.failure: BaseException | None = None
-        self.log = io.StringIO()
-        # Whether something was done to it that it need not survive.
-        self.harmed = False
 
 
 class World:
@@ -124,22 +95,23 @@ class World:
         self.network = SimulatedNetwork(Random(f"network {plan.seed}"), self._sent, courier)
         self.wall = WallClock()
         self.findings: list[Finding] = []
-        self.lost: list[Ledger] = []
-        self.counts: Counter[str] = Counter()
-        self.lives: list[Life] = []
+        self.machine = Machine(
+            plan.seed,
+            self.settings,
+            folder,
+            registered,
+            self.network,
+            self.wall,
+            self.random,
+            note=self._note,
+            find=self._find,
+            trace=self.trace.add,
+        )
+        self.counts = self.machine.counts
         self._folder = folder
-        self._registered = registered
-        self._contents: dict[str, Content] = {}
-        self._down_until = 0.0
-        self._stopping = False
         self._devices: dict[str, Device] = {}
         self._lanes: dict[str, SimulatedLane] = {}
         self._publishers: dict[str, Publisher | Office] = {}
-        self.archive = Archive()
-        self._copied = Archive()
-        self._copy: bytes | None = None
-        self._armed: list[list[Any]] = []
-        self._full_until = 0.0
         self._crashing: Counter[str] = Counter()
         self.at_peace = False
         self._waited_until = ""
@@ -154,20 +126,20 @@ class World:
         """From the beginning to the server's end; then everything is judged."""
         with trio.move_on_after(MAX_SECONDS) as patience:
             async with trio.open_nursery() as house:
-                house.start_soon(self._keep_serving, house)
+                house.start_soon(self.machine.keep_serving, house)
                 async with trio.open_nursery() as clients:
                     await self._act_out(clients)
                     clients.cancel_scope.cancel()
-                await self._stop()
+                await self.machine.stop()
                 house.cancel_scope.cancel()
         self.seconds = trio.current_time()
         if patience.cancelled_caught:
             self._find("liveness", "the run", f"did not end within {MAX_SECONDS:g} s")
             return
-        self._judge(self.lives[-1].disk.folder / KEPT[0])
+        self._judge(self.machine.database)
 
     def _judge(self, database: Path) -> None:
-        self.findings += judge(self.history, Ledger.read(database, self.archive), self.lost)
+        self.findings += judge(self.history, Ledger.read(database, self.machine.archive), self.machine.lost)
         self.findings += judge_alerts(database, FIRST_WITH_DEADLINE, self._waited_until)
         for tenant_id, user_id in sorted(self._access.gone):
             self.findings += judge_erased(database, tenant_id, user_id)
@@ -247,156 +219,6 @@ class World:
                 if isinstance(device, devices.Renewing):
                     nursery.start_soon(hear, device, notification_id)
 
-    # The server
-
-    async def _keep_serving(self, house: trio.Nursery) -> None:
-        while not self._stopping:
-            await trio.sleep_until(self._down_until)
-            disk = Disk(self._folder / str(len(self.lives) + 1), self._contents, self._before_operation)
-            self._registered[str(disk.folder)] = disk
-            life = Life(len(self.lives) + 1, disk)
-            self.lives.append(life)
-            self._note(f"life {life.number} begins")
-            house.start_soon(self._run, life)
-            await life.over.wait()
-            # What the dead process still does on its own is none of anybody's business.
-
-    async def _run(self, life: Life) -> None:
-        random = Random(f"life {life.number} of {self.plan.seed}")
-        with life.scope:
-            async with trio.open_nursery() as nursery:
-                life.server = server = self._server(life, random, nursery, life.door)
-                self.network.door = life.door
-                nursery.start_soon(self._serve, server, life)
-        if life.over.is_set():
-            return
-        self._note(f"life {life.number} ended by itself: {life.failure}")
-        if life.failure is not None and not life.harmed:
-            self._find("liveness", "the server", f"ended by itself: {life.failure!r}")
-        self._contents = life.disk.killed()
-        self._end(life, RESTART_SECONDS)
-        self.network.kill(life.door)
-
-    def _server(self, life: Life, random: Random, nursery: trio.Nursery, door: Door) -> Server:
-        return Server(
-            replace(self.settings, database=str(life.disk.folder / KEPT[0])),
-            telemetry=Telemetry(make_logger("json", "debug", life.log)),
-            now=self.wall,
-            random_bytes=random.randbytes,
-            threads=SimulatedThreads(nursery, random),
-            # The virtual clock jumps in the middle of turns, which would then look long.
-            timer=lambda: 0.0,
-            rng=random,
-            network=door,
-        )
-
-    async def _send_rival(self) -> None:
-        """A second server on the database that is served has to leave at once, and to leave everything as it is."""
-        life = self._life
-        if life is None or not life.door.is_open:
-            return
-        self.counts["rivals"] += 1
-        random, door = Random(f"rival {self.plan.seed}"), Door()
-        with trio.move_on_after(RIVAL_SECONDS):
-            async with trio.open_nursery() as nursery:
-                with suppress(StoreError, ServerFailed, OSError, sqlite3.Error):
-                    try:
-                        await self._server(life, random, nursery, door).run()
-                    except DatabaseLocked:
-                        return
-        if door.was_open:
-            self._find("stored once", "a second server", "was let in while the first one served")
-
-    async def _serve(self, server: Server, life: Life) -> None:
-        try:
-            await server.run()
-        except (ServerFailed, StoreError, OSError, sqlite3.Error) as error:
-            life.failure = error
-
-    def _end(self, life: Life, seconds: float) -> None:
-        life.disk.dead = True
-        self._down_until = trio.current_time() + seconds
-        life.over.set()
-
-    @property
-    def _life(self) -> Life | None:
-        """The process that runs."""
-        return self.lives[-1] if self.lives and not self.lives[-1].over.is_set() else None
-
-    def _kill(self, seconds: float) -> None:
-        life = self._life
-        if life is None:
-            return
-        self._note(f"kill -9 of life {life.number}")
-        self.counts["kills"] += 1
-        self._contents = life.disk.killed()
-        self._end(life, seconds)
-        self.network.kill(life.door)
-        life.scope.cancel()
-
-    def _restart(self) -> None:
-        life = self._life
-        if life is not None and life.server is not None and life.door.is_open:
-            self._note(f"life {life.number} is told to stop")
-            self.counts["restarts"] += 1
-            life.server.request_stop()
-
-    def _unplug(self, seconds: float) -> None:
-        life = self._life
-        # A machine whose server is down just now can lose its power as well.
-        disk = self.lives[-1].disk if life is None else life.disk
-        self._note("power loss")
-        self.counts["power losses"] += 1
-        if life is None:
-            self._contents = {
-                name: Content.of(content.after_power_loss(self.random))
-                for name, content in sorted(self._contents.items())
-            }
-            return
-        self._contents = disk.unplugged(self.random)
-        self._end(life, seconds)
-        self.network.unplug(life.door, self._down_until)
-        life.scope.cancel()
-
-    def _back_up(self) -> None:
-        if self._life is None or not self._life.door.is_open:
-            return
-        path = self._folder / "copy.db"
-        path.unlink(missing_ok=True)
-        served = self._life.disk.folder / KEPT[0]
-        with closing(sqlite3.connect(served)) as source, closing(sqlite3.connect(path)) as target:
-            source.backup(target)
-        self._copy = path.read_bytes()
-        self._copied = self.archive.copy()
-        self._note("the database is copied")
-
-    def _put_back(self, seconds: float) -> None:
-        life = self._life
-        if life is None or self._copy is None or not life.door.is_open:
-            return
-        self._kill(seconds)
-        self._note("the copy is put back")
-        self.counts["put back"] += 1
-        # What is lost must not reach a client behind what it is told afterwards on another connection.
-        self.network.forget(life.door)
-        # In a folder of its own: the ghost closes the other one.
-        folder = self._folder / f"lost-{len(self.lost)}"
-        folder.mkdir()
-        for name, content in self._contents.items():
-            (folder / name).write_bytes(content.now)
-        self.lost.append(Ledger.read(folder / KEPT[0], self.archive.copy()))
-        self.archive.erased = self._copied.erased
-        self._access.forget()
-        self._contents = life.disk.replaced(self._copy)
-
-    async def _stop(self) -> None:
-        self._stopping = True
-        life = self._life
-        if life is None or life.server is None:
-            return
-        life.server.request_stop()
-        await life.over.wait()
-
     # Faults
 
     def _act(self, action: Action, clients: trio.Nursery) -> None:
@@ -407,27 +229,30 @@ class World:
             case SlowReader():
                 self._lanes[action.device].slow(action)
             case Kill():
-                self._kill(action.seconds)
+                self.machine.kill(action.seconds)
             case Restart():
-                self._restart()
+                self.machine.restart()
             case PowerLoss():
-                self._unplug(action.seconds)
+                self.machine.unplug(action.seconds)
             case DiskFault():
-                self._armed.append([action.skipping, action])
+                self.machine.arm(action)
             case ClockJump():
                 clients.start_soon(self._jump, action)
             case Crash():
                 self._crashing[action.during] += action.times
             case BackUp():
-                self._back_up()
+                self.machine.back_up()
             case PutBack():
-                self._put_back(action.seconds)
+                losses = self._losses()
+                self.machine.put_back(action.seconds)
+                if self._losses() > losses:
+                    self._access.forget()
             case Publish():
                 self._publishers[action.publisher].give(action)
             case SignOut() | Role() | Erase():
                 self._office(action.tenant_id).give(action)
             case Rival():
-                clients.start_soon(self._send_rival)
+                clients.start_soon(self.machine.send_rival)
             case Order():
                 clients.start_soon(self._devices[action.device].obey, action)
             case Flood():
@@ -444,18 +269,7 @@ class World:
 
     def _losses(self) -> int:
         """How often an older copy was put back."""
-        return len(self.lost)
-
-    def look(self, commands: Sequence[Any]) -> None:
-        """Called before commands are recorded: what they purge is kept for the judges."""
-        life = self._life
-        if life is None:
-            return
-        for command in commands:
-            if isinstance(command, EraseSlice):
-                self.archive.erased.add((command.tenant_id, command.user_id))
-        if any(isinstance(command, EraseSlice | PurgeSlice) for command in commands):
-            self.archive.look(life.disk.folder / KEPT[0])
+        return len(self.machine.lost)
 
     async def _jump(self, jump: ClockJump) -> None:
         self.counts["clock jumps"] += 1
@@ -467,53 +281,20 @@ class World:
     def _heal(self) -> None:
         self._note("the faults have stopped")
         self.at_peace = True
-        self._armed.clear()
-        self._full_until = 0.0
+        self.machine.heal()
         self._crashing.clear()
         self.wall.ahead = 0.0
         for lane in self._lanes.values():
             lane.heal()
-
-    def _before_operation(self, operation: Operation, name: str) -> int:
-        self.trace.add(f"disk {operation} {name}")
-        if trio.current_time() < self._full_until and operation == "write":
-            return sqlite3.SQLITE_FULL
-        for armed in self._armed:
-            if armed[1].operation != operation:
-                continue
-            if armed[0] > 0:
-                armed[0] -= 1
-                continue
-            self._armed.remove(armed)
-            return self._break_disk(armed[1])
-        return OK
-
-    def _break_disk(self, fault: DiskFault) -> int:
-        life = self._life
-        assert life is not None
-        life.harmed = True
-        self._note(f"disk: {fault.outcome} at a {fault.operation}")
-        self.counts[f"disk {fault.outcome}"] += 1
-        match fault.outcome:
-            case "error":
-                return sqlite3.SQLITE_IOERR
-            case "full":
-                self._full_until = trio.current_time() + fault.seconds
-                return sqlite3.SQLITE_FULL
-            case "kill":
-                self._kill(fault.seconds)
-            case "power-loss":
-                self._unplug(fault.seconds)
-        return OK
 
     def stumble(self, during: str) -> None:
         """Called before a read or a write of an actor's."""
         if self._crashing[during] > 0:
             self._crashing[during] -= 1
             self.counts["crashes"] += 1
-            if self._life is not None:
+            if self.machine.life is not None:
                 # A shared service that keeps failing ends the process, as it should.
-                self._life.harmed = True
+                self.machine.life.harmed = True
             self.trace.add(f"crash during {during}")
             raise SimulatedMistake(during)
 
@@ -539,8 +320,8 @@ class World:
         counts = "".join(f", {count} {what}" for what, count in sorted(self.counts.items()))
         recovered = sum(record.recovered for record in connects)
         return (
-            f"{len(self.lives)} lives, {len(received)} events received, {len(connects)} connects of which {recovered} "
-            f"recovered, {resets} resets{counts}"
+            f"{len(self.machine.lives)} lives, {len(received)} events received, {len(connects)} connects of which "
+            f"{recovered} recovered, {resets} resets{counts}"
         )
 
 
@@ -554,7 +335,7 @@ def _stumbling(world: World) -> Iterator[None]:
         async def call(self: Inbox, *args: Any, **options: Any) -> Any:
             world.stumble(during)
             if during == "record":
-                world.look(args[0])
+                world.machine.look(args[0])
             result = await original(self, *args, **options)
             world.stumble(f"{during}ed")
             return result
