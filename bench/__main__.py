@@ -13,6 +13,7 @@ from bench.fanout import fanout
 from bench.frames import frames
 from bench.idle import idle
 from bench.latency import latency
+from bench.pace import pace
 from bench.profile import profile
 from bench.reach import reach
 from bench.recovery import recovery
@@ -40,6 +41,7 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 for command in (
     latency,
+    pace,
     throughput,
     fanout,
     connections,

@@ -4,7 +4,7 @@ A database server is a tree: PostgreSQL has a process for each connection, and e
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -36,6 +36,22 @@ def tree(pid: int) -> Iterator[int]:
             yield from tree(int(child))
 
 
+class Activity(msgspec.Struct, frozen=True):
+    """What the kernel did for process trees since they began.
+
+    `slept` counts how often a thread gave its core away, to be woken again; `preempted` how often one was made to.
+    `written` is in bytes: what was put into the system's cache to be written to a disk.
+    """
+
+    slept: int
+    preempted: int
+    written: int
+
+    def since(self, before: "Activity") -> "Activity":
+        """What was done after an earlier look."""
+        return Activity(self.slept - before.slept, self.preempted - before.preempted, self.written - before.written)
+
+
 class Cpu(msgspec.Struct, frozen=True):
     """Seconds of CPU of a tree, in its own code and in the kernel on its behalf."""
 
@@ -62,6 +78,23 @@ def cpu(pid: int) -> Cpu:
         user += int(fields[11]) + int(fields[13])
         system += int(fields[12]) + int(fields[14])
     return Cpu(user / _TICKS, system / _TICKS)
+
+
+def activity(roots: Iterable[int]) -> Activity:
+    """What these trees have done, as their living threads and processes tell (``status`` and ``io`` of proc(5))."""
+    slept = preempted = written = 0
+    for pid in (pid for root in roots for pid in tree(root)):
+        try:
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                told = dict(line.split(":", 1) for line in (thread / "status").read_text().splitlines())
+                slept += int(told["voluntary_ctxt_switches"])
+                preempted += int(told["nonvoluntary_ctxt_switches"])
+            for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+                if line.startswith("write_bytes:"):
+                    written += int(line.split()[1])
+        except OSError:  # it ended meanwhile
+            continue
+    return Activity(slept, preempted, written)
 
 
 def memory(pid: int) -> Memory:

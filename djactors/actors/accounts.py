@@ -4,8 +4,7 @@ Rules:
   * Whoever is asked for and not known is read from the store, once for all who wait.
   * What a commit says is known before its sender is answered, and a read that began before the commit never undoes it.
   * It is bounded. Who was asked for longest ago is forgotten, and read again when somebody asks.
-  * Where other nodes write as well, whoever was read is known for a moment only. For half of it nobody reads anew, so
-    that what was just looked up is still known when it is judged.
+  * Where other nodes write as well, whoever was read is known for a moment only.
 """
 
 from __future__ import annotations
@@ -48,18 +47,10 @@ class Accounts:
 
     def get(self, key: Key) -> Account | None:
         """What is known without asking; None if that is nothing."""
-        if self._age(key) > self._known_for:
+        if self._known_for < inf and trio.current_time() - self._read_at.get(key, -inf) > self._known_for:
             self._known.pop(key, None)
             self._read_at.pop(key, None)
         return self._known.get(key)
-
-    def is_known(self, key: Key) -> bool:
-        """Whether `get` will know it, now and until other tasks have had a turn."""
-        return self.get(key) is not None and self._age(key) <= self._known_for / 2
-
-    def _age(self, key: Key) -> float:
-        """The seconds since it was read; 0 where nobody else writes."""
-        return 0.0 if self._known_for == inf else trio.current_time() - self._read_at.get(key, -inf)
 
     async def look_up(self, key: Key) -> Account:
         """What is true.
@@ -68,9 +59,10 @@ class Accounts:
             StoreError: it cannot be read.
         """
         while True:
-            if self.is_known(key):
+            account = self.get(key)
+            if account is not None:
                 self._known.move_to_end(key)
-                return self._known[key]
+                return account
             under_way = self._reading.get(key)
             if under_way is None:
                 return await self._look(key)

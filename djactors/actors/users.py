@@ -175,17 +175,9 @@ class Users:
             return presence.account
         return self._accounts.get((tenant_id, user_id))
 
-    def is_known(self, tenant_id: int, user_id: int) -> bool:
-        """Whether `account` knows a user, now and until other tasks have had a turn."""
-        presence = self._present(tenant_id, user_id)
-        if presence is not None and presence.account is not None:
-            return True
-        return self._accounts.is_known((tenant_id, user_id))
-
-    async def look_up(self, tenant_id: int, user_id: int) -> None:
-        """See to it that `account` knows a user, until other tasks have a turn. Raises StoreError."""
-        if not self.is_known(tenant_id, user_id):
-            await self._accounts.look_up((tenant_id, user_id))
+    async def look_up(self, tenant_id: int, user_id: int) -> Account:
+        """What the tenant says of a user: true until other tasks have a turn. Raises StoreError."""
+        return self.account(tenant_id, user_id) or await self._accounts.look_up((tenant_id, user_id))
 
     async def drop_keys(self, keys: Collection[str]) -> None:
         """Let those sockets go that have proved who they are with a key of one of these names.

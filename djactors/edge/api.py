@@ -21,7 +21,7 @@ from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import check_text
 from djactors.domain.ids import MAX_ID
 from djactors.domain.marks import Offset
-from djactors.edge.auth import Authenticator, Identity, Member, Unauthorized, bearer_of, in_force
+from djactors.edge.auth import Authenticator, Identity, Member, bearer_of, in_force
 from djactors.edge.exposition import Exposition
 from djactors.edge.paces import Paces
 from djactors.edge.seal import Seal
@@ -94,47 +94,29 @@ class Api:
         self._authenticator = authenticator
         self.paces = paces
 
-    async def look_up(self, request: Request, *, needed: bool) -> None:
-        """See to it that what the tenant says of the request's user is known, for the handler's first step.
+    async def judge(self, request: Request) -> None:
+        """Find out who asks, as the request's token proves and the tenant says: the proof for the handler's first step.
 
-        Nearly always it is, and nothing is waited for. `needed` tells whether the handler needs a token at all.
-
-        Raises:
-            Unauthorized: the token proves nothing, and one is needed.
-            StoreError: it cannot be read.
-        """
-        try:
-            proved = self.proved(request)
-        except Unauthorized:
-            if needed:
-                raise
-            return
-        tenant_id, user_id = proved.tenant_id, proved.user_id
-        if user_id is not None and tenant_id is not None and not self._users.is_known(tenant_id, user_id):
-            await self._users.look_up(tenant_id, user_id)
-
-    def identity(self, request: Request) -> Identity:
-        """Who asks, as the request's token proves and the tenant says.
+        Nearly always it is known what the tenant says, and nothing is waited for.
 
         Raises:
             Unauthorized: the token proves nothing, or the user was signed out.
-            StoreUnavailable: what the tenant says is not known, because nobody has said `look_up`.
+            StoreError: what the tenant says cannot be read.
         """
         proved = self.proved(request)
-        if proved.user_id is None or proved.tenant_id is None:
-            return proved
-        account = self._users.account(proved.tenant_id, proved.user_id)
-        if account is None:
-            raise StoreUnavailable("it is not known whether the user was signed out")
-        return in_force(proved, account)
+        tenant_id, user_id = proved.tenant_id, proved.user_id
+        if user_id is not None and tenant_id is not None:
+            request.proof = in_force(proved, await self._users.look_up(tenant_id, user_id))
 
     def proved(self, request: Request) -> Identity:
-        """Who asks, as the request's token alone proves. Raises Unauthorized."""
-        # It was judged when the request's body was still to come.
-        if isinstance(request.proof, Identity):
-            return request.proof
-        identity = bearer_of(request, self._authenticator)
-        request.proof = identity
+        """Who asks, as the request's token alone proves until `judge`, and after that as the tenant says, too.
+
+        Raises Unauthorized.
+        """
+        proof = request.proof
+        if type(proof) is Identity:
+            return proof
+        identity = request.proof = bearer_of(request, self._authenticator)
         return identity
 
     def actor(self, request: Request) -> Identity:
@@ -142,7 +124,7 @@ class Api:
 
         It is counted before anything else is looked at, so that a request that is wrong is not free.
         """
-        identity = self.identity(request)
+        identity = self.proved(request)
         self.paces.check(identity, reads=request.method in ("GET", "HEAD"))
         return identity
 
@@ -152,18 +134,17 @@ class Api:
 
     def publisher(self, request: Request) -> Identity:
         """The service whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
-        return _service(self.identity(request))
-
-    def proved_publisher(self, request: Request) -> Identity:
-        """The same as the token alone proves: to be judged while the request's body is still to come."""
-        return _service(self.proved(request))
+        identity = self.proved(request)
+        if identity.role != "service":
+            raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
+        return identity
 
     def admin(self, request: Request) -> Member:
         """The admin whose token the request carries, counted.
 
         Raises Unauthorized, or Refused with `forbidden` or `too_many_requests`.
         """
-        identity = self.identity(request)
+        identity = self.proved(request)
         if identity.role != "admin":
             raise Refused(Code.FORBIDDEN, "only an admin may see this: use a token with the role admin")
         self.paces.check(identity, reads=True)
@@ -199,12 +180,6 @@ class Api:
         if self.telemetry.traces.spans is not None:
             self.telemetry.traces.asked(command.trace)
         return self.router.ask_nowait(command, self.settings.command_timeout)
-
-
-def _service(identity: Identity) -> Identity:
-    if identity.role != "service":
-        raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
-    return identity
 
 
 def header_key(request: Request) -> str | None:

@@ -68,7 +68,7 @@ WAY_SECONDS = 0.005
 ENGINE_PATH = "/socket.io/"
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
-"""The routes that need no token. At all others a token that proves nothing is judged once, and not by the handler
+"""The routes that look at no token. At all others a token that proves nothing is judged once, and not by the handler
 again: a signature costs up to 0.2 ms, and whoever floods sends no other tokens."""
 
 MAX_SMALL_BODY = 64 * 1024
@@ -117,9 +117,10 @@ class Routes:
         found = self._find(request)
         if isinstance(found, Response):
             return found
+        request.route = found
         try:
             if request.path == BATCH:
-                self._api.proved_publisher(request)
+                self._api.publisher(request)
                 return self._api.settings.max_body
             self._api.proved(request)
         except (Refused, Unauthorized) as error:
@@ -144,12 +145,14 @@ class Routes:
         return self._api.telemetry.traces.begin(request.headers.get(REQUEST_HEADER))
 
     async def _answer(self, request: Request) -> Response:
-        found = self._find(request)
+        # A request with a body was looked up while its body was still to come.
+        found = request.route or self._find(request)
         if isinstance(found, Response):
             return found
         handler, ids = found
         try:
-            await self._api.look_up(request, needed=request.path not in OPEN)
+            if request.path not in OPEN:
+                await self._api.judge(request)
             return await handler(request, ids)
         except EXPECTED as error:
             if isinstance(error, Unauthorized):

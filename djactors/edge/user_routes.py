@@ -132,7 +132,7 @@ class UserRoutes:
     ) -> tuple[Identity, int, int, _P]:
         """Who asks, the tenant and id of the user, and the body; everything that may be refused at once is refused
         here."""
-        identity = self._api.identity(request)
+        identity = self._api.proved(request)
         if identity.role not in OFFICE:
             raise Refused(Code.FORBIDDEN, f"only an admin or a service may {deed}")
         if identity.role == "service":

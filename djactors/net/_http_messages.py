@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from functools import lru_cache, partial
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -83,8 +83,8 @@ class Request:
     `content_length` is None for a chunked body, whose length is not known beforehand. `carrier` is the connection that
     brought the request; `disconnected` becomes true when the client goes away inside `watch_disconnect`.
     The application may set `proof` to anything, once it knows who sends the request. While `proof` is None, the bytes
-    that are kept for the request count in the budget of strangers (see `djactors.net.UnprovenBytes`). `trace` is the
-    application's as well: what it calls the request in its log.
+    that are kept for the request count in the budget of strangers (see `djactors.net.UnprovenBytes`). `trace` and
+    `route` are the application's as well: what it calls the request in its log, and what it has found for the path.
     """
 
     __slots__ = (
@@ -100,6 +100,7 @@ class Request:
         "peer",
         "proof",
         "query",
+        "route",
         "target",
         "trace",
         "version",
@@ -133,6 +134,7 @@ class Request:
         self.disconnected = False
         self.proof: object = None
         self.trace: object = None
+        self.route: Any = None
         # The host that the client asked a trusted proxy for, if the proxy says so.
         self.forwarded_host: str | None = None
         self._carrier = carrier

@@ -5,6 +5,7 @@ This is the active object pattern (POSA 2). Callers put *calls* into a bounded q
 
     task ── call() ──> turns ──> queue ──> servant.run(batch)          on the servant's thread
     task <────────── reschedule <── one run_sync_soon per batch       on the Trio thread
+    task <───────────────────────── its bell, for a batch of one
 
 Rules:
 
@@ -14,6 +15,9 @@ Rules:
 - Everything that a servant owns is made, used and closed on its one thread.
 - The calls that a servant was given are answered with one hop, once all of them are done: a write is answered after its
   commit. The writer takes one call at a time, so a caller that has much to write makes it one call.
+- Where a servant takes one call at a time, the thread wakes the caller by its bell (see `bells`). A hop wakes a task of
+  Trio's, which then wakes the caller: one more turn of the loop and two more system calls for each event that has a
+  commit of its own.
 - A cancelled caller leaves at once. Its call is dropped if no servant has taken it yet; otherwise the call runs, and
   its answer is dropped.
 - There are threads of our own because `trio.to_thread` costs twice as much as a hop through our own queue.
@@ -31,6 +35,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import outcome
 import trio
 
+from djactors.store.bells import BELLS, Bells
 from djactors.store.connection import Connection
 from djactors.store.errors import (
     StoreBroken,
@@ -78,11 +83,13 @@ NOBODY: Turn = (0, 0)
 class Call(Generic[T]):
     """One piece of work and, after it has run, its value or its error."""
 
-    __slots__ = ("done", "error", "task", "value", "work")
+    __slots__ = ("bell", "done", "error", "report", "task", "value", "work")
 
-    def __init__(self, work: Work[T], task: trio.lowlevel.Task | None = None) -> None:
+    def __init__(self, work: Work[T], task: trio.lowlevel.Task | None = None, bell: int | None = None) -> None:
         self.work = work
         self.task = task  # who sleeps until it is done; None: nobody, or nobody any more
+        self.bell = bell  # by which the sleeper is woken; None: by a hop
+        self.report: Report | None = None  # comes with the bell
         self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -201,6 +208,9 @@ class DedicatedThreads:
         self._room = under_way
         self._waiting: Turns[Call[Any]] = Turns()
         self._on_report = on_report
+        # A bell wakes one caller, so it saves nothing where several are answered at once.
+        alone = all(servant.batch_limit == 1 for servant in servants)
+        self._bells: Bells[Report] = Bells(BELLS if alone else 0)
         # None tells one thread to stop, once everything that was queued before is done.
         self._queue: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._token: trio.lowlevel.TrioToken
@@ -242,21 +252,43 @@ class DedicatedThreads:
             raise StoreClosed("the store is closed")
         if self.queued >= self._queue_limit:
             raise StoreBusy(f"{self._queue_limit} calls are waiting for the store already")
-        call = Call(work, trio.lowlevel.current_task())
+        if self._room > 0:
+            self._room -= 1
+            call = Call(work, trio.lowlevel.current_task(), self._bells.take())
+            self._queue.put(call)
+        else:
+            _require_room(self._waiting, turn, self._queue_limit)
+            call = Call(work, trio.lowlevel.current_task())
+            self._waiting.add(turn, call)
+        if call.bell is not None:
+            await self._heard(call, call.bell)
+            if call.error is not None:
+                raise call.error
+            value: T = call.value
+            return value
 
         def abort(_: object) -> trio.lowlevel.Abort:
             # Should a thread have it already, it runs unheard; otherwise it is dropped when its turn comes.
             call.task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        if self._room > 0:
-            self._room -= 1
-            self._queue.put(call)
-        else:
-            _require_room(self._waiting, turn, self._queue_limit)
-            self._waiting.add(turn, call)
         result: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return result
+
+    async def _heard(self, call: Call[Any], bell: int) -> None:
+        """Wait until the thread rings the bell, and note what it has done. Whoever is cancelled leaves as above."""
+        try:
+            await trio.lowlevel.wait_readable(bell)
+        except BaseException:
+            report = self._bells.leave(call, bell)
+            if report is not None:
+                self._note_done(1)
+                self._on_report(report)
+            raise
+        self._bells.silence(bell)
+        self._note_done(1)
+        assert call.report is not None
+        self._on_report(call.report)
 
     async def close(self, timeout: float) -> None:
         """See `Executor.close`."""
@@ -267,6 +299,7 @@ class DedicatedThreads:
         # The timeout is in real time, because a deadline under a mock clock would pass while the thread still works.
         with trio.CancelScope(shield=True):
             left = await trio.to_thread.run_sync(partial(_join, self._threads, timeout))
+        self._bells.close()
         if left:
             raise StoreUnavailable(f"{', '.join(left)} did not finish within {timeout:g} s")
 
@@ -303,9 +336,11 @@ class DedicatedThreads:
                     break
             if batch:
                 worked = True
-                self._hop(self._answer, batch, dropped, self._run(servant, batch))
+                report = self._run(servant, batch)
+                if not self._bells.ring(batch[0], report):
+                    self._hop(self._answer, batch, report)
                 self._report(servant.after())
-            elif dropped:
+            if dropped:
                 self._hop(self._note_done, dropped)
         self._report(servant.close())
 
@@ -334,9 +369,9 @@ class DedicatedThreads:
         if len(self._opened) == len(self._threads):
             self._all_opened.set()
 
-    def _answer(self, batch: list[Call[Any]], dropped: int, report: Report) -> None:
+    def _answer(self, batch: list[Call[Any]], report: Report) -> None:
         # First, so that the threads have something to do meanwhile.
-        self._note_done(len(batch) + dropped)
+        self._note_done(len(batch))
         self._on_report(report)
         for call in batch:
             task = call.task

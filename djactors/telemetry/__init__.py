@@ -17,16 +17,16 @@ from structlog.typing import FilteringBoundLogger
 
 from djactors.telemetry.log import make_logger
 from djactors.telemetry.log_thread import LogThread
-from djactors.telemetry.metrics import FAST, Distribution, Latencies, Metrics, distribution, total
+from djactors.telemetry.metrics import FAST, Distribution, Metrics, QuickHistogram, distribution, total
 from djactors.telemetry.refusals import Refusals
 from djactors.telemetry.traces import Spans, Trace, Traces, trace_id
 
 __all__ = [
     "FAST",
     "Distribution",
-    "Latencies",
     "LogThread",
     "Metrics",
+    "QuickHistogram",
     "Refusals",
     "Spans",
     "Telemetry",

@@ -52,6 +52,18 @@ def test_latency_delivers_everything_and_reports_it(tmp_path: Path) -> None:
     }
 
 
+def test_pace_delivers_everything_at_each_rate_and_counts_what_the_kernel_did(tmp_path: Path) -> None:
+    plan = "--with djactors --with floor --rate 60 --rate 120 --users 3 --seconds 0.2 --turns 2 --publishers 2"
+    figures = run(tmp_path, "pace", plan)["figures"]
+    assert list(figures) == ["60", "120"]
+    for rate in figures.values():
+        assert list(rate) == ["djactors", "floor"]
+        for server in rate.values():
+            assert server["delivered"]["count"] == 2 * 60
+            assert server["woken"] > 1, "at least for the request and for the commit"
+            assert server["pages"] > 0
+
+
 def test_throughput_delivers_what_every_producer_posts(tmp_path: Path) -> None:
     plan = "--users 3 --producers 1 --producers 4 --batch 1 --batch 5 --seconds 0.1"
     figures = run(tmp_path, "throughput", plan)["figures"]

@@ -144,13 +144,12 @@ async def test_a_request_that_was_under_way_is_refused_at_the_commit(house: Room
     await house.introduce(1, LEAVER)
     token = house.token(1, LEAVER)
     assert (await house.request("POST", "/api/jobs", token=token, body={"title": "x"})).status == 201
-    look_up = house.routes._api.look_up
 
-    async def slow(request: Any, *, needed: bool) -> None:
-        await look_up(request, needed=needed)
-        house.routes._api.identity = lambda request: house.routes._api.proved(request)  # type: ignore[method-assign]
+    async def judged_before(request: Any) -> None:
+        """As if the user had been deactivated only after this."""
+        house.routes._api.proved(request)
 
     assert (await move(house, "deactivate")).status == 200
-    house.routes._api.look_up = slow  # type: ignore[method-assign]
+    house.routes._api.judge = judged_before  # type: ignore[method-assign]
     answer = await house.request("POST", "/api/jobs", token=token, body={"title": "y"})
     assert (answer.status, answer.error) == (401, "unauthorized")

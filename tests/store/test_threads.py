@@ -16,11 +16,21 @@ from djactors.store.connection import Connection
 from djactors.store.database import Database
 from djactors.store.engines import Place
 from djactors.store.errors import StoreBroken, StoreUnavailable
-from djactors.store.sqlite.connections import CHECKPOINT_PAGES, WAL_AUTOCHECKPOINT, Backlog, Writer
+from djactors.store.sqlite.connections import (
+    CHECKPOINT_PAGES,
+    LEAST_CHECKPOINT_PAGES,
+    MOVE_SECONDS,
+    WAL_AUTOCHECKPOINT,
+    Backlog,
+    Writer,
+)
 from djactors.store.threads import Call, DedicatedThreads
 from tests.store.writes import IMPATIENT, held, on_disk, put, putting, stored
 
 PAGE = 4096
+
+# Seconds of a move on a disk that takes no time.
+QUICK = 0.0
 
 
 async def test_a_cancelled_write_that_still_waits_is_dropped(place: Place):
@@ -196,7 +206,8 @@ def test_a_large_log_is_moved_behind_a_batch_and_not_in_the_middle_of_one(path: 
         first = connection.total_changes
         connection.executemany("INSERT INTO counters VALUES (?, 1)", [(f"{first}.{n}" * 80,) for n in range(1000)])
 
-    writer = Writer(path, IMPATIENT, time.perf_counter)
+    # By its clock the disk takes no time.
+    writer = Writer(path, IMPATIENT, lambda: 0.0)
     writer.open()
     log = path.with_name(path.name + "-wal")
     moved = 0
@@ -217,30 +228,53 @@ def test_a_large_log_is_moved_behind_a_batch_and_not_in_the_middle_of_one(path: 
 def test_the_size_of_the_log_is_guessed_from_what_the_rows_before_took():
     backlog = Backlog()
     # Four rows to a page.
-    backlog.moved(2000, 500)
+    backlog.moved(2000, 500, QUICK)
     learnt = 4 * CHECKPOINT_PAGES
     assert not backlog.is_due(2000 + learnt - 1)
     assert backlog.is_due(2000 + learnt)
     # Two pages to a row.
-    backlog.moved(20_000, 36_000)
+    backlog.moved(20_000, 36_000, QUICK)
     learnt = CHECKPOINT_PAGES // 2
     assert not backlog.is_due(20_000 + learnt - 1)
     assert backlog.is_due(20_000 + learnt)
     # It failed: the same again.
-    backlog.moved(30_000, -1)
+    backlog.moved(30_000, -1, QUICK)
     assert not backlog.is_due(30_000 + learnt - 1)
     assert backlog.is_due(30_000 + learnt)
     # A reader had kept the log from being reused.
-    backlog.moved(40_000, 10_000_000)
+    backlog.moved(40_000, 10_000_000, QUICK)
     assert not backlog.is_due(40_000 + CHECKPOINT_PAGES // 4 - 1)
     # Nothing was written since: nothing is learnt.
-    backlog.moved(40_000, 0)
+    backlog.moved(40_000, 0, QUICK)
     assert backlog.is_due(40_000 + CHECKPOINT_PAGES // 4)
+
+
+def test_the_log_is_moved_sooner_where_moving_it_takes_long():
+    backlog = Backlog()
+    written = 0
+
+    def due_after(pages: int, seconds: float) -> int:
+        """One page to a row: pages at which it is due after as many were moved within some seconds."""
+        nonlocal written
+        written += pages
+        backlog.moved(written, pages, seconds)
+        return next(rows for rows in range(10_000) if backlog.is_due(written + rows))
+
+    assert due_after(CHECKPOINT_PAGES, MOVE_SECONDS * 2) == CHECKPOINT_PAGES // 2
+    assert due_after(CHECKPOINT_PAGES // 2, MOVE_SECONDS) == CHECKPOINT_PAGES // 2
+    assert due_after(CHECKPOINT_PAGES // 2, MOVE_SECONDS * 2) == LEAST_CHECKPOINT_PAGES
+    # A slow disk gets no more syncs than that.
+    assert due_after(LEAST_CHECKPOINT_PAGES, 1.0) == LEAST_CHECKPOINT_PAGES
+    # A few pages say nothing of how long many take.
+    assert due_after(10, QUICK) == LEAST_CHECKPOINT_PAGES
+    assert due_after(LEAST_CHECKPOINT_PAGES, QUICK) == CHECKPOINT_PAGES // 2
+    assert due_after(CHECKPOINT_PAGES // 2, QUICK) == CHECKPOINT_PAGES
+    assert due_after(CHECKPOINT_PAGES, QUICK) == CHECKPOINT_PAGES
 
 
 def test_the_log_is_still_moved_after_more_rows_than_sqlite_counts():
     backlog = Backlog()
-    backlog.moved(2**31 - 1000, 4 * CHECKPOINT_PAGES)
+    backlog.moved(2**31 - 1000, 4 * CHECKPOINT_PAGES, QUICK)
     first = CHECKPOINT_PAGES * 4
     assert not backlog.is_due(2**31 - 1)
     assert not backlog.is_due(-(2**31))

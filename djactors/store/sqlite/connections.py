@@ -44,6 +44,12 @@ JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 # SQLite's default of 1000 costs up to a tenth more CPU an event. With 4000 little was gained, and beside a sender of
 # large batches one commit in a hundred waited for 25 ms. A start after a crash has to read the whole log.
 CHECKPOINT_PAGES = 2000
+# Where moving the log takes longer than this, in seconds, it is moved sooner the next time. Behind large batches each
+# page of the log is another page of the database, so 2000 of them took 12 to 24 ms, and everybody's next commit waits
+# for that. A commit in front of it takes about as long, and both together must stay below 20 ms.
+MOVE_SECONDS = 0.008
+# It is never moved at fewer pages than this: each time costs one fsync more, and on a slow disk that is most of it.
+LEAST_CHECKPOINT_PAGES = CHECKPOINT_PAGES // 4
 # Pages after which SQLite moves the log in the middle of a commit. This is the bound in case the estimate is wrong (see
 # `Backlog`).
 WAL_AUTOCHECKPOINT = 3 * CHECKPOINT_PAGES
@@ -159,28 +165,45 @@ def _data_version(connection: sqlite3.Connection) -> int:
 
 
 class Backlog:
-    """Guesses when the log has grown to `CHECKPOINT_PAGES`, because SQLite tells its size only when moving it.
+    """Guesses when the log is large enough to be moved, because SQLite tells its size only when moving it.
 
     A row that is written alone takes about two pages of the log, and one of a thousand rows takes a quarter of a page.
     So the guess is what the rows before took, and at least a quarter of a page and at most four pages for each row.
+
+    Large enough is `CHECKPOINT_PAGES`, or fewer where moving as many took longer than `MOVE_SECONDS`.
     """
 
-    __slots__ = ("_moved_at", "_rows")
+    __slots__ = ("_moved_at", "_pages", "_rows")
 
     def __init__(self) -> None:
         self._moved_at = 0
+        self._pages = CHECKPOINT_PAGES
         self._rows = CHECKPOINT_PAGES // 2
 
     def is_due(self, written: int) -> bool:
         """Whether it is time to move the log. `written` counts the rows since the connection was made, in 32 bits."""
         return self._rows_since(written) >= self._rows
 
-    def moved(self, written: int, pages: int) -> None:
-        """Note that the log was moved, or that moving it failed. `pages` is how many it had; -1 where nobody knows."""
+    def moved(self, written: int, pages: int, seconds: float) -> None:
+        """Note that the log was moved within some seconds, or that moving it failed.
+
+        Args:
+            written: counts the rows since the connection was made, in 32 bits.
+            pages: how many the log had; -1 where nobody knows.
+            seconds: how long it took.
+        """
         rows = self._rows_since(written)
         self._moved_at = written
         if rows and pages > 0:
-            self._rows = min(max(rows * CHECKPOINT_PAGES // pages, CHECKPOINT_PAGES // 4), CHECKPOINT_PAGES * 4)
+            self._judge(pages, seconds)
+            self._rows = min(max(rows * self._pages // pages, self._pages // 4), self._pages * 4)
+
+    def _judge(self, pages: int, seconds: float) -> None:
+        """Halve what is large enough if it took too long, and double it once twice as much would be quick enough."""
+        if seconds > MOVE_SECONDS:
+            self._pages = max(self._pages // 2, LEAST_CHECKPOINT_PAGES)
+        elif seconds < MOVE_SECONDS / 3 and pages >= self._pages // 2:
+            self._pages = min(self._pages * 2, CHECKPOINT_PAGES)
 
     def _rows_since(self, written: int) -> int:
         # SQLite counts in an int of 32 bits, which overflows after some weeks on a busy server.
@@ -264,12 +287,13 @@ class Writer(_Connection):
 
     def _move_log(self) -> Report | None:
         pages = -1
+        began = self._timer()
         try:
             _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
-            return self._fail(self._failure(error), self._timer())
+            return self._fail(self._failure(error), began)
         finally:
-            self._backlog.moved(self._connection.total_changes, pages)
+            self._backlog.moved(self._connection.total_changes, pages, self._timer() - began)
         self.on_log_moved()
         return None
 
