@@ -30,6 +30,9 @@ FIRST_ERASED = 190
 OFFICE = "office"
 """The name of what does to people what admins do; a tenant's number follows."""
 
+BURST = 20
+"""Notifications that come while somebody takes in little."""
+
 EXPIRING_SECONDS = (8.0, 20.0, 60.0)
 
 
@@ -333,10 +336,25 @@ def _crashes(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[St
 
 
 def _slow_readers(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
-    for at in _moments(random, seconds, 4):
-        yield Step(
-            at, SlowReader(random.choice(devices).name, random.choice((1.0, 6.0)), random.choice((1, 100, 2000)))
-        )
+    for number, at in enumerate(_moments(random, seconds, 4)):
+        device = random.choice(devices)
+        yield Step(at, SlowReader(device.name, random.choice((1.0, 6.0)), random.choice((1, 100, 2000))))
+        # More comes meanwhile than may wait for somebody.
+        burst = [
+            (
+                f"burst-{number}.{place}",
+                {
+                    "type": "notification.requested",
+                    "tenantId": device.tenant_id,
+                    "userId": device.user_id,
+                    "notificationType": "news",
+                    "priority": "CRITICAL",
+                    "title": f"burst {number}.{place}",
+                },
+            )
+            for place in range(BURST)
+        ]
+        yield Step(at, Publish(f"{OFFICE}-{device.tenant_id}", burst))
 
 
 def _floods(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:

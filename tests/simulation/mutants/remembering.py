@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import msgspec
+import trio
 
 from djactors.domain import marks
 from djactors.inbox import log as inbox_log
@@ -14,6 +15,7 @@ from djactors.inbox import retention, unit
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Replay
 from tests.simulation.mutants.switch import instead
+from tests.simulation.tuning import ROUND_SECONDS
 
 
 def drop_a_change_of_a_replay() -> AbstractContextManager[None]:
@@ -97,7 +99,7 @@ def cut_a_replay_at_the_limit() -> AbstractContextManager[None]:
 
 
 def judge_an_offset_on_an_older_snapshot() -> AbstractContextManager[None]:
-    """Whether an offset is good is looked up first, and what comes behind it is read afterwards."""
+    """Whether an offset is good is looked up first, and what comes behind it is read when there is time for that."""
     original, holds = Inbox.replay, inbox_log.holds
     judged: list[bool] = []
 
@@ -108,6 +110,7 @@ def judge_an_offset_on_an_older_snapshot() -> AbstractContextManager[None]:
         found = await original(self, *args, **options)
         if not isinstance(found, Replay):
             return found
+        await trio.sleep(ROUND_SECONDS)
         judged.append(True)
         try:
             return await original(self, *args, **options)
@@ -141,21 +144,6 @@ def purge_what_is_young() -> AbstractContextManager[None]:
         return original(unit_, command)
 
     return instead(retention, "purge_slice", purge_slice)
-
-
-def purge_the_rows_of_those_who_are_behind() -> AbstractContextManager[None]:
-    """A notification that has left the inbox is purged although the log still tells of it."""
-    statement = retention.SELECT_REMOVED.replace("AND notifications.removed_seq <= tenants.oldest_seq", "")
-    return instead(retention, "SELECT_REMOVED", statement)
-
-
-def give_a_purged_number_again() -> AbstractContextManager[None]:
-    """Ids follow the highest one that is stored, whatever was purged."""
-
-    def keep_highest(*_: Any) -> None:
-        pass
-
-    return instead(retention, "_keep_highest", keep_highest)
 
 
 def expire_without_a_word() -> AbstractContextManager[None]:
