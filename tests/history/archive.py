@@ -41,8 +41,7 @@ class Archive:
         for tenant_id, seq, mark in connection.execute(SELECT_OLDEST).fetchall():
             noted = self.entries.get((tenant_id, seq))
             if seq and (noted is None or noted.mark != mark):
-                data: dict[str, Any] = {"notificationIds": []}
-                self.entries[tenant_id, seq] = Entry(tenant_id, seq, NOBODY, "notification:deleted", data, mark)
+                self.entries[tenant_id, seq] = _ended(tenant_id, seq, mark)
 
     def copy(self) -> Archive:
         """What is noted up to now, on its own."""
@@ -64,6 +63,10 @@ class Archive:
         for key, entry in self.entries.items():
             if key not in known and entry.seq <= oldest.get(entry.tenant_id, 0):
                 known[key] = entry
+        for tenant_id in {tenant_id for tenant_id, _ in self.erased}:
+            # Of two erasures in one commit nobody has ever seen the change with which the first one ended the log.
+            for seq in range(1, oldest.get(tenant_id, 0)):
+                known.setdefault((tenant_id, seq), _ended(tenant_id, seq, 0))
         rows = {row.id: row for row in notifications}
         for id_, row in self.notifications.items():
             brought = known.get((row.tenant_id, row.seq))
@@ -74,3 +77,9 @@ class Archive:
             if id_ not in rows and is_of_this_past:
                 rows[id_] = row
         return [known[key] for key in sorted(known)], list(rows.values())
+
+
+def _ended(tenant_id: int, seq: int, mark: int) -> Entry:
+    """The change with which an erasure ends a log."""
+    data: dict[str, Any] = {"notificationIds": []}
+    return Entry(tenant_id, seq, NOBODY, "notification:deleted", data, mark)
