@@ -29,11 +29,13 @@ import trio
 from djactors.actors.command_ref import CommandRef, PublishAll
 from djactors.actors.neighbours import Neighbours, name_of_node
 from djactors.composition import Parts, Tree, compose
-from djactors.config import Settings, check_keys, check_proxies
+from djactors.config import Settings, check_keys, check_proxies, load_rules
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Refused
-from djactors.domain.events import DomainEvent
+from djactors.domain.events import TYPES, DomainEvent, check_event
 from djactors.domain.limits import Limits
+from djactors.domain.notification_rules import BUILT_IN_RULES
+from djactors.domain.notification_types import NotificationType
 from djactors.domain.times import WALL_CLOCK, from_text
 from djactors.edge.auth import authenticator
 from djactors.edge.errors import STATUS
@@ -92,6 +94,14 @@ class Server:
         rng: what spreads pauses before restarts; guards no secret.
         network: where connections come from, instead of the sockets that the settings name.
         starting: told in words, about once a second, what a start does that takes long, such as an upgrade.
+        types: notification types of the program's own, and what differs in those that come with djactors; the file of
+            the setting `notification_types_file` is laid over them.
+
+    Attributes:
+        rules: who is notified of what, as all of this says.
+
+    Raises:
+        SettingError: a setting or a notification type is wrong; the message names it and the mend.
     """
 
     def __init__(
@@ -106,9 +116,11 @@ class Server:
         rng: random.Random | None = None,
         network: Network | None = None,
         starting: Callable[[str], None] = lambda _: None,
+        types: Iterable[NotificationType] = (),
     ) -> None:
         check_keys(settings)
         check_proxies(settings)
+        self.rules = load_rules(settings, types)
         self.settings = settings
         self.telemetry = Telemetry() if telemetry is None else telemetry
         self._long_start = LongStart(self.telemetry.log.info, starting)
@@ -211,9 +223,7 @@ class Server:
         trace = traces.begin(traceparent)
         traces.asked(traces.follow(trace, "publish"))
         try:
-            published = await commands.ask_nowait(
-                Publish(event, event.id, trace=trace.text), self.settings.command_timeout
-            )
+            published = await commands.ask_nowait(_asked(event, trace.text), self.settings.command_timeout)
         except BaseException as error:
             trace.end(STATUS[error.code] if isinstance(error, Refused) else 500)
             raise
@@ -237,15 +247,23 @@ class Server:
             ValueError: there are more events than `commit_batch`; none was recorded.
             KernelError, StoreError, ServerNotStarted: as `publish`, for all events.
         """
-        commands = tuple(Publish(event, event.id) for event in events)
-        if len(commands) > self.settings.commit_batch:
+        asked: list[Publish | Refused] = []
+        for event in events:
+            try:
+                asked.append(_asked(event))
+            except Refused as refused:
+                asked.append(refused)
+        if len(asked) > self.settings.commit_batch:
             raise ValueError(
-                f"{len(commands)} events are more than one commit takes: publish at most {self.settings.commit_batch} "
+                f"{len(asked)} events are more than one commit takes: publish at most {self.settings.commit_batch} "
                 "at a time, or raise the setting commit_batch"
             )
+        router = self._commands()
+        commands = tuple(each for each in asked if isinstance(each, Publish))
         if not commands:
-            return []
-        return await self._commands().ask_nowait(PublishAll(commands), self.settings.command_timeout)
+            return [each for each in asked if isinstance(each, Refused)]
+        outcomes = iter(await router.ask_nowait(PublishAll(commands), self.settings.command_timeout))
+        return [each if isinstance(each, Refused) else next(outcomes) for each in asked]
 
     def _commands(self) -> CommandRef:
         if self._tree is None:
@@ -307,10 +325,12 @@ class Server:
             try:
                 is_shared = database.engine.is_shared
                 node = name_of_node(settings.node, self._random_bytes) if is_shared else ""
-                store = Inbox(database, clock, limits, node=node)
+                store = Inbox(database, clock, limits, node=node, rules=self.rules)
                 neighbours = Neighbours(node, database, store, self.telemetry) if is_shared else None
                 if is_shared:
                     self.telemetry.log.info("sharing the database", node=node)
+                if self.rules.digest != BUILT_IN_RULES.digest:
+                    self.telemetry.log.info("own notification types", table=self.rules.digest)
                 await self._serve(database, store, neighbours, clock, task_status)
             finally:
                 await database.close()
@@ -405,6 +425,18 @@ class Server:
             self._failure = reason
             self.telemetry.log.critical("giving up", reason=reason)
         self._stopping.set()
+
+
+def _asked(event: DomainEvent, trace: str | None = None) -> Publish:
+    """The command to record an event. The writer checks the event; here it is only seen to be one of some tenant,
+    because the router goes by that.
+
+    Raises:
+        Refused: `invalid`; it is no event at all.
+    """
+    if type(event) not in TYPES or not isinstance(event.tenant_id, int | str):
+        event = check_event(event)
+    return Publish(event, event.id, trace=trace)
 
 
 def _network_of(settings: Settings) -> Network:

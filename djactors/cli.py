@@ -5,7 +5,19 @@ from __future__ import annotations
 import click
 
 from djactors import __version__
-from djactors.commands import backups, databases, persons, probing, seeing, serving, tenants, tokens, watching
+from djactors.commands import (
+    backups,
+    databases,
+    notifying,
+    outbox,
+    persons,
+    probing,
+    seeing,
+    serving,
+    tenants,
+    tokens,
+    watching,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,10 +32,12 @@ for _command in (
     databases.migrate,
     tokens.token,
     databases.check,
+    notifying.types,
     databases.inbox,
     tokens.sign_out,
     probing.probe,
     watching.watch,
+    outbox.outbox,
     seeing.top,
     seeing.monitoring,
     backups.backup,

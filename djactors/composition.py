@@ -182,7 +182,15 @@ def compose(
     )
     retention_spec = ActorSpec(
         "retention",
-        lambda: Retention(Asking(router, telemetry), store.reclaim_space, users, keeping, clock, clock.is_settled),
+        lambda: Retention(
+            Asking(router, telemetry),
+            store.stale_import,
+            store.reclaim_space,
+            users,
+            keeping,
+            clock,
+            clock.is_settled,
+        ),
         mailbox_capacity=retention.MAILBOX,
         when_exhausted=Exhausted.QUARANTINE,
     )

@@ -25,6 +25,7 @@ from djactors.domain.commands import (
     SliceCommand,
     Sliced,
 )
+from djactors.domain.importing import ImportCommand, Imported
 from djactors.kernel import ActorRef
 
 
@@ -59,6 +60,8 @@ class Ask(Protocol):
     async def __call__(self, message: SignOut, timeout: float) -> SignedOut: ...
     @overload
     async def __call__(self, message: EraseSlice, timeout: float) -> Erased: ...
+    @overload
+    async def __call__(self, message: ImportCommand, timeout: float) -> Imported: ...
     @overload
     async def __call__(self, message: PublishAll, timeout: float) -> list[Published | Exception]: ...
 

@@ -261,7 +261,9 @@ class Follower:
     async def _tell(
         self, tenant_id: int, since: Position, followed: Followed, committed_at: float, number: int
     ) -> None:
-        if followed.lost:
+        if followed.in_part:
+            await self._users.begin_anew(tenant_id)
+        elif followed.lost:
             self._telemetry.refusals.repeated(
                 "what was told is not in the log", "lost", tenant_id=tenant_id, seq=since.at.seq
             )

@@ -2,7 +2,8 @@
 
 A round is a sequence of slices. Each is a commit of bounded size, and a pause follows it, so that others get a turn:
 
-    expire ── purge changes, notifications, domain events, suppressions, days ── reclaim space ── sleep
+    remove imports that stand still ── expire
+        ── purge changes, notifications, domain events, suppressions, days ── reclaim space ── sleep
 
 History is not purged beyond what connected users were told. A user whom no change has concerned for a long time is told
 where the log stands, so that the next round can purge further.
@@ -25,6 +26,8 @@ import trio
 from djactors.actors.sla import always
 from djactors.actors.slices import Asking, Unavailable
 from djactors.domain.commands import ExpireSlice, Purged, PurgeSlice, Sliced
+from djactors.domain.errors import Refused
+from djactors.domain.importing import AbandonImport
 from djactors.domain.times import from_text
 from djactors.kernel import Actor
 from djactors.store.errors import StoreError
@@ -90,6 +93,7 @@ class Retention(Actor[Round, None]):
 
     Args:
         ask: how to have commands recorded.
+        stale_import: a tenant whose import has stood still for long, if there is one. May raise `StoreError`.
         reclaim_space: gives some free pages back; how many are left to give. May raise `StoreError`.
         audience: who is connected.
         keeping: how long things are kept.
@@ -100,6 +104,7 @@ class Retention(Actor[Round, None]):
     def __init__(
         self,
         ask: Asking,
+        stale_import: Callable[[], Awaitable[int | None]],
         reclaim_space: Callable[[], Awaitable[int]],
         audience: Audience,
         keeping: Keeping,
@@ -108,6 +113,7 @@ class Retention(Actor[Round, None]):
     ) -> None:
         self._trusted = trusted
         self._ask = ask
+        self._stale_import = stale_import
         self._reclaim_space = reclaim_space
         self._audience = audience
         self._keeping = keeping
@@ -128,6 +134,7 @@ class Retention(Actor[Round, None]):
             self.idle_after = SHORTEST_SLEEP
             return
         try:
+            await self._remove_stale()
             next_expiry = await self._expire()
             for table, keep in self._keeping.plan():
                 if not self._trusted():
@@ -138,6 +145,20 @@ class Retention(Actor[Round, None]):
             self.idle_after = error.pause
         else:
             self.idle_after = self._sleep_until(next_expiry)
+
+    async def _remove_stale(self) -> None:
+        """Remove what has arrived of imports that stand still: nothing else is removed while there is one."""
+        try:
+            while self.ref.alive and (tenant_id := await self._stale_import()) is not None:
+                removed = await self._ask(AbandonImport(tenant_id, SLICE, stale=True))
+                while not removed.done and self.ref.alive:
+                    await trio.sleep(PAUSE)
+                    removed = await self._ask(AbandonImport(tenant_id, SLICE, removed.after, stale=True))
+        except Refused:
+            # Somebody else has removed it.
+            pass
+        except StoreError as error:
+            raise self._ask.failed("stale_import", error) from error
 
     async def _expire(self) -> str | None:
         sliced = await self._ask(ExpireSlice(SLICE))

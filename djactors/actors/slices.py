@@ -6,8 +6,11 @@ stays due.
 
 from __future__ import annotations
 
+from typing import overload
+
 from djactors.actors.command_ref import CommandRef
 from djactors.domain.commands import SliceCommand, Sliced
+from djactors.domain.importing import AbandonImport, Imported
 from djactors.kernel import KernelError
 from djactors.store.errors import StoreError
 from djactors.telemetry import Telemetry
@@ -38,14 +41,20 @@ class Asking:
         self._telemetry = telemetry
         self._pause = FIRST_PAUSE
 
-    async def __call__(self, command: SliceCommand) -> Sliced:
+    @overload
+    async def __call__(self, command: SliceCommand) -> Sliced: ...
+    @overload
+    async def __call__(self, command: AbandonImport) -> Imported: ...
+
+    async def __call__(self, command: SliceCommand | AbandonImport) -> Sliced | Imported:
         """Have a slice recorded.
 
         Raises:
             Unavailable: it was not, and may be later.
+            Refused: an import is not there any more.
         """
         try:
-            sliced = await self._router.ask(command, ASK_SECONDS)
+            sliced: Sliced | Imported = await self._router.ask(command, ASK_SECONDS)
         except (KernelError, StoreError) as error:
             raise self.failed(type(command).__name__, error) from error
         self._pause = FIRST_PAUSE

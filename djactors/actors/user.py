@@ -19,6 +19,7 @@ Rules:
     when somebody else has written to the database. A stale actor reads the store before it tells anything more, and its
     sockets are then behind.
   * After a crash the new instance closes the sockets that it finds. Their clients come back and are brought up to date.
+  * While the tenant is being imported, the actor turns everybody away.
   * Sockets attach to the actor. When the last one has been gone for a while, the actor stops.
 """
 
@@ -39,7 +40,11 @@ from djactors.domain.notifications import encode
 from djactors.inbox.log import Astray, Found, Replay
 from djactors.kernel import Actor, Envelope
 from djactors.protocol import EncodedPacket
+from djactors.store.errors import StoreInPart
 from djactors.telemetry import Telemetry
+
+IMPORTING = "tenant_importing"
+"""Why somebody is disconnected whose tenant is not here yet."""
 
 REPLAY_SLICE = 100
 """Changes read and sent at a time: about a millisecond of a reader, and of the loop, that others wait for, too."""
@@ -121,6 +126,7 @@ class UserActor(Actor[UserMessage, None]):
         self._lost = lost
         self.idle_after = idle_after
         self._counts: Counts = 0, 0
+        self._has_begun = False
 
     async def on_start(self) -> None:
         """Read the snapshot to start from."""
@@ -128,7 +134,13 @@ class UserActor(Actor[UserMessage, None]):
         presence.disconnect("actor_restarted")
         presence.stale = False
         before = presence.accounts_told
-        state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
+        try:
+            state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
+        except StoreInPart:
+            # Whoever comes is turned away until the tenant is here.
+            presence.stale = True
+            return
+        self._has_begun = True
         self._take_in(state, before)
         self._counts, presence.at = (state.unread, state.unseen), state.at
         presence.read = self._commits.newest
@@ -165,7 +177,11 @@ class UserActor(Actor[UserMessage, None]):
         """Take in what happened, write each socket once."""
         presence = self._presence
         if presence.stale:
-            await self._catch_up()
+            try:
+                await self._begin_or_catch_up()
+            except StoreInPart:
+                self._turn_away(batch)
+                return
         news: list[Outgoing] = []
         written: list[Outgoing] = []
         counts = self._counts
@@ -203,6 +219,28 @@ class UserActor(Actor[UserMessage, None]):
             self._telemetry.metrics.delivery.observe(trio.current_time() - committed_at)
             if self._telemetry.traces.followed:
                 self._note_delivered([*written, *news], committed_at)
+
+    async def _begin_or_catch_up(self) -> None:
+        if not self._has_begun:
+            await self.on_start()
+            if not self._has_begun:
+                raise StoreInPart
+        await self._catch_up()
+
+    def _turn_away(self, batch: Sequence[Envelope[UserMessage, None]]) -> None:
+        """Let everybody go, because the tenant is being imported. A client that is disconnected comes back by itself,
+        and one whose CONNECT is refused would not."""
+        presence = self._presence
+        presence.stale = True
+        # What was the tenant's beginning before is not in its log.
+        self._has_begun = False
+        presence.disconnect(IMPORTING)
+        for envelope in batch:
+            message = envelope.message
+            if isinstance(message, Attach) and message.socket in presence.attaching:
+                presence.attached(message.socket)
+                message.socket.disconnect(IMPORTING)
+            envelope.answer(None)
 
     def _note_delivered(self, changes: Sequence[Outgoing], committed_at: float) -> None:
         """Tell whoever follows them that changes, which were committed then, have been written to the sockets."""

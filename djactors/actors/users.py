@@ -328,14 +328,17 @@ class Users:
             told = await _pause(told + 1)
 
     async def begin_anew(self, tenant_id: int) -> None:
-        """Close the sockets of everybody in a tenant whose log was purged up to its end: whoever comes back is told to
-        begin anew.
+        """Close the sockets of everybody in a tenant whose log was purged up to its end, or that begins or ends to be
+        imported: whoever comes back is told to begin anew.
 
         Lets other tasks run as `deliver` does.
         """
         told = 0
+        # An import brings the accounts of people with it who may be known as nobody.
+        self._accounts.forget()
         for presence in list(self._tenants.get(tenant_id, {}).values()):
             presence.disconnect("history_ended")
+            presence.forget_account()
             # Who is being answered at this moment is answered from before, and looks behind that.
             self._make_look(presence)
             told = await _pause(told + 1)

@@ -51,6 +51,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from djactors.client._connect import connect
     from djactors.client._errors import ApiError, DjactorsError, UnreachableError
+    from djactors.client._events import prepared
     from djactors.client._exchange import RetryPolicy
     from djactors.client._inbox import COMMAND_SECONDS, Inbox
     from djactors.client._notifications import (
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
         event_name,
     )
     from djactors.client._publishing import Client, Notified, Published, Suppressed, TrioClient
+    from djactors.client._signing import signed_by
     from djactors.client._tokens import BlockingToken, Token
 
 if not TYPE_CHECKING:
@@ -90,9 +92,11 @@ if not TYPE_CHECKING:
     _NAMES = {
         "_connect": ("connect",),
         "_errors": ("ApiError", "DjactorsError", "UnreachableError"),
+        "_events": ("prepared",),
         "_exchange": ("RetryPolicy",),
         "_inbox": ("COMMAND_SECONDS", "Inbox"),
         "_publishing": ("Client", "Notified", "Published", "Suppressed", "TrioClient"),
+        "_signing": ("signed_by",),
         "_tokens": ("BlockingToken", "Token"),
     }
     _HOMES = {name: home for home, names in _NAMES.items() for name in names}
@@ -147,4 +151,6 @@ __all__ = [
     "Unsnoozed",
     "connect",
     "event_name",
+    "prepared",
+    "signed_by",
 ]

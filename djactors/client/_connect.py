@@ -15,8 +15,12 @@ from djactors.client._inbox import Inbox, may_renew
 from djactors.client._tokens import Token, Tokens
 from djactors.client.socketio import Event, OpenStream, RefusedError, SocketSettings
 from djactors.client.socketio import connect as connect_socket
+from djactors.domain.marks import BEGINNING, offset_of
 
 _EXPIRING = "auth:expiring"
+
+SHOWN = 40
+"""Characters that a message shows of what is wrong."""
 
 
 @asynccontextmanager
@@ -56,6 +60,11 @@ async def connect(
         ValueError, DjactorsError: an argument is wrong; the message names it.
     """
     base = checked_url(url)
+    if since is not None and offset_of(since) is None:
+        raise ValueError(
+            f"since: {since[:SHOWN]!r} is no offset: give one as an item or a list has it, such as {BEGINNING}, or "
+            "leave it out to begin now"
+        )
     tokens = Tokens(token)
     fixed: dict[str, Any] = {} if tenant_id is None else {"tenantId": tenant_id}
     if since is not None:

@@ -39,6 +39,16 @@ COMMAND_SECONDS = 15.0
 RENEW_AGAIN_SECONDS = 5.0
 """Between two attempts at a fresh token while the old one is about to expire. The server warns minutes before."""
 
+_MENDS: Mapping[str, str] = {
+    "token_missing": "give a token of the user",
+    "token_expired": "the token has expired: sign in again, or make a new one with `djactors token`",
+    "token_invalid": "the token is signed with another secret, is of another issuer or tenant, or is not valid yet: "
+    "the server's log says which; make one with the server's JWT_SECRET, such as by `djactors token`",
+    "token_revoked": "the user was signed out since the token was made: sign in again",
+    "user_deactivated": "the user is deactivated: ask an admin",
+}
+"""What to do about a CONNECT that was refused: the contract has the server say no more than the code."""
+
 _RENEWABLE = frozenset({"token_expired", "token_invalid", "token_missing", "token_revoked"})
 """Codes of refusals against which another token may help."""
 
@@ -279,7 +289,9 @@ def may_renew(refusal: RefusedError) -> bool:
 def _ours(error: SocketError) -> DjactorsError:
     match error:
         case RefusedError():
-            return ApiError(refusal_code(error), error.message)
+            code = refusal_code(error)
+            mend = _MENDS.get(code)
+            return ApiError(code, error.message if mend is None else f"{error.message}: {mend}")
         case AckTimeoutError() | ConnectFailedError():
             return UnreachableError(str(error))
         case _:

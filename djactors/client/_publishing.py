@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Self
-from uuid import uuid4
 
 import httpx
 import msgspec
@@ -18,10 +17,10 @@ import trio
 
 from djactors.client._api import BlockingApi, TrioApi
 from djactors.client._errors import ApiError, DjactorsError, UnreachableError
+from djactors.client._events import new_key, prepared
 from djactors.client._exchange import Answer, Request, RetryPolicy, api_error_in
 from djactors.client._tokens import BlockingToken, BlockingTokens, Token, Tokens
-from djactors.domain.errors import Refused
-from djactors.domain.events import MAX_BATCH, MAX_BATCH_COMMAS, DomainEvent, check_event
+from djactors.domain.events import MAX_BATCH, MAX_BATCH_COMMAS, DomainEvent
 
 BATCH_BYTES: Final = 2**20
 """The most bytes of one request of `publish_all`. The server takes 2 MiB by default; a request of half of that makes
@@ -81,19 +80,6 @@ _results = msgspec.json.Decoder(_Results)
 _item = msgspec.json.Decoder(dict[str, Any])
 
 
-def _checked(event: DomainEvent, new_key: Callable[[], str]) -> DomainEvent:
-    """The event with a key, checked as the server checks it.
-
-    Raises:
-        ApiError: the server would refuse it; the message names the field.
-    """
-    try:
-        checked = check_event(event)
-    except Refused as refused:
-        raise ApiError(str(refused.code), refused.message, status=400) from None
-    return checked if checked.id is not None else msgspec.structs.replace(checked, id=new_key())
-
-
 def _one(event: DomainEvent) -> Request:
     return Request("POST", "/api/events", msgspec.json.encode(event))
 
@@ -109,17 +95,27 @@ def _read_one(answer: Answer) -> Published:
 class _Batch:
     """Events that are sent together, in several requests if one would be too large, and what became of each."""
 
-    def __init__(self, events: Sequence[DomainEvent], new_key: Callable[[], str]) -> None:
-        self.outcomes: list[Published | DjactorsError | None] = [None] * len(events)
-        self._bodies: list[bytes] = []
-        for place, event in enumerate(events):
-            try:
-                self._bodies.append(msgspec.json.encode(_checked(event, new_key)))
-            except ApiError as error:
-                self._bodies.append(b"")
-                self.outcomes[place] = error
+    def __init__(self, bodies: Sequence[bytes]) -> None:
+        self.outcomes: list[Published | DjactorsError | None] = [None] * len(bodies)
+        self._bodies = bodies
         self._rounds = 0
         self.is_hopeless = False
+
+    @classmethod
+    def of(cls, events: Sequence[DomainEvent], new_key: Callable[[], str]) -> Self:
+        """A batch of events; one that the server would refuse has its outcome already."""
+        bodies: list[bytes] = []
+        refused: dict[int, ApiError] = {}
+        for place, event in enumerate(events):
+            try:
+                bodies.append(msgspec.json.encode(prepared(event, new_key)))
+            except ApiError as error:
+                bodies.append(b"")
+                refused[place] = error
+        batch = cls(bodies)
+        for place, refusal in refused.items():
+            batch.outcomes[place] = refusal
+        return batch
 
     @property
     def is_done(self) -> bool:
@@ -189,10 +185,6 @@ class _Batch:
         return places, Request("POST", "/api/events/batch", body)
 
 
-def _new_key() -> str:
-    return str(uuid4())
-
-
 class Client:
     """Publishes events to a server, for programs without an event loop. Threads may share one client.
 
@@ -221,7 +213,7 @@ class Client:
         retries: RetryPolicy | None = None,
         ssl_context: ssl.SSLContext | None = None,
         transport: httpx.BaseTransport | None = None,
-        new_key: Callable[[], str] = _new_key,
+        new_key: Callable[[], str] = new_key,
         random: Callable[[], float] = randomness.random,
         now: Callable[[], float] = monotonic,
         wait: Callable[[float], None] = sleep,
@@ -252,7 +244,7 @@ class Client:
             ApiError: the server refused it, or is busy for longer than there is time.
             UnreachableError: no answer came in time. It may have been recorded.
         """
-        return _read_one(self._api.ask(_one(_checked(event, self._new_key))))
+        return _read_one(self._api.ask(_one(prepared(event, self._new_key))))
 
     def publish_all(self, events: Sequence[DomainEvent]) -> list[Published | DjactorsError]:
         """Publish many events, and return what became of each, in order.
@@ -261,7 +253,7 @@ class Client:
         nothing: its place has the exception. If the server is away, or refuses the token, the rest is not tried, and
         has the same exception.
         """
-        batch = _Batch(events, self._new_key)
+        batch = _Batch.of(events, self._new_key)
         while True:
             for places, request in batch.requests():
                 try:
@@ -273,6 +265,24 @@ class Client:
             if batch.is_done:
                 return batch.results()
             self._wait(batch.pause(self._policy, self._random))
+
+    def publish_json(self, bodies: Sequence[bytes]) -> list[Published | DjactorsError]:
+        """Publish events that are JSON already, in their order, in one request: for a queue that keeps what it sends.
+
+        Each event must have an `id`, because the request is repeated while the server is busy or away.
+
+        Returns:
+            What became of the first ones, at least of one: as many as one request may hold. If the request failed as a
+            whole, each has the same exception, with a `status` if the server refused it.
+        """
+        batch = _Batch(bodies)
+        for places, request in batch.requests():
+            try:
+                batch.answered(places, self._api.ask(request))
+            except DjactorsError as error:
+                batch.failed(places, error)
+            return batch.results()[: len(places)]
+        return []
 
     def close(self) -> None:
         """Close the connections."""
@@ -302,7 +312,7 @@ class TrioClient:
         retries: RetryPolicy | None = None,
         ssl_context: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        new_key: Callable[[], str] = _new_key,
+        new_key: Callable[[], str] = new_key,
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._policy, self._new_key, self._random = retries or RetryPolicy(), new_key, random
@@ -310,11 +320,11 @@ class TrioClient:
 
     async def publish(self, event: DomainEvent) -> Published:
         """See `Client.publish`."""
-        return _read_one(await self._api.ask(_one(_checked(event, self._new_key))))
+        return _read_one(await self._api.ask(_one(prepared(event, self._new_key))))
 
     async def publish_all(self, events: Sequence[DomainEvent]) -> list[Published | DjactorsError]:
         """See `Client.publish_all`."""
-        batch = _Batch(events, self._new_key)
+        batch = _Batch.of(events, self._new_key)
         while True:
             for places, request in batch.requests():
                 try:
@@ -326,6 +336,17 @@ class TrioClient:
             if batch.is_done:
                 return batch.results()
             await trio.sleep(batch.pause(self._policy, self._random))
+
+    async def publish_json(self, bodies: Sequence[bytes]) -> list[Published | DjactorsError]:
+        """See `Client.publish_json`."""
+        batch = _Batch(bodies)
+        for places, request in batch.requests():
+            try:
+                batch.answered(places, await self._api.ask(request))
+            except DjactorsError as error:
+                batch.failed(places, error)
+            return batch.results()[: len(places)]
+        return []
 
     async def aclose(self) -> None:
         """Close the connections."""

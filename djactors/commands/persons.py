@@ -19,7 +19,7 @@ from djactors.commands.common import (
     server_options,
     settings_of,
 )
-from djactors.config import SettingError
+from djactors.config import SettingError, load_rules
 
 
 @click.command()
@@ -72,7 +72,7 @@ def erase(
             if url is not None:
                 done = erasing.through_server(settings, url, token, plan, progress.step)
             else:
-                done = erasing.directly(settings.database, plan, progress.step)
+                done = erasing.directly(settings.database, plan, progress.step, load_rules(settings))
         except DatabaseLocked as error:
             progress.end()
             fail(f"{error}; or erase through the server with --url")

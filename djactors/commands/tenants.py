@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, settings_of
+from djactors.commands.common import config_option, database_option, fail, server_options, settings_of
+from djactors.config import SettingError
 from djactors.domain.ids import MAX_ID
 
 
@@ -54,12 +56,13 @@ def export(
 
 
 @contextmanager
-def _progress(option: str, nothing: str) -> Iterator[Callable[[object], None]]:
+def _progress(option: str, nothing: str, again: str = "begins anew") -> Iterator[Callable[[object], None]]:
     """What a command tells its steps. If the command fails or is interrupted, its last words are told here.
 
     Args:
         option: names the path that an error of the system is about.
-        nothing: says that nothing was done.
+        nothing: says what an interrupted command leaves, which is mostly nothing.
+        again: says what the same command does then.
     """
     from djactors.operations.asking import NotDoneError
     from djactors.operations.folders import FolderError
@@ -70,12 +73,12 @@ def _progress(option: str, nothing: str) -> Iterator[Callable[[object], None]]:
     try:
         with _ends_as_by_ctrl_c():
             yield progress.step
-    except (StoreError, FolderError, NotDoneError, OSError) as error:
+    except (SettingError, StoreError, FolderError, NotDoneError, OSError) as error:
         progress.end()
         fail(_sentence_of(error, option))
     except KeyboardInterrupt:
         progress.end()
-        fail(f"interrupted: {nothing}; the same command begins anew")
+        fail(f"interrupted: {nothing}; the same command {again}")
     progress.end()
 
 
@@ -87,7 +90,9 @@ def _ends_as_by_ctrl_c() -> Iterator[None]:
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # Only the main thread may say what a signal does.
+    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         for number, handler in before.items():
             # Whoever has it ignored, as nohup does, wants the work to go on.
@@ -117,7 +122,7 @@ def _hand_over(source: str, folder: str, tenant_id: int) -> None:
 
     with _progress("--json", "nothing was written") as step:
         manifest = handing_over.export(source, folder, tenant_id, step)
-    rows = sum(entry.rows for entry in manifest.files.values())
+    rows = manifest.rows
     click.echo(
         f"wrote {rows} rows of {len(manifest.files)} tables of tenant {tenant_id} to {folder}, up to change "
         f"{manifest.last.seq}; `djactors import {folder}` brings them into another installation"
@@ -137,25 +142,44 @@ def _give_out(source: str, folder: str, tenant_id: int, user_id: int) -> None:
 
 @click.command("import")
 @click.argument("folder", metavar="DIR")
+@server_options
+@click.option("--abandon", is_flag=True, help="Remove what has arrived of an import that was not finished.")
 @database_option
 @config_option
-def import_(folder: str, database: str | None, config: str | None) -> None:
-    """Bring a tenant from a folder, which `export --json` has written, into a database that does not have it and on
-    which no server runs."""
+def import_(
+    folder: str, url: str | None, token: str | None, abandon: bool, database: str | None, config: str | None
+) -> None:
+    """Bring a tenant from a folder, which `export --json` has written, into an installation that does not have it:
+    through the running server (--url), or into a database on which none runs."""
+    from djactors.operations import sending_in
     from djactors.operations.bringing_in import bring_in
     from djactors.store.errors import DatabaseLocked
 
-    place = settings_of(config, database=database).database
-    with _progress("DIR", "nothing was imported") as step:
-        try:
-            manifest = bring_in(place, folder, step)
-        except DatabaseLocked as error:
-            why = f"{error}; a tenant is imported while no server runs, so that nobody sees a half of it"
-            raise DatabaseLocked(why, error.pid) from None
-    rows = sum(entry.rows for entry in manifest.files.values())
+    settings = settings_of(config, database=database)
+    server = None if url is None else sending_in.Server(settings, url, token)
+    if abandon:
+        with _progress("DIR", "a part of the tenant is left", "does the rest") as step:
+            if server is not None:
+                manifest = sending_in.abandon(server, folder, step)
+            else:
+                manifest = sending_in.abandon_directly(settings.database, folder, step)
+        click.echo(f"removed what had arrived of tenant {manifest.tenant_id}")
+        return
+    if server is not None:
+        kept = "nobody is served with what has arrived of the tenant, which --abandon removes"
+        with _progress("DIR", kept, "goes on where this one stopped") as step:
+            manifest = sending_in.send_in(server, folder, step)
+        end = "the server serves it now"
+    else:
+        with _progress("DIR", "nothing was imported") as step:
+            try:
+                manifest = bring_in(settings.database, folder, step)
+            except DatabaseLocked as error:
+                raise DatabaseLocked(f"{error}; or import through the server with --url", error.pid) from None
+        end = "start the server now"
     click.echo(
-        f"imported and verified {rows} rows of tenant {manifest.tenant_id}, up to change {manifest.last.seq}; offsets "
-        "of clients hold here, start the server now"
+        f"imported and verified {manifest.rows} rows of tenant {manifest.tenant_id}, up to change {manifest.last.seq}; "
+        f"offsets of clients hold here, {end}"
     )
 
 

@@ -15,6 +15,7 @@ from djactors.config._checks import (
     readable_by_all,
     weak_secrets,
 )
+from djactors.config._notification_types import load_rules
 from djactors.config._settings import SettingError, Settings, environment_name
 from djactors.config._sources import load
 
@@ -27,6 +28,7 @@ __all__ = [
     "environment_name",
     "exposed_secrets",
     "load",
+    "load_rules",
     "readable_by_all",
     "weak_secrets",
 ]

@@ -333,6 +333,11 @@ class Settings:
         "If this is true, CRITICAL notifications are sent even when daily_limit is reached, so that an approval or a "
         "missed deadline is never held back.",
     )
+    notification_types_file: str = _setting(
+        "",
+        "A TOML file with the notification types of this installation: what differs from those that come with the "
+        "server, and its own. It is read at the start.",
+    )
     collapse_bursts: bool = _setting(
         Limits.collapse_bursts,
         "If this is true, a notification replaces the user's unread notification of the same type and job, and shows "

@@ -6,7 +6,6 @@ is found out when it is missed.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -16,11 +15,12 @@ from typing import Any
 
 from djactors.config._checks import check_texts
 from djactors.config._settings import FIELDS, SHOWN, SettingError, Settings, environment_name
+from djactors.domain.nearest import nearest, plain
 
 _OURS = re.compile(r"DJ_?ACTORS?_?", re.ASCII | re.IGNORECASE)
 """How the names of our settings begin in the environment, and how they do with a typing error."""
 
-_CLIENTS = ("DJACTORS_URL", "DJACTORS_TOKEN")
+_CLIENTS = ("DJACTORS_URL", "DJACTORS_TOKEN", "DJACTORS_OUTBOX_DATABASE")
 """Names in the environment that commands and tools read which talk to a server; the server has no use for them."""
 
 _WITHOUT_PREFIX = frozenset({"jwtsecret", "jwtsecretprevious", "socketport"})
@@ -72,7 +72,7 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_ours(name: str) -> bool:
-    return _OURS.match(name) is not None or _plain(name) in _WITHOUT_PREFIX
+    return _OURS.match(name) is not None or plain(name) in _WITHOUT_PREFIX
 
 
 def _is_service_link(name: str, text: str) -> bool:
@@ -99,13 +99,13 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _nearest(name: object) -> str:
     """The setting whose name, here or in the environment, is the most like this one."""
-    names = {_plain(form): setting for setting in FIELDS for form in (setting, environment_name(setting))}
-    return names[difflib.get_close_matches(_plain(str(name)[: 2 * SHOWN]), names, 1, cutoff=0.0)[0]]
+    names = {_own(form): setting for setting in FIELDS for form in (setting, environment_name(setting))}
+    return names[nearest(_own(str(name)), names, 0.0) or next(iter(names))]
 
 
-def _plain(name: str) -> str:
-    """A name without what people get wrong in it most."""
-    return re.sub(r"[^a-z0-9]", "", _OURS.sub("", name, count=1).lower())
+def _own(name: str) -> str:
+    """A name without what all settings begin with in the environment."""
+    return _OURS.sub("", name, count=1)
 
 
 def _shown(name: object) -> str:

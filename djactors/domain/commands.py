@@ -20,6 +20,7 @@ from djactors.domain.erasure import MAX_NAMES
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import DomainEvent, Key, Moment, Name, check_event, check_text, convert
 from djactors.domain.ids import MAX_ID, Id
+from djactors.domain.importing import AbandonImport, BeginImport, FinishImport, ImportCommand, Imported, ImportRows
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
@@ -243,9 +244,9 @@ SliceCommand: TypeAlias = RaiseAlerts | SendSummaries | WakeSnoozed | ExpireSlic
 """A command for the whole installation, of the clock, of retention or of who looks at the disk. It is answered with
 what was done and what is left to do: `Sliced`."""
 
-Command: TypeAlias = Publish | InboxCommand | SliceCommand | SignOut | EraseSlice
+Command: TypeAlias = Publish | InboxCommand | SliceCommand | SignOut | EraseSlice | ImportCommand
 """Everything that can be asked of the inbox. A `Publish` is answered with `Published`, a `SignOut` with `SignedOut`,
-an `EraseSlice` with `Erased`."""
+an `EraseSlice` with `Erased`, an `ImportCommand` with `Imported`."""
 
 
 def checked(command: Command) -> Command:
@@ -274,7 +275,7 @@ def checked(command: Command) -> Command:
             convert(asdict(command), EraseSlice)
             for name in command.names:
                 check_text(name, "names")
-        case OwnCommand() | SignOut():
+        case OwnCommand() | SignOut() | BeginImport() | ImportRows() | FinishImport() | AbandonImport():
             convert(asdict(command), type(command))
         case Introduce():
             convert(asdict(command), Introduce)
@@ -356,7 +357,7 @@ class Erased(msgspec.Struct, frozen=True):
     namesake: bool = False
 
 
-Outcome: TypeAlias = Published | Counted | Sliced | SignedOut | Erased
+Outcome: TypeAlias = Published | Counted | Sliced | SignedOut | Erased | Imported
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

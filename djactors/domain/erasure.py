@@ -10,7 +10,8 @@ Rules:
   * A name that somebody else in the tenant has as well is left in the texts of others, because nobody can tell who was
     meant.
   * What the person wrote themselves gives way to `ERASED`: the text of a comment, the reason of a rejection, and both
-    in the notifications that quote them.
+    in the notifications that may quote them. These are all that an event with such a text has caused, whatever their
+    type says now, because a type may have been worded in another way when they were written.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import msgspec
 
 from djactors.domain import lengths
-from djactors.domain.notification_rules import RULES
+from djactors.domain.notification_rules import BUILT_IN_RULES, RULES, Rule, Rules
 from djactors.domain.notifications import encode
 
 ERASED = "[erased]"
@@ -32,14 +33,6 @@ ERASED = "[erased]"
 MAX_NAMES = 10
 """The most names by which a person is looked for beside the one that the tenant knows. Each is looked for in every text
 of the tenant."""
-
-_QUOTING: frozenset[str] = frozenset(rule.type for rule in RULES.values() if rule.message == "{words}")
-"""The types of notification whose message is what somebody wrote."""
-
-_LEADING: Mapping[str, str] = {
-    rule.type: rule.title.partition("{actor}")[2].partition("{")[0] for rule in RULES.values()
-}
-"""What stands between the actor's name and the job in a title that begins with the name."""
 
 
 def stand_in(user_id: int) -> str:
@@ -53,10 +46,12 @@ class Rewording:
     Args:
         names: the names; without any, no text changes.
         stand_in: what takes their place.
+        rules: by which titles and messages were worded.
     """
 
-    def __init__(self, names: Iterable[str], stand_in: str) -> None:
+    def __init__(self, names: Iterable[str], stand_in: str, rules: Rules = BUILT_IN_RULES) -> None:
         self._stand_in = stand_in
+        self._rules = rules
         # As it may be written: é can be one character or two.
         forms = {unicodedata.normalize(form, " ".join(name.split())) for name in names for form in ("NFC", "NFD")}
         # The longest first, so that of "Ann Example" nothing is left if "Ann" is looked for as well.
@@ -80,13 +75,28 @@ class Rewording:
     def title(self, kind: str, title: str) -> str:
         """The title of a notification that the person caused.
 
-        The name in it may be an earlier one, so it is taken out by the rule that has put it in.
+        The name in it may be an earlier one, so it is taken out by the rule that has put it in, if the rule begins with
+        the name.
         """
-        between = _LEADING.get(kind)
-        if between and between in title:
-            # The last place, because a name may have the same words in it, and a job's number has not.
-            return f"{self._stand_in}{between}{title.rpartition(between)[2]}"[: lengths.TITLE]
-        return self.text(title, lengths.TITLE)
+        return self._worded([rule.title for rule in self._rules_of(kind)], title, lengths.TITLE)
+
+    def message(self, kind: str, message: str) -> str:
+        """The message of a notification that the person caused, likewise. Most messages do not name who caused them."""
+        templates = [rule.message for rule in self._rules_of(kind) if "{actor}" in rule.message]
+        return self._worded(templates, message, lengths.TEXT) if templates else message
+
+    def _rules_of(self, kind: str) -> list[Rule]:
+        """What may have worded a notification of a type: the rule that comes with djactors, and the installation's."""
+        return [rules[kind] for rules in (RULES, self._rules.by_type) if kind in rules]
+
+    def _worded(self, templates: Iterable[str], text: str, limit: int) -> str:
+        for template in templates:
+            before, actor, behind = template.partition("{actor}")
+            between = behind.partition("{")[0]
+            if actor and not before and between and between in text:
+                # The last place, because a name may have the same words in it, and a job's number has not.
+                return f"{self._stand_in}{between}{text.rpartition(between)[2]}"[:limit]
+        return self.text(text, limit)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -115,9 +125,9 @@ def _has_no_spaces(character: str) -> bool:
     return unicodedata.name(character, "").split(" ")[0] in _WITHOUT_SPACES
 
 
-def quotes(kind: str, data: Mapping[str, Any]) -> bool:
-    """Whether a notification quotes what the person who caused it wrote."""
-    return kind in _QUOTING and ("commentId" in data or "reason" in data)
+def quotes(data: Mapping[str, Any]) -> bool:
+    """Whether a notification that a person has caused may quote what this person wrote."""
+    return "commentId" in data or "reason" in data
 
 
 def without_reason(data: Mapping[str, Any]) -> dict[str, Any]:

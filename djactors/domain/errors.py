@@ -19,6 +19,7 @@ class Code(StrEnum):
     KEY_REUSED = "idempotency_key_reused"
     TOO_MANY_REQUESTS = "too_many_requests"
     UNAVAILABLE = "unavailable"
+    TENANT_IMPORTING = "tenant_importing"
     INTERNAL = "internal"
 
 
@@ -35,6 +36,11 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault of
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def importing() -> Refused:
+    """The answer to whoever wants something of a tenant of which only a part is here yet."""
+    return Refused(Code.TENANT_IMPORTING, "the tenant is being imported: try again when that is done")
 
 
 def not_found() -> Refused:

@@ -13,8 +13,10 @@ Source: the contract's section "Domain events".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -26,6 +28,7 @@ from djactors.domain import lengths
 from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import MAX_ID, Id, with_numbers
 from djactors.domain.mentions import MAX_MENTIONS
+from djactors.domain.nearest import nearest
 from djactors.domain.times import utc_text
 
 MAX_BATCH = 1000
@@ -56,7 +59,7 @@ MAX_WATCHERS = 1000
 Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.KEY, pattern=r"\A[\x20-\x7e]+\Z")]
 Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.TITLE)]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.NAME)]
-Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4000)]
+Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.TEXT)]
 DjId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=lengths.DJ_ID)]
 TypeName: TypeAlias = Annotated[str, Meta(max_length=lengths.TYPE, pattern=r"\A[a-z][a-z0-9_]*\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
@@ -353,13 +356,42 @@ def decode_json(decoder: msgspec.json.Decoder[Any], body: bytes | msgspec.Raw) -
         message = str(error)
         if "surrogate" in message or ("truncated" in message and b"\\ud" in bytes(body).lower()):
             message = f"a text holds {HALF_A_PAIR}"
-        raise Refused(Code.INVALID, message) from None
+        raise Refused(Code.INVALID, _with_hint(message, decoder.type, bytes(body))) from None
     except RecursionError:
         raise Refused(Code.INVALID, "the JSON is nested too deeply") from None
     except UnicodeDecodeError:
         raise Refused(Code.INVALID, "the body is not valid UTF-8") from None
     except (ValueError, OverflowError):
         raise Refused(Code.INVALID, "the JSON holds a number that is out of range") from None
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]{1,80})`")
+
+
+class _Tagged(msgspec.Struct):
+    type: str = ""
+
+
+def _with_hint(message: str, shape: Any, body: bytes) -> str:
+    """A message about a field that nobody knows, with the nearest one that there is."""
+    unknown = _UNKNOWN.fullmatch(message)
+    if unknown is None:
+        return message
+    try:
+        tag = msgspec.json.decode(body, type=_Tagged).type
+    except msgspec.MsgspecError:
+        return message
+    near = nearest(unknown[1], [name for of, name in _fields_of(shape) if of in (None, tag)])
+    return message if near is None else f"{message}: the nearest one is `{near}`; correct or remove it"
+
+
+@lru_cache
+def _fields_of(shape: Any) -> tuple[tuple[object, str], ...]:
+    """The fields of a struct, or of each member of a union with its tag, as they stand in JSON."""
+    info = msgspec.inspect.type_info(shape)
+    members = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    structs = [each for each in members if isinstance(each, msgspec.inspect.StructType)]
+    return tuple((each.tag, field.encode_name) for each in structs for field in each.fields)
 
 
 def decode_with_ids(decoder: msgspec.json.Decoder[Any], shape: Any, text: bytes) -> tuple[Any, bytes]:

@@ -17,5 +17,8 @@ DJ_ID = 50
 TYPE = 50
 """Length of a notification's type."""
 
+TEXT = 4000
+"""Length of every other text, such as a comment or the message of a notification. The columns have no bound."""
+
 TIME_ZONE = 64
 """Length of a time zone's name. IANA names have at most three parts of at most 14 characters each."""

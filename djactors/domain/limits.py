@@ -15,12 +15,11 @@ Source: the seed's "Max 100 notifications per user per day" and "30-day notifica
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from djactors.domain.notifications import Draft, encode
-from djactors.domain.times import from_text
+from djactors.domain.times import from_text, zone_of
 
 DAILY_LIMIT = "daily_limit"
 PERSONS_LIMIT = "persons_limit"
@@ -92,12 +91,7 @@ def _expiry_day(day: str) -> str:
 def day_of(time_zone: str, moment: datetime) -> str:
     """The day on which a moment falls in a time zone, such as `2026-01-27`. UTC is used if this machine does not know
     the zone."""
-    try:
-        zone: ZoneInfo | None = ZoneInfo(time_zone)
-    except (KeyError, ValueError, OSError):
-        # The database may come from a machine that knows more time zones. See `workflow` for the three kinds.
-        zone = None
-    return moment.astimezone(zone or UTC).date().isoformat()
+    return moment.astimezone(zone_of(time_zone)).date().isoformat()
 
 
 def next_summary(sent_at: str | None, now: datetime) -> datetime:

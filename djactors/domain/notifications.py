@@ -6,25 +6,10 @@ Source: the seed's "Server -> Client" events and the contract's `notification:ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
 import msgspec
 
 from djactors.domain.events import Priority
-
-NotificationType: TypeAlias = Literal[
-    "job_assigned",
-    "approval_needed",
-    "approval_approved",
-    "approval_rejected",
-    "sla_alert_24h",
-    "sla_alert_overdue",
-    "comment_added",
-    "job_completed",
-    "mentioned",
-]
-"""The seed's eight types, and one beyond the seed's table, `mentioned`. A backend may ask for types of its own through
-`notification.requested`."""
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):

@@ -7,8 +7,10 @@ Source: RFC 3339 for the form, the design notes for the width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache, partial
+from zoneinfo import ZoneInfo
 
 WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
 """The machine's clock, which returns an aware datetime: the default for code that is given no other clock. Nothing in
@@ -34,3 +36,22 @@ def _minute_text(year: int, month: int, day: int, hour: int, minute: int) -> str
 def from_text(text: str) -> datetime:
     """The aware datetime of a text that `utc_text` made."""
     return datetime.fromisoformat(text)
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of an IANA name; UTC if this machine does not know it, because the database may come from one that
+    knows more."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # ZoneInfoNotFoundError is a KeyError; a directory's name is an OSError, a path upwards a ValueError.
+        return UTC
+
+
+def local_text(text: str, time_zone: str) -> str:
+    """A moment as people in a time zone write it, to the minute, such as `2026-01-28 17:30`."""
+    moment = from_text(text)
+    # On the first or the last day of the calendar it stays in UTC.
+    with suppress(OverflowError):
+        moment = moment.astimezone(zone_of(time_zone))
+    return moment.replace(tzinfo=None).isoformat(" ", "minutes")

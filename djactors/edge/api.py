@@ -46,6 +46,10 @@ ID = r"(?P<id>[0-9]+)"
 like a missing route."""
 
 
+PUBLISH, IMPORT = "publish", "import a tenant"
+"""What only a service may do."""
+
+
 class Dated(Protocol):
     """Something that was read from a snapshot."""
 
@@ -134,9 +138,13 @@ class Api:
 
     def publisher(self, request: Request) -> Identity:
         """The service whose token the request carries. Raises Unauthorized, or Refused with `forbidden`."""
+        return self.service(request, PUBLISH)
+
+    def service(self, request: Request, deed: str) -> Identity:
+        """The service whose token the request carries; `deed` is what only a service may do. Raises as `publisher`."""
         identity = self.proved(request)
         if identity.role != "service":
-            raise Refused(Code.FORBIDDEN, "only a service may publish: use a token with the role service")
+            raise Refused(Code.FORBIDDEN, f"only a service may {deed}: use a token with the role service")
         return identity
 
     def admin(self, request: Request) -> Member:
@@ -180,6 +188,21 @@ class Api:
         if self.telemetry.traces.spans is not None:
             self.telemetry.traces.asked(command.trace)
         return self.router.ask_nowait(command, self.settings.command_timeout)
+
+
+def tenant_of(identity: Identity, named: int | None) -> int:
+    """The tenant that a request is about, which has `named` it or has a token that does.
+
+    Raises:
+        Refused: `invalid`, neither does; `forbidden`, the token is of another one.
+    """
+    if identity.tenant_id is None:
+        if named is None:
+            raise Refused(Code.INVALID, "tenantId: is missing: this token is of no tenant, so name the user's")
+        return named
+    if named not in (None, identity.tenant_id):
+        raise Refused(Code.FORBIDDEN, f"tenantId: this token is of tenant {identity.tenant_id} only: leave it out")
+    return identity.tenant_id
 
 
 def header_key(request: Request) -> str | None:

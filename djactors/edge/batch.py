@@ -17,6 +17,9 @@ from djactors.kernel import AskTimeout, KernelError
 class Batch:
     """The items of a batch, in order. Each ends as an answer or an error, and a bad item does not affect the others.
 
+    Once the router has no room for an item, it is not asked to take those behind it, because a later event must not be
+    recorded before an earlier one that its sender will repeat.
+
     Args:
         router: carries the items out.
         on_error: is told of each that ends as an error.
@@ -27,11 +30,15 @@ class Batch:
         self._on_error = on_error
         self._results: list[bytes | None] = []
         self._open = 0
+        self._full: KernelError | None = None
         # Made when `results` begins to wait. Before that, all items so far may be done while others are still to come.
         self._done: trio.Event | None = None
 
     def add(self, command: Publish) -> None:
-        """Send the next item to the router. If the router's mailbox is full, the item fails."""
+        """Send the next item to the router. If the router's mailbox is full, the item fails, and so do all others."""
+        if self._full is not None:
+            self.refuse(self._full)
+            return
         place = len(self._results)
         self._results.append(None)
 
@@ -47,6 +54,7 @@ class Batch:
         try:
             self._router.request_nowait(command, settle)
         except KernelError as error:
+            self._full = error
             self._results[place] = self._worded(error)
         else:
             self._open += 1

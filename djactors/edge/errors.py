@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import ceil
 
-from djactors.domain.errors import Code, Refused
+from djactors.domain.errors import Code, Refused, importing
 from djactors.domain.notifications import encode
 from djactors.edge.auth import Unauthorized
 from djactors.kernel import KernelError
 from djactors.net import Response
-from djactors.store.errors import StoreCrowded, StoreError
+from djactors.store.errors import StoreCrowded, StoreError, StoreInPart
 
 STATUS: Mapping[Code, int] = {
     Code.INVALID: 400,
@@ -25,6 +25,7 @@ STATUS: Mapping[Code, int] = {
     Code.TOO_MANY_REQUESTS: 429,
     Code.INTERNAL: 500,
     Code.UNAVAILABLE: 503,
+    Code.TENANT_IMPORTING: 503,
 }
 """The HTTP status for each code."""
 
@@ -57,6 +58,8 @@ def error_of(error: Exception) -> tuple[Code, str]:
             return Code.UNAUTHORIZED, message
         case StoreCrowded():
             return Code.TOO_MANY_REQUESTS, "too many of your requests are waiting already: send fewer at a time"
+        case StoreInPart():
+            return error_of(importing())
         case KernelError() | StoreError():
             return Code.UNAVAILABLE, "the server cannot take this now: try again"
         case _:

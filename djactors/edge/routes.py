@@ -25,7 +25,9 @@ from djactors.domain.notifications import encode
 from djactors.edge import refusals
 from djactors.edge.api import (
     ID,
+    IMPORT,
     MAX_PAGE,
+    PUBLISH,
     Api,
     Handler,
     Table,
@@ -38,6 +40,7 @@ from djactors.edge.api import (
 from djactors.edge.auth import Identity, Unauthorized
 from djactors.edge.batch import Batch
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
+from djactors.edge.import_routes import IMPORTS, ROWS, ImportRoutes
 from djactors.edge.inbox_routes import InboxRoutes, state
 from djactors.edge.job_routes import JobRoutes
 from djactors.edge.people_routes import PeopleRoutes
@@ -50,7 +53,9 @@ from djactors.telemetry import Telemetry, Trace
 from djactors.telemetry.traces import REQUEST_HEADER, RESPONSE_HEADER
 
 BATCH = "/api/events/batch"
-"""The one route with a large body."""
+
+LARGE: Mapping[str, str] = {BATCH: PUBLISH, IMPORTS: IMPORT, ROWS: IMPORT}
+"""The routes with a large body, and what only a service may do there."""
 
 ITEMS_PER_TURN = 32
 """Events of a batch that are decoded in one go. The largest take 0.1 ms each: a thousand held up the loop for 130."""
@@ -100,6 +105,7 @@ class Routes:
             *JobRoutes(api).table,
             *PeopleRoutes(api).table,
             *UserRoutes(api).table,
+            *ImportRoutes(api).table,
         )
         # A path without an id is looked up in a dict. Only the other paths are matched, one pattern after the other.
         self._fixed = {pattern: handlers for pattern, handlers in rows if ID not in pattern}
@@ -119,8 +125,9 @@ class Routes:
             return found
         request.route = found
         try:
-            if request.path == BATCH:
-                self._api.publisher(request)
+            deed = LARGE.get(request.path)
+            if deed is not None:
+                self._api.service(request, deed)
                 return self._api.settings.max_body
             self._api.proved(request)
         except (Refused, Unauthorized) as error:

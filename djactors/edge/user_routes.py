@@ -18,7 +18,7 @@ from djactors.domain.events import Name
 from djactors.domain.ids import Id
 from djactors.domain.notifications import encode
 from djactors.domain.permissions import OFFICE
-from djactors.edge.api import ID, Api, Handler, Table, header_key, path_id, query_of
+from djactors.edge.api import ID, Api, Handler, Table, header_key, path_id, query_of, tenant_of
 from djactors.edge.auth import Identity
 from djactors.edge.seal import SEALED
 from djactors.net import Request, Response
@@ -143,15 +143,5 @@ class UserRoutes:
         decoder, kind = shape
         body: _P
         body, _ = events.decode_with_ids(decoder, kind, request.body or b"{}")
-        tenant_id, user_id = _tenant_of(identity, body), path_id(found)
+        tenant_id, user_id = tenant_of(identity, body.tenant_id), path_id(found)
         return identity, tenant_id, user_id, body
-
-
-def _tenant_of(identity: Identity, body: _Place) -> int:
-    if identity.tenant_id is None:
-        if body.tenant_id is None:
-            raise Refused(Code.INVALID, "tenantId: is missing: this token is of no tenant, so name the user's")
-        return body.tenant_id
-    if body.tenant_id not in (None, identity.tenant_id):
-        raise Refused(Code.FORBIDDEN, f"tenantId: this token is of tenant {identity.tenant_id} only: leave it out")
-    return identity.tenant_id

@@ -19,15 +19,25 @@ from djactors.domain.permissions import Person
 from djactors.inbox.rows import User
 from djactors.inbox.unit import UnitOfWork
 from djactors.store.connection import Connection
+from djactors.store.errors import StoreInPart
 
-# The primary key.
-SELECT_ACCOUNT = "SELECT role, role_given, signed_out_at, deactivated_at FROM users WHERE tenant_id = ? AND id = ?"
+# The primary keys.
+SELECT_ACCOUNT = """SELECT t.importing, u.role, u.role_given, u.signed_out_at, u.deactivated_at
+    FROM tenants t LEFT JOIN users u ON u.tenant_id = t.id AND u.id = ? WHERE t.id = ?"""
 
 
 def account(connection: Connection, tenant_id: int, user_id: int) -> Account:
-    """What the tenant says of a user; nothing of one who is not known."""
-    row = connection.execute(SELECT_ACCOUNT, (tenant_id, user_id)).fetchone()
-    return UNTOLD if row is None else account_of(*row)
+    """What the tenant says of a user; nothing of one who is not known.
+
+    Raises:
+        StoreInPart: the tenant is being imported.
+    """
+    row = connection.execute(SELECT_ACCOUNT, (user_id, tenant_id)).fetchone()
+    if row is None:
+        return UNTOLD
+    if row[0]:
+        raise StoreInPart(f"tenant {tenant_id} is being imported")
+    return account_of(*row[1:])
 
 
 def account_of(role: Any, role_given: object, signed_out_at: str | None, deactivated_at: str | None) -> Account:

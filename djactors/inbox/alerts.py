@@ -6,17 +6,18 @@ can find out why somebody was not notified of it.
 
 from __future__ import annotations
 
-from djactors.domain import jobs, notification_rules
+from djactors.domain import jobs
 from djactors.domain.commands import RaiseAlerts, SendSummaries, Sliced
 from djactors.domain.jobs import Job, SlaAlert
-from djactors.domain.notification_rules import RULES
-from djactors.inbox import notices
+from djactors.inbox import notices, telling
+from djactors.inbox.rows import SERVED
 from djactors.inbox.unit import UnitOfWork
 
 # Both are served by idx_jobs_next_alert.
-SELECT_DUE = """SELECT tenant_id, id FROM jobs WHERE next_alert_at <= ?
+SELECT_DUE = f"""SELECT tenant_id, id FROM jobs WHERE next_alert_at <= ? AND {SERVED}
     ORDER BY next_alert_at, tenant_id, id LIMIT ?"""
-SELECT_NEXT = "SELECT next_alert_at FROM jobs WHERE next_alert_at IS NOT NULL ORDER BY next_alert_at LIMIT 1"
+SELECT_NEXT = f"""SELECT next_alert_at FROM jobs WHERE next_alert_at IS NOT NULL AND {SERVED}
+    ORDER BY next_alert_at LIMIT 1"""
 
 
 def raise_alerts(unit: UnitOfWork, command: RaiseAlerts) -> Sliced:
@@ -54,13 +55,6 @@ def send_summaries(unit: UnitOfWork, command: SendSummaries) -> Sliced:
 def _publish(unit: UnitOfWork, job: Job, alert: SlaAlert) -> None:
     tenant = unit.ensure_tenant(job.tenant_id)
     event_id = unit.next_id("domain_events")
-    told = notification_rules.apply(
-        RULES[alert],
-        job,
-        actor_id=None,
-        actor_name="",
-        watchers=lambda: unit.jobs.watchers(job.tenant_id, job.id),
-        data={"deadline": job.deadline},
-    )
+    told = telling.told(unit, job, (alert,), data={"deadline": job.deadline})
     notices.tell(unit, tenant, event_id, told.drafts, job.id, by_person=job.deadline_by_person)
     unit.add_event((event_id, tenant.id, alert, None, job.id, tenant.last_seq, unit.now, unit.now))

@@ -6,14 +6,15 @@ How many notifications a user got on a day is in the user's own row (`UnitOfWork
 from __future__ import annotations
 
 from djactors.inbox.known import Known
-from djactors.inbox.rows import UserDay
+from djactors.inbox.rows import SERVED, UserDay
 from djactors.store.connection import Connection
 
 SELECT_DAY = """SELECT held, summary_id, summary_at, summary_due FROM user_days
     WHERE tenant_id = ? AND user_id = ? AND day = ?"""
-SELECT_DUE = """SELECT tenant_id, user_id, day FROM user_days WHERE summary_due <= ?
+SELECT_DUE = f"""SELECT tenant_id, user_id, day FROM user_days WHERE summary_due <= ? AND {SERVED}
     ORDER BY summary_due, tenant_id, user_id, day LIMIT ?"""
-SELECT_NEXT_DUE = "SELECT summary_due FROM user_days WHERE summary_due IS NOT NULL ORDER BY summary_due LIMIT 1"
+SELECT_NEXT_DUE = f"""SELECT summary_due FROM user_days WHERE summary_due IS NOT NULL AND {SERVED}
+    ORDER BY summary_due LIMIT 1"""
 
 _UPSERT_DAY = """INSERT INTO user_days (tenant_id, user_id, day, held, summary_id, summary_at, summary_due)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, user_id, day) DO UPDATE SET held = excluded.held,

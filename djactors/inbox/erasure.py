@@ -46,6 +46,7 @@ from djactors.domain import lengths, names
 from djactors.domain.commands import Erased, EraseSlice
 from djactors.domain.erasure import ERASED, Rewording, quotes, stand_in, without_reason
 from djactors.domain.errors import not_found
+from djactors.domain.notification_rules import Rules
 from djactors.domain.notifications import encode
 from djactors.inbox import accounts
 from djactors.inbox.names import DELETE_NAMES, INSERT_NAME, WHOLE, rows_of
@@ -58,7 +59,7 @@ from djactors.store.connection import Connection
 SELECT_REACHED = "SELECT max(id), count(*) FROM (SELECT id FROM {} WHERE id > ? ORDER BY id LIMIT ?) AS next"
 SELECT_COMMENTS = """SELECT id, author_id, text FROM job_comments
     WHERE id > ? AND id <= ? AND tenant_id + 0 = ? ORDER BY id"""
-SELECT_NOTIFICATIONS = """SELECT n.id, n.user_id, n.type, n.title, n.message, n.data, e.actor_id
+SELECT_NOTIFICATIONS = """SELECT n.id, n.user_id, n.type, n.title, n.message, n.data, n.job_id, e.actor_id
     FROM notifications n LEFT JOIN domain_events e ON e.id = n.event_id
     WHERE n.id > ? AND n.id <= ? AND n.tenant_id + 0 = ? ORDER BY n.id"""
 SELECT_EVENTS = """SELECT id, sender, idempotency_key, answer FROM domain_events
@@ -102,7 +103,7 @@ def erase_slice(unit: UnitOfWork, command: EraseSlice) -> Erased:
     unit.flush()
     for day in [day for day in unit.wanted_summaries if day[:2] == (user.tenant_id, user.id)]:
         del unit.wanted_summaries[day]
-    erasing = _Erasing(unit.connection, command, user)
+    erasing = _Erasing(unit.connection, command, user, unit.rules)
     is_last = erasing.sweep()
     if is_last:
         unit.forget_tenant(user.tenant_id)
@@ -125,7 +126,7 @@ class _Erasing:
         namesake: see `Erased`.
     """
 
-    def __init__(self, connection: Connection, command: EraseSlice, user: User) -> None:
+    def __init__(self, connection: Connection, command: EraseSlice, user: User, rules: Rules) -> None:
         self.rows: Counter[str] = Counter()
         self.after = command.after
         self._connection = connection
@@ -135,7 +136,7 @@ class _Erasing:
         known = () if user.name in (name, names.default_name(user.id)) else (user.name,)
         self.namesake = bool(known) and _has_namesake(connection, user)
         # In the answers to events a name stands beside the person's id, so that it is the person's.
-        self._answers = Rewording((*known, *command.names), name)
+        self._answers = Rewording((*known, *command.names), name, rules)
         self._texts = Rewording(command.names if self.namesake else (*known, *command.names), name)
 
     def sweep(self) -> bool:
@@ -181,11 +182,11 @@ class _Erasing:
         own: list[tuple[int]] = []
         changed: list[tuple[object, ...]] = []
         found = self._connection.execute(SELECT_NOTIFICATIONS, (after, reached, self._tenant_id)).fetchall()
-        for id_, user_id, kind, title, message, data, actor_id in found:
+        for id_, user_id, kind, title, message, data, job_id, actor_id in found:
             if user_id == self._user_id:
                 own.append((id_,))
                 continue
-            reworded = self._reworded(kind, title, message, data, actor_id)
+            reworded = self._reworded(kind, title, message, data, actor_id, by_rule=job_id is not None)
             if reworded != (title, message, data):
                 changed.append((*reworded, id_))
         self._run("notifications", UPDATE_NOTIFICATION, changed)
@@ -195,14 +196,19 @@ class _Erasing:
         return is_last
 
     def _reworded(
-        self, kind: str, title: str, message: str | None, data: str | None, actor_id: int | None
+        self, kind: str, title: str, message: str | None, data: str | None, actor_id: int | None, *, by_rule: bool
     ) -> tuple[str, str | None, str | None]:
-        """The title, the message and the data of somebody else's notification."""
+        """The title, the message and the data of somebody else's notification.
+
+        `by_rule` says that the server has worded it, because it is about a job, and not a backend.
+        """
         value: Any = None if data is None else msgspec.json.decode(data)
         facts: dict[str, Any] = value if isinstance(value, dict) else {}
         if actor_id == self._user_id or self._wrote(facts):
             title = self._answers.title(kind, title)
-            if quotes(kind, facts):
+            if by_rule and message is not None:
+                message = self._answers.message(kind, message)
+            if by_rule and quotes(facts):
                 message = ERASED
                 if "reason" in facts:
                     data = encode(without_reason(facts)).decode()

@@ -20,6 +20,7 @@ from djactors.domain.marks import Offset
 from djactors.inbox import alerts, days, log, places
 from djactors.inbox.unit import NAMES
 from djactors.store.connection import Connection
+from djactors.store.errors import StoreInPart
 
 # The primary keys of both tables.
 SELECT_CHANGES = """SELECT c.seq, c.mark, n.id, n.type, n.priority, n.title, n.message, n.data, n.created_at,
@@ -74,6 +75,7 @@ class Followed(msgspec.Struct, frozen=True):
         unread, unseen: the counts of those users whom the changes concern alone, by tenant and user.
         accounts: the users whose account has changed; None where they are too many.
         lost: whether the log has not the position, or something that a session was given.
+        in_part: whether the tenant is being imported, so that nobody may be connected in it.
     """
 
     upto: Position
@@ -82,6 +84,7 @@ class Followed(msgspec.Struct, frozen=True):
     unseen: dict[tuple[int, int], int] = {}
     accounts: list[int] | None = None
     lost: bool = False
+    in_part: bool = False
 
 
 def stand(connection: Connection, tenant_id: int) -> Position:
@@ -125,7 +128,10 @@ def next_due(connection: Connection) -> str | None:
 
 def _follow(connection: Connection, tenant_id: int, wanted: Wanted) -> Followed:
     since = wanted.since
-    ends = log.reach(connection, tenant_id)
+    try:
+        ends = log.reach(connection, tenant_id)
+    except StoreInPart:
+        return Followed(since, [], accounts=[], in_part=True)
     rows: Sequence[tuple[Any, ...]] = ()
     if ends.last.seq > since.at.seq:
         rows = connection.execute(SELECT_CHANGES, (tenant_id, since.at.seq, FOLLOWED_AT_ONCE + 1)).fetchall()

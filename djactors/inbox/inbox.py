@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from djactors.domain.accounts import Account
+from djactors.domain.importing import ABANDONED_AFTER
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
 from djactors.domain.room import Size
-from djactors.inbox import accounts, job_lists, log, mutes, names, pages, people, room, threads
+from djactors.domain.times import utc_text
+from djactors.inbox import accounts, importing, job_lists, log, mutes, names, pages, people, room, schema, threads
+from djactors.inbox.arrival import Arrival
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
 from djactors.inbox.pages import ALL, Snapshot, StoredNotification, Wanted
+from djactors.inbox.parcels import Columns
 from djactors.inbox.people import PeoplePage
 from djactors.inbox.recorder import Recording
+from djactors.inbox.tenancy import Part, Row
 from djactors.inbox.threads import Thread
+from djactors.store.connection import Connection
 from djactors.store.room import Room
 from djactors.store.threads import Work
 from djactors.store.turns import Turn
@@ -232,12 +238,51 @@ class Inbox(Recording):
         """The time of the newest event or notification; None if there is none."""
         return await self._database.read(pages.last_seen)
 
+    async def parcel_columns(self) -> Columns:
+        """What the tables are like that a tenant is handed over in. It takes some 20 ms of a reader."""
+        return await self._database.read(_columns)
+
+    async def unpack(self, columns: Columns, part: Part, tenant_id: int, lines: Sequence[bytes]) -> list[Row]:
+        """The rows of a tenant in some lines. A reader judges them, because that takes longer than a turn of the loop.
+
+        Raises:
+            ParcelError: one of them is not what an export writes.
+        """
+        return await self._database.read(
+            lambda _: [tuple(columns.record(part, tenant_id, line).values()) for line in lines]
+        )
+
+    async def import_plan(self, tenant_id: int) -> str | None:
+        """What was announced of a tenant that is being imported; None if it is not."""
+        return await self._database.read(partial(importing.plan_of, tenant_id=tenant_id))
+
+    async def stale_import(self) -> int | None:
+        """A tenant whose import has stood still for long, if there is one."""
+        until = utc_text(self._now() - ABANDONED_AFTER)
+        return await self._database.read(partial(importing.stale, now=until))
+
+    async def judge_arrival(self, arrival: Arrival) -> bool:
+        """Judge a slice of what has arrived of a tenant. Returns whether everything is judged, and right.
+
+        Raises:
+            ParcelError: it is not what was sent.
+        """
+        return await self._database.read(arrival.judge_more)
+
     async def _read(self, work: Work[T], turn: Turn, is_yes: Callable[[T], bool]) -> T:
         """Read with a reader. If the answer is no and reads may lag, read again with the writer."""
         found = await self._database.read(work, turn)
         if is_yes(found) or not self._database.reads_may_lag:
             return found
         return await self._database.write(work)
+
+
+def _columns(_: Connection) -> Columns:
+    blueprint = schema.blueprint()
+    try:
+        return Columns(blueprint)
+    finally:
+        blueprint.close()
 
 
 def _turn(tenant_id: int, user_id: int, *, requested: bool = True) -> Turn:

@@ -28,9 +28,11 @@ from djactors.domain.marks import BEGINNING, Offset
 from djactors.domain.notifications import NULL, Notification, encode
 from djactors.inbox.unit import NAMES
 from djactors.store.connection import Connection
+from djactors.store.errors import StoreInPart
 
 # Served by the primary keys: the newest change, or the last purged one if no change is left.
-SELECT_REACH = """SELECT coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq
+SELECT_REACH = """SELECT coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq,
+    t.importing
     FROM tenants t LEFT JOIN changes c
     ON c.tenant_id = t.id AND c.seq = (SELECT max(seq) FROM changes WHERE tenant_id = t.id) WHERE t.id = ?"""
 SELECT_MARK = "SELECT mark FROM changes WHERE tenant_id = ? AND seq = ?"
@@ -77,9 +79,26 @@ class Reach(msgspec.Struct, frozen=True):
 
 
 def reach(connection: Connection, tenant_id: int) -> Reach:
-    """How far the log of a tenant reaches. The log of an unknown tenant is empty."""
+    """How far the log of a tenant reaches. The log of an unknown tenant is empty.
+
+    Raises:
+        StoreInPart: the tenant is being imported.
+    """
     row = connection.execute(SELECT_REACH, (tenant_id,)).fetchone()
-    return Reach(BEGINNING, BEGINNING) if row is None else Reach(Offset(*row[:2]), Offset(*row[2:]))
+    if row is None:
+        return Reach(BEGINNING, BEGINNING)
+    if row[4]:
+        raise StoreInPart(f"tenant {tenant_id} is being imported")
+    return _reach_of(row)
+
+
+def reach_in_part(connection: Connection, tenant_id: int) -> Reach:
+    """The same of a tenant that is being imported, for whoever judges what has arrived."""
+    return _reach_of(connection.execute(SELECT_REACH, (tenant_id,)).fetchone())
+
+
+def _reach_of(row: tuple[Any, ...]) -> Reach:
+    return Reach(Offset(*row[:2]), Offset(*row[2:4]))
 
 
 def holds(connection: Connection, tenant_id: int, offset: Offset, reach: Reach) -> bool:

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from djactors.domain.times import from_text, utc_text
+from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.retention import UPSERT_PURGED
 from djactors.inbox.unit import SELECT_HIGHEST
 from djactors.store.connection import Connection
 
-LEFT_BEHIND = frozenset({"nodes", "database_sizes"})
+LEFT_BEHIND = frozenset({"nodes", "database_sizes", "imports"})
 """Tables whose rows are not carried: who serves the database, and how it grew on its disk."""
 
 SEEDED = frozenset({"schema_migrations", "meta", "expiry_walks", *LEFT_BEHIND})
@@ -75,7 +75,7 @@ def add_walks(connection: Connection, *, from_shared: bool) -> None:
     known = walks.all_walks(connection)
     last = known[-1] if known else None
     room = walks.MAX_WALKS - len(known)
-    begins = list(_begins(_expiries(connection, last.next_id if last else 1), room))
+    begins = _begins(_expiries(connection, last.next_id if last else 1), room)
     if last is None and not begins:
         begins = [1]
     connection.executemany(walks.INSERT_WALK, [(id_, id_) for id_ in begins])
@@ -90,15 +90,10 @@ def begin_walks_anew(connection: Connection) -> None:
     connection.executemany(walks.INSERT_WALK, [(id_, id_) for id_ in dict.fromkeys(begins)])
 
 
-def _begins(rows: Iterable[tuple[int, str]], room: int) -> Iterator[int]:
-    latest = ""
-    for id_, expires_at in rows:
-        if expires_at < latest:
-            if room == 0 or from_text(latest) - from_text(expires_at) < walks.TOLERANCE:
-                continue
-            room -= 1
-            yield id_
-        latest = expires_at
+def _begins(rows: Iterable[tuple[int, str]], room: int) -> list[int]:
+    begins = walks.Begins(room)
+    begins.look(rows)
+    return begins.found
 
 
 def _expiries(connection: Connection, first_id: int) -> Iterator[tuple[int, str]]:

@@ -1,5 +1,5 @@
-"""Muting jobs: who has muted one hears only what `notification_rules.NEVER_MUTED` names. A repeated command changes
-nothing."""
+"""Muting jobs: who has muted one hears only of the types that reach such people as well (`Rules.never_muted`). A
+repeated command changes nothing."""
 
 from __future__ import annotations
 

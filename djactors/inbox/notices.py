@@ -5,8 +5,8 @@ Rules:
   * Notifications that the limit holds back are counted and summed up. Each is named as suppressed in the answer and in
     `suppressions`, so none is lost silently.
   * The tenant of `djactors probe` has no limit, because a monitor may probe every minute.
-  * Who has muted a job is not told what `notification_rules.NEVER_MUTED` does not name. That is named as suppressed as
-    well, and is no part of any limit.
+  * Who has muted a job is told only of the types that reach such people as well (`Rules.never_muted`). The rest is
+    named as suppressed as well, and is no part of any limit.
   * A replacement is a deletion and a new row in one commit. The older notification leaves the inbox with the reason
     `replaced` and a change of its own, and the new notification names it. A notification that has already left the
     inbox is not replaced.
@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from djactors.domain.limits import next_summary, summary
-from djactors.domain.notification_rules import DEACTIVATED, MUTED, NEVER_MUTED
+from djactors.domain.notification_rules import DEACTIVATED, MUTED
 from djactors.domain.notifications import NULL, Draft, Notification, encode
 from djactors.domain.reserved import PROBE_TENANT
 from djactors.domain.times import utc_text
@@ -68,7 +68,7 @@ def tell(
     entries: list[Entry] = []
     held: list[Suppressed] = []
     for draft in drafts:
-        if draft.user_id in deaf and draft.type not in NEVER_MUTED:
+        if draft.user_id in deaf and draft.type not in unit.rules.never_muted:
             held.append(suppress(unit, tenant, draft.user_id, event_id, draft.type, MUTED))
             continue
         user = unit.ensure_user(tenant.id, draft.user_id)

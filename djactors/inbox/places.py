@@ -16,7 +16,7 @@ from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
 from djactors.domain.times import utc_text
 from djactors.inbox.reading import Own, counted, discount, end_reading, end_spell, own_notification
-from djactors.inbox.rows import Tenant, User
+from djactors.inbox.rows import SERVED, Tenant, User
 from djactors.inbox.unit import UnitOfWork, weight_of
 
 ARCHIVED = "archived"
@@ -26,9 +26,10 @@ UPDATE_PLACE = "UPDATE notifications SET place = ?, place_seq = ?, snoozed_until
 UPDATE_RETURNED = """UPDATE notifications SET place = NULL, place_seq = NULL, snoozed_until = NULL, returned_seq = ?,
     is_read = false, read_at = NULL, read_seq = NULL WHERE id = ?"""
 # All are served by idx_notifications_snoozed_until.
-SELECT_DUE = """SELECT id, tenant_id, user_id, removed_seq, is_read, read_seq, read_at, place, place_seq, snoozed_until,
-    returned_seq, expires_at FROM notifications WHERE snoozed_until <= ? ORDER BY snoozed_until, id LIMIT ?"""
-SELECT_NEXT_DUE = """SELECT snoozed_until FROM notifications WHERE snoozed_until IS NOT NULL
+SELECT_DUE = f"""SELECT id, tenant_id, user_id, removed_seq, is_read, read_seq, read_at, place, place_seq,
+    snoozed_until, returned_seq, expires_at FROM notifications WHERE snoozed_until <= ? AND {SERVED}
+    ORDER BY snoozed_until, id LIMIT ?"""
+SELECT_NEXT_DUE = f"""SELECT snoozed_until FROM notifications WHERE snoozed_until IS NOT NULL AND {SERVED}
     ORDER BY snoozed_until LIMIT 1"""
 UPDATE_NEVER_DUE = "UPDATE notifications SET snoozed_until = NULL WHERE id = ?"
 

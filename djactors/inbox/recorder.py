@@ -63,12 +63,14 @@ from djactors.domain.commands import (
     WakeSnoozed,
     checked,
 )
-from djactors.domain.errors import Code, Refused
+from djactors.domain.errors import Code, Refused, importing
+from djactors.domain.importing import AbandonImport, BeginImport, FinishImport, ImportCommand, ImportRows
 from djactors.domain.limits import Limits
-from djactors.domain.notification_rules import TRIGGERS
+from djactors.domain.notification_rules import BUILT_IN_RULES, Rules
 from djactors.domain.notifications import encode
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import accounts, alerts, erasure, mutes, notices, places, reading, retention, room, workflow
+from djactors.inbox import importing as imports
 from djactors.inbox.holding import Held, hold
 from djactors.inbox.known import Known
 from djactors.inbox.notices import Entry, Suppressed
@@ -125,6 +127,7 @@ class Recording:
         limits: how much a user is told.
         writes: stagings of a commit.
         node: this process's name among those that share the database; see `sharing`. One that is alone needs none.
+        rules: who is notified of what.
     """
 
     def __init__(
@@ -134,10 +137,11 @@ class Recording:
         limits: Limits | None = None,
         writes: int = WRITES_A_COMMIT,
         node: str = "",
+        rules: Rules = BUILT_IN_RULES,
     ) -> None:
         self._database = database
         self._now = now
-        self._recorder = Recorder(now, limits, writes, node)
+        self._recorder = Recorder(now, limits, writes, node, rules)
         database.when_rolled_back(self._recorder.forget)
         database.when_others_wrote(self._recorder.others_wrote)
 
@@ -187,6 +191,7 @@ class Recorder:
         limits: how much a user is told.
         writes: stagings of a commit.
         node: this process's name among those that share the database; see `sharing`.
+        rules: who is notified of what.
     """
 
     def __init__(
@@ -195,7 +200,9 @@ class Recorder:
         limits: Limits | None = None,
         writes: int = WRITES_A_COMMIT,
         node: str = "",
+        rules: Rules = BUILT_IN_RULES,
     ) -> None:
+        self._rules = rules
         self._writes = writes
         self._node = node
         self._now = now
@@ -253,7 +260,7 @@ class Recorder:
             others_wrote = self._take_others_wrote()
             unit.flush()
             if sharing is not None:
-                sharing.tell(unit.changes, unit.accounts)
+                sharing.tell(unit.changes, unit.accounts, unit.ended)
         except BaseException:
             self.forget()
             raise
@@ -319,7 +326,7 @@ class Recorder:
             if self._is_full(writes + unit.writes, is_awaited):
                 break
         if sharing is not None:
-            sharing.tell(whole.changes, whole.accounts)
+            sharing.tell(whole.changes, whole.accounts, ended)
         return msgspec.structs.replace(
             whole,
             next_alert=min(next_alerts, default=None),
@@ -338,21 +345,36 @@ class Recorder:
         return others_wrote
 
     def _unit(self, connection: Connection, sharing: Sharing | None) -> UnitOfWork:
-        return UnitOfWork(connection, self._now(), self._limits, self._known, sharing)
+        known = self._known
+        if sharing is None and known.importing is None:
+            known.importing = set(imports.under_way(connection))
+        return UnitOfWork(connection, self._now(), self._limits, known, sharing, self._rules)
 
     def _hold(self, connection: Connection, commands: Sequence[Command]) -> Held:
         return hold(connection, self._known, self._node, commands, utc_text(self._now()))
 
+    @staticmethod
+    def _require_served(unit: UnitOfWork, command: Command) -> None:
+        """Refuse what is about a tenant of which only a part is here."""
+        if isinstance(command, (SliceCommand, ImportCommand)):
+            return
+        tenant_id = command.event.tenant_id if isinstance(command, Publish) else command.tenant_id
+        if tenant_id in unit.importing:
+            raise importing()
+
     def _carry_out(self, unit: UnitOfWork, command: Command) -> Outcome | None:
         """The outcome; None if only a slice of the command was carried out."""
+        if unit.importing:
+            self._require_served(unit, command)
         if type(command) is Publish and command.decoded:  # first: what comes in masses
             unit.trace = command.trace
             return _publish(unit, command)
         command = checked(command)
         unit.trace = command.trace if isinstance(command, Publish) else None
         if unit.sharing is not None and isinstance(command, SliceCommand) and not unit.sharing.take_turn(command):
-            after = command.after if isinstance(command, PurgeSlice) else 0
-            return Sliced(0, more=False, next_due=utc_text(unit.moment + TURN_SECONDS), after=after)
+            return _later(unit, command)
+        if unit.has_imports and isinstance(command, (ExpireSlice, PurgeSlice)):
+            return _later(unit, command)
         match command:
             case Publish():
                 return _publish(unit, command)
@@ -386,6 +408,14 @@ class Recorder:
                 return accounts.sign_out(unit, command)
             case EraseSlice():
                 return erasure.erase_slice(unit, command)
+            case BeginImport():
+                return imports.begin(unit, command)
+            case ImportRows():
+                return imports.take_in(unit, command)
+            case FinishImport():
+                return imports.finish(unit, command)
+            case AbandonImport():
+                return imports.abandon(unit, command)
             case RaiseAlerts():
                 return alerts.raise_alerts(unit, command)
             case SendSummaries():
@@ -398,6 +428,12 @@ class Recorder:
                 return retention.purge_slice(unit, command)
             case NoteRoom():
                 return room.note(unit, command)
+
+
+def _later(unit: UnitOfWork, command: SliceCommand) -> Sliced:
+    """Nothing is done for the whole installation now; it is to be asked for again."""
+    after = command.after if isinstance(command, PurgeSlice) else 0
+    return Sliced(0, more=False, next_due=utc_text(unit.moment + TURN_SECONDS), after=after)
 
 
 def _publish(unit: UnitOfWork, command: Publish) -> Published:
@@ -422,9 +458,8 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     by_person = command.person is not None and not command.person.is_backend
     entries, suppressed = notices.tell(unit, tenant, event_id, told.drafts, job_id, by_person=by_person)
     come.announce(tenant)
-    left_out = TRIGGERS.get(kind, kind)
     if told.suppressed:
-        by_rule = [notices.suppress(unit, tenant, user, event_id, left_out, why) for user, why in told.suppressed]
+        by_rule = [notices.suppress(unit, tenant, user, event_id, type_, why) for user, why, type_ in told.suppressed]
         suppressed = by_rule + suppressed
     if command.with_job and come.job is not None:
         answer = encode(workflow.view(unit, come.job))

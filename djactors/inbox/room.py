@@ -16,6 +16,7 @@ from djactors.domain.commands import NoteRoom, Sliced
 from djactors.domain.room import DISK_FILLING, Outlook, Size
 from djactors.domain.times import utc_text
 from djactors.inbox import notices
+from djactors.inbox.rows import SERVED
 from djactors.inbox.unit import UnitOfWork
 from djactors.store.connection import Connection
 
@@ -29,7 +30,7 @@ UPDATE_TOLD = "UPDATE database_sizes SET told_at = ? WHERE day = ?"
 DELETE_OLD = """DELETE FROM database_sizes WHERE day < (SELECT min(day) FROM
     (SELECT day FROM database_sizes ORDER BY day DESC LIMIT ?) AS kept)"""
 # Served by idx_users_admins.
-SELECT_ADMINS = """SELECT tenant_id, id FROM users WHERE role = 'admin' AND deactivated_at IS NULL
+SELECT_ADMINS = f"""SELECT tenant_id, id FROM users WHERE role = 'admin' AND deactivated_at IS NULL AND {SERVED}
     ORDER BY tenant_id, id LIMIT ?"""
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+SERVED = "tenant_id NOT IN (SELECT tenant_id FROM imports)"
+"""The condition for rows of tenants that are here whole."""
+
 
 class Tenant:
     """A tenant's row inside one transaction.

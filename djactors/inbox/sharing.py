@@ -19,7 +19,7 @@ A node's name must be one that no other process has, nor had before, and has no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from djactors.domain.accounts import Account
@@ -30,14 +30,14 @@ from djactors.store.connection import Connection
 
 # By the primary keys, for PostgreSQL alone.
 SELECT_TENANTS = """SELECT t.id, t.writer, t.name, t.time_zone, t.job_numbering, t.last_job_id, t.names_version,
-    coalesce(c.seq, t.oldest_seq), coalesce(c.mark, t.oldest_mark)
+    coalesce(c.seq, t.oldest_seq), coalesce(c.mark, t.oldest_mark), t.importing
     FROM tenants t LEFT JOIN LATERAL
     (SELECT seq, mark FROM changes WHERE tenant_id = t.id ORDER BY seq DESC LIMIT 1) c ON true
     WHERE t.id = ANY(CAST(? AS BIGINT[])) ORDER BY t.id"""
 LOCK_TENANTS = "SELECT id FROM tenants WHERE id = ANY(CAST(? AS BIGINT[])) ORDER BY id FOR NO KEY UPDATE"
 LOCK_NUMBERS = "SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(? AS BIGINT[])) AS number"
 UPDATE_WRITER = "UPDATE tenants SET writer = ? WHERE id = ANY(CAST(? AS BIGINT[]))"
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(?)"
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(?), EXISTS (SELECT 1 FROM imports)"
 NOTIFY = "SELECT pg_notify(?, ?)"
 
 KINDS = ("domain_events", "notifications", "suppressions", "job_comments")
@@ -84,6 +84,8 @@ class Sharing:
         others_wrote_in: the tenants in which somebody else has written since this node did, or whose log does not end
             where this node left it.
         absent: the tenants that do not exist.
+        importing: those that are being imported.
+        has_imports: whether any tenant is, once a turn was asked for.
     """
 
     def __init__(self, connection: Connection, known: Known, node: str) -> None:
@@ -97,6 +99,8 @@ class Sharing:
         self.ids = Ids(connection)
         self.others_wrote_in: set[int] = set()
         self.absent: frozenset[int] = frozenset()
+        self.importing: set[int] = set()
+        self.has_imports = False
 
     @property
     def node(self) -> str:
@@ -143,16 +147,22 @@ class Sharing:
         kind = type(command)
         if kind not in self._turns:
             row = self._connection.execute(TRY_LOCK, (_TURNS | _TURN_OF[kind],)).fetchone()
-            self._turns[kind] = bool(row[0])
+            self._turns[kind], self.has_imports = bool(row[0]), bool(row[1])
         return self._turns[kind]
 
-    def tell(self, changes: Mapping[int, list[Change]], accounts: Mapping[tuple[int, int], Account]) -> None:
+    def tell(
+        self,
+        changes: Mapping[int, list[Change]],
+        accounts: Mapping[tuple[int, int], Account],
+        ended: Collection[int] = (),
+    ) -> None:
         """Tell the other nodes where the logs end of the tenants in which something changed, once it is committed.
 
-        A tenant that has said something of a user is named as well, even if its log ends where it did.
+        A tenant that has said something of a user is named as well, and so is one whose history has `ended`, even if
+        its log ends where it did.
         """
         ends = {tenant_id: told[-1].offset.seq for tenant_id, told in changes.items() if told}
-        for tenant_id, _ in accounts:
+        for tenant_id in (*(tenant_id for tenant_id, _ in accounts), *ended):
             tenant = self._known.tenants.get(tenant_id)
             ends.setdefault(tenant_id, 0 if tenant is None else tenant.last_seq)
         if ends:
@@ -175,7 +185,9 @@ class Sharing:
                 self.others_wrote_in.add(tenant_id)
             self._known.forget_tenant(tenant_id)
             return
-        _, writer, *columns = row
+        _, writer, *columns, importing = row
+        if importing:
+            self.importing.add(tenant_id)
         if writer != self._node:
             self.others_wrote_in.add(tenant_id)
         elif before is not None:

@@ -89,11 +89,12 @@ LEFT_OUT: Mapping[str, str] = {
     "expiry_walks": "of the installation",
     "nodes": "of the installation",
     "database_sizes": "of the installation",
+    "imports": "of the installation",
 }
 """The other tables, and why they are not handed over."""
 
-LEFT_OUT_COLUMNS = frozenset({("tenants", "writer")})
-"""Columns that are the installation's."""
+LEFT_OUT_COLUMNS: Mapping[tuple[str, str], object] = {("tenants", "writer"): None, ("tenants", "importing"): False}
+"""Columns that are the installation's, and what they have in a tenant that has just come."""
 
 # By the primary keys.
 SELECT_TENANT = "SELECT oldest_seq, oldest_mark FROM tenants WHERE id = ?"
@@ -120,11 +121,23 @@ def rows(connection: Connection, part: Part, columns: Sequence[str], tenant_id: 
         columns: which columns.
         tenant_id: whose rows.
     """
-    statement = part.select([*columns, *part.key])
     after = part.first
-    while found := connection.execute(statement, (tenant_id, *after, ROWS_AT_A_TIME)).fetchall():
+    while True:
+        found, after = rows_behind(connection, part, columns, tenant_id, after)
+        if not found:
+            return
+        yield found
+
+
+def rows_behind(
+    connection: Connection, part: Part, columns: Sequence[str], tenant_id: int, after: tuple[object, ...]
+) -> tuple[list[Row], tuple[object, ...]]:
+    """The next `ROWS_AT_A_TIME` of a tenant's rows of a table behind a key, and the key of the last of them."""
+    statement = part.select([*columns, *part.key])
+    found = connection.execute(statement, (tenant_id, *after, ROWS_AT_A_TIME)).fetchall()
+    if found:
         after = tuple(found[-1][len(columns) :])
-        yield [tuple(row[: len(columns)]) for row in found]
+    return [tuple(row[: len(columns)]) for row in found], after
 
 
 def knows(connection: Connection, tenant_id: int) -> bool:
@@ -138,20 +151,41 @@ def check_chain(connection: Connection, tenant_id: int) -> Iterator[int]:
     Raises:
         BrokenChainError: a mark differs, or a number is missing.
     """
+    at = beginning(connection, tenant_id)
+    first = at.seq
+    while (reached := chained(connection, tenant_id, at)) != at:
+        at = reached
+        yield at.seq - first
+
+
+def beginning(connection: Connection, tenant_id: int) -> Offset:
+    """Where a tenant's log begins.
+
+    Raises:
+        BrokenChainError: no log begins so.
+    """
     seq, mark = connection.execute(SELECT_TENANT, (tenant_id,)).fetchone()
     if seq == 0 and mark != 0:
         raise BrokenChainError("nothing was purged, but oldest_mark is not 0")
-    done = 0
-    while found := connection.execute(SELECT_CHAIN, (tenant_id, seq, ROWS_AT_A_TIME)).fetchall():
-        for number, user_id, kind, data, stored, of_row, *row in found:
-            seq += 1
-            if number != seq:
-                raise BrokenChainError(f"change {seq} is missing")
-            mark = mark_of(mark, seq, *_seen(seq, kind, user_id, data, row))
-            if stored != mark or (kind == "new" and of_row != mark):
-                raise BrokenChainError(f"change {seq} has another mark than its content: it was changed")
-        done += len(found)
-        yield done
+    return Offset(mark, seq)
+
+
+def chained(connection: Connection, tenant_id: int, at: Offset) -> Offset:
+    """Compute the marks of the next `ROWS_AT_A_TIME` changes behind an offset. Returns the offset of the last of them.
+
+    Raises:
+        BrokenChainError: a mark differs, or a number is missing.
+    """
+    seq, mark = at.seq, at.mark
+    found = connection.execute(SELECT_CHAIN, (tenant_id, seq, ROWS_AT_A_TIME)).fetchall()
+    for number, user_id, kind, data, stored, of_row, *row in found:
+        seq += 1
+        if number != seq:
+            raise BrokenChainError(f"change {seq} is missing")
+        mark = mark_of(mark, seq, *_seen(seq, kind, user_id, data, row))
+        if stored != mark or (kind == "new" and of_row != mark):
+            raise BrokenChainError(f"change {seq} has another mark than its content: it was changed")
+    return Offset(mark, seq)
 
 
 def _seen(seq: int, kind: str, user_id: int | None, data: str | None, row: Row) -> tuple[str, int | None, bytes]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
 from djactors.domain.accounts import Account
 from djactors.domain.commands import Change
@@ -31,6 +31,8 @@ from djactors.domain.jobs import Job
 from djactors.domain.limits import Limits, day_of, expires_at
 from djactors.domain.marks import Offset, mark_of
 from djactors.domain.names import default_name
+from djactors.domain.notification_rules import BUILT_IN_RULES, Rules
+from djactors.domain.notification_types import MAX_OF_ROLE
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
@@ -51,6 +53,12 @@ USER_COLUMNS = (
 )
 """The columns of a user's row, in the order of the arguments of `User`."""
 SELECT_USER = f"SELECT {', '.join(USER_COLUMNS)} FROM users WHERE tenant_id = ? AND id = ?"
+# The primary key. Who has a role is asked for seldom, so only the admins have an index.
+SELECT_OF_ROLE = {
+    role: f"""SELECT id, {", ".join(USER_COLUMNS)} FROM users
+    WHERE tenant_id = ? AND role = '{role}' AND deactivated_at IS NULL ORDER BY id LIMIT ?"""
+    for role in get_args(Role)
+}
 SELECT_COUNTER = "SELECT value FROM counters WHERE name = ?"
 # Served by the primary keys.
 SELECT_HIGHEST = {
@@ -147,11 +155,18 @@ class UnitOfWork:
     held back. `sharing` is what the transaction holds of a database that several nodes share, None where there is one
     writer. `keys`, `notifications` and `absent` have what was looked up for the whole unit; None stands for a key or a
     notification that is not there, and `absent` are users who are not. `ended` are the tenants whose whole log was
-    purged. `trace` is that of the post that is carried out.
+    purged, or of which clients are to forget all that they know. `importing` are those of which only a part is here
+    yet. `rules` say who is notified of what. `trace` is that of the post that is carried out.
     """
 
     def __init__(
-        self, connection: Connection, moment: datetime, limits: Limits, known: Known, sharing: Sharing | None = None
+        self,
+        connection: Connection,
+        moment: datetime,
+        limits: Limits,
+        known: Known,
+        sharing: Sharing | None = None,
+        rules: Rules = BUILT_IN_RULES,
     ) -> None:
         self.connection = connection
         self.moment = moment
@@ -159,12 +174,16 @@ class UnitOfWork:
         self.expires = expires_at(self.now)
         self._minute = self.now[:16]
         self.limits = limits
+        self.rules = rules
         self.writes = 0
         self.trace: str | None = None
         self.next_alert: str | None = None
         self.wanted_summaries: dict[tuple[int, int, str], UserDay] = {}
         self._known = known
         self.sharing = sharing
+        # Live where there is one writer: a tenant that is marked in this unit is refused from then on.
+        known_here: set[int] = set() if known.importing is None else known.importing
+        self.importing = known_here if sharing is None else sharing.importing
         # Each is made when it is first needed, because most units need none.
         self._jobs: JobRows | None = None
         self._days: DayRows | None = None
@@ -259,9 +278,24 @@ class UnitOfWork:
             user = User(tenant_id, user_id, name or default_name(user_id), role)
             user.new = True
             self._known.keep_user(user)
+            self._known.add_to_role(user, MAX_OF_ROLE)
             self.names.introduce(user, self.ensure_tenant(tenant_id))
             self.touch(user)
         return user
+
+    def of_role(self, tenant_id: int, role: str) -> tuple[int, ...]:
+        """The active users of a tenant who have a role, at most `MAX_OF_ROLE`, those with the lowest ids."""
+        roles = self._known.roles.setdefault(tenant_id, {})
+        people = roles.get(role)
+        if people is None:
+            # Somebody may have got the role a moment ago.
+            self.flush()
+            rows = self.connection.execute(SELECT_OF_ROLE[role], (tenant_id, MAX_OF_ROLE)).fetchall()
+            for user_id, *row in rows:
+                if not self.knows((tenant_id, user_id)):
+                    self.found(User(tenant_id, user_id, *row))
+            people = roles[role] = tuple([row[0] for row in rows])
+        return people
 
     def rename(self, user: User, name: str) -> None:
         """Give a user another name, by which the user is found from this commit on."""
@@ -283,6 +317,7 @@ class UnitOfWork:
     def tell_account(self, user: User, account: Account) -> None:
         """Write what the tenant says of a user, and tell those above of it. The row itself is touched by the caller."""
         self._told_accounts.append(user)
+        self._known.roles.pop(user.tenant_id, None)
         self.accounts[user.tenant_id, user.id] = account
 
     def today(self, tenant: Tenant, user: User) -> str:
@@ -315,6 +350,26 @@ class UnitOfWork:
         self.keys.clear()
         self.notifications.clear()
         self._known.forget_tenant(tenant_id)
+
+    @property
+    def has_imports(self) -> bool:
+        """Whether a tenant is being imported, so that nothing old may be taken away."""
+        return bool(self.importing) if self.sharing is None else self.sharing.has_imports
+
+    def began_import(self, tenant_id: int) -> None:
+        """Serve nobody with a tenant from now on, of which only a part will be here for a while."""
+        self.forget_tenant(tenant_id)
+        self.importing.add(tenant_id)
+
+    def ended_import(self, tenant_id: int) -> None:
+        """Serve a tenant from now on that has arrived whole or was removed."""
+        self.forget_tenant(tenant_id)
+        self.importing.discard(tenant_id)
+
+    def forget_ids(self) -> None:
+        """Look anew for the highest ids that were given out."""
+        self._highest.clear()
+        self._known.latest_expiry = None
 
     def held(self, rows: Sequence[T], place: int) -> Sequence[T]:
         """Of rows that were found for the whole installation, those whose tenant the transaction holds.

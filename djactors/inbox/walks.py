@@ -8,6 +8,7 @@ of their own, and neither walk waits for the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import msgspec
@@ -60,6 +61,32 @@ def note(connection: Connection, latest: str | None, notification_id: int, expir
             return latest
         connection.execute(INSERT_WALK, (notification_id, notification_id))
     return expires_at
+
+
+class Begins:
+    """Finds where walks are to begin in notifications that are there already.
+
+    Args:
+        room: how many walks there may be.
+
+    Attributes:
+        found: the ids of those that expire earlier than one before them, as far as there is room.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.found: list[int] = []
+        self._room = room
+        self._latest = ""
+
+    def look(self, rows: Iterable[tuple[int, str]]) -> None:
+        """Go on with the next notifications, in the order of their ids: the id, and when it expires."""
+        for id_, expires_at in rows:
+            if expires_at < self._latest:
+                early = from_text(self._latest) - from_text(expires_at)
+                if early < TOLERANCE or len(self.found) >= self._room:
+                    continue
+                self.found.append(id_)
+            self._latest = expires_at
 
 
 def all_walks(connection: Connection) -> list[Walk]:

@@ -17,11 +17,13 @@ from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.ids import MAX_ID
 from djactors.domain.jobs import Job, JobEvent, JobView
 from djactors.domain.names import Named
-from djactors.domain.notification_rules import RULES, TRIGGERS, Told
-from djactors.domain.notifications import Draft, NotificationType, encode
+from djactors.domain.notification_rules import NOBODY, Told
+from djactors.domain.notification_types import ASSIGNED, COMMENTED, CREATED
+from djactors.domain.notifications import Draft, encode
 from djactors.domain.permissions import Person
-from djactors.inbox import accounts, mentions
+from djactors.inbox import accounts, mentions, telling
 from djactors.inbox.rows import Tenant
+from djactors.inbox.telling import name_of
 from djactors.inbox.unit import UnitOfWork
 
 People = list[tuple[str, int | None]]
@@ -40,7 +42,7 @@ class Consequences(msgspec.Struct, frozen=True):
         announce: logs the changes that everybody in the tenant sees.
     """
 
-    told: Told = Told((), ())
+    told: Told = NOBODY
     job: Job | None = None
     announce: Callable[[Tenant], None] = _silent
 
@@ -128,9 +130,15 @@ def _notification_requested(unit: UnitOfWork, event: events.NotificationRequeste
     if event.actor_id is not None:
         unit.ensure_user(event.tenant_id, event.actor_id)
     if event.user_id == event.actor_id:
-        return Consequences(Told((), ((event.user_id, notification_rules.ACTOR),)))
+        return Consequences(Told((), ((event.user_id, notification_rules.ACTOR, events.TYPES[type(event)]),)))
+    kind, priority = event.notification_type, event.priority
+    if kind in unit.rules.requested:
+        own = unit.rules.requested[kind]
+        if own is None:
+            return Consequences(Told((), ((event.user_id, notification_rules.SWITCHED_OFF, kind),)))
+        priority = own
     data = None if event.data is None else encode(event.data)
-    draft = Draft(event.user_id, event.notification_type, event.priority, event.title, event.message, data)
+    draft = Draft(event.user_id, kind, priority, event.title, event.message, data)
     return Consequences(Told((draft,), ()))
 
 
@@ -166,13 +174,11 @@ def _job_created(unit: UnitOfWork, event: events.JobCreated, person: Person | No
         job = msgspec.structs.replace(job, deadline_by_person=True)
     unit.save_job(job)
     unit.jobs.watch(tenant_id, job_id, event.watcher_ids)
-    told = Told((), ())
-    if event.assignee_id is not None:
-        told = (
-            _told(unit, event, job)
-            if job.status == "assigned"
-            else notification_rules.too_late(event.assignee_id, event.actor_id)
-        )
+    # Whoever creates a job for somebody assigns it as well.
+    assigns = event.assignee_id is not None and job.status == "assigned"
+    told = telling.told(unit, job, (CREATED, ASSIGNED) if assigns else (CREATED,), actor_id=event.actor_id)
+    if event.assignee_id is not None and not assigns:
+        told = notification_rules.too_late(unit.rules, told, event.assignee_id, event.actor_id)
     return Consequences(told, job, _announcement(unit, event, job))
 
 
@@ -250,9 +256,7 @@ def _job_event(unit: UnitOfWork, event: JobEvent, person: Person | None) -> Cons
     if comment is not None:
         return _commented(unit, event, job, comment, mentioned)
     words, data = _record_part(unit, event)
-    if events.TYPES[type(event)] not in TRIGGERS or isinstance(event, events.JobCancelled):
-        return Consequences(job=job, announce=_announcement(unit, event, job))
-    told = _told(unit, event, job, words, data)
+    told = telling.told(unit, job, (events.TYPES[type(event)],), actor_id=event.actor_id, words=words, data=data)
     return Consequences(told, job, _announcement(unit, event, job))
 
 
@@ -279,18 +283,18 @@ def _commented(unit: UnitOfWork, event: JobEvent, job: Job, text: str, mentioned
     """
     author_id = event.actor_id
     id_ = unit.add_comment(job.tenant_id, job.id, author_id, text, mentioned)
-    of_comment = _told(unit, event, job, text, {"commentId": id_}, mentioned)
-    of_mention = _told(unit, event, job, text, {"commentId": id_}, mentioned, kind="mentioned")
+    # The reason for which a job is cancelled is a comment, and causes what a comment causes.
+    causes = (COMMENTED,) if isinstance(event, events.CommentAdded) else (events.TYPES[type(event)], COMMENTED)
+    told = telling.told(unit, job, causes, actor_id=author_id, words=text, data={"commentId": id_}, mentioned=mentioned)
     _begin_to_watch(unit, job, *mentioned, *(() if author_id is None else (author_id,)))
 
     def announce(tenant: Tenant) -> None:
-        people = tuple(Named(user_id, _name(unit, tenant.id, user_id) or "") for user_id in mentioned)
-        author = _name(unit, tenant.id, author_id)
+        people = tuple(Named(user_id, name_of(unit, tenant.id, user_id) or "") for user_id in mentioned)
+        author = name_of(unit, tenant.id, author_id)
         view_ = CommentView(id_, job.id, author_id, author, text, people, unit.now)
         unit.log(tenant, None, "comment_added", encode({"comment": view_}))
         _announcement(unit, event, job)(tenant)
 
-    told = Told(of_mention.drafts + of_comment.drafts, of_mention.suppressed + of_comment.suppressed)
     return Consequences(told, job, announce)
 
 
@@ -364,45 +368,19 @@ def _ensure(unit: UnitOfWork, tenant_id: int, people: People, person: Person | N
             unit.ensure_user(tenant_id, user_id)
 
 
-def _told(
-    unit: UnitOfWork,
-    event: events.JobCreated | JobEvent,
-    job: Job,
-    words: str | None = None,
-    data: dict[str, object] | None = None,
-    mentioned: tuple[int, ...] = (),
-    kind: NotificationType | None = None,
-) -> Told:
-    return notification_rules.apply(
-        RULES[kind or TRIGGERS[events.TYPES[type(event)]]],
-        job,
-        actor_id=event.actor_id,
-        actor_name=_name(unit, event.tenant_id, event.actor_id) or "Somebody",
-        watchers=lambda: unit.jobs.watchers(job.tenant_id, job.id),
-        mentioned=mentioned,
-        words=words,
-        data=data,
-    )
-
-
-def _name(unit: UnitOfWork, tenant_id: int, user_id: int | None) -> str | None:
-    user = None if user_id is None else unit.user(tenant_id, user_id)
-    return None if user is None else user.name
-
-
 def view(unit: UnitOfWork, job: Job) -> JobView:
     """Make the job's view for clients."""
     tenant_id = job.tenant_id
     names = (
-        _name(unit, tenant_id, job.requester_id),
-        _name(unit, tenant_id, job.assignee_id),
-        _name(unit, tenant_id, job.approver_id),
-        _name(unit, tenant_id, job.manager_id),
+        name_of(unit, tenant_id, job.requester_id),
+        name_of(unit, tenant_id, job.assignee_id),
+        name_of(unit, tenant_id, job.approver_id),
+        name_of(unit, tenant_id, job.manager_id),
     )
     watching = unit.jobs.watchers(tenant_id, job.id)
     named = watching[: jobs.NAMED_WATCHERS]
     # A watcher is a user: the table says so. They may be new in this commit, so they are looked up here and not in SQL.
-    watchers = [Named(user_id, _name(unit, tenant_id, user_id) or "") for user_id in named]
+    watchers = [Named(user_id, name_of(unit, tenant_id, user_id) or "") for user_id in named]
     return jobs.view(job, names, watching, tuple(watchers))
 
 
@@ -421,11 +399,15 @@ def _announcement(unit: UnitOfWork, event: events.JobCreated | JobEvent, job: Jo
         head = {"jobId": job.id, "djId": job.dj_id}
         given = isinstance(event, (events.JobCreated, events.JobAssigned)) and event.assignee_id is not None
         if given and job.status == "assigned":
-            body = {**head, "assigneeId": job.assignee_id, "assigneeName": _name(unit, job.tenant_id, job.assignee_id)}
+            body = {
+                **head,
+                "assigneeId": job.assignee_id,
+                "assigneeName": name_of(unit, job.tenant_id, job.assignee_id),
+            }
             unit.log(tenant, None, "job_assigned", encode(body))
         status = _APPROVALS.get(type(event))
         if status is not None:
-            by = None if status == "pending" else _name(unit, event.tenant_id, event.actor_id)
+            by = None if status == "pending" else name_of(unit, event.tenant_id, event.actor_id)
             unit.log(tenant, None, "approval_changed", encode({**head, "status": status, "approvedBy": by}))
         unit.log(tenant, None, "job_updated", encode({"job": view(unit, job)}))
 

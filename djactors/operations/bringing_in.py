@@ -5,9 +5,8 @@
 Everything is proved on a scratch database before the real one is touched. The real one then takes all of it in one
 transaction, and what it has is written as JSON once more, whose checksums must be the folder's.
 
-It goes straight to the database, and only where no server runs. Through a server it would be either many commits, of
-which clients would see a half, or one that keeps everybody waiting for minutes; and the ids that a tenant brings would
-have to be kept free from those that the server gives out meanwhile.
+So it is where no server runs. Beside a server the same proof comes first, and the tenant goes through the server then
+(`sending_in`), because one transaction would keep everybody waiting for minutes.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,17 @@ from typing import Any
 import msgspec
 
 from djactors.domain.times import WALL_CLOCK
+from djactors.inbox import importing, schema, tenancy
 from djactors.inbox import moving as installation
-from djactors.inbox import schema, tenancy
-from djactors.inbox.contents import Rule, rule_of
+from djactors.inbox.parcels import Columns, Digest, End, FileEntry, Manifest, ParcelError, file_of, plain
 from djactors.inbox.tenancy import PARTS, BrokenChainError, Part
 from djactors.operations.asking import NotDoneError
-from djactors.operations.folders import Digest, FileEntry, FolderError, encode, manifest_of, read
-from djactors.operations.handing_over import FORMAT, VERSION, Columns, End, Manifest, file_of, plain
+from djactors.operations.folders import FolderError, manifest_of, read
 from djactors.operations.moving import Step, require_installation, require_no_nodes
 from djactors.store.connection import Connection
 from djactors.store.engines import Place, engine_at
 from djactors.store.errors import RowRefused, StoreUnavailable
 from djactors.store.moving import ROWS_AT_A_TIME, Addition, Table
-from djactors.store.sqlite.blueprint import Column
 
 Report = Callable[[Step], None]
 
@@ -61,45 +59,58 @@ def bring_in(place: Place, folder: str, report: Report, now: Callable[[], dateti
 
 
 def _bring_in(place: Place, folder: str, report: Report, now: Callable[[], datetime]) -> Manifest:
-    source = Path(folder)
-    manifest = _manifest(source)
     engine = engine_at(place)
     require_installation(place, engine.name)
+    with staged(folder, report) as parcel, engine.addition() as target:
+        require_no_nodes(engine.name, target, now())
+        _Arrival(parcel, target, report).done(engine.name)
+        target.keep()
+    return parcel.manifest
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A tenant that was read from a folder and proved, on a scratch database."""
+
+    manifest: Manifest
+    connection: Connection
+    columns: Columns
+
+
+@contextmanager
+def staged(folder: str, report: Report) -> Iterator[Staged]:
+    """Read a tenant from a folder and prove it.
+
+    Raises:
+        FolderError: the folder is not what its manifest says, or is of another version.
+        OSError: there is no place for the scratch database.
+    """
+    source = Path(folder)
+    manifest = announced(source)
     with tempfile.TemporaryDirectory(prefix="djactors-import-") as scratch:
         staging = schema.blueprint(os.path.join(scratch, "staging.db"))
-        staged: Any = staging.conn
-        with closing(staged):
+        connection: Any = staging.conn
+        with closing(connection):
             columns = Columns(staging)
             _Staging(staging, source, manifest, columns, report).fill()
-            with engine.addition() as target:
-                require_no_nodes(engine.name, target, now())
-                _Arrival(staged, target, manifest, columns, report).done(engine.name)
-                target.keep()
-    return manifest
+            yield Staged(manifest, connection, columns)
 
 
-def _manifest(folder: Path) -> Manifest:
+def announced(folder: Path) -> Manifest:
+    """What a folder says of itself.
+
+    Raises:
+        FolderError: it is no folder of a tenant, or one of another version.
+    """
     text = manifest_of(folder)
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise FolderError(f"{folder}: manifest.json is none of a tenant: {error}: export again") from None
-    if (manifest.format, manifest.version) != (FORMAT, VERSION):
-        raise FolderError(
-            f"{folder} is a {manifest.format!r} of version {manifest.version}, not a {FORMAT!r} of version {VERSION}: "
-            "import it with the version of djactors that has exported it"
-        )
-    if manifest.schema != schema.checksums():
-        lacks = sorted(schema.checksums().keys() - manifest.schema.keys())
-        more = sorted(manifest.schema.keys() - schema.checksums().keys())
-        differs = f"lacks {', '.join(lacks)}" if lacks else f"has {', '.join(more)} as well" if more else "differs"
-        raise FolderError(
-            f"{folder} is of another schema: it {differs}: import it with {manifest.made_by} into a new database, "
-            "upgrade that, and export again"
-        )
-    missing = sorted({file_of(part) for part in PARTS} ^ manifest.files.keys())
-    if missing:
-        raise FolderError(f"{folder}: manifest.json does not name the files of this version: {', '.join(missing)}")
+    try:
+        manifest.check(str(folder))
+    except ParcelError as error:
+        raise FolderError(str(error)) from None
     return manifest
 
 
@@ -113,7 +124,7 @@ class _Staging:
         self._columns = columns
         self._report = report
         self._rows = 0
-        self._total = sum(entry.rows for entry in manifest.files.values())
+        self._total = manifest.rows
 
     def fill(self) -> None:
         for part in PARTS:
@@ -128,47 +139,14 @@ class _Staging:
 
     def _records(self, part: Part) -> Iterator[dict[str, Any]]:
         name = file_of(part)
-        columns = self._columns.of(part)
-        wanted = [column.name for column in columns]
-        rules = {column.name: rule_of(part.name, column.name) for column in columns}
         for lines in read(self._folder, name, self._manifest.files[name], ROWS_AT_A_TIME):
             for line in lines:
                 self._rows += 1
-                yield self._record(part, columns, wanted, rules, line)
+                try:
+                    yield self._columns.record(part, self._manifest.tenant_id, line)
+                except ParcelError as error:
+                    raise FolderError(f"{self._folder / name}: {error}") from None
             self._report(Step("reading", part.name, self._rows, self._total))
-
-    def _record(
-        self,
-        part: Part,
-        columns: tuple[Column, ...],
-        wanted: list[str],
-        rules: Mapping[str, Rule | None],
-        line: bytes,
-    ) -> dict[str, Any]:
-        try:
-            record = msgspec.json.decode(line, type=dict[str, Any])
-        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            raise self._wrong(part, line, f"is no JSON object: {error}") from None
-        if list(record) != wanted:
-            raise self._wrong(part, line, f"has other columns than {', '.join(wanted)}")
-        for column in columns:
-            value, rule = record[column.name], rules[column.name]
-            wrong = column.wrong(value)
-            if wrong is None and rule is not None and value is not None:
-                wrong = rule(value)
-            if wrong is not None:
-                raise self._wrong(part, line, f"{column.name} {wrong}")
-        tenant_id = record["id"] if part.name == "tenants" else record.get("tenant_id", self._manifest.tenant_id)
-        if tenant_id != self._manifest.tenant_id:
-            raise self._wrong(part, line, f"is of tenant {tenant_id}, not {self._manifest.tenant_id}")
-        if encode(record) + b"\n" != line:
-            # It has blanks, other ends of lines or a name twice, and what arrived could not be compared with it.
-            raise self._wrong(part, line, "is not as an export writes it")
-        return record
-
-    def _wrong(self, part: Part, line: bytes, why: str) -> FolderError:
-        shown = line[:80].decode(errors="replace").rstrip()
-        return FolderError(f"{self._folder / file_of(part)}: the row that begins with {shown} {why}: export again")
 
     def _require_references(self) -> None:
         if not tenancy.knows(self._staging.conn, self._manifest.tenant_id):
@@ -193,21 +171,25 @@ class _Staging:
 class _Arrival:
     """Takes a tenant from the scratch database into the real one, and compares."""
 
-    def __init__(
-        self, staged: Connection, target: Addition, manifest: Manifest, columns: Columns, report: Report
-    ) -> None:
-        self._staged = staged
+    def __init__(self, parcel: Staged, target: Addition, report: Report) -> None:
+        manifest = parcel.manifest
+        self._staged = parcel.connection
         self._target = target
         self._manifest = manifest
         self._tenant_id = manifest.tenant_id
-        self._columns = columns
+        self._columns = parcel.columns
         self._report = report
         self._rows = 0
-        self._total = sum(entry.rows for entry in manifest.files.values())
+        self._total = manifest.rows
 
     def done(self, name: str) -> None:
         connection = self._target.connection
         if tenancy.knows(connection, self._tenant_id):
+            if self._tenant_id in importing.under_way(connection):
+                raise NotDoneError(
+                    f"{name} has a part of tenant {self._tenant_id}, of an import that was not finished: run this "
+                    "command with --abandon, and then again"
+                )
             raise NotDoneError(f"{name} has tenant {self._tenant_id} already: a tenant is imported where it is not yet")
         given = installation.numbers_given(connection)
         tables = {table.name: table for table in self._target.tables()}
@@ -235,13 +217,16 @@ class _Arrival:
 
     def _add(self, part: Part, table: Table) -> None:
         names = self._columns.names(part)
-        places = [names.index(column) if column in names else None for column in table.columns]
+        left_out = {
+            column: value for (table_, column), value in tenancy.LEFT_OUT_COLUMNS.items() if table_ == part.name
+        }
         columns = self._columns.of(part)
 
         def slices() -> Iterator[list[tuple[object, ...]]]:
             self._report(Step("importing", part.name, self._rows, self._total))
             for rows in tenancy.rows(self._staged, part, names, self._tenant_id):
-                yield [_arranged(columns, places, row) for row in rows]
+                values = (left_out | dict(zip(names, plain(columns, row), strict=True)) for row in rows)
+                yield [tuple(value[column] for column in table.columns) for value in values]
                 self._rows += len(rows)
                 self._report(Step("importing", part.name, self._rows, self._total))
 
@@ -259,9 +244,3 @@ class _Arrival:
         expected: FileEntry = self._manifest.files[file_of(part)]
         if digest.entry != expected:
             raise NotDoneError(f"{part.name}: what arrived is not what was exported: report this as a bug")
-
-
-def _arranged(columns: tuple[Column, ...], places: list[int | None], row: tuple[object, ...]) -> tuple[object, ...]:
-    """A row in the order of the target's columns; what is not handed over is NULL."""
-    values = plain(columns, row)
-    return tuple(None if place is None else values[place] for place in places)

@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
+from djactors.config import SettingError, Settings, exposed_secrets, load_rules, weak_secrets
 from djactors.domain.room import LOW_BYTES, left, outlook
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.edge import tls_files
@@ -52,6 +52,7 @@ def diagnose(
     yield "configuration", None
     yield "keys", _keys(settings)
     yield "secrets", exposed_secrets(file) or exposed_keys(settings)
+    yield _notification_types(settings)
     if settings.tls_cert or settings.tls_key:
         yield "certificate", tls_files.finding(settings, now())
     yield "descriptors", _descriptors(settings)
@@ -105,6 +106,15 @@ def _keys(settings: Settings) -> str | None:
     except SettingError as error:
         return str(error)
     return weak_secrets(settings)
+
+
+def _notification_types(settings: Settings) -> Finding:
+    """Whether the types of notifications are right. Nodes that have the same ones show the same table."""
+    try:
+        rules = load_rules(settings)
+    except SettingError as error:
+        return "notification types", str(error)
+    return f"notification types (table {rules.digest})", None
 
 
 def _descriptors(settings: Settings) -> str | None:

@@ -17,6 +17,7 @@ from djactors.config import Settings
 from djactors.domain.commands import Erased, EraseSlice, Swept
 from djactors.domain.erasure import stand_in
 from djactors.domain.errors import Refused
+from djactors.domain.notification_rules import BUILT_IN_RULES, Rules
 from djactors.domain.times import from_text, utc_text
 from djactors.inbox.inbox import Inbox
 from djactors.operations.asking import NotDoneError, ask
@@ -191,8 +192,10 @@ class Piece(msgspec.Struct, frozen=True):
     problem: str | None = None
 
 
-def directly(path: str, plan: Plan, report: Report) -> Receipt:
+def directly(path: str, plan: Plan, report: Report, rules: Rules = BUILT_IN_RULES) -> Receipt:
     """Erase a person from the database, which no server may have open if it is a file.
+
+    `rules` are those by which the notifications were worded.
 
     Raises:
         DatabaseLocked: a server holds it.
@@ -201,12 +204,12 @@ def directly(path: str, plan: Plan, report: Report) -> Receipt:
         StoreError: it cannot be written.
     """
     with alone(path):
-        return trio.run(_erase, path, plan, _Tally(plan, shown(path), report))
+        return trio.run(_erase, path, plan, _Tally(plan, shown(path), report), rules)
 
 
-async def _erase(path: str, plan: Plan, tally: _Tally) -> Receipt:
+async def _erase(path: str, plan: Plan, tally: _Tally, rules: Rules) -> Receipt:
     async with await Database.open(path) as database:
-        inbox = Inbox(database)
+        inbox = Inbox(database, rules=rules)
         erased = await _slice(inbox, plan, Swept())
         tally.add(erased.rows, namesake=erased.namesake)
         while erased.after is not None:

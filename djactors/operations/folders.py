@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
+from djactors.inbox.parcels import Digest, FileEntry, encode
 from djactors.store.sqlite.durable import sync
 
 MANIFEST = "manifest.json"
@@ -27,50 +27,9 @@ MAX_LINE = 4 * 1024 * 1024
 
 MAX_MANIFEST = 1024 * 1024
 
-encode = msgspec.json.Encoder().encode
-
 
 class FolderError(Exception):
     """A folder cannot be written, or is not what it should be; the message says why, and what to do."""
-
-
-class FileEntry(msgspec.Struct, frozen=True):
-    """A file of a folder, as its manifest describes it.
-
-    Attributes:
-        rows: how many lines it has.
-        sha256: of all of its bytes, in hex.
-    """
-
-    rows: int
-    bytes: int
-    sha256: str
-
-
-class Digest:
-    """Counts lines and their bytes, and hashes them."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._rows = self._bytes = 0
-
-    def add(self, lines: Iterable[bytes]) -> None:
-        """Take in lines, each with its end."""
-        for line in lines:
-            self._hash.update(line)
-            self._rows += 1
-            self._bytes += len(line)
-
-    @property
-    def entry(self) -> FileEntry:
-        """What was taken in."""
-        return FileEntry(self._rows, self._bytes, self._hash.hexdigest())
-
-
-def lines_of(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> list[bytes]:
-    """Rows as lines of JSON."""
-    names = tuple(columns)
-    return [encode(dict(zip(names, row, strict=True))) + b"\n" for row in rows]
 
 
 class NewFolder:

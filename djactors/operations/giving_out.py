@@ -10,8 +10,9 @@ import msgspec
 from djactors import __version__
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import person
+from djactors.inbox.parcels import FileEntry, lines_of
 from djactors.inbox.person import SECTIONS, Section
-from djactors.operations.folders import FileEntry, FolderError, NewFolder, lines_of
+from djactors.operations.folders import FolderError, NewFolder
 from djactors.operations.inbox import snapshot_of
 from djactors.operations.moving import Step
 from djactors.store.engines import Place, shown

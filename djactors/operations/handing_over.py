@@ -10,99 +10,18 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import msgspec
-import sqlite_utils
 
 from djactors import __version__
-from djactors.domain.marks import Offset
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.inbox import schema, tenancy
-from djactors.inbox.tenancy import PARTS, Part, Row
-from djactors.operations.folders import FileEntry, FolderError, NewFolder, lines_of
+from djactors.inbox.parcels import FORMAT, VERSION, Columns, End, Manifest, file_of
+from djactors.inbox.tenancy import PARTS, Part
+from djactors.operations.folders import FolderError, NewFolder
 from djactors.operations.inbox import snapshot_of
 from djactors.operations.moving import Step
-from djactors.store.connection import Connection
 from djactors.store.engines import Place, shown
-from djactors.store.sqlite.blueprint import Column, columns_of
-
-FORMAT = "djactors tenant"
-VERSION = 1
-"""Of the folder. Who changes what a reader of it relies on counts on."""
 
 Report = Callable[[Step], None]
-
-
-class End(msgspec.Struct, frozen=True):
-    """An end of a tenant's log: the number of a change, and its mark as offsets show it."""
-
-    seq: int
-    mark: int
-    offset: str
-
-    @classmethod
-    def of(cls, offset: Offset) -> End:
-        """The end at an offset."""
-        return cls(offset.seq, offset.mark, str(offset))
-
-
-class Manifest(msgspec.Struct, frozen=True, rename="camel"):
-    """What the folder says of itself.
-
-    Attributes:
-        schema: the migrations that its tables are of, with their checksums.
-        last: the tenant's newest change.
-        oldest: up to where its log was purged.
-    """
-
-    format: str
-    version: int
-    made_by: str
-    exported_at: str
-    tenant_id: int
-    schema: dict[str, str]
-    last: End
-    oldest: End
-    files: dict[str, FileEntry] = {}
-
-
-class Columns:
-    """What the tables of a tenant are like."""
-
-    def __init__(self, blueprint: sqlite_utils.Database) -> None:
-        self._columns = {
-            part.name: tuple(
-                column
-                for column in columns_of(blueprint, part.name)
-                if (part.name, column.name) not in tenancy.LEFT_OUT_COLUMNS
-            )
-            for part in PARTS
-        }
-
-    def of(self, part: Part) -> tuple[Column, ...]:
-        """The columns of a table that are handed over."""
-        return self._columns[part.name]
-
-    def names(self, part: Part) -> list[str]:
-        """Their names."""
-        return [column.name for column in self.of(part)]
-
-    def lines(self, connection: Connection, part: Part, tenant_id: int) -> Iterator[list[bytes]]:
-        """A tenant's rows of a table, as they stand in the folder. Every engine has the same lines."""
-        columns, names = self.of(part), self.names(part)
-        for rows in tenancy.rows(connection, part, names, tenant_id):
-            yield lines_of(names, (plain(columns, row) for row in rows))
-
-
-def plain(columns: tuple[Column, ...], row: Row) -> list[object]:
-    """A row in which truth is a bool on every engine."""
-    return [
-        bool(value) if column.kind == "boolean" and value is not None else value
-        for column, value in zip(columns, row, strict=True)
-    ]
-
-
-def file_of(part: Part) -> str:
-    """The file of a table."""
-    return f"{part.name}.jsonl"
 
 
 def export(

@@ -1,7 +1,8 @@
 """What can go wrong with the store, sorted by what the caller should do about it.
 
 - `StoreBusy`, `StoreUnavailable`: answer 503, so that the client tries again; the store recovers by itself.
-  `StoreCrowded`, a `StoreBusy` that one caller has brought about alone, is answered 429.
+  `StoreInPart` says so of what is being brought in. `StoreCrowded`, a `StoreBusy` that one caller has brought about
+  alone, is answered 429.
 - `StoreDamaged`: a page of the database is damaged. What needs the page is answered 503, and the rest goes on. It stays
   until somebody restores the database.
 - `StoreBroken`: the store stays broken. Nothing can be acknowledged in this process any more: stop accepting and exit.
@@ -26,6 +27,7 @@ __all__ = [
     "StoreCrowded",
     "StoreDamaged",
     "StoreError",
+    "StoreInPart",
     "StoreUnavailable",
     "twin",
 ]
@@ -45,6 +47,10 @@ class StoreCrowded(StoreBusy):
 
 class StoreUnavailable(StoreError):
     """The disk is full, or another process holds the database; nothing was done. The store recovers by itself."""
+
+
+class StoreInPart(StoreUnavailable):
+    """What was asked for is in the database in part only, because somebody brings it in at this moment."""
 
 
 class StoreDamaged(StoreError):

@@ -34,6 +34,7 @@ from djactors.domain.commands import (
     WakeSnoozed,
 )
 from djactors.domain.events import JobCreated
+from djactors.domain.importing import AbandonImport, BeginImport, FinishImport, ImportRows
 from djactors.domain.permissions import Person
 from tests.actors.house import note, running
 
@@ -55,6 +56,10 @@ MESSAGES = [
     Introduce(1, Person(12, "user", "Jo")),
     SignOut(1, 11),
     EraseSlice(1, 11),
+    BeginImport(77, "plan", ("id", "name", "created_at", "updated_at"), (77, "New", "x", "x"), {}, "1"),
+    ImportRows(88, "plan", 0, "users", (), ()),
+    FinishImport(88, "plan", 1),
+    AbandonImport(88),
     RaiseAlerts(10),
     SendSummaries(10),
     WakeSnoozed(10),
@@ -100,6 +105,9 @@ def test_a_request_is_answered_as_an_ask_is() -> None:
 async def test_every_message_is_answered_as_its_type_says(path: Path, autojump_clock, message: Any) -> None:
     async with running(path) as house:
         await house.do(NOTE, Publish(JobCreated(tenant_id=1, title="x", requester_id=12)))
+        if isinstance(message, (ImportRows, FinishImport, AbandonImport)):
+            row = ("id", "name", "created_at", "updated_at"), (message.tenant_id, "New", "x", "x")
+            await house.router.ask(BeginImport(message.tenant_id, "plan", *row, {}, "1"), timeout=60)
         outcome = await house.router.ask(message, timeout=60)
         await wait_all_tasks_blocked()
     wanted = answers()[type(message)]

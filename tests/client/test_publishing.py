@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 import trio
 from trio.testing import MockClock
 
 import djactors
-from djactors.client import ApiError, Client, DjactorsError, Published, RetryPolicy, TrioClient, UnreachableError
+from djactors.client import (
+    ApiError,
+    Client,
+    DjactorsError,
+    Published,
+    RetryPolicy,
+    TrioClient,
+    UnreachableError,
+    signed_by,
+)
 from djactors.domain.events import JobAssigned, JobCreated, NotificationRequested
-from tests.serving import make_token, service_token, serving
+from tests.serving import SECRET, make_token, service_token, serving
 
 URL = "https://notify.test"
 EVENT = NotificationRequested(tenant_id=1, user_id=2, notification_type="news", priority="LOW", title="Hello")
@@ -352,6 +362,37 @@ def test_a_wrong_policy_is_named(field: str) -> None:
         RetryPolicy(**{field: -1})
 
 
+async def test_what_is_json_already_is_sent_as_it_is_in_one_request(autojump_clock: MockClock, ask: Twins) -> None:
+    bodies = [b'{"id": "%d", "title": "\\u00e9"}' % number for number in range(1001)]
+    server = Server(busy(), lambda request: httpx.Response(200, json={"results": [GOOD] * 1000}))
+    outcomes = await ask("publish_json", bodies, server)
+    assert len(outcomes) == 1000, "as many as a request may hold"
+    assert all(isinstance(outcome, Published) for outcome in outcomes)
+    assert [request.content for request in server.requests] == [b"[" + b",".join(bodies[:1000]) + b"]"] * 2
+    assert await ask("publish_json", [], Server()) == []
+
+
+async def test_a_request_of_json_that_fails_says_whether_it_failed_as_a_whole(
+    autojump_clock: MockClock, ask: Twins
+) -> None:
+    bad = {"error": {"code": "unavailable", "message": "later"}}
+    outcomes = await ask("publish_json", [b"{}", b"{}"], Server(httpx.Response(200, json={"results": [GOOD, bad]})))
+    assert (type(outcomes[0]), outcomes[1].code, outcomes[1].status) == (Published, "unavailable", None)
+    refused = httpx.Response(413, json={"error": {"code": "body_too_large", "message": "at most"}})
+    outcomes = await ask("publish_json", [b"{}", b"{}"], Server(refused))
+    assert [outcome.status for outcome in outcomes] == [413, 413]
+
+
+def test_a_backend_that_has_the_secret_signs_its_own_tokens() -> None:
+    sign = signed_by(SECRET, 3, now=lambda: 1000.0)
+    claims = jwt.decode(sign(), SECRET, ["HS256"], options={"verify_exp": False})
+    assert claims == {"role": "service", "tenantId": 3, "iat": 1000, "exp": 4600}
+    assert "tenantId" not in jwt.decode(signed_by(SECRET)(), SECRET, ["HS256"])
+    with pytest.raises(DjactorsError, match="secret: must have at least 32 bytes") as refused:
+        signed_by("kept-quiet")
+    assert "kept-quiet" not in str(refused.value)
+
+
 async def test_a_served_process_records_each_event_once(tmp_path: Path) -> None:
     def blocking(url: str) -> None:
         with djactors.Client(url, service_token(1)) as client:
@@ -369,7 +410,7 @@ async def test_a_served_process_records_each_event_once(tmp_path: Path) -> None:
 
     async with serving(tmp_path) as server:
         await trio.to_thread.run_sync(blocking, server.url)
-        async with TrioClient(server.url, lambda: service_token(1)) as client:
+        async with TrioClient(server.url, signed_by(SECRET, 1)) as client:
             published = await client.publish(numbered(21))
             assert published.notifications[0].user_id == 2
         token = make_token(tenant_id=1, user_id=2)

@@ -133,6 +133,7 @@ async def running(
                     "retention",
                     lambda: Retention(
                         Asking(router, telemetry),
+                        store.stale_import,
                         store.reclaim_space,
                         users,
                         keeping,

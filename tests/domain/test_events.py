@@ -60,6 +60,14 @@ def test_an_unknown_field_is_named(kind: str):
     assert "`assignee_id`" in refusal(encoded(body(kind, assignee_id=3)))
 
 
+def test_the_nearest_field_of_the_same_event_is_named():
+    mistyped = {**body("job.assigned", assigne_id=3)}
+    assert refusal(encoded(mistyped)).endswith("`assigne_id`: the nearest one is `assigneeId`; correct or remove it")
+    assert "nearest" not in refusal(encoded(body("job.assigned", colour="red")))
+    # Another event has one that is nearer.
+    assert refusal(encoded(body("job.assigned", watcherIds=[1]))).endswith("`watcherIds`")
+
+
 @pytest.mark.parametrize("kind", MINIMAL)
 def test_a_field_of_a_wrong_type_is_named(kind: str):
     for field in ["tenantId", *COMMON, *MINIMAL[kind], *OPTIONAL.get(kind, {})]:

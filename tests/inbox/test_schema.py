@@ -25,6 +25,7 @@ FROZEN = {
     "0007_expiry_by_time.sql": "e5759fecb21e447daa2d97c94fadacbe66fa16ebfc617a8aea74ddf7957eb499",
     "0008_nodes.compatible.sql": "6619d6a28c5b6e05aff8e8b30953fc9337433a1855ee59d47c8464f479f97184",
     "0009_room.compatible.sql": "b28c09095578c63243d4ffd3e21cad3776b7697c097a6cbe47dadd12f400436e",
+    "0010_imports.compatible.sql": "1b92045dbe1843f3e356af481c66e4af0a36d23e73ce12c511175a78543ec2de",
 }
 """What was applied is history: a change to the schema is another migration, never a change to one of these."""
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 
+import msgspec
 import psycopg
 import pytest
 import trio
@@ -30,8 +31,10 @@ from djactors.domain.commands import (
     WakeSnoozed,
 )
 from djactors.domain.errors import Refused
-from djactors.domain.events import JobCompleted, JobCreated, NotificationRequested, UserUpserted
+from djactors.domain.events import JobCompleted, JobCreated, JobRetitled, NotificationRequested, UserUpserted
 from djactors.domain.limits import Limits
+from djactors.domain.notification_rules import Rules
+from djactors.domain.notification_types import NotificationType
 from djactors.domain.permissions import Person
 from djactors.domain.times import utc_text
 from djactors.inbox import names, prefetch, recorder, sharing
@@ -124,6 +127,24 @@ def test_what_another_node_wrote_is_read_anew_and_told(nodes: Nodes, a: Desk, b:
     assert back.others_wrote_in == {1, 2}
     assert back.unread == {(1, 11): 5, (2, 11): 3, (3, 11): 1}
     assert nodes.rows("SELECT id, writer FROM tenants ORDER BY id") == [(1, "a"), (2, "a"), (3, "a")]
+    judge(nodes.look)
+
+
+def test_each_node_notifies_by_its_own_types_and_knows_who_has_a_role_by_now(nodes: Nodes, a: Desk, b: Desk):
+    own = NotificationType("own", events=("job.retitled",), recipients=("role:admin",), title="{job}")
+    a.recorder = Recorder(lambda: a.now, node="a", rules=Rules([own]))
+    b.recorder = Recorder(lambda: b.now, node="b", rules=Rules([msgspec.structs.replace(own, name="other")]))
+
+    def titled(desk: Desk) -> list[tuple[int, str]]:
+        answer = desk.publish(JobRetitled(tenant_id=1, job_id=5, title="x"))
+        return [(each["userId"], each["type"]) for each in answer["notifications"]]
+
+    for desk, admin in ((a, 7), (b, 8)):
+        desk.publish(UserUpserted(tenant_id=1, user_id=admin, name="x", role="admin"))
+        assert titled(a) == [(user_id, "own") for user_id in (7, 8) if user_id <= admin]
+        assert titled(b) == [(user_id, "other") for user_id in (7, 8) if user_id <= admin]
+    b.publish(UserUpserted(tenant_id=1, user_id=7, name="x", role="user"))
+    assert titled(a) == [(8, "own")]
     judge(nodes.look)
 
 

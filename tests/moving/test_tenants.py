@@ -20,11 +20,12 @@ import sqlite_utils
 from djactors.domain.commands import ExpireSlice, Sliced
 from djactors.domain.events import NotificationRequested
 from djactors.inbox import contents, log, people, schema, tenancy, walks
+from djactors.inbox.parcels import Columns, Manifest
 from djactors.operations import moving
 from djactors.operations.asking import NotDoneError
 from djactors.operations.bringing_in import bring_in
 from djactors.operations.folders import FolderError
-from djactors.operations.handing_over import Columns, Manifest, export
+from djactors.operations.handing_over import export
 from djactors.operations.progress import Progress
 from djactors.store.errors import DatabaseLocked, StoreError
 from djactors.store.sqlite.lock import DatabaseLock

@@ -65,8 +65,8 @@ def test_every_option_is_explained_and_its_default_is_said(command: click.Comman
     assert option.help is not None
     assert str(option.envvar or "") in option.help
     _, shown = option.get_help_record(click.Context(command)) or ("", "")
-    # The demo has settings of its own.
-    setting = None if command.name == "demo" else Settings.__dataclass_fields__.get(str(option.name))
+    # The demo has settings of its own, and the database of an outbox is an application's.
+    setting = None if command.name in ("demo", "outbox") else Settings.__dataclass_fields__.get(str(option.name))
     usual = option.to_info_dict()["default"]
     for default in (usual, None if setting is None else setting.default):
         if default is not None and not option.is_flag and default not in ("", (), []):

@@ -165,6 +165,21 @@ async def test_events_from_inside_are_checked_as_those_over_http(tmp_path: Path)
         assert page.json["items"] == []
 
 
+async def test_what_is_no_event_is_refused_and_hurts_no_other(tmp_path: Path) -> None:
+    good = JobAssigned(tenant_id=1, job_id=5, assignee_id=7)
+    async with running(settings(tmp_path)) as server:
+        no_tenant = JobAssigned(tenant_id=[1], job_id=5, assignee_id=7)  # type: ignore[arg-type]
+        for wrong in (None, EVENT, "job.assigned", JobAssigned, no_tenant):
+            with pytest.raises(Refused, match=r"domain event, got `|tenantId") as refused:
+                await server.publish(wrong)  # type: ignore[arg-type]
+            assert refused.value.code is Code.INVALID
+            first, second = await server.publish_all([wrong, good])  # type: ignore[list-item]
+            assert isinstance(first, Refused)
+            assert isinstance(second, Published)
+            [alone] = await server.publish_all([wrong])  # type: ignore[list-item]
+            assert isinstance(alone, Refused)
+
+
 async def test_an_admin_sees_the_whole_house_and_how_long_its_loop_was_held_up(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as server:
         async with stock_client("js") as clients:

@@ -134,6 +134,7 @@ async def test_what_cannot_be_served_is_told_in_one_line(
     done = await run("serve", *arguments, folder=tmp_path, environment=environment)
     assert words in complaint(done)
     assert (tmp_path / "text.db").read_text() == "Dear diary, " * 1000
+    assert not (tmp_path / "text.db.lock").exists()
 
 
 async def test_a_second_server_on_the_same_file_is_refused_and_told_the_pid(tmp_path: Path) -> None:

@@ -180,13 +180,17 @@ async def test_a_token_that_is_refused_ends_the_command(tmp_path: Path) -> None:
         process = watch("--url", server.url, DJACTORS_TOKEN=token)
         output, complaint = await trio.to_thread.run_sync(process.communicate)
     assert (process.returncode, output) == (1, "")
-    assert complaint == "djactors: token_expired: Unauthorized\n"
+    assert complaint == (
+        "djactors: token_expired: Unauthorized: the token has expired: sign in again, or make a new one with `djactors "
+        "token`\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (("--url", "http://127.0.0.1:1"), 2, "--tenant and --user"),
+        (("--url", "http://127.0.0.1:1", "--token", "x", "--since", "7"), 1, "since: '7' is no offset: give one"),
         (("--url", "nowhere", "--token", "x"), 2, "'--url': 'nowhere' is no address of a server"),
         (("--url", "http://127.0.0.1:1", "--token", "a b"), 1, "token: is no JWT"),
         (("--url", "https://127.0.0.1:1", "--token", "x", "--ca", "/nowhere"), 1, "--ca: /nowhere cannot be read"),

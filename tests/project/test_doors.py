@@ -2,12 +2,13 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-DOORS = ("kernel", "protocol", "net", "engine", "client", "client.socketio")
+DOORS = ("kernel", "protocol", "net", "engine", "client", "client.socketio", "outbox", "embedded")
 SOURCES = sorted(
     path
     for folder in ("djactors", "tests", "bench")
@@ -16,8 +17,13 @@ SOURCES = sorted(
 )
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> tuple[str, ...]:
     """The modules that a file imports, by their full names."""
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

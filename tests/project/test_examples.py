@@ -25,6 +25,8 @@ PACKAGES = (
     "djactors.engine",
     "djactors.client",
     "djactors.client.socketio",
+    "djactors.outbox",
+    "djactors.embedded",
 )
 README = Path(__file__).parent.parent.parent / "README.md"
 PATIENCE = 10

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -22,11 +23,11 @@ import trio
 from djactors.actors.onlookers import PRESENCE
 from djactors.cli import main
 from djactors.config import Settings, environment_name
-from djactors.domain import limits, notification_rules
+from djactors.domain import limits, notification_rules, notification_types
 from djactors.domain.errors import Code
 from djactors.domain.events import Common, DomainEvent
 from djactors.domain.jobs import JobView, Status
-from djactors.domain.notification_rules import RULES, Rule
+from djactors.domain.notification_rules import RULES, Rule, Rules
 from djactors.domain.room import DISK_FILLING
 from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS, UNWATCH_PEOPLE, WATCH_PEOPLE
 from djactors.edge.errors import STATUS
@@ -138,6 +139,33 @@ def test_every_notification_type_is_documented_with_its_priority(rule: Rule) -> 
     assert f"| `{rule.type}` | {rule.priority} |" in README
 
 
+@pytest.mark.parametrize("word", [*notification_types.FIELDS, *notification_types.RECIPIENTS])
+def test_every_field_and_every_recipient_of_a_notification_type_is_documented(word: str) -> None:
+    assert f"`{word}`" in section("Notification types of your own")
+
+
+@pytest.mark.parametrize(("name", "meaning"), notification_types.PLACEHOLDERS.items())
+def test_every_placeholder_is_documented_with_what_takes_its_place(name: str, meaning: str) -> None:
+    assert f"`{{{name}}}`, {meaning}" in section("Notification types of your own")
+
+
+def test_the_page_words_and_draws_the_types_that_come_with_djactors() -> None:
+    sources = ROOT / "djactors/web/packages/react/src"
+    for path in ("features/inbox/names.js", "shared/components/kinds.js"):
+        [table] = re.findall(r"new Map\(Object.entries\(\{\n(.*?)\}\)\)", (sources / path).read_text(), re.DOTALL)
+        assert set(re.findall(r"^  (\w+):", table, re.MULTILINE)) == {*RULES, *notification_types.RESERVED}, path
+
+
+def test_the_file_and_the_program_with_notification_types_make_the_same_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    [program] = [program for program in blocks("python") if "NotificationType(" in program]
+    exec(compile(program, "<the README>", "exec"), {})
+    [text] = re.findall(r"^cat > types.toml <<'END'\n(.*?)^END$", README, re.MULTILINE | re.DOTALL)
+    rules = Rules(notification_types.from_fields(*each) for each in tomllib.loads(text).items())
+    assert capsys.readouterr().out == f"{rules.digest}\n"
+
+
 def test_the_notification_beside_the_rules_is_documented() -> None:
     assert f"| `{limits.SUMMARY_TYPE}` | LOW |" in README
 
@@ -146,7 +174,7 @@ def test_the_notification_beside_the_rules_is_documented() -> None:
     "reason",
     [
         *(notification_rules.ACTOR, notification_rules.LATE, notification_rules.DEACTIVATED),
-        *(notification_rules.MUTED, limits.DAILY_LIMIT),
+        *(notification_rules.MUTED, notification_rules.SWITCHED_OFF, limits.DAILY_LIMIT),
     ],
 )
 def test_every_reason_for_not_notifying_somebody_is_documented(reason: str) -> None:
@@ -329,8 +357,7 @@ def test_each_guide_runs_as_written(guide: str, tmp_path: Path) -> None:
 
 
 def test_the_embedding_guide_runs_as_written(tmp_path: Path) -> None:
-    program = blocks("python")[-1]
-    assert "from djactors.app import Server" in program
+    [program] = [program for program in blocks("python") if "nursery.start(server.run)" in program]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=tmp_path,
@@ -345,7 +372,7 @@ def test_the_embedding_guide_runs_as_written(tmp_path: Path) -> None:
 
 
 async def test_the_python_guides_run_as_written(tmp_path: Path) -> None:
-    follow, publish, _ = blocks("python")
+    follow, publish = [program for program in blocks("python") if "DJACTORS_TOKEN" in program]
     async with serving(tmp_path) as server:
 
         def run(program: str, token: str) -> subprocess.Popen[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import reveal_type
@@ -11,6 +12,7 @@ from djactors.client import ApiError, Client, Disconnected, Notification, Publis
 from djactors.client.socketio import Connected, Event, Socket, SocketSettings
 from djactors.client.socketio import connect as connect_socket
 from djactors.domain.events import NotificationRequested
+from djactors.outbox import Outbox, Runner
 
 
 async def follow(url: str, token: str, fresh: Callable[[], Awaitable[str]], later: datetime) -> None:
@@ -62,3 +64,14 @@ def publish(url: str, event: NotificationRequested) -> None:
 
 async def publish_too(client: TrioClient, event: NotificationRequested) -> None:
     reveal_type(await client.publish(event))  # reveals: djactors.client._publishing.Published
+
+
+def add(outbox: Outbox, connection: sqlite3.Connection, client: Client, event: NotificationRequested) -> None:
+    reveal_type(outbox.add(connection.cursor(), event))  # reveals: str
+    reveal_type(outbox.insert(event, "numeric_dollar"))  # reveals: tuple[str, tuple[int | str, ...]]
+    outbox.insert(event, "named")  # error: arg-type
+    reveal_type(outbox.deliver(connection, client).sent)  # reveals: int
+    reveal_type(outbox.held(connection)[0].error)  # reveals: str
+    Runner(lambda: connection, client, errors=(sqlite3.Error,)).run()
+    Runner(lambda: connection, client)  # error: call-arg
+    outbox.add(connection, {"type": "job.created"})  # error: arg-type

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import reveal_type
 
+import djactors
 from djactors.app import Server
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Refused
@@ -26,3 +27,18 @@ async def publish(server: Server, event: NotificationRequested, events: list[Dom
     await server.publish(Publish(event))  # error: arg-type
     await server.publish_all(event)  # error: arg-type
     await server.publish({"type": "user.upserted"})  # error: arg-type
+
+
+def block(event: NotificationRequested) -> None:
+    with djactors.portal({"database": "inbox.db"}) as portal:
+        reveal_type(portal)  # reveals: djactors.embedded._portal.Portal
+        reveal_type(portal.publish(event).event_id)  # reveals: int
+        reveal_type(portal.publish_all([event]))  # reveals: list[djactors.domain.commands.Published | Exception]
+        portal.publish("event")  # error: arg-type
+    djactors.portal(5)  # error: arg-type
+
+
+async def wait(event: NotificationRequested) -> None:
+    async with djactors.portal() as portal:
+        reveal_type(portal)  # reveals: djactors.embedded._portal.AsyncPortal
+        reveal_type((await portal.publish(event)).event_id)  # reveals: int

@@ -170,7 +170,7 @@ class Model:
         job = self.jobs[tenant, job_id]
         job.thread.append((who, text, sorted(mentioned)))
         self.said[tenant].append((job_id, who, text, sorted(mentioned)))
-        self._tell("mentioned", job_id, who, sorted(mentioned), left_out="comment_added")
+        self._tell("mentioned", job_id, who, sorted(mentioned))
         self._tell("comment_added", job_id, who, sorted(job.watchers - mentioned))
         job.watchers |= {user for user in {who, *mentioned} if (tenant, user) not in self.left}
 
@@ -213,10 +213,10 @@ class Model:
             }[move]
         )
 
-    def _tell(self, type_: str, job_id: int, actor: int, people: list[int | None], left_out: str | None = None) -> None:
+    def _tell(self, type_: str, job_id: int, actor: int, people: list[int | None]) -> None:
         tenant = HOME[actor]
         for person in dict.fromkeys(people):
             if person is not None and (person == actor or (tenant, person) in self.left):
-                self.sup.append(((tenant, person), left_out or type_ if person == actor else type_))
+                self.sup.append(((tenant, person), type_))
             elif person is not None:
                 self.inbox[tenant, person].append((type_, job_id))

@@ -45,7 +45,8 @@ class SqliteEngine:
         return Path(os.path.realpath(self.name))
 
     def guard(self) -> DatabaseLock:
-        """The lock of the file: one process has it."""
+        """The lock of the file: one process has it. What is no database gets no lock file beside it."""
+        migrate.require_database(self.name)
         return DatabaseLock(self.name)
 
     def inspect(self, schema: Schema) -> list[str]:

@@ -48,6 +48,11 @@ INSTRUCTIONS_A_LOOK = 100_000
 
 _AUTO_VACUUM_INCREMENTAL = 2
 
+_MAGIC = b"SQLite format 3\0"
+"""https://www.sqlite.org/fileformat.html, section 1.3"""
+
+_NO_DATABASE = "it is not an SQLite database: name another file, or move this one away"
+
 _FULL = "the disk is full: free some space and start again"
 
 
@@ -237,10 +242,27 @@ class _refusing:  # noqa: N801 -- reads as the context it is
             raise MigrationError(f"{self._path}: {_mend(error, self._path)} ({error})") from error
 
 
+def require_database(path: str | os.PathLike[str]) -> None:
+    """See to it that a file is no other one than a database, by what every database begins with.
+
+    Whoever finds out more locks the file first. A file that cannot be read, or is shorter, is left to that.
+
+    Raises:
+        MigrationError: it is none.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError:
+        return
+    if len(head) == len(_MAGIC) and head != _MAGIC:
+        raise MigrationError(f"{path}: {_NO_DATABASE} (file is not a database)")
+
+
 def _mend(error: sqlite3.Error, path: str | os.PathLike[str]) -> str:
     match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
         case sqlite3.SQLITE_NOTADB:
-            return "it is not an SQLite database: name another file, or move this one away"
+            return _NO_DATABASE
         case sqlite3.SQLITE_CORRUPT:
             return "it is corrupt: move it away and restore a backup"
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:

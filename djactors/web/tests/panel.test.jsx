@@ -69,6 +69,22 @@ describe('the search', () => {
   })
 })
 
+describe('a type that the page does not know', () => {
+  test.each(['deadline_moved', 'constructor'])('is shown and chosen by its own name: %s', async (type) => {
+    await panel([notification(1, { type }), notification(2)])
+    expect(shownIds()).toEqual([2, 1])
+    fireEvent.click(button('Filter'))
+    const choice = screen.getByLabelText('Type')
+    const name = { deadline_moved: 'Deadline moved', constructor: 'Constructor' }[type]
+    expect(within(choice).getByRole('option', { name }).value).toBe(type)
+    fireEvent.change(choice, { target: { value: type } })
+    await flush()
+    expect(lists().at(-1)).toContain(`type=${type}`)
+    act(() => server.arrive({ id: 3, type, title: 'Live' }))
+    expect(screen.getByText('Live')).toBeDefined()
+  })
+})
+
 describe('an item', () => {
   test('is archived with a word that can be undone', async () => {
     await panel([notification(1, { title: 'One' })])

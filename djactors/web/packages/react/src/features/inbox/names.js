@@ -1,5 +1,5 @@
-/** What the types and priorities of notifications are called where they are chosen. A backend may send types of its own. */
-export const TYPES = {
+/** What the types and priorities of notifications are called where they are chosen. An installation may have types of its own. */
+export const TYPES = new Map(Object.entries({
   job_assigned: 'Assigned to me',
   approval_needed: 'My approval is needed',
   approval_approved: 'Approved',
@@ -10,7 +10,11 @@ export const TYPES = {
   mentioned: 'I am mentioned',
   job_completed: 'Completed',
   daily_summary: 'Summary of the day',
-}
+  disk_filling: 'The disk is filling',
+}))
+
+/** A type by its own name if nobody has worded it: `deadline_moved` is “Deadline moved”. */
+export const typeName = (type) => TYPES.get(type) ?? `${type.charAt(0).toUpperCase()}${type.slice(1).replaceAll('_', ' ')}`
 
 export const PRIORITIES = { CRITICAL: 'Critical', HIGH: 'High', MEDIUM: 'Medium', LOW: 'Low' }
 

@@ -1,5 +1,5 @@
-/** How each type of notification looks: icon and tone. A backend may send types of its own: those get the bell. */
-const KINDS = {
+/** How each type of notification looks: icon and tone. An installation may have types of its own: those get the bell. */
+const KINDS = new Map(Object.entries({
   job_assigned: ['user', 'info'],
   approval_needed: ['alert', 'danger'],
   approval_approved: ['done', 'ok'],
@@ -10,7 +10,8 @@ const KINDS = {
   mentioned: ['at', 'accent'],
   job_completed: ['checks', 'ok'],
   daily_summary: ['inbox', 'accent'],
-}
+  disk_filling: ['alert', 'warn'],
+}))
 const TONES = {
   info: 'bg-info-soft text-info',
   danger: 'bg-danger-soft text-danger',
@@ -20,7 +21,7 @@ const TONES = {
 }
 
 export function kindOf({ type, priority }) {
-  const [icon, tone] = KINDS[type] ?? ['bell', priority === 'CRITICAL' ? 'danger' : 'accent']
+  const [icon, tone] = KINDS.get(type) ?? ['bell', priority === 'CRITICAL' ? 'danger' : 'accent']
   return { icon, tone: TONES[tone] }
 }
 

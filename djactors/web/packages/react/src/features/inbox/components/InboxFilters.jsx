@@ -9,7 +9,7 @@ import { useEffect, useId, useState } from 'react'
 import { Button, IconButton } from '../../../shared/components/Button.jsx'
 import { Icon } from '../../../shared/components/Icon.jsx'
 import { SafeText } from '../../../shared/components/SafeText.jsx'
-import { jobName, PRIORITIES, TYPES } from '../names.js'
+import { jobName, PRIORITIES, typeName, TYPES } from '../names.js'
 
 /** ms without a key before a search begins. */
 const PAUSE = 250
@@ -84,8 +84,8 @@ export function InboxFilters({ filter, items, onChange, unreadCount, onReadAll }
   const [unfolded, setUnfolded] = useState(false)
   const [search] = useState(() => (query) => onChange({ query }))
   const { view, unread, type, priority, job } = filter
-  const own = [...new Set([...items.map((item) => item.type), type])].filter((each) => each !== null && !(each in TYPES))
-  const types = [...Object.entries(TYPES), ...own.sort().map((each) => [each, each])]
+  const own = [...new Set([...items.map((item) => item.type), type])].filter((each) => each !== null && !TYPES.has(each))
+  const types = [...TYPES, ...own.sort().map((each) => [each, typeName(each)])]
   const narrowing = [type, priority, job].filter((each) => each !== null).length
   const folded = !unfolded && narrowing > 0
   return (
@@ -106,7 +106,7 @@ export function InboxFilters({ filter, items, onChange, unreadCount, onReadAll }
       )}
       {(folded || job !== null) && (
         <div className="flex flex-wrap gap-1.5">
-          {folded && type !== null && <Chip name="this type" onRemove={() => onChange({ type: null })}>{TYPES[type] ?? type}</Chip>}
+          {folded && type !== null && <Chip name="this type" onRemove={() => onChange({ type: null })}>{typeName(type)}</Chip>}
           {folded && priority !== null && <Chip name="this priority" onRemove={() => onChange({ priority: null })}>{PRIORITIES[priority]}</Chip>}
           {job !== null && <Chip name="this job" onRemove={() => onChange({ job: null })}>{jobName(job, items)}</Chip>}
         </div>

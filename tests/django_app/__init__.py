@@ -1,0 +1,1 @@
+"""The Django app, in a project that exists once for all of its tests."""

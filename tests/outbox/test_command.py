@@ -1,0 +1,132 @@
+"""`djactors outbox`: what it sends to a served process, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from djactors.domain.events import JobAssigned, NotificationRequested
+from djactors.outbox import Outbox
+from tests.operations.commands import complaint, run
+from tests.project.examples import example_of
+from tests.serving import SECRET, make_token, service_token, serving
+
+PATIENCE = 60
+NEWS = NotificationRequested(tenant_id=1, user_id=2, notification_type="news", priority="LOW", title="a")
+NOWHERE = ("--url", "http://127.0.0.1:1", "--token", "x")
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> str:
+    path = str(tmp_path / "app.db")
+    with closing(sqlite3.connect(path)) as connection:
+        Outbox().create(connection)
+    return path
+
+
+def add(path: str, *events: Any) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for event in events:
+            Outbox().add(connection, event)
+
+
+async def test_each_event_that_was_committed_is_one_notification(
+    tmp_path: Path, application: str, postgres_url: str
+) -> None:
+    # The server is another process, so this one may block.
+    def once(database: str, *more: str) -> str:
+        result = run("outbox", "--database", database, "--url", server.url, "--once", *more)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def example(*_: Any) -> list[str]:
+        printed: list[str] = []
+        program: dict[str, Any] = {"__name__": "example", "print": lambda *words: printed.append(str(words))}
+        exec(compile(example_of("djactors.outbox"), "<example>", "exec"), program)
+        program["main"](str(tmp_path / "example.db"), server.url, service_token(1))
+        return printed
+
+    async with serving(tmp_path) as server:
+        add(application, NEWS, JobAssigned(tenant_id=1, job_id=99, assignee_id=2))
+        with closing(sqlite3.connect(application)) as connection:
+            before = connection.execute("SELECT * FROM djactors_outbox ORDER BY id").fetchall()
+        assert once(application) == "sent: 2, held: 0\n"
+        # As if the program had ended after the server's answer, before it was written down.
+        with closing(sqlite3.connect(application)) as connection, connection:
+            connection.executemany(f"INSERT INTO djactors_outbox VALUES ({', '.join('?' * 8)})", before)
+            Outbox().add(connection, JobAssigned(tenant_id=1, job_id=7, assignee_id=2, id=before[0][2]))
+        said = once(application)
+        assert said == "sent: 2, held: 1\n", "another event under an id that was used is never taken"
+        assert once(postgres_url, "--create") == "sent: 0, held: 0\n"
+        assert example() == ["('sent:', 1)"]
+        answer = await server.request(
+            "GET", "/api/notifications/unread-count", token=make_token(tenant_id=1, user_id=2)
+        )
+        assert answer.json["count"] == 3
+    shown = run("outbox", "--database", application, "--held").stdout.splitlines()
+    assert shown[:2] == ["waiting: 0", "held: 1"]
+    assert "idempotency_key_reused: " in shown[2]
+    assert "job.assigned" in shown[2]
+    result = run("outbox", "--database", application, *NOWHERE, "--release", "--held")
+    assert result.stdout.splitlines()[0] == "1 events will be sent again"
+    assert "waiting: 1, the first one since" in result.stdout
+
+
+async def test_it_waits_for_a_server_that_is_away_and_ends_with_sigterm(application: str) -> None:
+    add(application, NEWS)
+    command = [sys.executable, "-m", "djactors.cli", "outbox", "--database", application, "--url", "http://127.0.0.1:1"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "JWT_SECRET": SECRET}
+    )
+    try:
+        assert process.stderr is not None
+        with trio.fail_after(PATIENCE):
+            assert "1 events wait" in await trio.to_thread.run_sync(process.stderr.readline)
+            process.send_signal(signal.SIGTERM)
+            output, rest = await trio.to_thread.run_sync(process.communicate)
+    finally:
+        process.kill()
+    assert (process.returncode, output) == (0, "")
+    assert "Traceback" not in rest
+
+
+def test_what_could_not_be_sent_is_told(application: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(application, NEWS)
+    monkeypatch.setattr("djactors.outbox._runner.REQUEST_SECONDS", 0.1)
+    result = run("outbox", "--database", application, *NOWHERE, "--once")
+    assert result.stdout == "sent: 0, held: 0\n"
+    assert complaint(result).startswith("djactors: the rest waits: no answer within 0.1 s")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--database", "gone.db", *NOWHERE), 1, "--database: gone.db: there is no such file"),
+        (("--database", "postgresql://nobody@127.0.0.1:1/x", *NOWHERE), 1, "Connection refused"),
+        (
+            ("--database", "postgresql://u:secret@[x/y", *NOWHERE),
+            1,
+            "--database: is no URL of PostgreSQL: write it like",
+        ),
+        (("--database", "app.db"), 2, "give the server's --url"),
+        (("--database", "app.db", "--url", "http://127.0.0.1:1"), 1, "--token: is not given, and none can be signed"),
+        (("--database", "app.db", *NOWHERE, "--table", "other"), 1, "if the table other is missing, --create makes it"),
+        (("--database", "app.db", *NOWHERE, "--table", "a b"), 1, "table: 'a b': write a name"),
+        (("--database", "app.db", *NOWHERE, "--ca", "none.pem"), 1, "--ca: none.pem cannot be read"),
+        (NOWHERE, 2, "Missing option '--database'"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_wrong(
+    application: str, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    monkeypatch.chdir(Path(application).parent)
+    assert said in complaint(run("outbox", *arguments, secret=None), code)
