@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
+from tests.history import report
 from tests.simulation.mutants.storing import alert_twice
 from tests.simulation.plan import Action, Plan, draw
 from tests.simulation.run import attempt, only, shrink
 from tests.simulation.suite import SEEDS, where_possible
 
 pytestmark = where_possible
+
+PLANS = Path(__file__).parent / "plans"
+"""Small plans that have found something in the server. The seeds that they come from have moved since."""
 
 
 def test_the_seeds_bring_about_every_fault() -> None:
@@ -51,6 +57,12 @@ def test_a_run_is_the_same_in_another_process_and_another_for_another_seed() -> 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     draw(1).save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == draw(1)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PLANS.glob("*.json")))
+def test_what_was_found_once_is_not_found_again(name: str) -> None:
+    outcome = attempt(Plan.load(PLANS / f"{name}.json"))
+    assert not outcome.findings, report(outcome.findings)
 
 
 def _python(*arguments: str, hash_seed: str) -> str:
