@@ -26,7 +26,7 @@ HOURS, SECONDS = "simulated hours", "seconds of simulating"
 """Properties of a test, which the end of the run adds up."""
 
 
-def tests_of(file: int) -> Callable[..., None]:
+def seeds_of(file: int) -> Callable[..., None]:
     """The test of one of the files, over its part of the seeds."""
     firsts = range(file * SEEDS // FILES, (file + 1) * SEEDS // FILES, SEEDS_OF_A_TEST)
 
