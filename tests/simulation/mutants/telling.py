@@ -10,7 +10,7 @@ import msgspec
 
 from djactors.actors import user as user_module
 from djactors.actors import users as users_module
-from djactors.actors.deliveries import CHANGES_RESET, Deliver, Outgoing
+from djactors.actors.deliveries import Deliver, Outgoing
 from djactors.actors.presence import Presence
 from djactors.actors.user import UserActor
 from djactors.actors.users import Users
@@ -18,6 +18,7 @@ from djactors.domain.commands import Recorded
 from djactors.edge.gateway import Gateway
 from djactors.engine import Session
 from djactors.kernel import ActorStopped, MailboxFull
+from tests.history.device import RESET
 from tests.simulation.mutants.switch import instead
 
 
@@ -136,7 +137,7 @@ def reset_without_a_word() -> AbstractContextManager[None]:
     original = user_module.encoded
 
     def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> Any:
-        return original([each for each in outgoing if each.name != CHANGES_RESET], stamped=stamped)
+        return original([each for each in outgoing if each.name != RESET], stamped=stamped)
 
     return instead(user_module, "encoded", encoded)
 
