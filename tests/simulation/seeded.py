@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from random import Random
 from typing import Any
@@ -13,6 +13,7 @@ import trio
 
 from djactors import app
 from djactors.watchdog import Watchdog
+from tests.simulation.instead import instead
 
 _load_site = cache(app.Site.load)
 
@@ -36,14 +37,10 @@ def seeded(seed: int) -> Iterator[None]:
         (lowlevel, "add_instrument", lambda _: None),
         (lowlevel, "remove_instrument", lambda _: None),
     ]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replacements]
-    for owner, name, replacement in replacements:
-        setattr(owner, name, replacement)
-    try:
+    with ExitStack() as stack:
+        for replacement in replacements:
+            stack.enter_context(instead(*replacement))
         yield
-    finally:
-        for owner, name, original in before:
-            setattr(owner, name, original)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ constants, made small for a run."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 from djactors.actors import retention, user
 from djactors.domain.times import from_text, utc_text
 from djactors.inbox import unit
+from tests.simulation.instead import instead
 
 DAY_SECONDS = 86_400.0
 
@@ -67,11 +68,7 @@ def tuned(tuning: Tuning, is_at_peace: Callable[[], bool]) -> Iterator[None]:
         ]
     if tuning.slice is not None:
         replacements.append((user, "REPLAY_SLICE", tuning.slice))
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replacements]
-    for owner, name, replacement in replacements:
-        setattr(owner, name, replacement)
-    try:
+    with ExitStack() as stack:
+        for replacement in replacements:
+            stack.enter_context(instead(*replacement))
         yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)

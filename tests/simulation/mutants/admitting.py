@@ -13,7 +13,7 @@ from djactors.edge import api, auth, gateway
 from djactors.edge.errors import TooManyRequests
 from djactors.edge.gateway import Gateway
 from djactors.inbox import erasure
-from tests.simulation.mutants.switch import instead
+from tests.simulation.instead import instead
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from djactors.domain.limits import Limits
 from djactors.inbox import places
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.unit import UnitOfWork
-from tests.simulation.mutants.switch import instead
+from tests.simulation.instead import instead
 
 
 def count_one_too_few() -> AbstractContextManager[None]:

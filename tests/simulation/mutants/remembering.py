@@ -14,7 +14,7 @@ from djactors.inbox import log as inbox_log
 from djactors.inbox import retention, unit
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.log import Replay
-from tests.simulation.mutants.switch import instead
+from tests.simulation.instead import instead
 from tests.simulation.tuning import ROUND_SECONDS
 
 

@@ -19,7 +19,7 @@ from djactors.store.sqlite import lock
 from djactors.store.sqlite.connections import Writer
 from djactors.store.sqlite.lock import DatabaseLock
 from djactors.store.threads import Call
-from tests.simulation.mutants.switch import instead
+from tests.simulation.instead import instead
 
 
 def acknowledge_before_sync() -> AbstractContextManager[None]:

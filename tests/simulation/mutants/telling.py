@@ -19,7 +19,7 @@ from djactors.edge.gateway import Gateway
 from djactors.engine import Session
 from djactors.kernel import ActorStopped, MailboxFull
 from tests.history.device import RESET
-from tests.simulation.mutants.switch import instead
+from tests.simulation.instead import instead
 
 
 def tell_another_user() -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""How a deliberate bug is switched on."""
+"""How something of the server's code is replaced for a run: by a bound that is small, or by a deliberate bug."""
 
 from __future__ import annotations
 
