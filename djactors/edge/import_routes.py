@@ -14,7 +14,7 @@ from djactors import __version__
 from djactors.actors.accounts import KNOWN_FOR
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.ids import Id
+from djactors.domain.ids import MAX_ID, Id
 from djactors.domain.importing import (
     AbandonImport,
     BeginImport,
@@ -70,7 +70,7 @@ class _Finish(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields
 
 
 class _Abandon(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    after: Annotated[int, Meta(ge=0)] = 0
+    after: Annotated[int, Meta(ge=0, le=MAX_ID)] = 0
     tenant_id: Id | None = None
 
 

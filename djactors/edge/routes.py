@@ -49,6 +49,7 @@ from djactors.edge.user_routes import UserRoutes
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.inbox.log import Replay
 from djactors.net import UNIX_PEER, ByteStream, Request, Response
+from djactors.store.errors import StoreInPart
 from djactors.telemetry import Telemetry, Trace
 from djactors.telemetry.traces import REQUEST_HEADER, RESPONSE_HEADER
 
@@ -159,13 +160,21 @@ class Routes:
         handler, ids = found
         try:
             if request.path not in OPEN:
-                await self._api.judge(request)
+                await self._judge(request)
             return await handler(request, ids)
         except EXPECTED as error:
             if isinstance(error, Unauthorized):
                 # A token of somebody who was signed out proves nothing: its connection is a stranger's.
                 request.proof = None
             return self._refused(request, error)
+
+    async def _judge(self, request: Request) -> None:
+        try:
+            await self._api.judge(request)
+        except StoreInPart:
+            # Whoever brings a tenant in may name somebody of it, of whom nothing is known until it is here.
+            if not request.path.startswith(IMPORTS):
+                raise
 
     def _find(self, request: Request) -> tuple[Handler, dict[str, str]] | Response:
         """The handler, with the ids in the path; or the answer, if there is none."""

@@ -9,6 +9,8 @@ Rules:
   * What is done for all tenants leaves a marked one alone: the clock's statements pass over it, and expiry and purging
     wait, because they would take rows away that are still to be judged. So they wait for an hour at most, after which
     an import that stands still is removed.
+  * Rows are not believed to be the tenant's, because a token of one tenant may bring them. What points at nothing, or
+    at what is another tenant's, is refused.
   * Ids are of the whole installation. The first commit has those be given out behind the highest one that will come,
     so that nobody else gets one of them meanwhile. An id that is somebody else's already is refused.
   * What has arrived is read back and held to the manifest before it is served: by its checksums, as the one who sent it
@@ -53,6 +55,14 @@ UPDATE_TENANT = "UPDATE tenants SET importing = false WHERE id = ?"
 DELETE_TENANT = "DELETE FROM tenants WHERE id = ?"
 SELECT_NAMES_VERSION = "SELECT names_version FROM tenants WHERE id = ?"
 RESET_WALKS = "UPDATE expiry_walks SET next_id = first_id"
+
+SELECT_WHOSE = "SELECT tenant_id FROM {} WHERE id = ?"
+
+# The other tables point at their parents by the tenant and the id together, as their foreign keys say.
+_PARENTS = {
+    "comment_mentions": ("comment_id", "job_comments"),
+    "notification_spells": ("notification_id", "notifications"),
+}
 
 # domain_events has no index by tenant: its rows are found by walking along the ids.
 SELECT_EVENTS = "SELECT id, tenant_id FROM domain_events WHERE id > ? ORDER BY id LIMIT ?"
@@ -135,7 +145,7 @@ def take_in(unit: UnitOfWork, command: ImportRows) -> Imported:
 
     Raises:
         Refused: `not_found`, the import was not begun, or was abandoned; `conflict`, rows are missing before these, or
-            an id is another tenant's.
+            an id is another tenant's; `invalid`, the tables do not take the rows.
     """
     connection, tenant_id = unit.connection, command.tenant_id
     arrived = _arrived(connection, tenant_id, command.plan)
@@ -153,13 +163,35 @@ def take_in(unit: UnitOfWork, command: ImportRows) -> Imported:
                 f"{command.table}: the id {taken} is another tenant's: ids are of the whole installation, and clients "
                 "know them, so they stay: import into a new database",
             )
-    _insert(connection, command.table, command.columns, command.rows)
+    _require_parents(connection, command)
+    # Before the rows: a part of them may have been written when the others are refused.
+    unit.writes += 2 * len(command.rows)
+    try:
+        _insert(connection, command.table, command.columns, command.rows)
+        connection.settle()
+    except Exception as error:
+        if connection.failure_of(error) is not None:
+            raise
+        [why, *_] = str(error).splitlines()
+        raise Refused(
+            Code.INVALID, f"{command.table}: a row is here already, or points at one that is not: {why}: export again"
+        ) from error
     if command.table == "users":
         _fold_names(connection, command)
     arrived += len(command.rows)
     connection.executemany(UPDATE_IMPORT, [(arrived, unit.now, tenant_id)])
-    unit.writes += 2 * len(command.rows)
     return Imported(arrived)
+
+
+def _require_parents(connection: Connection, command: ImportRows) -> None:
+    if command.table not in _PARENTS:
+        return
+    column, parents = _PARENTS[command.table]
+    place = command.columns.index(column)
+    for id_ in dict.fromkeys([row[place] for row in command.rows]):
+        whose = connection.execute(SELECT_WHOSE.format(parents), (id_,)).fetchone()
+        if whose is None or whose[0] != command.tenant_id:
+            raise Refused(Code.INVALID, f"{command.table}: {column} {id_} is none of the tenant's: export again")
 
 
 def _fold_names(connection: Connection, command: ImportRows) -> None:
