@@ -21,7 +21,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from djactors.domain.errors import Code, Refused, not_found
@@ -33,6 +33,9 @@ from djactors.inbox.retention import UPSERT_PURGED
 from djactors.inbox.tenancy import IDS_OF_ALL
 from djactors.inbox.unit import UnitOfWork
 from djactors.store.connection import Connection
+
+MIGRATION = "0010_imports.compatible.sql"
+"""What makes the table of imports."""
 
 ROWS_OF_A_SLICE = 250
 """Rows in one commit: some 5 ms of the writer."""
@@ -93,6 +96,11 @@ def plan_of(connection: Connection, tenant_id: int) -> str | None:
 def under_way(connection: Connection) -> frozenset[int]:
     """The tenants that are being imported."""
     return frozenset(tenant_id for (tenant_id,) in connection.execute(SELECT_IMPORTS).fetchall())
+
+
+def under_way_if_known(connection: Connection, behind: Collection[str]) -> frozenset[int]:
+    """The same of a database that may be of an older version: `behind` are the migrations that it lacks."""
+    return frozenset() if MIGRATION in behind else under_way(connection)
 
 
 def begin(unit: UnitOfWork, command: BeginImport) -> Imported:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
-from djactors.inbox import schema
-from djactors.inbox.importing import ROWS_OF_A_SLICE
+from djactors.inbox import importing, schema
+from djactors.inbox.importing import MIGRATION, ROWS_OF_A_SLICE
+from djactors.inbox.losses import losses
+from djactors.inbox.proving import prove
+from djactors.operations.backing_up import back_up
 from djactors.operations.moving import move
 from djactors.operations.sending_in import _beginning
 from tests.engines import open_connection
 from tests.moving.conftest import rows_of
 from tests.moving.sending import Place, Sending, of_tenants, sending, silent
+from tests.operations.commands import run
 
 MINE, THEIRS = 1, 900
 NOBODY = 77_777
@@ -140,6 +146,10 @@ async def test_a_service_that_names_a_user_brings_its_tenant_in(
         assert (await sender.post("/abandon", token, after=0)).json["done"] is True
 
 
+def test_the_migration_is_the_one_that_makes_the_table() -> None:
+    assert MIGRATION in schema.names()
+
+
 async def test_an_import_that_is_under_way_moves_along(
     tmp_path: Path, urls: Callable[[], str], folder: str, autojump_clock: object
 ) -> None:
@@ -154,3 +164,43 @@ async def test_an_import_that_is_under_way_moves_along(
         assert begun.status == 200, begun.body
         assert (await sender.abandon()).json["done"] is True
         assert of_tenants(elsewhere)["tenants"] == []
+
+
+async def test_no_command_does_anything_with_a_half(
+    tmp_path: Path, target: Place, folder: str, autojump_clock: object
+) -> None:
+    async with sending(tmp_path, target, folder) as sender:
+        await sender.begin()
+        await sender.send(sender.slices[:4])
+    before, to = of_tenants(target), tmp_path / "to"
+    whose = ("--tenant", "1", "--user", "1", "--database", str(target))
+    for command in (
+        ("export", "--json", str(to), *whose),
+        ("export", "--json", str(to), "--tenant", "1", "--database", str(target)),
+        ("inbox", *whose),
+        ("sign-out", *whose),
+        ("erase", *whose, "--yes"),
+    ):
+        done = await trio.to_thread.run_sync(partial(run, *command))
+        assert done.exit_code == 1, (command, done.output)
+        assert "is being imported" in done.stderr.splitlines()[-1]
+    assert not to.exists()
+    assert of_tenants(target) == before
+
+
+async def test_a_backup_may_be_made_meanwhile(
+    tmp_path: Path, target: Place, folder: str, autojump_clock: object
+) -> None:
+    async with sending(tmp_path, target, folder) as sender:
+        await sender.rooms.notify(THEIRS, 7)
+        await sender.begin()
+        for table, first, lines in sender.slices:
+            assert (await sender.rows(table, first, lines)).status == 200
+            with open_connection(target) as connection:
+                in_part = importing.under_way(connection)
+                assert in_part == {MINE}
+                assert prove(connection, lambda *_: None, in_part).tenants == 1
+                assert losses(connection, connection) == []
+            if table == "changes" and not isinstance(target, str):
+                copy = back_up(target, tmp_path / f"copy {first}.db", silent)
+                assert (copy.tenants, copy.behind) == (1, ())
