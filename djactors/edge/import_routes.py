@@ -23,6 +23,7 @@ from djactors.domain.importing import (
     Imported,
     ImportRows,
 )
+from djactors.domain.marks import offset_of
 from djactors.domain.notifications import encode
 from djactors.edge.api import IMPORT, Api, Handler, Table, query_of, tenant_of
 from djactors.inbox.arrival import Arrival
@@ -66,6 +67,7 @@ class _Rows(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 class _Finish(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     plan: Plan
+    last: str = ""
     tenant_id: Id | None = None
 
 
@@ -155,9 +157,24 @@ class ImportRoutes:
         return Response(200, encode({"arrived": imported.arrived}))
 
     async def _finish(self, request: Request, found: dict[str, str]) -> Response:
-        """Judge a piece of what has arrived. Whoever asks goes on until it is done."""
+        """Judge a piece of what has arrived. Whoever asks goes on until it is done.
+
+        The answer to the request that has finished it may have been lost. So whoever says with which offset the log of
+        the tenant ends is told again that it is done.
+        """
         body, tenant_id = self._read(request, _FINISH)
-        known = await self._known_of(tenant_id, body.plan)
+        try:
+            return await self._judge(tenant_id, body.plan)
+        except Refused as refused:
+            last = offset_of(body.last)
+            if refused.code is not Code.NOT_FOUND or last is None:
+                raise
+            if not await self._api.store.has_arrived(tenant_id, last):
+                raise
+            return Response(200, encode({"done": True, "judged": 0}))
+
+    async def _judge(self, tenant_id: int, plan: str) -> Response:
+        known = await self._known_of(tenant_id, plan)
         end = trio.current_time() + PIECE_SECONDS
         # Two requests would take slices of the same judge.
         async with self._judging:

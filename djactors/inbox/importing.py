@@ -26,8 +26,9 @@ from typing import Any
 
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.importing import ABANDONED_AFTER, AbandonImport, BeginImport, FinishImport, Imported, ImportRows
+from djactors.domain.marks import Offset
 from djactors.domain.times import utc_text
-from djactors.inbox import following, moving, tenancy, walks
+from djactors.inbox import following, log, moving, tenancy, walks
 from djactors.inbox.names import INSERT_NAME, rows_of
 from djactors.inbox.retention import UPSERT_PURGED
 from djactors.inbox.tenancy import IDS_OF_ALL
@@ -91,6 +92,13 @@ def plan_of(connection: Connection, tenant_id: int) -> str | None:
     """What was announced of a tenant that is being imported; None if it is not."""
     row = connection.execute(SELECT_PLAN, (tenant_id,)).fetchone()
     return None if row is None else row[0]
+
+
+def has_arrived(connection: Connection, tenant_id: int, last: Offset) -> bool:
+    """Whether a tenant is served whose log once ended with an offset."""
+    if plan_of(connection, tenant_id) is not None or not tenancy.knows(connection, tenant_id):
+        return False
+    return log.holds(connection, tenant_id, last, log.reach(connection, tenant_id))
 
 
 def under_way(connection: Connection) -> frozenset[int]:

@@ -256,6 +256,10 @@ class Inbox(Recording):
         """What was announced of a tenant that is being imported; None if it is not."""
         return await self._database.read(partial(importing.plan_of, tenant_id=tenant_id))
 
+    async def has_arrived(self, tenant_id: int, last: Offset) -> bool:
+        """Whether a tenant is served whose log once ended with an offset."""
+        return await self._database.read(partial(importing.has_arrived, tenant_id=tenant_id, last=last))
+
     async def stale_import(self) -> int | None:
         """A tenant whose import has stood still for long, if there is one."""
         until = utc_text(self._now() - ABANDONED_AFTER)

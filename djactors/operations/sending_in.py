@@ -46,7 +46,6 @@ PAUSE = 1.0
 PASSING = frozenset({None, 429, 502, 503, 504})
 """The statuses of answers after which the same is asked again; None where there was no answer."""
 
-CONFLICT = 409
 NOT_FOUND = 404
 
 
@@ -124,7 +123,7 @@ def send_in(server: Server, folder: str, report: Report) -> Manifest:
         begun = server.ask("", _beginning(parcel), _Begun, patience=0)
         _send(server, parcel, begun, report)
         while True:
-            body = {"tenantId": manifest.tenant_id, "plan": begun.plan}
+            body = {"tenantId": manifest.tenant_id, "plan": begun.plan, "last": manifest.last.offset}
             judged = server.ask("/finish", body, _Judged)
             report(Step("verifying", "tenant", judged.judged, manifest.rows))
             if judged.done:

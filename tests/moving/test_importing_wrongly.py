@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from djactors.domain.importing import AbandonImport
 from djactors.inbox import importing, schema
 from djactors.inbox.importing import MIGRATION, ROWS_OF_A_SLICE
 from djactors.inbox.losses import losses
@@ -18,6 +19,7 @@ from djactors.inbox.proving import prove
 from djactors.operations.backing_up import back_up
 from djactors.operations.moving import move
 from djactors.operations.sending_in import _beginning
+from tests.edge.rooms import Answer
 from tests.engines import open_connection
 from tests.moving.conftest import rows_of
 from tests.moving.sending import Place, Sending, of_tenants, sending, silent
@@ -164,6 +166,41 @@ async def test_an_import_that_is_under_way_moves_along(
         assert begun.status == 200, begun.body
         assert (await sender.abandon()).json["done"] is True
         assert of_tenants(elsewhere)["tenants"] == []
+
+
+async def test_the_last_answer_may_be_lost(tmp_path: Path, target: Place, folder: str, autojump_clock: object) -> None:
+    async with sending(tmp_path, target, folder) as sender:
+        plan = (await sender.begin()).json["plan"]
+        last = sender.parcel.manifest.last.offset
+        asked = {"plan": plan, "last": last}
+        await sender.send()
+        answers: list[Answer] = []
+        async with trio.open_nursery() as nursery:
+
+            async def finish() -> None:
+                answers.append(await sender.post("/finish", **asked))
+
+            nursery.start_soon(finish)
+            nursery.start_soon(finish)
+        assert [answer.json["done"] for answer in answers] == [True, True]
+        assert (await sender.post("/finish", plan=plan, last="0.5")).status == 404
+        assert (await sender.post("/finish", plan=plan, last="?")).status == 404
+    async with sending(tmp_path, target, folder) as sender:
+        # After a restart, and after something was told.
+        await sender.rooms.notify(MINE, 1)
+        assert (await sender.post("/finish", **asked)).json["done"] is True
+
+
+async def test_what_was_abandoned_is_not_finished(
+    tmp_path: Path, target: Place, folder: str, autojump_clock: object
+) -> None:
+    async with sending(tmp_path, target, folder) as sender:
+        asked = {"plan": (await sender.begin()).json["plan"], "last": sender.parcel.manifest.last.offset}
+        await sender.send()
+        await sender.rooms.router.ask(AbandonImport(MINE, limit=1), 60)
+        assert (await sender.post("/finish", **asked)).status in (400, 404)
+        await sender.abandon()
+        assert (await sender.post("/finish", **asked)).status == 404
 
 
 async def test_no_command_does_anything_with_a_half(
