@@ -21,6 +21,10 @@ ABANDONED_AFTER = timedelta(hours=1)
 """How long an import may stand still before it is removed. Whoever sends it waits for seconds at most between two
 slices, and mends a network within an hour. Retention stands still as long."""
 
+LONGEST = timedelta(days=1)
+"""How long an import may take in all, by when some hundred million rows have come. Whoever sends a row now and then
+would keep the retention of all tenants waiting for ever."""
+
 
 class BeginImport(msgspec.Struct, frozen=True):
     """Begin to bring a tenant in, or go on with that.
@@ -71,7 +75,7 @@ class AbandonImport(msgspec.Struct, frozen=True):
 
     Attributes:
         after: comes from the outcome of the slice before.
-        stale: whether it is removed only if it has stood still for long.
+        stale: whether it is removed only if it has stood still for long, or takes too long.
     """
 
     tenant_id: Id

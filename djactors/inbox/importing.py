@@ -7,8 +7,8 @@ Rules:
   * While a tenant is marked, every command about it is refused, and every read of it (`log.reach`, `accounts.account`).
     Whoever was connected in it, before it was here, is disconnected by the first commit.
   * What is done for all tenants leaves a marked one alone: the clock's statements pass over it, and expiry and purging
-    wait, because they would take rows away that are still to be judged. So they wait for an hour at most, after which
-    an import that stands still is removed.
+    wait, because they would take rows away that are still to be judged. So an import that stands still for an hour, or
+    takes more than a day, is removed.
   * Rows are not believed to be the tenant's, because a token of one tenant may bring them. What points at nothing, or
     at what is another tenant's, is refused.
   * Ids are of the whole installation. The first commit has those be given out behind the highest one that will come,
@@ -22,10 +22,19 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.importing import ABANDONED_AFTER, AbandonImport, BeginImport, FinishImport, Imported, ImportRows
+from djactors.domain.importing import (
+    ABANDONED_AFTER,
+    LONGEST,
+    AbandonImport,
+    BeginImport,
+    FinishImport,
+    Imported,
+    ImportRows,
+)
 from djactors.domain.marks import Offset
 from djactors.domain.times import utc_text
 from djactors.inbox import following, log, moving, tenancy, walks
@@ -47,9 +56,9 @@ and the moment at which it is set, and must not be given these again."""
 
 # By the primary keys.
 SELECT_PLAN = "SELECT plan FROM imports WHERE tenant_id = ?"
-SELECT_IMPORT = "SELECT plan, arrived, touched_at FROM imports WHERE tenant_id = ?"
+SELECT_IMPORT = "SELECT plan, arrived, touched_at, begun_at FROM imports WHERE tenant_id = ?"
 SELECT_IMPORTS = "SELECT tenant_id FROM imports ORDER BY tenant_id"
-SELECT_STALE = "SELECT tenant_id FROM imports WHERE touched_at <= ? ORDER BY tenant_id LIMIT 1"
+SELECT_STALE = "SELECT tenant_id FROM imports WHERE touched_at <= ? OR begun_at <= ? ORDER BY tenant_id LIMIT 1"
 SELECT_OTHER_VERSIONS = "SELECT name, version FROM nodes WHERE seen_at > ? AND version <> ? ORDER BY name LIMIT 1"
 INSERT_IMPORT = "INSERT INTO imports (tenant_id, plan, arrived, begun_at, touched_at) VALUES (?, ?, ?, ?, ?)"
 UPDATE_IMPORT = "UPDATE imports SET arrived = ?, touched_at = ? WHERE tenant_id = ?"
@@ -248,13 +257,14 @@ def abandon(unit: UnitOfWork, command: AbandonImport) -> Imported:
     """Remove a slice.
 
     Raises:
-        Refused: `not_found`; the tenant is not being imported, or has not stood still for long.
+        Refused: `not_found`; the tenant is not being imported, or has neither stood still for long nor taken long.
     """
     connection, tenant_id = unit.connection, command.tenant_id
     row = connection.execute(SELECT_IMPORT, (tenant_id,)).fetchone()
     if row is None:
         raise not_found()
-    if command.stale and row[2] > utc_text(unit.moment - ABANDONED_AFTER):
+    still, long = _limits(unit.moment)
+    if command.stale and row[2] > still and row[3] > long:
         raise not_found()
     unit.flush()
     # Whoever sends it still is refused from now on, and an abandoned one is not gone on with.
@@ -292,10 +302,15 @@ def _remove(connection: Connection, table: str, key: Sequence[str], tenant_id: i
     return len(found)
 
 
-def stale(connection: Connection, now: str) -> int | None:
-    """A tenant whose import has stood still for long; None if there is none. `now` is the time up to which."""
-    row = connection.execute(SELECT_STALE, (now,)).fetchone()
+def stale(connection: Connection, now: datetime) -> int | None:
+    """A tenant whose import has stood still for long, or takes too long; None if there is none."""
+    row = connection.execute(SELECT_STALE, _limits(now)).fetchone()
     return None if row is None else row[0]
+
+
+def _limits(now: datetime) -> tuple[str, str]:
+    """Up to when an import was touched that stands still, and begun that takes too long."""
+    return utc_text(now - ABANDONED_AFTER), utc_text(now - LONGEST)
 
 
 def _arrived(connection: Connection, tenant_id: int, plan: str) -> int:

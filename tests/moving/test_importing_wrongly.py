@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import trio
 
-from djactors.domain.importing import AbandonImport
+from djactors.domain.errors import Refused
+from djactors.domain.importing import ABANDONED_AFTER, LONGEST, AbandonImport
+from djactors.domain.times import utc_text
 from djactors.inbox import importing, schema
 from djactors.inbox.importing import MIGRATION, ROWS_OF_A_SLICE
 from djactors.inbox.losses import losses
@@ -201,6 +203,29 @@ async def test_what_was_abandoned_is_not_finished(
         assert (await sender.post("/finish", **asked)).status in (400, 404)
         await sender.abandon()
         assert (await sender.post("/finish", **asked)).status == 404
+
+
+async def test_nobody_keeps_retention_waiting_for_ever(
+    tmp_path: Path, target: Place, folder: str, autojump_clock: object
+) -> None:
+    async with sending(tmp_path, target, folder) as sender:
+        room = sender.rooms
+        await sender.begin()
+        each, number = ABANDONED_AFTER.total_seconds() / 2, 0
+        [(table, first, lines), *_] = sender.slices
+        while await room.store.stale_import() is None:
+            with pytest.raises(Refused):
+                await room.router.ask(AbandonImport(MINE, stale=True), 60)
+            assert number * each <= LONGEST.total_seconds()
+            if number < len(lines):
+                assert (await sender.rows(table, first + number, [lines[number]])).status == 200
+            else:
+                with open_connection(target) as connection:
+                    connection.execute("UPDATE imports SET touched_at = ?", (utc_text(room.clock.now()),))
+            number += 1
+            room.clock.advance(each)
+        assert (await room.router.ask(AbandonImport(MINE, stale=True), 60)).done
+        assert of_tenants(target)["tenants"] == []
 
 
 async def test_no_command_does_anything_with_a_half(
