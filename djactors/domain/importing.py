@@ -74,13 +74,11 @@ class AbandonImport(msgspec.Struct, frozen=True):
     """Remove a slice of a tenant that has arrived in part: `limit` rows at most.
 
     Attributes:
-        after: comes from the outcome of the slice before.
         stale: whether it is removed only if it has stood still for long, or takes too long.
     """
 
     tenant_id: Id
     limit: Annotated[int, Meta(ge=1)] = 1000
-    after: int = 0
     stale: bool = False
 
 
@@ -94,9 +92,7 @@ class Imported(msgspec.Struct, frozen=True):
     Attributes:
         arrived: how many rows of the tenant are here now; of an abandoned import, how many this slice removed.
         done: whether the tenant is served now, or has been removed.
-        after: the value that the next `AbandonImport` needs.
     """
 
     arrived: int
     done: bool = False
-    after: int = 0

@@ -14,7 +14,7 @@ from djactors import __version__
 from djactors.actors.accounts import KNOWN_FOR
 from djactors.domain import events
 from djactors.domain.errors import Code, Refused
-from djactors.domain.ids import MAX_ID, Id
+from djactors.domain.ids import Id
 from djactors.domain.importing import (
     AbandonImport,
     BeginImport,
@@ -83,7 +83,6 @@ class ImportFinish(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
 class ImportAbandon(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """What has arrived of an import is to be removed."""
 
-    after: Annotated[int, Meta(ge=0, le=MAX_ID)] = 0
     tenant_id: Id | None = None
 
 
@@ -187,20 +186,20 @@ class Importing:
         return Response(200, encode(ImportJudged(done=True, judged=known.arrival.rows)))
 
     async def abandon(self, request: Request) -> Response:
-        """Remove a piece. Whoever asks goes on with `after`, until it is done."""
-        body, tenant_id = self._read(request, _ABANDON)
+        """Remove a piece. Whoever asks goes on until it is done."""
+        _, tenant_id = self._read(request, _ABANDON)
         self._known.pop(tenant_id, None)
-        removed, after = 0, body.after
+        removed = 0
         end = trio.current_time() + PIECE_SECONDS
         while True:
-            imported = await self._ask(AbandonImport(tenant_id, after=after))
-            removed, after = removed + imported.arrived, imported.after
+            imported = await self._ask(AbandonImport(tenant_id))
+            removed += imported.arrived
             if imported.done or trio.current_time() >= end:
                 break
             await trio.sleep(PAUSE)
         if imported.done:
             self._api.telemetry.log.info("import abandoned", tenant_id=tenant_id)
-        return Response(200, encode(ImportRemoved(done=imported.done, removed=removed, after=after)))
+        return Response(200, encode(ImportRemoved(done=imported.done, removed=removed)))
 
     def _read(self, request: Request, shape: msgspec.json.Decoder[_Body]) -> tuple[_Body, int]:
         """The body, and the tenant that it is about; whoever may not import is refused."""

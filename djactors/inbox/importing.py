@@ -62,7 +62,7 @@ SELECT_STALE = "SELECT tenant_id FROM imports WHERE touched_at <= ? OR begun_at 
 SELECT_OTHER_VERSIONS = "SELECT name, version FROM nodes WHERE seen_at > ? AND version <> ? ORDER BY name LIMIT 1"
 INSERT_IMPORT = "INSERT INTO imports (tenant_id, plan, arrived, begun_at, touched_at) VALUES (?, ?, ?, ?, ?)"
 UPDATE_IMPORT = "UPDATE imports SET arrived = ?, touched_at = ? WHERE tenant_id = ?"
-UPDATE_ABANDONED = "UPDATE imports SET plan = '' WHERE tenant_id = ?"
+UPDATE_ABANDONED = "UPDATE imports SET plan = '', arrived = ? WHERE tenant_id = ?"
 DELETE_IMPORT = "DELETE FROM imports WHERE tenant_id = ?"
 UPDATE_TENANT = "UPDATE tenants SET importing = false WHERE id = ?"
 DELETE_TENANT = "DELETE FROM tenants WHERE id = ?"
@@ -267,30 +267,31 @@ def abandon(unit: UnitOfWork, command: AbandonImport) -> Imported:
     if command.stale and row[2] > still and row[3] > long:
         raise not_found()
     unit.flush()
+    # Whoever asks is not believed where to go on: events that were left out would stay for ever.
+    looked, after = _remove_events(connection, command, 0 if row[0] else row[1])
     # Whoever sends it still is refused from now on, and an abandoned one is not gone on with.
-    connection.executemany(UPDATE_ABANDONED, [(tenant_id,)])
-    removed, after = _remove_events(connection, command)
-    left = command.limit - removed
+    connection.executemany(UPDATE_ABANDONED, [(after, tenant_id)])
+    left = command.limit - looked
     for table, key in _REMOVED:
         if left <= 0:
             break
         left -= _remove(connection, table, key, tenant_id, left)
-    done = left > 0 and after is None
+    done = left > 0
     if done:
         connection.executemany(DELETE_IMPORT, [(tenant_id,)])
         connection.executemany(DELETE_TENANT, [(tenant_id,)])
         unit.ended_import(tenant_id)
     unit.forget_tenant(tenant_id)
     unit.writes += command.limit - left + 1
-    return Imported(command.limit - left, done=done, after=command.after if after is None else after)
+    return Imported(command.limit - left, done=done)
 
 
-def _remove_events(connection: Connection, command: AbandonImport) -> tuple[int, int | None]:
-    """How many rows were looked at, and where to go on; None behind the last one."""
-    found = connection.execute(SELECT_EVENTS, (command.after, command.limit)).fetchall()
+def _remove_events(connection: Connection, command: AbandonImport, after: int) -> tuple[int, int]:
+    """How many rows behind an id were looked at, and behind which one to go on."""
+    found = connection.execute(SELECT_EVENTS, (after, command.limit)).fetchall()
     gone = [(id_,) for id_, tenant_id in found if tenant_id == command.tenant_id]
     connection.executemany(DELETE_EVENT, gone)
-    return len(found), found[-1][0] if len(found) == command.limit else None
+    return len(found), found[-1][0] if found else after
 
 
 def _remove(connection: Connection, table: str, key: Sequence[str], tenant_id: int, limit: int) -> int:

@@ -59,12 +59,10 @@ class Sending:
                 return answer
 
     async def abandon(self) -> Answer:
-        after = 0
         while True:
-            answer = await self.post("/abandon", after=after)
+            answer = await self.post("/abandon")
             if answer.status != 200 or answer.json["done"]:
                 return answer
-            after = answer.json["after"]
 
 
 @asynccontextmanager

@@ -117,7 +117,7 @@ async def test_whatever_is_sent_is_answered(tmp_path: Path, target: Place, folde
             ("", {}, ("manifest", "tenant", "highest", "tenantId")),
             ("/rows", good, ("plan", "first", "table", "lines", "tenantId")),
             ("/finish", {"plan": sender.plan}, ("plan", "tenantId")),
-            ("/abandon", {"after": 0}, ("after", "tenantId")),
+            ("/abandon", {}, ("after", "tenantId")),
         )
         for path, body, fields in routes:
             for field in fields:
@@ -147,7 +147,7 @@ async def test_a_service_that_names_a_user_brings_its_tenant_in(
         table, first, lines = sender.slices[0]
         sent = {"plan": begun.json["plan"], "first": first, "table": table, "lines": b"".join(lines).decode()}
         assert (await sender.post("/rows", token, **sent)).status == 200
-        assert (await sender.post("/abandon", token, after=0)).json["done"] is True
+        assert (await sender.post("/abandon", token)).json["done"] is True
 
 
 def test_the_migration_is_the_one_that_makes_the_table() -> None:
@@ -226,6 +226,26 @@ async def test_nobody_keeps_retention_waiting_for_ever(
             room.clock.advance(each)
         assert (await room.router.ask(AbandonImport(MINE, stale=True), 60)).done
         assert of_tenants(target)["tenants"] == []
+
+
+async def test_an_abandoned_import_leaves_nothing_and_can_be_made_again(
+    tmp_path: Path, target: Place, folder: str, autojump_clock: object
+) -> None:
+    async with sending(tmp_path, target, folder) as sender:
+        room = sender.rooms
+        await room.notify(THEIRS, 7)
+        before = of_tenants(target)
+        for upto in range(len(sender.slices) + 1):
+            assert (await sender.begin()).status == 200
+            await sender.send(sender.slices[:upto])
+            # Crashed in the middle of it, and told by somebody to begin elsewhere.
+            await room.router.ask(AbandonImport(MINE, limit=3), 60)
+            assert (await sender.post("/abandon", after=2**50)).status == 400
+            await sender.abandon()
+            assert of_tenants(target) == before
+        await sender.begin()
+        await sender.send()
+        assert (await sender.finish()).json["done"] is True
 
 
 async def test_no_command_does_anything_with_a_half(
