@@ -7,6 +7,7 @@ from types import FrameType
 import click
 
 from bench.builds import builds
+from bench.clients import clients
 from bench.compare import compare
 from bench.connections import connections
 from bench.fanout import fanout
@@ -20,6 +21,7 @@ from bench.recovery import recovery
 from bench.scale import scale
 from bench.siege import siege
 from bench.sizing import sizing
+from bench.soak import soak
 from bench.store import store
 from bench.strangers import strangers
 from bench.throughput import throughput
@@ -44,6 +46,7 @@ for command in (
     pace,
     throughput,
     fanout,
+    clients,
     connections,
     recovery,
     scale,
@@ -56,6 +59,7 @@ for command in (
     reach,
     siege,
     sizing,
+    soak,
     strangers,
     way,
 ):
