@@ -300,7 +300,7 @@ def test_the_last_line_says_what_was_carried_and_no_password(house: Path, url: s
     assert done.exit_code == 0, done.output
     total = sum(len(rows) for rows in rows_of(house).values())
     assert done.stdout.splitlines() == [
-        f"carried and verified {total} rows of 19 tables from {house} to {url}, every row equal; start the servers "
+        f"carried and verified {total} rows of 20 tables from {house} to {url}, every row equal; start the servers "
         "with the new place now"
     ]
     assert "hunter2" not in done.output
