@@ -153,7 +153,7 @@ class Retention(Actor[Round, None]):
                 removed = await self._ask(AbandonImport(tenant_id, SLICE, stale=True))
                 while not removed.done and self.ref.alive:
                     await trio.sleep(PAUSE)
-                    removed = await self._ask(AbandonImport(tenant_id, SLICE, removed.after, stale=True))
+                    removed = await self._ask(AbandonImport(tenant_id, SLICE, stale=True))
         except Refused:
             # Somebody else has removed it.
             pass

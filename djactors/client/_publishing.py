@@ -32,7 +32,7 @@ BATCH_ROUNDS: Final = 5
 _HOPELESS = frozenset({401, 403, 429, 502, 503, 504})
 """Statuses after which the other requests of a batch would be answered alike: each has waited as long as it may."""
 
-_BUSY = frozenset({"too_many_requests", "unavailable"})
+_BUSY = frozenset({"too_many_requests", "unavailable", "tenant_importing"})
 
 
 class Notified(msgspec.Struct, frozen=True, rename="camel"):

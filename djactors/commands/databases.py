@@ -140,11 +140,11 @@ def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, c
     """
     from djactors.inbox.history import OutOfReachError
     from djactors.operations import inbox as past
-    from djactors.store.errors import MigrationError, StoreBroken
+    from djactors.store.errors import StoreError
 
     try:
         found = past.read(settings_of(config, database=database).database, tenant_id, user_id, seq)
-    except (OutOfReachError, MigrationError, StoreBroken, OSError) as error:
+    except (OutOfReachError, StoreError, OSError) as error:
         fail(sentence_of(error))
     for line in past.lines(found):
         click.echo(line)

@@ -21,6 +21,10 @@ ABANDONED_AFTER = timedelta(hours=1)
 """How long an import may stand still before it is removed. Whoever sends it waits for seconds at most between two
 slices, and mends a network within an hour. Retention stands still as long."""
 
+LONGEST = timedelta(days=1)
+"""How long an import may take in all, by when some hundred million rows have come. Whoever sends a row now and then
+would keep the retention of all tenants waiting for ever."""
+
 
 class BeginImport(msgspec.Struct, frozen=True):
     """Begin to bring a tenant in, or go on with that.
@@ -70,13 +74,11 @@ class AbandonImport(msgspec.Struct, frozen=True):
     """Remove a slice of a tenant that has arrived in part: `limit` rows at most.
 
     Attributes:
-        after: comes from the outcome of the slice before.
-        stale: whether it is removed only if it has stood still for long.
+        stale: whether it is removed only if it has stood still for long, or takes too long.
     """
 
     tenant_id: Id
     limit: Annotated[int, Meta(ge=1)] = 1000
-    after: int = 0
     stale: bool = False
 
 
@@ -90,9 +92,7 @@ class Imported(msgspec.Struct, frozen=True):
     Attributes:
         arrived: how many rows of the tenant are here now; of an abandoned import, how many this slice removed.
         done: whether the tenant is served now, or has been removed.
-        after: the value that the next `AbandonImport` needs.
     """
 
     arrived: int
     done: bool = False
-    after: int = 0

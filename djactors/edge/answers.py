@@ -180,11 +180,10 @@ class ImportJudged(Answer, frozen=True, kw_only=True):
 
 
 class ImportRemoved(Answer, frozen=True, kw_only=True):
-    """How many rows of an import were removed. Ask again with `after` until it is `done`."""
+    """How many rows of an import were removed. Ask again until it is `done`."""
 
     done: bool
     removed: int
-    after: int
 
 
 class Health(Answer, frozen=True, kw_only=True):

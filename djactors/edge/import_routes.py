@@ -23,6 +23,7 @@ from djactors.domain.importing import (
     Imported,
     ImportRows,
 )
+from djactors.domain.marks import offset_of
 from djactors.domain.notifications import encode
 from djactors.edge.answers import ImportArrived, ImportBegun, ImportJudged, ImportRemoved
 from djactors.edge.api import IMPORT, Api, tenant_of
@@ -75,13 +76,13 @@ class ImportFinish(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     """Everything of an import has been sent."""
 
     plan: Plan
+    last: str = ""
     tenant_id: Id | None = None
 
 
 class ImportAbandon(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """What has arrived of an import is to be removed."""
 
-    after: Annotated[int, Meta(ge=0)] = 0
     tenant_id: Id | None = None
 
 
@@ -150,9 +151,24 @@ class Importing:
         return Response(200, encode(ImportArrived(arrived=imported.arrived)))
 
     async def finish(self, request: Request) -> Response:
-        """Judge a piece of what has arrived. Whoever asks goes on until it is done."""
+        """Judge a piece of what has arrived. Whoever asks goes on until it is done.
+
+        The answer to the request that has finished it may have been lost. So whoever says with which offset the log of
+        the tenant ends is told again that it is done.
+        """
         body, tenant_id = self._read(request, _FINISH)
-        known = await self._known_of(tenant_id, body.plan)
+        try:
+            return await self._judge(tenant_id, body.plan)
+        except Refused as refused:
+            last = offset_of(body.last)
+            if refused.code is not Code.NOT_FOUND or last is None:
+                raise
+            if not await self._api.store.has_arrived(tenant_id, last):
+                raise
+            return Response(200, encode(ImportJudged(done=True, judged=0)))
+
+    async def _judge(self, tenant_id: int, plan: str) -> Response:
+        known = await self._known_of(tenant_id, plan)
         end = trio.current_time() + PIECE_SECONDS
         # Two requests would take slices of the same judge.
         async with self._judging:
@@ -170,20 +186,20 @@ class Importing:
         return Response(200, encode(ImportJudged(done=True, judged=known.arrival.rows)))
 
     async def abandon(self, request: Request) -> Response:
-        """Remove a piece. Whoever asks goes on with `after`, until it is done."""
-        body, tenant_id = self._read(request, _ABANDON)
+        """Remove a piece. Whoever asks goes on until it is done."""
+        _, tenant_id = self._read(request, _ABANDON)
         self._known.pop(tenant_id, None)
-        removed, after = 0, body.after
+        removed = 0
         end = trio.current_time() + PIECE_SECONDS
         while True:
-            imported = await self._ask(AbandonImport(tenant_id, after=after))
-            removed, after = removed + imported.arrived, imported.after
+            imported = await self._ask(AbandonImport(tenant_id))
+            removed += imported.arrived
             if imported.done or trio.current_time() >= end:
                 break
             await trio.sleep(PAUSE)
         if imported.done:
             self._api.telemetry.log.info("import abandoned", tenant_id=tenant_id)
-        return Response(200, encode(ImportRemoved(done=imported.done, removed=removed, after=after)))
+        return Response(200, encode(ImportRemoved(done=imported.done, removed=removed)))
 
     def _read(self, request: Request, shape: msgspec.json.Decoder[_Body]) -> tuple[_Body, int]:
         """The body, and the tenant that it is about; whoever may not import is refused."""

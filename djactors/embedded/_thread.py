@@ -34,6 +34,10 @@ STOP_SECONDS: Final = 10.0
 CANCEL_SECONDS: Final = 5.0
 """How long a server that was cancelled may take to end."""
 
+TRIO_IS_GONE: Final = (trio.RunFinishedError, OSError)
+"""What a token says whose run has ended. One that ended by an error of Trio itself has closed the token's socket, and
+did not note that it has ended."""
+
 T = TypeVar("T")
 
 
@@ -164,7 +168,7 @@ class ServerThread:
             self._pending.add(future)
         try:
             self._token.run_sync_soon(self._begin, future, partial(call, *args))
-        except trio.RunFinishedError:
+        except TRIO_IS_GONE:
             self._pending.discard(future)
             raise PortalStopped(self._why_not()) from self.failure
         return future
@@ -187,7 +191,7 @@ class ServerThread:
         """Have something done in the server's thread soon, if there is still somebody to do it."""
         token = self._token
         if token is not None:
-            with suppress(trio.RunFinishedError):
+            with suppress(*TRIO_IS_GONE):
                 token.run_sync_soon(order)
 
     def _cancel(self) -> None:
@@ -264,11 +268,14 @@ class ServerThread:
     async def _carry_out(self, future: Future[Any], call: Callable[[], Awaitable[Any]]) -> None:
         try:
             result = await call()
-        except trio.Cancelled:
-            _resolve(future, PortalStopped(self._why_not()))
-            raise
         except Exception as error:  # noqa: BLE001 - the caller's, as if the caller had awaited the call
             _resolve(future, error)
+        except BaseException as end:
+            # Cancelled, or whatever else ends the server, even Trio itself, which then closes this coroutine.
+            if not isinstance(end, trio.Cancelled | GeneratorExit):
+                self._fail(end)
+            _resolve(future, PortalStopped(self._why_not()))
+            raise
         else:
             future.set_result(result)
         finally:

@@ -7,8 +7,10 @@ Rules:
   * While a tenant is marked, every command about it is refused, and every read of it (`log.reach`, `accounts.account`).
     Whoever was connected in it, before it was here, is disconnected by the first commit.
   * What is done for all tenants leaves a marked one alone: the clock's statements pass over it, and expiry and purging
-    wait, because they would take rows away that are still to be judged. So they wait for an hour at most, after which
-    an import that stands still is removed.
+    wait, because they would take rows away that are still to be judged. So an import that stands still for an hour, or
+    takes more than a day, is removed.
+  * Rows are not believed to be the tenant's, because a token of one tenant may bring them. What points at nothing, or
+    at what is another tenant's, is refused.
   * Ids are of the whole installation. The first commit has those be given out behind the highest one that will come,
     so that nobody else gets one of them meanwhile. An id that is somebody else's already is refused.
   * What has arrived is read back and held to the manifest before it is served: by its checksums, as the one who sent it
@@ -19,18 +21,31 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.importing import ABANDONED_AFTER, AbandonImport, BeginImport, FinishImport, Imported, ImportRows
+from djactors.domain.importing import (
+    ABANDONED_AFTER,
+    LONGEST,
+    AbandonImport,
+    BeginImport,
+    FinishImport,
+    Imported,
+    ImportRows,
+)
+from djactors.domain.marks import Offset
 from djactors.domain.times import utc_text
-from djactors.inbox import following, moving, tenancy, walks
+from djactors.inbox import following, log, moving, tenancy, walks
 from djactors.inbox.names import INSERT_NAME, rows_of
 from djactors.inbox.retention import UPSERT_PURGED
 from djactors.inbox.tenancy import IDS_OF_ALL
 from djactors.inbox.unit import UnitOfWork
 from djactors.store.connection import Connection
+
+MIGRATION = "0010_imports.compatible.sql"
+"""What makes the table of imports."""
 
 ROWS_OF_A_SLICE = 250
 """Rows in one commit: some 5 ms of the writer."""
@@ -41,18 +56,26 @@ and the moment at which it is set, and must not be given these again."""
 
 # By the primary keys.
 SELECT_PLAN = "SELECT plan FROM imports WHERE tenant_id = ?"
-SELECT_IMPORT = "SELECT plan, arrived, touched_at FROM imports WHERE tenant_id = ?"
+SELECT_IMPORT = "SELECT plan, arrived, touched_at, begun_at FROM imports WHERE tenant_id = ?"
 SELECT_IMPORTS = "SELECT tenant_id FROM imports ORDER BY tenant_id"
-SELECT_STALE = "SELECT tenant_id FROM imports WHERE touched_at <= ? ORDER BY tenant_id LIMIT 1"
+SELECT_STALE = "SELECT tenant_id FROM imports WHERE touched_at <= ? OR begun_at <= ? ORDER BY tenant_id LIMIT 1"
 SELECT_OTHER_VERSIONS = "SELECT name, version FROM nodes WHERE seen_at > ? AND version <> ? ORDER BY name LIMIT 1"
 INSERT_IMPORT = "INSERT INTO imports (tenant_id, plan, arrived, begun_at, touched_at) VALUES (?, ?, ?, ?, ?)"
 UPDATE_IMPORT = "UPDATE imports SET arrived = ?, touched_at = ? WHERE tenant_id = ?"
-UPDATE_ABANDONED = "UPDATE imports SET plan = '' WHERE tenant_id = ?"
+UPDATE_ABANDONED = "UPDATE imports SET plan = '', arrived = ? WHERE tenant_id = ?"
 DELETE_IMPORT = "DELETE FROM imports WHERE tenant_id = ?"
 UPDATE_TENANT = "UPDATE tenants SET importing = false WHERE id = ?"
 DELETE_TENANT = "DELETE FROM tenants WHERE id = ?"
 SELECT_NAMES_VERSION = "SELECT names_version FROM tenants WHERE id = ?"
 RESET_WALKS = "UPDATE expiry_walks SET next_id = first_id"
+
+SELECT_WHOSE = "SELECT tenant_id FROM {} WHERE id = ?"
+
+# The other tables point at their parents by the tenant and the id together, as their foreign keys say.
+_PARENTS = {
+    "comment_mentions": ("comment_id", "job_comments"),
+    "notification_spells": ("notification_id", "notifications"),
+}
 
 # domain_events has no index by tenant: its rows are found by walking along the ids.
 SELECT_EVENTS = "SELECT id, tenant_id FROM domain_events WHERE id > ? ORDER BY id LIMIT ?"
@@ -80,9 +103,21 @@ def plan_of(connection: Connection, tenant_id: int) -> str | None:
     return None if row is None else row[0]
 
 
+def has_arrived(connection: Connection, tenant_id: int, last: Offset) -> bool:
+    """Whether a tenant is served whose log once ended with an offset."""
+    if plan_of(connection, tenant_id) is not None or not tenancy.knows(connection, tenant_id):
+        return False
+    return log.holds(connection, tenant_id, last, log.reach(connection, tenant_id))
+
+
 def under_way(connection: Connection) -> frozenset[int]:
     """The tenants that are being imported."""
     return frozenset(tenant_id for (tenant_id,) in connection.execute(SELECT_IMPORTS).fetchall())
+
+
+def under_way_if_known(connection: Connection, behind: Collection[str]) -> frozenset[int]:
+    """The same of a database that may be of an older version: `behind` are the migrations that it lacks."""
+    return frozenset() if MIGRATION in behind else under_way(connection)
 
 
 def begin(unit: UnitOfWork, command: BeginImport) -> Imported:
@@ -135,7 +170,7 @@ def take_in(unit: UnitOfWork, command: ImportRows) -> Imported:
 
     Raises:
         Refused: `not_found`, the import was not begun, or was abandoned; `conflict`, rows are missing before these, or
-            an id is another tenant's.
+            an id is another tenant's; `invalid`, the tables do not take the rows.
     """
     connection, tenant_id = unit.connection, command.tenant_id
     arrived = _arrived(connection, tenant_id, command.plan)
@@ -153,13 +188,35 @@ def take_in(unit: UnitOfWork, command: ImportRows) -> Imported:
                 f"{command.table}: the id {taken} is another tenant's: ids are of the whole installation, and clients "
                 "know them, so they stay: import into a new database",
             )
-    _insert(connection, command.table, command.columns, command.rows)
+    _require_parents(connection, command)
+    # Before the rows: a part of them may have been written when the others are refused.
+    unit.writes += 2 * len(command.rows)
+    try:
+        _insert(connection, command.table, command.columns, command.rows)
+        connection.settle()
+    except Exception as error:
+        if connection.failure_of(error) is not None:
+            raise
+        [why, *_] = str(error).splitlines()
+        raise Refused(
+            Code.INVALID, f"{command.table}: a row is here already, or points at one that is not: {why}: export again"
+        ) from error
     if command.table == "users":
         _fold_names(connection, command)
     arrived += len(command.rows)
     connection.executemany(UPDATE_IMPORT, [(arrived, unit.now, tenant_id)])
-    unit.writes += 2 * len(command.rows)
     return Imported(arrived)
+
+
+def _require_parents(connection: Connection, command: ImportRows) -> None:
+    if command.table not in _PARENTS:
+        return
+    column, parents = _PARENTS[command.table]
+    place = command.columns.index(column)
+    for id_ in dict.fromkeys([row[place] for row in command.rows]):
+        whose = connection.execute(SELECT_WHOSE.format(parents), (id_,)).fetchone()
+        if whose is None or whose[0] != command.tenant_id:
+            raise Refused(Code.INVALID, f"{command.table}: {column} {id_} is none of the tenant's: export again")
 
 
 def _fold_names(connection: Connection, command: ImportRows) -> None:
@@ -200,39 +257,41 @@ def abandon(unit: UnitOfWork, command: AbandonImport) -> Imported:
     """Remove a slice.
 
     Raises:
-        Refused: `not_found`; the tenant is not being imported, or has not stood still for long.
+        Refused: `not_found`; the tenant is not being imported, or has neither stood still for long nor taken long.
     """
     connection, tenant_id = unit.connection, command.tenant_id
     row = connection.execute(SELECT_IMPORT, (tenant_id,)).fetchone()
     if row is None:
         raise not_found()
-    if command.stale and row[2] > utc_text(unit.moment - ABANDONED_AFTER):
+    still, long = _limits(unit.moment)
+    if command.stale and row[2] > still and row[3] > long:
         raise not_found()
     unit.flush()
+    # Whoever asks is not believed where to go on: events that were left out would stay for ever.
+    looked, after = _remove_events(connection, command, 0 if row[0] else row[1])
     # Whoever sends it still is refused from now on, and an abandoned one is not gone on with.
-    connection.executemany(UPDATE_ABANDONED, [(tenant_id,)])
-    removed, after = _remove_events(connection, command)
-    left = command.limit - removed
+    connection.executemany(UPDATE_ABANDONED, [(after, tenant_id)])
+    left = command.limit - looked
     for table, key in _REMOVED:
         if left <= 0:
             break
         left -= _remove(connection, table, key, tenant_id, left)
-    done = left > 0 and after is None
+    done = left > 0
     if done:
         connection.executemany(DELETE_IMPORT, [(tenant_id,)])
         connection.executemany(DELETE_TENANT, [(tenant_id,)])
         unit.ended_import(tenant_id)
     unit.forget_tenant(tenant_id)
     unit.writes += command.limit - left + 1
-    return Imported(command.limit - left, done=done, after=command.after if after is None else after)
+    return Imported(command.limit - left, done=done)
 
 
-def _remove_events(connection: Connection, command: AbandonImport) -> tuple[int, int | None]:
-    """How many rows were looked at, and where to go on; None behind the last one."""
-    found = connection.execute(SELECT_EVENTS, (command.after, command.limit)).fetchall()
+def _remove_events(connection: Connection, command: AbandonImport, after: int) -> tuple[int, int]:
+    """How many rows behind an id were looked at, and behind which one to go on."""
+    found = connection.execute(SELECT_EVENTS, (after, command.limit)).fetchall()
     gone = [(id_,) for id_, tenant_id in found if tenant_id == command.tenant_id]
     connection.executemany(DELETE_EVENT, gone)
-    return len(found), found[-1][0] if len(found) == command.limit else None
+    return len(found), found[-1][0] if found else after
 
 
 def _remove(connection: Connection, table: str, key: Sequence[str], tenant_id: int, limit: int) -> int:
@@ -244,10 +303,15 @@ def _remove(connection: Connection, table: str, key: Sequence[str], tenant_id: i
     return len(found)
 
 
-def stale(connection: Connection, now: str) -> int | None:
-    """A tenant whose import has stood still for long; None if there is none. `now` is the time up to which."""
-    row = connection.execute(SELECT_STALE, (now,)).fetchone()
+def stale(connection: Connection, now: datetime) -> int | None:
+    """A tenant whose import has stood still for long, or takes too long; None if there is none."""
+    row = connection.execute(SELECT_STALE, _limits(now)).fetchone()
     return None if row is None else row[0]
+
+
+def _limits(now: datetime) -> tuple[str, str]:
+    """Up to when an import was touched that stands still, and begun that takes too long."""
+    return utc_text(now - ABANDONED_AFTER), utc_text(now - LONGEST)
 
 
 def _arrived(connection: Connection, tenant_id: int, plan: str) -> int:

@@ -9,12 +9,10 @@ from typing import TypeVar
 import msgspec
 
 from djactors.domain.accounts import Account
-from djactors.domain.importing import ABANDONED_AFTER
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
 from djactors.domain.room import Size
-from djactors.domain.times import utc_text
 from djactors.inbox import accounts, importing, job_lists, log, mutes, names, pages, people, room, schema, threads
 from djactors.inbox.arrival import Arrival
 from djactors.inbox.job_lists import JobPage, SuppressionPage
@@ -256,10 +254,13 @@ class Inbox(Recording):
         """What was announced of a tenant that is being imported; None if it is not."""
         return await self._database.read(partial(importing.plan_of, tenant_id=tenant_id))
 
+    async def has_arrived(self, tenant_id: int, last: Offset) -> bool:
+        """Whether a tenant is served whose log once ended with an offset."""
+        return await self._database.read(partial(importing.has_arrived, tenant_id=tenant_id, last=last))
+
     async def stale_import(self) -> int | None:
-        """A tenant whose import has stood still for long, if there is one."""
-        until = utc_text(self._now() - ABANDONED_AFTER)
-        return await self._database.read(partial(importing.stale, now=until))
+        """A tenant whose import has stood still for long, or takes too long, if there is one."""
+        return await self._database.read(partial(importing.stale, now=self._now()))
 
     async def judge_arrival(self, arrival: Arrival) -> bool:
         """Judge a slice of what has arrived of a tenant. Returns whether everything is judged, and right.

@@ -85,20 +85,18 @@ def reach(connection: Connection, tenant_id: int) -> Reach:
         StoreInPart: the tenant is being imported.
     """
     row = connection.execute(SELECT_REACH, (tenant_id,)).fetchone()
-    if row is None:
-        return Reach(BEGINNING, BEGINNING)
-    if row[4]:
+    if row is not None and row[4]:
         raise StoreInPart(f"tenant {tenant_id} is being imported")
     return _reach_of(row)
 
 
 def reach_in_part(connection: Connection, tenant_id: int) -> Reach:
-    """The same of a tenant that is being imported, for whoever judges what has arrived."""
+    """The same, also of a tenant that is being imported: for whoever judges what has arrived, and looks at a copy."""
     return _reach_of(connection.execute(SELECT_REACH, (tenant_id,)).fetchone())
 
 
-def _reach_of(row: tuple[Any, ...]) -> Reach:
-    return Reach(Offset(*row[:2]), Offset(*row[2:4]))
+def _reach_of(row: tuple[Any, ...] | None) -> Reach:
+    return Reach(BEGINNING, BEGINNING) if row is None else Reach(Offset(*row[:2]), Offset(*row[2:4]))
 
 
 def holds(connection: Connection, tenant_id: int, offset: Offset, reach: Reach) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from djactors.domain.marks import Offset
-from djactors.inbox.log import SELECT_MARK, reach
+from djactors.inbox.log import SELECT_MARK, reach_in_part
 from djactors.store.connection import Connection
 
 SELECT_TENANTS = "SELECT id, name FROM tenants ORDER BY id"
@@ -45,7 +45,7 @@ def losses(having: Connection, lacking: Connection) -> list[Loss]:
     """What each tenant loses if `lacking` takes the place of `having`. Both are inside one snapshot each."""
     found = []
     for tenant_id, name in having.execute(SELECT_TENANTS).fetchall():
-        newest = reach(having, tenant_id).last.seq
+        newest = reach_in_part(having, tenant_id).last.seq
         shared = _shared(having, lacking, tenant_id)
         if newest > shared:
             found.append(loss_beyond(having, tenant_id, name, newest, shared))
@@ -70,7 +70,7 @@ def accounts_reopened(having: Connection, lacking: Connection) -> int:
 
 def _shared(one: Connection, other: Connection, tenant_id: int) -> int:
     """The number of the last change that both logs have, as far as they tell; 0 if there is none."""
-    here, there = reach(one, tenant_id), reach(other, tenant_id)
+    here, there = reach_in_part(one, tenant_id), reach_in_part(other, tenant_id)
     low, high = max(here.oldest.seq, there.oldest.seq), min(here.last.seq, there.last.seq)
     if low > high:
         # One log is purged beyond the other's end, so nobody can tell whether they had parted before.

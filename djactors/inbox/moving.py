@@ -19,7 +19,7 @@ from djactors.inbox.retention import UPSERT_PURGED
 from djactors.inbox.unit import SELECT_HIGHEST
 from djactors.store.connection import Connection
 
-LEFT_BEHIND = frozenset({"nodes", "database_sizes", "imports"})
+LEFT_BEHIND = frozenset({"nodes", "database_sizes"})
 """Tables whose rows are not carried: who serves the database, and how it grew on its disk."""
 
 SEEDED = frozenset({"schema_migrations", "meta", "expiry_walks", *LEFT_BEHIND})

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from djactors.inbox import log
 from djactors.inbox.tenancy import Row
 from djactors.store.connection import Connection
 from djactors.store.moving import ROWS_AT_A_TIME
@@ -170,7 +171,12 @@ _JSON = frozenset({"data", "answer"})
 
 
 def knows(connection: Connection, tenant_id: int, user_id: int) -> bool:
-    """Whether the tenant knows a user."""
+    """Whether the tenant knows a user.
+
+    Raises:
+        StoreInPart: the tenant is being imported.
+    """
+    log.reach(connection, tenant_id)
     return connection.execute(SELECT_USER, (tenant_id, user_id)).fetchone() is not None
 
 

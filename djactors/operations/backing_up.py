@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from djactors.domain.times import WALL_CLOCK
-from djactors.inbox import schema
+from djactors.inbox import importing, schema
 from djactors.inbox.proving import LogBrokenError, Proved, prove
 from djactors.operations.diagnosis import MIN_FREE_BYTES, VERDICTS
 from djactors.operations.postgresql_backups import command_to_dump
@@ -176,12 +176,13 @@ def check_copy(copy: Copy, origin: str, mend: str, report: Report) -> Proved:
         found = damage(connection, "quick_check", VERDICTS, at_work=lambda: report(Checking(0, 0)))
         if found is not None:
             raise NotBackedUpError(f"{origin} is damaged ({found}): {mend}")
-        require_installation(connection, origin)
+        behind = require_installation(connection, origin)
         orphans = connection.execute("PRAGMA foreign_key_check").fetchone()
         if orphans is not None:
             raise NotBackedUpError(f"{origin} has rows of {orphans[0]} that point nowhere: {mend}")
         try:
-            return prove(connection, lambda changes, total: report(Checking(changes, total)))
+            in_part = importing.under_way_if_known(connection, behind)
+            return prove(connection, lambda changes, total: report(Checking(changes, total)), in_part)
         except LogBrokenError as error:
             raise NotBackedUpError(f"the log in {origin} is damaged: {error}: {mend}") from error
 

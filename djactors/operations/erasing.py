@@ -16,7 +16,7 @@ import trio
 from djactors.config import Settings
 from djactors.domain.commands import Erased, EraseSlice, Swept
 from djactors.domain.erasure import stand_in
-from djactors.domain.errors import Refused
+from djactors.domain.errors import Code, Refused
 from djactors.domain.notification_rules import BUILT_IN_RULES, Rules
 from djactors.domain.times import from_text, utc_text
 from djactors.inbox.inbox import Inbox
@@ -227,6 +227,8 @@ async def _erase(path: str, plan: Plan, tally: _Tally, rules: Rules) -> Receipt:
 async def _slice(inbox: Inbox, plan: Plan, after: Swept) -> Erased:
     command = EraseSlice(plan.tenant_id, plan.user_id, plan.names, after=after)
     [outcome] = (await inbox.record([command])).outcomes
+    if isinstance(outcome, Refused) and outcome.code is not Code.NOT_FOUND:
+        raise NotDoneError(f"--tenant: {outcome.message}")
     if isinstance(outcome, Refused):
         raise NotDoneError(f"--user: tenant {plan.tenant_id} has no user {plan.user_id}")
     if isinstance(outcome, Exception):

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from djactors.domain.marks import Offset
+from djactors.inbox import importing, schema
 from djactors.inbox import moving as installation
-from djactors.inbox import schema
-from djactors.inbox.log import holds, reach
+from djactors.inbox.log import holds, reach_in_part
 from djactors.inbox.losses import Loss, loss_beyond
 from djactors.inbox.proving import LogBrokenError, Proved, prove
 from djactors.store.connection import Connection
@@ -151,7 +151,7 @@ def check_restored(url: str, path: str | os.PathLike[str], report: Callable[[int
         if lacking := sorted(dump.rows.keys() - tables):
             raise DumpRefusedError(f"{shown(url)} lacks {', '.join(lacking)}: restore it into an empty database")
         try:
-            return prove(connection, report)
+            return prove(connection, report, importing.under_way_if_known(connection, schema.inspect(url)))
         except LogBrokenError as error:
             raise DumpRefusedError(f"the log in {shown(url)} is damaged: {error}") from error
 
@@ -164,14 +164,14 @@ def _schema_of(url: str) -> str | None:
 
 
 def _is_of_the_past(connection: Connection, tenant_id: int, end: Offset) -> bool:
-    ends = reach(connection, tenant_id)
+    ends = reach_in_part(connection, tenant_id)
     # Of what was purged since nobody can tell any more.
     return end.seq < ends.oldest.seq or holds(connection, tenant_id, end, ends)
 
 
 def _beyond(connection: Connection, dump: Dump) -> Iterator[Loss]:
     for tenant_id, name in connection.execute("SELECT id, name FROM tenants ORDER BY id").fetchall():
-        last, end = reach(connection, tenant_id).last, dump.ends.get(tenant_id, Offset(0, 0))
+        last, end = reach_in_part(connection, tenant_id).last, dump.ends.get(tenant_id, Offset(0, 0))
         if last.seq > end.seq:
             yield loss_beyond(connection, tenant_id, name, last.seq, end.seq)
 

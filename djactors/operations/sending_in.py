@@ -46,7 +46,6 @@ PAUSE = 1.0
 PASSING = frozenset({None, 429, 502, 503, 504})
 """The statuses of answers after which the same is asked again; None where there was no answer."""
 
-CONFLICT = 409
 NOT_FOUND = 404
 
 
@@ -67,7 +66,6 @@ class _Judged(msgspec.Struct, frozen=True):
 class _Removed(msgspec.Struct, frozen=True):
     done: bool
     removed: int
-    after: int
 
 
 _Answer = TypeVar("_Answer", _Begun, _Arrived, _Judged, _Removed)
@@ -124,7 +122,7 @@ def send_in(server: Server, folder: str, report: Report) -> Manifest:
         begun = server.ask("", _beginning(parcel), _Begun, patience=0)
         _send(server, parcel, begun, report)
         while True:
-            body = {"tenantId": manifest.tenant_id, "plan": begun.plan}
+            body = {"tenantId": manifest.tenant_id, "plan": begun.plan, "last": manifest.last.offset}
             judged = server.ask("/finish", body, _Judged)
             report(Step("verifying", "tenant", judged.judged, manifest.rows))
             if judged.done:
@@ -190,13 +188,13 @@ def abandon(server: Server, folder: str, report: Report) -> Manifest:
         FolderError, SettingError, NotDoneError: as `send_in`; the tenant is not being imported.
     """
     manifest = announced(Path(folder))
-    removed = after = 0
+    removed = 0
     while True:
         try:
-            answer = server.ask("/abandon", {"tenantId": manifest.tenant_id, "after": after}, _Removed)
+            answer = server.ask("/abandon", {"tenantId": manifest.tenant_id}, _Removed)
         except NotDoneError as error:
             raise (_not_under_way(manifest) if error.status == NOT_FOUND else error) from None
-        removed, after = removed + answer.removed, answer.after
+        removed += answer.removed
         report(Step("removing", "tenant", removed, None))
         if answer.done:
             return manifest
@@ -218,15 +216,15 @@ def abandon_directly(path: str, folder: str, report: Report) -> Manifest:
 
 async def _abandon(path: str, manifest: Manifest, report: Report) -> None:
     async with await Database.open(path) as database:
-        inbox, removed, after = Inbox(database), 0, 0
+        inbox, removed = Inbox(database), 0
         while True:
-            [outcome] = (await inbox.record([AbandonImport(manifest.tenant_id, after=after)])).outcomes
+            [outcome] = (await inbox.record([AbandonImport(manifest.tenant_id)])).outcomes
             if isinstance(outcome, Refused):
                 raise _not_under_way(manifest)
             if isinstance(outcome, Exception):
                 raise outcome
             assert isinstance(outcome, Imported)
-            removed, after = removed + outcome.arrived, outcome.after
+            removed += outcome.arrived
             report(Step("removing", "tenant", removed, None))
             if outcome.done:
                 return

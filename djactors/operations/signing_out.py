@@ -10,6 +10,7 @@ import trio
 
 from djactors.config import Settings
 from djactors.domain.commands import SignedOut, SignOut
+from djactors.domain.errors import Refused
 from djactors.inbox import schema
 from djactors.inbox.inbox import Inbox
 from djactors.operations.asking import NotDoneError, ask
@@ -71,6 +72,8 @@ async def _record(path: str, command: SignOut) -> str:
     async with await Database.open(path) as database:
         recorded = await Inbox(database).record([command])
     [outcome] = recorded.outcomes
+    if isinstance(outcome, Refused):
+        raise NotDoneError(f"--tenant: {outcome.message}")
     if isinstance(outcome, Exception):
         raise outcome
     assert isinstance(outcome, SignedOut)

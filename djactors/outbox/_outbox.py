@@ -63,8 +63,12 @@ _LOCK_SPACE: Final = 0x646A6163 << 32
 """Advisory locks of PostgreSQL are numbers that all programs share: ours begin with the letters `djac`, and end with
 the table's own number."""
 
-_BUSY = frozenset({"too_many_requests", "unavailable", "unauthorized"})
+_BUSY = frozenset({"too_many_requests", "unavailable", "tenant_importing", "unauthorized"})
 """Codes of one event's refusal that say nothing about the event."""
+
+_NO_OBJECT = ApiError("invalid", "body: is no JSON object: it was not written by Outbox.add")
+
+_any_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 _TOO_LARGE = 413
 """The one status of a proxy that an event can cause."""
@@ -354,12 +358,27 @@ def _rolled_back_after_errors(database: Database) -> Iterator[None]:
 
 def _send(client: Sender, rows: Sequence[_Row]) -> list[tuple[_Row, Published | DjactorsError]]:
     """Send the first of these rows in a request that the server takes; what became of each."""
+    for place, row in enumerate(rows):
+        if not _is_object(row.body):
+            # Not even sent: in a list it could end the list, or be taken for two events.
+            rows = rows[:place]
+            if not rows:
+                return [(row, _NO_OBJECT)]
+            break
     while True:
         outcomes = client.publish_json([row.body for row in rows])
         if len(outcomes) == 1 or not _is_refused_request(outcomes[0]):
             return list(zip(rows, outcomes, strict=False))
         # One of them has the whole request refused. Half as many at a time, until that one is alone.
         rows = rows[: len(outcomes) // 2]
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        _any_object.decode(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_refused_request(outcome: Published | DjactorsError) -> bool:

@@ -360,8 +360,9 @@ class DedicatedThreads:
             self._hop(self._on_report, report)
 
     def _hop(self, function: Callable[..., None], *args: Any) -> None:
-        # If Trio has ended, so has every task that waited, and nobody is left to tell.
-        with suppress(trio.RunFinishedError):
+        # If Trio has ended, so has every task that waited, and nobody is left to tell. If it ended by an error of its
+        # own, its socket is closed, and the thread has to live on to close what the servant owns.
+        with suppress(trio.RunFinishedError, OSError):
             self._token.run_sync_soon(function, *args)
 
     def _note_opened(self, opened: outcome.Maybe[None]) -> None:

@@ -25,7 +25,9 @@ from djactors.client import (
     UnreachableError,
     signed_by,
 )
+from djactors.client._publishing import _BUSY
 from djactors.domain.events import JobAssigned, JobCreated, NotificationRequested
+from djactors.edge.errors import STATUS
 from tests.serving import SECRET, make_token, service_token, serving
 
 URL = "https://notify.test"
@@ -419,3 +421,7 @@ async def test_a_served_process_records_each_event_once(tmp_path: Path) -> None:
         async with TrioClient(server.url, token) as client:
             with pytest.raises(ApiError, match="forbidden"):
                 await client.publish(numbered(22))
+
+
+def test_what_the_server_calls_passing_is_sent_again() -> None:
+    assert {str(code) for code, status in STATUS.items() if status in (429, 503)} == _BUSY

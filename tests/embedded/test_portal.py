@@ -291,6 +291,29 @@ def test_whoever_waits_when_the_server_crashes_is_told(
         portal.stop()
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt("a signal"), trio.TrioInternalError("a fault of Trio")])
+def test_whatever_ends_the_thread_ends_the_calls(
+    make: Callable[..., Portal], monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    async def die(*_: Any, **__: Any) -> Published:
+        if isinstance(end, Exception):
+
+            def within(_: object) -> trio.lowlevel.Abort:
+                raise end
+
+            # Trio gives up where an abort function fails.
+            with trio.CancelScope(deadline=trio.current_time()):
+                await trio.lowlevel.wait_task_rescheduled(within)
+        raise end
+
+    monkeypatch.setattr(Server, "publish", die)
+    portal = make().start()
+    with ThreadPoolExecutor(1) as threads, pytest.raises(PortalStopped, match="the server has stopped"):
+        threads.submit(portal.publish, event()).result(PATIENCE)
+    with pytest.raises(PortalStopped):
+        portal.stop()
+
+
 def test_calls_are_bounded_in_number(make: Callable[..., Portal], monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     with make() as portal:

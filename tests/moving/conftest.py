@@ -18,6 +18,7 @@ from djactors.domain.events import NotificationRequested
 from djactors.domain.limits import Limits
 from djactors.inbox import schema
 from djactors.inbox.recorder import Recorder
+from djactors.operations.handing_over import export
 from djactors.store.postgresql.conninfo import Conninfo
 from tests.engines import open_connection
 from tests.inbox.anything import Anything
@@ -69,6 +70,24 @@ def house(tmp_path: Path, filled: Path) -> Path:
         source.backup(target)
         target.execute("PRAGMA journal_mode = WAL")
     return path
+
+
+@pytest.fixture
+def folder(house: Path, tmp_path: Path) -> str:
+    """Tenant 1 of the house."""
+    export(house, str(tmp_path / "tenant"), 1, lambda _: None)
+    return str(tmp_path / "tenant")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """An empty place of each engine."""
+    place: str | Path = tmp_path / "target.db"
+    if request.param == "postgresql":
+        urls: Callable[[], str] = request.getfixturevalue("urls")
+        place = urls()
+    schema.apply(place)
+    return place
 
 
 @pytest.fixture

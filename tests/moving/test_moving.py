@@ -29,7 +29,7 @@ def note(title: str = "Hello") -> Publish:
 
 
 def test_every_table_has_rows_to_carry(house: Path) -> None:
-    assert {name for name, rows in rows_of(house).items() if not rows} == LEFT_BEHIND
+    assert {name for name, rows in rows_of(house).items() if not rows} == LEFT_BEHIND | {"imports"}
 
 
 def test_there_and_back_the_file_is_the_same(house: Path, url: str, tmp_path: Path) -> None:

@@ -182,9 +182,9 @@ def test_a_source_that_is_missing_behind_or_foreign_is_told(url: str, tmp_path: 
     behind = tmp_path / "behind.db"
     schema.apply(behind)
     with closing(sqlite3.connect(behind, isolation_level=None)) as connection:
-        connection.execute("DELETE FROM schema_migrations WHERE name > '0010'")
+        connection.execute("DELETE FROM schema_migrations WHERE name > '0011'")
     said = refusal(behind, url)
-    assert said.startswith(f"--database: {behind} is behind by 0010_imports.compatible.sql, 0011_")
+    assert said.startswith(f"--database: {behind} is behind by 0011_tenant_of_the_log.compatible.sql, 0012_")
     assert said.endswith(f": run `djactors migrate --database {behind}`")
     assert not tables_of(url)
 
@@ -300,7 +300,7 @@ def test_the_last_line_says_what_was_carried_and_no_password(house: Path, url: s
     assert done.exit_code == 0, done.output
     total = sum(len(rows) for rows in rows_of(house).values())
     assert done.stdout.splitlines() == [
-        f"carried and verified {total} rows of 19 tables from {house} to {url}, every row equal; start the servers "
+        f"carried and verified {total} rows of 20 tables from {house} to {url}, every row equal; start the servers "
         "with the new place now"
     ]
     assert "hunter2" not in done.output

@@ -43,13 +43,6 @@ def silent(_: object) -> None:
 
 
 @pytest.fixture
-def folder(house: Path, tmp_path: Path) -> str:
-    """Tenant 1 of the house."""
-    export(house, str(tmp_path / "tenant"), 1, silent)
-    return str(tmp_path / "tenant")
-
-
-@pytest.fixture
 def empty(tmp_path: Path) -> Path:
     path = tmp_path / "empty.db"
     schema.apply(path)
@@ -112,14 +105,6 @@ def test_every_engine_writes_the_same_and_takes_it(house: Path, urls: Callable[[
         manifest = export(place, str(tmp_path / f"from {number}"), 1, silent)
         assert manifest.files == first.files
     assert rows_of(places[0])["people_names"] == rows_of(places[2])["people_names"]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "sqlite":
-        return fresh(tmp_path / "target.db")
-    urls: Callable[[], str] = request.getfixturevalue("urls")
-    return fresh(urls())
 
 
 def test_offsets_hold_ids_go_on_and_people_are_found(house: Path, folder: str, target: Place) -> None:

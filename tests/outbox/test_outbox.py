@@ -13,7 +13,9 @@ from psycopg.rows import dict_row
 
 from djactors.client import ApiError, UnreachableError
 from djactors.domain.events import DomainEvent, NotificationRequested
+from djactors.edge.errors import STATUS
 from djactors.outbox import Delivered, Outbox, OutboxError
+from djactors.outbox._outbox import MAX_FAULTS
 from tests.outbox.recording import LOST, Server, decoded
 
 Connect = Callable[..., Any]
@@ -174,6 +176,37 @@ def test_an_event_for_which_the_server_is_too_busy_stays(connect: Connect, outbo
     assert deliver(connect, outbox, server) == Delivered(sent=1, error=BUSY)
     server.outcomes.clear()
     assert deliver(connect, outbox, server) == Delivered(sent=1)
+
+
+@pytest.mark.parametrize("code", [code for code, status in STATUS.items() if status in (401, 429, 503)])
+def test_whatever_passes_holds_no_event(connect: Connect, outbox: Outbox, server: Server, code: str) -> None:
+    add(connect, outbox, "a", id="a")
+    add(connect, outbox, "b")
+    server.outcomes["a"] = ApiError(str(code), "not now")
+    for _ in range(MAX_FAULTS + 1):
+        assert deliver(connect, outbox, server).held == 0
+    server.outcomes.clear()
+    assert deliver(connect, outbox, server).sent == 1
+    assert set(server.titles) == {"a", "b"}
+
+
+@pytest.mark.parametrize("body", ["", "{", '{"id":"x"},{"id":"y"}', "1],[2", "null", "[]", "[" * 5000, '"\\ud800"'])
+def test_a_row_that_somebody_else_has_written_keeps_nobody_waiting(
+    connect: Connect, outbox: Outbox, server: Server, body: str
+) -> None:
+    add(connect, outbox, "a")
+    add(connect, outbox, "bad", id="bad")
+    add(connect, outbox, "c")
+    with closing(connect()) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"UPDATE {outbox.table} SET body = '{body}' WHERE event_id = 'bad'")
+        connection.commit()
+    done = Delivered(more=True)
+    sent = held = 0
+    while done.more:
+        done = deliver(connect, outbox, server)
+        sent, held = sent + done.sent, held + done.held
+    assert (sent, held, done.error, server.titles) == (2, 1, None, ["a", "c"])
 
 
 def test_an_event_on_which_the_server_fails_again_and_again_is_held(
