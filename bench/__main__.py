@@ -6,6 +6,7 @@ from types import FrameType
 
 import click
 
+from bench.backup import backup
 from bench.builds import builds
 from bench.compare import compare
 from bench.connections import connections
@@ -56,6 +57,7 @@ for command in (
     reach,
     siege,
     sizing,
+    backup,
     strangers,
     way,
 ):
