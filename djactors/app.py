@@ -41,6 +41,7 @@ from djactors.edge.auth import authenticator
 from djactors.edge.errors import STATUS
 from djactors.edge.observer import EdgeObserver
 from djactors.edge.site import Site
+from djactors.edge.table import describe
 from djactors.edge.tls_files import load_tls
 from djactors.engine import OriginPolicy
 from djactors.inbox.inbox import Inbox
@@ -135,6 +136,8 @@ class Server:
         self._stopped = trio.Event()
         self._failure: str | None = None
         observer = EdgeObserver(self.telemetry)
+        # Like the site, they are made before the loop runs.
+        describe()
         self._parts = Parts(
             settings=settings,
             telemetry=self.telemetry,

@@ -8,6 +8,7 @@ from djactors import __version__
 from djactors.commands import (
     backups,
     databases,
+    describing,
     notifying,
     outbox,
     persons,
@@ -20,10 +21,16 @@ from djactors.commands import (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`djactors COMMAND --help` says what a command does, with examples, exit codes and its settings.",
+)
 @click.version_option(__version__, prog_name="djactors")
 def main() -> None:
-    """Real-time in-app notifications for DJ System."""
+    """Real-time in-app notifications for DJ System.
+
+    `djactors demo` shows what it is; `djactors serve` serves.
+    """
 
 
 for _command in (
@@ -45,6 +52,9 @@ for _command in (
     tenants.export,
     tenants.import_,
     persons.erase,
+    describing.openapi,
+    describing.asyncapi,
+    describing.completion,
 ):
     main.add_command(_command)
 

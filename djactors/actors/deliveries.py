@@ -14,12 +14,8 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from djactors.domain.marks import Offset, json_of
+from djactors.domain.packets import UNREAD_COUNT
 from djactors.protocol import EncodedBatch, EncodedPacket, encode_events_json
-
-NEW = "notification:new"
-UNREAD_COUNT = "notification:unread-count"
-CHANGES_RESET = "changes:reset"
-AUTH_EXPIRING = "auth:expiring"
 
 
 class Numbering:

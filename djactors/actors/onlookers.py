@@ -22,8 +22,7 @@ from djactors.actors.deliveries import Outgoing, encoded
 from djactors.actors.presence import Presence, Socket
 from djactors.domain.errors import Code, Refused
 from djactors.domain.marks import Offset
-
-PRESENCE: Final = "people:presence"
+from djactors.domain.packets import PRESENCE
 
 PACE: Final = 1.0
 """Seconds between two looks: a page that is loaded again has its socket back within one, and to people this is now."""

@@ -32,7 +32,6 @@ from typing import Protocol, TypeAlias, cast
 import trio
 
 from djactors.actors.command_ref import PublishAll, RouterMessage, RouterReply
-from djactors.actors.deliveries import NEW
 from djactors.domain.commands import (
     Command,
     Introduce,
@@ -44,6 +43,7 @@ from djactors.domain.commands import (
 )
 from djactors.domain.errors import Refused
 from djactors.domain.events import TYPES
+from djactors.domain.packets import NEW
 from djactors.kernel import Actor, Envelope, MailboxFull
 from djactors.store.errors import StoreError, twin
 from djactors.store.turns import Turn, Turns

@@ -30,13 +30,14 @@ from typing import Protocol
 
 import trio
 
-from djactors.actors.deliveries import CHANGES_RESET, Counts, Deliver, Numbering, Outgoing, encoded, unread_count
+from djactors.actors.deliveries import Counts, Deliver, Numbering, Outgoing, encoded, unread_count
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Seat, Socket, UserMessage
 from djactors.domain.accounts import Account
 from djactors.domain.commands import Introduce
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import encode
+from djactors.domain.packets import CHANGES_RESET, Reset
 from djactors.inbox.log import Astray, Found, Replay
 from djactors.kernel import Actor, Envelope
 from djactors.protocol import EncodedPacket
@@ -272,7 +273,7 @@ class UserActor(Actor[UserMessage, None]):
         told: list[Outgoing] = []
         position, reload = presence.at, resume is not None and replay is None
         if reload:
-            body = encode({"offset": str(presence.at)})
+            body = encode(Reset(str(presence.at)))
             told.append(Outgoing(CHANGES_RESET, body, presence.at))
             self._telemetry.metrics.resumed.labels("reset").inc()
         elif resume is not None and replay is not None:

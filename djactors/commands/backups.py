@@ -12,6 +12,7 @@ from typing import Any, Self
 import click
 
 from djactors.commands.common import config_option, database_option, fail, sentence_of, settings_of
+from djactors.commands.manual import Manual
 from djactors.operations.progress import Progress
 
 NICENESS = 10
@@ -22,7 +23,17 @@ MOST_KEPT = 10_000
 """The most copies that stay in a folder: one an hour for a year."""
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        (
+            "djactors backup /var/backups/djactors --keep 30",
+            "a copy that is named by its time, and the 30 newest stay.",
+        ),
+        ("djactors backup before-upgrade.db", "a copy with this name."),
+    ],
+    settings=["database"],
+)
 @click.argument("to", metavar="TO", type=click.Path())
 @click.option(
     "--keep",
@@ -66,15 +77,27 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
     click.echo(f"copied to {made.copy} and checked: {size}, {made.tenants} tenants, {made.changes} changes")
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        (
+            "djactors restore /var/backups/djactors/djactors-20260127T103000Z.db",
+            "puts a copy back, if nothing is lost by that.",
+        ),
+        ("djactors restore before-upgrade.db --over-newer", "puts it back although the database has more."),
+    ],
+    exits={1: "something would be lost, or something is wrong, which one line on standard error says"},
+    settings=["database"],
+)
 @click.argument("copy", metavar="FROM", type=click.Path())
 @click.option("--over-newer", is_flag=True, help="Also where the database has what the copy lacks.")
 @database_option
 @config_option
 def restore(copy: str, database: str | None, config: str | None, *, over_newer: bool) -> None:
-    """Check a copy and put it in the place of the database, which no server may have open; say what is lost.
+    """Check a copy, put it in the place of the database, and say what is lost.
 
-    The database that was there stays, under another name.
+    FROM is a copy that `djactors backup` has made. No server may have the database open. The database that was there
+    stays, under another name.
     """
     from djactors.operations import restoring
     from djactors.store.engines import is_url

@@ -60,7 +60,10 @@ def settings_of(config: str | None, **flags: Any) -> Settings:
 def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the option `--database`."""
     return click.option(
-        "--database", metavar="PLACE", help="The SQLite file, or postgresql://USER@HOST/NAME.  [default: djactors.db]"
+        "--database",
+        metavar="PLACE",
+        type=click.Path(),
+        help="The SQLite file, or postgresql://USER@HOST/NAME.  [default: djactors.db]",
     )(command)
 
 
@@ -69,6 +72,7 @@ def upgrade_backup_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--upgrade-backup",
         metavar="FOLDER",
+        type=click.Path(),
         help="Where the copy goes that is made before an upgrade of an SQLite file; none for no copy.  "
         "[default: beside the file]",
     )(command)
@@ -76,9 +80,9 @@ def upgrade_backup_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the option `--config`."""
-    return click.option("--config", metavar="FILE", help="A TOML file with settings; the environment goes before it.")(
-        command
-    )
+    return click.option(
+        "--config", metavar="FILE", type=click.Path(), help="A TOML file with settings; the environment goes before it."
+    )(command)
 
 
 def clients_url_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,9 +110,9 @@ def token_option(which: str, *, is_signed: bool = True) -> Callable[[Callable[..
 
 def ca_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the option `--ca`."""
-    return click.option("--ca", metavar="FILE", help="The certificate of a CA to trust beside those of the system.")(
-        command
-    )
+    return click.option(
+        "--ca", metavar="FILE", type=click.Path(), help="The certificate of a CA to trust beside those of the system."
+    )(command)
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:

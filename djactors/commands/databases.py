@@ -16,16 +16,29 @@ from djactors.commands.common import (
     settings_of,
     upgrade_backup_option,
 )
+from djactors.commands.manual import EVERY, Manual
 from djactors.config import SettingError, load
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors migrate --check", "says what is pending, and changes nothing."),
+        ("djactors migrate --upgrade-backup /var/backups", "upgrades, with the copy in another folder."),
+    ],
+    exits={1: "the database is behind (--check), or something is wrong, which one line on standard error says"},
+    settings=["database", "upgrade_backup"],
+)
 @upgrade_backup_option
 @database_option
 @config_option
 @click.option("--check", is_flag=True, help="Only report; exit 1 if the database is behind.")
 def migrate(database: str | None, config: str | None, check: bool, upgrade_backup: str | None) -> None:
-    """Bring the database to the schema of this program. What is there already is copied first."""
+    """Bring the database to the schema of this program.
+
+    An SQLite file that has data is copied first. `djactors serve` does the same at its start. No server may run on an
+    SQLite file meanwhile.
+    """
     from djactors.inbox import schema
     from djactors.operations.progress import Progress
     from djactors.store.engines import engine_at, shown
@@ -69,11 +82,22 @@ def migrate(database: str | None, config: str | None, check: bool, upgrade_backu
     click.echo(f"{path} is up to date")
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors check", "checks what a server would be started with."),
+        ("djactors check --config /etc/djactors.toml", "the same, with a file of settings."),
+    ],
+    exits={0: "all is well", 1: "something was found"},
+    settings=[EVERY],
+)
 @database_option
 @config_option
 def check(database: str | None, config: str | None) -> None:
-    """Diagnose the configuration, the secret and the database; exit 1 on any finding."""
+    """Check the configuration, the secret, the machine and the database.
+
+    It prints one line for each finding, with what to do. A server may run meanwhile.
+    """
     from djactors.operations import diagnosis
     from djactors.operations.progress import Progress
 
@@ -91,7 +115,14 @@ def check(database: str | None, config: str | None) -> None:
         fail(f"{findings} finding{'s' if findings > 1 else ''}")
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors inbox --tenant 1 --user 2", "prints the inbox of user 2 as it is."),
+        ("djactors inbox --tenant 1 --user 2 --at 57", "prints it as it was after the change 57 of the tenant."),
+    ],
+    settings=["database"],
+)
 @person_options
 @click.option(
     "--at",
@@ -103,7 +134,10 @@ def check(database: str | None, config: str | None) -> None:
 @database_option
 @config_option
 def inbox(tenant_id: int, user_id: int, seq: int | None, database: str | None, config: str | None) -> None:
-    """Print a user's inbox and unread count, as they are now or as they were."""
+    """Print a user's inbox and unread count, as they are now or as they were.
+
+    It reads the database itself. A server may run meanwhile.
+    """
     from djactors.inbox.history import OutOfReachError
     from djactors.operations import inbox as past
     from djactors.store.errors import MigrationError, StoreBroken

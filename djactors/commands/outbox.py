@@ -17,6 +17,7 @@ from djactors.commands.common import (
     settings_of,
     token_option,
 )
+from djactors.commands.manual import SERVER, SIGNING, Manual
 
 if TYPE_CHECKING:
     from djactors.client import BlockingToken
@@ -29,7 +30,16 @@ OWN_TOKEN_SECONDS = 3600
 """The life of a token that the command signs for itself; the next one is signed when the server refuses it."""
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors outbox --database app.db --url http://127.0.0.1:3000", "sends what your application commits."),
+        ("djactors outbox --database app.db --held", "shows what the server would never take."),
+    ],
+    exits={1: "something could not be sent (--once), or something is wrong, which one line on standard error says"},
+    settings=SIGNING,
+    variables={"DJACTORS_OUTBOX_DATABASE": "your database, where --database is not given", **SERVER},
+)
 @click.option(
     "--database",
     metavar="PLACE",

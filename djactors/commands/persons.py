@@ -19,16 +19,34 @@ from djactors.commands.common import (
     server_options,
     settings_of,
 )
+from djactors.commands.manual import SIGNING, TOKEN, Manual
 from djactors.config import SettingError, load_rules
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        (
+            "djactors erase --tenant 1 --user 2 --url http://127.0.0.1:3000 --receipt receipt.json",
+            "through the server.",
+        ),
+        (
+            'djactors erase --tenant 1 --user 2 --also-called "Ann E." --yes',
+            "in the database, by another name as well, without asking back.",
+        ),
+    ],
+    exits={1: "it was not confirmed, or something is wrong, which one line on standard error says"},
+    settings=["database", *SIGNING],
+    variables=TOKEN,
+)
 @person_options
 @click.option(
     "--also-called", "names", metavar="NAME", multiple=True, help="Another name to take out of all texts; repeatable."
 )
 @server_options
-@click.option("--receipt", metavar="FILE", help="Write the receipt there as well; the file must not exist.")
+@click.option(
+    "--receipt", metavar="FILE", type=click.Path(), help="Write the receipt there as well; the file must not exist."
+)
 @click.option(
     "--backups-kept",
     "backup_days",
@@ -52,7 +70,11 @@ def erase(
     database: str | None,
     config: str | None,
 ) -> None:
-    """Erase what is held about a person, and print a receipt of it as JSON."""
+    """Erase what is held about a person, and print a receipt as JSON.
+
+    With --url the server does it. Without, it is done in the database, which no server may have open if it is an SQLite
+    file. It cannot be undone.
+    """
     import msgspec
 
     from djactors.domain.erasure import MAX_NAMES

@@ -14,12 +14,28 @@ from djactors.commands.common import (
     settings_of,
     token_option,
 )
+from djactors.commands.manual import SERVER, SIGNING, Manual
 
 LONGEST_IDLE = 24 * 3600
 """Seconds: a day. A proxy that keeps a quiet connection for so long is not what cuts it."""
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        (
+            "djactors probe --url https://notify.example.com",
+            "goes through the real door; the token is signed with the secret of the settings.",
+        ),
+        (
+            "djactors probe --url https://notify.example.com --idle 120 --json",
+            "also sees whether a proxy cuts quiet connections; for a monitor.",
+        ),
+    ],
+    exits={0: "all is well", 1: "something was found", 2: "the command line is wrong, or nothing could be tried"},
+    settings=["probe_token", *SIGNING],
+    variables=SERVER,
+)
 @clients_url_option
 @token_option("The probe's token")
 @click.option("--origin", "origins", metavar="ORIGIN", multiple=True, help="A page that must be allowed; repeatable.")
@@ -47,7 +63,7 @@ def probe(
 ) -> None:
     """Connect, post and receive as clients do, through every proxy; name what is wrong and the mend.
 
-    It exits with 1 on any finding, and with 2 if nothing could be tried.
+    It acts as a user of its own, in a tenant that is reserved for it, so nobody else is notified.
     """
     import msgspec
 

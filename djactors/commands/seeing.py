@@ -10,6 +10,7 @@ import click
 import trio
 
 from djactors.commands.common import Seconds, ca_option, config_option, fail, server_url, settings_of, token_option
+from djactors.commands.manual import SERVER, SIGNING, Manual
 from djactors.domain.ids import MAX_ID
 
 PATIENCE = 5.0
@@ -22,7 +23,16 @@ FILES = {"alerts": "alerts.yml", "dashboard": "dashboard.json"}
 """What `monitoring` prints, by its name."""
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors top", "looks at the server on this machine."),
+        ("djactors top --url http://10.0.0.5:3000 --once", "prints one picture of another."),
+    ],
+    exits={1: "the server does not answer, or refuses the token"},
+    settings=["host", "port", *SIGNING],
+    variables=SERVER,
+)
 @click.option(
     "--url",
     callback=server_url,
@@ -58,7 +68,10 @@ def top(
     ca: str | None,
     config: str | None,
 ) -> None:
-    """Show actors, users, rates and latencies, live, trouble first. q quits."""
+    """Show actors, users, rates and latencies, live, trouble first.
+
+    q quits. Without a terminal it prints one picture, as with --once.
+    """
     from djactors.operations.probe.door import Door, NotTriedError
     from djactors.operations.top import Looker, NoLookError, Source, address_of, is_live, show
 
@@ -84,11 +97,20 @@ def top(
         fail(f"{door.url}: {refused.exceptions[0]}")
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors monitoring --alerts > alerts.yml", "for `rule_files` of Prometheus."),
+        ("djactors monitoring --dashboard > dashboard.json", "to import in Grafana."),
+    ],
+)
 @click.option("--alerts", is_flag=True, help="The alert rules for Prometheus.")
 @click.option("--dashboard", is_flag=True, help="The dashboard for Grafana.")
 def monitoring(alerts: bool, dashboard: bool) -> None:
-    """Print the alert rules for Prometheus, or the dashboard for Grafana."""
+    """Print the alert rules for Prometheus, or the dashboard for Grafana.
+
+    Both know the metrics at /metrics of this version.
+    """
     if alerts == dashboard:
         raise click.UsageError("say which one: --alerts or --dashboard")
     what = "alerts" if alerts else "dashboard"

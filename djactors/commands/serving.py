@@ -22,6 +22,7 @@ from djactors.commands.common import (
     settings_of,
     upgrade_backup_option,
 )
+from djactors.commands.manual import EVERY, Manual
 from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
 
 SWITCH_SECONDS = 0.0005
@@ -37,30 +38,63 @@ every connect and every broadcast made the collector walk all actors and session
 connecting."""
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors serve", "serves on 127.0.0.1:3000 from ./djactors.db; JWT_SECRET must be set."),
+        ("djactors serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem", "serves HTTPS to other machines."),
+        ("djactors serve --database postgresql://djactors@db/djactors", "serves from PostgreSQL."),
+    ],
+    exits={0: "it was told to stop, and has stopped"},
+    settings=[EVERY],
+)
 @click.option("--host", help="Address to listen on, or several with commas.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
 @click.option(
-    "--socket", "--unix", "unix_socket", metavar="PATH", help="A Unix socket to listen on, instead of a port."
+    "--socket",
+    "--unix",
+    "unix_socket",
+    metavar="PATH",
+    type=click.Path(),
+    help="A Unix socket to listen on, instead of a port.",
 )
-@click.option("--tls-cert", metavar="FILE", help="The certificate for HTTPS, in PEM form.")
-@click.option("--tls-key", metavar="FILE", help="The private key of the certificate.")
+@click.option("--tls-cert", metavar="FILE", type=click.Path(), help="The certificate for HTTPS, in PEM form.")
+@click.option("--tls-key", metavar="FILE", type=click.Path(), help="The private key of the certificate.")
 @upgrade_backup_option
 @database_option
 @config_option
 def serve(config: str | None, **flags: Any) -> None:
-    """Migrate if needed, then serve until SIGTERM. SIGHUP reads the files of keys and of TLS again."""
+    """Serve until SIGTERM or Ctrl-C.
+
+    The database is created, or brought to the schema of this program, first. The command prints `listening on ...`
+    once clients can connect. SIGTERM lets requests end and closes connections; a second one exits at once. SIGHUP reads
+    the files of keys and of TLS again.
+    """
     _run(settings_of(config, **flags), config)
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors demo", "serves the example on 127.0.0.1:3000."),
+        ("djactors demo --port 0", "picks a free port, and prints it."),
+    ],
+    exits={0: "it was told to stop, and has stopped"},
+    settings=[EVERY],
+)
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 3000]")
 @click.option(
-    "--database", metavar="PLACE", help="An empty database to use and keep.  [default: one that is thrown away]"
+    "--database",
+    metavar="PLACE",
+    type=click.Path(),
+    help="An empty database to use and keep.  [default: one that is thrown away]",
 )
 def demo(host: str | None, port: int | None, database: str | None) -> None:
-    """Serve an example tenant from a throw-away database, and print links that sign in and commands to try."""
+    """Serve an example tenant, and print links that sign in and commands to try.
+
+    The database and the secret are thrown away at the end, unless --database names a database to keep.
+    """
     import secrets
     import tempfile
 

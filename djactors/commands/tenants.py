@@ -11,15 +11,28 @@ from contextlib import contextmanager
 import click
 
 from djactors.commands.common import config_option, database_option, fail, server_options, settings_of
+from djactors.commands.manual import SIGNING, TOKEN, Manual
 from djactors.config import SettingError
 from djactors.domain.ids import MAX_ID
 
 
-@click.command()
-@click.option(
-    "--to", "target", metavar="PLACE", help="The new SQLite file, or the URL of an empty PostgreSQL database."
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors export --to postgresql://djactors@db/djactors", "moves from SQLite to PostgreSQL."),
+        ("djactors export --json tenant-1 --tenant 1", "writes a tenant, for `djactors import`."),
+        ("djactors export --json person --tenant 1 --user 2", "writes what is held about a person."),
+    ],
+    settings=["database"],
 )
-@click.option("--json", "folder", metavar="DIR", help="The new folder for a tenant or a person.")
+@click.option(
+    "--to",
+    "target",
+    metavar="PLACE",
+    type=click.Path(),
+    help="The new SQLite file, or the URL of an empty PostgreSQL database.",
+)
+@click.option("--json", "folder", metavar="DIR", type=click.Path(), help="The new folder for a tenant or a person.")
 @click.option("--tenant", "tenant_id", type=click.IntRange(1, MAX_ID), help="Which tenant; --json needs it.")
 @click.option(
     "--user",
@@ -37,8 +50,12 @@ def export(
     database: str | None,
     config: str | None,
 ) -> None:
-    """Carry the whole installation to another database and verify it row by row (--to), or write a tenant or what is
-    held about a person into a folder, beside a running server (--json)."""
+    """Carry the installation to another database, or write a tenant or a person's data into a folder.
+
+    With --to, the whole installation goes to a new database, of either kind, and each row is verified. No server may
+    run meanwhile. With --json, a tenant, or what is held about a person, goes into a new folder. A server may run
+    meanwhile.
+    """
     if (target is None) == (folder is None):
         raise click.UsageError("name one target: --to PLACE for the whole installation, or --json DIR for a tenant")
     source = settings_of(config, database=database).database
@@ -140,8 +157,18 @@ def _give_out(source: str, folder: str, tenant_id: int, user_id: int) -> None:
     )
 
 
-@click.command("import")
-@click.argument("folder", metavar="DIR")
+@click.command(
+    "import",
+    cls=Manual,
+    examples=[
+        ("djactors import tenant-1", "brings the tenant into ./djactors.db."),
+        ("djactors import tenant-1 --url http://127.0.0.1:3000", "through the running server."),
+        ("djactors import tenant-1 --database postgresql://djactors@db/djactors", "the same on PostgreSQL."),
+    ],
+    settings=["database", *SIGNING],
+    variables=TOKEN,
+)
+@click.argument("folder", metavar="DIR", type=click.Path())
 @server_options
 @click.option("--abandon", is_flag=True, help="Remove what has arrived of an import that was not finished.")
 @database_option
@@ -149,8 +176,11 @@ def _give_out(source: str, folder: str, tenant_id: int, user_id: int) -> None:
 def import_(
     folder: str, url: str | None, token: str | None, abandon: bool, database: str | None, config: str | None
 ) -> None:
-    """Bring a tenant from a folder, which `export --json` has written, into an installation that does not have it:
-    through the running server (--url), or into a database on which none runs."""
+    """Bring a tenant from a folder into an installation that does not have it.
+
+    DIR is a folder that `djactors export --json` has written. With --url the running server takes the tenant in.
+    Without, it goes into a database on which no server runs.
+    """
     from djactors.operations import sending_in
     from djactors.operations.bringing_in import bring_in
     from djactors.store.errors import DatabaseLocked

@@ -13,6 +13,7 @@ from djactors.commands.common import (
     server_options,
     settings_of,
 )
+from djactors.commands.manual import SIGNING, TOKEN, Manual
 from djactors.config import SettingError
 from djactors.domain.ids import MAX_ID
 
@@ -23,7 +24,14 @@ MAX_NAME = 255
 """The most characters of a name, as in the schema."""
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors token --tenant 1 --user 2", "for a person, for an hour."),
+        ("djactors token --role service --ttl 86400", "for a backend of all tenants, for a day."),
+    ],
+    settings=SIGNING,
+)
 @click.option(
     "--tenant",
     "tenant_id",
@@ -51,7 +59,11 @@ MAX_NAME = 255
 def token(
     tenant_id: int | None, user_id: int | None, role: str, name: str | None, ttl: int, config: str | None
 ) -> None:
-    """Print a JWT signed with JWT_SECRET, or with the first secret of the file of keys."""
+    """Print a token: a JWT that is signed with JWT_SECRET.
+
+    With DJACTORS_JWT_KEYS_FILE it is signed with the first secret in that file, whose `kid` goes to standard error. Use
+    it for tests and for operating; your backend signs the tokens of people.
+    """
     from djactors.operations.tokens import sign, signing_key
 
     settings = settings_of(config)
@@ -68,7 +80,16 @@ def token(
         click.echo(f"signed with kid {kid!r}", err=True)
 
 
-@click.command("sign-out")
+@click.command(
+    "sign-out",
+    cls=Manual,
+    examples=[
+        ("djactors sign-out --tenant 1 --user 2 --url http://127.0.0.1:3000", "through the server."),
+        ("djactors sign-out --tenant 1 --user 2", "in the database."),
+    ],
+    settings=["database", *SIGNING],
+    variables=TOKEN,
+)
 @person_options
 @server_options
 @database_option
@@ -76,7 +97,11 @@ def token(
 def sign_out(
     tenant_id: int, user_id: int, url: str | None, token: str | None, database: str | None, config: str | None
 ) -> None:
-    """Refuse all tokens of a user that were issued before now, and end the user's connections."""
+    """Refuse all tokens of a user that were issued before now, and end the user's connections.
+
+    With --url the server does it. Without, it is done in the database, which no server may have open if it is an SQLite
+    file.
+    """
     from djactors.operations import signing_out
     from djactors.operations.asking import NotDoneError
     from djactors.store.errors import DatabaseLocked, MigrationError, StoreError

@@ -18,13 +18,29 @@ from djactors.commands.common import (
     settings_of,
     token_option,
 )
+from djactors.commands.manual import SERVER, SIGNING, Manual
 from djactors.domain.ids import MAX_ID
 
 OWN_TOKEN_SECONDS = 3600
 """The life of a token that the command signs for itself; the next one is signed when the server warns of its end."""
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=[
+        ("djactors watch --url http://127.0.0.1:3000 --tenant 1 --user 2", "with a token that is signed here."),
+        (
+            "DJACTORS_TOKEN=... djactors watch --url https://notify.example.com --json",
+            "lines of JSON, with a token of your backend.",
+        ),
+    ],
+    exits={
+        0: "whoever read the lines has enough of them",
+        1: "the server refuses the token, or something else is wrong",
+    },
+    settings=SIGNING,
+    variables=SERVER,
+)
 @clients_url_option
 @token_option("The user's token", is_signed=False)
 @click.option(
@@ -54,8 +70,7 @@ def watch(
 ) -> None:
     """Show a user's notifications while they come, until Ctrl-C.
 
-    A connection that breaks is made again, and what was missed is shown. It exits with 1 if the server refuses the
-    token.
+    A connection that breaks is made again, and what was missed is shown.
     """
     from djactors.client import DjactorsError
     from djactors.operations import watching

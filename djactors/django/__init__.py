@@ -8,7 +8,8 @@
 `publish` writes the event into a table of your database, which `manage.py migrate` makes; `manage.py djactors_outbox`
 sends what is committed. `djactors.outbox` says what is promised.
 
-Settings:
+Settings. What is not set is taken from the environment, as the commands of djactors do: `DJACTORS_URL`, and
+`DJACTORS_TOKEN` or `JWT_SECRET`.
 
 - `DJACTORS_URL`: the address of the server.
 - `DJACTORS_TOKEN`: a service's token, a function that returns a fresh one, or the dotted path of such a function. Or

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 URL = "DJACTORS_URL"
 TOKEN = "DJACTORS_TOKEN"  # noqa: S105 - the name of a setting
 SECRET = "DJACTORS_JWT_SECRET"  # noqa: S105
+SECRET_VARIABLE = "JWT_SECRET"  # noqa: S105
+"""Where the secret is in the environment: as the server and its commands know it."""
+
 TENANT = "DJACTORS_TENANT_ID"
 CA = "DJACTORS_CA_FILE"
 NAMES = (URL, TOKEN, SECRET, TENANT, CA)
@@ -50,7 +54,7 @@ def server_url() -> str:
     Raises:
         WrongSettingError: it is missing or wrong.
     """
-    url = getattr(settings, URL, None)
+    url = getattr(settings, URL, None) or os.environ.get(URL)
     try:
         place = urlsplit(url) if isinstance(url, str) else None
         is_server = place is not None and place.scheme in ("http", "https") and bool(place.hostname) and place.port != 0
@@ -70,6 +74,9 @@ def service_token() -> BlockingToken:
     """
     token: Any = getattr(settings, TOKEN, None)
     secret: Any = getattr(settings, SECRET, None)
+    if not token and not secret:
+        token = os.environ.get(TOKEN)
+        secret = None if token else os.environ.get(SECRET_VARIABLE)
     tenant: Any = getattr(settings, TENANT, None)
     if tenant is not None and not (type(tenant) is int and 1 <= tenant <= MAX_ID):
         raise WrongSettingError(f"{TENANT}: {tenant!r} is no id of a tenant: write a number from 1 on, or leave it out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from djactors.domain.names import Named
+from djactors.domain.times import UtcText
 
 
 class CommentView(msgspec.Struct, frozen=True, rename="camel"):
@@ -17,4 +18,4 @@ class CommentView(msgspec.Struct, frozen=True, rename="camel"):
     author_name: str | None
     text: str
     mentions: tuple[Named, ...]
-    created_at: str
+    created_at: UtcText

@@ -38,7 +38,7 @@ from djactors.domain.events import (
     JobWatched,
 )
 from djactors.domain.names import Named
-from djactors.domain.times import from_text, utc_text
+from djactors.domain.times import UtcText, from_text, utc_text
 
 JobEvent: TypeAlias = (
     JobAssigned
@@ -126,9 +126,9 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     manager_name: str | None
     watcher_ids: tuple[int, ...]
     watchers: tuple[Named, ...]
-    deadline: str | None
-    created_at: str
-    updated_at: str
+    deadline: UtcText | None
+    created_at: UtcText
+    updated_at: UtcText
 
 
 Names: TypeAlias = tuple[str | None, str | None, str | None, str | None]

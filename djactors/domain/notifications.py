@@ -6,10 +6,13 @@ Source: the seed's "Server -> Client" events and the contract's `notification:ne
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from djactors.domain.events import Priority
+from djactors.domain.times import UtcText
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -23,16 +26,20 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     data: bytes | None
 
 
+ObjectText: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})]
+"""The JSON of an object or of null, which is sent as it is."""
+
+
 class Notification(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """The payload of `notification:new`."""
 
     id: int
     type: str
-    priority: str
+    priority: Priority
     title: str
     message: str | None
-    data: msgspec.Raw
-    created_at: str
+    data: ObjectText
+    created_at: UtcText
     replaces: int | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -40,8 +47,8 @@ class InboxItem(Notification, frozen=True, kw_only=True, gc=False):
     """A notification as a list shows it, with its read state, and when it comes back if it is snoozed."""
 
     is_read: bool
-    read_at: str | None
-    snoozed_until: str | msgspec.UnsetType = msgspec.UNSET
+    read_at: UtcText | None
+    snoozed_until: UtcText | msgspec.UnsetType = msgspec.UNSET
 
 
 NULL = msgspec.Raw(b"null")

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache, partial
+from typing import Annotated, TypeAlias
 from zoneinfo import ZoneInfo
+
+from msgspec import Meta
 
 WALL_CLOCK: Callable[[], datetime] = partial(datetime.now, UTC)
 """The machine's clock, which returns an aware datetime: the default for code that is given no other clock. Nothing in
@@ -36,6 +39,10 @@ def _minute_text(year: int, month: int, day: int, hour: int, minute: int) -> str
 def from_text(text: str) -> datetime:
     """The aware datetime of a text that `utc_text` made."""
     return datetime.fromisoformat(text)
+
+
+UtcText: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A text that `utc_text` made."""
 
 
 def zone_of(name: str) -> tzinfo:

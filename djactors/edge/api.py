@@ -1,14 +1,13 @@
 """What the handlers of all routes share: who asks, how fast they may ask, the way to the router and the store, and what
-a request says besides its body (query parameters, ids in the path, the idempotency key).
+a request says besides its query and its body (the id in the path, the idempotency key).
 
-Whatever a request says wrong is `Refused`, with a message that names the parameter and says what it must be.
+Whatever a request says wrong is `Refused`, with a message that names the place and says what must be there.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -18,33 +17,17 @@ from djactors.config import Settings
 from djactors.domain import lengths
 from djactors.domain.commands import Publish, Published
 from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import check_text
 from djactors.domain.ids import MAX_ID
 from djactors.domain.marks import Offset
 from djactors.edge.auth import Authenticator, Identity, Member, bearer_of, in_force
-from djactors.edge.exposition import Exposition
+from djactors.edge.exposition import Exposition, MetricsReaders
 from djactors.edge.paces import Paces
 from djactors.edge.seal import Seal
 from djactors.edge.survey import Survey
 from djactors.inbox.inbox import Inbox
-from djactors.net import Request, Response
+from djactors.net import Request
 from djactors.store.errors import StoreUnavailable
 from djactors.telemetry import Telemetry, Trace
-
-Handler: TypeAlias = Callable[[Request, dict[str, str]], Awaitable[Response]]
-Table: TypeAlias = tuple[tuple[str, Mapping[str, Handler]], ...]
-"""Rows of a pattern for the whole path, with a handler for each method."""
-
-PAGE = 20
-"""The default number of items in a page (seed: "20 per page")."""
-
-MAX_PAGE = 100
-"""The most items that one page may hold (contract)."""
-
-ID = r"(?P<id>[0-9]+)"
-"""An id in a path. A number that is too long for an id still matches, so that it is answered like a missing id, not
-like a missing route."""
-
 
 PUBLISH, IMPORT = "publish", "import a tenant"
 """What only a service may do."""
@@ -59,6 +42,7 @@ class Dated(Protocol):
 
 
 D = TypeVar("D", bound=Dated)
+P = TypeVar("P")
 
 
 class Api:
@@ -97,6 +81,15 @@ class Api:
         self._users = users
         self._authenticator = authenticator
         self.paces = paces
+        self._parts: dict[Callable[[Api], Any], Any] = {}
+        self.metrics_readers = MetricsReaders(settings.metrics_addresses)
+
+    def part(self, kind: Callable[[Api], P]) -> P:
+        """What handlers keep between requests, made by `kind` when it is first asked for."""
+        if kind not in self._parts:
+            self._parts[kind] = kind(self)
+        part: P = self._parts[kind]
+        return part
 
     async def judge(self, request: Request) -> None:
         """Find out who asks, as the request's token proves and the tenant says: the proof for the handler's first step.
@@ -213,48 +206,6 @@ def header_key(request: Request) -> str | None:
     if not (1 <= len(key) <= lengths.KEY and key.isascii() and key.isprintable()):
         raise Refused(Code.INVALID, f"Idempotency-Key: must be 1 to {lengths.KEY} printable ASCII characters")
     return key
-
-
-def query_of(request: Request, *known: str) -> dict[str, str]:
-    """The query parameters. One that the route does not know is refused, like an unknown field, and so is a text that
-    PostgreSQL cannot be asked for."""
-    for name, value in request.query.items():
-        if name not in known:
-            allowed = ", ".join(known) or "none"
-            raise Refused(Code.INVALID, f"unknown query parameter {name[:50]!r}; allowed: {allowed}")
-        check_text(value, name)
-    return request.query
-
-
-def number(query: dict[str, str], name: str, high: int = MAX_ID) -> int | None:
-    """A whole number from 1 to `high`, or None if the parameter is missing."""
-    text = query.get(name)
-    if text is None:
-        return None
-    if re.fullmatch(r"[0-9]{1,16}", text) is None or not 1 <= int(text) <= high:
-        raise Refused(Code.INVALID, f"{name}: must be a whole number from 1 to {high}")
-    return int(text)
-
-
-def page_size(query: dict[str, str], default: int = PAGE) -> int:
-    """The parameter `limit`."""
-    return number(query, "limit", MAX_PAGE) or default
-
-
-def flag(query: dict[str, str], name: str) -> bool:
-    """A parameter that is true or false; false if it is missing."""
-    text = query.get(name, "false")
-    if text not in ("true", "false"):
-        raise Refused(Code.INVALID, f"{name}: must be true or false")
-    return text == "true"
-
-
-def choice(query: dict[str, str], name: str, choices: tuple[str, ...]) -> str | None:
-    """One of a few words, or None if the parameter is missing."""
-    text = query.get(name)
-    if text is not None and text not in choices:
-        raise Refused(Code.INVALID, f"{name}: must be one of {', '.join(choices)}")
-    return text
 
 
 def path_id(found: dict[str, str]) -> int:

@@ -7,7 +7,7 @@ where the server was started with them; a person makes and assigns jobs with the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,7 @@ from djactors.domain.commands import (
 from djactors.domain.errors import Code, Refused, not_found
 from djactors.domain.events import JobAssigned, JobCreated, Moment, Title, check_text, convert
 from djactors.domain.ids import Id, with_numbers
+from djactors.edge.answers import Answer, Done, NewJob, Ok, Refreshed
 from djactors.edge.auth import Member
 
 
@@ -39,47 +40,61 @@ class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     """Base of all payloads."""
 
 
-class _One(_Payload, frozen=True):
+class OneNotification(_Payload, frozen=True):
+    """The notification that is meant."""
+
     notification_id: Id
 
 
-class _All(_Payload, frozen=True):
+class AllNotifications(_Payload, frozen=True):
+    """Everything in the inbox. A `user_id` must be the user's own."""
+
     user_id: Id | None = None
 
 
-class _Seen(_Payload, frozen=True):
+class SeenNotifications(_Payload, frozen=True):
+    """Up to which notification the inbox was seen; all of it without."""
+
     up_to: Id | None = None
 
 
-class _Snooze(_Payload, frozen=True):
+class SnoozeNotification(_Payload, frozen=True):
+    """When a notification comes back: a moment in the future, before the notification expires."""
+
     notification_id: Id
     until: Moment
 
 
-class _OneJob(_Payload, frozen=True):
+class OneJob(_Payload, frozen=True):
+    """The job that is meant."""
+
     job_id: Id
 
 
 class Refresh(_Payload, frozen=True):
-    """The payload of `auth:refresh`."""
+    """A new token of the same user and tenant."""
 
     token: str
 
 
-class _CreateJob(_Payload, frozen=True):
+class TestJob(_Payload, frozen=True):
+    """A job to try things out with."""
+
     project_id: Id
     job_type_id: Id
     title: Title = "Test job"
     assignee_id: Id | None = None
 
 
-class _AssignJob(_Payload, frozen=True):
+class TestAssignment(_Payload, frozen=True):
+    """Who gets a job."""
+
     job_id: Id
     assignee_id: Id
 
 
 class _JobNumbers(msgspec.Struct, frozen=True, rename="camel"):
-    """What an ack takes from the job."""
+    """What the ack takes from a job."""
 
     id: int
     dj_id: str | None
@@ -88,21 +103,21 @@ class _JobNumbers(msgspec.Struct, frozen=True, rename="camel"):
 _job_decoder = msgspec.json.Decoder(_JobNumbers)
 
 
-def _read_all(payload: _All, member: Member) -> MarkAllRead:
+def _read_all(payload: AllNotifications, member: Member) -> MarkAllRead:
     if payload.user_id not in (None, member.user_id):
         raise not_found()
     return MarkAllRead(member.tenant_id, member.user_id)
 
 
-def _seen(payload: _Seen, member: Member) -> MarkSeen:
+def _seen(payload: SeenNotifications, member: Member) -> MarkSeen:
     return MarkSeen(member.tenant_id, member.user_id, payload.up_to)
 
 
-def _snooze(payload: _Snooze, member: Member) -> Snooze:
+def _snooze(payload: SnoozeNotification, member: Member) -> Snooze:
     return Snooze(member.tenant_id, member.user_id, payload.notification_id, payload.until)
 
 
-def _create_job(payload: _CreateJob, member: Member) -> Publish:
+def _create_job(payload: TestJob, member: Member) -> Publish:
     check_text(payload.title, "title")
     event = JobCreated(
         tenant_id=member.tenant_id,
@@ -116,7 +131,7 @@ def _create_job(payload: _CreateJob, member: Member) -> Publish:
     return Publish(event, person=member.person(), with_job=True)
 
 
-def _assign_job(payload: _AssignJob, member: Member) -> Publish:
+def _assign_job(payload: TestAssignment, member: Member) -> Publish:
     event = JobAssigned(
         tenant_id=member.tenant_id,
         actor_id=member.user_id,
@@ -129,39 +144,57 @@ def _assign_job(payload: _AssignJob, member: Member) -> Publish:
 ClientCommand: TypeAlias = Publish | InboxCommand
 """What a client's event can become."""
 
-_Row: TypeAlias = tuple[type[_Payload], Callable[[Any, Member], ClientCommand]]
+
+class ClientEvent(NamedTuple):
+    """What a client may emit: its payload, the command that it becomes, what the ack is, and what it does."""
+
+    payload: type[_Payload]
+    make: Callable[[Any, Member], ClientCommand]
+    ack: type[Answer]
+    does: str
 
 
-def _one(kind: Callable[[int, int, int], ClientCommand]) -> _Row:
-    """The row of a command on one notification that says nothing more."""
-    return _One, lambda payload, member: kind(member.tenant_id, member.user_id, payload.notification_id)
+def _one(kind: Callable[[int, int, int], ClientCommand], does: str) -> ClientEvent:
+    """A command on one notification that says nothing more."""
+    return ClientEvent(
+        OneNotification,
+        lambda payload, member: kind(member.tenant_id, member.user_id, payload.notification_id),
+        Done,
+        does,
+    )
 
 
-def _one_job(kind: Callable[[int, int, int], ClientCommand]) -> _Row:
-    """The row of a command on one job that says nothing more."""
-    return _OneJob, lambda payload, member: kind(member.tenant_id, member.user_id, payload.job_id)
+def _one_job(kind: Callable[[int, int, int], ClientCommand], does: str) -> ClientEvent:
+    """A command on one job that says nothing more."""
+    return ClientEvent(
+        OneJob, lambda payload, member: kind(member.tenant_id, member.user_id, payload.job_id), Done, does
+    )
 
 
-COMMANDS: Mapping[str, _Row] = {
-    "notification:read": _one(MarkRead),
-    "notification:read-all": (_All, _read_all),
-    "notification:unread": _one(MarkUnread),
-    "notification:seen": (_Seen, _seen),
-    "notification:archive": _one(Archive),
-    "notification:unarchive": _one(Unarchive),
-    "notification:snooze": (_Snooze, _snooze),
-    "notification:unsnooze": _one(Unsnooze),
-    "notification:delete": _one(Delete),
-    "job:mute": _one_job(MuteJob),
-    "job:unmute": _one_job(UnmuteJob),
-    "job:read-notifications": _one_job(MarkJobRead),
+COMMANDS: Mapping[str, ClientEvent] = {
+    "notification:read": _one(MarkRead, "Marks a notification as read"),
+    "notification:read-all": ClientEvent(AllNotifications, _read_all, Done, "Marks everything in the inbox as read"),
+    "notification:unread": _one(MarkUnread, "Marks a notification as unread"),
+    "notification:seen": ClientEvent(SeenNotifications, _seen, Done, "Notes that the inbox was seen"),
+    "notification:archive": _one(Archive, "Puts a notification into the archive"),
+    "notification:unarchive": _one(Unarchive, "Takes a notification out of the archive"),
+    "notification:snooze": ClientEvent(
+        SnoozeNotification, _snooze, Done, "Has a notification leave the inbox, and come back at a moment"
+    ),
+    "notification:unsnooze": _one(Unsnooze, "Brings a snoozed notification back at once"),
+    "notification:delete": _one(Delete, "Deletes a notification"),
+    "job:mute": _one_job(MuteJob, "Mutes a job: only what concerns the user alone is told"),
+    "job:unmute": _one_job(UnmuteJob, "Ends the muting of a job"),
+    "job:read-notifications": _one_job(MarkJobRead, "Reads what is in the inbox of a job"),
 }
 """Events that are a command to the inbox."""
 
 TEST_CREATE = "test:create-job"
-TEST_COMMANDS: Mapping[str, _Row] = {
-    TEST_CREATE: (_CreateJob, _create_job),
-    "test:assign-job": (_AssignJob, _assign_job),
+TEST_COMMANDS: Mapping[str, ClientEvent] = {
+    TEST_CREATE: ClientEvent(TestJob, _create_job, NewJob, "Creates a job, where the test events are on"),
+    "test:assign-job": ClientEvent(
+        TestAssignment, _assign_job, Ok, "Gives a job to somebody, where the test events are on"
+    ),
 }
 """Events that are there for trying things out, where the setting `test_events` is on."""
 
@@ -176,7 +209,15 @@ UNWATCH_PEOPLE = "people:unwatch"
 
 
 class Nothing(_Payload, frozen=True):
-    """The payload of the two: it has no fields."""
+    """There is nothing to say."""
+
+
+PLAIN_EVENTS: Mapping[str, tuple[type[_Payload], type[Answer], str]] = {
+    REFRESH: (Refresh, Refreshed, "Hands in a fresh token"),
+    WATCH_PEOPLE: (Nothing, Ok, "Has the socket told from now on who comes and goes"),
+    UNWATCH_PEOPLE: (Nothing, Ok, "Ends that"),
+}
+"""The events that are no command to the inbox: their payloads, their acks, and what they do."""
 
 
 def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: bool = False) -> ClientCommand:
@@ -190,20 +231,19 @@ def command_of(name: str, args: Sequence[Any], member: Member, *, test_events: b
         found = TEST_COMMANDS.get(name)
     if found is None:
         raise Refused(Code.INVALID, f"unknown event {name[:50]!r}")
-    shape, make = found
-    return make(payload_of(shape, args), member)
+    return found.make(payload_of(found.payload, args), member)
 
 
-def answer_of(name: str, outcome: Published | Counted) -> dict[str, Any]:
-    """What the ack of an event adds to `ok`, once its command is durable."""
+def answer_of(name: str, outcome: Published | Counted) -> Answer:
+    """The ack of an event, once its command is durable."""
     match outcome:
         case Counted(count=count, unseen=unseen):
-            return {"count": count, "unseen": unseen}
+            return Done(count=count, unseen=unseen)
         case Published(answer=answer) if name == TEST_CREATE:
             job = _job_decoder.decode(answer)
-            return {"jobId": job.id, "djId": job.dj_id}
+            return NewJob(job_id=job.id, dj_id=job.dj_id)
         case _:
-            return {}
+            return Ok()
 
 
 def payload_of(shape: type[Any], args: Sequence[Any]) -> Any:

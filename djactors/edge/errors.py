@@ -10,6 +10,7 @@ from math import ceil
 
 from djactors.domain.errors import Code, Refused, importing
 from djactors.domain.notifications import encode
+from djactors.edge.answers import Error, ErrorDetail
 from djactors.edge.auth import Unauthorized
 from djactors.kernel import KernelError
 from djactors.net import Response
@@ -68,7 +69,7 @@ def error_of(error: Exception) -> tuple[Code, str]:
 
 def error_body(code: str, message: str) -> bytes:
     """The JSON of an error."""
-    return encode({"error": {"code": code, "message": message}})
+    return encode(Error(error=ErrorDetail(code=code, message=message)))
 
 
 def error_response(error: Exception) -> Response:

@@ -1,4 +1,5 @@
-"""The answer to `GET /metrics`: all metrics, with those gauges brought up to date that nobody keeps so.
+"""The answer to `GET /metrics`: all metrics, with those gauges brought up to date that nobody keeps so; and who may
+have it.
 
 Rules:
   * Thousands of mailboxes are looked at a slice at a time, so that nobody waits for the count.
@@ -7,6 +8,8 @@ Rules:
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Sequence
 from typing import Final
 
 from djactors.actors import census
@@ -14,7 +17,7 @@ from djactors.actors.users import Users
 from djactors.edge.shared import Shared
 from djactors.kernel import Supervisor
 from djactors.loop_lag import LoopLag
-from djactors.net import UnprovenBytes
+from djactors.net import UNIX_PEER, UnprovenBytes
 from djactors.telemetry import Telemetry
 
 FRESH: Final = 0.5
@@ -53,3 +56,23 @@ class Exposition:
         metrics.loop_lag.set(self._lag.worst())
         metrics.unproven_bytes.set(self._unproven.held)
         return metrics.exposition()
+
+
+class MetricsReaders:
+    """Who may read the metrics: networks, and with the word `unix` whoever comes by a Unix socket."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._unix = UNIX_PEER in addresses
+        self._networks = [ipaddress.ip_network(text) for text in addresses if text != UNIX_PEER]
+
+    def include(self, peer: str) -> bool:
+        """Whether somebody at this address may."""
+        if peer == UNIX_PEER:
+            return self._unix
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        # A socket that listens on both kinds of address tells of IPv4 ones in the form of IPv6.
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._networks)

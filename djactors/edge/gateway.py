@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from djactors.actors.command_ref import CommandRef
-from djactors.actors.deliveries import AUTH_EXPIRING, Outgoing, encoded
+from djactors.actors.deliveries import Outgoing, encoded
 from djactors.actors.users import Users
 from djactors.config import Settings
 from djactors.domain.accounts import Account
@@ -29,8 +29,10 @@ from djactors.domain.commands import Counted, Published
 from djactors.domain.errors import Code, Refused
 from djactors.domain.ids import id_of
 from djactors.domain.notifications import encode
+from djactors.domain.packets import AUTH_EXPIRING, Expiring
 from djactors.domain.times import utc_text
 from djactors.edge import refusals
+from djactors.edge.answers import Answer, ErrorDetail, Failed, Ok, Refreshed
 from djactors.edge.auth import Authenticator, Member, Unauthorized, in_force
 from djactors.edge.commands import (
     REFRESH,
@@ -248,7 +250,7 @@ class Gateway(SocketHandler[UserSocket]):
             if told is None:
                 return  # The CONNECT is not answered yet: nothing may come before that. The next tick will do.
             self._warned = True
-            body = encode({"expiresAt": _moment(member.expires_at)})
+            body = encode(Expiring(_moment(member.expires_at)))
             socket.send(encoded([Outgoing(AUTH_EXPIRING, body, told)], stamped=socket.recovery))
 
     def _check_pace(self, member: Member) -> None:
@@ -296,14 +298,14 @@ class Gateway(SocketHandler[UserSocket]):
         if self._pending >= MAX_PENDING:
             raise Refused(Code.TOO_MANY_REQUESTS, f"at most {MAX_PENDING} commands at a time: wait for their acks")
 
-    def _refresh(self, payload: Refresh, socket: UserSocket, before: Member) -> dict[str, Any]:
+    def _refresh(self, payload: Refresh, socket: UserSocket, before: Member) -> Refreshed:
         member = self._services.authenticator.identify(payload.token).member()
         if (member.tenant_id, member.user_id) != (before.tenant_id, before.user_id):
             raise Unauthorized("tenant_mismatch", "the token is somebody else's")
         member = self._in_force(member)
         socket.member = member
         self._warned = False
-        return {"expiresAt": _moment(member.expires_at)}
+        return Refreshed(expires_at=_moment(member.expires_at))
 
     def _watch_people(self, event: EventReceived, socket: UserSocket, member: Member) -> None:
         payload_of(Nothing, event.args)
@@ -314,7 +316,7 @@ class Gateway(SocketHandler[UserSocket]):
             raise Refused(Code.FORBIDDEN, "nobody is told who is connected: the operator has turned presence off")
         else:
             onlookers.look(member.tenant_id, member.user_id, socket)
-        self._acknowledge(socket, event, {})
+        self._acknowledge(socket, event, Ok())
 
     def _answered(self, socket: UserSocket, event: EventReceived, outcome: Published | Counted | Exception) -> None:
         self._pending -= 1
@@ -323,9 +325,9 @@ class Gateway(SocketHandler[UserSocket]):
         else:
             self._acknowledge(socket, event, answer_of(event.name, outcome))
 
-    def _acknowledge(self, socket: UserSocket, event: EventReceived, answer: dict[str, Any]) -> None:
+    def _acknowledge(self, socket: UserSocket, event: EventReceived, answer: Answer) -> None:
         if event.ack_id is not None:
-            socket.ack(event.ack_id, {"ok": True, **answer})
+            socket.ack(event.ack_id, answer)
 
     def _fail(self, socket: UserSocket, event: EventReceived, error: Exception) -> None:
         member = socket.member
@@ -339,7 +341,7 @@ class Gateway(SocketHandler[UserSocket]):
         )
         if event.ack_id is not None:
             code, message = error_of(error)
-            socket.ack(event.ack_id, {"ok": False, "error": {"code": code, "message": message}})
+            socket.ack(event.ack_id, Failed(error=ErrorDetail(code=code, message=message)))
 
 
 def _moment(unix: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -24,7 +24,10 @@ from djactors.domain.importing import (
     ImportRows,
 )
 from djactors.domain.notifications import encode
-from djactors.edge.api import IMPORT, Api, Handler, Table, query_of, tenant_of
+from djactors.edge.answers import ImportArrived, ImportBegun, ImportJudged, ImportRemoved
+from djactors.edge.api import IMPORT, Api, tenant_of
+from djactors.edge.queries import NO_QUERY
+from djactors.edge.route import BACKEND, Handler, Route, Shape, Table
 from djactors.inbox.arrival import Arrival
 from djactors.inbox.contents import MAX_GIVEN
 from djactors.inbox.importing import ROWS_OF_A_SLICE
@@ -49,14 +52,18 @@ Given = Annotated[int, Meta(ge=0, le=MAX_GIVEN)]
 Plan = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
-class _Begin(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+class ImportBegin(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What an import will bring."""
+
     manifest: Manifest
     tenant: str
     highest: dict[str, Given] = {}
     tenant_id: Id | None = None
 
 
-class _Rows(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+class ImportRowsBody(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Rows of an import, as lines of JSON."""
+
     plan: Plan
     first: Annotated[int, Meta(ge=1)]
     table: str
@@ -64,17 +71,21 @@ class _Rows(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     tenant_id: Id | None = None
 
 
-class _Finish(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+class ImportFinish(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Everything of an import has been sent."""
+
     plan: Plan
     tenant_id: Id | None = None
 
 
-class _Abandon(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+class ImportAbandon(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What has arrived of an import is to be removed."""
+
     after: Annotated[int, Meta(ge=0)] = 0
     tenant_id: Id | None = None
 
 
-_Body = TypeVar("_Body", _Begin, _Rows, _Finish, _Abandon)
+_Body = TypeVar("_Body", ImportBegin, ImportRowsBody, ImportFinish, ImportAbandon)
 
 
 class _Known(msgspec.Struct):
@@ -86,34 +97,17 @@ class _Known(msgspec.Struct):
     arrival: Arrival
 
 
-class ImportRoutes:
-    """The handlers; `table` is their part of the routes."""
+class Importing:
+    """The handlers of one server, with what is remembered of the imports that are under way."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self._columns: Columns | None = None
         self._known: dict[int, _Known] = {}
         self._judging = trio.Lock()
-        self.table: Table = (
-            (IMPORTS, {"POST": self._told(self._begin)}),
-            (ROWS, {"POST": self._told(self._rows)}),
-            (f"{IMPORTS}/finish", {"POST": self._told(self._finish)}),
-            (f"{IMPORTS}/abandon", {"POST": self._told(self._abandon)}),
-        )
 
-    @staticmethod
-    def _told(handler: Handler) -> Handler:
-        """A handler that answers what is wrong with a parcel as what is wrong with a request."""
-
-        async def handle(request: Request, found: dict[str, str]) -> Response:
-            try:
-                return await handler(request, found)
-            except ParcelError as error:
-                raise Refused(Code.INVALID, str(error)) from None
-
-        return handle
-
-    async def _begin(self, request: Request, found: dict[str, str]) -> Response:
+    async def begin(self, request: Request) -> Response:
+        """Announce an import."""
         body, tenant_id = self._read(request, _BEGIN)
         manifest = body.manifest
         manifest.check("the manifest")
@@ -132,9 +126,10 @@ class ImportRoutes:
             # Another node may know for so long that nothing stands against somebody of the tenant.
             await trio.sleep(KNOWN_FOR)
         self._api.telemetry.log.info("import begun", tenant_id=tenant_id, rows=manifest.rows, arrived=imported.arrived)
-        return Response(200, encode({"plan": _digest(text), "arrived": imported.arrived}))
+        return Response(200, encode(ImportBegun(plan=_digest(text), arrived=imported.arrived)))
 
-    async def _rows(self, request: Request, found: dict[str, str]) -> Response:
+    async def rows(self, request: Request) -> Response:
+        """Take rows in."""
         body, tenant_id = self._read(request, _ROWS)
         part = _PARTS.get(body.table)
         if part is None or part is PARTS[0]:
@@ -152,9 +147,9 @@ class ImportRoutes:
                 raise Refused(Code.INVALID, f"lines: have an id above {highest}, the highest that was announced")
         imported = await self._ask(ImportRows(tenant_id, known.text, body.first, part.name, names, tuple(rows)))
         await trio.sleep(PAUSE)
-        return Response(200, encode({"arrived": imported.arrived}))
+        return Response(200, encode(ImportArrived(arrived=imported.arrived)))
 
-    async def _finish(self, request: Request, found: dict[str, str]) -> Response:
+    async def finish(self, request: Request) -> Response:
         """Judge a piece of what has arrived. Whoever asks goes on until it is done."""
         body, tenant_id = self._read(request, _FINISH)
         known = await self._known_of(tenant_id, body.plan)
@@ -164,7 +159,7 @@ class ImportRoutes:
             try:
                 while not await self._api.store.judge_arrival(known.arrival):
                     if trio.current_time() >= end:
-                        return Response(200, encode({"done": False, "judged": known.arrival.rows}))
+                        return Response(200, encode(ImportJudged(done=False, judged=known.arrival.rows)))
             except BaseException:
                 # What failed is judged from the beginning.
                 self._known.pop(tenant_id, None)
@@ -172,9 +167,9 @@ class ImportRoutes:
         await self._ask(FinishImport(tenant_id, known.text, known.arrival.rows, known.arrival.walks))
         self._known.pop(tenant_id, None)
         self._api.telemetry.log.info("tenant imported", tenant_id=tenant_id, rows=known.arrival.rows)
-        return Response(200, encode({"done": True, "judged": known.arrival.rows}))
+        return Response(200, encode(ImportJudged(done=True, judged=known.arrival.rows)))
 
-    async def _abandon(self, request: Request, found: dict[str, str]) -> Response:
+    async def abandon(self, request: Request) -> Response:
         """Remove a piece. Whoever asks goes on with `after`, until it is done."""
         body, tenant_id = self._read(request, _ABANDON)
         self._known.pop(tenant_id, None)
@@ -188,13 +183,13 @@ class ImportRoutes:
             await trio.sleep(PAUSE)
         if imported.done:
             self._api.telemetry.log.info("import abandoned", tenant_id=tenant_id)
-        return Response(200, encode({"done": imported.done, "removed": removed, "after": after}))
+        return Response(200, encode(ImportRemoved(done=imported.done, removed=removed, after=after)))
 
     def _read(self, request: Request, shape: msgspec.json.Decoder[_Body]) -> tuple[_Body, int]:
         """The body, and the tenant that it is about; whoever may not import is refused."""
         identity = self._api.service(request, IMPORT)
         self._api.paces.check_backend(identity)
-        query_of(request)
+        NO_QUERY.read(request)
         body: _Body = events.decode_json(shape, request.body or b"{}")
         return body, tenant_of(identity, body.tenant_id)
 
@@ -210,11 +205,11 @@ class ImportRoutes:
             if text is None or _digest(text) != plan:
                 raise Refused(Code.NOT_FOUND, f"no such import of tenant {tenant_id} is under way: begin it anew")
             # By another node, or before a restart.
-            announced = msgspec.json.decode(text, type=_Begin)
+            announced = msgspec.json.decode(text, type=ImportBegin)
             known = self._remember(tenant_id, text, announced, await self._get_columns())
         return known
 
-    def _remember(self, tenant_id: int, text: str, announced: _Begin, columns: Columns) -> _Known:
+    def _remember(self, tenant_id: int, text: str, announced: ImportBegin, columns: Columns) -> _Known:
         if len(self._known) >= MAX_UNDER_WAY:
             self._known.pop(next(iter(self._known)))
         known = self._known[tenant_id] = _Known(
@@ -226,11 +221,74 @@ class ImportRoutes:
         return await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
 
 
-_BEGIN = msgspec.json.Decoder(_Begin)
-_ROWS = msgspec.json.Decoder(_Rows)
-_FINISH = msgspec.json.Decoder(_Finish)
-_ABANDON = msgspec.json.Decoder(_Abandon)
+_BEGIN = msgspec.json.Decoder(ImportBegin)
+_ROWS = msgspec.json.Decoder(ImportRowsBody)
+_FINISH = msgspec.json.Decoder(ImportFinish)
+_ABANDON = msgspec.json.Decoder(ImportAbandon)
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _told(method: Callable[[Importing, Request], Awaitable[Response]]) -> Handler:
+    """A handler that answers what is wrong with a parcel as what is wrong with a request."""
+
+    async def handle(api: Api, request: Request, _: dict[str, str]) -> Response:
+        try:
+            return await method(api.part(Importing), request)
+        except ParcelError as error:
+            raise Refused(Code.INVALID, str(error)) from None
+
+    return handle
+
+
+_SAYS = "This is what `djactors import` uses, and no other program should: its bodies change with the schema."
+_REFUSES = (Code.NOT_FOUND, Code.CONFLICT)
+
+ROUTES: Table = (
+    Route(
+        "POST",
+        IMPORTS,
+        _told(Importing.begin),
+        "Announces an import of a tenant",
+        BACKEND,
+        {200: ImportBegun},
+        says=_SAYS,
+        body=Shape(ImportBegin),
+        refuses=_REFUSES,
+    ),
+    Route(
+        "POST",
+        ROWS,
+        _told(Importing.rows),
+        "Brings rows of an import",
+        BACKEND,
+        {200: ImportArrived},
+        says=_SAYS,
+        body=Shape(ImportRowsBody),
+        refuses=_REFUSES,
+    ),
+    Route(
+        "POST",
+        f"{IMPORTS}/finish",
+        _told(Importing.finish),
+        "Judges what has arrived of an import, piece by piece, and has the tenant served",
+        BACKEND,
+        {200: ImportJudged},
+        says=_SAYS,
+        body=Shape(ImportFinish),
+        refuses=_REFUSES,
+    ),
+    Route(
+        "POST",
+        f"{IMPORTS}/abandon",
+        _told(Importing.abandon),
+        "Removes what has arrived of an import, piece by piece",
+        BACKEND,
+        {200: ImportRemoved},
+        says=_SAYS,
+        body=Shape(ImportAbandon, is_required=False),
+        refuses=_REFUSES,
+    ),
+)

@@ -1,5 +1,5 @@
-"""The inbox routes of the contract: a person's lists and counts, and what the person does with a notification or wants
-to hear of a job.
+"""The inbox routes of the contract: a person's lists and counts, the log of changes, and what the person does with a
+notification or wants to hear of a job.
 
 Each command is answered with the person's counts, as the ack of its socket event has them.
 """
@@ -7,9 +7,10 @@ Each command is answered with the person's counts, as the ack of its socket even
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from djactors.domain import lengths
 from djactors.domain.commands import (
@@ -27,50 +28,80 @@ from djactors.domain.commands import (
     UnmuteJob,
     Unsnooze,
 )
-from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import Moment, Priority, decode_with_ids
+from djactors.domain.errors import not_found
+from djactors.domain.events import Moment, Priority
 from djactors.domain.folding import words_of
 from djactors.domain.ids import Id
+from djactors.domain.marks import offset_of
 from djactors.domain.notifications import encode
-from djactors.edge.api import ID, Api, Handler, Table, choice, flag, number, page_size, path_id, query_of
+from djactors.edge.answers import ChangeList, Counts, Done, LoggedChange, Mute, NotificationList
+from djactors.edge.api import Api, path_id
 from djactors.edge.auth import Member
-from djactors.inbox.pages import Place, Snapshot, Wanted
+from djactors.edge.queries import MAX_PAGE, NO_QUERY, Limit, PageQuery, Query, QueryReader
+from djactors.edge.route import PERSON, Body, Handler, Route, Table
+from djactors.inbox.log import Replay
+from djactors.inbox.pages import Snapshot, Wanted
 from djactors.net import Request, Response
-
-INBOX = "inbox"
 
 MAX_QUERY = 100
 """Characters of a search: more than a title that somebody types, and few enough words to look for."""
 
 
-class _Body(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+class _ListQuery(PageQuery, frozen=True, kw_only=True):
+    view: Annotated[Literal["inbox", "archived", "snoozed"], Meta(description="Which of the three lists.")] = "inbox"
+    unread: Annotated[bool, Meta(description="Only what is unread.")] = False
+    type: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=lengths.TYPE)] | None, Meta(description="Only this type.")
+    ] = None
+    priority: Annotated[Priority | None, Meta(description="Only this priority.")] = None
+    job: Annotated[Id | None, Meta(description="Only what is about this job.")] = None
+    query: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MAX_QUERY)] | None,
+        Meta(description="Words that the title, the message, or the job's title or number must have."),
+    ] = None
+
+
+class _ChangesQuery(Query, frozen=True, kw_only=True):
+    since: Annotated[str, Meta(description="the offset of a list, or of the page before")]
+    limit: Limit = MAX_PAGE
+
+
+class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Base of all bodies."""
 
 
-class _Seen(_Body, frozen=True):
+class SeenBody(_Payload, frozen=True):
+    """Up to which notification the inbox was seen; all of it without."""
+
     up_to: Id | None = None
 
 
-class _Snooze(_Body, frozen=True):
+class SnoozeBody(_Payload, frozen=True):
+    """When the notification comes back: a moment in the future, before the notification expires."""
+
     until: Moment
 
 
-_seen_decoder = msgspec.json.Decoder(_Seen)
-_snooze_decoder = msgspec.json.Decoder(_Snooze)
+_LIST = QueryReader(_ListQuery)
+_CHANGES = QueryReader(_ChangesQuery)
+_SEEN = Body(SeenBody)
+_SNOOZE = Body(SnoozeBody)
 
-_ON_ONE: dict[str, Callable[[int, int, int], InboxCommand]] = {
-    "read": MarkRead,
-    "unread": MarkUnread,
-    "archive": Archive,
-    "unarchive": Unarchive,
-    "unsnooze": Unsnooze,
+_Command: TypeAlias = Callable[[int, int, int], InboxCommand]
+
+_ON_ONE: dict[str, tuple[_Command, str]] = {
+    "read": (MarkRead, "Marks a notification as read"),
+    "unread": (MarkUnread, "Marks a notification as unread"),
+    "archive": (Archive, "Puts a notification into the archive"),
+    "unarchive": (Unarchive, "Takes a notification out of the archive"),
+    "unsnooze": (Unsnooze, "Brings a snoozed notification back at once"),
 }
-_ON_A_JOB: dict[str, Callable[[int, int, int], InboxCommand]] = {
-    "read-notifications": MarkJobRead,
-    "mute": MuteJob,
-    "unmute": UnmuteJob,
+_ON_A_JOB: dict[str, tuple[_Command, str]] = {
+    "read-notifications": (MarkJobRead, "Reads what is in the inbox of a job"),
+    "mute": (MuteJob, "Mutes a job: only what concerns the user alone is told"),
+    "unmute": (UnmuteJob, "Ends the muting of a job"),
 }
-"""The last word of a path, and its command on the notification or the job that the path names."""
+"""The last word of a path, its command on the notification or the job that the path names, and what it does."""
 
 
 async def state(api: Api, member: Member) -> Snapshot:
@@ -80,104 +111,168 @@ async def state(api: Api, member: Member) -> Snapshot:
     )
 
 
-class InboxRoutes:
-    """The handlers; `table` is their part of the routes."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        one, job = f"/api/notifications/{ID}", f"/api/jobs/{ID}"
-        posts = {
-            **{f"{one}/{word}": self._poster(kind) for word, kind in _ON_ONE.items()},
-            **{f"{job}/{word}": self._poster(kind) for word, kind in _ON_A_JOB.items()},
-            f"{one}/snooze": self._snooze,
-        }
-        reads = {f"{job}/mute": self._is_muted}
-        self.table: Table = (
-            ("/api/notifications", {"GET": self._list}),
-            ("/api/notifications/unread-count", {"GET": self._unread_count}),
-            ("/api/notifications/read-all", {"POST": self._read_all}),
-            ("/api/notifications/seen", {"POST": self._seen}),
-            (one, {"DELETE": self._poster(Delete)}),
-            *(
-                (path, {"POST": handler} if path not in reads else {"GET": reads[path], "POST": handler})
-                for path, handler in posts.items()
-            ),
-        )
-
-    async def _list(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query = query_of(request, "view", "unread", "type", "priority", "job", "query", "limit", "before")
-        limit, before, wanted = page_size(query), number(query, "before"), _wanted(query)
-        page = await self._api.dated(
-            member,
-            lambda told: self._api.store.page(
-                member.tenant_id, member.user_id, limit=limit, before=before, wanted=wanted, told=told
-            ),
-        )
-        answer = {
-            "items": page.items,
-            "nextBefore": page.next_before,
-            "unreadCount": page.unread,
-            "unseenCount": page.unseen,
-            "offset": str(page.at),
-        }
-        return Response(200, encode(answer))
-
-    async def _unread_count(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        found = await state(self._api, member)
-        return Response(200, encode({"count": found.unread, "unseen": found.unseen, "offset": str(found.at)}))
-
-    def _poster(self, kind: Callable[[int, int, int], InboxCommand]) -> Handler:
-        async def handle(request: Request, found: dict[str, str]) -> Response:
-            member = self._api.member(request)
-            query_of(request)
-            return await self._count(kind(member.tenant_id, member.user_id, path_id(found)))
-
-        return handle
-
-    async def _read_all(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        return await self._count(MarkAllRead(member.tenant_id, member.user_id))
-
-    async def _seen(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        body, _text = decode_with_ids(_seen_decoder, _Seen, request.body or b"{}")
-        return await self._count(MarkSeen(member.tenant_id, member.user_id, body.up_to))
-
-    async def _snooze(self, request: Request, found: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        body, _text = decode_with_ids(_snooze_decoder, _Snooze, request.body or b"{}")
-        return await self._count(Snooze(member.tenant_id, member.user_id, path_id(found), body.until))
-
-    async def _is_muted(self, request: Request, found: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query_of(request)
-        muted = await self._api.store.is_muted(member.tenant_id, member.user_id, path_id(found))
-        if muted is None:
-            raise not_found()
-        return Response(200, encode({"muted": muted}))
-
-    async def _count(self, command: InboxCommand) -> Response:
-        counted = await self._api.router.ask_nowait(command, self._api.settings.command_timeout)
-        return Response(200, encode({"ok": True, "count": counted.count, "unseen": counted.unseen}))
-
-
-def _wanted(query: dict[str, str]) -> Wanted:
-    """What the parameters of a list ask for."""
-    view: Any = choice(query, "view", (INBOX, *get_args(Place)))
-    for name, longest in (("type", lengths.TYPE), ("query", MAX_QUERY)):
-        if name in query and not 1 <= len(query[name]) <= longest:
-            raise Refused(Code.INVALID, f"{name}: must be 1 to {longest} characters")
-    return Wanted(
-        place=None if view == INBOX else view,
-        unread_only=flag(query, "unread"),
-        type=query.get("type"),
-        priority=choice(query, "priority", get_args(Priority)),
-        job_id=number(query, "job"),
-        words=words_of(query.get("query", "")),
+async def _list(api: Api, request: Request, _: dict[str, str]) -> Response:
+    member = api.member(request)
+    query = _LIST.read(request)
+    wanted = Wanted(
+        place=None if query.view == "inbox" else query.view,
+        unread_only=query.unread,
+        type=query.type,
+        priority=query.priority,
+        job_id=query.job,
+        words=words_of(query.query or ""),
     )
+    page = await api.dated(
+        member,
+        lambda told: api.store.page(
+            member.tenant_id, member.user_id, limit=query.limit, before=query.before, wanted=wanted, told=told
+        ),
+    )
+    answer = NotificationList(
+        items=page.items,
+        next_before=page.next_before,
+        unread_count=page.unread,
+        unseen_count=page.unseen,
+        offset=str(page.at),
+    )
+    return Response(200, encode(answer))
+
+
+async def _unread_count(api: Api, request: Request, _: dict[str, str]) -> Response:
+    member = api.member(request)
+    NO_QUERY.read(request)
+    found = await state(api, member)
+    return Response(200, encode(Counts(count=found.unread, unseen=found.unseen, offset=str(found.at))))
+
+
+async def _changes(api: Api, request: Request, _: dict[str, str]) -> Response:
+    member = api.member(request)
+    query = _CHANGES.read(request)
+    start, found = offset_of(query.since), None
+    if start is not None:
+        found = await api.dated(
+            member,
+            lambda told: api.store.replay(
+                member.tenant_id, member.user_id, start, told=told, limit=query.limit, requested=True
+            ),
+        )
+    if isinstance(found, Replay):
+        items = [
+            LoggedChange(offset=str(change.offset), event=change.name, data=msgspec.Raw(change.body))
+            for change in found.changes
+        ]
+        answer = ChangeList(items=items, offset=str(found.position), reset=False)
+    else:
+        answer = ChangeList(items=[], offset=str((await state(api, member)).at), reset=True)
+    return Response(200, encode(answer))
+
+
+def _poster(kind: _Command) -> Handler:
+    async def handle(api: Api, request: Request, found: dict[str, str]) -> Response:
+        member = api.member(request)
+        NO_QUERY.read(request)
+        return await _count(api, kind(member.tenant_id, member.user_id, path_id(found)))
+
+    return handle
+
+
+async def _read_all(api: Api, request: Request, _: dict[str, str]) -> Response:
+    member = api.member(request)
+    NO_QUERY.read(request)
+    return await _count(api, MarkAllRead(member.tenant_id, member.user_id))
+
+
+async def _seen(api: Api, request: Request, _: dict[str, str]) -> Response:
+    member = api.member(request)
+    NO_QUERY.read(request)
+    body = _SEEN.read(request)
+    return await _count(api, MarkSeen(member.tenant_id, member.user_id, body.up_to))
+
+
+async def _snooze(api: Api, request: Request, found: dict[str, str]) -> Response:
+    member = api.member(request)
+    NO_QUERY.read(request)
+    body = _SNOOZE.read(request)
+    return await _count(api, Snooze(member.tenant_id, member.user_id, path_id(found), body.until))
+
+
+async def _is_muted(api: Api, request: Request, found: dict[str, str]) -> Response:
+    member = api.member(request)
+    NO_QUERY.read(request)
+    muted = await api.store.is_muted(member.tenant_id, member.user_id, path_id(found))
+    if muted is None:
+        raise not_found()
+    return Response(200, encode(Mute(muted=muted)))
+
+
+async def _count(api: Api, command: InboxCommand) -> Response:
+    counted = await api.router.ask_nowait(command, api.settings.command_timeout)
+    return Response(200, encode(Done(count=counted.count, unseen=counted.unseen)))
+
+
+_ONE, _JOB = "/api/notifications/{id}", "/api/jobs/{id}"
+_DONE = {200: Done}
+
+ROUTES: Table = (
+    Route(
+        "GET",
+        "/api/notifications",
+        _list,
+        "Lists the notifications of an inbox",
+        PERSON,
+        {200: NotificationList},
+        query=_LIST,
+        says="A list that is narrowed looks at 500 notifications for each page, so a page may have few items, even "
+        "none, and still name a `nextBefore` to go on with. It is complete when `nextBefore` is null.",
+    ),
+    Route(
+        "GET",
+        "/api/notifications/unread-count",
+        _unread_count,
+        "Counts what is unread and unseen",
+        PERSON,
+        {200: Counts},
+    ),
+    Route(
+        "GET",
+        "/api/changes",
+        _changes,
+        "Lists what has changed since an offset",
+        PERSON,
+        {200: ChangeList},
+        query=_CHANGES,
+        says="For clients without a socket: ask again with the answer's `offset` until `items` is empty.",
+    ),
+    Route(
+        "POST",
+        "/api/notifications/read-all",
+        _read_all,
+        "Marks everything in the inbox as read",
+        PERSON,
+        _DONE,
+    ),
+    Route(
+        "POST",
+        "/api/notifications/seen",
+        _seen,
+        "Notes that the inbox was seen",
+        PERSON,
+        _DONE,
+        body=_SEEN,
+        examples={"up to a notification": {"upTo": 1}, "all": {}},
+    ),
+    Route("DELETE", _ONE, _poster(Delete), "Deletes a notification", PERSON, _DONE),
+    *(Route("POST", f"{_ONE}/{word}", _poster(kind), does, PERSON, _DONE) for word, (kind, does) in _ON_ONE.items()),
+    Route(
+        "POST",
+        f"{_ONE}/snooze",
+        _snooze,
+        "Has a notification leave the inbox, and come back at a moment",
+        PERSON,
+        _DONE,
+        body=_SNOOZE,
+        examples={"a fortnight": {"until": "2026-02-10T09:00:00+07:00"}},
+    ),
+    *(Route("POST", f"{_JOB}/{word}", _poster(kind), does, PERSON, _DONE) for word, (kind, does) in _ON_A_JOB.items()),
+    Route("GET", f"{_JOB}/mute", _is_muted, "Says whether the user has muted a job", PERSON, {200: Mute}),
+)

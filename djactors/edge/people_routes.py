@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from djactors.domain import lengths
-from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
-from djactors.edge.api import Api, Table, page_size, query_of
+from djactors.edge.answers import PeopleList
+from djactors.edge.api import Api
+from djactors.edge.queries import PAGE, Limit, Query, QueryReader
+from djactors.edge.route import PERSON, Route, Table
 from djactors.net import Request, Response
 
 
-class PeopleRoutes:
-    """The handler; `table` is its part of the routes."""
+class _PeopleQuery(Query, frozen=True, kw_only=True):
+    query: Annotated[
+        str,
+        Meta(max_length=lengths.NAME, description="The beginning of a name, or of a word of it; all people without."),
+    ] = ""
+    limit: Limit = PAGE
+    before: Annotated[str | None, Meta(description="The `nextBefore` of the page before, with the same `query`.")] = (
+        None
+    )
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self.table: Table = (("/api/people", {"GET": self._list}),)
 
-    async def _list(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query = query_of(request, "query", "limit", "before")
-        wanted = query.get("query", "")
-        if len(wanted) > lengths.NAME:
-            raise Refused(Code.INVALID, f"query: has more than {lengths.NAME} characters: send the beginning of a name")
-        page = await self._api.store.people(
-            member.tenant_id, member.user_id, query=wanted, before=query.get("before"), limit=page_size(query)
-        )
-        items = [
-            msgspec.structs.replace(found, connected=self._api.connected(member.tenant_id, found.id))
-            for found in page.items
-        ]
-        return Response(200, encode({"items": items, "nextBefore": page.next_before}))
+_PEOPLE = QueryReader(_PeopleQuery)
+
+
+async def _list(api: Api, request: Request, _: dict[str, str]) -> Response:
+    member = api.member(request)
+    query = _PEOPLE.read(request)
+    page = await api.store.people(
+        member.tenant_id, member.user_id, query=query.query, before=query.before, limit=query.limit
+    )
+    items = [
+        msgspec.structs.replace(found, connected=api.connected(member.tenant_id, found.id)) for found in page.items
+    ]
+    return Response(200, encode(PeopleList(items=items, next_before=page.next_before)))
+
+
+ROUTES: Table = (
+    Route(
+        "GET",
+        "/api/people",
+        _list,
+        "Lists people of the tenant by name",
+        PERSON,
+        {200: PeopleList},
+        query=_PEOPLE,
+        says="A list shows people as they were named when its first page was read, and can be read on for an hour. "
+        "`connected` is left out where the operator has turned presence off.",
+    ),
+)

@@ -1,7 +1,6 @@
 """What one port serves: `/socket.io/` is Engine.IO's, the page's files are the site's, everything else the routes'.
 
-The routes are those of the contract. Each is a row of a table, and a handler that turns a request into a command or a
-read.
+The routes are those of the contract; `table.py` has them all.
 
 Rules: a handler raises what it refuses; the one place that words errors is `errors.py`. Unknown query parameters are
 refused like unknown fields. An id of another user or tenant is answered like a missing id.
@@ -9,75 +8,36 @@ refused like unknown fields. An id of another user or tenant is answered like a 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-import msgspec
-
-from djactors.domain import events
-from djactors.domain.commands import Publish
-from djactors.domain.errors import Code, Refused, not_found
-from djactors.domain.events import DomainEvent
-from djactors.domain.marks import offset_of
-from djactors.domain.notifications import encode
+from djactors.domain.errors import Code, Refused
 from djactors.edge import refusals
-from djactors.edge.api import (
-    ID,
-    IMPORT,
-    MAX_PAGE,
-    PUBLISH,
-    Api,
-    Handler,
-    Table,
-    flag,
-    header_key,
-    number,
-    page_size,
-    query_of,
-)
-from djactors.edge.auth import Identity, Unauthorized
-from djactors.edge.batch import Batch
+from djactors.edge.api import IMPORT, PUBLISH, Api
+from djactors.edge.auth import Unauthorized
 from djactors.edge.errors import EXPECTED, NOT_KEPT, error_body, error_response, wrong_method
-from djactors.edge.import_routes import IMPORTS, ROWS, ImportRoutes
-from djactors.edge.inbox_routes import InboxRoutes, state
-from djactors.edge.job_routes import JobRoutes
-from djactors.edge.people_routes import PeopleRoutes
+from djactors.edge.import_routes import IMPORTS, ROWS
+from djactors.edge.publishing_routes import BATCH
+from djactors.edge.route import MAX_SMALL_BODY, Route
 from djactors.edge.site import SITE_METHODS, Site
-from djactors.edge.user_routes import UserRoutes
+from djactors.edge.table import ROUTES
 from djactors.engine import EngineServer, OriginPolicy
-from djactors.inbox.log import Replay
-from djactors.net import UNIX_PEER, ByteStream, Request, Response
+from djactors.net import ByteStream, Request, Response
 from djactors.telemetry import Telemetry, Trace
 from djactors.telemetry.traces import REQUEST_HEADER, RESPONSE_HEADER
-
-BATCH = "/api/events/batch"
 
 LARGE: Mapping[str, str] = {BATCH: PUBLISH, IMPORTS: IMPORT, ROWS: IMPORT}
 """The routes with a large body, and what only a service may do there."""
 
-ITEMS_PER_TURN = 32
-"""Events of a batch that are decoded in one go. The largest take 0.1 ms each: a thousand held up the loop for 130."""
+ID = "{id}"
+"""An id in a path."""
 
-BYTES_PER_TURN = 8 * 1024
-"""The same in bytes of JSON, which take 1 ms if all are numbers. An item may have more, and is read alone then."""
-
-ITEMS_TOGETHER = 512
-"""Events of a batch that the router is given at once. If it were given what one turn decodes, its commits would be many
-and small, and the decoding would slow each of them down. All thousand of a few batches would fill its mailbox."""
-
-WAY_SECONDS = 0.005
-"""How long the decoding of a batch gives way to a commit, between two turns: as long as a commit takes."""
+_ID = r"(?P<id>[0-9]+)"
+"""A number that is too long for an id still matches, so that it is answered like a missing id, not like a missing
+route."""
 
 ENGINE_PATH = "/socket.io/"
-
-OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
-"""The routes that look at no token. At all others a token that proves nothing is judged once, and not by the handler
-again: a signature costs up to 0.2 ms, and whoever floods sends no other tokens."""
-
-MAX_SMALL_BODY = 64 * 1024
-"""Bytes of a body outside the batch route: one event with the largest texts that the schema takes."""
 
 METHODS = "GET, POST, DELETE"
 HEADERS = "authorization, content-type, idempotency-key"
@@ -85,31 +45,21 @@ HEADERS = "authorization, content-type, idempotency-key"
 
 
 class Routes:
-    """The table, and the way through it."""
+    """The way through the table."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        readers = api.settings.metrics_addresses
-        self._unix_reads = UNIX_PEER in readers
-        self._networks = [ipaddress.ip_network(text) for text in readers if text != UNIX_PEER]
-        rows: Table = (
-            ("/api/changes", {"GET": self._changes}),
-            ("/api/events", {"POST": self._publish}),
-            (BATCH, {"POST": self._publish_batch}),
-            ("/healthz", {"GET": self._health}),
-            ("/readyz", {"GET": self._readiness}),
-            ("/metrics", {"GET": self._metrics}),
-            ("/api/admin/actors", {"GET": self._actors}),
-            ("/api/admin/suppressions", {"GET": self._suppressions}),
-            *InboxRoutes(api).table,
-            *JobRoutes(api).table,
-            *PeopleRoutes(api).table,
-            *UserRoutes(api).table,
-            *ImportRoutes(api).table,
-        )
+        rows: dict[str, dict[str, Route]] = {}
+        for route in ROUTES:
+            rows.setdefault(route.path, {})[route.method] = route
         # A path without an id is looked up in a dict. Only the other paths are matched, one pattern after the other.
-        self._fixed = {pattern: handlers for pattern, handlers in rows if ID not in pattern}
-        self._patterns = [(re.compile(pattern), handlers) for pattern, handlers in rows if ID in pattern]
+        self._fixed: dict[str, Mapping[str, Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], Mapping[str, Route]]] = []
+        for path, methods in rows.items():
+            if ID in path:
+                self._patterns.append((re.compile(re.escape(path).replace(re.escape(ID), _ID)), methods))
+            else:
+                self._fixed[path] = methods
 
     def body_limit(self, request: Request) -> int | Response:
         """How many bytes of body a request may bring, or its refusal: nothing is read for who has no good token."""
@@ -156,36 +106,38 @@ class Routes:
         found = request.route or self._find(request)
         if isinstance(found, Response):
             return found
-        handler, ids = found
+        route, ids = found
         try:
-            if request.path not in OPEN:
+            # A token that proves nothing is judged once, and not by the handler again: a signature costs up to 0.2 ms,
+            # and whoever floods sends no other tokens.
+            if route.caller.needs_token:
                 await self._api.judge(request)
-            return await handler(request, ids)
+            return await route.handler(self._api, request, ids)
         except EXPECTED as error:
             if isinstance(error, Unauthorized):
                 # A token of somebody who was signed out proves nothing: its connection is a stranger's.
                 request.proof = None
             return self._refused(request, error)
 
-    def _find(self, request: Request) -> tuple[Handler, dict[str, str]] | Response:
-        """The handler, with the ids in the path; or the answer, if there is none."""
+    def _find(self, request: Request) -> tuple[Route, dict[str, str]] | Response:
+        """The route, with the ids in the path; or the answer, if there is none."""
         ids: dict[str, str] = {}
-        handlers = self._fixed.get(request.path)
-        if handlers is None:
-            handlers, ids = self._match(request.path)
-        if handlers is None:
+        methods = self._fixed.get(request.path)
+        if methods is None:
+            methods, ids = self._match(request.path)
+        if methods is None:
             return self._refused(request, Refused(Code.NOT_FOUND, "no such route"))
-        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None:
-            refusals.method_refused(self._api.telemetry, request, handlers)
-            return wrong_method(handlers)
-        return handler, ids
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            refusals.method_refused(self._api.telemetry, request, methods)
+            return wrong_method(methods)
+        return route, ids
 
-    def _match(self, path: str) -> tuple[Mapping[str, Handler] | None, dict[str, str]]:
-        for pattern, handlers in self._patterns:
+    def _match(self, path: str) -> tuple[Mapping[str, Route] | None, dict[str, str]]:
+        for pattern, methods in self._patterns:
             match = pattern.fullmatch(path)
             if match is not None:
-                return handlers, match.groupdict()
+                return methods, match.groupdict()
         return None, {}
 
     def _refused(self, request: Request, error: Exception) -> Response:
@@ -193,114 +145,6 @@ class Routes:
             request.trace = self._begin_trace(request)
         refusals.request_refused(self._api.telemetry, request, error)
         return error_response(error)
-
-    # Publishing
-
-    async def _publish(self, request: Request, _: dict[str, str]) -> Response:
-        publisher = self._api.publisher(request)
-        query_of(request)
-        self._api.paces.check_backend(publisher)
-        command = _publish_command(request.body, publisher, header_key(request), self._api.trace_of(request))
-        published = await self._api.publish(command)
-        return Response(200 if published.repeated else 201, published.answer)
-
-    async def _publish_batch(self, request: Request, _: dict[str, str]) -> Response:
-        publisher = self._api.publisher(request)
-        query_of(request)
-        items = events.decode_batch(request.body)
-        self._api.paces.check_backend(publisher, max(1, len(items)))
-        trace = self._api.trace_of(request)
-        self._api.telemetry.traces.asked(trace)
-        batch = Batch(self._api.router, lambda error: refusals.item_refused(self._api.telemetry, request, error))
-        place = size = 0
-        decoded: list[Publish | Refused] = []
-        for text in map(bytes, items):
-            place, size = place + 1, size + len(text)
-            if place == ITEMS_PER_TURN or size > BYTES_PER_TURN:
-                await self._api.store.give_way(WAY_SECONDS)
-                place = size = 0
-            try:
-                decoded.append(_publish_command(text, publisher, None, trace))
-            except Refused as error:
-                decoded.append(error)
-            if len(decoded) == ITEMS_TOGETHER:
-                batch.extend(decoded)
-                decoded = []
-        batch.extend(decoded)
-        return Response(200, await batch.results(self._api.settings.command_timeout))
-
-    # The log
-
-    async def _changes(self, request: Request, _: dict[str, str]) -> Response:
-        member = self._api.member(request)
-        query = query_of(request, "since", "limit")
-        limit = page_size(query, MAX_PAGE)
-        since = query.get("since")
-        if since is None:
-            raise Refused(Code.INVALID, "since: is missing: send the offset of a list, or of the page before")
-        start, found = offset_of(since), None
-        if start is not None:
-            found = await self._api.dated(
-                member,
-                lambda told: self._api.store.replay(
-                    member.tenant_id, member.user_id, start, told=told, limit=limit, requested=True
-                ),
-            )
-        if isinstance(found, Replay):
-            items = [
-                {"offset": str(change.offset), "event": change.name, "data": msgspec.Raw(change.body)}
-                for change in found.changes
-            ]
-            answer = {"items": items, "offset": str(found.position), "reset": False}
-        else:
-            answer = {"items": [], "offset": str((await state(self._api, member)).at), "reset": True}
-        return Response(200, encode(answer))
-
-    # The operator
-
-    async def _actors(self, request: Request, _: dict[str, str]) -> Response:
-        admin = self._api.admin(request)
-        query = query_of(request, "history")
-        answer = await self._api.survey.take(admin.tenant_id, history=flag(query, "history"))
-        return Response(200, answer)
-
-    async def _suppressions(self, request: Request, _: dict[str, str]) -> Response:
-        admin = self._api.admin(request)
-        query = query_of(request, "userId", "limit", "before")
-        user_id = number(query, "userId")
-        if user_id is None:
-            raise Refused(Code.INVALID, "userId: is missing: whose suppressions?")
-        page = await self._api.store.suppressions(
-            admin.tenant_id, admin.user_id, user_id, before=number(query, "before"), limit=page_size(query)
-        )
-        return Response(200, encode(page))
-
-    async def _health(self, request: Request, _: dict[str, str]) -> Response:
-        return Response(200, b'{"status":"ok"}')
-
-    async def _readiness(self, request: Request, _: dict[str, str]) -> Response:
-        reason = await self._api.ready()
-        if reason is None:
-            concern = self._api.concern()
-            told = {"status": "ready"} if concern is None else {"status": "ready", "warnings": [concern]}
-            return Response(200, encode(told))
-        return Response(503, error_body(Code.UNAVAILABLE, reason), headers=(("retry-after", "1"),))
-
-    async def _metrics(self, request: Request, _: dict[str, str]) -> Response:
-        if not self._may_read_metrics(request.peer):
-            raise not_found()
-        return Response(200, await self._api.exposition.take(), "text/plain; version=0.0.4; charset=utf-8")
-
-    def _may_read_metrics(self, peer: str) -> bool:
-        if peer == UNIX_PEER:
-            return self._unix_reads
-        try:
-            address = ipaddress.ip_address(peer)
-        except ValueError:
-            return False
-        # A socket that listens on both kinds of address tells of IPv4 ones in the form of IPv6.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._networks)
 
 
 class Application:
@@ -342,7 +186,9 @@ class Application:
                 refusals.method_refused(self._telemetry, request, SITE_METHODS)
             return self._site.answer(request)
         response = await self._routes.handle(request)
-        response.headers = (*response.headers, *NOT_KEPT, *self._origins.headers(request))
+        # What is the same for everybody says itself how long it may be kept.
+        kept = bool(response.headers) and any(name == "cache-control" for name, _ in response.headers)
+        response.headers = (*response.headers, *(() if kept else NOT_KEPT), *self._origins.headers(request))
         # No answer holds a token, and no foreign page can have one asked for: the token goes in a header, not a cookie.
         response.compressible = request.method == "GET"
         return response
@@ -365,16 +211,6 @@ class Application:
         # One word for a fault of ours, whichever floor it is told from.
         body = error_body(Code.INTERNAL if status == 500 else code, message)
         return Response(status, body, headers=(*NOT_KEPT, *cors))
-
-
-def _publish_command(body: bytes, publisher: Identity, header_key: str | None, trace: str | None) -> Publish:
-    event: DomainEvent = events.decode_event(body)
-    if publisher.tenant_id not in (None, event.tenant_id):
-        raise Refused(Code.FORBIDDEN, f"tenantId: this token publishes for tenant {publisher.tenant_id} only")
-    if header_key is not None and event.id not in (None, header_key):
-        raise Refused(Code.INVALID, "id: differs from the Idempotency-Key header: send one of them, or both alike")
-    tenants_own = publisher.tenant_id is not None
-    return Publish(event, header_key or event.id, tenants_own=tenants_own, decoded=True, trace=trace)
 
 
 def _end_trace(trace: Trace, response: Response) -> None:

@@ -13,14 +13,13 @@ Rules:
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
 from djactors.edge.errors import NOT_KEPT, wrong_method
-from djactors.net import Request, Response, takes_gzip
+from djactors.edge.static_file import ASK_AGAIN, StaticFile
+from djactors.net import Request, Response
 
 BUILT = Path(__file__).parent.parent / "web" / "dist"
 """The folder in which the build leaves the page, in a checkout and in an installed package alike."""
@@ -94,43 +93,6 @@ PROTECTION = (
 frame or open it."""
 
 FOREVER = "public, max-age=31536000, immutable"
-ASK_AGAIN = "no-cache"
-
-
-class _Variant:
-    """One form of a file, as it goes onto the wire."""
-
-    __slots__ = ("body", "etag", "headers")
-
-    def __init__(self, body: bytes, cache_control: str, encoding: str | None, *, varies: bool) -> None:
-        self.body = body
-        # The tags of the plain and of the compressed form must differ (RFC 9110 section 8.8.3.3).
-        self.etag = f'"{sha256(body).hexdigest()[:32]}"'
-        self.headers = (
-            *PROTECTION,
-            ("cache-control", cache_control),
-            ("etag", self.etag),
-            *((("vary", "accept-encoding"),) if varies else ()),
-            *((("content-encoding", encoding),) if encoding is not None else ()),
-        )
-
-
-class _File:
-    """A file of the page: its plain form, and its compressed form if that is smaller."""
-
-    __slots__ = ("compressed", "content_type", "plain")
-
-    def __init__(self, name: str, body: bytes) -> None:
-        suffix = Path(name).suffix
-        self.content_type = TYPES.get(suffix, OTHER_TYPE)
-        cache_control = FOREVER if name.startswith("assets/") else ASK_AGAIN
-        # Level 9 takes three times as long for a hundredth less. Without the time of the compression, so that the ETag
-        # stays the same after a restart.
-        smaller = gzip.compress(body, 6, mtime=0) if suffix in COMPRESSIBLE else body
-        self.compressed: _Variant | None = None
-        if len(smaller) < len(body):
-            self.compressed = _Variant(smaller, cache_control, "gzip", varies=True)
-        self.plain = _Variant(body, cache_control, None, varies=self.compressed is not None)
 
 
 class Site:
@@ -143,7 +105,7 @@ class Site:
 
     def __init__(self, files: Mapping[str, bytes], problem: str | None = None) -> None:
         self.problem = problem
-        loaded = {name: _File(name, body) for name, body in files.items()}
+        loaded = {name: _file(name, body) for name, body in files.items()}
         self._files = {f"/{name}": file for name, file in loaded.items() if name != INDEX}
         if INDEX in loaded:
             self._files.update(dict.fromkeys(PAGES, loaded[INDEX]))
@@ -178,13 +140,7 @@ class Site:
         file = self._files.get(request.path)
         if file is None:
             return self._absent_client() if request.path in CLIENT_PATHS else self._absent()
-        variant = file.plain
-        if file.compressed is not None and takes_gzip(request):
-            variant = file.compressed
-        headers = variant.headers if request.path not in CLIENT_PATHS else (*variant.headers, *ANY_ORIGIN)
-        if _has(request, variant.etag):
-            return Response(304, headers=headers)
-        return Response(200, variant.body, file.content_type, headers)
+        return file.answer(request, ANY_ORIGIN if request.path in CLIENT_PATHS else ())
 
     def _absent_client(self) -> Response:
         text = (
@@ -200,16 +156,19 @@ class Site:
         return Response(503, f"{text}  {BUILD_COMMAND}\n".encode(), TYPES[".txt"], headers)
 
 
+def _file(name: str, body: bytes) -> StaticFile:
+    suffix = Path(name).suffix
+    return StaticFile(
+        body,
+        TYPES.get(suffix, OTHER_TYPE),
+        cache_control=FOREVER if name.startswith("assets/") else ASK_AGAIN,
+        compressible=suffix in COMPRESSIBLE,
+        headers=PROTECTION,
+    )
+
+
 def _visible(folder: Path) -> Iterator[Path]:
     """Every file below a folder, except hidden ones such as the build's own notes."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
-
-
-def _has(request: Request, etag: str) -> bool:
-    """Whether the client already has this form of a file. The comparison is weak (RFC 9110 section 13.1.2)."""
-    held = request.headers.get("if-none-match")
-    if held is None:
-        return False
-    return held.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in held.split(","))

@@ -48,6 +48,7 @@ from djactors.domain.erasure import ERASED, Rewording, quotes, stand_in, without
 from djactors.domain.errors import not_found
 from djactors.domain.notification_rules import Rules
 from djactors.domain.notifications import encode
+from djactors.domain.packets import NotificationIds
 from djactors.inbox import accounts
 from djactors.inbox.names import DELETE_NAMES, INSERT_NAME, WHOLE, rows_of
 from djactors.inbox.retention import DELETE_CHANGES, DELETE_NOTIFICATION, UPDATE_OLDEST, UPSERT_PURGED
@@ -309,7 +310,7 @@ def _let_go(unit: UnitOfWork, user_id: int, tenant_id: int, rows: Counter[str]) 
     user.unread = user.unseen = user.sent = user.by_persons = user.earlier_count = user.earlier_by_persons = 0
     user.sent_day = user.earlier_day = None
     accounts.end(unit, user)
-    unit.log(tenant, user_id, "deleted", encode({"notificationIds": []}))
+    unit.log(tenant, user_id, "deleted", encode(NotificationIds([])))
     unit.flush()
     connection.insert(INSERT_NAME, rows_of(tenant_id, user_id, user.name, tenant.names_version))
     purge(connection, tenant_id, tenant.last_seq, tenant.last_mark)

@@ -13,6 +13,7 @@ import msgspec
 
 from djactors.domain.jobs import JobView, Status, view
 from djactors.domain.marks import Offset
+from djactors.domain.times import UtcText
 from djactors.inbox import log
 from djactors.inbox.jobs import COLUMNS, SELECT_WATCHER_NAMES, SELECT_WATCHERS, job_of, named_watchers_of, watchers_of
 from djactors.store.connection import Connection
@@ -80,7 +81,7 @@ class Suppression(msgspec.Struct, frozen=True, rename="camel"):
     event_id: int
     type: str
     reason: str
-    created_at: str
+    created_at: UtcText
 
 
 class SuppressionPage(msgspec.Struct, frozen=True, rename="camel"):

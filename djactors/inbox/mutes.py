@@ -6,6 +6,7 @@ from __future__ import annotations
 from djactors.domain.commands import Counted, MuteJob, UnmuteJob
 from djactors.domain.errors import not_found
 from djactors.domain.notifications import encode
+from djactors.domain.packets import OfJob
 from djactors.inbox.reading import counted
 from djactors.inbox.rows import Tenant, User
 from djactors.inbox.unit import UnitOfWork
@@ -28,7 +29,7 @@ def mute(unit: UnitOfWork, command: MuteJob) -> Counted:
     if user.id not in deaf:
         # The user may be new, and the row names the user.
         unit.flush()
-        unit.log(tenant, user.id, "job_muted", encode({"jobId": command.job_id}))
+        unit.log(tenant, user.id, "job_muted", encode(OfJob(command.job_id)))
         unit.connection.execute(INSERT_MUTE, (tenant.id, command.job_id, user.id, unit.now))
         deaf.add(user.id)
     return counted(user)
@@ -38,7 +39,7 @@ def unmute(unit: UnitOfWork, command: UnmuteJob) -> Counted:
     """Have a user hear of a job as before."""
     tenant, user, deaf = _of(unit, command)
     if user.id in deaf:
-        unit.log(tenant, user.id, "job_unmuted", encode({"jobId": command.job_id}))
+        unit.log(tenant, user.id, "job_unmuted", encode(OfJob(command.job_id)))
         unit.connection.execute(DELETE_MUTE, (tenant.id, command.job_id, user.id))
         deaf.remove(user.id)
     return counted(user)

@@ -22,6 +22,7 @@ import msgspec
 from djactors.domain.limits import next_summary, summary
 from djactors.domain.notification_rules import DEACTIVATED, MUTED
 from djactors.domain.notifications import NULL, Draft, Notification, encode
+from djactors.domain.packets import NotificationIds
 from djactors.domain.reserved import PROBE_TENANT
 from djactors.domain.times import utc_text
 from djactors.inbox.rows import Tenant, User, UserDay
@@ -198,7 +199,7 @@ def _take_out(unit: UnitOfWork, tenant: Tenant, user_id: int, notification_id: i
     row = unit.connection.execute(SELECT_STATE, (notification_id,)).fetchone()
     if row is None or row[0] is not None:
         return False
-    seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [notification_id]}))
+    seq = unit.log(tenant, user_id, "deleted", encode(NotificationIds([notification_id])))
     unit.connection.execute(UPDATE_REPLACED, (seq, unit.now, notification_id))
     user = unit.ensure_user(tenant.id, user_id)
     unread, unseen = weight_of(user, notification_id, *row[1:])

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from djactors.domain.accounts import UNTOLD, Account
+from djactors.domain.events import Priority
 from djactors.domain.folding import folded
 from djactors.domain.marks import Offset
 from djactors.inbox import log
@@ -181,7 +182,7 @@ class StoredNotification(msgspec.Struct, frozen=True, gc=False):
 
     id: int
     type: str
-    priority: str
+    priority: Priority
     title: str
     message: str | None
     data: str | None

@@ -19,6 +19,7 @@ import msgspec
 
 from djactors.domain import folding, names
 from djactors.domain.errors import Code, Refused
+from djactors.domain.events import Role
 from djactors.domain.ids import MAX_ID
 from djactors.inbox.names import LIST_LIFE, WHOLE, WORDS
 from djactors.store.connection import Connection
@@ -55,7 +56,7 @@ class Found(msgspec.Struct, frozen=True, rename="camel"):
 
     id: int
     name: str
-    role: str
+    role: Role
     active: bool
     connected: bool | msgspec.UnsetType = msgspec.UNSET
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from djactors.domain.commands import Archive, Counted, Sliced, Snooze, Unarchive, Unsnooze, WakeSnoozed
 from djactors.domain.errors import Code, Refused
 from djactors.domain.notifications import encode
+from djactors.domain.packets import NotificationIds, Snoozed
 from djactors.domain.times import utc_text
 from djactors.inbox.reading import Own, counted, discount, end_reading, end_spell, own_notification
 from djactors.inbox.rows import SERVED, Tenant, User
@@ -43,7 +44,7 @@ def archive(unit: UnitOfWork, command: Archive) -> Counted:
     tenant, user, own = own_notification(unit, command)
     if own.place != ARCHIVED:
         id_ = command.notification_id
-        seq = unit.log(tenant, user.id, "archived", encode({"notificationIds": [id_]}))
+        seq = unit.log(tenant, user.id, "archived", encode(NotificationIds([id_])))
         _move(unit, tenant, user, id_, own, ARCHIVED, seq, None)
     return counted(user)
 
@@ -53,7 +54,7 @@ def unarchive(unit: UnitOfWork, command: Unarchive) -> Counted:
     tenant, user, own = own_notification(unit, command)
     if own.place == ARCHIVED:
         id_ = command.notification_id
-        seq = unit.log(tenant, user.id, "unarchived", encode({"notificationIds": [id_]}))
+        seq = unit.log(tenant, user.id, "unarchived", encode(NotificationIds([id_])))
         _end_place(unit, tenant, id_, own, seq)
         unit.connection.execute(UPDATE_PLACE, (None, None, None, id_))
         unread, unseen = weight_of(user, id_, own.is_read, None, own.returned_seq)
@@ -77,7 +78,7 @@ def snooze(unit: UnitOfWork, command: Snooze) -> Counted:
     if until >= own.expires_at:
         raise Refused(Code.INVALID, f"until: the notification expires at {own.expires_at}: choose an earlier moment")
     id_ = command.notification_id
-    seq = unit.log(tenant, user.id, "snoozed", encode({"notificationIds": [id_], "until": until}))
+    seq = unit.log(tenant, user.id, "snoozed", encode(Snoozed([id_], until)))
     _move(unit, tenant, user, id_, own, SNOOZED, seq, until)
     unit.wake_clock(until)
     return counted(user)
@@ -119,7 +120,7 @@ def _move(
 
 
 def _bring_back(unit: UnitOfWork, tenant: Tenant, user: User, rows: list[tuple[int, Own]]) -> None:
-    seq = unit.log(tenant, user.id, "unsnoozed", encode({"notificationIds": [id_ for id_, _ in rows]}))
+    seq = unit.log(tenant, user.id, "unsnoozed", encode(NotificationIds([id_ for id_, _ in rows])))
     for id_, own in rows:
         _end_place(unit, tenant, id_, own, seq)
         if own.is_read:

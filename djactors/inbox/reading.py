@@ -27,6 +27,7 @@ from djactors.domain.commands import (
 )
 from djactors.domain.errors import not_found
 from djactors.domain.notifications import encode
+from djactors.domain.packets import NotificationIds, Read, Seen
 from djactors.inbox.rows import Tenant, User
 from djactors.inbox.unit import UnitOfWork, weight_of
 
@@ -84,7 +85,7 @@ def mark_read(unit: UnitOfWork, command: MarkRead) -> Counted:
     """
     tenant, user, own = own_notification(unit, command)
     if not own.is_read:
-        body = encode({"notificationIds": [command.notification_id], "readAt": unit.now})
+        body = encode(Read(notification_ids=[command.notification_id], read_at=unit.now))
         seq = unit.log(tenant, user.id, "read", body)
         unit.connection.execute(UPDATE_READ, (unit.now, seq, command.notification_id))
         discount(unit, user, command.notification_id, own)
@@ -95,7 +96,7 @@ def mark_unread(unit: UnitOfWork, command: MarkUnread) -> Counted:
     """Take back that one notification was read. Raises as `mark_read` does."""
     tenant, user, own = own_notification(unit, command)
     if own.is_read:
-        seq = unit.log(tenant, user.id, "unread", encode({"notificationIds": [command.notification_id]}))
+        seq = unit.log(tenant, user.id, "unread", encode(NotificationIds([command.notification_id])))
         end_reading(unit, tenant, command.notification_id, own.read_seq, own.read_at, seq)
         unit.connection.execute(UPDATE_UNREAD, (command.notification_id,))
         unread, unseen = weight_of(user, command.notification_id, False, own.place, own.returned_seq)
@@ -119,7 +120,7 @@ def mark_all_read(unit: UnitOfWork, command: MarkAllRead) -> Counted | None:
         rows = unit.connection.execute(SELECT_UNREAD_SLICE, (tenant.id, user.id, READ_SLICE)).fetchall()
         _read(unit, tenant, user, rows)
         return None
-    seq = unit.log(tenant, user.id, "read", encode({"all": True, "readAt": unit.now}))
+    seq = unit.log(tenant, user.id, "read", encode(Read(all=True, read_at=unit.now)))
     unit.connection.execute(UPDATE_ALL_READ, (unit.now, seq, tenant.id, user.id))
     unit.writes += user.unread
     unit.count_unread(user, -user.unread, -user.unseen)
@@ -162,7 +163,7 @@ def mark_seen(unit: UnitOfWork, command: MarkSeen) -> Counted:
         left = int(unit.connection.execute(COUNT_NEWER, (tenant.id, user.id, up_to)).fetchone()[0])
     if up_to == user.seen_id and left == user.unseen:
         return counted(user)
-    seq = unit.log(tenant, user.id, "seen", encode({"upTo": up_to, "at": unit.now}))
+    seq = unit.log(tenant, user.id, "seen", encode(Seen(up_to, unit.now)))
     unit.mark_seen(user, up_to, seq)
     unit.count_unread(user, 0, left - user.unseen)
     return counted(user)
@@ -176,7 +177,7 @@ def delete(unit: UnitOfWork, command: Delete) -> Counted:
     """
     tenant, user, own = own_notification(unit, command, removed_too=True)
     if own.removed_seq is None:
-        seq = unit.log(tenant, user.id, "deleted", encode({"notificationIds": [command.notification_id]}))
+        seq = unit.log(tenant, user.id, "deleted", encode(NotificationIds([command.notification_id])))
         unit.connection.execute(UPDATE_REMOVED, (seq, unit.now, "deleted", command.notification_id))
         discount(unit, user, command.notification_id, own)
     return counted(user)
@@ -231,7 +232,7 @@ def end_spell(unit: UnitOfWork, tenant: Tenant, spell: tuple[int, int, str, int 
 def _read(unit: UnitOfWork, tenant: Tenant, user: User, rows: Sequence[tuple[int, int | None]]) -> None:
     """Stamp unread notifications of the inbox as read. A row is an id, and the change that brought it back."""
     ids = [id_ for id_, _ in rows]
-    seq = unit.log(tenant, user.id, "read", encode({"notificationIds": ids, "readAt": unit.now}))
+    seq = unit.log(tenant, user.id, "read", encode(Read(notification_ids=ids, read_at=unit.now)))
     unit.connection.executemany(UPDATE_READ, [(unit.now, seq, id_) for id_ in ids])
     unit.writes += len(ids)
     weights: Iterable[tuple[int, int]] = (weight_of(user, id_, False, None, returned) for id_, returned in rows)

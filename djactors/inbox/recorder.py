@@ -109,8 +109,8 @@ class _LateRefusalError(Exception):
     """A command was refused after it had staged something, so the batch must be carried out one by one."""
 
 
-class _Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """The body of the answer 201 (contract, `POST /api/events`)."""
+class EventAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """An event is durable, as change `seq` of its tenant: who is notified of it, and who is not and why."""
 
     event_id: int
     seq: int
@@ -464,7 +464,7 @@ def _publish(unit: UnitOfWork, command: Publish) -> Published:
     if command.with_job and come.job is not None:
         answer = encode(workflow.view(unit, come.job))
     else:
-        answer = encode(_Answer(event_id, tenant.last_seq, entries, suppressed))
+        answer = encode(EventAnswer(event_id, tenant.last_seq, entries, suppressed))
     occurred = unit.now if event.occurred_at is None else utc_text(event.occurred_at)
     keyed: tuple[object, ...] = ()
     if place is not None and fingerprint is not None:

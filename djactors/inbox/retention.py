@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 
 from djactors.domain.commands import ExpireSlice, PurgeSlice, Sliced
 from djactors.domain.notifications import encode
+from djactors.domain.packets import NotificationIds
 from djactors.domain.times import utc_text
 from djactors.inbox.unit import UnitOfWork, weight_of
 from djactors.inbox.walks import Walk, all_walks, finish, move
@@ -151,7 +152,7 @@ def _take_out(unit: UnitOfWork, expired: Sequence[_Expired]) -> None:
     stamps: list[tuple[int, str, int]] = []
     for (tenant_id, user_id), rows in by_user.items():
         tenant, user = unit.ensure_tenant(tenant_id), unit.ensure_user(tenant_id, user_id)
-        seq = unit.log(tenant, user_id, "deleted", encode({"notificationIds": [id_ for id_, _ in rows]}))
+        seq = unit.log(tenant, user_id, "deleted", encode(NotificationIds([id_ for id_, _ in rows])))
         stamps.extend((seq, unit.now, id_) for id_, _ in rows)
         weights = [weight_of(user, id_, *state) for id_, state in rows]
         unread, unseen = (sum(part) for part in zip(*weights, strict=True))

@@ -25,6 +25,24 @@ from djactors.store.moving import ROWS_AT_A_TIME
 Row = tuple[Any, ...]
 
 
+# Each reads its table once, so they are for a command and not for a server.
+_TENANTLESS = (
+    (
+        "domain_events",
+        "SELECT 1 FROM domain_events WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE tenants.id = tenant_id) LIMIT 1",
+    ),
+    ("changes", "SELECT 1 FROM changes WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE tenants.id = tenant_id) LIMIT 1"),
+)
+
+
+def without_tenant(connection: Connection) -> str | None:
+    """The table that has a row of a tenant which is not there, where PostgreSQL has no foreign key for that."""
+    for table, query in _TENANTLESS:
+        if connection.execute(query).fetchone() is not None:
+            return table
+    return None
+
+
 class Part(msgspec.Struct, frozen=True):
     """A table of which a tenant has rows.
 

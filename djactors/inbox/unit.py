@@ -33,6 +33,7 @@ from djactors.domain.marks import Offset, mark_of
 from djactors.domain.names import default_name
 from djactors.domain.notification_rules import BUILT_IN_RULES, Rules
 from djactors.domain.notification_types import MAX_OF_ROLE
+from djactors.domain.packets import LOGGED
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
 from djactors.inbox.days import DayRows
@@ -100,24 +101,8 @@ _INSERT_SUPPRESSION = """INSERT INTO suppressions (id, tenant_id, user_id, event
 _INSERT_CHANGE = """INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, data, mark, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
-NAMES = {
-    "new": "notification:new",
-    "read": "notification:read",
-    "unread": "notification:unread",
-    "seen": "notification:seen",
-    "archived": "notification:archived",
-    "unarchived": "notification:unarchived",
-    "snoozed": "notification:snoozed",
-    "unsnoozed": "notification:unsnoozed",
-    "deleted": "notification:deleted",
-    "job_muted": "job:muted",
-    "job_unmuted": "job:unmuted",
-    "job_assigned": "job:assigned",
-    "approval_changed": "approval:status-changed",
-    "job_updated": "job:updated",
-    "comment_added": "comment:added",
-}
-"""The kinds of change in the log, and the Socket.IO event that a client gets for each of them."""
+NAMES = {kind: name for kind, (name, _) in LOGGED.items()}
+"""The Socket.IO event that a client gets for each kind of change in the log."""
 
 BYTES_OF_A_STAGING = 256
 """Bytes of a change that take as long to write as one more staging: some 3 µs, as measured with `data` of numbers, and

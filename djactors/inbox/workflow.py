@@ -6,6 +6,7 @@ Rule: every refusal comes before the first staging, so that a refused event leav
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -20,6 +21,7 @@ from djactors.domain.names import Named
 from djactors.domain.notification_rules import NOBODY, Told
 from djactors.domain.notification_types import ASSIGNED, COMMENTED, CREATED
 from djactors.domain.notifications import Draft, encode
+from djactors.domain.packets import ApprovalChanged, Commented, JobChanged, JobGiven
 from djactors.domain.permissions import Person
 from djactors.inbox import accounts, mentions, telling
 from djactors.inbox.rows import Tenant
@@ -292,7 +294,7 @@ def _commented(unit: UnitOfWork, event: JobEvent, job: Job, text: str, mentioned
         people = tuple(Named(user_id, name_of(unit, tenant.id, user_id) or "") for user_id in mentioned)
         author = name_of(unit, tenant.id, author_id)
         view_ = CommentView(id_, job.id, author_id, author, text, people, unit.now)
-        unit.log(tenant, None, "comment_added", encode({"comment": view_}))
+        unit.log(tenant, None, "comment_added", encode(Commented(view_)))
         _announcement(unit, event, job)(tenant)
 
     return Consequences(told, job, announce)
@@ -384,7 +386,7 @@ def view(unit: UnitOfWork, job: Job) -> JobView:
     return jobs.view(job, names, watching, tuple(watchers))
 
 
-_APPROVALS: dict[type, str] = {
+_APPROVALS: dict[type, Literal["pending", "approved", "rejected"]] = {
     events.JobSubmitted: "pending",
     events.JobApproved: "approved",
     events.JobRejected: "rejected",
@@ -396,19 +398,15 @@ def _announcement(unit: UnitOfWork, event: events.JobCreated | JobEvent, job: Jo
     """What everybody in the tenant sees of a job's new state, in the order of the log."""
 
     def announce(tenant: Tenant) -> None:
-        head = {"jobId": job.id, "djId": job.dj_id}
         given = isinstance(event, (events.JobCreated, events.JobAssigned)) and event.assignee_id is not None
         if given and job.status == "assigned":
-            body = {
-                **head,
-                "assigneeId": job.assignee_id,
-                "assigneeName": name_of(unit, job.tenant_id, job.assignee_id),
-            }
-            unit.log(tenant, None, "job_assigned", encode(body))
+            name = name_of(unit, job.tenant_id, job.assignee_id)
+            body = encode(JobGiven(job.id, job.dj_id, job.assignee_id, name))
+            unit.log(tenant, None, "job_assigned", body)
         status = _APPROVALS.get(type(event))
         if status is not None:
             by = None if status == "pending" else name_of(unit, event.tenant_id, event.actor_id)
-            unit.log(tenant, None, "approval_changed", encode({**head, "status": status, "approvedBy": by}))
-        unit.log(tenant, None, "job_updated", encode({"job": view(unit, job)}))
+            unit.log(tenant, None, "approval_changed", encode(ApprovalChanged(job.id, job.dj_id, status, by)))
+        unit.log(tenant, None, "job_updated", encode(JobChanged(view(unit, job))))
 
     return announce

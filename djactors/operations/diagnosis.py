@@ -16,7 +16,7 @@ from djactors.domain.room import LOW_BYTES, left, outlook
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.edge import tls_files
 from djactors.edge.keys import exposed_keys, load_keys
-from djactors.inbox import room, schema
+from djactors.inbox import room, schema, tenancy
 from djactors.net import descriptor_shortage
 from djactors.operations.sizing import amount, memory_of_machine, memory_shortage
 from djactors.steady_clock import TOLERANCE
@@ -95,6 +95,8 @@ def _contents(place: str, limit: int, now: Callable[[], datetime], report: Calla
     yield "schema version", mend if behind else None
     if not is_url(place):
         yield "database integrity", _integrity(Path(place), report)
+    elif not behind:
+        yield "database integrity", _references(place)
     if not behind:
         yield "times", _times(place, now())
         yield "disk growth", _growth(place, limit, now())
@@ -166,6 +168,18 @@ def _integrity(path: Path, report: Callable[[str], None]) -> str | None:
     except sqlite3.Error as error:
         return f"{path} is damaged ({error}): restore a backup"
     return None if orphans is None else f"{path} has rows of {orphans[0]} that point nowhere: restore a backup"
+
+
+def _references(place: str) -> str | None:
+    """Look for what PostgreSQL is not asked to check with each row."""
+    try:
+        with engine_at(place).reading() as connection:
+            found = tenancy.without_tenant(connection)
+    except StoreBroken as error:
+        return str(error)
+    if found is None:
+        return None
+    return f"{shown(place)} has rows of {found} without a tenant, which djactors never writes: restore a backup"
 
 
 def _damaged_tables(connection: sqlite3.Connection) -> str:

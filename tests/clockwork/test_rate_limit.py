@@ -12,10 +12,11 @@ import trio
 
 from djactors.config import Settings
 from djactors.domain.accounts import UNTOLD, Account
+from djactors.edge.api import Api
 from djactors.edge.auth import authenticator
 from djactors.edge.gateway import MAX_REFUSALS, MAX_REFUSED_CONNECTS, Gateway, Services
 from djactors.edge.paces import Paces
-from djactors.edge.routes import Api, Routes
+from djactors.edge.routes import Routes
 from djactors.edge.seal import Seal
 from djactors.kernel import AskTimeout
 from djactors.net import Request

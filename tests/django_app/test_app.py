@@ -152,6 +152,19 @@ def test_good_settings_pass_the_checks(using: str) -> None:
     assert complaints(DJACTORS_TENANT_ID=5) == []
 
 
+@pytest.mark.parametrize("variables", [{"DJACTORS_TOKEN": "eyJhbGciOi.e30.c2ln"}, {"JWT_SECRET": SECRET}])
+def test_what_the_settings_do_not_say_is_taken_from_the_environment(
+    using: str, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    monkeypatch.delenv("JWT_SECRET", raising=False)
+    for name, value in {"DJACTORS_URL": "http://127.0.0.1:3000", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert complaints(DJACTORS_URL=None, DJACTORS_JWT_SECRET=None) == []
+    # The settings go first, also where only one of the two is theirs.
+    assert complaints() == []
+    assert "E001 DJACTORS_JWT_SECRET" in complaints(DJACTORS_JWT_SECRET="short")[0]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -167,7 +180,11 @@ def test_good_settings_pass_the_checks(using: str) -> None:
         ({"DJACTORS_URI": "http://a"}, "W001 DJACTORS_URI is no setting of djactors. The nearest one is DJACTORS_URL"),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_mend(changed: dict[str, Any], said: str) -> None:
+def test_a_wrong_setting_is_named_with_its_mend(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], said: str
+) -> None:
+    for name in ("DJACTORS_URL", "DJACTORS_TOKEN", "JWT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
     [complaint] = complaints(**changed)
     assert said in complaint
     assert "short" not in complaint

@@ -39,6 +39,7 @@ from djactors.store.database import Database
 from djactors.store.engines import Place
 from djactors.store.threads import InlineRunner
 from djactors.telemetry import Telemetry, make_logger
+from tests.description import contract
 from tests.offsets import offset_in
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
@@ -169,7 +170,9 @@ class Rooms:
         pairs = dict(pair.split("=", 1) for pair in query.split("&")) if query else {}
         response: Response = await self.routes.handle(Request(method, path, pairs, fields, content, peer=peer))
         response.encode()
-        return Answer(response.status, dict(response.headers), response.body)
+        answered = dict(response.headers)
+        contract.check_answer(method, path, response.status, answered, response.body)
+        return Answer(response.status, answered, response.body)
 
     async def publish(self, event: Mapping[str, Any], **options: Any) -> Answer:
         options.setdefault("token", self.service())

@@ -11,6 +11,7 @@ import trio.testing
 
 from djactors.edge.gateway import Gateway, Services
 from djactors.protocol import EncodedPacket, ProtocolError
+from tests.description import contract
 from tests.edge.rooms import Rooms
 
 
@@ -58,6 +59,7 @@ class Client:
         self.gateway = Gateway(self.session, services or house.services)  # type: ignore[arg-type]
         self.session.handler = self.gateway
         self._next_ack = 0
+        self._asked: dict[int, str] = {}
 
     @property
     def gone(self) -> bool:
@@ -79,6 +81,8 @@ class Client:
     async def emit(self, name: str, *args: Any, ack: bool = True) -> list[Any]:
         """Emit; returns all that came back."""
         number = str(self._next_ack) if ack else ""
+        if ack:
+            self._asked[self._next_ack] = name
         self._next_ack += ack
         await self.send(f"2{number}{msgspec.json.encode([name, *args]).decode()}")
         return self.take()
@@ -91,7 +95,13 @@ class Client:
     def take(self) -> list[Any]:
         """What came since: ("connect", {…}), ("connect_error", {…}), ("ack", id, {…}) or ("event", name, …)."""
         sent, self.session.sent = self.session.sent, []
-        return [read(text) for text in sent]
+        packets = [read(text) for text in sent]
+        for packet in packets:
+            if packet[0] == "event":
+                contract.check_event(packet[1], packet[2:])
+            elif packet[0] == "ack" and packet[1] in self._asked:
+                contract.check_ack(self._asked.pop(packet[1]), packet[2])
+        return packets
 
     async def events(self, name: str) -> list[Any]:
         await settle()

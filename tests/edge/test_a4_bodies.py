@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from djactors.config import Settings
-from djactors.edge.routes import MAX_SMALL_BODY, Application
+from djactors.edge.route import MAX_SMALL_BODY
+from djactors.edge.routes import Application
 from djactors.edge.site import Site
 from djactors.engine import OriginPolicy
 from djactors.net import Request, Response

@@ -10,6 +10,7 @@ import trio
 
 from djactors.actors import onlookers
 from djactors.actors.onlookers import CHANGES_AT_ONCE, PACE
+from djactors.domain.packets import PRESENCE
 from djactors.edge.survey import FRESH, NAMES_TIMEOUT
 from djactors.store.errors import StoreUnavailable
 from tests.edge.rooms import Answer, Rooms, rooms
@@ -55,7 +56,7 @@ async def leave(client: Client) -> None:
 async def presence(client: Client) -> list[tuple[int, bool]]:
     """What an onlooker was told since, once all is told that has happened."""
     await trio.sleep(SOON)
-    return [(body["userId"], body["connected"]) for body in await client.events(onlookers.PRESENCE)]
+    return [(body["userId"], body["connected"]) for body in await client.events(PRESENCE)]
 
 
 async def test_people_are_found_with_role_and_presence(house: Rooms) -> None:

@@ -39,7 +39,9 @@ SHELLS = frozenset({"sh", "bash"})
 PASSED_OVER = frozenset({"do", "until", "while", "if", "then", "exec", "sudo"})
 """Words of a shell behind which a command stands."""
 
-NO_COMMAND = frozenset({"done", "fi", "for", "export", "ulimit", "cd", "trap", "true", ":", "echo", "kill", "wait"})
+NO_COMMAND = frozenset(
+    {"done", "fi", "for", "export", "ulimit", "cd", "trap", "true", ":", ".", "echo", "kill", "wait"}
+)
 """Words of a shell that are no programs, nor is what follows them."""
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -243,7 +245,8 @@ def _in_shell(words: list[ast.expr]) -> Iterator[str]:
 
 def commands_of(shell: str) -> Iterator[str]:
     """The programs that a shell's text starts, by the last part of their paths."""
-    # What is in single quotes is data.
+    # What is in a here-document or in single quotes is data.
+    shell = re.sub(r"<<-?\s*(['\"]?)(\w+)\1(.*)\n(?:.*\n)*?\2(?=\n|$)", r"\3", shell)
     text = re.sub(r"'[^']*'", "''", shell.replace("\\\n", " "))
     for inner in re.findall(r"[$<>]\(([^()]*)\)", text):
         yield from commands_of(inner)

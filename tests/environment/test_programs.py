@@ -11,6 +11,7 @@ from djactors.operations.demonstration import curl_line, watch_line
 from tests.environment import test_page
 from tests.environment.preparation import NEEDS
 from tests.environment.programs import NODE, PYTHON, UNSEEN, Sources, Started, commands_of
+from tests.examples.example import EXAMPLES
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDERS = ("tests", "bench", "djactors/web")
@@ -20,6 +21,12 @@ FROM_PIP = {PYTHON, NODE, "pip", "djactors", "py-spy", "sqlite-utils"}
 
 FOR_PEOPLE = {"python", "python3", "pip", "djactors", "node", "npm"}
 """What people have who run the lines that are written for them; the tests give them those of the environment."""
+
+OF_EXAMPLES = {"flask", "uvicorn", "overdue.sh"}
+"""What an example has itself, or installs by its first line."""
+
+IF_THERE = {"perf"}
+"""What the bench does without where it is missing: it must fit the kernel, so no package brings the right one."""
 
 ONLY_BY_HAND = {"apt-get"}
 """The preparation's own, of which it tells whoever lacks it. README's guide for operators has it as well."""
@@ -31,8 +38,10 @@ def source_files() -> list[Path]:
 
 
 def shell_lines() -> set[str]:
-    """Programs of what is written in a shell's language: README, the demo, a page's build."""
-    texts = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    """Programs of what is written in a shell's language: README and those of the examples, the demo, a page's build."""
+    guides = [ROOT / "README.md", *EXAMPLES.glob("*/README.md")]
+    shown = [re.findall(r"^```sh\n(.*?)^```$", guide.read_text(), re.MULTILINE | re.DOTALL) for guide in guides]
+    texts = [text for blocks in shown for text in blocks]
     texts += [watch_line("http://url", "token"), curl_line("http://url", "token", "{}"), test_page.BUILD]
     return {name for text in texts for name in commands_of(text)}
 
@@ -44,7 +53,7 @@ def started() -> list[Started]:
 
 
 def test_every_program_that_is_started_is_one_that_the_preparation_brings(started: list[Started]) -> None:
-    known = {need.name for need in NEEDS} | FROM_PIP | ONLY_BY_HAND
+    known = {need.name for need in NEEDS} | FROM_PIP | IF_THERE | ONLY_BY_HAND
     assert len(started) > 40
     assert [one for one in started if one.name not in known] == []
 
@@ -52,7 +61,7 @@ def test_every_program_that_is_started_is_one_that_the_preparation_brings(starte
 def test_every_program_of_a_shell_is_one_that_the_preparation_brings() -> None:
     lines = shell_lines()
     assert {"curl", "djactors", "npm"} <= lines
-    assert lines - {need.name for need in NEEDS} - FOR_PEOPLE - ONLY_BY_HAND == set()
+    assert lines - {need.name for need in NEEDS} - FOR_PEOPLE - OF_EXAMPLES - ONLY_BY_HAND == set()
 
 
 def test_the_preparation_brings_no_program_that_nobody_starts(started: list[Started]) -> None:
@@ -76,6 +85,7 @@ def test_the_preparation_brings_no_program_that_nobody_starts(started: list[Star
         ("def f(x, command):\n  subprocess.run(command)\nf(1, ['one'])\nf(1, command=['two'])", {"one", "two"}),
         ("def f(*words):\n  subprocess.run(words)\ndef g(words):\n  f(words)\ng('one')", {"one"}),
         ("subprocess.run(['bash', '-euc', 'x=1 one && two | $(three) > four'])", {"bash", "one", "two", "three"}),
+        ("subprocess.run(['sh', '-c', \"one <<'END' | two\\nthree\\nEND\\nfour\"])", {"sh", "one", "two", "four"}),
         ("subprocess.run([sys.executable, '-m', 'x'])", {PYTHON}),
         ("subprocess.run([str(NODE), 'x.mjs'])", {NODE}),
         ("subprocess.run(read_it_somewhere())", {UNSEEN}),

@@ -27,6 +27,11 @@ def test_both_databases_have_the_same_schema(path: Path, postgres: psycopg.Conne
     theirs = postgres_schema(postgres)
     assert ours.keys() == theirs.keys()
     del theirs["notifications"]["indexes"]["idx_notifications_expires_at"]  # SQLite walks along the ids
+    for table in ("changes", "domain_events"):
+        # Checked for each row there; the transaction that writes such a row has locked the tenant's anyway.
+        [to_tenants] = ours[table]["foreign keys"]
+        assert to_tenants["target"] == "tenants"
+        ours[table]["foreign keys"] = []
     for table in ours:
         assert (table, ours[table]) == (table, theirs[table])
 

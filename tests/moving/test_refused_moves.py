@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -183,10 +184,8 @@ def test_a_source_that_is_missing_behind_or_foreign_is_told(url: str, tmp_path: 
     with closing(sqlite3.connect(behind, isolation_level=None)) as connection:
         connection.execute("DELETE FROM schema_migrations WHERE name > '0010'")
     said = refusal(behind, url)
-    assert (
-        said
-        == f"--database: {behind} is behind by 0010_imports.compatible.sql: run `djactors migrate --database {behind}`"
-    )
+    assert said.startswith(f"--database: {behind} is behind by 0010_imports.compatible.sql, 0011_")
+    assert said.endswith(f": run `djactors migrate --database {behind}`")
     assert not tables_of(url)
 
 
@@ -305,7 +304,7 @@ def test_the_last_line_says_what_was_carried_and_no_password(house: Path, url: s
         "with the new place now"
     ]
     assert "hunter2" not in done.output
-    assert done.stderr.splitlines()[0] == f"copying counters: 0 of {total} rows (0 %)"
+    assert re.fullmatch(rf"copying \w+: 0 of {total} rows \(0 %\)", done.stderr.splitlines()[0])
 
 
 def test_what_is_refused_is_one_line_and_exit_1(house: Path, tmp_path: Path) -> None:

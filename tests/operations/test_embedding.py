@@ -21,7 +21,7 @@ from djactors.config import SettingError, Settings
 from djactors.domain.commands import Published, Recorded
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import DomainEvent, JobAssigned, NotificationRequested
-from djactors.edge.inbox_routes import InboxRoutes
+from djactors.edge import inbox_routes
 from djactors.kernel import ActorCrashed, ActorStopped
 from djactors.store.errors import DatabaseLocked, MigrationError
 from djactors.telemetry import Telemetry, make_logger
@@ -261,11 +261,10 @@ def test_a_server_without_a_key_is_not_made(tmp_path: Path, wrong: dict[str, str
 async def test_a_fault_of_ours_is_500_without_details_and_the_server_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(self: InboxRoutes, request: Any, found: Any) -> Any:
-        held = request.headers.get("authorization")
-        raise RuntimeError(f"/secret/path {len(held or '')}")
+    async def fail(api: Any, member: Any) -> Any:
+        raise RuntimeError(f"/secret/path {member}")
 
-    monkeypatch.setattr(InboxRoutes, "_unread_count", fail)
+    monkeypatch.setattr(inbox_routes, "state", fail)
     log = io.StringIO()
     token = make_token(tenant_id=1, user_id=7)
     async with running(settings(tmp_path), log) as server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 import trio
 
@@ -41,6 +42,17 @@ def test_a_database_is_migrated_and_looked_at(secret_url: str, postgres_url: str
     assert "ok   times" in result.stdout
     for said in (done, result):
         assert "geheim" not in said.output
+
+
+def test_rows_without_a_tenant_are_found(postgres_url: str) -> None:
+    where = ("--database", postgres_url)
+    assert run("migrate", *where).exit_code == 0
+    assert "ok   database integrity" in run("check", *where).stdout
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            "INSERT INTO changes (tenant_id, seq, kind, mark, created_at) VALUES (9, 1, 'job_updated', 1, 'never')"
+        )
+    assert "has rows of changes without a tenant" in findings(run("check", *where))["database integrity"]
 
 
 def test_what_cannot_be_served_is_told_in_one_line(postgres_url: str) -> None:

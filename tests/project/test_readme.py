@@ -12,7 +12,7 @@ import sys
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import get_args
 from urllib.request import urlopen
 
 import click
@@ -20,7 +20,6 @@ import msgspec
 import pytest
 import trio
 
-from djactors.actors.onlookers import PRESENCE
 from djactors.cli import main
 from djactors.config import Settings, environment_name
 from djactors.domain import limits, notification_rules, notification_types
@@ -28,13 +27,12 @@ from djactors.domain.errors import Code
 from djactors.domain.events import Common, DomainEvent
 from djactors.domain.jobs import JobView, Status
 from djactors.domain.notification_rules import RULES, Rule, Rules
+from djactors.domain.packets import UNLOGGED
 from djactors.domain.room import DISK_FILLING
-from djactors.edge.commands import COMMANDS, REFRESH, TEST_COMMANDS, UNWATCH_PEOPLE, WATCH_PEOPLE
+from djactors.edge.commands import COMMANDS, PLAIN_EVENTS, TEST_COMMANDS
 from djactors.edge.errors import STATUS
-from djactors.edge.inbox_routes import InboxRoutes
-from djactors.edge.job_routes import JobRoutes
-from djactors.edge.people_routes import PeopleRoutes
-from djactors.edge.user_routes import UserRoutes
+from djactors.edge.route import Route
+from djactors.edge.table import ROUTES
 from djactors.inbox.unit import NAMES
 from djactors.operations import sizing
 from djactors.operations.probe import FINDINGS, Finding
@@ -95,34 +93,22 @@ def test_every_command_and_option_is_documented(command: click.Command) -> None:
         assert f"{'' if parameter.required else '['}{name}" in row
 
 
-PACKETS = (PRESENCE, "notification:new", "notification:unread-count", "auth:expiring", "changes:reset")
-"""What the server emits beside the changes of the log."""
-
-
-@pytest.mark.parametrize(
-    "event", [*COMMANDS, *TEST_COMMANDS, REFRESH, WATCH_PEOPLE, UNWATCH_PEOPLE, *NAMES.values(), *PACKETS]
-)
+@pytest.mark.parametrize("event", [*COMMANDS, *TEST_COMMANDS, *PLAIN_EVENTS, *NAMES.values(), *UNLOGGED])
 def test_every_socket_event_is_documented(event: str) -> None:
     assert re.search(rf"^\| `{event}` \|", README, re.MULTILINE)
 
 
-def test_every_route_is_documented() -> None:
-    table = (ROOT / "djactors/edge/routes.py").read_text()
-    routes = re.findall(r'\("(/[^"]*)", \{"([A-Z]+)"', table)
-    assert len(routes) > 5
-    for path, method in routes:
-        assert re.search(rf"{method} {path}\b", README), f"{method} {path}"
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_is_documented_with_its_parameters(route: Route) -> None:
+    queries = re.findall(rf"`{route.method} {re.escape(route.path)}(\?[^`]*)?`", README)
+    parameters = {field.encode_name for field in msgspec.structs.fields(route.query.kind)}
+    assert parameters in [set(re.findall(r"[?&](\w+)=", query)) for query in queries]
 
 
-def test_every_job_route_is_documented() -> None:
-    # A table of routes needs nothing of what its handlers will use.
-    kinds = (InboxRoutes, JobRoutes, PeopleRoutes, UserRoutes)
-    rows = [row for kind in kinds for row in kind(cast(Any, None)).table]
-    assert len(rows) > 6
-    for pattern, handlers in rows:
-        path = re.sub(r"\(\?P<id>[^)]*\)", "{id}", pattern)
-        for method in handlers:
-            assert re.search(rf"`{method} {re.escape(path)}[`?]", README), f"{method} {path}"
+def test_every_route_in_the_reference_exists() -> None:
+    table = {(route.method, route.path) for route in ROUTES}
+    reference = README.partition("\n## Reference\n")[2]
+    assert set(re.findall(r"`(GET|POST|PUT|DELETE) (/[^`?]*)", reference)) == table
 
 
 @pytest.mark.parametrize("kind", get_args(DomainEvent), ids=lambda kind: kind.__name__)
@@ -324,8 +310,8 @@ def test_the_first_command_installs_and_runs_the_demo(tmp_path: Path) -> None:
         started.communicate(timeout=PATIENCE)
 
 
-BY_OTHER_TESTS = re.compile(r"\bbench\b|\bapt-get\b|\bhaproxy\b")
-"""Guides that take a long time, or what tests of their own give them (tests/proxies)."""
+BY_OTHER_TESTS = re.compile(r"\bbench\b|\bapt-get\b|\bhaproxy\b|\bopenapi-python-client\b")
+"""Guides that take a long time, or what tests of their own give them (tests/proxies, tests/description)."""
 
 
 @pytest.mark.parametrize(

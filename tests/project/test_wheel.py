@@ -113,6 +113,16 @@ def test_the_wheel_carries_what_prometheus_and_grafana_load(installed: Path, tmp
         assert printed == (ROOT / "djactors/monitoring" / name).read_text()
 
 
+def test_the_wheel_carries_the_examples_as_they_are(installed: Path, tmp_path: Path) -> None:
+    package = run(installed / "python", "-c", "import djactors; print(djactors.__path__[0])", cwd=tmp_path).strip()
+    tracked = run("git", "ls-files", "djactors/examples", cwd=ROOT).split()
+    assert len(tracked) > 10
+    for name in tracked:
+        there = Path(package).parent / name
+        assert there.read_bytes() == (ROOT / name).read_bytes()
+        assert os.access(there, os.X_OK) == os.access(ROOT / name, os.X_OK)
+
+
 async def test_the_installed_server_serves(installed: Path, tmp_path: Path) -> None:
     command = (str(installed / "djactors"), "serve")
     async with serving(tmp_path, command=command, environment=ONLY_WHAT_IS_INSTALLED) as server:

@@ -1,0 +1,1 @@
+"""A studio that has jobs done."""
