@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from djactors.config import Settings
 from djactors.operations.backing_up import NotBackedUpError, back_up
+from djactors.operations.diagnosis import diagnose
 from djactors.operations.restoring import restore
 from tests.backups.conftest import AT_ONCE, NOON, Clock, copied_at, copy_of, execute, files, no_report
 
@@ -20,6 +22,7 @@ async def test_the_newest_copy_is_known(house: Path, tmp_path: Path, clock: Cloc
         assert await copied_at(house) == clock.now.timestamp()
         clock.go_on(days=1)
     assert "house.db.copied" in files(house.parent)
+    assert "last backup (2026-03-02T12:00:00.000000Z)" in dict(diagnose(Settings(database=str(house))))
 
 
 def test_a_server_of_another_user_may_read_the_note(house: Path, copied: Path) -> None:
