@@ -8,6 +8,7 @@ import click
 
 from bench.backup import backup
 from bench.builds import builds
+from bench.clients import clients
 from bench.compare import compare
 from bench.connections import connections
 from bench.fanout import fanout
@@ -21,6 +22,7 @@ from bench.recovery import recovery
 from bench.scale import scale
 from bench.siege import siege
 from bench.sizing import sizing
+from bench.soak import soak
 from bench.store import store
 from bench.strangers import strangers
 from bench.throughput import throughput
@@ -45,6 +47,7 @@ for command in (
     pace,
     throughput,
     fanout,
+    clients,
     connections,
     recovery,
     scale,
@@ -58,6 +61,7 @@ for command in (
     siege,
     sizing,
     backup,
+    soak,
     strangers,
     way,
 ):

@@ -1,7 +1,7 @@
 """Plots as SVG files, drawn by hand: no dependency, and a text that a diff can show.
 
-Latency by percentile, and bars in groups. The axis of percentiles is logarithmic in the distance from 100 %, so that
-the tail, which matters, has room.
+Latency by percentile, bars in groups, and figures over time with their trends. The axis of percentiles is logarithmic
+in the distance from 100 %, so that the tail, which matters, has room.
 """
 
 import math
@@ -15,6 +15,9 @@ MARKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
 TICKS = 5
 NAMES, VALUES, BAR, GAP = 230, 170, 20, 10
 """Of bars: room for the groups' names and for the values, the height of one and the gap between groups."""
+
+PANEL, COLUMNS = 150, 2
+"""Of trends: the height of a panel and how many are beside each other."""
 
 Curve = Sequence[tuple[float, float]]
 
@@ -67,6 +70,33 @@ def bar_plot(title: str, caption: str, groups: Mapping[str, Mapping[str, float]]
             body.append(_text(NAMES + length + 6, y + BAR - 7, shown))
             y += BAR
         y += GAP
+    return _document(body, height)
+
+
+def trend_plot(title: str, caption: str, panels: Mapping[str, tuple[Curve, Curve]]) -> str:
+    """The SVG text of these panels: for each figure its samples (hours, value), and the line that fits them."""
+    height = TOP + PANEL * math.ceil(len(panels) / COLUMNS) + BOTTOM // 2
+    body = [*_frame(title, caption, height)]
+    hours = max((at for curve, _ in panels.values() for at, _ in curve), default=0.0) or 1.0
+    width = (WIDTH - LEFT - RIGHT) / COLUMNS - LEFT
+    for number, (name, (curve, line)) in enumerate(panels.items()):
+        left = LEFT + number % COLUMNS * (width + LEFT)
+        bottom = TOP + (number // COLUMNS + 1) * PANEL - 30
+        top = _round_up(max((value for _, value in curve), default=1.0))
+        scale = (PANEL - 60) / top
+
+        def place(at: float, value: float, left: float = left, bottom: float = bottom, scale: float = scale) -> str:
+            return f"{left + at / hours * width:.1f},{bottom - value * scale:.1f}"
+
+        body.append(_text(left, bottom - PANEL + 50, name))
+        for value in (0.0, top):
+            body.append(_line(left, bottom - value * scale, left + width, bottom - value * scale, "#ddd"))
+            body.append(_text(left - 6, bottom - value * scale + 4, f"{value:g}", "end", 10))
+        body.append(_text(left + width, bottom + 14, f"{hours:.2g} h", "end", 10))
+        points = " ".join(place(at, value) for at, value in curve)
+        body.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[0]}" stroke-width="1"/>')
+        fit = " ".join(place(at, value) for at, value in line)
+        body.append(f'<polyline points="{fit}" fill="none" stroke="{COLOURS[1]}" stroke-width="2"/>')
     return _document(body, height)
 
 

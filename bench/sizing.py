@@ -5,7 +5,6 @@ jobs alone. After thirty-seven days as much is purged as comes, except for the j
 Memory and descriptors: of a served process, with nobody connected and with some thousand users.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ from bench.load.commands import Connect, Connected, Done, Flood, Know, Phase
 from bench.plot import bar_plot
 from bench.report import Report, out_option, workplace
 from bench.server import djactors_server
-from bench.usage import memory
+from bench.usage import descriptors, memory
 from djactors.actors.retention import Keeping
 from djactors.config import Settings
 from djactors.domain.commands import Command, ExpireSlice, Publish, PurgeSlice, Sliced
@@ -179,21 +178,17 @@ def _serve(folder: Path, users: int, report: Report) -> Served:
         first = load.ask(Connect(1, WARM_USERS, 64, True, SETTLE_SECONDS), Connected)
         warm = Flood(event="notification.requested", producers=16, batch=1, seconds=5.0, count=2000)
         report.check("warming up", load.ask(warm, Phase).faults)
-        before, descriptors = memory(pid).proportional, _descriptors(pid)
+        before, opened = memory(pid).proportional, descriptors(pid)
         joined = load.ask(Connect(WARM_USERS + 1, users, 64, True, SETTLE_SECONDS), Connected)
         report.check("connecting", {**first.failures, **joined.failures})
         user_kib = (memory(pid).proportional - before) * 1024 / users
-        each = (_descriptors(pid) - descriptors) / users
+        each = (descriptors(pid) - opened) / users
     return Served(
         idle_mib=before - WARM_USERS * user_kib / 1024,
         user_kib=user_kib,
-        idle_descriptors=round(descriptors - WARM_USERS * each),
+        idle_descriptors=round(opened - WARM_USERS * each),
         user_descriptors=each,
     )
-
-
-def _descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 @click.command()

@@ -109,3 +109,8 @@ def memory(pid: int) -> Memory:
         except OSError:
             continue
     return Memory(resident, proportional)
+
+
+def descriptors(pid: int) -> int:
+    """How many files and sockets the process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))

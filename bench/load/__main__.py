@@ -26,6 +26,8 @@ from bench.load.commands import (
     Flood,
     Know,
     Leave,
+    Mix,
+    Mixed,
     Pace,
     Phase,
     Rest,
@@ -36,6 +38,7 @@ from bench.load.commands import (
     Target,
 )
 from bench.load.crowd import BACKEND, Crowd, token
+from bench.load.mix import Mixing
 from bench.load.phase import Flooding, Meter, Numbers, Pacing, slices
 from bench.load.publisher import BATCH, Publisher
 from bench.load.recovery import PRODUCERS, return_at_once
@@ -48,6 +51,7 @@ class Load:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._crowd = Crowd(target)
+        self._movers = Crowd(target)
         self._numbers = Numbers()
 
     async def do(self, command: Command) -> Result:
@@ -75,6 +79,8 @@ class Load:
                 await asyncio.sleep(command.seconds)
                 alive = sum(1 for user in self._crowd.users.values() if not user.gone)
                 return Rested(meter.read(), alive)
+            case Mix():
+                return await self._mix(command)
             case Ask():
                 return await self._ask(command)
 
@@ -131,6 +137,20 @@ class Load:
             self._crowd.make_tokens(others)
             await self._crowd.connect(others, at_once=command.others, recovery=True)
             return await return_at_once(self._target, publisher, self._crowd, self._numbers, command)
+        finally:
+            publisher.close()
+
+    async def _mix(self, command: Mix) -> Mixed:
+        publisher = await self._publisher(command.producers)
+        try:
+            if command.movers and not self._movers.users:
+                first = max(self._crowd.users) + 1
+                movers = range(first, first + command.movers)
+                self._movers.make_tokens(movers)
+                _, refused = await self._movers.connect(movers, at_once=64, recovery=True)
+                if refused:
+                    raise RuntimeError(f"not all movers could connect: {dict(refused)}")
+            return await Mixing(self._target, publisher, self._crowd, self._movers, self._numbers, command).run()
         finally:
             publisher.close()
 

@@ -95,6 +95,20 @@ class Rest(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
+class Mix(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Everything that people do, at once and at these rates a second; see `mix.py`. Answered by `Mixed`.
+
+    The users after those that are connected, as many as `movers`, come and go; they are connected by the first `Mix`.
+    """
+
+    seconds: float
+    rate: float
+    assigned_rate: float
+    move_rate: float
+    movers: int
+    producers: int
+
+
 class Ask(msgspec.Struct, frozen=True, tag=True):
     """GET a path as one user, one request after the other, `times` times. Answered by `Answered`."""
 
@@ -103,7 +117,7 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
     times: int
 
 
-Command = Know | Connect | Leave | Pace | Flood | Return | Rest | Ask
+Command = Know | Connect | Leave | Pace | Flood | Return | Rest | Mix | Ask
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -180,6 +194,20 @@ class Rested(msgspec.Struct, tag=True):
     users: int
 
 
+class Mixed(msgspec.Struct, tag=True, kw_only=True):
+    """`notified` and `told` are of those who stay. Of the movers: `paged`, how long a page of the inbox took;
+    `returned`, seconds from the start of the connection until it had what was missed."""
+
+    notified: Phase
+    told: Phase
+    moves: int
+    posts: int
+    paged: list[float]
+    returned: list[float]
+    faults: dict[str, int]
+    use: Use
+
+
 class Answered(msgspec.Struct, tag=True):
     """Seconds of each request, and what they cost."""
 
@@ -187,4 +215,4 @@ class Answered(msgspec.Struct, tag=True):
     use: Use
 
 
-Result = Done | Failed | Connected | Phase | Returned | Rested | Answered
+Result = Done | Failed | Connected | Phase | Returned | Rested | Mixed | Answered

@@ -88,6 +88,10 @@ class User(asyncio.Protocol):
         elif not self.closing:
             self.arrivals.fault("a user's connection was closed")
 
+    def emit(self, event: bytes) -> None:
+        """Send an event: the JSON of its name and arguments."""
+        self._send(TEXT, b"42" + event)
+
     def close(self) -> None:
         """End the connection without ceremony."""
         self.closing = True

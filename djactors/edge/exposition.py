@@ -12,6 +12,8 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
+import trio
+
 from djactors.actors import census
 from djactors.actors.users import Users
 from djactors.edge.shared import Shared
@@ -54,6 +56,7 @@ class Exposition:
             if child.mailbox is not None:
                 metrics.mailbox.labels(child.name).set(child.mailbox.depth)
         metrics.loop_lag.set(self._lag.worst())
+        metrics.tasks.set(trio.lowlevel.current_statistics().tasks_living)
         metrics.unproven_bytes.set(self._unproven.held)
         return metrics.exposition()
 

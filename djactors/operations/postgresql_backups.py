@@ -129,7 +129,8 @@ def check_dump(url: str, path: str | os.PathLike[str]) -> Dump:
 def note_dump(url: str, path: str | os.PathLike[str]) -> None:
     """Note in the database of what moment a checked dump of it is, so that the servers can tell how old it is.
 
-    The time in the dump counts, because that of the file is another one once it was copied.
+    The time in the dump counts, because that of the file is another one once it was copied. The dump does not say in
+    which time zone it was made, so it is taken to be that of this process.
 
     Raises:
         DumpRefusedError: the dump does not say.

@@ -109,6 +109,7 @@ class Metrics:
             "The longest turn of the event loop in the last minute, in seconds.",
             registry=self.registry,
         )
+        self.tasks = Gauge("djactors_tasks", "The number of tasks in the event loop.", registry=self.registry)
         self.unproven_bytes = Gauge(
             "djactors_unproven_bytes",
             "The bytes that are held for clients that have not proved who they are.",

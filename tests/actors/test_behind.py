@@ -250,7 +250,7 @@ async def test_a_history_that_is_purged_ahead_of_it_disconnects_and_the_client_i
 
 
 class TestTurns:
-    async def test_so_many_slices_are_read_at_once_and_everybody_gets_theirs(self, path: Path, autojump_clock):
+    async def test_row_27_so_many_slices_are_read_at_once_and_everybody_gets_theirs(self, path: Path, autojump_clock):
         async with running(path) as house:
             users = range(11, 31)
             await house.do(*[note(user_id) for user_id in users])

@@ -274,7 +274,7 @@ async def test_a_snapshot_that_fails_once_is_read_again_and_the_connect_answered
         assert socket.closed is None
 
 
-async def test_a_user_whose_actor_keeps_failing_is_set_aside_alone_and_comes_back(path: Path, autojump_clock):
+async def test_row_23_a_user_whose_actor_keeps_failing_is_set_aside_alone_and_comes_back(path: Path, autojump_clock):
     async with running(path) as house:
         sibling = await house.connected(12)
         house.store.before_snapshot = Broken(4)

@@ -85,7 +85,7 @@ async def test_commits_on_both_sides_of_the_snapshot_are_each_counted_once(path:
         assert (second.new, second.counts) == ([], [4])
 
 
-async def test_a_mailbox_that_overflows_is_made_good_from_the_log(path: Path, autojump_clock):
+async def test_row_25_a_mailbox_that_overflows_is_made_good_from_the_log(path: Path, autojump_clock):
     async with running(path, user_mailbox=2) as house:
         socket = await house.connected(11)
         gate = house.store.before_snapshot = Gate()

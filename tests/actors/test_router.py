@@ -158,7 +158,7 @@ async def test_a_retry_is_answered_and_nobody_is_told_again(path: Path, autojump
         assert len(socket.writes) == 2
 
 
-async def test_a_full_router_refuses_at_once_and_forgets_nothing_that_it_took(path: Path, autojump_clock):
+async def test_row_25_a_full_router_refuses_at_once_and_forgets_nothing_that_it_took(path: Path, autojump_clock):
     async with running(path, router_mailbox=3) as house:
         gate = house.store.before_record = Gate()
         outcomes = house.send(note(11))

@@ -217,3 +217,23 @@ def test_reach_has_postgresql_beside_the_peer_and_beside_sqlite(tmp_path: Path) 
     assert figures["in process"]["ratio"] > 0
     assert figures["another node"]["posted"] == figures["the same node"]["posted"] == 10
     assert {"database", "node 1", "node 2"} == set(figures["another node"]["cpu_seconds"])
+
+
+def test_soak_holds_its_users_and_says_that_it_was_too_short_to_tell(tmp_path: Path) -> None:
+    plan = "--hours 0.0015 --users 12 --movers 5 --rate 20 --fill 100 --round 1"
+    figures = run(tmp_path, "soak", plan)["figures"]
+    assert figures["returns"] > 0
+    assert figures["events"] > 0
+    assert figures["messages"] > 0
+    values = figures["samples"][0]["values"]
+    assert set(values) == set(figures["judged"])
+    assert all(values[name] > 0 for name in ("memory MiB", "descriptors", "tasks", "CPU µs an event"))
+    assert {each["grows"] for each in figures["judged"].values()} == {False}
+
+
+def test_clients_of_both_kinds_have_the_same_to_do(tmp_path: Path) -> None:
+    figures = run(tmp_path, "clients", "--clients 5 --rounds 2 --rest 0.1 --turns 1")["figures"]
+    for kind in ("djactors", "python-socketio"):
+        assert figures["medians"][kind]["CPU ms to connect"] > 0
+        assert figures["medians"][kind]["CPU µs an event"] > 0
+    assert all(len(ratios) == 1 for ratios in figures["ratios"].values())

@@ -233,7 +233,9 @@ def fill(connection: sqlite3.Connection, rows: int, users: int = 300) -> None:
     connection.execute("COMMIT")
 
 
-async def test_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_others(fast_path: Path, autojump_clock):
+async def test_row_31_a_hundred_thousand_rows_leave_in_bounded_commits_with_turns_for_others(
+    fast_path: Path, autojump_clock
+):
     rows = 100_000
     with closing(sqlite3.connect(fast_path, isolation_level=None, factory=SqliteConnection)) as connection:
         fill(connection, rows)

@@ -26,7 +26,7 @@ async def status(house: Rooms, token: str, path: str = "/api/notifications") -> 
 # Signed out everywhere
 
 
-async def test_a15_who_is_signed_out_loses_sockets_and_tokens_at_once(house: Rooms, client: Client) -> None:
+async def test_row_40_who_is_signed_out_loses_sockets_and_tokens_at_once(house: Rooms, client: Client) -> None:
     before, other = house.token(1, 7), house.token(1, 8)
     neighbour = Client(house)
     await neighbour.connect(token=other)

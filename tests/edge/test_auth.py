@@ -187,7 +187,7 @@ BAD: dict[str, object] = {
 
 
 @pytest.mark.parametrize("given", BAD.values(), ids=BAD.keys())
-def test_whatever_is_wrong_with_a_token_it_is_not_valid(door: Authenticator, given: object) -> None:
+def test_row_16_whatever_is_wrong_with_a_token_it_is_not_valid(door: Authenticator, given: object) -> None:
     assert refusal(door, given) == "token_invalid"
 
 
@@ -299,7 +299,7 @@ def test_so_it_does_wherever_a_token_is_changed_before_or_after_it_is_signed(
     assert judged(given, seen=True) == judged(given, seen=False)
 
 
-def test_headers_that_name_a_key_are_not_looked_at(door: Authenticator) -> None:
+def test_row_16_headers_that_name_a_key_are_not_looked_at(door: Authenticator) -> None:
     header = {
         "alg": "HS256",
         "kid": "x' UNION SELECT 'k",

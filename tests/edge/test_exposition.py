@@ -50,6 +50,7 @@ async def test_a13_metrics_look_at_a_slice_of_the_actors_in_each_turn(
     finally:
         trio.lowlevel.remove_instrument(crowd)
     assert 'djactors_mailbox_depth{actor="user"} 10000.0' in text
+    assert f"djactors_tasks {trio.lowlevel.current_statistics().tasks_living}.0" in text
     assert sum(crowd.of_turns) == ACTORS
     assert max(crowd.of_turns) <= MAX_LOOKED_AT_IN_A_TURN == SLICE
 

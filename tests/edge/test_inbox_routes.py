@@ -197,7 +197,7 @@ async def test_a_text_comes_back_as_it_was_sent(house: Rooms, text: str) -> None
 
 
 @pytest.mark.parametrize("text", TEXTS)
-async def test_logs_stay_one_json_line_an_entry(house: Rooms, text: str) -> None:
+async def test_row_29_logs_stay_one_json_line_an_entry(house: Rooms, text: str) -> None:
     token = house.token(1, 7)
     await house.request("GET", f"/api/notifications?{text.replace('=', '')}=1", token=token)
     await house.routes.handle(Request("GET", f"/api/notifications/{text}"))

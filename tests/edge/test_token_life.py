@@ -12,7 +12,7 @@ from tests.edge.sockets import Client, settle
 # The token's life
 
 
-async def test_a_fresh_token_takes_the_place_of_the_old_one(house: Rooms, client: Client) -> None:
+async def test_row_17_a_fresh_token_takes_the_place_of_the_old_one(house: Rooms, client: Client) -> None:
     answer = await client.ask("auth:refresh", {"token": house.token(1, 7, ttl=7200)})
     assert answer == {"ok": True, "expiresAt": "2026-01-27T12:30:00.000000Z"}
     house.clock.advance(3600 + 31)
@@ -38,7 +38,9 @@ async def test_anothers_expired_or_bad_token_does_not_take_its_place(house: Room
     assert client.session.reason == "token_expired"
 
 
-async def test_the_holder_is_warned_once_before_the_end_and_let_go_after_a_grace(house: Rooms, client: Client) -> None:
+async def test_row_17_the_holder_is_warned_once_before_the_end_and_let_go_after_a_grace(
+    house: Rooms, client: Client
+) -> None:
     def tick(seconds_before_the_end: float) -> list[Any]:
         house.clock.advance(3600 - seconds_before_the_end - (house.clock.unix() - began))
         client.gateway.on_tick(0.0)

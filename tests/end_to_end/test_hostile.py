@@ -106,7 +106,7 @@ def attack(url: str, data: bytes, *, reset: bool) -> None:
             pass
 
 
-async def test_no_request_ends_the_process_or_leaks_a_descriptor(server: ServedProcess) -> None:
+async def test_row_14_no_request_ends_the_process_or_leaks_a_descriptor(server: ServedProcess) -> None:
     assert (await server.request("GET", "/healthz")).status == 200
     before = descriptors(server)
     for name, data in HOSTILE.items():
@@ -149,7 +149,7 @@ BAD_BODIES: dict[str, tuple[bytes, int]] = {
 }
 
 
-async def test_bad_input_gets_a_clear_error_and_stores_nothing(server: ServedProcess) -> None:
+async def test_row_15_bad_input_gets_a_clear_error_and_stores_nothing(server: ServedProcess) -> None:
     for name, (body, status) in BAD_BODIES.items():
         answer = await server.request("POST", "/api/events", token=service_token(), body=body)
         assert answer.status == status, name
@@ -172,7 +172,7 @@ async def test_megabytes_are_taken_from_services_only(server: ServedProcess) -> 
     assert (answer.status, answer.json) == (200, {"results": []})
 
 
-async def test_one_bad_item_does_not_sink_a_batch(server: ServedProcess) -> None:
+async def test_row_24_one_bad_item_does_not_sink_a_batch(server: ServedProcess) -> None:
     batch: list[object] = [
         {"type": "job.assigned", "tenantId": 1, "jobId": number + 1, "assigneeId": number + 1} for number in range(1000)
     ]

@@ -64,7 +64,7 @@ async def test_nothing_is_replayed_before_the_token_is_checked(tmp_path: Path, t
 @pytest.mark.parametrize(
     ("other_id", "tenant_id"), [(BOB, TENANT), (CAROL, OTHER_TENANT)], ids=["a colleague", "another tenant"]
 )
-async def test_a_pid_gives_nobody_else_what_its_user_missed(
+async def test_row_20_a_pid_gives_nobody_else_what_its_user_missed(
     tmp_path: Path, transports: list[str] | None, other_id: int, tenant_id: int
 ) -> None:
     async with scene(tmp_path) as place, place.served(), stock_client("js") as clients:

@@ -36,7 +36,7 @@ LOST = 3
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("published_after", [1, LOST, 6], ids=["fewer", "as many", "more"])
-async def test_everyone_who_knows_more_is_reset_and_misses_nothing(
+async def test_row_34_everyone_who_knows_more_is_reset_and_misses_nothing(
     tmp_path: Path, way: Way, published_after: int
 ) -> None:
     """The restored server's numbers are below, at, or beyond those that the clients know."""

@@ -63,7 +63,7 @@ class TestAdmission:
         assert moments[-1] - moments[0] == pytest.approx(900 / rate, abs=AT_ONCE / rate)
 
 
-async def test_a_crowd_is_let_in_a_few_at_a_time_and_the_cap_holds(autojump_clock, serve: Serve):
+async def test_row_27_a_crowd_is_let_in_a_few_at_a_time_and_the_cap_holds(autojump_clock, serve: Serve):
     served = await serve(replace(CALM, max_sessions=100))
     answers: list[int] = []
 

@@ -109,7 +109,9 @@ def test_an_origin_is_judged_by_the_host_and_the_list(
         ("cross-site", ("*",), True),
     ],
 )
-def test_a_missing_origin_is_refused_only_from_another_site(site: str | None, allowed: tuple[str, ...], verdict: bool):
+def test_row_19_a_missing_origin_is_refused_only_from_another_site(
+    site: str | None, allowed: tuple[str, ...], verdict: bool
+):
     request = Request(headers={"host": "example.com"} | ({} if site is None else {"sec-fetch-site": site}))
     policy = OriginPolicy(allowed)
     assert policy.allows(request) is verdict

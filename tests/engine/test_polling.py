@@ -246,7 +246,7 @@ class TestCors:
         assert int(answer.headers["access-control-max-age"]) > 0
 
     @pytest.mark.parametrize("origin", ["null", "https://foreign.test"])
-    async def test_a_foreign_page_is_refused_on_every_request(self, autojump_clock, calm: Served, origin: str):
+    async def test_row_19_a_foreign_page_is_refused_on_every_request(self, autojump_clock, calm: Served, origin: str):
         sid = await calm.open_session()
         headers = [("Origin", origin)]
         answers = [

@@ -361,7 +361,7 @@ class TestFaultyHandler:
 
 
 class TestSecret:
-    async def test_guessing_a_sid_finds_nothing_and_harms_nobody(self, autojump_clock, calm: Served):
+    async def test_row_20_guessing_a_sid_finds_nothing_and_harms_nobody(self, autojump_clock, calm: Served):
         sid = await calm.open_session()
         for guess in (sid + "x", sid[:-1] + "0", sid.upper(), "../" + sid, "a" * 5000, "\0"):
             assert (await calm.get(guess)).error_code == 1

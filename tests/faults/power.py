@@ -87,6 +87,27 @@ class Recording:
         """The ids of events that were answered within so many steps."""
         return {step.event_id for step in self.steps[:until] if isinstance(step, Acknowledged)}
 
+    def after_kills(self, first: int, every: int, database: Path) -> Iterator[int]:
+        """Write the files that are left if the process is killed behind every few steps from one on, and behind each
+        answer; how many steps it had done.
+
+        What a process wrote is there even though it was not synced, since the system lives.
+        """
+        files: dict[str, bytearray] = {}
+        for number, step in enumerate(self.steps, 1):
+            match step:
+                case Write(file=name) | Cut(file=name):
+                    _do(files.setdefault(name, bytearray()), step)
+                case Unlink(file=name):
+                    files.pop(name, None)
+                    database.with_name(database.name + name).unlink(missing_ok=True)
+                case _:
+                    pass
+            if number >= first and (isinstance(step, Acknowledged) or number % every == 0):
+                for name, content in files.items():
+                    database.with_name(database.name + name).write_bytes(content)
+                yield number
+
     def after_power_loss(self, until: int, dice: Random, database: Path, *, syncs: bool = True) -> None:
         """Write the files that may be left if the power fails after so many steps; without `syncs`, none was done."""
         files: dict[str, _File] = {}

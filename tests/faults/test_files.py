@@ -1,9 +1,11 @@
-"""Rows 5, 6, 33 and 38: what other people and programs do to the database file."""
+"""Rows 5 to 7, 33 and 38: what other people and programs do to the database file."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -82,6 +84,50 @@ async def test_row_6_the_loop_goes_on_while_a_write_waits_for_the_lock_of_anothe
         assert statuses == [201]
         assert await server.stop() == 0
     backend.judge(server.database)
+
+
+def foreign(database: Path) -> None:
+    database.unlink()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE tracks (title TEXT)")
+
+
+def truncated(database: Path) -> None:
+    os.truncate(database, database.stat().st_size // 2)
+
+
+def with_a_torn_header(database: Path) -> None:
+    with database.open("r+b") as file:
+        file.write(bytes(50))
+
+
+def with_a_damaged_schema(database: Path) -> None:
+    # Behind the header of the file, the first page has the names of all tables.
+    with database.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * (PAGE - 100))
+
+
+SPOILED: dict[Callable[[Path], None], str] = {
+    foreign: "it is an SQLite database of another program",
+    truncated: "it is corrupt: move it away and restore a backup",
+    with_a_torn_header: "it is not an SQLite database",
+    with_a_damaged_schema: "it is corrupt: move it away and restore a backup",
+}
+
+
+async def test_row_7_a_foreign_or_corrupt_file_is_refused_with_the_mend_and_left_as_it_is(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        assert await server.stop() == 0
+    for spoil, mend in SPOILED.items():
+        database = tmp_path / spoil.__name__ / "inbox.db"
+        database.parent.mkdir()
+        shutil.copy(server.database, database)
+        spoil(database)
+        before = database.read_bytes()
+        line = refusal(await command("serve", "--database", database, folder=tmp_path))
+        assert f"{database}: {mend}" in line
+        assert database.read_bytes() == before
 
 
 async def test_row_33_a_second_server_through_a_hard_link_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""Rows 9, 11, 12, 21 and 22: clients that do not read, that cut off at any byte, and that come in floods."""
+"""Rows 9 to 12, 21 and 22: clients that do not read, stand still, cut off at any byte, or come in floods."""
 
 from __future__ import annotations
 
 import base64
 import os
 import re
+import signal
 import socket
 import struct
 from collections.abc import Iterator
@@ -91,6 +92,45 @@ async def test_row_9_a_slow_consumer_is_let_go_and_resumes_and_others_do_not_not
             while len(slow.events(NEW)) < len(titles):
                 await slow.expect("event", name=NEW)
         assert [args[0]["title"] for args in slow.events(NEW)] == titles
+
+
+async def test_row_10_a_client_whose_machine_stands_still_is_found_by_the_heartbeat_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    environment = {**ENVIRONMENT, "DJACTORS_PING_INTERVAL": "1", "DJACTORS_PING_TIMEOUT": "1"}
+    backend = Backend()
+    auth = {"token": make_token(tenant_id=TENANT, user_id=USER)}
+    async with (
+        serving(tmp_path, environment=environment) as server,
+        stock_client("js") as still,
+        stock_client("js") as others,
+    ):
+        client = await still.connect(server.url, auth=auth, transports=["websocket"], **QUICK)
+        witness = await others.connect(server.url, auth=auth, transports=["websocket"], **QUICK)
+        assert await backend.post(server) == 201
+        await client.expect("event", name=NEW)
+        # Its kernel goes on to acknowledge what comes, so nothing but the missing pongs tells of it.
+        still.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                assert await backend.post(server) == 201
+            with trio.fail_after(PATIENCE):
+                while not await metric(server, 'djactors_session_ends_total{reason="ping timeout"}'):
+                    await trio.sleep(0.02)
+            assert await backend.post(server) == 201
+        finally:
+            still.process.send_signal(signal.SIGCONT)
+        await client.expect("disconnect")
+        assert (await client.expect("connect"))["recovered"] is True
+        titles = [event["title"] for event in backend.sent.values()]
+        for one in (client, witness):
+            with trio.fail_after(PATIENCE):
+                while len(one.events(NEW)) < len(titles):
+                    await one.expect("event", name=NEW)
+            assert [args[0]["title"] for args in one.events(NEW)] == titles
+        assert not [one for one in witness.received if one.what == "disconnect"], "nobody else noticed"
+        assert await server.stop() == 0
+    backend.judge(server.database)
 
 
 def frame(text: str) -> bytes:

@@ -176,7 +176,7 @@ def test_an_event_is_stored_with_its_time_its_actor_and_its_job(desk: Desk):
 
 
 @pytest.mark.parametrize("hostile", ["'; DROP TABLE users; --", '"', "?", ":a", "\r\n", "<script>", "%s", "\x1b[2J"])
-def test_no_text_is_ever_read_as_sql(desk: Desk, hostile: str):
+def test_row_29_no_text_is_ever_read_as_sql(desk: Desk, hostile: str):
     desk.publish(note(title=hostile, message=hostile, data={hostile: hostile}), "'; DROP TABLE users; --")
     (change,) = desk.since(T, 11)
     body = json.loads(change.body)

@@ -111,7 +111,7 @@ async def test_a_reader_who_gave_up_on_more_is_woken_by_one(autojump_clock, nurs
     assert not nursery.child_tasks
 
 
-async def test_a_full_mailbox_refuses_and_counts_the_refusal(autojump_clock):
+async def test_row_25_a_full_mailbox_refuses_and_counts_the_refusal(autojump_clock):
     mailbox = Mailbox[int](1)
     mailbox.put_nowait(1)
     with pytest.raises(MailboxFull):

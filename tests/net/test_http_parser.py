@@ -246,7 +246,7 @@ def test_a3_a_query_of_more_parameters_than_anybody_sends_is_refused():
     assert refused.value.status == 414
 
 
-def test_a_response_cannot_be_split():
+def test_row_29_a_response_cannot_be_split():
     with pytest.raises(ValueError, match="line break"):
         Response(200, headers=[("x", "a\r\nset-cookie: b")]).encode()
 

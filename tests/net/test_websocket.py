@@ -111,7 +111,7 @@ async def test_the_server_s_goodbye_waits_for_the_client_s():
 @pytest.mark.parametrize(
     "message", [masked(0x81, b"x" * 1001), masked(0x82, b"x" * 1001), masked(0x81, "é".encode() * 501)]
 )
-async def test_a_message_over_the_bound_ends_with_1009_and_the_connection_closes(message):
+async def test_row_13_a_message_over_the_bound_ends_with_1009_and_the_connection_closes(message):
     application = Echo(max_message_bytes=1000)
     async with listening(application) as listener:
         client = await open_raw_websocket(listener)

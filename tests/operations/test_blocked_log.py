@@ -107,7 +107,9 @@ async def dropped(server: ServedProcess) -> int:
     return int(float(number))
 
 
-async def test_a1_a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end(tmp_path: Path, reader: Reader) -> None:
+async def test_row_35_a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end(
+    tmp_path: Path, reader: Reader
+) -> None:
     reader.stall()
     # Stalled from its first entry on, which is written before anybody is served.
     async with serving(tmp_path, stderr=reader.theirs) as server:
@@ -143,7 +145,9 @@ async def server_is_open(host: str, port: int) -> bool:
     return True
 
 
-async def test_a1_lines_that_nobody_read_are_counted_and_told_once_they_can_be(tmp_path: Path, reader: Reader) -> None:
+async def test_row_35_lines_that_nobody_read_are_counted_and_told_once_they_can_be(
+    tmp_path: Path, reader: Reader
+) -> None:
     environment = {"DJACTORS_LOG_LEVEL": "debug"}
     reader.stall()
     async with serving(tmp_path, stderr=reader.theirs, environment=environment) as server:

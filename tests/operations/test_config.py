@@ -234,7 +234,7 @@ def test_the_password_of_a_database_is_in_no_message_and_no_repr(tmp_path: Path)
 
 
 @pytest.mark.parametrize("weak", ["", "x", "x" * 31, "ก" * 10, "0123456789" * 3, "a" * 32, "0" * 64, "abc" * 20])
-def test_a_weak_secret_is_refused_with_the_mend(weak: str) -> None:
+def test_row_30_a_weak_secret_is_refused_with_the_mend(weak: str) -> None:
     with pytest.raises(SettingError, match=r"^JWT_SECRET: .*openssl rand -hex 32"):
         check_keys(Settings(jwt_secret=weak))
 

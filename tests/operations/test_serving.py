@@ -178,7 +178,7 @@ async def connect_socket(server: ServedProcess, transport: str, user_id: int) ->
     return stream
 
 
-async def test_sigterm_ends_it_in_bounded_time_with_clients_of_every_kind(tmp_path: Path) -> None:
+async def test_row_26_sigterm_ends_it_in_bounded_time_with_clients_of_every_kind(tmp_path: Path) -> None:
     environment = {"DJACTORS_DRAIN_TIMEOUT": "2"}
     async with serving(tmp_path, command=SERVE, environment=environment) as server, trio.open_nursery() as nursery:
         streams = [await connect_socket(server, "websocket", 7) for _ in range(10)]
@@ -221,7 +221,7 @@ async def test_sigterm_ends_it_in_bounded_time_with_clients_of_every_kind(tmp_pa
         assert page.json["unreadCount"] >= len(set(acknowledged))
 
 
-async def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
+async def test_row_26_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
     environment = {"DJACTORS_DRAIN_TIMEOUT": "600"}
     async with serving(tmp_path, command=SERVE, environment=environment) as server:
         host, port = server.url.removeprefix("http://").split(":")
@@ -312,7 +312,7 @@ async def test_it_needs_no_standard_error(tmp_path: Path) -> None:
 # Requests that no route sees
 
 
-async def test_bodies_and_heads_that_are_too_large_are_refused_and_the_server_goes_on(tmp_path: Path) -> None:
+async def test_row_13_bodies_and_heads_that_are_too_large_are_refused_and_the_server_goes_on(tmp_path: Path) -> None:
     async with serving(tmp_path, command=SERVE) as server:
         token = service_token()
         for path in ("/api/events", "/api/events/batch"):
@@ -434,7 +434,7 @@ async def test_the_demos_line_watches_a_user_as_printed(tmp_path: Path, path_wit
 # Secrets
 
 
-async def test_no_secret_is_in_the_log_or_the_process_list(tmp_path: Path) -> None:
+async def test_row_30_no_secret_is_in_the_log_or_the_process_list(tmp_path: Path) -> None:
     environment = {"DJACTORS_LOG_LEVEL": "debug"}
     async with serving(tmp_path, command=SERVE, environment=environment) as server:
         user, service = make_token(tenant_id=1, user_id=7), service_token()

@@ -120,7 +120,7 @@ def keys(path: Path, **secrets: str) -> None:
     new.replace(path)
 
 
-async def test_a15_a_server_reads_its_keys_again_on_sighup_and_when_the_file_changes(own_folder: Path) -> None:
+async def test_row_40_a_server_reads_its_keys_again_on_sighup_and_when_the_file_changes(own_folder: Path) -> None:
     path = own_folder / "keys.json"
     keys(path, old=SECRET)
     environment = {"DJACTORS_JWT_KEYS_FILE": str(path)}

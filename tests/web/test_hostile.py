@@ -31,7 +31,7 @@ def never_ran(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("size", [(1280, 800), PHONE], ids=["desktop", "phone"])
-def test_a_hostile_title_name_and_message_are_shown_as_text(
+def test_row_28_a_hostile_title_name_and_message_are_shown_as_text(
     visit: Visit, site: Site, text: str, size: tuple[int, int]
 ) -> None:
     studio = Studio(site, names={BOB: text, NOK: text})
@@ -55,7 +55,7 @@ def test_a_hostile_title_name_and_message_are_shown_as_text(
     never_ran(bob)
 
 
-def test_a_link_in_a_message_is_a_link_only_where_it_leads_to_the_web(visit: Visit, studio: Studio) -> None:
+def test_row_28_a_link_in_a_message_is_a_link_only_where_it_leads_to_the_web(visit: Visit, studio: Studio) -> None:
     bob = visit(studio, BOB)
     message = (
         "see https://example.com/a?b=1. not javascript:window.ran=1 or data:text/html,<script>window.ran=1</script>"

@@ -11,6 +11,10 @@ from djactors.protocol import EncodedPacket
 T = TypeVar("T")
 
 
+YIELD_AFTER = 16
+"""Items that one task may take in a row before the others have their turn."""
+
+
 class Inbound(Generic[T]):
     """What waits for the caller, bounded by count and by bytes.
 
@@ -18,13 +22,15 @@ class Inbound(Generic[T]):
     more.
     """
 
-    __slots__ = ("_bytes", "_end", "_items", "_max_bytes", "_max_items", "_waiting")
+    __slots__ = ("_bytes", "_end", "_in_a_row", "_items", "_max_bytes", "_max_items", "_waiting")
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self._max_items, self._max_bytes = max_items, max_bytes
         self._items: deque[tuple[T, int]] = deque()
         self._bytes = 0
         self._end: Callable[[], Exception] | None = None
+        # Items that were taken without a wait.
+        self._in_a_row = 0
         # Woken at every change. Nothing lies between a look at the queue and the wait, so no change is missed.
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -47,15 +53,21 @@ class Inbound(Generic[T]):
 
     async def get(self) -> T:
         """The next one. Cancelling this takes nothing."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        self._in_a_row = self._in_a_row + 1 if self._items else 0
+        if self._in_a_row % YIELD_AFTER:
+            # Whoever takes many at once gives the others their turn now and then: a turn for each item costs more.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        elif self._items:
+            await trio.lowlevel.checkpoint()
+        # Another task may have taken what was there meanwhile.
         while not self._items:
             if self._end is not None:
+                await trio.lowlevel.checkpoint()
                 raise self._end()
             await self._waiting.park()
         item, size = self._items.popleft()
         self._bytes -= size
         self._wake()
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return item
 
     async def wait_for_room(self) -> None:
@@ -65,16 +77,26 @@ class Inbound(Generic[T]):
             await self._waiting.park()
 
     def _wake(self) -> None:
-        self._waiting.unpark_all()
+        if self._waiting:
+            self._waiting.unpark_all()
 
 
 class Outbox:
-    """What waits to be sent by one session, bounded by packets and by bytes."""
+    """What waits to be sent by one session, bounded by packets and by bytes.
 
-    __slots__ = ("_bytes", "_closed", "_max_bytes", "_max_packets", "_packets", "_waiting", "is_writing")
+    Args:
+        max_packets, max_bytes: the bounds.
+        start: is called when something waits and there is no writer. A writer goes on while there is more.
+    """
 
-    def __init__(self, max_packets: int, max_bytes: int) -> None:
-        self._max_packets, self._max_bytes = max_packets, max_bytes
+    __slots__ = (
+        "_bytes", "_closed", "_has_writer", "_max_bytes", "_max_packets", "_packets", "_start", "_waiting",
+        "is_writing",
+    )  # fmt: skip
+
+    def __init__(self, max_packets: int, max_bytes: int, start: Callable[[], None]) -> None:
+        self._max_packets, self._max_bytes, self._start = max_packets, max_bytes, start
+        self._has_writer = False
         self._packets: deque[EncodedPacket] = deque()
         self._bytes = 0
         self._closed = False
@@ -83,11 +105,21 @@ class Outbox:
         # Whether a write is under way, so that an empty queue is not yet all sent.
         self.is_writing = False
 
-    def put_nowait(self, packet: EncodedPacket) -> None:
-        """Add a packet of the protocol itself, which is small and rare."""
+    def put_nowait(self, packet: EncodedPacket, *, start: bool = True) -> None:
+        """Add a packet of the protocol itself, which is small and rare. Without `start`, somebody has to `claim`."""
+        if self._closed:
+            return
         self._packets.append(packet)
         self._bytes += packet.size
-        self._wake()
+        if start and self.claim():
+            self._start()
+
+    def claim(self) -> bool:
+        """Whether something waits and nobody writes; then the caller has to write."""
+        if self._has_writer or not self._packets:
+            return False
+        self._has_writer = True
+        return True
 
     async def put(self, packet: EncodedPacket) -> bool:
         """Wait for room, then add a packet; False if the session ended instead. Cancelled, it has added nothing."""
@@ -116,10 +148,10 @@ class Outbox:
         self._wake()
         return taken
 
-    async def wait(self) -> None:
-        """Wait until there is something to send."""
-        while not self._packets:
-            await self._waiting.park()
+    def has_more(self) -> bool:
+        """Whether there is something to send; a writer that is told that there is not must end."""
+        self._has_writer = bool(self._packets)
+        return self._has_writer
 
     def written(self) -> None:
         """The write is done."""
@@ -140,4 +172,5 @@ class Outbox:
         return len(self._packets) < self._max_packets and self._bytes + packet.size <= self._max_bytes
 
     def _wake(self) -> None:
-        self._waiting.unpark_all()
+        if self._waiting:
+            self._waiting.unpark_all()

@@ -9,7 +9,7 @@ order; packets that go out wait in `outbox`. Until `5` is sent, polling stays au
 before, polling goes on and nothing is lost.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlencode
 
 import msgspec
@@ -26,11 +26,13 @@ from djactors.protocol import (
     MAX_POLL_PACKETS,
     UPGRADE,
     ClientEngine,
+    ClientState,
     Closed,
     EncodedPacket,
     Message,
     Opened,
     Packet,
+    PacketType,
     ProtocolError,
     Send,
     Transport,
@@ -38,6 +40,9 @@ from djactors.protocol import (
     decode_payload,
     join_payload,
 )
+
+RENEWED_PART = 1 / 16
+"""The part of the patience with the server that has to pass before a packet that is no ping renews it."""
 
 MAX_WRITE_PACKETS = 64
 """Packets of one write by WebSocket, each a frame of its own, so that a time-out is for a bounded amount."""
@@ -111,13 +116,12 @@ class Session:
     ) -> None:
         settings = route.settings
         self.engine = ClientEngine(transport)
-        self.outbox = Outbox(settings.outbox_packets, settings.outbox_bytes)
+        self.outbox = Outbox(settings.outbox_packets, settings.outbox_bytes, self._start_writer)
         self.ended: End | None = None
-        self.joined = trio.Event()
+        self._is_joined = False
         self._route, self._settings = route, settings
         self._receive, self._opened = receive, opened
-        self._scope = trio.CancelScope()
-        self._heard_at = 0.0
+        self._patience = settings.connect_timeout
         self._websocket: WebSocket | None = None
         self._pushes = route.http()
         # Held while something is sent, so that nothing is between two transports at the switch.
@@ -135,20 +139,31 @@ class Session:
         """The most bytes of a packet that the server takes."""
         return self.engine.handshake.max_payload if self.engine.handshake is not None else 0
 
+    @property
+    def _scope(self) -> trio.CancelScope:
+        """Around all of it. Its deadline is the end of all patience with the server, so that no task has to look."""
+        assert self._nursery is not None
+        return self._nursery.cancel_scope
+
     async def run(self) -> End:
         """Carry the session until it ends."""
         try:
-            with self._scope:
-                async with trio.open_nursery() as self._nursery:
-                    is_polling = self.engine.transport is Transport.POLLING
-                    self._nursery.start_soon(self._poll if is_polling else self._carry_websocket)
-                    # No task of its own, as an idle connection should cost little.
-                    await self._watch_over()
+            async with trio.open_nursery() as self._nursery:
+                self._scope.deadline = trio.current_time() + self._patience
+                try:
+                    # In this task, as an idle connection should cost little.
+                    if self.engine.transport is Transport.POLLING:
+                        await self._poll()
+                    else:
+                        await self._carry_websocket()
+                except BaseException:
+                    # The nursery takes no writer any more.
+                    self.outbox.close()
+                    raise
         finally:
             self.outbox.close()
             await self._pushes.aclose()
-        assert self.ended is not None
-        return self.ended
+        return self._lost_patience() if self.ended is None else self.ended
 
     def end(
         self,
@@ -161,7 +176,17 @@ class Session:
         """End the session at once, unless it has ended."""
         if self.ended is None:
             self.ended = End(reason, detail, retry_after, refused_transport)
+            # Whoever has something to send waits for the next session.
+            self.outbox.close()
             self._scope.cancel()
+
+    def join(self) -> None:
+        """The server has let the client in: from now on it has to send pings."""
+        handshake = self.engine.handshake
+        assert handshake is not None
+        self._is_joined = True
+        self._patience = max(handshake.ping_interval + handshake.ping_timeout, 1) / 1000
+        self._scope.deadline = trio.current_time() + self._patience
 
     async def leave(self, farewell: EncodedPacket | None, why: str) -> None:
         """Say good-bye and end: with a farewell for good, without one to come back.
@@ -184,7 +209,8 @@ class Session:
     def _take(self, packet: Packet, transport: Transport) -> None:
         if self.ended is not None:
             return
-        self._heard_at = trio.current_time()
+        if self._is_joined:
+            self._renew(is_ping=packet.type is PacketType.PING)
         match self.engine.receive(packet, transport):
             case Message(data=data):
                 self._receive(data)
@@ -192,62 +218,92 @@ class Session:
                 assert self._switch is not None
                 self._switch.probed.set()
             case Send(packet=reply):
-                self.outbox.put_nowait(reply)
+                # What came by a WebSocket is answered by the task that reads it.
+                self.outbox.put_nowait(reply, start=transport is Transport.POLLING)
             case Opened():
-                assert self._nursery is not None
-                self._nursery.start_soon(self._write)
                 self._opened()
                 if transport is Transport.POLLING and self._may_upgrade():
+                    assert self._nursery is not None
                     self._nursery.start_soon(self._upgrade)
             case Closed():
                 self.end(DisconnectReason.SERVER, "the server closed the session")
             case None:
                 pass
 
-    def _take_message(self, message: str | bytes) -> None:
+    def _take_message(self, message: str | bytes) -> Awaitable[None] | None:
+        """Take a message of a WebSocket; what its reader has to do before it goes on."""
         try:
+            if message[:1] == "4" and self._carries_websocket():
+                # The way of nearly all that comes; the engine would say the same of it.
+                self._renew(is_ping=False)
+                self._receive(message[1:])
+                return None
             self._take(decode_packet(message), Transport.WEBSOCKET)
         except ProtocolError as error:
             self.end(DisconnectReason.VIOLATION, str(error))
+            return None
+        # A pong is small, and a task for each would cost more than to send it.
+        return self._write_pong() if self.outbox.claim() else None
 
     def _may_upgrade(self) -> bool:
         assert self.engine.handshake is not None
         return Transport.WEBSOCKET in self._settings.transports and "websocket" in self.engine.handshake.upgrades
 
-    async def _watch_over(self) -> None:
-        """End the session if it is not joined in time, and later if the server's pings stay out."""
-        with trio.move_on_after(self._settings.connect_timeout):
-            await self.joined.wait()
-        if not self.joined.is_set():
-            told = "the server did not let the client in in time"
-            self.end(DisconnectReason.OPEN_TIMEOUT, told, refused_transport=self.engine.handshake is None)
-            return
-        handshake = self.engine.handshake
-        assert handshake is not None
-        patience = max(handshake.ping_interval + handshake.ping_timeout, 1) / 1000
-        while (left := self._heard_at + patience - trio.current_time()) > 0:  # noqa: ASYNC110
-            # No packet wakes this: thousands come between two looks.
-            await trio.sleep(left)
-        self.end(DisconnectReason.PING_TIMEOUT, "the server's ping stayed out")
+    def _carries_websocket(self) -> bool:
+        """Whether a WebSocket carries an open session that the client has been let into."""
+        engine = self.engine
+        return (
+            self._is_joined
+            and self.ended is None
+            and engine.state is ClientState.OPEN
+            and engine.transport is Transport.WEBSOCKET
+        )
+
+    def _renew(self, *, is_ping: bool) -> None:
+        """Be patient for as long again. A ping counts always, and of thousands of other packets one now and then."""
+        deadline = trio.current_time() + self._patience
+        if is_ping or deadline - self._scope.deadline > self._patience * RENEWED_PART:
+            self._scope.deadline = deadline
+
+    def _lost_patience(self) -> End:
+        """How a session ended that nothing but its deadline has ended."""
+        if self._is_joined:
+            return End(DisconnectReason.PING_TIMEOUT, "the server's ping stayed out")
+        told = "the server did not let the client in in time"
+        return End(DisconnectReason.OPEN_TIMEOUT, told, refused_transport=self.engine.handshake is None)
 
     # What goes
 
+    def _start_writer(self) -> None:
+        # It ends when nothing is left: most clients send a pong now and then, and an idle task takes memory.
+        assert self._nursery is not None
+        self._nursery.start_soon(self._write)
+
     async def _write(self) -> None:
-        while True:
-            await self.outbox.wait()
-            websocket = self._websocket
-            if websocket is None:
-                async with self._sending:
-                    # While this waited, the session may have moved to a WebSocket.
-                    if self._websocket is None:
-                        await self._push(self.outbox.take(self.max_payload, MAX_POLL_PACKETS))
-            elif self._sending.locked():
-                # The packet that ends an upgrade goes first.
-                async with self._sending:
-                    pass
-            else:
-                await self._send_frames(websocket, self.outbox.take(self._settings.outbox_bytes, MAX_WRITE_PACKETS))
-            self.outbox.written()
+        while self.outbox.has_more():
+            await self._write_some()
+
+    async def _write_pong(self) -> None:
+        """What the reader of a WebSocket does between two messages. It leaves the rest to others, as it has to read."""
+        await self._write_some(by_reader=True)
+        if self.outbox.has_more():
+            self._start_writer()
+
+    async def _write_some(self, *, by_reader: bool = False) -> None:
+        websocket = self._websocket
+        if websocket is None:
+            async with self._sending:
+                # While this waited, the session may have moved to a WebSocket.
+                if self._websocket is None:
+                    await self._push(self.outbox.take(self.max_payload, MAX_POLL_PACKETS))
+        elif self._sending.locked():
+            # The packet that ends an upgrade goes first.
+            async with self._sending:
+                pass
+        else:
+            packets = self.outbox.take(self._settings.outbox_bytes, MAX_WRITE_PACKETS)
+            await self._send_frames(websocket, packets, by_reader=by_reader)
+        self.outbox.written()
 
     async def _push(self, packets: Sequence[EncodedPacket]) -> None:
         try:
@@ -263,7 +319,9 @@ class Session:
             if answer.status != 200:
                 self.end(DisconnectReason.TRANSPORT, answer.told(), retry_after=answer.retry_after)
 
-    async def _send_frames(self, websocket: WebSocket, packets: Sequence[EncodedPacket]) -> None:
+    async def _send_frames(
+        self, websocket: WebSocket, packets: Sequence[EncodedPacket], *, by_reader: bool = False
+    ) -> None:
         frames: list[str | bytes] = []
         for packet in packets:
             frames += [packet.text.decode(), *packet.attachments]
@@ -271,6 +329,8 @@ class Session:
             await websocket.send(frames)
         except WebSocketLostError as error:
             # The reader may still have messages that came before; it ends the session behind them.
+            if by_reader:
+                return
             with trio.move_on_after(self._settings.close_timeout):
                 await trio.sleep_forever()
             self.end(DisconnectReason.TRANSPORT, str(error))

@@ -369,7 +369,7 @@ class Socket:
         self._connection += 1
         self._refusal, self._refusals = None, 0
         self._joined_at = trio.current_time()
-        session.joined.set()
+        session.join()
         self._inbound.put(Connected(joined.sid, recovered, str(session.transport)))
         for number, event in enumerate(joined.early):
             # These were received before anything could end the session, so all of them are kept.

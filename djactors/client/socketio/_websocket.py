@@ -2,11 +2,13 @@
 
 What trio-websocket 0.12 does, and what stands against it here:
 
-- Its reader is a task beside the caller's, and what the reader raises ends their nursery (a bad frame during the
-  close does). So each connection has a nursery of its own, whose errors become the text that `run` returns.
-- Its handshake waits for ever where the server hangs up without an answer, or where none comes. The stream says when
-  it ends, and the caller's deadline does the rest.
-- With its queue of messages full, its reader stands, and no ping is answered. `run` takes each message at once.
+- Its reader is a task beside the caller's, which hands each message over by a queue: a connection takes three tasks,
+  and a message wakes two of them. So `_Connection` has no queue, and its reader is run in the caller's task. This
+  stands on five names that are not public, so the next minor version of trio-websocket has to be looked at first.
+- What the reader raises would end the nursery that it was started in (a bad frame during the close does). What it
+  raises here becomes the text that `run` returns.
+- Its handshake waits for ever where the server hangs up without an answer, or where none comes. The end of the reader
+  is seen here, and the caller's deadline does the rest.
 - Its bound on a message counts characters, not bytes, and empty fragments are never counted. The stream counts the
   bytes since the last whole message.
 - A send that is cancelled leaves half a frame. `send` has a deadline, and whoever misses it must end the connection.
@@ -16,17 +18,17 @@ What trio-websocket 0.12 does, and what stands against it here:
 - There is no permessage-deflate, so none is offered.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias, cast
 
 import trio
-from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from trio_websocket import CloseReason, ConnectionRejected, WebSocketConnection
+from wsproto import ConnectionType, WSConnection
 
 from djactors.client.socketio._address import Address, OpenStream
 from djactors.client.socketio._http import Answer
 
-QUEUE: Final = 64
-"""Messages that trio-websocket may hold while other tasks have their turn."""
+Take: TypeAlias = Callable[[str | bytes], Awaitable[None] | None]
 
 MAX_OVERHEAD: Final = 64 * 1024
 """Bytes of frames beyond those of their messages, and of the next messages in the same piece."""
@@ -50,40 +52,106 @@ class WebSocketLostError(Exception):
 
 
 class _Watched(trio.abc.Stream):
-    """A stream that says when it ends, and that takes only so many bytes from one whole message to the next."""
+    """A stream that takes only so many bytes from one whole message to the next."""
 
-    def __init__(self, stream: trio.abc.Stream, limit: int, ended: Callable[[], None]) -> None:
-        self._stream, self._limit, self._ended = stream, limit, ended
+    __slots__ = ("_limit", "_stream", "is_too_much", "since_message")
+
+    def __init__(self, stream: trio.abc.Stream, limit: int) -> None:
+        self._stream, self._limit = stream, limit
         self.since_message = 0
         self.is_too_much = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        try:
-            data = await self._stream.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._ended()
-            raise
+        data = await self._stream.receive_some(max_bytes)
         self.since_message += len(data)
-        if not data:
-            self._ended()
-        elif self.since_message > self._limit:
+        if self.since_message > self._limit:
             self.is_too_much = True
-            self._ended()
             raise trio.BrokenResourceError("a message that is too large")
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._ended()
-            raise
+        await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _NoQueue:
+    """Stands where trio-websocket has the two ends of its queue. It says when the library closes them."""
+
+    __slots__ = ("_closed",)
+
+    def __init__(self, closed: Callable[[], None]) -> None:
+        self._closed = closed
+
+    async def __aenter__(self) -> None:
+        """Nothing: the library enters it with its reader."""
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        self._closed()
+
+
+class _Connection(WebSocketConnection):
+    """trio-websocket's connection, whose messages go to `take` and whose reader is the caller's task.
+
+    Args:
+        stream: below it.
+        address: whose name the handshake carries.
+        target: path and query.
+        headers: for the handshake.
+        limit: characters of a message; the stream's own limit comes first.
+        opened: is set when the server has agreed.
+        take: takes each message, and returns what is to be awaited before the next one.
+        closed: is called when the WebSocket has ended, by whomever.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        address: Address,
+        target: str,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        limit: int,
+        opened: trio.Event,
+        take: Take,
+        closed: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            stream,
+            WSConnection(ConnectionType.CLIENT),
+            host=address.host_header,
+            path=address.base + target,
+            client_extra_headers=headers,
+            max_message_size=limit,
+        )
+        # Of its two ends nothing is used but what this has, too.
+        self._send_channel = self._recv_channel = cast("Any", _NoQueue(closed))
+        self._agreed, self._take = opened, take
+        self._parts: list[Any] = []
+
+    async def read(self) -> None:
+        """Shake hands, and give out messages until the end."""
+        await self._reader_task()
+
+    async def _handle_accept_connection_event(self, event: Any) -> None:
+        await super()._handle_accept_connection_event(event)
+        self._agreed.set()
+
+    async def _handle_message_event(self, event: Any) -> None:
+        parts = self._parts
+        parts.append(event.data)
+        if event.message_finished:
+            self._parts = []
+            todo = self._take("".join(parts) if isinstance(event.data, str) else b"".join(parts))
+            if todo is not None:
+                await todo
 
 
 class WebSocket:
@@ -111,15 +179,15 @@ class WebSocket:
         self._address, self._open_stream, self._target = address, open_stream, target
         self._headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self._max_message, self._send_timeout = max_message, send_timeout
-        self._connection: WebSocketConnection | None = None
+        self._connection: _Connection | None = None
         self._scope = trio.CancelScope()
         self._is_closing = False
-        # Whether the caller's `take` is running, whose mistakes are not the connection's.
-        self._is_taking = False
         self.opened = trio.Event()
 
-    async def run(self, take: Callable[[str | bytes], None]) -> str:
-        """Connect, give each message to `take`, which must not raise, and return how the connection ended.
+    async def run(self, take: Take) -> str:
+        """Connect, give each message to `take`, and return how the connection ended. What `take` raises is raised.
+
+        `take` may return what is to be awaited before the next message is read.
 
         Raises:
             NotOpenedError: it was never opened.
@@ -128,18 +196,50 @@ class WebSocket:
             stream = await self._open_stream(self._address)
         except (OSError, trio.BrokenResourceError) as error:
             raise NotOpenedError(f"no connection: {error}", reached=False) from None
-        failures: list[Exception] = []
-        watched = _Watched(stream, self._max_message + MAX_OVERHEAD, self._stream_ended)
+        failure: Exception | None = None
+        mistake: Exception | None = None
+        watched = _Watched(stream, self._max_message + MAX_OVERHEAD)
+
+        def give(message: str | bytes) -> Awaitable[None] | None:
+            nonlocal mistake
+            watched.since_message = 0
+            # After a good-bye nobody waits for messages, and behind one that was left out none may come.
+            if self._is_closing or watched.is_too_much or mistake is not None:
+                return None
+            try:
+                if len(message) <= self._max_message:
+                    return take(message)
+                watched.is_too_much = True
+                self.abort()
+            except Exception as error:  # noqa: BLE001 - raised below; the library would take some for its own
+                mistake = error
+                self.abort()
+            return None
+
+        self._connection = connection = _Connection(
+            watched,
+            self._address,
+            self._target,
+            self._headers,
+            limit=self._max_message + MAX_OVERHEAD,
+            opened=self.opened,
+            take=give,
+            closed=self._closed,
+        )
         try:
             with self._scope:
-                await self._carry(watched, take, failures)
+                await connection.read()
+        except Exception as error:  # noqa: BLE001 - trio-websocket and wsproto have many
+            failure = error
         finally:
             await trio.aclose_forcefully(stream)
+        if mistake is not None:
+            raise mistake
         if not self.opened.is_set():
-            raise _not_opened(failures)
+            raise _not_opened(failure)
         if watched.is_too_much:
             return f"a message of more than {self._max_message} bytes"
-        return failures[0].args[0] if failures and isinstance(failures[0], _EndedError) else "the connection was cut"
+        return _words(connection.closed)
 
     async def send(self, messages: Sequence[str | bytes]) -> None:
         """Send messages, one after the other; only one task may do so.
@@ -150,14 +250,14 @@ class WebSocket:
         """
         assert self._connection is not None
         try:
-            with trio.fail_after(self._send_timeout):
+            with trio.CancelScope(deadline=trio.current_time() + self._send_timeout) as scope:
                 for message in messages:
                     await self._connection.send_message(message)
-        except Exception as error:
-            if isinstance(error, trio.TooSlowError):
-                raise
+        except Exception as error:  # noqa: BLE001 - trio-websocket and wsproto have many
             # ConnectionClosed, and what wsproto raises of a connection that is closing.
-            raise WebSocketLostError(_words(error)) from None
+            raise WebSocketLostError(_words(getattr(error, "reason", None))) from None
+        if scope.cancelled_caught:
+            raise trio.TooSlowError
 
     async def close(self, seconds: float) -> None:
         """Close in good order, if the peer takes part within so many seconds; then by force."""
@@ -175,74 +275,24 @@ class WebSocket:
         """End it at once."""
         self._scope.cancel()
 
-    def _stream_ended(self) -> None:
-        # Before the handshake is done, trio-websocket would wait for ever; behind it, it comes to its own end.
-        if not self.opened.is_set():
+    def _closed(self) -> None:
+        # The library would go on to wait for the server to hang up. `close` ends this once the peer has answered.
+        if not self._is_closing:
             self._scope.cancel()
 
-    async def _carry(self, stream: _Watched, take: Callable[[str | bytes], None], failures: list[Exception]) -> None:
-        try:
-            async with trio.open_nursery() as nursery:
-                self._connection = await wrap_client_stream(
-                    nursery,
-                    # It takes any stream, and says otherwise.
-                    cast("trio.SocketStream", stream),
-                    self._address.host_header,
-                    self._address.base + self._target,
-                    extra_headers=list(self._headers),
-                    message_queue_size=QUEUE,
-                    max_message_size=self._max_message,
-                )
-                self.opened.set()
-                try:
-                    while True:
-                        message = await self._connection.get_message()
-                        stream.since_message = 0
-                        self._is_taking = True
-                        take(message)
-                        self._is_taking = False
-                except ConnectionClosed as error:
-                    failures.append(_EndedError(_words(error)))
-                    if self._is_closing:
-                        # `close` ends this once the peer has answered, which the reader must still hear.
-                        await trio.sleep_forever()
-                nursery.cancel_scope.cancel()
-        except* Exception as group:
-            if self._is_taking:
-                raise
-            failures.extend(_leaves(group))
 
-
-class _EndedError(Exception):
-    """How trio-websocket says that a connection ended."""
-
-
-def _words(error: Exception) -> str:
-    reason = getattr(error, "reason", None)
-    if reason is None:
-        return "the connection was cut"
+def _words(reason: CloseReason | None) -> str:
     # 1006 stands for no close frame at all.
-    return (
-        "the connection was cut" if reason.code == 1006 else f"closed with {reason.code} {reason.reason or ''}".strip()
-    )
+    if reason is None or reason.code == 1006:
+        return "the connection was cut"
+    return f"closed with {reason.code} {reason.reason or ''}".strip()
 
 
-def _not_opened(failures: Sequence[Exception]) -> NotOpenedError:
-    for error in failures:
-        if isinstance(error, ConnectionRejected):
-            headers = {
-                bytes(name).decode("latin-1").lower(): bytes(value).decode("latin-1") for name, value in error.headers
-            }
-            answer = Answer(error.status_code, headers, bytes(error.body or b"")[:1000])
-            return NotOpenedError(f"no WebSocket: {answer.told()}", answer=answer)
-    if failures:
-        return NotOpenedError(f"no WebSocket: {failures[0]}")
-    return NotOpenedError("no WebSocket: the server hung up")
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]
+def _not_opened(error: Exception | None) -> NotOpenedError:
+    if isinstance(error, ConnectionRejected):
+        headers = {
+            bytes(name).decode("latin-1").lower(): bytes(value).decode("latin-1") for name, value in error.headers
+        }
+        answer = Answer(error.status_code, headers, bytes(error.body or b"")[:1000])
+        return NotOpenedError(f"no WebSocket: {answer.told()}", answer=answer)
+    return NotOpenedError(f"no WebSocket: {error or 'the server hung up'}")

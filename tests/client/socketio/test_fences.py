@@ -11,7 +11,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from djactors.client.socketio import Connected, ConnectFailed, Disconnected, DisconnectReason, SocketSettings, connect
+from djactors.client.socketio import (
+    ClientClosedError,
+    Connected,
+    ConnectFailed,
+    Disconnected,
+    DisconnectReason,
+    Event,
+    SocketSettings,
+    connect,
+)
 from djactors.protocol import close_frame, text_frame
 from tests.client.socketio.memory import POLLING, URL, WEBSOCKET, ScriptedWay
 
@@ -159,6 +168,11 @@ async def a_message_that_is_too_large(stream: trio.StapledStream) -> None:
     await stream.send_all(text_frame('42["a","' + "x" * 300_000))
 
 
+async def an_event_behind_a_message_that_is_too_large(stream: trio.StapledStream) -> None:
+    # What is left out is asked for again, so nothing that came behind it may be kept.
+    await stream.send_all(text_frame('42["a","' + "x" * 210_000 + '"]') + text_frame('42["b"]'))
+
+
 async def a_message_of_large_characters(stream: trio.StapledStream) -> None:
     # 120,000 characters and 480,000 bytes: trio-websocket counts characters.
     await stream.send_all(text_frame('42["a","' + "\U0001f600" * 120_000 + '"]'))
@@ -190,6 +204,7 @@ AFTER: list[tuple[Script, DisconnectReason, str]] = [
     (a_namespace_that_was_not_asked_for, DisconnectReason.VIOLATION, "namespace"),
     (bytes_that_are_not_due, DisconnectReason.VIOLATION, "announced"),
     (a_message_that_is_too_large, DisconnectReason.TRANSPORT, "200000 bytes"),
+    (an_event_behind_a_message_that_is_too_large, DisconnectReason.TRANSPORT, "200000 bytes"),
     (a_message_of_large_characters, DisconnectReason.TRANSPORT, "200000 bytes"),
     (fragments_without_an_end, DisconnectReason.TRANSPORT, "200000 bytes"),
     (a_ping_behind_a_close, DisconnectReason.TRANSPORT, "1000"),
@@ -251,6 +266,46 @@ async def test_a_peer_that_takes_nothing_is_left_and_holds_up_no_end(
         before = trio.current_time()
     assert blocked.is_set()
     assert trio.current_time() - before <= BY_WEBSOCKET.close_timeout
+
+
+async def test_who_emits_without_end_does_not_keep_the_reader_from_reading(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    most, emitted = 2000, 0
+    ponging = trio.Event()
+
+    async def serve(stream: trio.StapledStream) -> None:
+        await join(stream)
+        await stream.send_all(text_frame("2"))
+        await stream.receive_some()
+        await stream.send_all(text_frame('42["late"]'))
+        while await stream.receive_some():
+            pass
+
+    async def emit_on() -> None:
+        nonlocal emitted
+        await ponging.wait()
+        with suppress(ClientClosedError):
+            while emitted < most:
+                await socket.emit("on and on")
+                emitted += 1
+
+    async def hook() -> None:
+        # The reader writes a pong, and others have more to send meanwhile.
+        ponging.set()
+        await wait_all_tasks_blocked()
+        assert pump is not None
+        await pump()
+
+    way = ScriptedWay(nursery, serve)
+    async with connect(URL, settings=BY_WEBSOCKET, open_stream=way) as socket:
+        assert isinstance(await anext(socket), Connected)
+        assert isinstance(way.mine[0].send_stream, trio.testing.MemorySendStream)
+        pump = way.mine[0].send_stream.send_all_hook
+        way.mine[0].send_stream.send_all_hook = hook
+        socket.start_soon(emit_on)
+        assert await anext(socket) == Event("late", [], connection=1)
+        assert emitted < most
 
 
 def answer(body: bytes, status: bytes = b"200 OK") -> bytes:

@@ -175,3 +175,23 @@ async def test_a_cancelled_block_hangs_up_at_once(
     assert scope.cancelled_caught
     assert trio.current_time() == before
     assert all(stream.is_closed for stream in way.streams)
+
+
+def tasks_below(nursery: trio.Nursery) -> int:
+    return sum(1 + sum(map(tasks_below, task.child_nurseries)) for task in nursery.child_tasks)
+
+
+async def test_a_connection_by_websocket_takes_one_task(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    way = MemoryWay(await echo(nursery))
+    settings = SocketSettings(transports=(WEBSOCKET,))
+    async with connect(URL, settings=settings, open_stream=way) as socket:
+        await take(socket, 2)
+        assert await socket.call("message-with-ack", 1) == [1]
+        # Longer than a heartbeat, which needs no further task either.
+        await trio.sleep(2 * CALM.ping_interval)
+        await wait_all_tasks_blocked()
+        around = trio.lowlevel.current_task().child_nurseries[-1]
+        assert tasks_below(around) == 1
+        assert socket.is_connected
