@@ -35,7 +35,7 @@ from djactors.actors.pid import PidIssuer
 from djactors.actors.retention import Keeping, Retention
 from djactors.actors.room import Horizon, RoomWatch
 from djactors.actors.router import Router
-from djactors.actors.sla import Alarm, SlaClock
+from djactors.actors.sla import AT_ONCE, Alarm, SlaClock
 from djactors.actors.slices import Asking
 from djactors.actors.users import Users
 from djactors.config import Settings
@@ -162,7 +162,7 @@ def compose(
     key_file = KeyFile(settings, parts.authenticator, users.drop_keys, telemetry)
     has_keys = file_of(settings) is not None
     tls_files = None if parts.tls is None else TlsFiles(settings, parts.tls, telemetry, now)
-    observer = TreeObserver(telemetry, users)
+    observer = TreeObserver(telemetry, users, lambda: alarm.bring_forward(AT_ONCE))
     keeping = Keeping(
         history_days=settings.history_days,
         event_days=settings.event_days,

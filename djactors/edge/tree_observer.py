@@ -5,7 +5,7 @@ The user actors are looked after by `Users`, which disconnects their sockets as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from djactors.actors.users import Users
 from djactors.kernel import (
@@ -32,11 +32,13 @@ class TreeObserver:
     Args:
         telemetry: where it logs and counts.
         users: have the log reread where the router crashed.
+        look: has the clock look for what is due; called where the router crashed.
     """
 
-    def __init__(self, telemetry: Telemetry, users: Users) -> None:
+    def __init__(self, telemetry: Telemetry, users: Users, look: Callable[[], None]) -> None:
         self._telemetry = telemetry
         self._users = users
+        self._look = look
         # While the server starts, an error of the operating system ends the start, which says so in one line.
         self.starting = True
 
@@ -48,8 +50,10 @@ class TreeObserver:
             case ChildCrashed(child=child, error=error, dropped=dropped):
                 self._telemetry.metrics.restarts.labels(child).inc()
                 if child == "router":
-                    # It may have crashed between a commit and its telling.
+                    # It may have crashed between a commit and its telling: of changes, and of a moment that the clock
+                    # would otherwise sleep through.
                     self._users.reread()
+                    self._look()
                 self._telemetry.log.error("child crashed", child=child, dropped=len(dropped), exc_info=error)
             case ChildQuarantined(child=child, seconds=seconds, dropped=dropped):
                 self._telemetry.metrics.quarantines.labels(child).inc()

@@ -10,10 +10,12 @@ Rules:
   * The change that a connected socket was told last is not purged, nor anything after it, because the mark of this
     change is needed to find out whether the log still has what the socket was told.
   * A notification's row is purged only when the log no longer reaches back to its removal, so no replay misses a row.
-  * Changes, domain events and suppressions are purged by their keys, which rise with time, up to the last old row of a
-    slice. If the clock was wrong for a while, a row whose time lies ahead is purged together with the old rows around
-    it. On a shared database the ids of domain events and suppressions do not rise with time. There each slice looks at
-    the lowest ids there are, so none is stepped over, and purges only those rows of it that are old themselves.
+  * Changes, domain events and suppressions are purged by their keys, which rise with time, up to the first row that is
+    young. If the clock was wrong for a while, some rows have other times than their neighbours. A row whose time lies
+    ahead says nothing of its age, so it is purged together with the old rows around it. A row that seems old behind a
+    young one is not old, and is purged once everything before it is old. On a shared database the ids of domain events
+    and suppressions do not rise with time. There each slice looks at the lowest ids there are, so none is stepped over,
+    and purges only those rows of it that are old themselves.
   * Where ids follow the highest one that is stored, purging writes the highest id that it deleted into `counters`, so
     that no id is given twice.
   * Purging takes no tenant's lock beforehand. It deletes what no command changes any more, and takes the rows of the
@@ -168,7 +170,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
     connection = unit.connection
     match command.table:
         case "changes":
-            result = _purge_changes(connection, before, command)
+            result = _purge_changes(connection, before, unit.now, command)
         case "notifications":
             found = connection.execute(SELECT_REMOVED, (before, command.limit)).fetchall()
             result = _deleted(connection, DELETE_NOTIFICATION, found, command.limit)
@@ -187,7 +189,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
                 connection.executemany(delete_one, old)
                 result = Sliced(len(old), len(found) == command.limit and bool(old))
             else:
-                rows, last = _old(found, before)
+                rows, last = _old(found, before, unit.now)
                 if rows:
                     connection.execute(delete, (last,))
                     _keep_highest(connection, table, last)
@@ -196,7 +198,7 @@ def purge_slice(unit: UnitOfWork, command: PurgeSlice) -> Sliced:
     return result
 
 
-def _purge_changes(connection: Connection, before: str, command: PurgeSlice) -> Sliced:
+def _purge_changes(connection: Connection, before: str, now: str, command: PurgeSlice) -> Sliced:
     """Purge the beginnings of the tenants' logs, starting with the first tenant whose id is above `after`."""
     limit, after = command.limit, command.after
     tenants = connection.execute(SELECT_TENANTS, (after, TENANTS_A_SLICE)).fetchall()
@@ -206,7 +208,7 @@ def _purge_changes(connection: Connection, before: str, command: PurgeSlice) -> 
         if done == limit:
             return Sliced(done, more=True, after=after, held_up=held_up)
         found = connection.execute(SELECT_CHANGES, (tenant_id, oldest, limit - done)).fetchall()
-        rows, last = _old(found, before)
+        rows, last = _old(found, before, now)
         standing = command.standing.get(tenant_id)
         if rows and standing is not None and standing < last:
             held_up[tenant_id] = last
@@ -228,15 +230,19 @@ def _keep_highest(connection: Connection, table: str, deleted: int) -> None:
         connection.execute(UPSERT_PURGED, (table, deleted))
 
 
-def _old(rows: Sequence[tuple[Any, ...]], before: str) -> tuple[int, int]:
-    """Find the last row whose time is not after `before`. Returns how many rows there are up to it, and its key.
+def _old(rows: Sequence[tuple[Any, ...]], before: str, now: str) -> tuple[int, int]:
+    """Find the last row whose time is not after `before`, of those in front of the first young one: a row whose time is
+    between `before` and `now`. Returns how many rows there are up to it, and its key.
 
     A row begins with its key and its time.
     """
-    for index in range(len(rows) - 1, -1, -1):
-        if rows[index][1] <= before:
-            return index + 1, rows[index][0]
-    return 0, 0
+    count, key = 0, 0
+    for place, row in enumerate(rows, 1):
+        if row[1] <= before:
+            count, key = place, row[0]
+        elif row[1] <= now:
+            break
+    return count, key
 
 
 def _deleted(connection: Connection, statement: str, keys: Sequence[tuple[object, ...]], limit: int) -> Sliced:

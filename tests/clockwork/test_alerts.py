@@ -201,5 +201,6 @@ def test_commands_that_are_carried_out_one_by_one_tell_the_earliest_moment_and_s
 )
 def test_every_query_of_the_clock_walks_an_index_in_order(desk: Desk, query: str, index: str):
     plan = [row[3] for row in desk.rows(f"EXPLAIN QUERY PLAN {query}", *[1] * query.count("?"))]
-    assert len(plan) == 1, plan
     assert index in plan[0]
+    # Beside that, only the few tenants that are being imported are looked up.
+    assert all("imports" in step for step in plan[1:]), plan

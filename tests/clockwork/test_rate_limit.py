@@ -73,11 +73,8 @@ class FakeUsers:
     def account(self, tenant_id: int, user_id: int) -> Account:
         return UNTOLD
 
-    def is_known(self, tenant_id: int, user_id: int) -> bool:
-        return True
-
-    async def look_up(self, tenant_id: int, user_id: int) -> None:
-        pass
+    async def look_up(self, tenant_id: int, user_id: int) -> Account:
+        return UNTOLD
 
     def attach(self, tenant_id: int, person: Any, socket: Any, auth: Any) -> None:
         socket.accept(None, [])

@@ -14,13 +14,17 @@ QUARANTINE = 30.0
 
 
 class Rereading:
-    """Stands in for the users: counts how often they had to read the log."""
+    """Stands in for the users, and for the clock: counts how often they had to read the log, and it to look."""
 
     def __init__(self) -> None:
         self.times = 0
+        self.looks = 0
 
     def reread(self) -> None:
         self.times += 1
+
+    def look(self) -> None:
+        self.looks += 1
 
 
 class Crashing(Actor[str, None]):
@@ -32,7 +36,7 @@ async def entries_after(name: str, crashes: int) -> tuple[list[dict[str, Any]], 
     """What was logged once an actor of this name has crashed so often; the third crash has it set aside."""
     log, users = io.StringIO(), Rereading()
     telemetry = Telemetry(make_logger("json", "info", log))
-    observer = TreeObserver(telemetry, users)  # type: ignore[arg-type]
+    observer = TreeObserver(telemetry, users, users.look)  # type: ignore[arg-type]
     spec = ActorSpec(
         name,
         Crashing,
@@ -65,7 +69,7 @@ async def test_an_actor_that_was_set_aside_is_logged_with_what_it_means_and_the_
         assert f'djactors_actor_restarts_total{{actor="{name}"}} 3.0' in metrics
 
 
-async def test_after_a_crash_of_the_router_everybody_reads_the_log(autojump_clock) -> None:
+async def test_after_a_crash_of_the_router_everybody_reads_the_log_and_the_clock_looks(autojump_clock) -> None:
     for name, times in {"router": 1, "clock": 0}.items():
         _, _, users = await entries_after(name, crashes=1)
-        assert users.times == times
+        assert (users.times, users.looks) == (times, times)

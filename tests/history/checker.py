@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tests.history.barred import judge_barred
 from tests.history.device import DeviceJudge
 from tests.history.findings import Finding, report
 from tests.history.ledger import Ledger
-from tests.history.records import Answered, History, Marked, Note, Opened, Sent
+from tests.history.records import Answered, Barred, History, Marked, Note, Opened, Sent
 from tests.history.stored import judge_log, judge_stored
 
 __all__ = ["Finding", "judge", "report"]
@@ -23,7 +24,7 @@ def judge(history: History, ledger: Ledger, lost: Sequence[Ledger] = ()) -> list
     """
     pasts = [*lost, ledger]
     logs = [finding for past in pasts for finding in judge_log(past)]
-    return [*logs, *judge_stored(history, pasts), *_judge_devices(history, pasts)]
+    return [*logs, *judge_stored(history, pasts), *_judge_devices(history, pasts), *judge_barred(history)]
 
 
 def _judge_devices(history: History, pasts: Sequence[Ledger]) -> Iterator[Finding]:
@@ -31,7 +32,7 @@ def _judge_devices(history: History, pasts: Sequence[Ledger]) -> Iterator[Findin
     markers: dict[tuple[int, int], int] = {}
     for record in history:
         match record:
-            case Sent() | Answered() | Note():
+            case Sent() | Answered() | Barred() | Note():
                 pass
             case Marked():
                 markers[record.tenant_id, record.user_id] = record.notification_id

@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tests.history.chain import EVENTS, judge_marks, offset_text
 from tests.history.findings import Finding
 from tests.history.tables import Tables, reading
+
+if TYPE_CHECKING:
+    from tests.history.archive import Archive
 
 LOGGED = frozenset(EVENTS.values())
 """The events that have sequence numbers of their own."""
@@ -225,6 +228,7 @@ class Ledger:
         oldest: each tenant's number up to which the log was purged.
         marks: what is wrong with the marks in it.
         comments: the rows of all threads.
+        erased: persons of whom nothing is left but what an archive has.
     """
 
     def __init__(
@@ -238,6 +242,7 @@ class Ledger:
         marks: Iterable[Finding] = (),
         comments: Iterable[StoredComment] = (),
         unseen: dict[tuple[int, int], int] | None = None,
+        erased: Collection[tuple[int, int]] = (),
     ) -> None:
         self.entries = list(entries)
         self.notifications = {row.id: row for row in notifications}
@@ -248,6 +253,7 @@ class Ledger:
         self.oldest = oldest or {}
         self.marks = list(marks)
         self.comments = list(comments)
+        self.erased = frozenset(erased)
         self._views: dict[tuple[int, int], View] = {}
 
     def view(self, tenant_id: int, user_id: int) -> View:
@@ -297,12 +303,19 @@ class Ledger:
         return self._owners.get((event, _text(data)), [])
 
     @classmethod
-    def read(cls, place: Path | str) -> Ledger:
-        """Read a database that no server is writing to; see `tables.reading` for the place."""
+    def read(cls, place: Path | str, archive: Archive | None = None) -> Ledger:
+        """Read a database that no server is writing to; see `tables.reading` for the place. With an archive of all that
+        was purged, it is as if nothing had been."""
         with reading(place) as connection:
+            entries = [entry_of(row) for row in connection.execute(SELECT_LOG)]
+            notifications = [StoredNotification(*row) for row in connection.execute(SELECT_NOTIFICATIONS)]
+            oldest = dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall())
+            if archive is not None:
+                entries, notifications = archive.complete(connection, entries, notifications, oldest)
+                oldest = dict.fromkeys(oldest, 0)
             return cls(
-                entries=[_entry(row) for row in connection.execute(SELECT_LOG)],
-                notifications=[StoredNotification(*row) for row in connection.execute(SELECT_NOTIFICATIONS)],
+                entries=entries,
+                notifications=notifications,
                 events=[
                     StoredEvent(id_, tenant_id, key, None if answer is None else json.loads(answer))
                     for id_, tenant_id, key, answer in connection.execute(SELECT_EVENTS)
@@ -312,13 +325,14 @@ class Ledger:
                     for tenant_id, user_id, count in connection.execute("SELECT tenant_id, id, unread_count FROM users")
                 },
                 last=dict(connection.execute(SELECT_LAST).fetchall()),
-                oldest=dict(connection.execute("SELECT id, oldest_seq FROM tenants").fetchall()),
+                oldest=oldest,
                 marks=judge_marks(connection),
                 comments=_comments(connection),
                 unseen={
                     (tenant_id, user_id): count
                     for tenant_id, user_id, count in connection.execute("SELECT tenant_id, id, unseen_count FROM users")
                 },
+                erased=() if archive is None else archive.erased,
             )
 
 
@@ -329,7 +343,8 @@ def _comments(connection: Tables) -> list[StoredComment]:
     return [StoredComment(*row, tuple(mentions[row[0]])) for row in connection.execute(SELECT_COMMENTS)]
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """A change of a row of `SELECT_LOG`."""
     tenant_id, seq, mark, user_id, kind, stored, *notification = row
     if kind != "new":
         return Entry(tenant_id, seq, user_id, EVENTS[kind], json.loads(stored), mark)

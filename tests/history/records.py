@@ -104,6 +104,15 @@ class Commanded(msgspec.Struct, frozen=True, tag="commanded", omit_defaults=True
     unseen: int | None = None
 
 
+class Barred(msgspec.Struct, frozen=True, tag="barred", omit_defaults=True):
+    """From now on what is posted must not reach sessions that were opened before: of a user who was signed out, or of
+    one device, whose token has expired."""
+
+    tenant_id: int
+    user_id: int
+    device: str | None = None
+
+
 class Marked(msgspec.Struct, frozen=True, tag="marked"):
     """The last notification that this user was sent: every device of the user's must have come that far."""
 
@@ -120,7 +129,7 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
 
 
 DeviceRecord: TypeAlias = Opened | Connected | Received | Lost | Reloaded | Paged | Commanded
-Record: TypeAlias = Sent | Answered | DeviceRecord | Marked | Note
+Record: TypeAlias = Sent | Answered | DeviceRecord | Barred | Marked | Note
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)

@@ -48,6 +48,10 @@ def _judge_key(
 ) -> Iterator[Finding]:
     """`stored` is what each past has under the key."""
     key = given[0].key
+    if any(answer.body.get("error", {}).get("code") == "idempotency_key_reused" for answer in given):
+        yield Finding(
+            "stored once", key, "was refused, because the key was used by somebody else or for something else"
+        )
     accepted = [answer for answer in given if answer.status in (CREATED, REPEATED)]
     if not accepted:
         # What was refused is not there; 5xx and 429 promise nothing either way. Where an older copy was put back, it
@@ -121,6 +125,8 @@ def judge_log(ledger: Ledger) -> Iterator[Finding]:
         if not _purged(ledger, tenant_id):
             yield Finding("log", f"notification {id_}", f"is in the log of user {user_id}, but has no row there")
     for (tenant_id, user_id), unread in ledger.unread.items():
+        if (tenant_id, user_id) in ledger.erased:
+            continue
         rows = sum(
             row.read_seq is None and row.removed_seq is None and row.place is None
             for row in ledger.notifications.values()
@@ -129,6 +135,8 @@ def judge_log(ledger: Ledger) -> Iterator[Finding]:
         if rows != unread:
             yield Finding("counts", f"user {user_id}", f"the stored count is {unread}, unread rows are {rows}")
     for (tenant_id, user_id), stored in ledger.unseen.items():
+        if (tenant_id, user_id) in ledger.erased:
+            continue
         counts = ledger.view(tenant_id, user_id).counts_at(ledger.last.get(tenant_id, 0))
         if (ledger.unread.get((tenant_id, user_id)), stored) != counts and not _purged(ledger, tenant_id):
             yield Finding(

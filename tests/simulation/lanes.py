@@ -36,6 +36,7 @@ class SimulatedLane:
         self._settings = settings
         self._random = random
         self._life = life
+        self._tokens: dict[tuple[Any, ...], str] = {}
         self._dark_until = 0.0
         self._slow: tuple[float, int] | None = None
         self._requester = self.requester()
@@ -63,8 +64,12 @@ class SimulatedLane:
         return None if answer is not None and answer.status == 401 else answer
 
     def token(self, **claims: Any) -> str:
-        """One by the time of whoever issues it, whose clock is right."""
-        return sign(self._settings, ttl=int(self._life), now=self.now().timestamp(), **claims)
+        """One by the time of whoever issues it, whose clock is right. Within a second it is the same one."""
+        second = int(self.now().timestamp())
+        key = second, *sorted(claims.items())
+        if key not in self._tokens:
+            self._tokens = {key: sign(self._settings, ttl=int(self._life), now=second, **claims)}
+        return self._tokens[key]
 
     def now(self) -> datetime:
         """The time by the clock of clients and backends, which is right."""

@@ -15,13 +15,13 @@ import errno
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
 import trio
 
 from djactors.net import ByteStream, SocketStream
+from tests.simulation.clocks import Courier
 
 LATENCIES = (0.0002, 0.001, 0.005, 0.03)
 """Seconds that a piece takes on the way; a connection has one of them, and each piece takes half to twice as long."""
@@ -30,33 +30,6 @@ WINDOW = 32 * 1024
 """Bytes that are on the way or unread at most, in each direction."""
 
 PIECE = 8 * 1024
-
-
-class Courier:
-    """Does things at their time, in order: what is due together happens in the order in which it was asked for."""
-
-    def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
-        self._news = trio.Event()
-
-    def at(self, moment: float, action: Callable[[], None]) -> None:
-        """Have something done."""
-        self._count += 1
-        heappush(self._due, (moment, self._count, action))
-        self._news.set()
-
-    async def run(self) -> None:
-        """For ever."""
-        while True:
-            now = trio.current_time()
-            while self._due and self._due[0][0] <= now:
-                heappop(self._due)[2]()
-            self._news = trio.Event()
-            with trio.CancelScope() as scope:
-                if self._due:
-                    scope.deadline = self._due[0][0]
-                await self._news.wait()
 
 
 class SimulatedSocket:
@@ -84,7 +57,7 @@ class SimulatedSocket:
         self._shut = False
         self._resets_on_close = False
         self._interruptions = 0
-        self._changed = trio.Event()
+        self._waiting = trio.lowlevel.ParkingLot()
 
     # What a socket has.
 
@@ -189,19 +162,26 @@ class SimulatedSocket:
         return not (self._closed or self._reset)
 
     async def wait_readable(self) -> None:
-        await trio.lowlevel.checkpoint()
-        await self._wait(lambda: bool(self._received) or self._ended or self._reset)
+        await self._wait(self._is_readable)
 
     async def wait_writable(self) -> None:
-        await trio.lowlevel.checkpoint()
-        await self._wait(lambda: self._reset or self._room > 0)
+        await self._wait(self._is_writable)
+
+    def _is_readable(self) -> bool:
+        return bool(self._received) or self._ended or self._reset
+
+    def _is_writable(self) -> bool:
+        return self._reset or self._room > 0
 
     async def _wait(self, is_ready: Callable[[], bool]) -> None:
         interruptions = self._interruptions
+        if is_ready():
+            # Others have a turn all the same, as they have where the kernel is asked.
+            await trio.lowlevel.checkpoint()
         while not is_ready():
             if self._closed or self._interruptions != interruptions:
                 raise trio.ClosedResourceError("another task closed this socket")
-            await self._changed.wait()
+            await self._waiting.park()
 
     def interrupt(self) -> None:
         """Whoever waits for it hears that it is closed: `trio.lowlevel.notify_closing`."""
@@ -214,8 +194,7 @@ class SimulatedSocket:
         return self.other.window - self.other._under_way - len(self.other._received)
 
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        self._waiting.unpark_all()
 
     def _post(self, action: Callable[[], None]) -> None:
         """On its way to the other end: in order, and no faster than what was sent before."""
@@ -285,12 +264,13 @@ class Door:
         self.address = ("127.0.0.1", 3000)
         self.sockets: list[SimulatedSocket] = []
         self.is_open = False
+        self.was_open = False
         self._waiting: list[_Incoming] = []
         self._news = trio.Event()
 
     async def listen(self, host: str, port: int) -> list[Door]:
         await trio.lowlevel.checkpoint()
-        self.is_open = True
+        self.is_open = self.was_open = True
         return [self]
 
     async def wait(self) -> None:
@@ -326,10 +306,10 @@ Told = Callable[[str, SimulatedSocket, bytes], None]
 class SimulatedNetwork:
     """All connections. `door` is the server that is up, if one is; `told` is told of every piece that is sent."""
 
-    def __init__(self, random: Random, told: Told) -> None:
+    def __init__(self, random: Random, told: Told, courier: Courier) -> None:
         self.random = random
         self.told = told
-        self.courier = Courier()
+        self.courier = courier
         self.door: Door | None = None
         self._count = 0
 

@@ -20,8 +20,18 @@ from tests.chaos import plan as chaos
 from tests.chaos.plan import BackUp, DevicePlan, Fault, Kill, Order, Publish, PutBack
 from tests.simulation.clocks import START
 from tests.simulation.disk import Operation
+from tests.simulation.tuning import Tuning
 
 FIRST_WITH_DEADLINE = chaos.FIRST_WITH_DEADLINE
+
+FIRST_ERASED = 190
+"""The numbers of people who are erased begin here."""
+
+OFFICE = "office"
+"""The name of what does to people what admins do; a tenant's number follows."""
+
+BURST = 20
+"""Notifications that come while somebody takes in little."""
 
 EXPIRING_SECONDS = (8.0, 20.0, 60.0)
 
@@ -72,8 +82,57 @@ class SlowReader(msgspec.Struct, frozen=True, tag="slow"):
     window: int
 
 
+class Flood(msgspec.Struct, frozen=True, tag="flood"):
+    """A device gives so many commands at once."""
+
+    device: str
+    commands: int
+
+
+class SignOut(msgspec.Struct, frozen=True, tag="sign-out"):
+    """A person is signed out everywhere."""
+
+    tenant_id: int
+    user_id: int
+
+
+class Role(msgspec.Struct, frozen=True, tag="role"):
+    """The tenant gives a person a role, whatever their tokens say."""
+
+    tenant_id: int
+    user_id: int
+    role: Literal["user", "admin"]
+
+
+class Erase(msgspec.Struct, frozen=True, tag="erase"):
+    """A person is erased. Nothing is meant for them later."""
+
+    tenant_id: int
+    user_id: int
+
+
+class Rival(msgspec.Struct, frozen=True, tag="rival"):
+    """Somebody starts a second server on the same database."""
+
+
 Action: TypeAlias = (
-    Fault | Kill | Restart | BackUp | PutBack | Publish | Order | PowerLoss | DiskFault | ClockJump | Crash | SlowReader
+    Fault
+    | Kill
+    | Restart
+    | BackUp
+    | PutBack
+    | Publish
+    | Order
+    | PowerLoss
+    | DiskFault
+    | ClockJump
+    | Crash
+    | SlowReader
+    | Flood
+    | SignOut
+    | Role
+    | Erase
+    | Rival
 )
 
 
@@ -85,7 +144,8 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A whole run. `lives` are the seconds that each device's tokens are good for; others' outlive the run."""
+    """A whole run. `lives` are the seconds that each device's tokens are good for; others' outlive the run. Those that
+    are `heedless` let them expire."""
 
     seed: int
     seconds: float
@@ -94,6 +154,8 @@ class Plan(msgspec.Struct, frozen=True):
     publishers: dict[str, int]
     lives: dict[str, float]
     steps: list[Step]
+    tuning: Tuning = Tuning()
+    heedless: list[str] = []
 
     def __str__(self) -> str:
         """One line a device, one line a step."""
@@ -101,7 +163,8 @@ class Plan(msgspec.Struct, frozen=True):
         lines = [
             f"plan of seed {self.seed}: {len(self.devices)} devices, {len(self.steps)} steps, {self.seconds:g} s",
             f"  settings {encode(self.settings).decode()}",
-            f"  tokens {encode(self.lives).decode()}",
+            f"  tokens {encode(self.lives).decode()}, not renewed {encode(self.heedless).decode()}",
+            f"  tuning {encode(self.tuning).decode()}",
         ]
         lines += [f"  {encode(device).decode()}" for device in self.devices]
         lines += [f"  {step.at:8.3f} {encode(step.action).decode()}" for step in self.steps]
@@ -136,11 +199,42 @@ def draw(seed: int, *, seconds: float = 20.0) -> Plan:
         _crashes,
         _slow_readers,
         _put_backs,
+        _floods,
+        _sign_outs,
+        _roles,
+        _erasures,
+        _rivals,
     ]
-    for kind in random.sample(kinds, random.choice((0, 1, 2, 2, 3, 4))):
+    chosen = random.sample(kinds, random.choice((0, 1, 2, 3, 3, 4, 5)))
+    if _clock_jumps in chosen and _sign_outs in chosen:
+        # By a clock that is ahead somebody is signed out until the clock has come that far.
+        chosen.remove(_sign_outs)
+    for kind in chosen:
         steps += kind(random, seconds, devices)
     lives = {device.name: random.choice(EXPIRING_SECONDS) for device in devices if random.random() < 0.2}
-    return Plan(seed, seconds, _settings(random), devices, publishers, lives, sorted(steps, key=lambda step: step.at))
+    heedless = [device.name for device in devices if device.kind == "recovery" and random.random() < 0.15]
+    lives |= dict.fromkeys(heedless, EXPIRING_SECONDS[0])
+    tuning = _tuning(random)
+    return Plan(
+        seed,
+        seconds,
+        _settings(random) | tuning.settings,
+        devices,
+        publishers,
+        lives,
+        sorted(steps, key=lambda step: step.at),
+        tuning,
+        heedless,
+    )
+
+
+def _tuning(random: Random) -> Tuning:
+    keeps = random.choice((4.0, 8.0)) if random.random() < 0.3 else None
+    return Tuning(
+        keeps=keeps,
+        expires=random.choice((3.0, 10.0)) if keeps is not None and random.random() < 0.7 else None,
+        slice=random.choice((3, 10)) if random.random() < 0.3 else None,
+    )
 
 
 def _settings(random: Random) -> dict[str, Any]:
@@ -161,6 +255,9 @@ def _settings(random: Random) -> dict[str, Any]:
         "user_mailbox": random.choice((1, 4, 256)),
         "commit_batch": random.choice((1, 4, 1024)),
         "commit_delay": random.choice((0.0, 0.002, 0.05)),
+        # An answer is kept over any jump of a clock that is set right again.
+        "event_days": 60,
+        "emit_burst": random.choice((60, 60, 4)),
     }
 
 
@@ -239,10 +336,65 @@ def _crashes(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[St
 
 
 def _slow_readers(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
+    for number, at in enumerate(_moments(random, seconds, 4)):
+        device = random.choice(devices)
+        yield Step(at, SlowReader(device.name, random.choice((1.0, 6.0)), random.choice((1, 100, 2000))))
+        # More comes meanwhile than may wait for somebody.
+        burst = [
+            (
+                f"burst-{number}.{place}",
+                {
+                    "type": "notification.requested",
+                    "tenantId": device.tenant_id,
+                    "userId": device.user_id,
+                    "notificationType": "news",
+                    "priority": "CRITICAL",
+                    "title": f"burst {number}.{place}",
+                },
+            )
+            for place in range(BURST)
+        ]
+        yield Step(at, Publish(f"{OFFICE}-{device.tenant_id}", burst))
+
+
+def _floods(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 3):
+        yield Step(at, Flood(random.choice(devices).name, random.choice((5, 30, 100))))
+
+
+def _sign_outs(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
     for at in _moments(random, seconds, 4):
-        yield Step(
-            at, SlowReader(random.choice(devices).name, random.choice((1.0, 6.0)), random.choice((1, 100, 2000)))
-        )
+        device = random.choice(devices)
+        yield Step(at, SignOut(device.tenant_id, device.user_id))
+
+
+def _roles(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 6):
+        device = random.choice(devices)
+        yield Step(at, Role(device.tenant_id, device.user_id, random.choice(("user", "admin"))))
+
+
+def _erasures(random: Random, seconds: float, devices: list[DevicePlan]) -> Iterator[Step]:
+    """Somebody without a device is sent some news, and is erased."""
+    tenant_id = random.choice(devices).tenant_id
+    user_id = FIRST_ERASED + tenant_id
+    moments = _moments(random, seconds, 4)
+    for number, at in enumerate(moments):
+        event = {
+            "type": "notification.requested",
+            "tenantId": tenant_id,
+            "userId": user_id,
+            "notificationType": "news",
+            "priority": "LOW",
+            "title": f"to be forgotten {number}",
+        }
+        yield Step(at, Publish(f"{OFFICE}-{tenant_id}", [(f"forgotten-{number}", event)]))
+    yield Step(round(random.uniform(moments[-1], seconds), 3), Erase(tenant_id, user_id))
+
+
+def _rivals(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:
+    for at in _moments(random, seconds, 2):
+        yield Step(at, Rival())
 
 
 def _put_backs(random: Random, seconds: float, _: list[DevicePlan]) -> Iterator[Step]:

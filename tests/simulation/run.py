@@ -89,6 +89,8 @@ def only(plan: Plan, steps: Sequence[int] | None = None, devices: Sequence[str] 
         plan.publishers,
         plan.lives,
         [step for step in chosen if _device_of(step) in (None, *names)],
+        plan.tuning,
+        plan.heedless,
     )
 
 

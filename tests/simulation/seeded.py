@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from random import Random
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import trio
 
 from djactors import app
+from djactors.watchdog import Watchdog
+from tests.simulation.instead import instead
 
 _load_site = cache(app.Site.load)
 
@@ -21,16 +23,24 @@ def seeded(seed: int) -> Iterator[None]:
     """Inside the block Trio's scheduler goes by the seed.
 
     Trio sorts the tasks that are ready and shuffles them (`_core/_run.py`), as pytest-trio has it do under Hypothesis.
-    The page is read once for all runs, because that takes as long as a tenth of a run.
+    What would only take time is left out: the page is read once for all runs, and nobody looks how long a turn of the
+    loop takes, since turns take no time by the virtual clock.
     """
     run: Any = trio._core._run
-    before = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, app.Site.load
-    run._ALLOW_DETERMINISTIC_SCHEDULING, run._r = True, Random(f"scheduler {seed}")
-    app.Site.load = _load_site  # type: ignore[method-assign]
-    try:
+    site: Any = app.Site
+    lowlevel: Any = trio.lowlevel
+    replacements: list[tuple[Any, str, Any]] = [
+        (run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
+        (run, "_r", Random(f"scheduler {seed}")),
+        (site, "load", _load_site),
+        (Watchdog, "watching", lambda _: nullcontext()),
+        (lowlevel, "add_instrument", lambda _: None),
+        (lowlevel, "remove_instrument", lambda _: None),
+    ]
+    with ExitStack() as stack:
+        for replacement in replacements:
+            stack.enter_context(instead(*replacement))
         yield
-    finally:
-        run._ALLOW_DETERMINISTIC_SCHEDULING, run._r, app.Site.load = before  # type: ignore[method-assign]
 
 
 @contextmanager

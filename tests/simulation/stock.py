@@ -89,6 +89,9 @@ class SimulatedSocketClient:
         self._kind = kind
         self._heard = heard
         self._auth: dict[str, Any] = dict(options["auth"])
+        # The token of the CONNECT that was sent last, and when it was sent.
+        self.token = ""
+        self.asked_at = 0.0
         transports = options.get("transports") or ["polling", "websocket"]
         self._transports = [Transport(name) for name in transports]
         self._delay = options.get("reconnectionDelay", 1000) / 1000
@@ -176,6 +179,7 @@ class SimulatedSocketClient:
         if self._pid is not None and self._offset is not None:
             resuming["offset"] = self._offset
         self._since = self._auth.get("since")
+        self.token, self.asked_at = str(self._auth["token"]), trio.current_time()
         session.send(session.sockets.connect(auth={**self._auth, **resuming}))
 
     def received(self, said: object, session: _Session) -> None:

@@ -1,4 +1,4 @@
-"""Seeds of the whole server, and proof that a seed that fails is found, made small, and replayed elsewhere."""
+"""Proof that a seed that fails is found, made small, and replayed elsewhere. The seeds are in `test_seeds_*`."""
 
 from __future__ import annotations
 
@@ -11,63 +11,20 @@ from typing import get_args
 import pytest
 
 from tests.history import report
-from tests.simulation.disk import NEEDED, is_possible
-from tests.simulation.mutants import MUTANTS, alert_twice
+from tests.simulation.mutants.storing import alert_twice
 from tests.simulation.plan import Action, Plan, draw
 from tests.simulation.run import attempt, only, shrink
+from tests.simulation.suite import SEEDS, where_possible
 
-pytestmark = pytest.mark.skipif(not is_possible(), reason=NEEDED)
+pytestmark = where_possible
 
-SEEDS = 80
-"""What CI has time for. More are run by hand."""
-
-SEEDS_OF_A_TEST = 10
-
-FOUND_BY = {
-    "acknowledge_before_sync": 0,
-    "acknowledge_before_commit": 0,
-    "drop_a_change_of_a_replay": 1,
-    "count_one_too_few": 3,
-    "tell_another_user": 0,
-    "leave_the_payload_out_of_the_mark": 0,
-    "believe_any_number": 34,
-    "answer_a_retry_with_less": 0,
-    "forget_what_a_full_mailbox_missed": 148,
-    "keep_sockets_over_a_crash": 69,
-    "forget_a_commit_that_was_not_told": 5,
-    "alert_twice": 5,
-    "remember_what_was_rolled_back": 17,
-    "lose_what_waits_for_a_poll": 0,
-    "answer_before_the_batch_is_done": 17,
-    "read_a_snapshot_of_before": 7,
-    "give_a_list_the_offset_of_later": 11,
-    "replay_a_change_twice": 0,
-    "tell_what_the_snapshot_had": 20,
-}
-"""The first seed that finds each mutant: the one to try first. `python -m tests.simulation.mutants` prints them."""
-
-
-@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_OF_A_TEST))
-def test_nothing_is_wrong_whatever_happens(first: int) -> None:
-    for seed in range(first, first + SEEDS_OF_A_TEST):
-        outcome = attempt(draw(seed))
-        if outcome.findings:
-            shrunk = shrink(outcome)
-            pytest.fail(f"{shrunk.outcome.plan}\n{report(shrunk.outcome.findings)}\nagain: {shrunk.command}")
+PLANS = Path(__file__).parent / "plans"
+"""Small plans that have found something in the server. The seeds that they come from have moved since."""
 
 
 def test_the_seeds_bring_about_every_fault() -> None:
     actions = {type(step.action).__name__ for seed in range(SEEDS) for step in draw(seed).steps}
     assert actions == {each.__name__ for each in get_args(Action)}
-
-
-@pytest.mark.parametrize("name", FOUND_BY)
-def test_a_deliberate_bug_is_found(name: str) -> None:
-    likely = FOUND_BY[name]
-    for seed in (likely, *(each for each in range(SEEDS) if each != likely)):
-        if attempt(draw(seed), MUTANTS[name]).findings:
-            return
-    pytest.fail(f"none of {SEEDS} seeds finds {name}")
 
 
 def test_a_seed_that_fails_is_made_small_and_replays_in_another_process() -> None:
@@ -81,7 +38,7 @@ def test_a_seed_that_fails_is_made_small_and_replays_in_another_process() -> Non
     assert f"--seed 5 --steps {','.join(map(str, shrunk.steps))} " in shrunk.command
     assert only(failed.plan, shrunk.steps, shrunk.devices) == small.plan
     again = (
-        "from tests.simulation.mutants import alert_twice as bug\n"
+        "from tests.simulation.mutants.storing import alert_twice as bug\n"
         "from tests.simulation.plan import draw\n"
         "from tests.simulation.run import attempt, only\n"
         f"outcome = attempt(only(draw(5), {shrunk.steps!r}, {shrunk.devices!r}), bug)\n"
@@ -100,6 +57,12 @@ def test_a_run_is_the_same_in_another_process_and_another_for_another_seed() -> 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     draw(1).save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == draw(1)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PLANS.glob("*.json")))
+def test_what_was_found_once_is_not_found_again(name: str) -> None:
+    outcome = attempt(Plan.load(PLANS / f"{name}.json"))
+    assert not outcome.findings, report(outcome.findings)
 
 
 def _python(*arguments: str, hash_seed: str) -> str:
