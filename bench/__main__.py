@@ -6,6 +6,7 @@ from types import FrameType
 
 import click
 
+from bench.backup import backup
 from bench.builds import builds
 from bench.clients import clients
 from bench.compare import compare
@@ -59,6 +60,7 @@ for command in (
     reach,
     siege,
     sizing,
+    backup,
     soak,
     strangers,
     way,

@@ -1,5 +1,5 @@
 """Looks at the disk under the database, so that nobody is surprised when it is full: metrics, a detail of `/readyz`, an
-entry of the log and a notification to the admins.
+entry of the log and a notification to the admins. It also looks of what moment the newest checked copy is: a metric.
 
     every LOOK_SECONDS: how much is filled, how much is free ──► Horizon, metrics
     once a day, or when the admins are to be told: NoteRoom, through the router
@@ -61,6 +61,9 @@ class Store(Protocol):
     async def room(self) -> Room:
         """See `Inbox`."""
 
+    async def copied_at(self) -> float | None:
+        """See `Inbox`."""
+
     async def sizes(self) -> tuple[list[Size], str | None]:
         """See `Inbox`."""
 
@@ -118,12 +121,14 @@ class RoomWatch(Actor[Look, None]):
         try:
             room = await self._store.room()
             sizes, told_at = await self._store.sizes()
+            copied_at = await self._store.copied_at()
         except StoreError as error:
             raise self._ask.failed("room", error) from error
         now, free = self._now(), left(room.taken, room.free, self._limit)
         before, found = self._horizon.outlook.concern, outlook(sizes, room.filled, free, now)
         self._horizon.outlook = found
         self._show(room, found)
+        self._metrics.backup_timestamp.set(nan if copied_at is None else copied_at)
         if found.concern != before:
             self._tell_log(found)
         is_to_tell = found.concern is not None and is_due(told_at, now)

@@ -71,6 +71,8 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
         click.echo(f"removed {older}")
     if made.behind:
         click.echo(f"it lacks {', '.join(made.behind)}, which the next start of a server applies")
+    if made.unnoted is not None:
+        _unheard(made.unnoted)
     size = f"{made.size / 2**20:.1f} MiB"
     click.echo(f"copied to {made.copy} and checked: {size}, {made.tenants} tenants, {made.changes} changes")
 
@@ -150,6 +152,10 @@ def _check_dump(url: str, to: str) -> None:
         dump = postgresql_backups.check_dump(url, to)
     except (StoreError, OSError) as error:
         fail(sentence_of(error))
+    try:
+        postgresql_backups.note_dump(url, to)
+    except StoreError as error:
+        _unheard(sentence_of(error))
     click.echo(f"checked {to}, which is whole: {len(dump.ends)} tenants, {dump.rows.get('changes', 0)} changes")
 
 
@@ -176,6 +182,11 @@ def _check_restored(url: str, dump: str) -> None:
     except KeyboardInterrupt:
         fail("interrupted: the database was not checked to its end; the same command begins anew")
     click.echo(f"the database holds what {dump} holds: {proved.tenants} tenants, {proved.changes} changes, all checked")
+
+
+def _unheard(reason: str) -> None:
+    """The copy is good, but an alert may say that there is none."""
+    click.echo(f"the server does not hear of this copy: {reason}", err=True)
 
 
 class _Steps:

@@ -13,7 +13,20 @@ from djactors.domain.jobs import JobView, Status
 from djactors.domain.marks import Offset
 from djactors.domain.notifications import NULL, InboxItem
 from djactors.domain.room import Size
-from djactors.inbox import accounts, importing, job_lists, log, mutes, names, pages, people, room, schema, threads
+from djactors.inbox import (
+    accounts,
+    copies,
+    importing,
+    job_lists,
+    log,
+    mutes,
+    names,
+    pages,
+    people,
+    room,
+    schema,
+    threads,
+)
 from djactors.inbox.arrival import Arrival
 from djactors.inbox.job_lists import JobPage, SuppressionPage
 from djactors.inbox.log import Astray, Found
@@ -231,6 +244,14 @@ class Inbox(Recording):
     async def sizes(self) -> tuple[list[Size], str | None]:
         """How large the database was on earlier days, and when the admins were told last of what is left."""
         return await self._database.read(room.record)
+
+    async def copied_at(self) -> float | None:
+        """Of what moment the newest checked copy of the database is, as seconds since 1970; None if none is known.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        return await self._database.read(partial(copies.newest, noted=self._database.engine.copied))
 
     async def last_seen(self) -> str | None:
         """The time of the newest event or notification; None if there is none."""

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from djactors.domain.times import utc_text
 from djactors.inbox import walks
+from djactors.inbox.copies import DELETE_COPIED
 from djactors.inbox.retention import UPSERT_PURGED
 from djactors.inbox.unit import SELECT_HIGHEST
 from djactors.store.connection import Connection
@@ -59,6 +60,8 @@ def numbers_given(connection: Connection) -> dict[str, int]:
 
 def go_on_behind(connection: Connection, given: dict[str, int]) -> None:
     """Have the target of a move, which is filled, give out ids behind these."""
+    # What was copied is the source.
+    connection.execute(DELETE_COPIED)
     if connection.is_shared:
         for kind, number in given.items():
             connection.execute(SET_SEQUENCE.format(kind), (max(number, 1), number > 0))

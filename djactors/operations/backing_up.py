@@ -3,6 +3,8 @@
 The server is not asked. A second process reads the file in one snapshot, with pauses, so that the server's commits go
 on beside it. The copy is checked before it gets its name: its pages, its schema, and the mark of every change.
 
+Then a note beside the database says of what moment the copy is, so that the server can tell how old the newest one is.
+
 A copy takes the name that was asked for, which must not exist; or, in a folder, a name by its time, as in
 `inbox-20260127T103000Z.db`. Then as many copies as are to be kept stay in the folder, and older ones are removed.
 """
@@ -19,11 +21,14 @@ from pathlib import Path
 
 from djactors.domain.times import WALL_CLOCK
 from djactors.inbox import importing, schema
+from djactors.inbox.copies import identity
 from djactors.inbox.proving import LogBrokenError, Proved, prove
 from djactors.operations.diagnosis import MIN_FREE_BYTES, VERDICTS
 from djactors.operations.postgresql_backups import command_to_dump
 from djactors.store.engines import Place, is_url
 from djactors.store.errors import MigrationError, StoreError
+from djactors.store.room import Copied
+from djactors.store.sqlite import copied
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.sqlite.copying import COMPANIONS, Copy, Pace, snapshot
 from djactors.store.sqlite.engine import SqliteEngine
@@ -48,8 +53,6 @@ KEPT = 14
 
 PARTIAL = ".partial"
 """What follows the name of a copy until the copy is whole."""
-
-SELECT_IDENTITY = "SELECT pid_key, created_at FROM meta"
 
 STAMP = "%Y%m%dT%H%M%SZ"
 """How a time is written into the name of a file, so that names sort by time."""
@@ -97,6 +100,7 @@ class BackedUp:
         changes: how many changes their logs have, each of which was checked.
         behind: the migrations that it lacks; none, unless an older version of djactors served the database.
         removed: older copies in the folder that were removed.
+        unnoted: why the server does not hear of the copy; None if it does.
     """
 
     copy: Path
@@ -105,6 +109,7 @@ class BackedUp:
     changes: int
     behind: tuple[str, ...]
     removed: tuple[Path, ...]
+    unnoted: str | None
 
 
 def back_up(
@@ -142,7 +147,8 @@ def back_up(
     folder = Path(to) if os.path.isdir(to) else None
     if folder is None and keep is not None:
         raise NotBackedUpError(f"--keep: {to} is no folder that is there: make it, or leave --keep out")
-    copy_path = _absolute(to) if folder is None else folder / f"{database.stem}-{now().astimezone(UTC):{STAMP}}.db"
+    begun = now()
+    copy_path = _absolute(to) if folder is None else folder / f"{database.stem}-{begun.astimezone(UTC):{STAMP}}.db"
     _require_free_name(copy_path, database)
     # In a folder the name is the same each time, so that what a killed command left is not left for ever.
     partial = (copy_path if folder is None else folder / database.stem).name + PARTIAL
@@ -150,12 +156,20 @@ def back_up(
         with snapshot(database) as origin:
             behind = require_installation(origin, str(source))
             require_room(origin, copy_path, database)
+            of = identity(origin)
             copy.fill(origin, database, pace or Pace(), lambda pages, total: report(Copying(pages, total)))
         proved = check_copy(copy, str(database), "find out where with `djactors check`", report)
         size = copy.path.stat().st_size
         copy.keep_as(copy_path)
     removed = () if folder is None else _remove_older(folder, copy_path, database.stem, KEPT if keep is None else keep)
-    return BackedUp(copy_path, size, proved.tenants, proved.changes, behind, removed)
+    unnoted = None
+    shown = os.fsencode(copy_path.absolute()).decode(errors="replace")
+    try:
+        copied.note(database, Copied(begun.timestamp(), of, shown, size))
+    except OSError as error:
+        # The copy is good, whether the server hears of it or not.
+        unnoted = f"{database}{copied.ENDING}: {error.strerror}"
+    return BackedUp(copy_path, size, proved.tenants, proved.changes, behind, removed, unnoted)
 
 
 def check_copy(copy: Copy, origin: str, mend: str, report: Report) -> Proved:
@@ -233,7 +247,7 @@ def require_room(origin: SqliteConnection, target: Path, database: Path | None) 
 def _require_free_name(copy: Path, database: Path) -> None:
     if os.path.exists(copy) and os.path.samefile(copy, database):
         raise NotBackedUpError(f"{copy} is the database itself: name another file for the copy")
-    if str(copy) in {f"{database}{ending}" for ending in (*COMPANIONS, ".lock")}:
+    if str(copy) in {f"{database}{ending}" for ending in (*COMPANIONS, ".lock", copied.ENDING)}:
         raise NotBackedUpError(f"{copy} belongs to the database itself: name another file for the copy")
     if os.path.lexists(copy):
         raise NotBackedUpError(
@@ -250,22 +264,21 @@ def _remove_older(folder: Path, made: Path, stem: str, keep: int) -> tuple[Path,
     """
     ours = re.compile(rf"{re.escape(stem)}-\d{{8}}T\d{{6}}Z\.db")
     named = (path for path in folder.iterdir() if path.name != made.name and ours.fullmatch(path.name))
-    identity = _identity(made)
-    others = sorted(path for path in named if _identity(path) == identity)
+    ours_too = _identity(made)
+    others = sorted(path for path in named if _identity(path) == ours_too)
     removed = others[: max(0, len(others) - (keep - 1))]
     for path in removed:
         path.unlink(missing_ok=True)
     return tuple(removed)
 
 
-def _identity(path: Path) -> tuple[str, ...] | None:
+def _identity(path: Path) -> str | None:
     """Whose database a file is, the same in all its copies; None if that cannot be read."""
     try:
         with snapshot(path) as connection:
-            found: tuple[str, ...] = connection.execute(SELECT_IDENTITY).fetchone()
+            return identity(connection)
     except StoreError:
         return None
-    return found
 
 
 def _absolute(to: str | os.PathLike[str]) -> Path:

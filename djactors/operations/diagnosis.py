@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from djactors.config import SettingError, Settings, exposed_secrets, load_rules, weak_secrets
@@ -16,7 +16,7 @@ from djactors.domain.room import LOW_BYTES, left, outlook
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.edge import tls_files
 from djactors.edge.keys import exposed_keys, load_keys
-from djactors.inbox import room, schema, tenancy
+from djactors.inbox import copies, room, schema, tenancy
 from djactors.net import descriptor_shortage
 from djactors.operations.sizing import amount, memory_of_machine, memory_shortage
 from djactors.steady_clock import TOLERANCE
@@ -100,6 +100,7 @@ def _contents(place: str, limit: int, now: Callable[[], datetime], report: Calla
     if not behind:
         yield "times", _times(place, now())
         yield "disk growth", _growth(place, limit, now())
+        yield _last_backup(place)
 
 
 def _keys(settings: Settings) -> str | None:
@@ -155,6 +156,17 @@ def _growth(place: str, limit: int, now: datetime) -> str | None:
         f"{found.concern}: it grew by {amount(found.growth)} a day lately, and {amount(found.free)} are left: have a "
         "larger disk, or keep less (DJACTORS_HISTORY_DAYS, DJACTORS_EVENT_DAYS)"
     )
+
+
+def _last_backup(place: str) -> Finding:
+    """Of what moment the newest copy is. That nobody knows of one is no finding: there are other ways to copy."""
+    engine = engine_at(place)
+    try:
+        with engine.reading() as connection:
+            at = copies.newest(connection, engine.copied)
+    except StoreBroken as error:
+        return "last backup", str(error)
+    return f"last backup ({'none is known' if at is None else utc_text(datetime.fromtimestamp(at, UTC))})", None
 
 
 def _integrity(path: Path, report: Callable[[str], None]) -> str | None:

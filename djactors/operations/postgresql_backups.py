@@ -15,10 +15,11 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from djactors.domain.marks import Offset
-from djactors.inbox import importing, schema
+from djactors.inbox import copies, importing, schema
 from djactors.inbox import moving as installation
 from djactors.inbox.log import holds, reach_in_part
 from djactors.inbox.losses import Loss, loss_beyond
@@ -27,7 +28,15 @@ from djactors.store.connection import Connection
 from djactors.store.engines import engine_at, shown
 from djactors.store.errors import StoreError
 
-__all__ = ["AheadError", "DumpRefusedError", "check_dump", "check_restored", "command_to_dump", "command_to_restore"]
+__all__ = [
+    "AheadError",
+    "DumpRefusedError",
+    "check_dump",
+    "check_restored",
+    "command_to_dump",
+    "command_to_restore",
+    "note_dump",
+]
 
 CLIENTS = "install PostgreSQL's client programs, such as by `apt-get install postgresql-client`"
 
@@ -35,6 +44,10 @@ SELECT_SCHEMA = "SELECT current_schema()"
 SELECT_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 _COPY = re.compile(rb'COPY \S+?\."?(?P<table>\w+)"? \((?P<columns>[^)]*)\) FROM stdin;\n')
+
+
+_CREATED = re.compile(r"^;\s+Archive created at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", re.MULTILINE)
+"""When pg_dump began, in the list of what a dump holds. It is in local time, whatever abbreviation follows."""
 
 
 class DumpRefusedError(StoreError):
@@ -113,6 +126,27 @@ def check_dump(url: str, path: str | os.PathLike[str]) -> Dump:
     return dump
 
 
+def note_dump(url: str, path: str | os.PathLike[str]) -> None:
+    """Note in the database of what moment a checked dump of it is, so that the servers can tell how old it is.
+
+    The time in the dump counts, because that of the file is another one once it was copied. The dump does not say in
+    which time zone it was made, so it is taken to be that of this process.
+
+    Raises:
+        DumpRefusedError: the dump does not say.
+        StoreError: the database cannot be written.
+    """
+    from djactors.store.postgresql.engine import PostgresEngine
+
+    command = [_pg_restore(), "--list", os.path.abspath(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=_in_english(), check=False)  # noqa: S603 - no shell
+    created = _CREATED.search(done.stdout)
+    if created is None:
+        raise DumpRefusedError(f"pg_restore --list {path} does not say when the dump was made")
+    with PostgresEngine(url).writing() as connection:
+        copies.note(connection, datetime.fromisoformat(created[1]).astimezone().timestamp())
+
+
 def check_restored(url: str, path: str | os.PathLike[str], report: Callable[[int, int], None]) -> Proved:
     """Check that a database holds what a dump holds, and that its log is sound. Nobody may have written to it yet.
 
@@ -180,15 +214,12 @@ def _read(path: Path, tables: set[str]) -> Dump:
     """Read a whole dump, which must have these tables."""
     if not path.is_file():
         raise DumpRefusedError(f"{path} is not there, or no file: name a dump that pg_dump has written")
-    program_file = shutil.which("pg_restore")
-    if program_file is None:
-        raise DumpRefusedError(f"pg_restore is missing: {CLIENTS}")
+    program_file = _pg_restore()
     rows: dict[str, int] = {}
     ends: dict[int, Offset] = {}
     with tempfile.TemporaryFile() as errors:
         command = [program_file, "--file=-", str(path.absolute())]
-        environment = {**os.environ, "LC_ALL": "C"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as program:  # noqa: S603 - no shell
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=_in_english()) as program:  # noqa: S603 - no shell
             assert program.stdout is not None
             for table, columns, lines in _tables_of(program.stdout):
                 rows[table] = rows.get(table, 0) + _count(table, columns, lines, ends)
@@ -199,6 +230,17 @@ def _read(path: Path, tables: set[str]) -> Dump:
     if lacking := sorted(tables - rows.keys()):
         raise DumpRefusedError(f"{path} lacks {', '.join(lacking)}: make a new dump of the whole database")
     return Dump(rows, ends)
+
+
+def _pg_restore() -> str:
+    program_file = shutil.which("pg_restore")
+    if program_file is None:
+        raise DumpRefusedError(f"pg_restore is missing: {CLIENTS}")
+    return program_file
+
+
+def _in_english() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C"}
 
 
 def _tables_of(script: Iterator[bytes]) -> Iterator[tuple[str, list[str], Iterator[bytes]]]:

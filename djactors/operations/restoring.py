@@ -26,6 +26,7 @@ from djactors.operations.backing_up import STAMP, Copying, Report, check_copy, r
 from djactors.operations.postgresql_backups import command_to_restore
 from djactors.store.engines import Place, is_url
 from djactors.store.errors import StoreDamaged, StoreError, StoreUnavailable
+from djactors.store.sqlite import copied
 from djactors.store.sqlite.connection import SqliteConnection
 from djactors.store.sqlite.copying import Copy, Pace, set_aside, snapshot
 from djactors.store.sqlite.engine import SqliteEngine
@@ -146,6 +147,8 @@ def restore(
                 made.have_log()
                 owner = os.stat(database if database.exists() else database.parent)
                 made.give_to(owner)
+                # What was copied last is not what comes here.
+                copied.forget(database)
                 replaced = _put_in_place(made, database, now())
                 lock.note_state()
         if os.geteuid() == 0:

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from djactors.store.connection import Connection
 from djactors.store.migrations import Clock, Dialect, Schema
 from djactors.store.moving import Addition, Source, Target
-from djactors.store.room import Room
+from djactors.store.room import Copied, Room
 from djactors.store.threads import Servant
 from djactors.store.upgrading import UNWATCHED, Contents, Costs, Watcher
 
@@ -170,6 +170,9 @@ class Engine(Protocol):
 
     def room(self, connection: Connection) -> Room:
         """How much room the database takes, and how much is left."""
+
+    def copied(self) -> Copied | None:
+        """The newest copy that is noted beside the database. One that several nodes share has no such place."""
 
     def reclaimable(self, connection: Connection) -> int:
         """How many pages may be given back to the file system. A server that does this by itself has none."""

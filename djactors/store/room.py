@@ -1,8 +1,10 @@
-"""How much room a database takes, and how much is left."""
+"""How much room a database takes, how much is left, and what copy of it there is."""
 
 from dataclasses import dataclass
 
-__all__ = ["Room"]
+import msgspec
+
+__all__ = ["Copied", "Room"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +20,19 @@ class Room:
     taken: int
     filled: int
     free: int | None
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """A copy that was made and checked.
+
+    Attributes:
+        at: the moment of which it is, as seconds since 1970.
+        of: whose database it is, the same in all its copies.
+        to: where it was put.
+        size: its bytes.
+    """
+
+    at: float
+    of: str
+    to: str
+    size: int

@@ -181,6 +181,10 @@ class Metrics:
             "djactors_disk_days_left",
             "The days until nothing is left for the database if it goes on growing like this. NaN where nobody knows.",
         )
+        self.backup_timestamp = self._unknown_at_first(
+            "djactors_backup_timestamp_seconds",
+            "The moment of which the newest checked backup is, as Unix time. NaN where none is known.",
+        )
         self.refusals = Counter(
             "djactors_refusals",
             "Requests, events and connections that were refused, by reason.",

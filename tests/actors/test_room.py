@@ -36,6 +36,7 @@ class House:
         self.noted: list[Size] = []
         self.told_at: str | None = None
         self.asked: list[SliceCommand] = []
+        self.copied: float | None = None
         self.failure: StoreError | None = None
         self.log = io.StringIO()
         self.telemetry = Telemetry(make_logger("json", "info", self.log))
@@ -51,6 +52,10 @@ class House:
     async def sizes(self) -> tuple[list[Size], str | None]:
         await trio.lowlevel.checkpoint()
         return self.noted, self.told_at
+
+    async def copied_at(self) -> float | None:
+        await trio.lowlevel.checkpoint()
+        return self.copied
 
     async def __call__(self, command: SliceCommand) -> Sliced:
         await trio.lowlevel.checkpoint()
@@ -136,6 +141,19 @@ async def test_what_nobody_knows_is_no_number(autojump_clock: trio.testing.MockC
         house.found, house.noted = Room(GIB, GIB, GIB), A_DAY_AGO
         await trio.sleep(LOOK_SECONDS)
         assert house.gauges() == (GIB, GIB, 0.0, inf)
+
+
+async def test_the_newest_copy_is_a_metric_until_nobody_knows_of_one(autojump_clock: trio.testing.MockClock) -> None:
+    house = House()
+    gauge = house.telemetry.metrics.backup_timestamp
+    async with watching(house):
+        assert isnan(value(gauge))
+        house.copied = NOW.timestamp()
+        await trio.sleep(LOOK_SECONDS)
+        assert value(gauge) == NOW.timestamp()
+        house.copied = None
+        await trio.sleep(LOOK_SECONDS)
+        assert isnan(value(gauge))
 
 
 async def test_a_clock_that_is_not_to_be_trusted_notes_nothing(autojump_clock: trio.testing.MockClock) -> None:

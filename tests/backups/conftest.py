@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from djactors.domain.events import NotificationRequested
+from djactors.inbox.inbox import Inbox
 from djactors.inbox.schema import INSERT_META, migrations_directory
 from djactors.operations.backing_up import BackedUp, back_up
 from djactors.store.connection import Connection
+from djactors.store.database import Database
+from djactors.store.engines import Place
 from djactors.store.migrations import Schema, read_migrations
 from djactors.store.sqlite import migrate
 from djactors.store.sqlite.copying import Pace
@@ -72,6 +75,12 @@ def copied(house: Path, tmp_path: Path) -> Path:
 def copy_of(house: Path, to: Path, report: Callable[[object], None] = no_report) -> BackedUp:
     """A copy that takes no pauses."""
     return back_up(house, to, report, pace=AT_ONCE)
+
+
+async def copied_at(place: Place) -> float | None:
+    """Of what moment the newest copy is, as a server reads it."""
+    async with await Database.open(place) as database:
+        return await Inbox(database).copied_at()
 
 
 def tell(house: Path, title: str, tenant_id: int = 1, user_id: int = 1, now: datetime = NOON) -> None:

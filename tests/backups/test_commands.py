@@ -98,7 +98,7 @@ def test_a_restore_that_is_told_to_end_leaves_all_as_it_was(house: Path, tmp_pat
     assert process.returncode == 1
     assert errors.splitlines()[-1].startswith("djactors: interrupted: the database is as it was")
     assert text_of(house) == before
-    assert files(house.parent) == ["house.db", "house.db.lock"]
+    assert files(house.parent) == ["house.db", "house.db.copied", "house.db.lock"]
 
 
 async def test_beside_a_server(tmp_path: Path) -> None:

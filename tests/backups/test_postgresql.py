@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,8 +17,10 @@ import pytest
 from click.testing import Result
 from psycopg.conninfo import conninfo_to_dict
 
+from djactors.inbox import copies
 from djactors.operations.moving import move
-from tests.backups.conftest import no_report
+from djactors.store.postgresql.engine import PostgresEngine
+from tests.backups.conftest import copied_at, no_report
 from tests.moving.conftest import query, rows_of
 from tests.operations.commands import complaint, run
 
@@ -84,13 +88,47 @@ def refused(*arguments: str | Path) -> str:
 
 
 def test_what_the_commands_say_makes_a_dump_and_restores_it(url: str, dump: Path, databases: Callable[[], str]) -> None:
+    before = rows_of(url)
     assert "which is whole: 3 tenants" in run("backup", str(dump), "--database", url).stdout
     other = databases()
     type_in(run("restore", str(dump), "--database", other))
     done = run("restore", str(dump), "--database", other)
     assert done.exit_code == 0, done.stderr
     assert "holds what" in done.stdout
-    assert rows_of(other) == rows_of(url)
+    assert rows_of(other) == before
+
+
+async def test_the_server_hears_of_what_moment_a_checked_dump_is(
+    url: str, dump: Path, tmp_path: Path, databases: Callable[[], str]
+) -> None:
+    assert await copied_at(url) is None
+    os.utime(dump, (0, 0))
+    assert run("backup", str(dump), "--database", url).stderr == ""
+    listed = subprocess.run(["pg_restore", "--list", dump], capture_output=True, text=True, check=True).stdout
+    [stamp] = re.findall(r"Archive created at (\S+ \S+)", listed)
+    assert await copied_at(url) == datetime.fromisoformat(stamp).timestamp()
+    # A copy of another database is none of this one.
+    other, file = databases(), tmp_path / "moved.db"
+    move(url, other, no_report)
+    move(url, file, no_report)
+    assert await copied_at(other) is None
+    assert "copied_at" not in str(rows_of(file)["counters"])
+
+
+async def test_of_several_dumps_the_newest_counts(url: str) -> None:
+    engine = PostgresEngine(url)
+    for at, now, newest in ((50, 100, 50), (40, 100, 50), (900, 100, 100), (60, 70, 60)):
+        with engine.writing() as connection:
+            copies.note(connection, at, lambda now=now: now)
+        assert await copied_at(url) == newest
+
+
+def test_a_dump_is_good_where_nobody_may_note_it(url: str, dump: Path) -> None:
+    do(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
+    result = run("backup", str(dump), "--database", url)
+    assert result.exit_code == 0
+    assert "the server does not hear of this copy: " in result.stderr
+    assert "which is whole" in result.stdout
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -63,7 +63,7 @@ def test_what_would_be_lost_is_said_and_nothing_is_done(house: Path, copied: Pat
         f"tenant 77 (Tenant 77): 1 change, 1 notification, from {LATER} to {LATER}",
     ]
     assert text_of(house) == before
-    assert files(house.parent) == ["house.db", "house.db.lock"]
+    assert files(house.parent) == ["house.db", "house.db.copied", "house.db.lock"]
 
 
 def test_many_tenants_are_summed_up_and_no_name_reaches_the_terminal_raw(house: Path, copied: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_copy_that_is_not_right_changes_nothing(house: Path, copied: Path, way
         put(copied, house)
     assert str(copied) in str(refused.value)
     assert text_of(house) == before
-    assert files(house.parent) == ["house.db", "house.db.lock"]
+    assert files(house.parent) == ["house.db", "house.db.copied", "house.db.lock"]
 
 
 def test_a_copy_of_an_older_version_is_restored_and_brought_up_to_date_by_the_next_start(

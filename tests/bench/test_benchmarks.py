@@ -204,6 +204,13 @@ def test_strangers_are_counted_by_what_they_leave_half_sent(tmp_path: Path) -> N
     assert all(list(grown) == ["a byte", "all"] for grown in figures["mib"].values())
 
 
+def test_backup_copies_beside_the_posts(tmp_path: Path) -> None:
+    figures = run(tmp_path, "backup", "--mib 1 --users 3 --rate 40 --seconds 0.5 --turns 2")["figures"]
+    assert set(figures["held"]) == set(figures["p99_ratios"]) == {"→ 201", "→ client"}
+    for label in ("quiet", "backup"):
+        assert figures[label]["→ client"]["count"] == figures[label]["→ 201"]["count"] == 2 * 20
+
+
 def test_reach_has_postgresql_beside_the_peer_and_beside_sqlite(tmp_path: Path) -> None:
     figures = run(tmp_path, "reach", "--users 3 --seconds 0.5 --turns 1 --rate 20")["figures"]
     assert figures["CPU µs/event"]["ratio"] > 0

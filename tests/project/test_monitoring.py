@@ -163,6 +163,7 @@ FIRES: dict[str, list[tuple[dict[str, str], dict[str, str]]]] = {
         ({'djactors_disk_days_left{instance="a"}': "9x60"}, {}),
         ({'djactors_disk_free_bytes{instance="a"}': "1000000x60"}, {}),
     ],
+    "DjactorsNoBackup": [({'djactors_backup_timestamp_seconds{instance="a"}': "-172000x60"}, {})],
     "DjactorsLogLost": [({'djactors_log_lines_dropped_total{instance="a"}': "0x20 7x40"}, {})],
     "DjactorsProbeFails": [({'djactors_probe_success{instance="a"}': "0x60"}, {})],
 }
@@ -189,19 +190,20 @@ WELL = {
     'djactors_log_lines_dropped_total{instance="a"}': "0x60",
     'djactors_disk_days_left{instance="a"}': "400x60",
     'djactors_disk_free_bytes{instance="a"}': "9000000000x60",
+    'djactors_backup_timestamp_seconds{instance="a"}': "NaN NaN -80000x58",
     'djactors_probe_success{instance="a"}': "1x60",
 }
 """A server alone on its database, with which nothing is wrong, and as much as a day brings."""
 
 
-def judged(folder: Path, series: dict[str, str], firing: list[str]) -> None:
-    """Have promtool compare which alerts fire after half an hour."""
+def judged(folder: Path, series: dict[str, str], firing: list[str], at: str = "30m") -> None:
+    """Have promtool compare which alerts fire at a moment."""
     asked = 'ALERTS{alertstate="firing"}'
     test = {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
-            {"expr": asked, "eval_time": "30m", "exp_samples": [{"labels": one, "value": 1} for one in firing]}
+            {"expr": asked, "eval_time": at, "exp_samples": [{"labels": one, "value": 1} for one in firing]}
         ],
     }
     file = folder / "test.yml"
@@ -222,6 +224,21 @@ def test_each_alert_fires(name: str, series: dict[str, str], labels: dict[str, s
 
 def test_none_fires_while_all_is_well(tmp_path: Path) -> None:
     judged(tmp_path, WELL, [])
+
+
+@pytest.mark.parametrize(
+    ("values", "at", "fires"),
+    [
+        ("NaN+0x3000", "47h", False),
+        ("NaN+0x3000", "49h", True),
+        # A restore has taken the note away, and the next copy is not due yet.
+        ("100000x2000 NaN+0x1000", "49h", False),
+    ],
+    ids=["new", "never", "restored"],
+)
+def test_an_installation_has_two_days_for_its_first_backup(values: str, at: str, fires: bool, tmp_path: Path) -> None:
+    name = 'ALERTS{alertname="DjactorsNoBackup",alertstate="firing",instance="a",severity="ticket"}'
+    judged(tmp_path, {'djactors_backup_timestamp_seconds{instance="a"}': values}, [name] if fires else [], at)
 
 
 def test_every_alert_is_tried_and_says_what_to_do() -> None:

@@ -10,7 +10,7 @@ import psycopg
 
 from djactors.store.connection import Connection
 from djactors.store.engine import Hearer
-from djactors.store.errors import MigrationError, StoreBroken
+from djactors.store.errors import MigrationError, StoreBroken, StoreUnavailable
 from djactors.store.migrations import Clock, Dialect, Schema
 from djactors.store.moving import Addition, Source, Target
 from djactors.store.postgresql import migrate, moving
@@ -18,8 +18,15 @@ from djactors.store.postgresql.conninfo import Conninfo
 from djactors.store.postgresql.failures import storage_failure, told
 from djactors.store.postgresql.listener import Listener
 from djactors.store.postgresql.servants import Reader, Writer
-from djactors.store.postgresql.session import COMMAND_TIMEOUT, LOCK_TIMEOUT, Comebacks, command_begins, connect
-from djactors.store.room import Room
+from djactors.store.postgresql.session import (
+    COMMAND_TIMEOUT,
+    LOCK_TIMEOUT,
+    Comebacks,
+    command_begins,
+    connect,
+    writing_begins,
+)
+from djactors.store.room import Copied, Room
 from djactors.store.upgrading import UNWATCHED, Contents, Watcher
 
 __all__ = ["PostgresEngine"]
@@ -106,6 +113,23 @@ class PostgresEngine:
             reason = storage_failure(error) or told(error)
             raise StoreBroken(f"--database: {self.name} cannot be read ({reason}): run `djactors check`") from None
 
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection inside a transaction, for a command that writes a row beside the servers. Blocks.
+
+        The transaction is committed at the end of the block.
+
+        Raises:
+            StoreUnavailable: the database cannot be written.
+        """
+        try:
+            with closing(connect(self.conninfo)) as connection:
+                connection.begin(*writing_begins(self._lock_timeout))
+                yield connection
+                connection.commit()
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"{self.name}: {storage_failure(error) or told(error)}") from None
+
     def writer(self, timer: Callable[[], float]) -> Writer:
         """See `Engine.writer`."""
         return Writer(self.conninfo, timer, lock_timeout=self._lock_timeout, comebacks=self._comebacks)
@@ -126,6 +150,10 @@ class PostgresEngine:
         """See `Engine.room`. How much is free on the server's disk is not for its clients to know."""
         (size,) = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         return Room(size, size, None)
+
+    def copied(self) -> Copied | None:
+        """See `Engine.copied`."""
+        return None
 
     def reclaimable(self, connection: Connection) -> int:
         """None: the server gives space back, or uses it again, by itself."""

@@ -11,8 +11,8 @@ from djactors.store.engine import Hearer
 from djactors.store.errors import StoreBroken
 from djactors.store.migrations import Clock, Dialect, Schema
 from djactors.store.moving import Addition, Source, Target
-from djactors.store.room import Room
-from djactors.store.sqlite import keeping, migrate, moving, space
+from djactors.store.room import Copied, Room
+from djactors.store.sqlite import copied, keeping, migrate, moving, space
 from djactors.store.sqlite.connection import connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, Reader, Writer
 from djactors.store.sqlite.lock import DatabaseLock
@@ -95,6 +95,10 @@ class SqliteEngine:
     def room(self, connection: Connection) -> Room:
         """See `Engine.room`."""
         return space.room(connection, self.path)
+
+    def copied(self) -> Copied | None:
+        """See `Engine.copied`."""
+        return copied.noted(self.path)
 
     def reclaimable(self, connection: Connection) -> int:
         """See `Engine.reclaimable`."""
