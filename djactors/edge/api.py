@@ -138,6 +138,12 @@ class Api:
         identity = self.proved(request)
         if identity.role != "service":
             raise Refused(Code.FORBIDDEN, f"only a service may {deed}: use a token with the role service")
+        if deed == IMPORT and identity.tenant_id is not None:
+            # An import keeps ids free that are those of all tenants, and has others' rows looked at.
+            raise Refused(
+                Code.FORBIDDEN,
+                "only a service of the whole installation may import a tenant: use a token without tenantId",
+            )
         return identity
 
     def admin(self, request: Request) -> Member:

@@ -28,7 +28,7 @@ from djactors.domain.notifications import encode
 from djactors.edge.answers import ImportArrived, ImportBegun, ImportJudged, ImportRemoved
 from djactors.edge.api import IMPORT, Api, tenant_of
 from djactors.edge.queries import NO_QUERY
-from djactors.edge.route import BACKEND, Handler, Route, Shape, Table
+from djactors.edge.route import INSTALLATION, Handler, Route, Shape, Table
 from djactors.inbox.arrival import Arrival
 from djactors.inbox.contents import MAX_GIVEN
 from djactors.inbox.importing import ROWS_OF_A_SLICE
@@ -268,7 +268,7 @@ ROUTES: Table = (
         IMPORTS,
         _told(Importing.begin),
         "Announces an import of a tenant",
-        BACKEND,
+        INSTALLATION,
         {200: ImportBegun},
         says=_SAYS,
         body=Shape(ImportBegin),
@@ -279,7 +279,7 @@ ROUTES: Table = (
         ROWS,
         _told(Importing.rows),
         "Brings rows of an import",
-        BACKEND,
+        INSTALLATION,
         {200: ImportArrived},
         says=_SAYS,
         body=Shape(ImportRowsBody),
@@ -290,7 +290,7 @@ ROUTES: Table = (
         f"{IMPORTS}/finish",
         _told(Importing.finish),
         "Judges what has arrived of an import, piece by piece, and has the tenant served",
-        BACKEND,
+        INSTALLATION,
         {200: ImportJudged},
         says=_SAYS,
         body=Shape(ImportFinish),
@@ -301,7 +301,7 @@ ROUTES: Table = (
         f"{IMPORTS}/abandon",
         _told(Importing.abandon),
         "Removes what has arrived of an import, piece by piece",
-        BACKEND,
+        INSTALLATION,
         {200: ImportRemoved},
         says=_SAYS,
         body=Shape(ImportAbandon, is_required=False),

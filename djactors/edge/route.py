@@ -38,18 +38,21 @@ class Caller:
         needs_token: whether a token is needed at all.
         roles: the roles of which the token must have one; none if any will do.
         needs_person: whether the token must name a user.
+        of_all: whether it must name no tenant.
     """
 
     who: str
     needs_token: bool = True
     roles: tuple[Role, ...] = ()
     needs_person: bool = False
+    of_all: bool = False
 
 
 ANYBODY = Caller("everybody", needs_token=False)
 METRICS_READER = Caller("the networks of `DJACTORS_METRICS_ADDRESSES`", needs_token=False)
 PERSON = Caller("whoever has a token that names a user, for that user", needs_person=True)
 BACKEND = Caller("a service", roles=("service",))
+INSTALLATION = Caller("a service whose token names no tenant", roles=("service",), of_all=True)
 ADMIN = Caller("an admin", roles=("admin",), needs_person=True)
 ADMIN_OR_BACKEND = Caller("an admin or a service", roles=OFFICE)
 

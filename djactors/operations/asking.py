@@ -29,7 +29,14 @@ class NotDoneError(Exception):
 
 
 def ask(
-    settings: Settings, url: str, token: str | None, path: str, body: Mapping[str, Any], timeout: float
+    settings: Settings,
+    url: str,
+    token: str | None,
+    path: str,
+    body: Mapping[str, Any],
+    timeout: float,
+    *,
+    of_all: bool = False,
 ) -> dict[str, Any]:
     """The server's answer to a POST.
 
@@ -40,6 +47,7 @@ def ask(
         path: the route.
         body: with the `tenantId`.
         timeout: seconds in which the server must answer.
+        of_all: whether the token that is signed names no tenant.
 
     Raises:
         SettingError: there is neither a token nor a secret.
@@ -54,7 +62,8 @@ def ask(
             raise NotDoneError("--token: is no token, which has neither blanks nor ends of lines: copy it again")
     else:
         try:
-            token = sign(settings, tenant_id=body["tenantId"], role="service", ttl=OWN_TOKEN_SECONDS)
+            tenant_id = None if of_all else body["tenantId"]
+            token = sign(settings, tenant_id=tenant_id, role="service", ttl=OWN_TOKEN_SECONDS)
         except SettingError as error:
             raise SettingError(f"--token: is missing, and none can be signed here: {error}") from None
     request = urllib.request.Request(  # noqa: S310 - `place_of` looked at the scheme

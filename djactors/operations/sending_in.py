@@ -98,7 +98,7 @@ class Server:
         """
         for tries in range(patience + 1):
             try:
-                answer = ask(self._settings, self._url, self._token, f"{ROUTE}{path}", body, TIMEOUT)
+                answer = ask(self._settings, self._url, self._token, f"{ROUTE}{path}", body, TIMEOUT, of_all=True)
                 return msgspec.convert(answer, kind)
             except NotDoneError as error:
                 if error.status not in PASSING or tries == patience:

@@ -127,7 +127,7 @@ def may_call(route: Route, who: str) -> int | None:
     if not claims:
         return 401
     role = claims.get("role", "user")
-    if route.caller.roles and role not in route.caller.roles:
+    if (route.caller.roles and role not in route.caller.roles) or (route.caller.of_all and "tenant_id" in claims):
         return 403
     return 401 if route.caller.needs_person and "user_id" not in claims else None
 

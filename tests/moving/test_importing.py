@@ -234,7 +234,7 @@ async def test_who_may_and_what_is_announced(
 ) -> None:
     async with sending(tmp_path, target, folder) as sender:
         room = sender.rooms
-        for token in (room.token(1, 1, role="admin"), room.service(2)):
+        for token in (room.token(1, 1, role="admin"), room.service(2), room.service(1)):
             refused = await sender.post("", token, **_beginning(sender.parcel))
             assert (refused.status, refused.error) == (403, "forbidden")
         manifest = _beginning(sender.parcel)["manifest"]
@@ -338,7 +338,7 @@ def test_what_passes_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [NotDoneError("gone"), NotDoneError("busy", 503), {"arrived": 3}]
     slept: list[float] = []
 
-    def ask(*_: Any) -> Any:
+    def ask(*_: Any, of_all: bool) -> Any:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

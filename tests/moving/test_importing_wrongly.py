@@ -133,21 +133,17 @@ async def test_whatever_is_sent_is_answered(tmp_path: Path, target: Place, folde
                 assert 400 <= answer.status < 500, (path, raw[:40], answer.body)
 
 
-async def test_a_service_that_names_a_user_brings_its_tenant_in(
+async def test_a_service_of_the_tenant_alone_does_not_import_it(
     tmp_path: Path, target: Place, folder: str, autojump_clock: object
 ) -> None:
     async with sending(tmp_path, target, folder) as sender:
         room = sender.rooms
-        token = room.token(MINE, 1, role="service")
-        begun = await sender.post("", token, **_beginning(sender.parcel))
-        assert begun.status == 200, begun.body
-        # Not for reading what is here in part.
-        for path in ("/api/people", "/api/notifications", "/api/jobs"):
-            assert (await room.request("GET", path, token=token)).error == "tenant_importing"
-        table, first, lines = sender.slices[0]
-        sent = {"plan": begun.json["plan"], "first": first, "table": table, "lines": b"".join(lines).decode()}
-        assert (await sender.post("/rows", token, **sent)).status == 200
-        assert (await sender.post("/abandon", token)).json["done"] is True
+        assert await sender.begin()
+        for token in (room.service(MINE), room.token(MINE, 1, role="service")):
+            for path, body in (("", _beginning(sender.parcel)), ("/finish", {"plan": sender.plan}), ("/abandon", {})):
+                # While the tenant is here in part, whoever names a user of it is told that first.
+                refused = await sender.post(path, token, **body)
+                assert refused.status in (403, 503), (path, refused.body)
 
 
 def test_the_migration_is_the_one_that_makes_the_table() -> None:

@@ -267,7 +267,7 @@ def test_a_tenant_goes_by_the_commands(filled: Place, own_folder: Path) -> None:
     assert "has no installation" in refusal(run("import", "out", "--database", "new.db"))
     run("migrate", "--database", "new.db")
     with DatabaseLock("new.db"):
-        assert "while no server runs" in refusal(run("import", "out", "--database", "new.db"))
+        assert "import through the server with --url" in refusal(run("import", "out", "--database", "new.db"))
     done = run("import", "out", "--database", "new.db", secret=None)
     assert done.exit_code == 0, done.output
     assert "offsets of clients hold here" in done.stdout
