@@ -44,6 +44,7 @@ class Rule(msgspec.Struct, frozen=True):
         audience: whom it tells, in this order; see `notification_types.RECIPIENTS`.
         title: a template, and so is `message`.
         uses: the placeholders beyond `ALWAYS_KNOWN` in them.
+        reaches_muted: whether it also tells those who have muted the job.
     """
 
     type: str
@@ -52,6 +53,7 @@ class Rule(msgspec.Struct, frozen=True):
     title: str
     message: str
     uses: frozenset[str] = frozenset()
+    reaches_muted: bool = False
 
 
 class Rules:
@@ -103,7 +105,7 @@ def _rule_of(kind: NotificationType) -> Rule:
     title, message, audience = str(kind.title), str(kind.message), kind.recipients or ()
     uses = (placeholders(title) | placeholders(message)) - ALWAYS_KNOWN
     assert kind.priority is not msgspec.UNSET
-    return Rule(kind.name, kind.priority, audience, title, message, frozenset(uses))
+    return Rule(kind.name, kind.priority, audience, title, message, frozenset(uses), kind.even_if_muted is True)
 
 
 BUILT_IN_RULES = Rules()
@@ -151,6 +153,7 @@ def apply(
     actor_name: str,
     watchers: Callable[[], Iterable[int]],
     of_role: Callable[[str], Iterable[int]] = _no_role,
+    muted_by: Callable[[], Collection[int]] = frozenset,
     mentioned: Collection[int] = (),
     words: str | None = None,
     data: Mapping[str, object] | None = None,
@@ -165,6 +168,7 @@ def apply(
         actor_name: this person's name.
         watchers: who watches the job; called only if a rule needs it.
         of_role: who has a role in the tenant; called only if a rule needs it.
+        muted_by: who has muted the job; called only if it decides which of several rules tells somebody.
         mentioned: whom the event mentions.
         words: the event's own words, such as a reason or a comment; without them the message is the job's title.
         data: what the event adds to `jobId` and `djId`.
@@ -177,10 +181,25 @@ def apply(
     drafts: list[Draft] = []
     suppressed: list[tuple[int, str, str]] = []
     concerned: set[int] = set()
+    # Whom a rule reaches although they have muted the job: a rule before it that does not must not take its place.
+    reached: set[int] = set()
+    reaching = [rule.reaches_muted for rule in rules]
+    if reaching != sorted(reaching, reverse=True) and (muted := muted_by()):
+        reached = {
+            user_id
+            for rule in rules
+            if rule.reaches_muted
+            for user_id in recipients(rule, job, watchers, of_role, mentioned)
+            if user_id in muted
+        }
     for rule in rules:
         people = recipients(rule, job, watchers, of_role, mentioned)
         if len(rules) > 1:
-            people = [user_id for user_id in people if user_id not in concerned]
+            people = [
+                user_id
+                for user_id in people
+                if user_id not in concerned and (rule.reaches_muted or user_id not in reached)
+            ]
             concerned.update(people)
         if not people:
             continue

@@ -36,6 +36,7 @@ def told(
         actor_name=name_of(unit, job.tenant_id, actor_id) or "Somebody",
         watchers=lambda: unit.jobs.watchers(job.tenant_id, job.id),
         of_role=partial(unit.of_role, job.tenant_id),
+        muted_by=lambda: unit.jobs.deaf(job.tenant_id, job.id),
         mentioned=mentioned,
         words=words,
         data=data,

@@ -252,6 +252,14 @@ def test_who_has_muted_a_job_is_told_only_of_types_that_reach_such_people(office
     assert told(office, JobAssigned(tenant_id=T, job_id=1, assignee_id=ASSIGNEE)) == []
 
 
+def test_a_type_that_does_not_reach_who_has_muted_a_job_hides_none_that_does(office: Desk):
+    use(office, own("job.assigned", "assignee", "requester"))
+    assigned = JobAssigned(tenant_id=T, job_id=1, assignee_id=ASSIGNEE)
+    assert dict(told(office, assigned))[ASSIGNEE] == "own"
+    office.do(MuteJob(T, ASSIGNEE, 1))
+    assert dict(told(office, assigned))[ASSIGNEE] == "job_assigned", "which comes behind it, and reaches them"
+
+
 def test_what_persons_cause_by_an_own_type_has_their_part_of_the_limit_and_is_summed_up(office: Desk):
     limits = Limits(daily_limit=4)
     use(office, own("job.retitled", "requester"), limits=limits)
