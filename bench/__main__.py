@@ -23,6 +23,7 @@ from bench.scale import scale
 from bench.siege import siege
 from bench.sizing import sizing
 from bench.soak import soak
+from bench.steps import steps
 from bench.store import store
 from bench.strangers import strangers
 from bench.throughput import throughput
@@ -62,6 +63,7 @@ for command in (
     sizing,
     backup,
     soak,
+    steps,
     strangers,
     way,
 ):

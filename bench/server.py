@@ -37,14 +37,15 @@ def djactors_server(
     secret: str | None = None,
     settings: Mapping[str, str] | None = None,
     python: Path | None = None,
-    turns: Path | None = None,
+    launcher: tuple[Path, Path] | None = None,
     is_log_unread: bool = False,
 ) -> Iterator[Target]:
     """Serve a new database in `directory`, or a given one; `settings` are added to the environment.
 
     `database` is a file or a URL. `secret` is what tokens are signed with, a new one by default.
-    `python` is the interpreter that has another build installed. `turns` is where the server's worst turns are put (see
-    `turns.py`). With `is_log_unread` its standard error is a full pipe that nobody reads.
+    `python` is the interpreter that has another build installed. `launcher` is a program of the bench that serves and
+    measures, such as `turns.py`, and the file in which it puts what it finds. With `is_log_unread` the server's
+    standard error is a full pipe that nobody reads.
 
     Raises DidNotStartError.
     """
@@ -55,7 +56,7 @@ def djactors_server(
     command: list[str | Path] = [
         python or sys.executable,
         "-P",
-        *(("-c", _MAIN) if turns is None else (Path(__file__).with_name("turns.py"), turns)),
+        *(("-c", _MAIN) if launcher is None else launcher),
         "serve",
         "--port",
         "0",

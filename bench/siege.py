@@ -35,7 +35,7 @@ from bench.plot import bar_plot
 from bench.process import stop
 from bench.report import Report, out_option, workplace
 from bench.server import UNBOUND, djactors_server
-from bench.turns import Turns
+from bench.turns import TURNS, Turns
 from bench.usage import memory
 from djactors.config import Settings
 
@@ -253,7 +253,7 @@ def _besiege(
         serving = djactors_server(
             directory,
             settings={**DEFAULTS, **ground.limits},
-            turns=directory / "turns",
+            launcher=(TURNS, directory / "turns"),
             is_log_unread=ground.is_log_unread,
         )
         target = serving.__enter__()

@@ -24,6 +24,9 @@ from typing import Final, NamedTuple
 
 from djactors.loop_lag import LoopLag
 
+TURNS: Final = Path(__file__)
+"""The program that serves and measures."""
+
 _LAYOUT: Final = struct.Struct("ddd")
 
 

@@ -237,3 +237,10 @@ def test_clients_of_both_kinds_have_the_same_to_do(tmp_path: Path) -> None:
         assert figures["medians"][kind]["CPU ms to connect"] > 0
         assert figures["medians"][kind]["CPU µs an event"] > 0
     assert all(len(ratios) == 1 for ratios in figures["ratios"].values())
+
+
+def test_steps_counts_the_same_work_alike(tmp_path: Path) -> None:
+    figures = run(tmp_path, "steps", "--users 3 --events 100")["figures"]
+    assert list(figures) == ["one at a time", "64 producers"]
+    alone, together = (figures[way]["all"]["this build"] for way in figures)
+    assert alone > together > 100, "who shares a commit takes fewer steps, and nothing is done for nothing"
