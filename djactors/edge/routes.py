@@ -24,7 +24,6 @@ from djactors.edge.site import SITE_METHODS, Site
 from djactors.edge.table import ROUTES
 from djactors.engine import EngineServer, OriginPolicy
 from djactors.net import ByteStream, Request, Response
-from djactors.store.errors import StoreInPart
 from djactors.telemetry import Telemetry, Trace
 from djactors.telemetry.traces import REQUEST_HEADER, RESPONSE_HEADER
 
@@ -112,21 +111,13 @@ class Routes:
             # A token that proves nothing is judged once, and not by the handler again: a signature costs up to 0.2 ms,
             # and whoever floods sends no other tokens.
             if route.caller.needs_token:
-                await self._judge(request)
+                await self._api.judge(request)
             return await route.handler(self._api, request, ids)
         except EXPECTED as error:
             if isinstance(error, Unauthorized):
                 # A token of somebody who was signed out proves nothing: its connection is a stranger's.
                 request.proof = None
             return self._refused(request, error)
-
-    async def _judge(self, request: Request) -> None:
-        try:
-            await self._api.judge(request)
-        except StoreInPart:
-            # Whoever brings a tenant in may name somebody of it, of whom nothing is known until it is here.
-            if not request.path.startswith(IMPORTS):
-                raise
 
     def _find(self, request: Request) -> tuple[Route, dict[str, str]] | Response:
         """The route, with the ids in the path; or the answer, if there is none."""
