@@ -7,7 +7,7 @@ from pathlib import Path
 
 TABLE = (Path(__file__).parents[2] / "bench" / "README.md").read_text()
 
-MOST = {"job.created": (46, 64), "notification:read": (41, 63)}
+MOST = {"job.created": (50, 67), "notification:read": (42, 64)}
 """Files, and crossings from folder to folder, that an event may pass. Each is something that a reader who follows the
 event has to open. A later commit may raise a figure only for a reason that it states.
 
@@ -15,7 +15,11 @@ event has to open. A later commit may raise a figure only for a reason that it s
 It is asked once more, for two crossings, when the sender's token is judged: a jump must sign nobody out. The
 shares of senders brought two files and four crossings: the buckets of people and backends stand in a file of their own,
 and a good token tells the connection that it need not give way any more. The id by which a post is known in the log
-and in traces brought one file and three crossings."""
+and in traces brought one file and three crossings.
+
+Each route is declared once, for its handler and for the description of the API: that took the handlers of events and the
+reading of queries out of the file of the router, two files. Own notification types brought one, which looks up what
+their wording names. Bells brought one: they spare a turn of the loop with each commit."""
 
 
 def test_the_way_of_an_event_leads_from_socket_to_socket_and_grows_no_longer() -> None:
