@@ -28,7 +28,8 @@ from bench.server import djactors_server
 from bench.usage import Cpu, cpu
 
 LAYERS = (
-    "operations", "commands", "monitoring", "edge", "actors", "inbox", "engine", "store", "net", "client", "domain",
+    "operations", "commands", "monitoring", "edge", "actors", "inbox", "engine", "store", "net", "client", "outbox",
+    "django", "embedded", "domain",
     "protocol", "kernel", "config", "telemetry",
 )  # fmt: skip
 PACKAGES = (

@@ -17,8 +17,9 @@ What becomes of each table and column that may hold something about the person:
     changes           the tenant's whole log is purged, because its bodies have names and texts
     suppressions      of the person: deleted. So are user_days
 
-    Nothing else names a person: tenants (`name` is the tenant's own, `writer` a node's), job_numbers, meta, counters,
-    expiry_walks, database_sizes, nodes and schema_migrations. Ids of users are numbers without a name from then on.
+    Nothing else names a person: tenants (`name` is the tenant's own, `writer` a node's), imports (what was announced of
+    a tenant, whose people nobody erases before it is here), job_numbers, meta, counters, expiry_walks, database_sizes,
+    nodes and schema_migrations. Ids of users are numbers without a name from then on.
 
 Rules:
   * The first slice ends what the person can do. The name is the last thing that goes, in one commit with what came in

@@ -17,8 +17,8 @@ shares of senders brought two files and four crossings: the buckets of people an
 and a good token tells the connection that it need not give way any more. The id by which a post is known in the log
 and in traces brought one file and three crossings.
 
-Each route is declared once, for its handler and for the description of the API: that took the handlers of events and the
-reading of queries out of the file of the router, two files. Own notification types brought one, which looks up what
+Each route is declared once, for its handler and for the description of the API: that took the handlers of events and
+the reading of queries out of the file of the router, two files. Own notification types brought one, which looks up what
 their wording names. Bells brought one: they spare a turn of the loop with each commit."""
 
 

@@ -222,7 +222,7 @@ async def test_a_program_goes_on_behind_the_item_that_it_has_dealt_with(tmp_path
 async def test_who_cannot_be_told_what_was_missed_is_reset(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         await server.publish(news("one"))
-        async with inbox_of(server, since="aaaaaaaaaaa.77") as inbox:
+        async with inbox_of(server, since="AAAAAAAAAAA.77") as inbox:
             assert isinstance(await anext(inbox), Connected)
             reset = await anext(inbox)
             assert isinstance(reset, Reset)

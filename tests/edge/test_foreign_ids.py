@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
 
 from djactors.edge.commands import COMMANDS, TEST_COMMANDS
-from djactors.edge.inbox_routes import InboxRoutes
-from djactors.edge.job_routes import JobRoutes
-from djactors.edge.people_routes import PeopleRoutes
-from djactors.edge.user_routes import UserRoutes
+from djactors.edge.table import ROUTES
 from tests.edge.rooms import Rooms, rooms
 from tests.edge.sockets import Client
 
@@ -38,10 +34,8 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 def routes() -> list[tuple[str, str]]:
-    """Each method of each route with an id. A table of routes needs nothing of what its handlers will use."""
-    tables = (kind(cast("Any", None)).table for kind in (InboxRoutes, JobRoutes, PeopleRoutes, UserRoutes))
-    rows = [(re.sub(r"\(\?P<id>[^)]*\)", "{id}", path), handlers) for table in tables for path, handlers in table]
-    return [(method, path) for path, handlers in rows if "{id}" in path for method in handlers]
+    """Each method of each route with an id."""
+    return [(route.method, route.path) for route in ROUTES if "{id}" in route.path]
 
 
 def named_by(shape: type[msgspec.Struct]) -> str | None:
@@ -49,7 +43,9 @@ def named_by(shape: type[msgspec.Struct]) -> str | None:
     return next((field for field in shape.__struct_encode_fields__ if field in ("notificationId", "jobId")), None)
 
 
-EVENTS = {name: field for name, (shape, _) in (COMMANDS | TEST_COMMANDS).items() if (field := named_by(shape))}
+EVENTS = {
+    name: field for name, event in (dict(COMMANDS) | dict(TEST_COMMANDS)).items() if (field := named_by(event.payload))
+}
 
 
 async def others(house: Rooms, what: str) -> tuple[int, ...]:

@@ -22,8 +22,8 @@ FROM_PIP = {PYTHON, NODE, "pip", "djactors", "py-spy", "sqlite-utils"}
 FOR_PEOPLE = {"python", "python3", "pip", "djactors", "node", "npm"}
 """What people have who run the lines that are written for them; the tests give them those of the environment."""
 
-OF_EXAMPLES = {"flask", "uvicorn", "overdue.sh"}
-"""What an example has itself, or installs by its first line."""
+OF_EXAMPLES = {"flask", "uvicorn", "overdue.sh", "openapi-python-client"}
+"""What an example has itself, or what it or a guide installs by its first line."""
 
 IF_THERE = {"perf"}
 """What the bench does without where it is missing: it must fit the kernel, so no package brings the right one."""

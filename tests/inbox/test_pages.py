@@ -188,7 +188,7 @@ def test_the_key_is_read_back_and_not_printed(tmp_path: Path):
 # Each step's index, or the table whose primary key it walks.
 INDEXES = {
     "unread": ["users"],
-    "account": ["users"],
+    "account": ["t", "u"],  # the tenant and the user, by their keys
     "page": ["idx_notifications_user_unread", "idx_notifications_user_unread"],
     "unread_page": ["idx_notifications_user_unread"],
     "place_page": ["idx_notifications_place"],

