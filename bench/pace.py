@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 
 import click
+import msgspec
 
 from bench.compare import AT_ONCE, SERVERS
 from bench.distribution import Distribution
@@ -111,14 +112,7 @@ def pace(
 
 def _take(driver: Driver, command: Pace) -> Turn:
     """A turn, after a moment at the same pace, since a server that had nothing to do has to come back to its caches."""
-    warmup = Pace(
-        event=command.event,
-        rate=command.rate,
-        seconds=WARMUP_SECONDS,
-        warmup_seconds=0.0,
-        producers=command.producers,
-    )
-    driver.ask(warmup, Phase)
+    driver.ask(msgspec.structs.replace(command, seconds=WARMUP_SECONDS), Phase)
     roots = tuple(driver.target.processes.values())
     before = activity(roots)
     with _counted(roots) as calls:

@@ -9,8 +9,7 @@ import os
 import re
 import signal
 import time
-from collections import Counter
-from contextlib import ExitStack
+from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
@@ -66,9 +65,8 @@ def _count(
     """The steps of an event, by function."""
     file = directory / f"{name}.json"
     python = None if checkout is None else checkout / ".venv" / "bin" / "python"
-    with ExitStack() as stack:
-        target = stack.enter_context(djactors_server(directory / name, python=python, launcher=(COUNTING, file)))
-        load = stack.enter_context(load_on(target))
+    serving = djactors_server(directory / name, python=python, launcher=(COUNTING, file))
+    with serving as target, load_on(target) as load:
         load.ask(Know(users), Done)
         report.check(f"{name}, connecting", load.ask(Connect(1, users, AT_ONCE), Connected).failures)
         server = target.processes["server"]
@@ -104,10 +102,10 @@ def _tell(report: Report, way: str, counted: dict[str, dict[str, float]], *, eac
     report.figures[way] = {"packages": by_package, "all": dict(zip(counted, totals, strict=True))}
 
 
-def _by_package(steps: dict[str, float]) -> Counter[str]:
-    found: Counter[str] = Counter()
+def _by_package(steps: dict[str, float]) -> dict[str, float]:
+    found: dict[str, float] = defaultdict(float)
     for place, count in steps.items():
-        found[_package(place)] += count  # type: ignore[assignment]
+        found[_package(place)] += count
     return found
 
 
