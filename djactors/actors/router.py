@@ -165,8 +165,6 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._waiting: Turns[_Envelope] = Turns()
         # How many notifications the newest command of each sender made or would have made, while some are put off.
         self._weights: dict[Turn, int] = {}
-        # The counters of what was judged, since to look one up by its labels takes longer than to count.
-        self._adders: dict[tuple[type, str], Callable[[float], None]] = {}
         # In how many more commits of what is put off messages that fill a commit are passed over if they can be.
         self._passes = 0
         # What came of the first commands of those that were asked for together and did not fit into a commit.
@@ -338,7 +336,7 @@ class Router(Actor[RouterMessage, RouterReply]):
     def _count_notifications(self, recorded: Recorded) -> None:
         new = sum(change.name == NEW for changes in recorded.changes.values() for change in changes)
         if new:
-            self._telemetry.metrics.notifications.inc(new)
+            self._telemetry.metrics.notifications.add(new)
 
     def _log(self, command: Command, outcome: Outcome | Exception) -> None:
         if isinstance(outcome, Published):
@@ -353,17 +351,12 @@ class Router(Actor[RouterMessage, RouterReply]):
             )
 
     def _count(self, counts: Counter[tuple[type, str]]) -> None:
-        for judged, count in counts.items():
-            add = self._adders.get(judged)
-            if add is None:
-                add = self._adders[judged] = self._adder(*judged)
-            add(count)
-
-    def _adder(self, kind: type, outcome: str) -> Callable[[float], None]:
         metrics = self._telemetry.metrics
-        if kind in TYPES:
-            return metrics.events.labels(TYPES[kind], outcome).inc
-        return metrics.commands.labels(kind.__name__, outcome).inc
+        for (kind, outcome), count in counts.items():
+            if kind in TYPES:
+                metrics.events.add(count, TYPES[kind], outcome)
+            else:
+                metrics.commands.add(count, kind.__name__, outcome)
 
 
 def _turn_of(message: RouterMessage) -> Turn:
