@@ -1,10 +1,11 @@
-"""What the threads of a process did, stretch by stretch: in a system call, or in their own code between two of them.
+"""What the threads of a process do, stretch by stretch: in a system call, or in their own code between two of them.
 
-Linux' `perf` notes when a system call begins and ends and when a thread loses and gets a core. This takes some 0.4 µs
-each time, and nothing in between, unlike a tracer that stops the process at each call. It needs root, or
+Linux' `perf` notes when a system call begins and ends, and when a thread loses and gets a core. Each note takes less
+than a microsecond, and nothing is stopped, unlike under a tracer such as strace. It needs root, or
 ``kernel.perf_event_paranoid`` at -1.
 """
 
+import os
 import re
 import shutil
 import signal
@@ -30,9 +31,6 @@ NAMES: Final = {
 _FUTEX_OPERATION: Final = 0x7F
 """The bits of a futex call's second argument that say what it does (futex(2)); 1 is to wake."""
 
-READY_SECONDS: Final = 10.0
-"""For `perf` to begin."""
-
 _LINE = re.compile(
     r"\s*(?P<thread>\d+)\s+(?P<seconds>\d+)\.(?P<nanoseconds>\d{9}):\s+"
     r"(?:raw_syscalls:sys_(?P<end>enter|exit): NR (?P<number>\d+) (?:\((?P<arguments>[^)]*)\)|= (?P<result>-?\d+))"
@@ -48,7 +46,7 @@ class Stretch(msgspec.Struct):
         name: the call's, or `OWN`.
         began, ended: in µs of the machine's clock.
         busy: µs of these in which it had a core.
-        slept: how often it lost its core meanwhile.
+        lost: how often it lost its core meanwhile, because it waits or has to give way.
         arguments: the call's.
         result: what the call returned; negative for an error.
     """
@@ -59,7 +57,7 @@ class Stretch(msgspec.Struct):
     arguments: tuple[int, ...] = ()
     ended: float = 0.0
     busy: float = 0.0
-    slept: int = 0
+    lost: int = 0
     result: int = 0
 
     @property
@@ -78,19 +76,25 @@ def recording(pid: int, file: Path) -> Iterator[None]:
     perf = shutil.which("perf")
     if perf is None:
         raise click.ClickException("needs Linux' perf (Debian: apt-get install linux-perf)")
-    command = [perf, "record", "-o", str(file), "-e", "raw_syscalls:sys_enter,raw_syscalls:sys_exit"]
+    told, tell = os.pipe()
+    hear, heard = os.pipe()
     with subprocess.Popen(
-        [*command, "--switch-events", "-p", str(pid)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+        [perf, "record", "-o", str(file), "-e", "raw_syscalls:sys_enter,raw_syscalls:sys_exit", "--switch-events",
+         "-p", str(pid), "--delay=-1", f"--control=fd:{told},{heard}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(told, heard), text=True,
+    ) as process:  # fmt: skip
+        os.close(told)
+        os.close(heard)
         try:
+            # It answers once it records, or its end of the pipe is closed because it has given up.
+            os.write(tell, b"enable\n")
+            os.read(hear, 16)
             yield
         finally:
             process.send_signal(signal.SIGINT)
             _, complaint = process.communicate()
+            os.close(tell)
+            os.close(hear)
     if not file.exists():
         raise click.ClickException(f"perf could not look: {complaint.strip()}")
 
@@ -127,7 +131,7 @@ def parse(text: str) -> list[Stretch]:
         running[thread] = None if match["switch"] == "OUT" else now
         if match["switch"]:
             if stretch is not None and match["switch"] == "OUT":
-                stretch.slept += 1
+                stretch.lost += 1
             continue
         if stretch is not None:
             stretch.ended = now
