@@ -24,8 +24,7 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, TypeAlias, cast
 
@@ -260,7 +259,7 @@ class Router(Actor[RouterMessage, RouterReply]):
             self._telemetry.refusals.repeated(
                 "commit failed", type(error).__name__, commands=len(commands), error=str(error)
             )
-            self._count(Counter((_kind_of(command), "unavailable") for command in commands))
+            self._count((_kind_of(command), "unavailable") for command in commands)
             for envelope in envelopes:
                 earlier = self._partly.pop(envelope, None) if self._partly else None
                 if earlier is None:
@@ -277,8 +276,7 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)
-        # Counted together: a batch is mostly of one kind.
-        self._count(Counter(map(self._judged, commands, recorded.outcomes)))
+        self._count(map(self._judged, commands, recorded.outcomes))
         if self._telemetry.log.is_enabled_for(logging.DEBUG):
             for command, outcome in zip(commands, recorded.outcomes, strict=False):
                 self._log(command, outcome)
@@ -334,7 +332,10 @@ class Router(Actor[RouterMessage, RouterReply]):
         return kind, "failed"
 
     def _count_notifications(self, recorded: Recorded) -> None:
-        new = sum(change.name == NEW for changes in recorded.changes.values() for change in changes)
+        new = 0
+        for changes in recorded.changes.values():
+            for change in changes:
+                new += change.name == NEW
         if new:
             self._telemetry.metrics.notifications.add(new)
 
@@ -350,7 +351,11 @@ class Router(Actor[RouterMessage, RouterReply]):
                 suppressed=outcome.suppressed,
             )
 
-    def _count(self, counts: Counter[tuple[type, str]]) -> None:
+    def _count(self, judged: Iterable[tuple[type, str]]) -> None:
+        # Counted together first: a batch is mostly of one kind.
+        counts: dict[tuple[type, str], int] = {}
+        for each in judged:
+            counts[each] = counts.get(each, 0) + 1
         metrics = self._telemetry.metrics
         for (kind, outcome), count in counts.items():
             if kind in TYPES:
