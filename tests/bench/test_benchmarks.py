@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,15 @@ def test_clients_of_both_kinds_have_the_same_to_do(tmp_path: Path) -> None:
         assert figures["medians"][kind]["CPU ms to connect"] > 0
         assert figures["medians"][kind]["CPU µs an event"] > 0
     assert all(len(ratios) == 1 for ratios in figures["ratios"].values())
+
+
+@pytest.mark.skipif(shutil.which("perf") is None or os.geteuid() != 0, reason="needs perf, and root's leave to look")
+def test_budget_finds_each_part_of_an_event_in_both_servers(tmp_path: Path) -> None:
+    figures = run(tmp_path, "budget", "--users 3 --rate 60 --seconds 0.5 --turns 1 --each")["figures"]
+    for server in ("djactors", "floor"):
+        parts = figures["parts"][server]
+        assert all(part["own"] + part["called"] > 0 for name, part in parts.items() if name != "other threads")
+        assert any("fdatasync" in label for label, *_ in figures[f"way of {server}"])
 
 
 def test_steps_counts_the_same_work_alike(tmp_path: Path) -> None:
