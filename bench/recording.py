@@ -6,6 +6,7 @@ than a microsecond, and nothing is stopped, unlike under a tracer such as strace
 """
 
 import os
+import platform
 import re
 import shutil
 import signal
@@ -24,9 +25,9 @@ OWN: Final = "own code"
 
 NAMES: Final = {
     0: "read", 1: "write", 17: "pread64", 18: "pwrite64", 44: "sendto", 45: "recvfrom", 72: "fcntl", 75: "fdatasync",
-    202: "futex", 232: "epoll_wait", 233: "epoll_ctl", 262: "newfstatat", 281: "epoll_pwait",
+    202: "futex", 232: "epoll_wait", 233: "epoll_ctl", 262: "newfstatat", 281: "epoll_wait",
 }  # fmt: skip
-"""System calls of x86-64 by their numbers; others are called by these."""
+"""System calls of x86-64 by their numbers; others are called by these. `epoll_pwait` stands for `epoll_wait`."""
 
 _FUTEX_OPERATION: Final = 0x7F
 """The bits of a futex call's second argument that say what it does (futex(2)); 1 is to wake."""
@@ -71,8 +72,10 @@ def recording(pid: int, file: Path) -> Iterator[None]:
     """Record all threads of a process during the block; `stretches` reads the file.
 
     Raises:
-        click.ClickException: `perf` is not there, or may not look.
+        click.ClickException: `perf` is not there, or may not look, or this is another machine than an x86-64.
     """
+    if platform.machine() != "x86_64":
+        raise click.ClickException(f"knows the system calls of x86-64 only, not of {platform.machine()}")
     perf = shutil.which("perf")
     if perf is None:
         raise click.ClickException("needs Linux' perf (Debian: apt-get install linux-perf)")

@@ -12,7 +12,7 @@ Rules:
   * There is at most one entry in `EVERY_SECONDS`. It names the longest turn since the entry before, and says how many
     long turns there were.
   * It costs a thread that wakes up 12 times a second, and looks at the stack only where a turn lasts: 0.05 % of a core.
-    At the pace of an office, each wake-up falls to one event or two.
+    At 30 events a second this is less than one wake-up for every two events.
   * What the thread sees is a sample: of a turn of many short steps it is one of them. Nothing is seen where the thread
     did not run either, because the machine was asleep or busy with others.
 """
