@@ -59,7 +59,8 @@ class QuickCounter(Collector):
     def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
         self._name = name
         self._documentation = documentation
-        self._labels = labels
+        # As prometheus_client's own counters call it.
+        self._labelnames = tuple(labels)
         self._counts: defaultdict[tuple[str, ...], int] = defaultdict(int)
         if not labels:
             # What has no labels is shown from the start.
@@ -72,7 +73,7 @@ class QuickCounter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give the counter in prometheus_client's form."""
-        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
         for labels, count in self._counts.items():
             family.add_metric(labels, count)
         yield family
