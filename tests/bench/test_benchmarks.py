@@ -232,6 +232,13 @@ def test_soak_holds_its_users_and_says_that_it_was_too_short_to_tell(tmp_path: P
     assert {each["grows"] for each in figures["judged"].values()} == {False}
 
 
+def test_steps_of_both_kinds_of_clients_are_counted(tmp_path: Path) -> None:
+    figures = run(tmp_path, "clients", "--clients 2 --rounds 2 --rest 0.1 --turns 1 --steps")["figures"]
+    for steps in figures["medians"].values():
+        assert list(steps) == ["steps to connect", "steps an event", "steps a ping"]
+        assert steps["steps to connect"] > steps["steps an event"] > 0
+
+
 def test_clients_of_both_kinds_have_the_same_to_do(tmp_path: Path) -> None:
     figures = run(tmp_path, "clients", "--clients 5 --rounds 2 --rest 0.1 --turns 1")["figures"]
     for kind in ("djactors", "python-socketio"):
