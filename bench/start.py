@@ -31,6 +31,7 @@ from bench.process import START_SECONDS
 from bench.report import Report, out_option, workplace
 from bench.scale import OWNERS, fill
 from bench.server import djactors_server
+from djactors.store.sqlite.lock import is_as_noted
 
 PRODUCERS = 64
 LISTENERS = 100
@@ -45,16 +46,19 @@ PAUSE_SECONDS = 0.002
 INSTALLED = {"PYTHONDONTWRITEBYTECODE": ""}
 """What makes a checkout start as an installed package does, whose bytecode was compiled when it was installed."""
 
-WARM, COLD, EMPTY = "killed", "killed, nothing cached", "empty database"
+WARM, COLD, EMPTY = "killed", "killed, database not cached", "empty database"
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Seconds since the process was started. `log` is how many MiB of write-ahead log there were."""
+    """Seconds since the process was started. `log` is how many MiB of write-ahead log there were, and `half_moved`
+    whether the server before was killed while it moved the log.
+    """
 
     listening: float
     posted: float
     ready: float
     log: float
+    half_moved: bool
 
 
 @click.command()
@@ -93,17 +97,22 @@ def start(rows: int, starts: int, seconds: float, database: Path | None, out: Pa
                 found[EMPTY].append(took)
             imports.append(servers.imports(directory / f"imports-{turn}"))
         size = full.stat().st_size / 2**20
-    rows_of_table = [
-        [
-            kind,
-            *(median(getattr(each, name) for each in took) for name in ("listening", "posted", "ready")),
-            _span(took),
-        ]
+    middle = {
+        kind: [median(each) for each in zip(*map(msgspec.structs.astuple, took), strict=True)]
         for kind, took in found.items()
-    ]
+    }
     report.table(
-        ["s from the start", "listening", "first post answered", "ready", "answered, each", "log MiB"],
-        [[*row, max(each.log for each in took)] for row, took in zip(rows_of_table, found.values(), strict=True)],
+        ["s from the start", "listening", "first post answered", "ready", "answered, each", "log MiB", "half moved"],
+        [
+            [
+                kind,
+                *middle[kind][:3],
+                _span(took),
+                max(each.log for each in took),
+                sum(each.half_moved for each in took),
+            ]
+            for kind, took in found.items()
+        ],
     )
     click.echo(f"{size:.0f} MiB; Python's imports are {median(imports):.2f} s of an empty database's start\n")
     report.figures = {
@@ -111,7 +120,7 @@ def start(rows: int, starts: int, seconds: float, database: Path | None, out: Pa
         "imports": imports,
         **{kind: [msgspec.structs.asdict(each) for each in took] for kind, took in found.items()},
     }
-    bars = {kind: {"listening": row[0], "first post answered": row[1]} for kind, *row in rows_of_table}
+    bars = {kind: {"listening": each[0], "first post answered": each[1]} for kind, each in middle.items()}
     report.finish(out, bar_plot("Seconds from the start of the process", report.foot, bars, "s"))
 
 
@@ -128,6 +137,7 @@ class Servers:
         """Serve, and ask at once for what a start is about."""
         log = database.with_name(f"{database.name}-wal")
         left = log.stat().st_size / 2**20 if log.exists() else 0.0
+        half_moved = is_as_noted(database) is False
         began = time.monotonic()
         with djactors_server(
             self._directory, database=database, secret=self._secret, settings=self._settings
@@ -145,7 +155,7 @@ class Servers:
                 time.sleep(PAUSE_SECONDS)
             ready = time.monotonic() - began
             connection.close()
-            yield target, Start(listening, posted, ready, left)
+            yield target, Start(listening, posted, ready, left, half_moved)
 
     def imports(self, directory: Path) -> float:
         """Seconds that a start with an empty database imports, as the interpreter counts them."""

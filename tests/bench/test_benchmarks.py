@@ -248,7 +248,7 @@ def test_steps_counts_the_same_work_alike(tmp_path: Path) -> None:
 
 def test_start_is_measured_behind_a_kill_beside_an_empty_database(tmp_path: Path) -> None:
     figures = run(tmp_path, "start", "--rows 10000 --starts 1 --seconds 0.2")["figures"]
-    for kind in ("killed", "killed, nothing cached", "empty database"):
+    for kind in ("killed", "killed, database not cached", "empty database"):
         (took,) = figures[kind]
         assert 0 < took["listening"] < took["posted"] <= took["ready"], kind
         assert (took["log"] > 0) == kind.startswith("killed")
