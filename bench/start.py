@@ -31,6 +31,7 @@ from bench.process import START_SECONDS
 from bench.report import Report, out_option, workplace
 from bench.scale import OWNERS, fill
 from bench.server import djactors_server
+from bench.usage import cpu
 from djactors.store.sqlite.lock import is_as_noted
 
 PRODUCERS = 64
@@ -50,13 +51,14 @@ WARM, COLD, EMPTY = "killed", "killed, database not cached", "empty database"
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Seconds since the process was started. `log` is how many MiB of write-ahead log there were, and `half_moved`
-    whether the server before was killed while it moved the log.
+    """Seconds since the process was started, and of CPU until the first post was answered. `log` is how many MiB of
+    write-ahead log there were, and `half_moved` whether the server before was killed while it moved the log.
     """
 
     listening: float
     posted: float
     ready: float
+    cpu: float
     log: float
     half_moved: bool
 
@@ -102,11 +104,20 @@ def start(rows: int, starts: int, seconds: float, database: Path | None, out: Pa
         for kind, took in found.items()
     }
     report.table(
-        ["s from the start", "listening", "first post answered", "ready", "answered, each", "log MiB", "half moved"],
+        [
+            "s from the start",
+            "listening",
+            "first post answered",
+            "ready",
+            "CPU",
+            "answered, each",
+            "log MiB",
+            "half moved",
+        ],
         [
             [
                 kind,
-                *middle[kind][:3],
+                *middle[kind][:4],
                 _span(took),
                 max(each.log for each in took),
                 sum(each.half_moved for each in took),
@@ -150,12 +161,12 @@ class Servers:
             told = answer.read()
             if answer.status != 201:
                 raise click.ClickException(f"the first post was answered {answer.status}: {told.decode()}")
-            posted = time.monotonic() - began
+            posted, used = time.monotonic() - began, cpu(target.processes["server"]).total
             while not _is_ready(connection):
                 time.sleep(PAUSE_SECONDS)
             ready = time.monotonic() - began
             connection.close()
-            yield target, Start(listening, posted, ready, left, half_moved)
+            yield target, Start(listening, posted, ready, used, left, half_moved)
 
     def imports(self, directory: Path) -> float:
         """Seconds that a start with an empty database imports, as the interpreter counts them."""
