@@ -50,7 +50,17 @@ _turn = _Turn()
 class Feed:
     """Feeds one instance of an actor from its start to its end."""
 
-    __slots__ = ("_actor", "_address", "_crash_at_rest", "_idle", "_in_hand", "_keeps_task", "_rests", "_took_at_rest")
+    __slots__ = (
+        "_about",
+        "_actor",
+        "_address",
+        "_crash_at_rest",
+        "_idle",
+        "_in_hand",
+        "_keeps_task",
+        "_rests",
+        "_took_at_rest",
+    )
 
     def __init__(self, actor: Actor[Any, Any], address: Address, *, keeps_task: bool) -> None:
         self._in_hand: Sequence[Envelope[Any, Any]] = ()
@@ -59,6 +69,8 @@ class Feed:
         self._keeps_task = keeps_task
         # Whether the actor has no task now.
         self._rests = False
+        # How many messages there were for the batch before the rest: those it took and those it left.
+        self._about = 0
         self._idle = Reminder(address.alarms, address.mailbox.nudge)
         # Whether a message was taken at rest since the idle time began, and the exception if one crashed the actor.
         self._took_at_rest = False
@@ -82,8 +94,8 @@ class Feed:
         takes_batches = type(actor).on_batch is not Actor.on_batch
         limit = actor.batch_limit if takes_batches else 1
         this_turn = 0
-        # How many messages there were for the batch before: those it took and those it left.
-        about = 0
+        # As `_about`, for the batch before.
+        about = self._about
         while True:
             if actor.put_off:
                 await trio.lowlevel.checkpoint()
@@ -92,6 +104,7 @@ class Feed:
                 if not (self._keeps_task or mailbox.closed):
                     self._begin_rest()
                     self._rests = True
+                    self._about = about
                     return Fed.RESTING
                 end = await self._rest()
                 if end is not None:

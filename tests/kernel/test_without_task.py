@@ -8,6 +8,10 @@ from djactors.kernel import ActorStopped, ChildStopped
 from tests.kernel.support import gate, running, scribe
 
 
+def test_what_a_test_says_nothing_of_is_as_its_name_says(request):
+    assert scribe("a", []).keeps_task is request.node.callspec.params["keeps_task"]
+
+
 def tasks() -> int:
     return trio.lowlevel.current_statistics().tasks_living
 
