@@ -273,7 +273,8 @@ class Supervisor(Tree):
         assert self._nursery is not None
         child.launched = True
         launch = partial(self._nursery.start_soon, child.run, name=child.name)
-        self._context.run(launch)
+        # In a copy, since no context is entered twice: an instrument of Trio may wake another child meanwhile.
+        self._context.copy().run(launch)
 
     def _child(self, name: str) -> Child:
         try:

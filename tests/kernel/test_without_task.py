@@ -73,3 +73,21 @@ async def test_what_it_is_told_while_everything_is_cancelled_is_dropped(autojump
             await trio.lowlevel.checkpoint()
     assert journal == ["start"]
     assert events[-1] == ChildStopped("tree", "a", ("one",), timed_out=False)
+
+
+async def test_what_wakes_it_while_another_gets_its_task_is_handled(autojump_clock):
+    journal = []
+
+    class Telling(trio.abc.Instrument):
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            trio.lowlevel.remove_instrument(self)
+            tree.named("a").tell_nowait("one")
+
+    # Who has no task for what there is to do never stops either.
+    with trio.fail_after(60):
+        async with running(scribe("a", journal)) as tree:
+            await wait_all_tasks_blocked()
+            trio.lowlevel.add_instrument(Telling())
+            tree.spawn_child(scribe("b", []))
+            await wait_all_tasks_blocked()
+    assert journal == ["start", "one", "stop"]
