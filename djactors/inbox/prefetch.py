@@ -68,7 +68,7 @@ OF_A_JOB = 2
 _Pair = tuple[int, int]
 
 
-class _Needs:
+class Needs:
     """What commands will ask for."""
 
     def __init__(self) -> None:
@@ -79,6 +79,7 @@ class _Needs:
         self.ids = {"domain_events": 0, "notifications": 0, "job_comments": 0}
 
     def note(self, command: Command) -> None:
+        """Note what a command will ask for, which was checked."""
         match command:
             case Publish():
                 self._publish(command)
@@ -121,11 +122,8 @@ class _Needs:
             self.ids["notifications"] += 1
 
 
-def prefetch(unit: UnitOfWork, commands: Iterable[Command]) -> None:
-    """Fetch what these commands will ask for, which were checked. Their tenants are held."""
-    needs = _Needs()
-    for command in commands:
-        needs.note(command)
+def prefetch(unit: UnitOfWork, needs: Needs) -> None:
+    """Fetch what commands will ask for. Their tenants are held."""
     ask = unit.connection.execute
     if needs.keys:
         unit.keys.update(dict.fromkeys(needs.keys))

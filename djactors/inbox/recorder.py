@@ -236,10 +236,10 @@ class Recorder:
         sharing = None
         try:
             if connection.is_shared:
-                commands, foreseen, sharing = self._hold(connection, commands)
+                commands, needs, sharing = self._hold(connection, commands)
             unit = self._unit(connection, sharing)
             if sharing is not None:
-                prefetch(unit, foreseen)
+                prefetch(unit, needs)
             for command in commands:
                 before = unit.writes
                 try:

@@ -464,7 +464,6 @@ class UnitOfWork:
                 self.sharing.claim()
             # What reads or writes many notifications at once flushes first, so they may change from here on.
             self.notifications.clear()
-        changes, notifications = self._marked()
         dirty, self._dirty = self._dirty, []
         tenants: list[Tenant] = []
         users: list[User] = []
@@ -498,13 +497,21 @@ class UnitOfWork:
             (_INSERT_MENTION, self._mentions),
             (_INSERT_EVENT, self._events),
             (_INSERT_KEYED_EVENT, self._keyed_events),
+        ):
+            self._insert(statement, rows)
+        # A database server inserts what is above while the marks are made here.
+        changes, notifications = self._marked()
+        for statement, rows in (
             (_INSERT_NOTIFICATION, notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
             (_INSERT_CHANGE, changes),
         ):
-            if rows:
-                self.connection.insert(statement, rows)
-                rows.clear()
+            self._insert(statement, rows)
+
+    def _insert(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        if rows:
+            self.connection.insert(statement, rows)
+            rows.clear()
 
     def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:
         now = self.now

@@ -51,6 +51,10 @@ class Connection(Protocol):
             Exception: the engine's own error; `failure_of` tells what kind.
         """
 
+    def foresee(self, statement: str, parameters: Parameters = (), /) -> Rows:
+        """Run a statement whose rows are wanted a little later. A connection to a server sends it together with the
+        next statement whose rows are asked for, which saves a round trip. Its error may be raised there."""
+
     def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> object:
         """Run a statement that returns nothing, once for each of the rows, in their order."""
 

@@ -131,6 +131,84 @@ def test_every_row_is_there_once_and_in_order(connection: PostgresConnection, co
     assert connection.execute("SELECT name, value FROM counters ORDER BY ctid").fetchall() == rows
 
 
+def test_many_rows_are_inserted_while_the_work_goes_on(connection: PostgresConnection, other: psycopg.Connection):
+    assert stored(connection) == set()
+    connection.insert(INSERT, [(f"n{number}", number) for number in range(100)])
+    inserting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'djactors' AND query LIKE 'INSERT%unnest%'"
+    while not other.execute(inserting).fetchone():
+        pass
+    put(connection, "last")
+    assert connection.execute("SELECT count(*) FROM counters").fetchone() == (101,)
+
+
+def many(name: str) -> list[tuple[str, int]]:
+    """So many rows that they are sent at once. The last one is refused if the name is long."""
+    return [*((f"n{number}", number) for number in range(100)), (name, 1)]
+
+
+REFUSED = "too long" * 10
+
+
+def test_what_is_begun_by_its_rows_is_one_transaction(connection: PostgresConnection, other: psycopg.Connection):
+    connection.insert(INSERT, many("a"))
+    connection.insert(INSERT, [("b", 1), ("b", 1)])
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        connection.commit()
+    assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+
+
+def test_what_fails_behind_the_works_back_is_told_at_the_commit_and_nothing_is_stored(
+    connection: PostgresConnection, other: psycopg.Connection
+):
+    assert stored(connection) == set()
+    connection.insert(INSERT, many(REFUSED))
+    connection.insert(INSERT, many("b"))
+    put(connection, "c")
+    with pytest.raises(psycopg.errors.StringDataRightTruncation):
+        connection.commit()
+    connection.roll_back()
+    assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+    connection.begin("BEGIN")
+    put(connection, "d")
+    connection.commit()
+    assert other.execute("SELECT name FROM counters").fetchall() == [("d",)]
+
+
+@pytest.mark.parametrize("name", ["a", REFUSED])
+def test_who_goes_back_to_a_savepoint_hears_nothing_of_what_was_sent_since(connection: PostgresConnection, name: str):
+    put(connection, "before")
+    connection.execute("SAVEPOINT command")
+    assert stored(connection) == {"before"}
+    connection.insert(INSERT, many(name))
+    connection.execute("ROLLBACK TO command")
+    put(connection, "after")
+    assert stored(connection) == {"before", "after"}
+
+
+@pytest.mark.parametrize("name", ["a", REFUSED])
+def test_what_was_sent_already_is_undone(connection: PostgresConnection, other: psycopg.Connection, name: str):
+    assert stored(connection) == set()
+    connection.insert(INSERT, many(name))
+    assert connection.in_transaction
+    connection.roll_back()
+    assert not connection.in_transaction
+    assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+
+
+def test_a_node_that_is_frozen_between_two_parts_keeps_its_rows_for_a_while_only(
+    connection: PostgresConnection, other: psycopg.Connection
+):
+    connection.insert(INSERT, many("a"))
+    connection.executemany("SELECT set_config(?, '1ms', true)", [("idle_in_transaction_session_timeout",)])
+    connection.insert(INSERT, [(f"m{number}", number) for number in range(100)])
+    while other.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'djactors'").fetchone() != (0,):
+        pass
+    with pytest.raises(psycopg.Error) as raised:
+        connection.commit()
+    assert isinstance(connection.failure_of(raised.value), StoreUnavailable)
+    assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+
+
 def test_nothing_is_null_in_many_rows_as_in_one(connection: PostgresConnection):
     connection.execute("CREATE TABLE notes (a BIGINT, b VARCHAR(5), c BOOLEAN)")
     rows = [(None, "x", True), (1, None, False), (2, "y", None)]
@@ -148,9 +226,8 @@ def test_what_follows_the_row_holds_for_all_rows(connection: PostgresConnection,
 
 def test_an_insert_of_many_rows_is_one_statement():
     insert = insert_of("INSERT INTO t (a, b)\n VALUES (?, ?) ON CONFLICT (a) DO NOTHING")
-    assert insert.of_many({"a": "bigint", "b": "text"}) == (
-        "INSERT INTO t (a, b) SELECT a, b FROM json_to_recordset($1::json) AS v(a bigint, b text)"
-        " ON CONFLICT (a) DO NOTHING"
+    assert insert.of_many(["bigint[]", "text[]"]) == (
+        "INSERT INTO t (a, b) SELECT unnest($1::bigint[]), unnest($2::text[]) ON CONFLICT (a) DO NOTHING"
     )
     with pytest.raises(ValueError, match="no INSERT of one row"):
         insert_of("UPDATE t SET a = ?")
