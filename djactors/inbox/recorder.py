@@ -253,6 +253,8 @@ class Recorder:
                     outcomes.append(refused)
                 if self._is_full(2 * unit.writes - before, is_awaited):
                     break
+                if sharing is not None:
+                    unit.flush_ahead()
             if unit.wanted_summaries:
                 # A summary is of what many posts have brought.
                 unit.trace = None

@@ -66,6 +66,10 @@ class Connection(Protocol):
         transaction or the savepoint.
         """
 
+    def start(self) -> None:
+        """Have what was put off carried out from now on, while the caller goes on. It is worth it for many rows. Errors
+        of those statements are raised later, as if they were still put off."""
+
     def settle(self) -> None:
         """Have everything carried out that was put off. The errors of those statements are raised here."""
 

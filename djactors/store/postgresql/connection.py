@@ -7,7 +7,7 @@ together with the next statement that returns some, in libpq's pipeline mode:
     SELECT …                             all five are sent, and one wait answers all of them
     INSERT …, COMMIT                     the same
 
-An INSERT of many rows is sent at once, so that the server inserts them while the program makes the next rows.
+Whoever has put much off and goes on to make more says `start`, and the server carries it out meanwhile.
 
 The first error of a pipeline is the one that is raised. The server skips what stands behind it.
 https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
@@ -32,9 +32,6 @@ __all__ = ["FetchedRows", "PostgresConnection"]
 # The types of a table's columns, without their lengths: these are checked when the rows are inserted.
 _SELECT_TYPES = """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
     WHERE attrelid = ?::regclass AND attnum > 0 AND NOT attisdropped"""
-
-# Rows of an INSERT that is sent at once. To send and to answer a part takes as long as to insert a few rows.
-_ROWS_OF_A_PART = 16
 
 _ROLLBACK: Sent = ("ROLLBACK", ())
 
@@ -204,9 +201,12 @@ class PostgresConnection:
         text, arrays_of = self._inserts.get(statement) or self._learn(statement)
         columns = zip(*rows, strict=True)
         self._put_off.append((text, [array_of(column) for array_of, column in zip(arrays_of, columns, strict=True)]))
+
+    def start(self) -> None:
+        """See `Connection.start`."""
         # Only where the transaction has begun for certain: without it each part would be committed by itself.
-        if len(rows) >= _ROWS_OF_A_PART and self._is_open:
-            self._start()
+        if self._put_off and self._is_open:
+            self._send_off()
 
     def _learn(self, statement: str) -> tuple[str, list[ArrayOf]]:
         """An INSERT of one row as one of many rows: its text, and what makes the array of each column."""
@@ -239,10 +239,10 @@ class PostgresConnection:
     def _send(self, text: str, values: Sequence[object]) -> PGresult:
         """Carry out what was put off, and then this statement."""
         self._put_off.append((text, values))
-        self._start()
+        self._send_off()
         return self._finish()
 
-    def _start(self) -> None:
+    def _send_off(self) -> None:
         """Send what was put off."""
         statements, self._put_off = self._put_off, []
         try:

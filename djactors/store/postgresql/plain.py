@@ -65,6 +65,9 @@ class PlainConnection:
         """See `Connection.insert`. Whoever has many rows uses `copy`."""
         self.executemany(statement, rows)
 
+    def start(self) -> None:
+        """Nothing was put off."""
+
     def settle(self) -> None:
         """Nothing was put off."""
 

@@ -53,6 +53,9 @@ class SqliteConnection(sqlite3.Connection):
             done += size
             left -= size
 
+    def start(self) -> None:
+        """Nothing was put off."""
+
     def settle(self) -> None:
         """Nothing was put off."""
 

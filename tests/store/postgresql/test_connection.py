@@ -134,6 +134,7 @@ def test_every_row_is_there_once_and_in_order(connection: PostgresConnection, co
 def test_many_rows_are_inserted_while_the_work_goes_on(connection: PostgresConnection, other: psycopg.Connection):
     assert stored(connection) == set()
     connection.insert(INSERT, [(f"n{number}", number) for number in range(100)])
+    connection.start()
     inserting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'djactors' AND query LIKE 'INSERT%unnest%'"
     while not other.execute(inserting).fetchone():
         pass
@@ -142,7 +143,7 @@ def test_many_rows_are_inserted_while_the_work_goes_on(connection: PostgresConne
 
 
 def many(name: str) -> list[tuple[str, int]]:
-    """So many rows that they are sent at once. The last one is refused if the name is long."""
+    """Rows of which the last one is refused if the name is long."""
     return [*((f"n{number}", number) for number in range(100)), (name, 1)]
 
 
@@ -151,7 +152,9 @@ REFUSED = "too long" * 10
 
 def test_what_is_begun_by_its_rows_is_one_transaction(connection: PostgresConnection, other: psycopg.Connection):
     connection.insert(INSERT, many("a"))
+    connection.start()
     connection.insert(INSERT, [("b", 1), ("b", 1)])
+    connection.start()
     with pytest.raises(psycopg.errors.UniqueViolation):
         connection.commit()
     assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
@@ -162,7 +165,9 @@ def test_what_fails_behind_the_works_back_is_told_at_the_commit_and_nothing_is_s
 ):
     assert stored(connection) == set()
     connection.insert(INSERT, many(REFUSED))
+    connection.start()
     connection.insert(INSERT, many("b"))
+    connection.start()
     put(connection, "c")
     with pytest.raises(psycopg.errors.StringDataRightTruncation):
         connection.commit()
@@ -180,6 +185,7 @@ def test_who_goes_back_to_a_savepoint_hears_nothing_of_what_was_sent_since(conne
     connection.execute("SAVEPOINT command")
     assert stored(connection) == {"before"}
     connection.insert(INSERT, many(name))
+    connection.start()
     connection.execute("ROLLBACK TO command")
     put(connection, "after")
     assert stored(connection) == {"before", "after"}
@@ -189,6 +195,7 @@ def test_who_goes_back_to_a_savepoint_hears_nothing_of_what_was_sent_since(conne
 def test_what_was_sent_already_is_undone(connection: PostgresConnection, other: psycopg.Connection, name: str):
     assert stored(connection) == set()
     connection.insert(INSERT, many(name))
+    connection.start()
     assert connection.in_transaction
     connection.roll_back()
     assert not connection.in_transaction
@@ -199,8 +206,10 @@ def test_a_node_that_is_frozen_between_two_parts_keeps_its_rows_for_a_while_only
     connection: PostgresConnection, other: psycopg.Connection
 ):
     connection.insert(INSERT, many("a"))
+    connection.start()
     connection.executemany("SELECT set_config(?, '1ms', true)", [("idle_in_transaction_session_timeout",)])
     connection.insert(INSERT, [(f"m{number}", number) for number in range(100)])
+    connection.start()
     while other.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'djactors'").fetchone() != (0,):
         pass
     with pytest.raises(psycopg.Error) as raised:
