@@ -112,15 +112,16 @@ class Sharing:
     def lock(self, tenant_ids: Iterable[int], ids: Mapping[str, int] = NO_IDS) -> None:
         """Hold these tenants until the transaction ends, and know what they are now.
 
-        `ids` are how many ids of each kind will be wanted at least. They are fetched in the same round trip.
+        `ids` are how many ids of each kind will be wanted at least. They are fetched in the same round trip, where all
+        tenants are known: ids are drawn behind all locks, and a tenant that does not exist is locked by its number.
         """
         wanted = sorted(set(tenant_ids) - self._held)
         if not wanted:
             return
-        rows = self._lock_rows(wanted, ids)
+        rows = self._lock_rows(wanted, ids if self._known.tenants.keys() >= set(wanted) else NO_IDS)
         missing = [tenant_id for tenant_id in wanted if tenant_id not in rows]
         if missing:
-            # Ids are drawn behind all locks.
+            # Those that were drawn already may be lower than what another node has given out meanwhile.
             self.ids = Ids(self._connection)
             self._put_off(LOCK_NUMBERS, array_of([_TENANTS | number for number in missing]))
             # Another node may just have made some of them.

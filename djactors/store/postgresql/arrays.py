@@ -1,7 +1,10 @@
-"""Columns of rows as PostgreSQL takes them fastest: binary arrays, one for each column.
+"""Makes binary arrays: the rows of an INSERT, one array for each column.
 
-The server reads such an array in a third of the time in which it reads the same rows as JSON.
-https://www.postgresql.org/docs/current/xfunc-sql.html (arrays), and `array_recv` in PostgreSQL's arrayfuncs.c
+To insert rows from such arrays takes the server about half as long as from the same rows as JSON, which took it longer
+to read than to insert. psycopg makes such arrays as well, in two and a half times as long: it asks a dumper for each
+value.
+
+The format is that of `array_send` in PostgreSQL's src/backend/utils/adt/arrayfuncs.c.
 """
 
 import struct
@@ -9,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import psycopg
+
 from djactors.store.postgresql.pipeline import Binary
 
-__all__ = ["ARRAYS", "ArrayOf"]
-
-ArrayOf = Callable[[Sequence[Any]], Binary]
+__all__ = ["Column"]
 
 _INT8, _TEXT, _BOOL = 20, 25, 16
 
@@ -55,9 +58,38 @@ def _of_truths(values: Sequence[bool | None]) -> Binary:
     return Binary(head + b"".join([_TRUTHS[value] for value in values]))
 
 
-ARRAYS: Mapping[str, tuple[str, ArrayOf]] = {
+_ARRAYS: Mapping[str, tuple[str, Callable[[Sequence[Any]], Binary]]] = {
     "bigint": ("bigint[]", _of_whole_numbers),
     "text": ("text[]", _of_texts),
     "character varying": ("text[]", _of_texts),
     "boolean": ("boolean[]", _of_truths),
 }
+"""By the type of a column: the type of the array, and what makes it."""
+
+
+class Column:
+    """A column of a table.
+
+    Args:
+        name: of the column.
+        kind: its type, without a length.
+
+    Attributes:
+        array: the type of an array of its values. Their lengths are checked when they are inserted.
+    """
+
+    def __init__(self, name: str, kind: str) -> None:
+        self._name, self._kind = name, kind
+        self.array, self._make = _ARRAYS[kind]
+
+    def array_of(self, values: Sequence[Any]) -> Binary:
+        """The array of some values.
+
+        Raises:
+            psycopg.DataError: one of them is of another type.
+            UnicodeEncodeError: a text that is none in Unicode.
+        """
+        try:
+            return self._make(values)
+        except (AttributeError, KeyError, TypeError, struct.error) as error:
+            raise psycopg.DataError(f"a value of {self._name} is no {self._kind}: {error}") from error

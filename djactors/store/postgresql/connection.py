@@ -22,7 +22,7 @@ from psycopg.pq.abc import PGresult
 
 from djactors.store.connection import Parameters, Rows
 from djactors.store.errors import StoreError
-from djactors.store.postgresql.arrays import ARRAYS, ArrayOf
+from djactors.store.postgresql.arrays import Column
 from djactors.store.postgresql.failures import storage_failure
 from djactors.store.postgresql.pipeline import Pipeline, Sent
 from djactors.store.postgresql.statements import Kind, insert_of, statement_of
@@ -111,7 +111,7 @@ class PostgresConnection:
         self._begun = False
         self._spoiled = False
         self._types: dict[str, dict[str, str]] = {}
-        self._inserts: dict[str, tuple[str, list[ArrayOf]]] = {}
+        self._inserts: dict[str, tuple[str, list[Column]]] = {}
 
     @property
     def in_transaction(self) -> bool:
@@ -198,9 +198,9 @@ class PostgresConnection:
             return
         if not rows:
             return
-        text, arrays_of = self._inserts.get(statement) or self._learn(statement)
-        columns = zip(*rows, strict=True)
-        self._put_off.append((text, [array_of(column) for array_of, column in zip(arrays_of, columns, strict=True)]))
+        text, columns = self._inserts.get(statement) or self._learn(statement)
+        values = zip(*rows, strict=True)
+        self._put_off.append((text, [column.array_of(its) for column, its in zip(columns, values, strict=True)]))
 
     def start(self) -> None:
         """See `Connection.start`."""
@@ -208,15 +208,14 @@ class PostgresConnection:
         if self._put_off and self._is_open:
             self._send_off()
 
-    def _learn(self, statement: str) -> tuple[str, list[ArrayOf]]:
-        """An INSERT of one row as one of many rows: its text, and what makes the array of each column."""
+    def _learn(self, statement: str) -> tuple[str, list[Column]]:
+        """An INSERT of one row as one of many rows, and its columns."""
         insert = insert_of(statement)
         types = self._types.get(insert.table)
         if types is None:
             types = self._types[insert.table] = dict(self.execute(_SELECT_TYPES, (insert.table,)).fetchall())
-        arrays = [ARRAYS[types[name]] for name in insert.columns]
-        learned = insert.of_many([kind for kind, _ in arrays]), [array_of for _, array_of in arrays]
-        self._inserts[statement] = learned
+        columns = [Column(name, types[name]) for name in insert.columns]
+        learned = self._inserts[statement] = insert.of_many([column.array for column in columns]), columns
         return learned
 
     def settle(self) -> None:
