@@ -7,6 +7,7 @@ from types import FrameType
 import click
 
 from bench.backup import backup
+from bench.budget import budget
 from bench.builds import builds
 from bench.clients import clients
 from bench.compare import compare
@@ -57,6 +58,7 @@ for command in (
     idle,
     compare,
     builds,
+    budget,
     profile,
     reach,
     siege,

@@ -2,7 +2,8 @@
 
 Both kinds have the same to do with the same server. In turns, a process of each connects as many clients, each for a
 user of its own, takes one notification for each of them in so many rounds, and then only answers pings. Measured are
-the growth of the process' proportional set size with the clients, and its CPU in each part.
+the growth of the process' proportional set size with the clients, and its CPU in each part. With ``--steps`` the steps
+of Python are counted instead, whose number hardly depends on how busy the machine is.
 """
 
 import statistics
@@ -35,7 +36,11 @@ PING_SECONDS = 2.0
 
 SETTLE_SECONDS = 0.5
 
-FIGURES = ("KiB a client", "KiB in use", "CPU ms to connect", "CPU µs an event", "CPU µs a ping")
+MEMORY = ("KiB a client", "KiB in use")
+CPU = {"CPU ms to connect": 1e3, "CPU µs an event": 1e6, "CPU µs a ping": 1e6}
+"""What is measured in each part, and how many of it a second are."""
+
+STEPS = ("steps to connect", "steps an event", "steps a ping")
 
 
 class Population:
@@ -46,7 +51,7 @@ class Population:
         self.pid = process.pid
 
     def ask(self, line: str) -> float:
-        """Say a line and wait until it is done; the seconds of CPU so far.
+        """Say a line and wait until it is done; the seconds of CPU so far, or the steps.
 
         Raises:
             click.ClickException: the process has died; its complaint is above.
@@ -68,9 +73,9 @@ class Population:
 
 
 @contextmanager
-def population(kind: str, plan: Plan) -> Iterator[Population]:
+def population(kind: str, plan: Plan, *, steps: bool) -> Iterator[Population]:
     """A process of clients, ready to connect; it ends with the block."""
-    command = [sys.executable, "-m", "bench.population", kind]
+    command = [sys.executable, "-m", "bench.population", kind, "steps" if steps else "CPU"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -82,10 +87,10 @@ def population(kind: str, plan: Plan) -> Iterator[Population]:
             stop(process)  # type: ignore[arg-type]
 
 
-def one_turn(kind: str, target: Target, plan: Plan, rounds: int, rest: float) -> dict[str, float]:
+def one_turn(kind: str, target: Target, plan: Plan, rounds: int, rest: float, *, steps: bool) -> dict[str, float]:
     """What one process of clients took, a client, an event and a ping."""
     clients = len(plan.tokens)
-    with population(kind, plan) as crowd:
+    with population(kind, plan, steps=steps) as crowd:
         alone, began = crowd.kib(), crowd.ask("cpu")
         connected = crowd.ask("connect")
         fresh, posting = crowd.kib(), crowd.ask("cpu")
@@ -95,13 +100,15 @@ def one_turn(kind: str, target: Target, plan: Plan, rounds: int, rest: float) ->
         used, resting = crowd.kib(), crowd.ask("cpu")
         time.sleep(rest)
         rested = crowd.ask("cpu")
-    return {
-        "KiB a client": (fresh - alone) / clients,
-        "KiB in use": (used - alone) / clients,
-        "CPU ms to connect": (connected - began) * 1e3 / clients,
-        "CPU µs an event": (posted - posting) * 1e6 / (rounds * clients),
-        "CPU µs a ping": (rested - resting) * 1e6 / (clients * rest / PING_SECONDS),
-    }
+    spent = (
+        (connected - began) / clients,
+        (posted - posting) / (rounds * clients),
+        (rested - resting) / (clients * rest / PING_SECONDS),
+    )
+    if steps:
+        return dict(zip(STEPS, spent, strict=True))
+    figures = {name: each * scale for (name, scale), each in zip(CPU.items(), spent, strict=True)}
+    return dict(zip(MEMORY, ((fresh - alone) / clients, (used - alone) / clients), strict=True)) | figures
 
 
 def _post(target: Target, clients: int, round_: int) -> None:
@@ -128,8 +135,9 @@ def _request(target: Target, content: bytes) -> bytes:
 @click.option("--rounds", type=click.IntRange(1), default=20, help="Notifications for each client.")
 @click.option("--rest", type=click.FloatRange(0.1), default=10.0, help="Seconds of nothing but pings.")
 @click.option("--turns", type=click.IntRange(1), default=5, help="Of each kind.")
+@click.option("--steps", is_flag=True, help="Count steps of Python instead of CPU. One short turn will do.")
 @out_option
-def clients(count: int, rounds: int, rest: float, turns: int, out: Path) -> None:
+def clients(count: int, rounds: int, rest: float, turns: int, steps: bool, out: Path) -> None:
     """Memory and CPU of clients in one process: djactors' own beside python-socketio's."""
     settings = dict(click.get_current_context().params)
     found: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
@@ -145,15 +153,14 @@ def clients(count: int, rounds: int, rest: float, turns: int, out: Path) -> None
             for turn in range(turns):
                 # The one that goes first goes second in the next turn.
                 for kind in KINDS if turn % 2 == 0 else reversed(KINDS):
-                    found[kind].append(one_turn(kind, target, plan, rounds, rest))
+                    found[kind].append(one_turn(kind, target, plan, rounds, rest, steps=steps))
+    names = STEPS if steps else (*MEMORY, *CPU)
     ours, theirs = (found[kind] for kind in KINDS)
     ratios = {
         name: sorted(mine[name] / max(its[name], 1e-9) for mine, its in zip(ours, theirs, strict=True))
-        for name in FIGURES
+        for name in names
     }
-    medians = {
-        kind: {name: statistics.median(each[name] for each in found[kind]) for name in FIGURES} for kind in KINDS
-    }
+    medians = {kind: {name: statistics.median(each[name] for each in found[kind]) for name in names} for kind in KINDS}
     report.table(
         ["", *KINDS, "ratio", "lowest", "highest"],
         [
@@ -164,11 +171,11 @@ def clients(count: int, rounds: int, rest: float, turns: int, out: Path) -> None
                 ratios[name][0],
                 ratios[name][-1],
             ]
-            for name in FIGURES
+            for name in names
         ],
     )
     report.figures = {"turns": found, "medians": medians, "ratios": ratios}
-    bars = {name: {kind: medians[kind][name] for kind in KINDS} for name in FIGURES}
+    bars = {name: {kind: medians[kind][name] for kind in KINDS} for name in names}
     report.finish(out, bar_plot(f"{count} clients in one process", report.foot, bars, ""))
 
 

@@ -22,41 +22,57 @@ Key = tuple[str, str]
 
 
 class Counting:
-    """The counts, by place. Threads count at once, so one may rarely be lost, which nobody notices in thousands."""
+    """The counts, by place. Threads count at once, so one may rarely be lost, which nobody notices in thousands.
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._on = False
+    Attributes:
+        is_on: whether steps are counted now.
+    """
+
+    def __init__(self) -> None:
+        self.is_on = False
         self._steps: Counter[Key] = Counter()
 
+    @property
+    def steps(self) -> dict[Key, int]:
+        """The counts so far."""
+        # At once, as other threads may go on counting.
+        return self._steps.copy()
+
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.steps.values())
+
     def install(self) -> None:
-        """Count in all threads from now on, once it is switched on."""
-        signal.signal(signal.SIGUSR2, self._switch)
+        """Count in this thread and in all that begin from now on, while it is on."""
         threading.settrace(self._trace)
         threading.setprofile(self._profile)
         sys.settrace(self._trace)
         sys.setprofile(self._profile)
 
-    def _switch(self, *_: object) -> None:
-        self._on = not self._on
-        if not self._on:
-            part = self._file.with_suffix(".part")
-            part.write_text(json.dumps([[*place, steps] for place, steps in self._steps.items()]))
-            part.replace(self._file)
-
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        if self._on and event in ("line", "call"):
+        if self.is_on and event in ("line", "call"):
             self._steps[frame.f_code.co_filename, frame.f_code.co_name] += 1
         return self._trace
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
-        if self._on and event == "c_call":
+        if self.is_on and event == "c_call":
             self._steps[frame.f_code.co_filename, frame.f_code.co_name] += 1
 
 
 def main() -> None:
     """Serve, counting when told to."""
-    Counting(Path(sys.argv.pop(1))).install()
+    file = Path(sys.argv.pop(1))
+    counting = Counting()
+
+    def switch(*_: object) -> None:
+        counting.is_on = not counting.is_on
+        if not counting.is_on:
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps([[*place, steps] for place, steps in counting.steps.items()]))
+            part.replace(file)
+
+    signal.signal(signal.SIGUSR2, switch)
+    counting.install()
     # Imported after that, so that all threads of the program are counted.
     from djactors.cli import main as serve
 

@@ -1,9 +1,9 @@
-"""Many clients in one process: ``python -m bench.population djactors``, or ``… python-socketio``.
+"""Many clients in one process: ``python -m bench.population djactors CPU``, or ``… python-socketio steps``.
 
 It is told on stdin what to do. The first line is a `Plan`. Then ``connect`` is answered once all are connected,
-``expect N`` once all together have had so many notifications, ``collect`` once the garbage is collected, and ``cpu`` at
-once; each answer is the seconds of CPU so far. With the end of stdin the process ends. Each client is written as a
-program would write it, and has the same to do.
+``expect N`` once all together have had so many notifications, ``collect`` once the garbage is collected, and any other
+word at once. Each answer is the seconds of CPU so far, or the steps of Python (see `counting.py`). With the end of
+stdin the process ends. Each client is written as a program would write it, and has the same to do.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
+
+from bench.counting import Counting
 
 AT_ONCE = 50
 """Clients that connect at the same time."""
@@ -43,8 +45,12 @@ Rest = Callable[[], Awaitable[None]]
 """Lets the others have their turn for a moment."""
 
 
-async def _obey(plan: Plan, count: Count, line: str, start: Callable[[], None], rest: Rest) -> str:
-    """Do what a line says; the answer."""
+Meter = Callable[[], float]
+"""What was spent so far."""
+
+
+async def _obey(plan: Plan, count: Count, line: str, start: Callable[[], None], rest: Rest) -> None:
+    """Do what a line says."""
     match line.split():
         case ["connect"]:
             start()
@@ -55,14 +61,13 @@ async def _obey(plan: Plan, count: Count, line: str, start: Callable[[], None], 
                 await rest()
         case ["collect"]:
             gc.collect()
-    return str(time.process_time())
 
 
-def _say(word: str) -> None:
-    print(word, flush=True)
+def _say(spent: float) -> None:
+    print(spent, flush=True)
 
 
-async def on_trio(plan: Plan) -> None:
+async def on_trio(plan: Plan, meter: Meter) -> None:
     """The clients of djactors."""
     import trio
 
@@ -88,13 +93,14 @@ async def on_trio(plan: Plan) -> None:
             for token in plan.tokens:
                 nursery.start_soon(live, token)
 
-        _say(str(time.process_time()))
+        _say(meter())
         while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
-            _say(await _obey(plan, count, line, start, partial(trio.sleep, POLL_SECONDS)))
+            await _obey(plan, count, line, start, partial(trio.sleep, POLL_SECONDS))
+            _say(meter())
         nursery.cancel_scope.cancel()
 
 
-async def on_asyncio(plan: Plan) -> None:
+async def on_asyncio(plan: Plan, meter: Meter) -> None:
     """The clients of python-socketio."""
     import socketio
 
@@ -118,23 +124,30 @@ async def on_asyncio(plan: Plan) -> None:
     def start() -> None:
         tasks.extend(asyncio.ensure_future(live(token)) for token in plan.tokens)
 
-    _say(str(time.process_time()))
+    _say(meter())
     while line := await asyncio.to_thread(sys.stdin.readline):
-        _say(await _obey(plan, count, line, start, partial(asyncio.sleep, POLL_SECONDS)))
+        await _obey(plan, count, line, start, partial(asyncio.sleep, POLL_SECONDS))
+        _say(meter())
 
 
-def main(kind: str) -> None:
+def main(kind: str, measured: str) -> None:
     """Run one kind."""
+    meter: Meter = time.process_time
+    if measured == "steps":
+        counting = Counting()
+        counting.is_on = True
+        counting.install()
+        meter = counting.total
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     plan = msgspec.json.decode(sys.stdin.readline(), type=Plan)
     if kind == "djactors":
         import trio
 
-        trio.run(on_trio, plan)
+        trio.run(on_trio, plan, meter)
     else:
-        asyncio.run(on_asyncio(plan))
+        asyncio.run(on_asyncio(plan, meter))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -329,7 +329,7 @@ class Server:
                 is_shared = database.engine.is_shared
                 node = name_of_node(settings.node, self._random_bytes) if is_shared else ""
                 store = Inbox(database, clock, limits, node=node, rules=self.rules)
-                neighbours = Neighbours(node, database, store, self.telemetry) if is_shared else None
+                neighbours = Neighbours(node, database, store, self.telemetry, self.rules.digest) if is_shared else None
                 if is_shared:
                     self.telemetry.log.info("sharing the database", node=node)
                 if self.rules.digest != BUILT_IN_RULES.digest:

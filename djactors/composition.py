@@ -241,7 +241,7 @@ def compose(
         exposition=Exposition(root, users, parts.lag, parts.unproven, telemetry),
         survey=survey,
         seal=Seal(pid_key),
-        concern=horizon.concern,
+        concerns=[horizon.concern] if neighbours is None else [horizon.concern, neighbours.concern],
     )
     listener = _listen(parts, engine, Routes(api))
     watched = tuple(each for each in (key_file if has_keys else None, tls_files) if each is not None)

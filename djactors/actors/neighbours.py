@@ -3,7 +3,7 @@
     tails        how far each tenant was told; the users' actors read the inbox through them
     follower     tells what other nodes wrote
     listening    hears of it, or polls
-    registration tells that this node is there
+    registration tells that this node is there, and by which types it notifies
 
 Neither a node's name nor its row decides anything. The name must be one that no other process has or had, because the
 database says by it who wrote last. So a part of it is drawn anew at each start.
@@ -47,19 +47,23 @@ class Neighbours:
         database: is shared with others.
         inbox: where actors read.
         telemetry: counts and logs.
+        types: the digest of this node's notification types.
 
     Attributes:
         node: the name of this node.
         tails: the inbox for the users' actors.
         nodes: what the nodes ask of the database.
+        types: the digest of this node's notification types.
     """
 
-    def __init__(self, node: str, database: Database, inbox: Inbox, telemetry: Telemetry) -> None:
+    def __init__(self, node: str, database: Database, inbox: Inbox, telemetry: Telemetry, types: str) -> None:
         self.node = node
+        self.types = types
         self.nodes = Nodes(database)
         self.tails = Tails(inbox, self.nodes)
         self._engine = database.engine
         self._telemetry = telemetry
+        self._registration: Registration | None = None
 
     def follow(self, users: Users, alarm: Callable[[], Alarm], history_days: float) -> Follower:
         """The follower, which the router tells its commits to."""
@@ -83,5 +87,14 @@ class Neighbours:
 
     def registration(self, users: Users, url: Callable[[], str], now: Callable[[], datetime]) -> ServiceSpec:
         """What tells that this node is there. As nothing depends on it, it is set aside alone."""
-        service = Registration(self.node, self.nodes, users, url, now, self._telemetry)
+        service = Registration(self.node, self.nodes, users, url, now, self._telemetry, self.types)
+        self._registration = service
         return ServiceSpec("registration", lambda: service, when_exhausted=Exhausted.QUARANTINE)
+
+    def concern(self) -> str | None:
+        """That nodes notify by different types, in words for everybody; None if they do not."""
+        others = [] if self._registration is None else self._registration.others
+        if not others:
+            return None
+        count = "another node has" if len(others) == 1 else f"{len(others)} other nodes have"
+        return f"{count} notification types that differ from this one's: `djactors top` and the log name them"

@@ -1,4 +1,5 @@
-"""Keeps the row that tells the other nodes, and those who look, that this node is there. Nothing depends on it."""
+"""Keeps the row that tells the other nodes, and those who look, that this node is there, and looks whether all notify
+by the same types. Nothing depends on it."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import trio
 from djactors import __version__
 from djactors.actors.users import Users
 from djactors.domain.times import utc_text
-from djactors.inbox.nodes import NodeRow
+from djactors.inbox.nodes import NodeRow, by_types
 from djactors.store.errors import StoreError
 from djactors.telemetry import Telemetry
 
@@ -21,6 +22,7 @@ NOTE_SECONDS = 5.0
 FORGET_SECONDS = 1.0
 """How long the end of a node waits for its row to be deleted. The others delete it later anyway."""
 
+MEND = "give all nodes the same notification types, and start them anew"
 
 T = TypeVar("T")
 
@@ -34,6 +36,9 @@ class Register(Protocol):
     async def forget(self, name: str) -> None:
         """Write that a node has ended."""
 
+    async def listed(self) -> list[NodeRow]:
+        """The nodes that are there, or were a while ago."""
+
 
 class Registration:
     """A service.
@@ -45,6 +50,10 @@ class Registration:
         url: tells where the node listens, empty before it does.
         now: the wall clock, as an aware time.
         telemetry: counts and logs.
+        types: the digest of this node's notification types.
+
+    Attributes:
+        others: the nodes that have other notification types, as the last look has found them.
     """
 
     def __init__(
@@ -55,13 +64,16 @@ class Registration:
         url: Callable[[], str],
         now: Callable[[], datetime],
         telemetry: Telemetry,
+        types: str,
     ) -> None:
+        self.others: list[str] = []
         self._node = node
         self._register = register
         self._users = users
         self._url = url
         self._now = now
         self._telemetry = telemetry
+        self._types = types
         self._started_at = utc_text(now())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -70,10 +82,28 @@ class Registration:
         try:
             while True:
                 await self._try(self._register.note, self._row())
+                await self._compare()
                 await trio.sleep(NOTE_SECONDS)
         finally:
             with trio.move_on_after(FORGET_SECONDS, shield=True):
                 await self._try(self._register.forget, self._node)
+
+    async def _compare(self) -> None:
+        try:
+            nodes = await self._register.listed()
+        except StoreError:
+            # What ails the store was told of the note.
+            return
+        tables = by_types(nodes, self._now())
+        others = [name for table, names in tables.items() if table != self._types for name in names]
+        if others != self.others:
+            self.others = others
+            if others:
+                self._telemetry.log.warning(
+                    "nodes with other notification types", nodes=others, table=self._types, mend=MEND
+                )
+            else:
+                self._telemetry.log.info("all nodes have the same notification types", table=self._types)
 
     async def _try(self, write: Callable[[T], Awaitable[None]], what: T) -> None:
         try:
@@ -91,4 +121,5 @@ class Registration:
             url=self._url(),
             users=len(presences),
             sockets=sum(len(presence.sockets) for presence in presences),
+            types=self._types,
         )

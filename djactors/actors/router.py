@@ -24,8 +24,7 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, TypeAlias, cast
 
@@ -165,8 +164,6 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._waiting: Turns[_Envelope] = Turns()
         # How many notifications the newest command of each sender made or would have made, while some are put off.
         self._weights: dict[Turn, int] = {}
-        # The counters of what was judged, since to look one up by its labels takes longer than to count.
-        self._adders: dict[tuple[type, str], Callable[[float], None]] = {}
         # In how many more commits of what is put off messages that fill a commit are passed over if they can be.
         self._passes = 0
         # What came of the first commands of those that were asked for together and did not fit into a commit.
@@ -262,7 +259,7 @@ class Router(Actor[RouterMessage, RouterReply]):
             self._telemetry.refusals.repeated(
                 "commit failed", type(error).__name__, commands=len(commands), error=str(error)
             )
-            self._count(Counter((_kind_of(command), "unavailable") for command in commands))
+            self._count((_kind_of(command), "unavailable") for command in commands)
             for envelope in envelopes:
                 earlier = self._partly.pop(envelope, None) if self._partly else None
                 if earlier is None:
@@ -279,8 +276,7 @@ class Router(Actor[RouterMessage, RouterReply]):
         self._count_notifications(recorded)
         if recorded.next_alert is not None:
             self._on_alert(recorded.next_alert)
-        # Counted together: a batch is mostly of one kind.
-        self._count(Counter(map(self._judged, commands, recorded.outcomes)))
+        self._count(map(self._judged, commands, recorded.outcomes))
         if self._telemetry.log.is_enabled_for(logging.DEBUG):
             for command, outcome in zip(commands, recorded.outcomes, strict=False):
                 self._log(command, outcome)
@@ -336,9 +332,12 @@ class Router(Actor[RouterMessage, RouterReply]):
         return kind, "failed"
 
     def _count_notifications(self, recorded: Recorded) -> None:
-        new = sum(change.name == NEW for changes in recorded.changes.values() for change in changes)
+        new = 0
+        for changes in recorded.changes.values():
+            for change in changes:
+                new += change.name == NEW
         if new:
-            self._telemetry.metrics.notifications.inc(new)
+            self._telemetry.metrics.notifications.add(new)
 
     def _log(self, command: Command, outcome: Outcome | Exception) -> None:
         if isinstance(outcome, Published):
@@ -352,18 +351,17 @@ class Router(Actor[RouterMessage, RouterReply]):
                 suppressed=outcome.suppressed,
             )
 
-    def _count(self, counts: Counter[tuple[type, str]]) -> None:
-        for judged, count in counts.items():
-            add = self._adders.get(judged)
-            if add is None:
-                add = self._adders[judged] = self._adder(*judged)
-            add(count)
-
-    def _adder(self, kind: type, outcome: str) -> Callable[[float], None]:
+    def _count(self, judged: Iterable[tuple[type, str]]) -> None:
+        # Counted together first: a batch is mostly of one kind.
+        counts: dict[tuple[type, str], int] = {}
+        for each in judged:
+            counts[each] = counts.get(each, 0) + 1
         metrics = self._telemetry.metrics
-        if kind in TYPES:
-            return metrics.events.labels(TYPES[kind], outcome).inc
-        return metrics.commands.labels(kind.__name__, outcome).inc
+        for (kind, outcome), count in counts.items():
+            if kind in TYPES:
+                metrics.events.add(count, TYPES[kind], outcome)
+            else:
+                metrics.commands.add(count, kind.__name__, outcome)
 
 
 def _turn_of(message: RouterMessage) -> Turn:

@@ -468,7 +468,9 @@ class Users:
                 presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
 
     def _tell_together(self, deliveries: Sequence[tuple[Presence, Deliver]]) -> None:
-        Deliver.encode_together([delivery for _, delivery in deliveries])
+        # One alone is encoded when it is written.
+        if len(deliveries) > 1:
+            Deliver.encode_together([delivery for _, delivery in deliveries])
         for presence, delivery in deliveries:
             self._tell(presence, delivery)
 

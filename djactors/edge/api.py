@@ -6,7 +6,7 @@ Whatever a request says wrong is `Refused`, with a message that names the place 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -49,8 +49,8 @@ class Api:
     """What the handlers need.
 
     `ready` says why the server is not ready, or returns None if it is (see `readiness`). `exposition` makes the answer
-    to `/metrics`, and `survey` describes the installation to an admin of a tenant. `concern` says what will go wrong in
-    some days if nobody does anything, or returns None.
+    to `/metrics`, and `survey` describes the installation to an admin of a tenant. `concerns` say what will go wrong if
+    nobody does anything, each in words or None.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Api:
         exposition: Exposition,
         survey: Survey,
         seal: Seal,
-        concern: Callable[[], str | None] = lambda: None,
+        concerns: Sequence[Callable[[], str | None]] = (),
     ) -> None:
         self.router = router
         self.store = store
@@ -77,7 +77,7 @@ class Api:
         self.exposition = exposition
         self.survey = survey
         self.seal = seal
-        self.concern = concern
+        self.concerns = concerns
         self._users = users
         self._authenticator = authenticator
         self.paces = paces

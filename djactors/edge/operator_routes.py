@@ -56,8 +56,8 @@ async def _health(api: Api, request: Request, _: dict[str, str]) -> Response:
 async def _readiness(api: Api, request: Request, _: dict[str, str]) -> Response:
     reason = await api.ready()
     if reason is None:
-        concern = api.concern()
-        return Response(200, encode(Readiness() if concern is None else Readiness(warnings=[concern])))
+        warnings = [said for concern in api.concerns if (said := concern()) is not None]
+        return Response(200, encode(Readiness(warnings=warnings) if warnings else Readiness()))
     return Response(503, error_body(Code.UNAVAILABLE, reason), headers=(("retry-after", str(RETRY_AFTER)),))
 
 

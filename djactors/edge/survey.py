@@ -138,7 +138,8 @@ class Sessions(msgspec.Struct, rename="camel"):
 class Peer(msgspec.Struct, rename="camel"):
     """A node that serves the same database, as it has said itself. `is_this` marks the one that answers.
 
-    `seen_ago` is how many seconds ago it was there; one that was killed is listed for some minutes.
+    `seen_ago` is how many seconds ago it was there; one that was killed is listed for some minutes. `types` names the
+    table of its notification types, as `djactors types` prints it; it is empty where an older version does not say it.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Peer(msgspec.Struct, rename="camel"):
     url: str
     users: int
     sockets: int
+    types: str
 
 
 class Condition(msgspec.Struct, rename="camel"):
@@ -335,7 +337,8 @@ def _store_condition(store: Statistics, metrics: Metrics) -> StoreCondition:
 def _peer(row: NodeRow, this: str, now: datetime) -> Peer:
     # The clocks of two machines may differ a little.
     seen_ago = max(0.0, (now - from_text(row.seen_at)).total_seconds())
-    return Peer(row.name, row.name == this, row.started_at, seen_ago, row.version, row.url, row.users, row.sockets)
+    is_this = row.name == this
+    return Peer(row.name, is_this, row.started_at, seen_ago, row.version, row.url, row.users, row.sockets, row.types)
 
 
 def _mailbox(mailbox: MailboxStatistics | None) -> Mailbox | None:

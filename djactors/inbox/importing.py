@@ -13,6 +13,8 @@ Rules:
     at what is another tenant's, is refused.
   * Ids are of the whole installation. The first commit has those be given out behind the highest one that will come,
     so that nobody else gets one of them meanwhile. An id that is somebody else's already is refused.
+  * What is removed goes children first, and the engine does not look for what points at it: events have no index by
+    tenant, so SQLite would look through those of all tenants when the tenant's own row goes.
   * What has arrived is read back and held to the manifest before it is served: by its checksums, as the one who sent it
     has counted them, and by the marks of its log.
   * A slice that was sent before is passed over, so that whoever got no answer sends it again.
@@ -81,7 +83,7 @@ _PARENTS = {
 SELECT_EVENTS = "SELECT id, tenant_id FROM domain_events WHERE id > ? ORDER BY id LIMIT ?"
 DELETE_EVENT = "DELETE FROM domain_events WHERE id = ?"
 
-# Children first. Each is served by an index that begins with the tenant; spells and mentions go with their parents.
+# Children first. Each is served by an index that begins with the tenant; spells and mentions are found by the parents.
 _REMOVED = (
     ("suppressions", ("id",)),
     ("user_days", ("tenant_id", "user_id", "day")),
@@ -95,6 +97,11 @@ _REMOVED = (
     ("people_names", ("tenant_id", "part", "text", "user_id", "since")),
     ("users", ("tenant_id", "id")),
 )
+
+_CHILDREN = {
+    "notifications": "DELETE FROM notification_spells WHERE notification_id = ?",
+    "job_comments": "DELETE FROM comment_mentions WHERE comment_id = ?",
+}
 
 
 def plan_of(connection: Connection, tenant_id: int) -> str | None:
@@ -298,6 +305,8 @@ def _remove(connection: Connection, table: str, key: Sequence[str], tenant_id: i
     found = connection.execute(
         f"SELECT {', '.join(key)} FROM {table} WHERE tenant_id = ? LIMIT ?", (tenant_id, limit)
     ).fetchall()
+    if table in _CHILDREN:
+        connection.executemany(_CHILDREN[table], found)
     where = " AND ".join(f"{column} = ?" for column in key)
     connection.executemany(f"DELETE FROM {table} WHERE {where}", found)
     return len(found)

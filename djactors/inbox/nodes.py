@@ -7,7 +7,7 @@ A node tells the others of its commits by notifications of the database (`sharin
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,6 +16,7 @@ import msgspec
 from djactors.domain.times import from_text, utc_text
 from djactors.inbox import following
 from djactors.inbox.following import Followed, Position, Wanted
+from djactors.inbox.moving import SEEN_WITHIN
 from djactors.inbox.sharing import CHANNEL, NOTIFY
 from djactors.store.connection import Connection
 from djactors.store.database import Database
@@ -23,9 +24,10 @@ from djactors.store.database import Database
 GONE_AFTER = timedelta(minutes=10)
 """How long a node is listed that has not been seen: long enough that somebody who looks finds out which one is gone."""
 
-SELECT_NODES = "SELECT name, started_at, seen_at, version, url, users, sockets FROM nodes ORDER BY started_at, name"
-UPSERT_NODE = """INSERT INTO nodes (name, started_at, seen_at, version, url, users, sockets)
-    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
+SELECT_NODES = """SELECT name, started_at, seen_at, version, url, users, sockets, types
+    FROM nodes ORDER BY started_at, name"""
+UPSERT_NODE = """INSERT INTO nodes (name, started_at, seen_at, version, url, users, sockets, types)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
     SET seen_at = excluded.seen_at, url = excluded.url, users = excluded.users, sockets = excluded.sockets"""
 DELETE_NODE = "DELETE FROM nodes WHERE name = ?"
 DELETE_GONE = "DELETE FROM nodes WHERE seen_at < ?"
@@ -59,7 +61,8 @@ def announcement_of(payload: str) -> Announcement:
 
 
 class NodeRow(msgspec.Struct, frozen=True):
-    """A node, as the others see it. Times are UTC text."""
+    """A node, as the others see it. Times are UTC text; `types` is the digest of its notification types, empty where an
+    older version does not say it."""
 
     name: str
     started_at: str
@@ -68,6 +71,22 @@ class NodeRow(msgspec.Struct, frozen=True):
     url: str
     users: int
     sockets: int
+    types: str
+
+
+def nodes_listed(connection: Connection) -> list[NodeRow]:
+    """The nodes that are there, or were a while ago."""
+    return [NodeRow(*row) for row in connection.execute(SELECT_NODES).fetchall()]
+
+
+def by_types(nodes: Sequence[NodeRow], now: datetime) -> dict[str, list[str]]:
+    """The names of the nodes at work, by their notification types."""
+    lately = utc_text(now - SEEN_WITHIN)
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        if node.types and node.seen_at > lately:
+            found.setdefault(node.types, []).append(node.name)
+    return found
 
 
 class Nodes:
@@ -120,8 +139,4 @@ class Nodes:
 
     async def listed(self) -> list[NodeRow]:
         """The nodes that are there, or were a while ago."""
-
-        def read(connection: Connection) -> list[NodeRow]:
-            return [NodeRow(*row) for row in connection.execute(SELECT_NODES).fetchall()]
-
-        return await self._database.read(read)
+        return await self._database.read(nodes_listed)

@@ -77,7 +77,7 @@ from djactors.inbox.notices import Entry, Suppressed
 from djactors.inbox.prefetch import prefetch
 from djactors.inbox.sharing import Sharing
 from djactors.inbox.unit import UnitOfWork
-from djactors.store.connection import Connection
+from djactors.store.connection import ChildrenFirst, Connection
 from djactors.store.database import Database
 from djactors.store.errors import StoreDamaged, StoreError
 
@@ -155,6 +155,8 @@ class Recording:
         There are as many outcomes as commands were carried out: all of them if the commit does not become too large,
         and none if it has room only for a slice of the first one. Ask for the others again.
 
+        What removes an import has a commit of its own, in which SQLite looks for nothing that points at its rows.
+
         The outcome of a command that was refused or failed is its exception; the other commands are not affected. If
         the caller is cancelled, the commit may still happen.
 
@@ -167,16 +169,20 @@ class Recording:
         Raises:
             StoreError: nothing of the batch was recorded.
         """
+        is_removal = False
+        if AbandonImport in map(type, commands):
+            place = [type(command) for command in commands].index(AbandonImport)
+            is_removal, commands = place == 0, commands[: max(place, 1)]
         while True:
             try:
                 try:
                     work = partial(self._recorder.record, commands=commands, is_awaited=is_awaited)
-                    return await self._database.write(work)
+                    return await self._database.write(ChildrenFirst(work) if is_removal else work)
                 except StoreError:
                     raise
                 except Exception:  # noqa: BLE001 - behind a savepoint each, only the command at fault fails
                     work = partial(self._recorder.record_each, commands=commands, is_awaited=is_awaited)
-                    return await self._database.write(work)
+                    return await self._database.write(ChildrenFirst(work) if is_removal else work)
             except StoreDamaged as damaged:
                 if len(commands) == 1:
                     return Recorded([damaged], {}, {})

@@ -119,7 +119,8 @@ class Feed:
                 self._raise_crash_at_rest()
                 return Fed.CLOSED
             self._raise_crash_at_rest()
-            self._idle.stop()
+            if actor.idle_after is not None:
+                self._idle.stop()
             # Between the alarm and now a message may have come or the actor may have been asked to stop. From here to
             # the return there is no checkpoint, so neither can happen any more.
             if mailbox:

@@ -16,7 +16,7 @@ from djactors.domain.room import LOW_BYTES, left, outlook
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.edge import tls_files
 from djactors.edge.keys import exposed_keys, load_keys
-from djactors.inbox import copies, room, schema, tenancy
+from djactors.inbox import copies, nodes, room, schema, tenancy
 from djactors.net import descriptor_shortage
 from djactors.operations.sizing import amount, memory_of_machine, memory_shortage
 from djactors.steady_clock import TOLERANCE
@@ -100,6 +100,8 @@ def _contents(place: str, limit: int, now: Callable[[], datetime], report: Calla
     if not behind:
         yield "times", _times(place, now())
         yield "disk growth", _growth(place, limit, now())
+        if is_url(place):
+            yield "notification types of the nodes", _types_of_nodes(place, now())
         yield _last_backup(place)
 
 
@@ -118,6 +120,20 @@ def _notification_types(settings: Settings) -> Finding:
     except SettingError as error:
         return "notification types", str(error)
     return f"notification types (table {rules.digest})", None
+
+
+def _types_of_nodes(place: str, now: datetime) -> str | None:
+    """Whether all nodes at work have the same ones. They may have some from Python, of which this command knows
+    nothing."""
+    try:
+        with engine_at(place).reading() as connection:
+            tables = nodes.by_types(nodes.nodes_listed(connection), now)
+    except StoreBroken as error:
+        return str(error)
+    if len(tables) < 2:
+        return None
+    told = " and ".join(f"{', '.join(names)} (table {table})" for table, names in tables.items())
+    return f"they differ between {told}: give all nodes the same notification types, and start them anew"
 
 
 def _descriptors(settings: Settings) -> str | None:

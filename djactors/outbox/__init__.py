@@ -38,7 +38,7 @@ What is promised:
   lost, can cause a second notification.
 - **Order.** Events are sent in the order of their rows, so an event comes behind all that its transaction had seen. Of
   two transactions that ran at the same time, either may be the first. An event that is held, or on which the server
-  fails, does not keep the events behind it waiting.
+  fails, does not keep the events behind it waiting, and a tenant that is being imported not those of other tenants.
 - **Events that the server will never take** are held with what the server said: `Outbox.held` shows them, and
   `Outbox.release` has them sent again.
 - **Several runners.** On PostgreSQL one runner delivers, the others stand by and take over when it ends. An advisory
@@ -49,8 +49,9 @@ What is promised:
 
 from djactors.outbox._databases import OutboxError, Style
 from djactors.outbox._opening import Opener, opener_of
-from djactors.outbox._outbox import COLUMNS, TABLE, Delivered, Held, Outbox, Sender, Waiting
+from djactors.outbox._outbox import COLUMNS, TABLE, Delivered, Held, Outbox, Waiting
 from djactors.outbox._runner import EVERY, Runner, Stopped, client_for
+from djactors.outbox._sending import Sender
 from djactors.outbox._signals import stopped_by_signals
 
 __all__ = [

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from djactors.client import ApiError, DjactorsError, prepared
+from djactors.client import DjactorsError, prepared
 from djactors.domain.events import DomainEvent
 from djactors.domain.times import WALL_CLOCK, utc_text
 from djactors.outbox._databases import Database, OutboxError, Style, cursor_of, database_of, styled
+from djactors.outbox._sending import Row, Sender, is_fault, is_final, is_importing, send
 
 if TYPE_CHECKING:
     # A program that only adds events imports no HTTP client.
@@ -29,6 +30,10 @@ ROUND_EVENTS: Final = 500
 MAX_FAULTS: Final = 5
 """After so many rounds in which the server failed on an event itself (`internal`), the event is held. A fault that a
 repetition does not mend must not keep what comes after it waiting."""
+
+IMPORT_SECONDS: Final = 30.0
+"""For how long the events of a tenant that is being imported are left where they are. They would fill every round, and
+nobody else's would be sent. An import takes minutes."""
 
 MAX_HELD: Final = 100
 """The most events that `held` returns."""
@@ -63,23 +68,6 @@ _LOCK_SPACE: Final = 0x646A6163 << 32
 """Advisory locks of PostgreSQL are numbers that all programs share: ours begin with the letters `djac`, and end with
 the table's own number."""
 
-_BUSY = frozenset({"too_many_requests", "unavailable", "tenant_importing", "unauthorized"})
-"""Codes of one event's refusal that say nothing about the event."""
-
-_NO_OBJECT = ApiError("invalid", "body: is no JSON object: it was not written by Outbox.add")
-
-_any_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-_TOO_LARGE = 413
-"""The one status of a proxy that an event can cause."""
-
-
-class Sender(Protocol):
-    """What events are sent with: `djactors.Client`."""
-
-    def publish_json(self, bodies: Sequence[bytes]) -> Sequence[Published | DjactorsError]:
-        """See `djactors.Client.publish_json`."""
-
 
 @dataclass(frozen=True)
 class Delivered:
@@ -91,6 +79,8 @@ class Delivered:
         more: whether more may wait, so that the next round makes sense at once.
         is_elsewhere: whether nothing was done because another runner is at work.
         error: why the rest was not sent. It stays, and the next round begins with it.
+        importing: how many tenants are being imported. Their events stay, and are tried again after `IMPORT_SECONDS`;
+            the rounds until then send those of the others.
     """
 
     sent: int = 0
@@ -98,6 +88,7 @@ class Delivered:
     more: bool = False
     is_elsewhere: bool = False
     error: DjactorsError | None = None
+    importing: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,6 +136,8 @@ class Outbox:
             raise OutboxError(f"table: {table!r}: write a name of at most 55 letters, digits and underscores")
         self.table = table
         self._now = now
+        # Since when tenants are known to be imported.
+        self._importing: dict[int, datetime] = {}
 
     def ddl(self, engine: Literal["sqlite", "postgresql"]) -> str:
         """The statements that make the table, for your own migrations."""
@@ -254,14 +247,19 @@ class Outbox:
                 # keeps nobody waiting and no row from being vacuumed.
                 database.connection.rollback()
             if not rows:
-                return Delivered()
-            fates = _send(client, rows)
+                return Delivered(importing=len(self._importing))
+            fates = send(client, rows)
             held = self._settle(database, cursor, fates)
             database.connection.commit()
+        importing_tenants = {row.tenant_id for row, fate in fates if is_importing(fate)}
+        self._importing |= dict.fromkeys(importing_tenants, self._now())
         open_errors = [fate for row, fate in fates if isinstance(fate, DjactorsError) and row.number not in held]
+        # What is said of a tenant that is being imported comes last.
+        open_errors.sort(key=is_importing)
+        error = open_errors[0] if open_errors else None
         sent = sum(1 for _, fate in fates if not isinstance(fate, DjactorsError))
-        more = not open_errors and (len(rows) == limit or len(fates) < len(rows))
-        return Delivered(sent, len(held), more, error=open_errors[0] if open_errors else None)
+        more = (error is None or is_importing(error)) and (len(rows) == limit or len(fates) < len(rows))
+        return Delivered(sent, len(held), more, error=error, importing=len(self._importing))
 
     def held(self, connection: Any, limit: int = MAX_HELD) -> list[Held]:
         """The events that the server will never take as they stand, the oldest first."""
@@ -309,16 +307,25 @@ class Outbox:
         cursor.execute(f"SELECT pg_try_advisory_xact_lock({_LOCK_SPACE} + '{self.table}'::regclass::oid::bigint)")
         return bool(_plain(cursor.fetchone())[0])
 
-    def _waiting_rows(self, database: Database, cursor: Any, limit: int) -> list[_Row]:
-        sql = f"SELECT id, faults, body FROM {self.table} WHERE held_at IS NULL ORDER BY id LIMIT ?"
+    def _waiting_rows(self, database: Database, cursor: Any, limit: int) -> list[Row]:
+        now = self._now()
+        # A clock that was set back must not make this longer.
+        self._importing = {
+            tenant: since
+            for tenant, since in self._importing.items()
+            if 0 <= (now - since).total_seconds() < IMPORT_SECONDS
+        }
+        others = f"AND tenant_id NOT IN ({', '.join(map(str, self._importing))})" if self._importing else ""
+        sql = f"""SELECT id, tenant_id, faults, body FROM {self.table}
+            WHERE held_at IS NULL {others} ORDER BY id LIMIT ?"""
         cursor.execute(database.sql(sql), (limit,))
         return [
-            _Row(number, faults, body.encode() if isinstance(body, str) else bytes(body))
-            for number, faults, body in map(_plain, cursor.fetchall())
+            Row(number, tenant, faults, body.encode() if isinstance(body, str) else bytes(body))
+            for number, tenant, faults, body in map(_plain, cursor.fetchall())
         ]
 
     def _settle(
-        self, database: Database, cursor: Any, fates: Sequence[tuple[_Row, Published | DjactorsError]]
+        self, database: Database, cursor: Any, fates: Sequence[tuple[Row, Published | DjactorsError]]
     ) -> set[int]:
         """Write down what became of rows; the numbers of those that are held."""
         database.begin(cursor)
@@ -327,9 +334,9 @@ class Outbox:
         failed: list[tuple[str, int]] = []
         for row, fate in fates:
             if isinstance(fate, DjactorsError):
-                if _is_final(fate) or (_is_fault(fate) and row.faults + 1 >= MAX_FAULTS):
+                if is_final(fate) or (is_fault(fate) and row.faults + 1 >= MAX_FAULTS):
                     held.append((utc_text(self._now()), str(fate), row.number))
-                elif _is_fault(fate):
+                elif is_fault(fate):
                     failed.append((str(fate), row.number))
         for sql, rows in (
             (f"DELETE FROM {self.table} WHERE id = ?", sent),
@@ -341,12 +348,6 @@ class Outbox:
         return {number for _, _, number in held}
 
 
-class _Row(msgspec.Struct, frozen=True):
-    number: int
-    faults: int
-    body: bytes
-
-
 @contextmanager
 def _rolled_back_after_errors(database: Database) -> Iterator[None]:
     try:
@@ -354,49 +355,6 @@ def _rolled_back_after_errors(database: Database) -> Iterator[None]:
     except BaseException:
         database.connection.rollback()
         raise
-
-
-def _send(client: Sender, rows: Sequence[_Row]) -> list[tuple[_Row, Published | DjactorsError]]:
-    """Send the first of these rows in a request that the server takes; what became of each."""
-    for place, row in enumerate(rows):
-        if not _is_object(row.body):
-            # Not even sent: in a list it could end the list, or be taken for two events.
-            rows = rows[:place]
-            if not rows:
-                return [(row, _NO_OBJECT)]
-            break
-    while True:
-        outcomes = client.publish_json([row.body for row in rows])
-        if len(outcomes) == 1 or not _is_refused_request(outcomes[0]):
-            return list(zip(rows, outcomes, strict=False))
-        # One of them has the whole request refused. Half as many at a time, until that one is alone.
-        rows = rows[: len(outcomes) // 2]
-
-
-def _is_object(body: bytes) -> bool:
-    try:
-        _any_object.decode(body)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _is_refused_request(outcome: Published | DjactorsError) -> bool:
-    """Whether a whole request was refused for what is in it, and not for its token, its address or a proxy."""
-    return isinstance(outcome, ApiError) and (
-        outcome.status == _TOO_LARGE or (outcome.status is not None and outcome.code == "invalid")
-    )
-
-
-def _is_final(error: DjactorsError) -> bool:
-    """Whether an event that has this error, alone in its request or by itself, would have it for ever."""
-    if not isinstance(error, ApiError) or error.status is not None:
-        return _is_refused_request(error)
-    return error.code not in _BUSY and not _is_fault(error)
-
-
-def _is_fault(error: DjactorsError) -> bool:
-    return isinstance(error, ApiError) and error.status is None and error.code == "internal"
 
 
 def _plain(row: Any) -> tuple[Any, ...]:

@@ -12,10 +12,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from djactors.client import ApiError
-from djactors.outbox._outbox import Delivered, Outbox, Sender
+from djactors.outbox._outbox import Delivered, Outbox
+from djactors.outbox._sending import Sender, is_importing
 
 if TYPE_CHECKING:
-    from djactors.client import BlockingToken, Client
+    from djactors.client import BlockingToken, Client, DjactorsError
 
 EVERY: Final = 0.5
 """Seconds between two looks into a table in which nothing waits. A look costs the database a fraction of a
@@ -98,12 +99,13 @@ class Runner:
             Exception: an error of the driver.
         """
         sent = held = 0
+        error: DjactorsError | None = None
         try:
             while True:
                 done = self._deliver()
-                sent, held = sent + done.sent, held + done.held
+                sent, held, error = sent + done.sent, held + done.held, done.error or error
                 if not done.more or self.stop.is_set():
-                    return Delivered(sent, held, done.more, done.is_elsewhere, done.error)
+                    return Delivered(sent, held, done.more, done.is_elsewhere, error, done.importing)
         except Stopped:
             return Delivered(sent, held, more=True)
         finally:
@@ -117,8 +119,10 @@ class Runner:
             self._close()
             self._trouble.meet(f"the database of the outbox: {str(error).strip() or type(error).__name__}")
             return None
-        if done.error is not None:
+        if _failed(done):
             self._trouble.meet(f"the server does not take the events now: {done.error}")
+        elif done.importing:
+            self._trouble.meet(f"the events of {done.importing} tenants wait until their tenants are imported")
         elif not done.is_elsewhere:
             self._trouble.end()
         return done
@@ -135,9 +139,7 @@ class Runner:
 
     def _pause(self, done: Delivered | None) -> float:
         """The seconds to wait before the next round."""
-        failed = done is None or done.error is not None
-        if not failed:
-            assert done is not None
+        if done is not None and not _failed(done):
             self._failures = 0
             # Nobody has to be quick to see that another runner still works.
             seconds = 0.0 if done.more else max(self._every, STANDBY) if done.is_elsewhere else self._every
@@ -156,6 +158,11 @@ class Runner:
         if connection is not None:
             with suppress(*self._errors):
                 connection.close()
+
+
+def _failed(done: Delivered) -> bool:
+    """Whether the next round has to wait. A tenant that is being imported keeps no other tenant waiting."""
+    return done.error is not None and not is_importing(done.error)
 
 
 class _Trouble:

@@ -10,12 +10,15 @@ Rules:
   did wrong says `settle` first.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from djactors.store.errors import StoreError
 
-__all__ = ["Connection", "Parameters", "Rows"]
+__all__ = ["ChildrenFirst", "Connection", "Parameters", "Rows"]
+
+T = TypeVar("T")
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -75,3 +78,17 @@ class Connection(Protocol):
 
     def failure_of(self, error: Exception) -> StoreError | None:
         """What an error says of the storage; None if it is the statement's or the caller's own fault."""
+
+
+@dataclass(frozen=True)
+class ChildrenFirst(Generic[T]):
+    """A piece of work that removes rows after those that point at them, so that the engine need not look for these.
+
+    Where a table has no index for that, SQLite looks through all of the table for each row that is removed above it.
+    """
+
+    work: Callable[[Connection], T]
+
+    def __call__(self, connection: Connection) -> T:
+        """Do it."""
+        return self.work(connection)

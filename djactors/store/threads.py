@@ -28,10 +28,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
 import outcome
 import trio
 
@@ -95,8 +95,7 @@ class Call(Generic[T]):
         self.error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What a servant did with the calls that it was given, for the statistics."""
 
     items: int = 0

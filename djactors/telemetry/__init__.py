@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from djactors.telemetry.log import make_logger
 from djactors.telemetry.log_thread import LogThread
-from djactors.telemetry.metrics import FAST, Distribution, Metrics, QuickHistogram, distribution, total
+from djactors.telemetry.metrics import FAST, Distribution, Metrics, QuickCounter, QuickHistogram, distribution, total
 from djactors.telemetry.refusals import Refusals
 from djactors.telemetry.traces import Spans, Trace, Traces, trace_id
 
@@ -26,6 +26,7 @@ __all__ = [
     "Distribution",
     "LogThread",
     "Metrics",
+    "QuickCounter",
     "QuickHistogram",
     "Refusals",
     "Spans",

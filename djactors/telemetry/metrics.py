@@ -6,6 +6,7 @@ Labels come from fixed sets. An id is never a label.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from math import inf, nan
@@ -48,6 +49,36 @@ class QuickHistogram(Collector):
         yield HistogramMetricFamily(self._name, self._documentation, list(buckets), self._sum)
 
 
+class QuickCounter(Collector):
+    """A counter for what is counted with every commit: a number for each combination of labels.
+
+    It must be used from one thread only, so it takes no lock, and to count is one call instead of the four that
+    prometheus_client's own counter makes.
+    """
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
+        self._name = name
+        self._documentation = documentation
+        # As prometheus_client's own counters call it.
+        self._labelnames = tuple(labels)
+        self._counts: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        if not labels:
+            # What has no labels is shown from the start.
+            self._counts[()] = 0
+        registry.register(self)
+
+    def add(self, count: int, *labels: str) -> None:
+        """Count so many more with these labels."""
+        self._counts[labels] += count
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counter in prometheus_client's form."""
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
+        for labels, count in self._counts.items():
+            family.add_metric(labels, count)
+        yield family
+
+
 class CountedElsewhere(Collector):
     """A counter whose number somebody else keeps, and which is read when the metrics are: `read` returns the number."""
 
@@ -80,20 +111,17 @@ class Metrics:
             registry=self.registry,
         )
         self.users = Gauge("djactors_users", "The number of user actors in memory.", registry=self.registry)
-        self.events = Counter(
-            "djactors_domain_events",
-            "Domain events, by type and by outcome.",
-            ["type", "outcome"],
-            registry=self.registry,
+        self.events = QuickCounter(
+            "djactors_domain_events", "Domain events, by type and by outcome.", ["type", "outcome"], self.registry
         )
-        self.commands = Counter(
+        self.commands = QuickCounter(
             "djactors_inbox_commands",
             "Commands to the inbox, by name and by outcome.",
             ["name", "outcome"],
-            registry=self.registry,
+            self.registry,
         )
-        self.notifications = Counter(
-            "djactors_notifications", "Notifications that were put into inboxes.", registry=self.registry
+        self.notifications = QuickCounter(
+            "djactors_notifications", "Notifications that were put into inboxes.", [], self.registry
         )
         self.ready = Gauge(
             "djactors_ready",
@@ -236,7 +264,7 @@ def distribution(histogram: QuickHistogram) -> Distribution:
     return read
 
 
-def total(metric: Counter | Gauge, **labels: str) -> int:
+def total(metric: Collector, **labels: str) -> int:
     """The sum of a counter or gauge over all samples that have these labels."""
     return int(
         sum(

@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,12 +232,28 @@ def test_soak_holds_its_users_and_says_that_it_was_too_short_to_tell(tmp_path: P
     assert {each["grows"] for each in figures["judged"].values()} == {False}
 
 
+def test_steps_of_both_kinds_of_clients_are_counted(tmp_path: Path) -> None:
+    figures = run(tmp_path, "clients", "--clients 2 --rounds 2 --rest 0.1 --turns 1 --steps")["figures"]
+    for steps in figures["medians"].values():
+        assert list(steps) == ["steps to connect", "steps an event", "steps a ping"]
+        assert steps["steps to connect"] > steps["steps an event"] > 0
+
+
 def test_clients_of_both_kinds_have_the_same_to_do(tmp_path: Path) -> None:
     figures = run(tmp_path, "clients", "--clients 5 --rounds 2 --rest 0.1 --turns 1")["figures"]
     for kind in ("djactors", "python-socketio"):
         assert figures["medians"][kind]["CPU ms to connect"] > 0
         assert figures["medians"][kind]["CPU µs an event"] > 0
     assert all(len(ratios) == 1 for ratios in figures["ratios"].values())
+
+
+@pytest.mark.skipif(shutil.which("perf") is None or os.geteuid() != 0, reason="needs perf, and root's leave to look")
+def test_budget_finds_each_part_of_an_event_in_both_servers(tmp_path: Path) -> None:
+    figures = run(tmp_path, "budget", "--users 3 --rate 60 --seconds 0.5 --turns 1 --each")["figures"]
+    for server in ("djactors", "floor"):
+        parts = figures["parts"][server]
+        assert all(part["own"] + part["called"] > 0 for name, part in parts.items() if name != "other threads")
+        assert any("fdatasync" in label for label, *_ in figures[f"way of {server}"])
 
 
 def test_steps_counts_the_same_work_alike(tmp_path: Path) -> None:

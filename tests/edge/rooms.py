@@ -124,7 +124,7 @@ class Rooms:
                 exposition=Exposition(root, users, LoopLag(), UnprovenBytes(), telemetry),
                 survey=Survey(root, users, database.statistics, self.lag, telemetry, clock.now, store.names),
                 seal=Seal(b"k" * 32),
-                concern=lambda: self.concern,
+                concerns=[lambda: self.concern],
             )
         )
         self.services = Services(

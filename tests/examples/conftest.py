@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,10 +34,16 @@ def site(tmp_path: Path, port: int) -> Iterator[Site]:
 
 
 @pytest.fixture
-def example(site: Site, port: int, tmp_path: Path, path_with_node: str) -> Installed:
+def example(site: Site, example_at: Callable[[str, str], Example]) -> Installed:
     """`example(name)`: a copy of that example, installed by its first line."""
+    return lambda name: example_at(name, site.url)
 
-    def installed(name: str) -> Example:
+
+@pytest.fixture
+def example_at(port: int, tmp_path: Path, path_with_node: str) -> Callable[[str, str], Example]:
+    """`example_at(name, url)`: the same for a server at that address."""
+
+    def installed(name: str, url: str) -> Example:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJACTORS_", "COV_"))}
         binaries = active_environment(tmp_path / "venv")
         made = Example(
@@ -49,7 +55,7 @@ def example(site: Site, port: int, tmp_path: Path, path_with_node: str) -> Insta
                 "PIP_DISABLE_PIP_VERSION_CHECK": "1",
                 "PYTHONUNBUFFERED": "1",
                 "JWT_SECRET": SECRET,
-                "DJACTORS_URL": site.url,
+                "DJACTORS_URL": url,
                 "DJACTORS_TOKEN": service_token(TENANT),
                 "PORT": str(port),
             },

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from tests.examples.example import Installed
 from tests.serving import make_token, service_token
@@ -15,10 +15,13 @@ from tests.web.visitor import Visitor, open_visitor
 
 
 @contextmanager
-def looking(browser: Browser, site: Site, port: int) -> Iterator[Visitor]:
-    """Somebody at the example's page, in whose browser nothing goes wrong."""
+def looking(
+    browser: Browser, site: Site, port: int, before: Callable[[Visitor], None] = lambda _: None
+) -> Iterator[Visitor]:
+    """Somebody at the example's page, in whose browser nothing goes wrong. `before` is called before it is opened."""
     visitor = open_visitor(browser, site, "Somchai")
     visitor.expects(rf"request to another server: http://127\.0\.0\.1:{port}/")
+    before(visitor)
     try:
         visitor.page.goto(f"http://127.0.0.1:{port}/")
         yield visitor
@@ -28,6 +31,21 @@ def looking(browser: Browser, site: Site, port: int) -> Iterator[Visitor]:
 
 def publish(site: Site, kind: str, **fields: object) -> None:
     site.request("POST", "/api/events", service_token(1), {"type": kind, "tenantId": 1, **fields})
+
+
+def is_busy_at_first(visitor: Visitor, requests: str) -> None:
+    """Have the first two of these requests be answered with 429 and 503."""
+    left = [429, 503]
+
+    def answer(route: Route) -> None:
+        if not left:
+            route.continue_()
+            return
+        headers = {"Access-Control-Allow-Origin": "*", "Retry-After": "1"}
+        route.fulfill(status=left.pop(0), headers=headers, json={"error": {"code": "unavailable", "message": "busy"}})
+
+    visitor.page.route(requests, answer)
+    visitor.expects(r"console: Failed to load resource: the server responded with a status of (429|503)", "busy")
 
 
 def test_the_page_without_a_build_step_shows_the_badge(
@@ -46,6 +64,32 @@ def test_the_page_without_a_build_step_shows_the_badge(
             page.get_by_role("button").click()
             expect(page.locator("#badge")).to_have_text("")
             expect(page.locator("li:not(.unread)")).to_have_text("Good morning")
+
+
+def test_the_page_without_a_build_step_asks_again_where_the_server_is_busy(
+    example: Installed, browser: Browser, site: Site, port: int
+) -> None:
+    without_build = example("page")
+    without_build.run('sed -i "s/RETRY_MS = 5000/RETRY_MS = 100/" index.html')
+    with without_build.running() as program:
+        program.expect("Serving HTTP")
+        without_build.try_it(port)
+        with looking(
+            browser, site, port, lambda visitor: is_busy_at_first(visitor, "**/api/notifications?*")
+        ) as visitor:
+            expect(visitor.page.locator("li.unread")).to_have_text("Good morning")
+
+
+def test_the_display_asks_again_where_the_server_is_busy(
+    example: Installed, browser: Browser, site: Site, port: int
+) -> None:
+    publish(site, "job.created", title="Poster", requesterId=1)
+    display = example("kiosk")
+    display.run('sed -i "s/RETRY_MS = 5000/RETRY_MS = 100/" index.html')
+    with display.running() as program:
+        program.expect("Serving HTTP")
+        with looking(browser, site, port, lambda visitor: is_busy_at_first(visitor, "**/api/jobs?*")) as visitor:
+            expect(visitor.page.get_by_role("article")).to_contain_text("Poster")
 
 
 def test_express_posts_and_its_page_shows_the_badge(

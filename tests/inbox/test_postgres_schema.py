@@ -165,3 +165,19 @@ def postgres_schema(connection: psycopg.Connection) -> Schema:
             },
         }
     return schema
+
+
+def test_only_a_tenant_that_is_served_takes_its_events_along(postgres: psycopg.Connection):
+    """One that is being imported is removed in slices before, and its events are not looked for again."""
+    for tenant_id, importing in ((1, False), (2, True)):
+        postgres.execute(
+            "INSERT INTO tenants (id, name, importing, created_at, updated_at) VALUES (%s, 'T', %s, '', '')",
+            (tenant_id, importing),
+        )
+        postgres.execute(
+            "INSERT INTO domain_events (id, tenant_id, type, seq, occurred_at, received_at) "
+            "VALUES (%s, %s, '', 1, '', '')",
+            (tenant_id, tenant_id),
+        )
+    postgres.execute("DELETE FROM tenants")
+    assert postgres.execute("SELECT tenant_id FROM domain_events").fetchall() == [(2,)]

@@ -28,6 +28,8 @@ FROZEN = {
     "0010_imports.compatible.sql": "1b92045dbe1843f3e356af481c66e4af0a36d23e73ce12c511175a78543ec2de",
     "0011_tenant_of_the_log.compatible.sql": "cedee992440ec996cf0b5a28b17457b6c51883c963d0e436c2685ec9651dc4a9",
     "0012_mentions_by_user.compatible.sql": "3025e7a1868755cc82bdc7a130ffd286ab94eaddf1abca8e32f5bb83688464a8",
+    "0013_abandoned_imports.compatible.sql": "b8a33d1034c43d857f5f6c7bb04850480d0da6965a6b628a253fed40789ac029",
+    "0014_types_of_nodes.compatible.sql": "b6d9cb7aef7d2b6e0c6034a559864ceec17f5b7576c00fa2774eabd84b031c38",
 }
 """What was applied is history: a change to the schema is another migration, never a change to one of these."""
 

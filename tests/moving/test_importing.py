@@ -18,10 +18,11 @@ from click.testing import Result
 
 from djactors.domain.commands import ExpireSlice, PurgeSlice, RaiseAlerts, SendSummaries, SignOut, WakeSnoozed
 from djactors.domain.errors import Code, Refused
-from djactors.domain.importing import ABANDONED_AFTER, AbandonImport
+from djactors.domain.importing import ABANDONED_AFTER, AbandonImport, Imported
 from djactors.domain.times import utc_text
 from djactors.edge import import_routes
 from djactors.inbox import following, importing, schema
+from djactors.inbox.unit import UnitOfWork
 from djactors.operations.asking import NotDoneError
 from djactors.operations.bringing_in import bring_in
 from djactors.operations.handing_over import export
@@ -37,6 +38,14 @@ from tests.operations.commands import run
 from tests.serving import make_token, serving
 
 Place = str | Path
+
+
+def nothing_dangles(place: Place) -> bool:
+    """Whether no row points at one that is not there. PostgreSQL sees to that itself."""
+    if isinstance(place, str):
+        return True
+    with open_connection(place) as connection:
+        return connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 async def test_it_is_served_whole_or_not_at_all(
@@ -205,11 +214,69 @@ async def test_it_is_removed_in_slices_and_not_gone_on_with(
         await nobody_is_served(room)
         pieces = 1
         while not done.done:
+            assert nothing_dangles(target)
             done = await room.router.ask(AbandonImport(1, limit=50), 60)
             assert done.arrived <= 50
             pieces += 1
         assert pieces > 5
         assert of_tenants(target) == before
+
+
+async def test_no_slice_of_a_removal_looks_through_the_events_of_all_tenants(
+    tmp_path: Path, sqlite_file: Path, folder: str, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, limit, instructions_a_count = 50_000, 250, 100
+    counts: list[int] = []
+    abandon = importing.abandon
+
+    def counted(unit: UnitOfWork, command: AbandonImport) -> Imported:
+        assert isinstance(unit.connection, sqlite3.Connection)
+
+        def one_more() -> int:
+            counts[-1] += 1
+            return 0
+
+        counts.append(0)
+        unit.connection.set_progress_handler(one_more, instructions_a_count)
+        try:
+            return abandon(unit, command)
+        finally:
+            unit.connection.set_progress_handler(None, 0)
+
+    monkeypatch.setattr(importing, "abandon", counted)
+    async with sending(tmp_path, sqlite_file, folder) as sender:
+        room = sender.rooms
+        await room.notify(2, 7)
+        with open_connection(sqlite_file) as connection:
+            connection.execute(
+                """WITH RECURSIVE more (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM more WHERE number < ?)
+                INSERT INTO domain_events (id, tenant_id, type, seq, occurred_at, received_at)
+                SELECT 1000000 + number, tenant_id, type, seq, occurred_at, received_at
+                FROM domain_events, more WHERE id = 1""",
+                (events,),
+            )
+        await sender.begin()
+        await sender.send()
+        done = Imported(0)
+        while not done.done:
+            done = await room.router.ask(AbandonImport(1, limit=limit), 60)
+        assert max(counts) * instructions_a_count < events
+        assert len(counts) > events / limit
+
+
+async def test_what_comes_with_a_removal_is_recorded_beside_it(
+    tmp_path: Path, target: Place, folder: str, autojump_clock: object
+) -> None:
+    async with sending(tmp_path, target, folder) as sender:
+        room = sender.rooms
+        await sender.begin()
+        await sender.send()
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(room.notify, 2, number + 1)
+            await sender.abandon()
+        assert nothing_dangles(target)
+        assert len(of_tenants(target)["notifications"]) == 20
 
 
 async def test_one_that_stands_still_is_removed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -64,9 +64,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running_servers(url: str, number: int = 2, **options: Any) -> AsyncIterator[list[Running]]:
-    """So many servers on one database."""
-    servers = [Running(url, f"node{each}", options) for each in range(number)]
+async def running_servers(
+    url: str, number: int = 2, *, own: Sequence[Mapping[str, Any]] = (), **options: Any
+) -> AsyncIterator[list[Running]]:
+    """So many servers on one database. `own` are the options of each alone."""
+    each_own = [*own, *[{}] * (number - len(own))]
+    servers = [Running(url, f"node{each}", {**options, **more}) for each, more in enumerate(each_own)]
     with trio.fail_after(3 * PATIENCE):
         async with trio.open_nursery() as nursery:
             for each in servers:

@@ -118,9 +118,9 @@ def test_a_histogram_is_read_back_as_what_lies_between_its_bounds() -> None:
 
 def test_a_counter_is_added_up_over_what_has_the_labels() -> None:
     metrics = Metrics()
-    metrics.events.labels("job.created", "recorded").inc(3)
-    metrics.events.labels("job.assigned", "recorded").inc(4)
-    metrics.events.labels("job.assigned", "refused").inc(5)
+    metrics.events.add(3, "job.created", "recorded")
+    metrics.events.add(4, "job.assigned", "recorded")
+    metrics.events.add(5, "job.assigned", "refused")
     assert total(metrics.events, outcome="recorded") == 7
     assert total(metrics.events) == 12
     assert total(metrics.notifications) == 0

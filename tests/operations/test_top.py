@@ -49,7 +49,10 @@ NODE = {
     "url": "http://b",
     "users": 0,
     "sockets": 0,
+    "types": "abc",
 }
+
+THIS = {**NODE, "name": "a-1", "isThis": True, "seenAgo": 0.0, "types": "def"}
 
 
 def mailbox(**more: int) -> dict[str, int]:
@@ -189,6 +192,7 @@ async def test_nothing_is_wrong_with_a_server_that_is_well() -> None:
         ({"users": {"quarantined": 2}}, "2 users are set aside"),
         ({"delivery": distribution(0, 0, 0, 0, 0, 100)}, "deliveries take up to 5 s"),
         ({"nodes": [NODE]}, "node b-1 was seen 30 s ago"),
+        ({"nodes": [THIS, {**NODE, "seenAgo": 1.0}]}, "node b-1 has other notification types"),
     ],
 )
 async def test_what_is_wrong_comes_first_with_what_to_do(wrong: dict[str, Any], said: str) -> None:

@@ -15,7 +15,7 @@ import trio
 from djactors import watchdog
 from djactors.loop_lag import LoopLag
 from djactors.telemetry import Telemetry, make_logger, total
-from djactors.watchdog import EVERY_SECONDS, LASTS_SECONDS, LONG_SECONDS, Watchdog, seen_in
+from djactors.watchdog import EVERY_SECONDS, LASTS_SECONDS, LONG_SECONDS, LOOK_SECONDS, Watchdog, seen_in
 
 
 class Bench:
@@ -83,6 +83,29 @@ def test_there_is_one_entry_a_minute_of_the_longest_turn_with_the_number_of_them
     bench.watchdog.tell()
     assert [(entry["seconds"], entry["times"]) for entry in bench.told()] == [(0.2, 1), (0.5, 3)]
     assert total(bench.telemetry.metrics.long_turns) == 4
+
+
+def test_a_turn_that_has_just_begun_is_looked_at_again_once_it_lasts(bench: Bench) -> None:
+    assert bench.watchdog.until_next_look() == LOOK_SECONDS
+    bench.lag.after_io_wait(0)
+    bench.now += LASTS_SECONDS / 2
+    assert LASTS_SECONDS / 2 < bench.watchdog.until_next_look() < LONG_SECONDS / 2
+    bench.now += LASTS_SECONDS
+    assert bench.watchdog.until_next_look() == LOOK_SECONDS
+
+
+@pytest.mark.parametrize("begins_after", [0.0, 0.25, 0.5, 0.75, 0.999])
+def test_a_long_turn_is_seen_whenever_it_begins_between_two_looks(bench: Bench, begins_after: float) -> None:
+    next_look = bench.now + bench.watchdog.until_next_look()
+    bench.now += begins_after * LOOK_SECONDS
+    bench.lag.after_io_wait(0)
+    began = bench.now
+    while next_look <= began + LONG_SECONDS:
+        bench.now = next_look
+        bench.watchdog.look()
+        next_look += bench.watchdog.until_next_look()
+    assert bench.watchdog._seen is not None
+    assert bench.watchdog._seen[0] == began
 
 
 class Looking:

@@ -10,6 +10,7 @@ import msgspec
 from djactors.client import ApiError, DjactorsError, Published, UnreachableError
 
 LOST = UnreachableError("the answer was lost")
+IMPORTING = ApiError("tenant_importing", "the tenant is being imported")
 
 
 class Server:
@@ -19,6 +20,7 @@ class Server:
         recorded: the bodies by their `id`, in the order in which they came first.
         requests: the bodies of each request, the repeated ones as well.
         outcomes: what an event is answered instead of being recorded, by its `id`.
+        importing: the tenants that are being imported.
         before, after: called around each request; they may raise what the client raises.
     """
 
@@ -26,6 +28,7 @@ class Server:
         self.recorded: dict[str, bytes] = {}
         self.requests: list[list[bytes]] = []
         self.outcomes: dict[str, DjactorsError] = {}
+        self.importing: set[int] = set()
         self.before: Callable[[], None] = lambda: None
         self.after: Callable[[], None] = lambda: None
         self.refused_whole: Mapping[str, ApiError] = {}
@@ -48,6 +51,8 @@ class Server:
     def _take(self, key: str, body: bytes) -> Published | DjactorsError:
         if key in self.outcomes:
             return self.outcomes[key]
+        if decoded(body)["tenantId"] in self.importing:
+            return IMPORTING
         assert self.recorded.setdefault(key, body) == body, "another body under the same key is refused"
         return Published(len(self.recorded), len(self.recorded), [], [])
 

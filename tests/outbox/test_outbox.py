@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -15,8 +16,8 @@ from djactors.client import ApiError, UnreachableError
 from djactors.domain.events import DomainEvent, NotificationRequested
 from djactors.edge.errors import STATUS
 from djactors.outbox import Delivered, Outbox, OutboxError
-from djactors.outbox._outbox import MAX_FAULTS
-from tests.outbox.recording import LOST, Server, decoded
+from djactors.outbox._outbox import IMPORT_SECONDS, MAX_FAULTS
+from tests.outbox.recording import IMPORTING, LOST, Server, decoded
 
 Connect = Callable[..., Any]
 NOT_FOUND = ApiError("not_found", "no such job")
@@ -24,8 +25,23 @@ BUSY = ApiError("unavailable", "later")
 INTERNAL = ApiError("internal", "the server failed on this")
 
 
-def event(title: str, **more: Any) -> DomainEvent:
-    return NotificationRequested(tenant_id=1, user_id=2, notification_type="news", priority="LOW", title=title, **more)
+class WallClock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def move(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+def event(title: str, *, tenant: int = 1, **more: Any) -> DomainEvent:
+    return NotificationRequested(
+        tenant_id=tenant, user_id=2, notification_type="news", priority="LOW", title=title, **more
+    )
 
 
 def add(connect: Connect, outbox: Outbox, *titles: str, **more: Any) -> None:
@@ -180,14 +196,58 @@ def test_an_event_for_which_the_server_is_too_busy_stays(connect: Connect, outbo
 
 @pytest.mark.parametrize("code", [code for code, status in STATUS.items() if status in (401, 429, 503)])
 def test_whatever_passes_holds_no_event(connect: Connect, outbox: Outbox, server: Server, code: str) -> None:
+    clock = WallClock()
+    outbox = Outbox(outbox.table, now=clock)
     add(connect, outbox, "a", id="a")
     add(connect, outbox, "b")
     server.outcomes["a"] = ApiError(str(code), "not now")
     for _ in range(MAX_FAULTS + 1):
         assert deliver(connect, outbox, server).held == 0
     server.outcomes.clear()
+    clock.move(IMPORT_SECONDS)
     assert deliver(connect, outbox, server).sent == 1
     assert set(server.titles) == {"a", "b"}
+
+
+def test_the_events_of_a_tenant_that_is_being_imported_keep_no_others_waiting(
+    connect: Connect, outbox: Outbox, server: Server
+) -> None:
+    clock = WallClock()
+    outbox = Outbox(outbox.table, now=clock)
+    for title in "abc":
+        add(connect, outbox, title, tenant=7, id=title)
+    add(connect, outbox, *"de")
+    server.importing = {7}
+    assert deliver(connect, outbox, server, limit=2) == Delivered(more=True, error=IMPORTING, importing=1)
+    assert deliver(connect, outbox, server, limit=3) == Delivered(sent=2, importing=1)
+    assert server.titles == ["d", "e"]
+
+    server.importing.clear()
+    clock.move(IMPORT_SECONDS - 1)
+    assert deliver(connect, outbox, server) == Delivered(importing=1)
+    clock.move(1)
+    assert deliver(connect, outbox, server) == Delivered(sent=3)
+    assert server.titles == list("deabc")
+
+
+def test_what_is_refused_for_another_reason_is_told_before_an_import(
+    connect: Connect, outbox: Outbox, server: Server
+) -> None:
+    add(connect, outbox, "a", tenant=7, id="a")
+    add(connect, outbox, "b", id="b")
+    server.outcomes = {"a": IMPORTING, "b": BUSY}
+    assert deliver(connect, outbox, server) == Delivered(error=BUSY, importing=1)
+
+
+def test_a_clock_that_was_set_back_makes_no_import_longer(connect: Connect, outbox: Outbox, server: Server) -> None:
+    clock = WallClock()
+    outbox = Outbox(outbox.table, now=clock)
+    add(connect, outbox, "a", tenant=7, id="a")
+    server.outcomes = {"a": IMPORTING}
+    assert deliver(connect, outbox, server).importing == 1
+    server.outcomes.clear()
+    clock.move(-3600)
+    assert deliver(connect, outbox, server) == Delivered(sent=1)
 
 
 @pytest.mark.parametrize("body", ["", "{", '{"id":"x"},{"id":"y"}', "1],[2", "null", "[]", "[" * 5000, '"\\ud800"'])

@@ -21,14 +21,14 @@ import pytest
 from djactors.client import ApiError, Client, UnreachableError
 from djactors.domain.events import NotificationRequested
 from djactors.outbox import Delivered, Outbox, Runner, Stopped, client_for
-from tests.outbox.recording import LOST, Server
+from tests.outbox.recording import IMPORTING, LOST, Server
 
 PATIENCE = 30
 AWAY = ApiError("unavailable", "later", status=503)
 
 
-def news(title: str) -> NotificationRequested:
-    return NotificationRequested(tenant_id=1, user_id=2, notification_type="news", priority="LOW", title=title)
+def news(title: str, tenant: int = 1) -> NotificationRequested:
+    return NotificationRequested(tenant_id=tenant, user_id=2, notification_type="news", priority="LOW", title=title)
 
 
 class Stop(threading.Event):
@@ -68,10 +68,10 @@ class App:
             raise self.broken.pop(0)
         return sqlite3.connect(self.path)
 
-    def add(self, *titles: str) -> None:
+    def add(self, *titles: str, tenant: int = 1) -> None:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             for title in titles:
-                self.outbox.add(connection, news(title))
+                self.outbox.add(connection, news(title, tenant))
 
     def runner(self, server: Any, stop: Stop, **options: Any) -> Runner:
         options = {"errors": (sqlite3.Error,), "random": lambda: 0.0, "now": lambda: stop.now, **options}
@@ -210,6 +210,27 @@ def test_until_nothing_waits(app: App, server: Server) -> None:
     app.add("a")
     fail_with(server, LOST)
     assert app.runner(server, Stop(0)).run_until_empty() == Delivered(error=LOST)
+
+
+def test_an_import_of_one_tenant_slows_nobody_down(app: App, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    app.add(*(str(number) for number in range(501)), tenant=7)
+    app.add("mine")
+    server.importing = {7}
+    stop = Stop(3, {2: lambda: app.add("mine, later")})
+    with caplog.at_level(logging.INFO, "djactors.outbox"):
+        app.runner(server, stop).run()
+    assert server.titles == ["mine", "mine, later"]
+    assert stop.waits == [0, 0.5, 0.5]
+    [record] = caplog.records
+    assert record.getMessage().startswith("the events of 1 tenants wait until their tenants are imported")
+
+
+def test_until_nothing_waits_but_for_an_import(app: App, server: Server) -> None:
+    app.add(*(str(number) for number in range(501)), tenant=7)
+    app.add("mine")
+    server.importing = {7}
+    done = app.runner(server, Stop(0)).run_until_empty()
+    assert (done.sent, str(done.error), done.importing) == (1, str(IMPORTING), 1)
 
 
 def test_one_that_stands_by_looks_less_often(app: App) -> None:

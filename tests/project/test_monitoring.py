@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from djactors.cli import main
 from djactors.commands.seeing import FILES
 from djactors.operations.probe import Report, Result
-from djactors.telemetry import Metrics
+from djactors.telemetry import Metrics, QuickCounter
 from tests.operations.test_embedding import running, settings
 from tests.project.test_readme import README, ROOT, section
 from tests.serving import send_request
@@ -57,7 +57,7 @@ async def exposed(folder: Path) -> dict[str, set[str]]:
         for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
             names[name + suffix] = set()
     for metric in vars(Metrics()).values():
-        if isinstance(metric, MetricWrapperBase):
+        if isinstance(metric, MetricWrapperBase | QuickCounter):
             [family] = metric.collect()
             names[f"{family.name}_total" if family.type == "counter" else family.name] = set(metric._labelnames)
     for name, labels in re.findall(r"^(\w+)\{(.*)\}", "\n".join(report.metrics()), re.MULTILINE):

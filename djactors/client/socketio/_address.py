@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
+from djactors.client.socketio._stream import TcpStream
+
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
@@ -71,7 +73,7 @@ def over_tcp(ssl_context: ssl.SSLContext | None = None) -> OpenStream:
     """The usual way: TCP, and TLS with these certificates, by default those that the system trusts."""
 
     async def open_stream(address: Address) -> trio.abc.Stream:
-        tcp = await trio.open_tcp_stream(address.host, address.port)
+        tcp = TcpStream(await trio.open_tcp_stream(address.host, address.port))
         if not address.tls:
             return tcp
         stream = trio.SSLStream(

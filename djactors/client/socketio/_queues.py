@@ -105,6 +105,11 @@ class Outbox:
         # Whether a write is under way, so that an empty queue is not yet all sent.
         self.is_writing = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nobody writes."""
+        return not self._has_writer and not self._packets
+
     def put_nowait(self, packet: EncodedPacket, *, start: bool = True) -> None:
         """Add a packet of the protocol itself, which is small and rare. Without `start`, somebody has to `claim`."""
         if self._closed:

@@ -24,6 +24,7 @@ from djactors.client.socketio._websocket import NotOpenedError, WebSocket, WebSo
 from djactors.protocol import (
     CLOSE,
     MAX_POLL_PACKETS,
+    PONG,
     UPGRADE,
     ClientEngine,
     ClientState,
@@ -45,7 +46,7 @@ RENEWED_PART = 1 / 16
 """The part of the patience with the server that has to pass before a packet that is no ping renews it."""
 
 MAX_WRITE_PACKETS = 64
-"""Packets of one write by WebSocket, each a frame of its own, so that a time-out is for a bounded amount."""
+"""Packets that leave the outbox together for a WebSocket, so that what waits for the socket as well is bounded."""
 
 
 class End(msgspec.Struct, frozen=True):
@@ -233,11 +234,15 @@ class Session:
     def _take_message(self, message: str | bytes) -> Awaitable[None] | None:
         """Take a message of a WebSocket; what its reader has to do before it goes on."""
         try:
+            # These two are the way of nearly all that comes; the engine would say the same of it.
             if message[:1] == "4" and self._carries_websocket():
-                # The way of nearly all that comes; the engine would say the same of it.
                 self._renew(is_ping=False)
                 self._receive(message[1:])
                 return None
+            if message == "2" and self._carries_websocket() and self._may_write_now():
+                self._renew(is_ping=True)
+                assert self._websocket is not None
+                return self._send_frames(self._websocket, [PONG], by_reader=True)
             self._take(decode_packet(message), Transport.WEBSOCKET)
         except ProtocolError as error:
             self.end(DisconnectReason.VIOLATION, str(error))
@@ -258,6 +263,10 @@ class Session:
             and engine.state is ClientState.OPEN
             and engine.transport is Transport.WEBSOCKET
         )
+
+    def _may_write_now(self) -> bool:
+        """Whether a WebSocket carries what is sent, and nothing is sent or waits for it."""
+        return self._websocket is not None and self.outbox.is_idle and not self._sending.locked()
 
     def _renew(self, *, is_ping: bool) -> None:
         """Be patient for as long again. A ping counts always, and of thousands of other packets one now and then."""

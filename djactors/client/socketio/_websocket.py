@@ -3,15 +3,17 @@
 What trio-websocket 0.12 does, and what stands against it here:
 
 - Its reader is a task beside the caller's, which hands each message over by a queue: a connection takes three tasks,
-  and a message wakes two of them. So `_Connection` has no queue, and its reader is run in the caller's task. This
-  stands on five names that are not public, so the next minor version of trio-websocket has to be looked at first.
+  and a message wakes two of them. So `_Connection` has no queue, and its reader is run in the caller's task. It also
+  gives the other tasks a turn behind its lock and behind each send, which made a pong three turns of the loop. Neither
+  does so here where nobody has to wait. All this stands on six names that are not public, so the next minor version of
+  trio-websocket has to be looked at first.
 - What the reader raises would end the nursery that it was started in (a bad frame during the close does). What it
   raises here becomes the text that `run` returns.
 - Its handshake waits for ever where the server hangs up without an answer, or where none comes. The end of the reader
   is seen here, and the caller's deadline does the rest.
 - Its bound on a message counts characters, not bytes, and empty fragments are never counted. The stream counts the
   bytes since the last whole message.
-- A send that is cancelled leaves half a frame. `send` has a deadline, and whoever misses it must end the connection.
+- A send that is cancelled leaves half a frame. Each frame has a deadline; whoever misses it must end the connection.
 - `aclose` waits for ever for a peer that does not read, and after a message that is too large the TCP connection is
   never closed. Closing has a deadline, and the stream is closed by force in any case.
 - `ping` never returns where the peer is gone. It is not used: Engine.IO has its own heartbeat.
@@ -27,6 +29,7 @@ from wsproto import ConnectionType, WSConnection
 
 from djactors.client.socketio._address import Address, OpenStream
 from djactors.client.socketio._http import Answer
+from djactors.client.socketio._stream import TcpStream
 
 Take: TypeAlias = Callable[[str | bytes], Awaitable[None] | None]
 
@@ -52,12 +55,15 @@ class WebSocketLostError(Exception):
 
 
 class _Watched(trio.abc.Stream):
-    """A stream that takes only so many bytes from one whole message to the next."""
+    """A stream that takes only so many bytes from one whole message to the next, and sends each piece in time.
 
-    __slots__ = ("_limit", "_stream", "is_too_much", "since_message")
+    A piece that the socket takes at once goes out without a turn of the loop, and without a deadline for it.
+    """
 
-    def __init__(self, stream: trio.abc.Stream, limit: int) -> None:
-        self._stream, self._limit = stream, limit
+    __slots__ = ("_limit", "_send_timeout", "_stream", "is_too_much", "since_message")
+
+    def __init__(self, stream: trio.abc.Stream, limit: int, send_timeout: float) -> None:
+        self._stream, self._limit, self._send_timeout = stream, limit, send_timeout
         self.since_message = 0
         self.is_too_much = False
 
@@ -70,7 +76,11 @@ class _Watched(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        stream = self._stream
+        sent = stream.send_nowait(data) if isinstance(stream, TcpStream) else 0
+        if sent < len(data):
+            with trio.fail_after(self._send_timeout), memoryview(data) as view:
+                await stream.send_all(view[sent:])
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -95,6 +105,24 @@ class _NoQueue:
 
     async def aclose(self) -> None:
         self._closed()
+
+
+class _Lock:
+    """A first-come, first-served lock, as trio-websocket has it, but without a turn of the loop where it is free."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = trio.StrictFIFOLock()
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class _Connection(WebSocketConnection):
@@ -133,6 +161,7 @@ class _Connection(WebSocketConnection):
         )
         # Of its two ends nothing is used but what this has, too.
         self._send_channel = self._recv_channel = cast("Any", _NoQueue(closed))
+        self._stream_lock = cast("Any", _Lock())
         self._agreed, self._take = opened, take
         self._parts: list[Any] = []
 
@@ -163,7 +192,7 @@ class WebSocket:
         target: path and query.
         headers: for the handshake.
         max_message: the most bytes of a message.
-        send_timeout: the most seconds for one `send`.
+        send_timeout: the most seconds for one frame.
     """
 
     def __init__(
@@ -198,7 +227,7 @@ class WebSocket:
             raise NotOpenedError(f"no connection: {error}", reached=False) from None
         failure: Exception | None = None
         mistake: Exception | None = None
-        watched = _Watched(stream, self._max_message + MAX_OVERHEAD)
+        watched = _Watched(stream, self._max_message + MAX_OVERHEAD, self._send_timeout)
 
         def give(message: str | bytes) -> Awaitable[None] | None:
             nonlocal mistake
@@ -250,14 +279,13 @@ class WebSocket:
         """
         assert self._connection is not None
         try:
-            with trio.CancelScope(deadline=trio.current_time() + self._send_timeout) as scope:
-                for message in messages:
-                    await self._connection.send_message(message)
+            for message in messages:
+                await self._connection.send_message(message)
+        except trio.TooSlowError:
+            raise
         except Exception as error:  # noqa: BLE001 - trio-websocket and wsproto have many
             # ConnectionClosed, and what wsproto raises of a connection that is closing.
             raise WebSocketLostError(_words(getattr(error, "reason", None))) from None
-        if scope.cancelled_caught:
-            raise trio.TooSlowError
 
     async def close(self, seconds: float) -> None:
         """Close in good order, if the peer takes part within so many seconds; then by force."""

@@ -36,7 +36,10 @@ app.post("/orders/:number/ship", async (request, response) => {
     }),
     signal: AbortSignal.timeout(10_000),
   });
-  response.status(answer.status).json(await answer.json());
+  // With 429 and 503 the server says in how many seconds it makes sense to try again.
+  const retryAfter = answer.headers.get("Retry-After");
+  if (retryAfter) response.set("Retry-After", retryAfter);
+  response.status(answer.status).type(answer.headers.get("Content-Type") ?? "text").send(await answer.text());
 });
 
 app.listen(PORT, "127.0.0.1", () => console.log(`http://127.0.0.1:${PORT}`));

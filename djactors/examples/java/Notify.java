@@ -10,6 +10,7 @@ import java.util.UUID;
 
 public class Notify {
     static final int ATTEMPTS = 5;
+    static final long FIRST_WAIT_MS = 1000, LONGEST_WAIT_MS = 60_000;
 
     public static void main(String[] arguments) throws Exception {
         var event = """
@@ -31,17 +32,21 @@ public class Notify {
     static String send(HttpClient client, HttpRequest request) throws Exception {
         for (var attempt = 1; ; attempt++) {
             String failure;
+            var wait = FIRST_WAIT_MS << (attempt - 1);
             try {
                 var answer = client.send(request, BodyHandlers.ofString());
                 var status = answer.statusCode();
                 if (status < 300) return answer.body();
                 failure = status + " " + answer.body();
                 if (status != 429 && (status < 502 || status > 504)) throw new IllegalStateException(failure);
+                // The server knows when it has room again.
+                var asked = answer.headers().firstValue("Retry-After").filter(text -> text.matches("[0-9]{1,6}"));
+                wait = Math.max(wait, asked.map(text -> Long.parseLong(text) * 1000).orElse(0L));
             } catch (java.io.IOException lost) {
                 failure = lost.toString();
             }
-            if (attempt == ATTEMPTS) throw new IllegalStateException(failure);
-            Thread.sleep(500L << attempt);
+            if (attempt == ATTEMPTS || wait > LONGEST_WAIT_MS) throw new IllegalStateException(failure);
+            Thread.sleep(wait);
         }
     }
 

@@ -103,9 +103,15 @@ def _times(look: Look) -> Iterator[Trouble]:
 
 
 def _nodes(look: Look) -> Iterator[Trouble]:
-    for node in look.condition.nodes or ():
+    nodes = look.condition.nodes or ()
+    types = next((node.types for node in nodes if node.is_this), "")
+    for node in nodes:
         if node.seen_ago > GONE_SECONDS:
             yield Trouble(f"node {node.name} was seen {node.seen_ago:.0f} s ago", "start it, unless it was stopped")
+        elif types and node.types not in ("", types):
+            yield _slight(
+                f"node {node.name} has other notification types", "give all nodes the same ones, and start them anew"
+            )
 
 
 def _losses(look: Look) -> Iterator[Trouble]:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from djactors.store.connection import ChildrenFirst
 from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable, twin
 from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.failures import storage_failure
@@ -257,6 +258,16 @@ class Writer(_Connection):
     def run(self, calls: Sequence[Call[Any]]) -> Report:
         """Run one call in a transaction and commit it, as the module describes. The batch has one call."""
         [call] = calls
+        if not isinstance(call.work, ChildrenFirst):
+            return self._run(call)
+        # Inside a transaction the pragma does nothing, so it stands around the transaction.
+        self._connection.execute("PRAGMA foreign_keys = OFF")
+        try:
+            return self._run(call)
+        finally:
+            self._connection.execute("PRAGMA foreign_keys = ON")
+
+    def _run(self, call: Call[Any]) -> Report:
         began = self._timer()
         try:
             if self._latched is not None:
