@@ -46,8 +46,9 @@ SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, removed_seq, is_read, r
 
 ROUND_TRIPS: Final = 9
 """Two for the tenants, if some of them do not exist yet, one each for keys, jobs, watchers, mutes, users and
-notifications, and one for ids. For events that name no job, in a tenant that exists, there are four: tenants, keys,
-users, ids. The commit is one more, and so is the number of the first job that a unit makes in a tenant."""
+notifications, and one for ids, unless all tenants are known: then the ids come with them. For events that name no job,
+in a tenant that is known, there are three: tenants with ids, keys, users. The commit is one more, and so is the number
+of the first job that a unit makes in a tenant."""
 
 _PEOPLE = ("user_id", "actor_id", "requester_id", "assignee_id", "approver_id", "manager_id")
 
