@@ -24,6 +24,7 @@ from bench.scale import scale
 from bench.siege import siege
 from bench.sizing import sizing
 from bench.soak import soak
+from bench.start import start
 from bench.steps import steps
 from bench.store import store
 from bench.strangers import strangers
@@ -65,6 +66,7 @@ for command in (
     sizing,
     backup,
     soak,
+    start,
     steps,
     strangers,
     way,

@@ -9,6 +9,8 @@ The load is an open loop, as in `latency`: a latency counts from when the post w
 Beside the CPU of an event stands what the kernel was asked to do for it: how often a thread of the server fell asleep
 and was woken again, how often one was made to give way, how many pages were written, and, where `perf` may count them,
 the system calls. These depend much less on how busy the machine is.
+
+With `--beside`, djactors alone is looked at, in turns with and without a chore of the server (see `beside.py`).
 """
 
 import shutil
@@ -24,6 +26,7 @@ from typing import Any
 import click
 import msgspec
 
+from bench import beside
 from bench.compare import AT_ONCE, SERVERS
 from bench.distribution import Distribution
 from bench.driver import Driver, load_on
@@ -70,6 +73,10 @@ class Turn:
 )
 @click.option("--turns", type=click.IntRange(1), default=5, help="Of each server at each rate.")
 @click.option("--publishers", type=click.IntRange(1), default=16, help="HTTP connections to post by.")
+@click.option(
+    "--beside", "chores", type=click.Choice(beside.CHORES), multiple=True, help="A chore of djactors; repeatable."
+)
+@click.option("--stored", type=click.IntRange(1), default=beside.STORED, help="Stored notifications, with --beside.")
 @out_option
 def pace(
     names: tuple[str, ...],
@@ -78,10 +85,30 @@ def pace(
     seconds: float,
     turns: int,
     publishers: int,
+    chores: tuple[str, ...],
+    stored: int,
     out: Path,
 ) -> None:
-    """Latency, CPU and kernel work of an event at the pace of an office, beside the peers."""
+    """Latency, CPU and kernel work of an event at the pace of an office, beside the peers or the server's chores."""
     settings = dict(click.get_current_context().params)
+    commands = {
+        rate: Pace(
+            event="notification.requested",
+            rate=rate,
+            seconds=max(seconds, EVENTS_OF_A_TURN / rate),
+            warmup_seconds=0.0,
+            producers=publishers,
+        )
+        for rate in rates
+    }
+    if chores:
+        with workplace(out, "beside") as directory:
+            report = Report("beside", directory, settings)
+            svg = beside.measure(
+                report, directory, chores, list(commands.values()), turns=turns, stored=stored, users=users
+            )
+        report.finish(out, svg)
+        return
     chosen = [name for name in STORING if name in names]
     done: dict[tuple[str, float], list[Turn]] = defaultdict(list)
     with workplace(out, "pace") as directory, ExitStack() as stack:
@@ -92,14 +119,7 @@ def pace(
             driver = drivers[name] = stack.enter_context(load_on(target))
             driver.ask(Know(users), Done)
             report.check(f"connecting to {name}", driver.ask(Connect(1, users, AT_ONCE), Connected).failures)
-        for rate in rates:
-            command = Pace(
-                event="notification.requested",
-                rate=rate,
-                seconds=max(seconds, EVENTS_OF_A_TURN / rate),
-                warmup_seconds=0.0,
-                producers=publishers,
-            )
+        for rate, command in commands.items():
             for turn in range(turns):
                 for name in chosen if turn % 2 == 0 else chosen[::-1]:
                     done[name, rate].append(_take(drivers[name], command))

@@ -49,7 +49,7 @@ GIVEN_NAMES = ("Anna", "José", "Marta", "Mary", "Нина", "Фёдор", "Somc
 SURNAMES = ("Marquez", "Müller", "Mannheim", "Smith", "Jaidee", "Иванова", "Okafor", "Nguyễn", "Andersson")
 """Of what the names of people are made: with ten and nine, every word is that of thousands."""
 
-_NOW = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
+_NOW = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', :age)"
 _SERIES = "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :rows)"
 FILL = (
     f"INSERT INTO tenants (id, name, created_at, updated_at) VALUES (:tenant, 'Bench', {_NOW}, {_NOW})",
@@ -61,7 +61,7 @@ FILL = (
     SELECT n, :tenant, 1 + n % :owners, n, 'bench', 'HIGH', 'Notice ' || n || ' for you',
     'The quick brown fox jumps over the lazy dog', '{{"n":' || n || '}}', n / :owners % 10 < :read,
     CASE WHEN n / :owners % 10 < :read THEN {_NOW} END, {_NOW},
-    strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+30 days'), n, n FROM series""",
+    strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', :age, '+30 days'), n, n FROM series""",
     f"""{_SERIES} INSERT INTO changes (tenant_id, seq, user_id, kind, notification_id, mark, created_at)
     SELECT :tenant, n, 1 + n % :owners, 'new', n, n, {_NOW} FROM series""",
     f"""{_SERIES} INSERT INTO domain_events (id, tenant_id, type, actor_id, seq, occurred_at, received_at)
@@ -79,14 +79,14 @@ def people(count: int) -> Iterator[tuple[int, int, str, str, str]]:
         yield TENANT, n, name, "2026-01-27T10:30:00.000000Z", "2026-01-27T10:30:00.000000Z"
 
 
-def fill(path: Path, rows: int, known: int = 0) -> None:
+def fill(path: Path, rows: int, known: int = 0, *, days_old: int = 0) -> None:
     """Make a migrated database with so many stored notifications, and so many people who are known. The server folds
-    their names when it starts.
+    their names when it starts. A notification expires when it is thirty days old.
 
     Indexes are made after the rows, which is many times as fast as keeping them up.
     """
     schema.apply(path)
-    values = {"rows": rows, "tenant": TENANT, "owners": OWNERS, "read": READ}
+    values = {"rows": rows, "tenant": TENANT, "owners": OWNERS, "read": READ, "age": f"-{days_old} days"}
     with closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
         # Nothing is lost that could not be made again.
         connection.execute("PRAGMA synchronous = OFF")

@@ -316,7 +316,7 @@ class Server:
             )
             self._database = database
             guard.note_state()
-            database.when_log_moved(guard.note_state)
+            database.when_log_moves(guard.note_move, guard.note_state)
             settings = self.settings
             limits = Limits(
                 daily_limit=settings.daily_limit,

@@ -26,6 +26,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -94,38 +95,47 @@ class Inbox(Protocol):
         """What the user may see of what came after `since`, up to `until`; or why the log does not lead there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the actors of all users have in common, kept once for all of them.
+
+    Attributes:
+        inbox: where they read their snapshots.
+        commits: how far the commits are.
+        pids: gives each socket its pid.
+        telemetry: counts and logs.
+        turns: who reads the log holds one.
+        replay_limit: changes that a socket is given at most when it resumes.
+        idle_after: seconds without a socket after which an actor stops.
+        forget: takes an actor that stops out of the register.
+        introduce: makes a user known to the tenant.
+        lost: is told of a user who was told what is not in the log.
+    """
+
+    inbox: Inbox
+    commits: Numbering
+    pids: PidIssuer
+    telemetry: Telemetry
+    turns: trio.Semaphore
+    replay_limit: int
+    idle_after: float
+    forget: Callable[[Presence], None]
+    introduce: Callable[[Introduce], None]
+    lost: Callable[[int, int], Awaitable[None]]
+
+
 class UserActor(Actor[UserMessage, None]):
     """One user. See the module for the rules."""
+
+    __slots__ = ("_counts", "_has_begun", "_presence", "_shared", "idle_after")
 
     batch_limit = 64
     idle_after: float
 
-    def __init__(
-        self,
-        presence: Presence,
-        inbox: Inbox,
-        commits: Numbering,
-        *,
-        pids: PidIssuer,
-        telemetry: Telemetry,
-        turns: trio.Semaphore,
-        replay_limit: int,
-        idle_after: float,
-        forget: Callable[[Presence], None],
-        introduce: Callable[[Introduce], None],
-        lost: Callable[[int, int], Awaitable[None]],
-    ) -> None:
+    def __init__(self, presence: Presence, surroundings: Surroundings) -> None:
         self._presence = presence
-        self._inbox = inbox
-        self._commits = commits
-        self._pids = pids
-        self._telemetry = telemetry
-        self._turns = turns
-        self._replay_limit = replay_limit
-        self._forget = forget
-        self._introduce = introduce
-        self._lost = lost
-        self.idle_after = idle_after
+        self._shared = surroundings
+        self.idle_after = surroundings.idle_after
         self._counts: Counts = 0, 0
         self._has_begun = False
 
@@ -136,7 +146,7 @@ class UserActor(Actor[UserMessage, None]):
         presence.stale = False
         before = presence.accounts_told
         try:
-            state = await self._inbox.snapshot(presence.tenant_id, presence.user_id)
+            state = await self._shared.inbox.snapshot(presence.tenant_id, presence.user_id)
         except StoreInPart:
             # Whoever comes is turned away until the tenant is here.
             presence.stale = True
@@ -144,13 +154,13 @@ class UserActor(Actor[UserMessage, None]):
         self._has_begun = True
         self._take_in(state, before)
         self._counts, presence.at = (state.unread, state.unseen), state.at
-        presence.read = self._commits.newest
+        presence.read = self._shared.commits.newest
 
     def on_idle(self) -> bool:
         """Stop once nobody has been connected for a while."""
         if self._presence.sockets or trio.current_time() - self._presence.left_at < self.idle_after:
             return False
-        self._forget(self._presence)
+        self._shared.forget(self._presence)
         return True
 
     def on_tell_at_rest(self, message: UserMessage) -> bool:
@@ -169,8 +179,8 @@ class UserActor(Actor[UserMessage, None]):
         presence.at = changes[-1].at
         self._write(news, self._counts if message.counts is None else message.counts)
         if presence.sockets:
-            self._telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
-            if self._telemetry.traces.followed:
+            self._shared.telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
+            if self._shared.telemetry.traces.followed:
                 self._note_delivered(changes, message.committed_at)
         return True
 
@@ -217,8 +227,8 @@ class UserActor(Actor[UserMessage, None]):
             envelope.answer(None)
         self._write(news, counts)
         if committed_at is not None and presence.sockets:
-            self._telemetry.metrics.delivery.observe(trio.current_time() - committed_at)
-            if self._telemetry.traces.followed:
+            self._shared.telemetry.metrics.delivery.observe(trio.current_time() - committed_at)
+            if self._shared.telemetry.traces.followed:
                 self._note_delivered([*written, *news], committed_at)
 
     async def _begin_or_catch_up(self) -> None:
@@ -249,7 +259,9 @@ class UserActor(Actor[UserMessage, None]):
         # Those that are behind get it later, from the log.
         sockets = sum(seat.position is None for seat in presence.sockets.values())
         ago = trio.current_time() - committed_at
-        self._telemetry.traces.delivered(changes, ago, presence.tenant_id, presence.user_id, sockets, str(presence.at))
+        self._shared.telemetry.traces.delivered(
+            changes, ago, presence.tenant_id, presence.user_id, sockets, str(presence.at)
+        )
 
     async def _attach(self, attach: Attach) -> None:
         """Answer a CONNECT: with the old pid and what the client missed, or with a new one."""
@@ -263,7 +275,7 @@ class UserActor(Actor[UserMessage, None]):
                 # It read a list that is newer than what has been delivered here: others' changes move the tenant's log
                 # without a word to this actor.
                 await self._catch_up()
-            replay = await self._read(since, self._replay_limit)
+            replay = await self._read(since, self._shared.replay_limit)
         if socket not in presence.attaching:
             return  # It closed meanwhile.
         presence.attached(socket)
@@ -275,13 +287,13 @@ class UserActor(Actor[UserMessage, None]):
         if reload:
             body = encode(Reset(str(presence.at)))
             told.append(Outgoing(CHANGES_RESET, body, presence.at))
-            self._telemetry.metrics.resumed.labels("reset").inc()
+            self._shared.telemetry.metrics.resumed.labels("reset").inc()
         elif resume is not None and replay is not None:
             assert resume.since is not None
             pid, position = resume.pid, resume.since
-            self._telemetry.metrics.resumed.labels("since" if pid is None else "pid").inc()
+            self._shared.telemetry.metrics.resumed.labels("since" if pid is None else "pid").inc()
         if pid is None and socket.recovery:
-            pid = self._pids.issue(presence.tenant_id, presence.user_id, position, reload=reload)
+            pid = self._shared.pids.issue(presence.tenant_id, presence.user_id, position, reload=reload)
         seat = Seat(pid, position)
         presence.seat(socket, seat)
         told += self._slice(seat, replay)
@@ -313,8 +325,8 @@ class UserActor(Actor[UserMessage, None]):
         """
         presence = self._presence
         while True:
-            async with self._turns:
-                found = await self._inbox.replay(
+            async with self._shared.turns:
+                found = await self._shared.inbox.replay(
                     presence.tenant_id,
                     presence.user_id,
                     since,
@@ -336,7 +348,7 @@ class UserActor(Actor[UserMessage, None]):
         told: list[Outgoing] = []
         if replay is not None:
             told = [Outgoing(change.name, change.body, change.offset) for change in replay.changes]
-            self._telemetry.metrics.replayed.inc(len(told))
+            self._shared.telemetry.metrics.replayed.inc(len(told))
             if replay.position.seq < self._presence.at.seq:
                 seat.position = replay.position
                 return told
@@ -378,13 +390,13 @@ class UserActor(Actor[UserMessage, None]):
         presence.stale = False
         told = presence.at if any(seat.position is None for seat in presence.sockets.values()) else None
         # In turn: there may be a reason for everybody to look at once.
-        async with self._turns:
+        async with self._shared.turns:
             before = presence.accounts_told
-            state = await self._inbox.snapshot(presence.tenant_id, presence.user_id, told)
+            state = await self._shared.inbox.snapshot(presence.tenant_id, presence.user_id, told)
         self._take_in(state, before)
         if not state.follows:
-            await self._lost(presence.tenant_id, presence.user_id)
-        presence.read = self._commits.newest
+            await self._shared.lost(presence.tenant_id, presence.user_id)
+        presence.read = self._shared.commits.newest
         for socket, seat in list(presence.sockets.items()):
             # Those that were behind already have been told less than this actor knew: their next slice is judged.
             if seat.position is None and not state.follows:
@@ -401,7 +413,7 @@ class UserActor(Actor[UserMessage, None]):
             presence.take_in(state.account)
         if not state.known:
             # Told before the CONNECT is answered: whoever names this user from then on comes behind it.
-            self._introduce(Introduce(presence.tenant_id, presence.person))
+            self._shared.introduce(Introduce(presence.tenant_id, presence.person))
 
     async def _catch_up(self) -> None:
         """Go to where the inbox stands, and give everybody who is behind then a slice."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -28,7 +29,7 @@ from djactors.actors.onlookers import Onlookers
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Socket, UserMessage
 from djactors.actors.resume import resume_of
-from djactors.actors.user import Inbox, UserActor
+from djactors.actors.user import Inbox, Surroundings, UserActor
 from djactors.config import Settings
 from djactors.domain.accounts import Account
 from djactors.domain.commands import Introduce, Recorded
@@ -93,7 +94,6 @@ class Users:
         accounts_known_for: float = inf,
     ) -> None:
         self._rng = rng
-        self._inbox = inbox
         self._pids = pids
         self._settings = settings
         self._telemetry = telemetry
@@ -102,9 +102,22 @@ class Users:
         self._by_name: dict[str, Presence] = {}
         self._commits = Numbering()
         self._accounts = Accounts(inbox.account, accounts_known_for)
-        self._turns = trio.Semaphore(MAX_REPLAYS)
         self._supervisor: Supervisor | None = None
         self.onlookers = Onlookers(self.connected, self.told)
+        # Made once: a bound method for each user would take 80 bytes.
+        self._note = self.onlookers.note
+        self._surroundings = Surroundings(
+            inbox,
+            self._commits,
+            pids=pids,
+            telemetry=telemetry,
+            turns=trio.Semaphore(MAX_REPLAYS),
+            replay_limit=settings.replay_limit,
+            idle_after=max(settings.passivate_after, MIN_IDLE),
+            forget=self._forget,
+            introduce=self._introduce,
+            lost=self.lost,
+        )
 
     def supervisor(self) -> Supervisor:
         """A fresh supervisor for the user actors. A new one means that the old one failed: its users start over."""
@@ -400,33 +413,19 @@ class Users:
         if presence is None:
             if self._supervisor is None:
                 raise SupervisorNotRunning("users")
-            presence = Presence(tenant_id, person, self.onlookers.note)
+            presence = Presence(tenant_id, person, self._note)
             presence.ref = self._supervisor.spawn_child(self._spec(presence))
             self._tenants.setdefault(tenant_id, {})[user_id] = self._by_name[presence.name] = presence
             self._telemetry.metrics.users.inc()
         return presence
 
     def _spec(self, presence: Presence) -> ActorSpec[UserMessage, None]:
-        def actor() -> UserActor:
-            return UserActor(
-                presence,
-                self._inbox,
-                self._commits,
-                pids=self._pids,
-                telemetry=self._telemetry,
-                turns=self._turns,
-                replay_limit=self._settings.replay_limit,
-                idle_after=max(self._settings.passivate_after, MIN_IDLE),
-                forget=self._forget,
-                introduce=self._introduce,
-                lost=self.lost,
-            )
-
         return ActorSpec(
             presence.name,
-            actor,
+            partial(UserActor, presence, self._surroundings),
             restart=Restart.TRANSIENT,
             mailbox_capacity=self._settings.user_mailbox,
+            keeps_task=False,
             intensity=USER_INTENSITY,
             when_exhausted=Exhausted.QUARANTINE,
         )

@@ -5,7 +5,8 @@
                   └─ asked to stop, or idle ─→ STOPPING ─→ STOPPED
 
 The task of an idle actor rests in its mailbox (see `_feed.py`) and needs no other task and no timer: the pause before a
-restart and the bound on a stop are deadlines of scopes in this same task.
+restart and the bound on a stop are deadlines of scopes in this same task. An actor whose spec says so has no task at
+all while it rests. The mailbox then has the supervisor start another task, in which the same life goes on.
 
 Only an `Exception` is a crash. `Cancelled` and other `BaseException`s pass through, even if they come in one group with
 a crash: this is why the code says `except*`.
@@ -35,6 +36,9 @@ from djactors.kernel._ref import ActorRef, Address, Envelope
 from djactors.kernel._spec import ActorSpec, AnySpec, Exhausted, Restart
 from djactors.kernel._statistics import ChildStatistics, Kind, State, Tally
 
+_NOTHING = Tally()
+"""The counts of a child that nothing has happened to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:
@@ -47,6 +51,7 @@ class Parent:
         report: passes an event on; never raises.
         escalate: stops all children, because this child is exhausted.
         forget: frees the name of a dynamic child.
+        launch: starts a task for a child that rests without one.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Parent:
     report: Callable[[SupervisorEvent], None]
     escalate: Callable[["Child", Exception | None], None]
     forget: Callable[["Child"], None]
+    launch: Callable[["Child"], None]
 
 
 class Child:
@@ -78,6 +84,7 @@ class Child:
         "_parent",
         "_pause",
         "_restart_times",
+        "_rests",
         "_running_since",
         "_scope",
         "_tally",
@@ -108,8 +115,10 @@ class Child:
         self.settled = Latch()
         self.start_error: Exception | None = None
         self._parent = parent
-        # This scope is around everything that the child does; its deadline is set when a stop begins.
-        self._scope = trio.CancelScope()
+        # This scope is around everything that the child does in its task; its deadline is set when a stop begins. None
+        # while there is no task, because the actor rests.
+        self._scope: trio.CancelScope | None = trio.CancelScope()
+        self._rests = False
         # This scope is around the pause before a restart; None outside of a pause.
         self._pause: trio.CancelScope | None = None
         self._instance: Actor[Any, Any] | Service | None = None
@@ -121,7 +130,7 @@ class Child:
         self._earlier_restarts = 0
         # Whether the child is back from quarantine and has not yet run for a whole period.
         self._on_probation = False
-        self._tally = Tally()
+        self._tally = _NOTHING
         self._last_error: str | None = None
 
     # For the supervisor
@@ -141,7 +150,10 @@ class Child:
         return self._kind is Kind.ACTOR
 
     async def run(self) -> None:
-        """Be the child's task. Returns when the child is gone for good; never raises an `Exception`."""
+        """Be the child's task. Returns when the child is gone for good, or rests without a task; never raises an
+        `Exception`.
+        """
+        assert self._scope is not None
         try:
             with self._scope:
                 while await self._live():
@@ -150,7 +162,17 @@ class Child:
             # A handler crashed while it was being cancelled, and the scope has taken the Cancelled out of the group.
             self._note_crash(unwrapped(group))
         finally:
-            self.end()
+            if self._rests:
+                self._scope = None
+                self._address.mailbox.leave_word(self._wake)
+            else:
+                self.end()
+
+    def _wake(self) -> None:
+        """The actor rests without a task, and there is something to do."""
+        self._rests = False
+        self._scope = trio.CancelScope()
+        self._parent.launch(self)
 
     def request_stop(self) -> None:
         """Begin an orderly stop: no new messages; what is queued is handled, then `on_stop`, within `stop_timeout`."""
@@ -167,20 +189,28 @@ class Child:
                 self._instance.request_stop()
             except Exception as error:  # noqa: BLE001 - supervision
                 self._note_crash(error)
-                self._scope.cancel()
+                self._cancel_task()
         else:
-            self._scope.cancel()
+            self._cancel_task()
 
     def cancel(self) -> None:
         """Stop at once, whatever the child is doing."""
         if self.state is not State.STOPPED:
             self._begin_stop()
-            self._scope.cancel()
+            self._cancel_task()
+
+    def _cancel_task(self) -> None:
+        assert self._scope is not None, "a stop that has begun has woken who rests"
+        self._scope.cancel()
 
     def end(self) -> None:
         """Fail the messages that are left, and wake everybody who waits for this child's end. Idempotent."""
         if self.state is State.STOPPED:
             return
+        if self._instance is not None:
+            # The supervisor is cancelled while the actor rests, and there is no task that ends with it.
+            self._address.mailbox.take_word_back()
+            self._retire_instance()
         self._address.refuse()
         dropped = self._drop_in_hand() + self._drop_queue()
         self.state = State.STOPPED
@@ -189,7 +219,8 @@ class Child:
         self._parent.forget(self)
         if not self.launched:
             return
-        timed_out = self._scope.cancelled_caught and trio.current_time() >= self._scope.deadline
+        scope = self._scope
+        timed_out = scope is not None and scope.cancelled_caught and trio.current_time() >= scope.deadline
         self._parent.report(ChildStopped(self._parent.name, self.name, dropped, timed_out))
 
     def statistics(self, levels: int | None = None) -> ChildStatistics:
@@ -207,24 +238,26 @@ class Child:
 
     def hand_over_tally(self) -> Tally:
         """Return the counts since the last call, and start counting from zero."""
-        tally, self._tally = self._tally, Tally()
+        tally, self._tally = self._tally, _NOTHING
         return tally
 
     # One life, from factory to end or crash
 
     async def _live(self) -> bool:
-        """Make an instance and run it to its end. If it is to be replaced, pause and return True."""
-        if self.is_stopping():
-            # Messages that were accepted before the first start must still be handled.
-            if not self._address.mailbox:
-                return False
-        else:
-            self.state = State.STARTING
-        self._running_since = None
+        """Make an instance, unless one has rested, and run it to its end. If it is to be replaced, pause and return
+        True.
+        """
+        if self._instance is None:
+            if self.is_stopping():
+                # Messages that were accepted before the first start must still be handled.
+                if not self._address.mailbox:
+                    return False
+            else:
+                self.state = State.STARTING
+            self._running_since = None
         try:
             if isinstance(self.spec, ActorSpec):
-                self._instance = actor = self.spec.factory()
-                await self._run_actor(actor)
+                await self._run_actor(self.spec)
             else:
                 self._instance = service = self.spec.factory()
                 if not self.is_stopping():
@@ -233,7 +266,8 @@ class Child:
         except* Exception as group:  # noqa: BLE001 - supervision
             pause = self._after_crash(unwrapped(group))
         finally:
-            self._retire_instance()
+            if not self._rests:
+                self._retire_instance()
         if pause is None or self.is_stopping():
             return False
         with trio.CancelScope() as self._pause:
@@ -245,19 +279,33 @@ class Child:
             self._address.release()
         return True
 
-    async def _run_actor(self, actor: Actor[Any, Any]) -> None:
-        actor.ref = self.ref
+    async def _run_actor(self, spec: ActorSpec[Any, Any]) -> None:
+        if self._instance is None:
+            self._instance = actor = spec.factory()
+            actor.ref = self.ref
+            await self._start_actor(actor)
+            self._started()
+            self._feed = Feed(actor, self._address, keeps_task=spec.keeps_task)
+        else:
+            # It has rested, and may have been cancelled since it was woken.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        assert self._feed is not None
+        end = await self._feed.run()
+        if end is Fed.RESTING:
+            self._rests = True
+            return
+        if end is Fed.IDLE:
+            # No message can have come since `on_idle` returned True, because there was no checkpoint.
+            self._begin_stop()
+            self._parent.forget(self)
+        assert isinstance(self._instance, Actor)
+        await self._instance.on_stop()
+
+    async def _start_actor(self, actor: Actor[Any, Any]) -> None:
         with trio.CancelScope(deadline=trio.current_time() + self.spec.start_timeout) as scope:
             await actor.on_start()
         if scope.cancelled_caught:
             raise trio.TooSlowError(f"{self.name} had not started after {self.spec.start_timeout} s")
-        self._started()
-        self._feed = Feed(actor, self._address)
-        if await self._feed.run() is Fed.IDLE:
-            # No message can have come since `on_idle` returned True, because there was no checkpoint.
-            self._begin_stop()
-            self._parent.forget(self)
-        await actor.on_stop()
 
     async def _run_service(self, service: Service) -> None:
         self._kind = Kind.SUPERVISOR if isinstance(service, Tree) else Kind.SERVICE
@@ -281,7 +329,7 @@ class Child:
     # After a life: pause, quarantine or end
 
     def _is_to_be_replaced(self) -> bool:
-        return not self.is_stopping() and self.spec.restart is Restart.PERMANENT
+        return not (self._rests or self.is_stopping()) and self.spec.restart is Restart.PERMANENT
 
     def _after_crash(self, error: Exception) -> float | None:
         """Seconds to pause before the restart, or None if there is none."""
@@ -354,7 +402,9 @@ class Child:
 
     def _begin_stop(self) -> None:
         self.state = State.STOPPING
+        # This wakes an actor that rests.
         self._address.refuse()
+        assert self._scope is not None
         self._scope.deadline = trio.current_time() + self.spec.stop_timeout
 
 

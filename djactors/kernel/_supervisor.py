@@ -17,6 +17,7 @@ Rules:
 import contextvars
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar, overload
 
@@ -89,6 +90,7 @@ class Supervisor(Tree):
             self._report,
             self._escalate,
             self._forget,
+            self._relaunch,
         )
         for spec in children:
             self._add(spec, dynamic=False, must_start=spec.restart is Restart.PERMANENT)
@@ -304,6 +306,12 @@ class Supervisor(Tree):
             self._failure.__cause__ = error
         self._ending.set()
         self._report(SupervisorEscalated(self.name, child.name))
+
+    def _relaunch(self, child: Child) -> None:
+        """Start another task for a child that rests without one."""
+        # A nursery that is closed says so. Then `run` has been cancelled, and is about to end the child.
+        with suppress(RuntimeError):
+            self._launch(child)
 
     def _forget(self, child: Child) -> None:
         """Free the name of a dynamic child that is gone or going, and keep its counts."""

@@ -109,6 +109,7 @@ class HttpConnection:
         "_stream",
         "_turned_away",
         "_unproven",
+        "_upgrading",
         "_vital_paths",
         "peer",
     )
@@ -161,9 +162,13 @@ class HttpConnection:
         self._answerable = False
         # The request in hand, once its head is read and until it is answered.
         self._request: Request | None = None
+        # The request for a WebSocket, until `carry` takes it.
+        self._upgrading: Request | None = None
 
     async def run(self) -> None:
-        """Serve until either side ends the connection. Raises whatever the application raises."""
+        """Serve until either side ends the connection, or until there is a WebSocket for `carry`. Raises whatever the
+        application raises.
+        """
         self._wait_for_client()
         try:
             while await self._serve_one():
@@ -180,6 +185,31 @@ class HttpConnection:
             pass  # nobody is left to answer
         finally:
             self._idle_end.close()
+            self._stream.hold(0)
+
+    async def carry(self) -> None:
+        """Behind `run`: carry the WebSocket that the last request asked for, to its end. Nothing if none was asked for.
+
+        It is no part of `run`, because a WebSocket lives for long, and the coroutines of the requests before it would
+        stay with it: half a KiB a user.
+        """
+        request, self._upgrading = self._upgrading, None
+        if request is None:
+            return
+        leftover, self._buffer = self._buffer, b""
+        # From now on a 500 could go out in the middle of a frame.
+        self._answerable = False
+        # The application drops the parts of the request that it does not need for the rest of the conversation.
+        self._request = None
+        try:
+            response = await self._application.upgrade(request, self._stream, leftover)
+            if response is not None:
+                await self._respond(request, response, keep_alive=False)
+        except (WebSocketClosed, SlowConsumer):
+            pass  # every WebSocket ends with one of these
+        except _PeerLeftError:
+            pass  # nobody is left to refuse it to
+        finally:
             self._stream.hold(0)
 
     def introduce(self, peer: str, received: bytes, proxies: TrustedProxies | None) -> None:
@@ -260,7 +290,9 @@ class HttpConnection:
             raise self._refusal or overloaded()
         if asks_for_websocket(request):
             self._wait_for_application()
-            return await self._upgrade(request)
+            check_handshake(request)
+            self._upgrading = request
+            return False
         if request.content_length != 0:
             limit = self._application.body_limit(request)
             if isinstance(limit, Response):
@@ -323,21 +355,6 @@ class HttpConnection:
         request = head.request(client, self)
         request.forwarded_host = forwarded_host(head.headers.get("x-forwarded-host"))
         return request
-
-    async def _upgrade(self, request: Request) -> bool:
-        check_handshake(request)
-        leftover, self._buffer = self._buffer, b""
-        # The application drops the parts of the request that it does not need for the rest of the conversation.
-        self._request = None
-        # From now on a 500 could go out in the middle of a frame.
-        self._answerable = False
-        try:
-            response = await self._application.upgrade(request, self._stream, leftover)
-        except (WebSocketClosed, SlowConsumer):
-            return False  # every WebSocket ends with one of these
-        if response is not None:
-            await self._respond(request, response, keep_alive=False)
-        return False
 
     # Reading
 

@@ -153,6 +153,8 @@ class Listener:
         self._limits = limits or Limits()
         self._listener_limits = listener_limits or ListenerLimits()
         self._telemetry: ListenerTelemetry = telemetry or _Uncounted()
+        # Made once: a bound method for each connection would take 80 bytes.
+        self._on_refused = self._telemetry.request_refused
         self._on_error = on_error
         self._max_overflowing = OVERFLOW
         self._proxies = proxies
@@ -299,7 +301,7 @@ class Listener:
             dates=self._dates,
             compression=self._compression,
             vital_paths=vital_paths,
-            on_refused=self._telemetry.request_refused,
+            on_refused=self._on_refused,
             refusal=too_many_connections() if excess == "address" else None,
             slots=self._slots if excess is None else None,
             pipelining=self._pipelining,
@@ -330,10 +332,12 @@ class Listener:
         try:
             try:
                 if isinstance(stream, TlsStream):
-                    if await self._shake_hands(connection, stream, is_introduced, limits):
-                        await connection.run()
-                elif not is_introduced or await self._introduce(connection, stream):
+                    is_good = await self._shake_hands(connection, stream, is_introduced, limits)
+                else:
+                    is_good = not is_introduced or await self._introduce(connection, stream)
+                if is_good:
                     await connection.run()
+                    await connection.carry()
             except* Exception as failure:  # noqa: BLE001 - the supervisor of this connection
                 self._report(failure, connection.peer)
                 await connection.fail()

@@ -267,7 +267,26 @@ class SocketStream(ByteStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `ByteStream.receive_some`."""
         self._require_within_limit()
-        return self._count(await self._receive(max_bytes or RECEIVE_SIZE))
+        self._require_open()
+        most = max_bytes or RECEIVE_SIZE
+        if not self._drained:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            data = self._receive_now(most)
+            if data is not None:
+                # If bytes are always there, other tasks must still have a turn.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return self._count(data)
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+            except trio.ClosedResourceError:
+                self._require_within_limit()
+                raise
+            data = self._receive_now(most)
+            if data is not None:
+                if not data and self.departures is not None:
+                    await self.departures.turn()
+                return self._count(data)
 
     async def aclose(self) -> None:
         """Flush, then close. If this is cancelled, or the peer stops reading, the rest is dropped with a reset."""
@@ -377,27 +396,6 @@ class SocketStream(ByteStream):
             if self._progress is None:
                 self._progress = trio.Event()
             await self._progress.wait()
-
-    async def _receive(self, max_bytes: int) -> bytes:
-        self._require_open()
-        if not self._drained:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            data = self._receive_now(max_bytes)
-            if data is not None:
-                # If bytes are always there, other tasks must still have a turn.
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
-        while True:
-            try:
-                await trio.lowlevel.wait_readable(self._socket)
-            except trio.ClosedResourceError:
-                self._require_within_limit()
-                raise
-            data = self._receive_now(max_bytes)
-            if data is not None:
-                if not data and self.departures is not None:
-                    await self.departures.turn()
-                return data
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
         """The bytes that have arrived; None if there are none."""

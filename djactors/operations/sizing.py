@@ -78,7 +78,7 @@ MEASURED: Final = Measured(
     held_a_job=172_298.0,
     kept_a_job=717.0,
     idle_mib=47.8,
-    user_kib=15.0,
+    user_kib=9.7,
     idle_descriptors=18,
     user_descriptors=1.0,
 )

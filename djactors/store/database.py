@@ -325,9 +325,10 @@ class Database:
         """
         self._connection.on_rollback = callback
 
-    def when_log_moved(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called, on the writer's thread, whenever the write-ahead log was moved into the database."""
-        self._connection.on_log_moved = callback
+    def when_log_moves(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """Have these called, on the writer's thread, whenever the write-ahead log is moved into the database."""
+        self._connection.on_log_moving = before
+        self._connection.on_log_moved = after
 
     def when_others_wrote(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when another connection has committed to the database since this one's last commit.

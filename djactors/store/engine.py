@@ -24,7 +24,8 @@ class WriterServant(Servant, Protocol):
 
     Attributes:
         on_rollback: called whenever something that was written is undone.
-        on_log_moved: called whenever the database has taken in what was in its log beside it.
+        on_log_moving: called whenever the database is about to take in what is in its log beside it.
+        on_log_moved: called whenever it has done so.
         on_others_wrote: called inside the transaction that finds a commit of somebody else, before any work is done.
             A database that several nodes share tells by tenant who wrote last (`inbox`). It calls this only in the
             first transaction on a connection that was made anew: the server may have lost commits meanwhile.
@@ -33,6 +34,7 @@ class WriterServant(Servant, Protocol):
     """
 
     on_rollback: Callable[[], None]
+    on_log_moving: Callable[[], None]
     on_log_moved: Callable[[], None]
     on_others_wrote: Callable[[], None]
 
@@ -58,6 +60,9 @@ class Guard(Protocol):
 
     def note_state(self) -> None:
         """Note how the database stands on the disk, for the next start. May be called on any thread."""
+
+    def note_move(self) -> None:
+        """Note that the database is about to take in its log, for the next start. May be called on any thread."""
 
 
 class Hearer(Protocol):

@@ -261,3 +261,19 @@ def test_steps_counts_the_same_work_alike(tmp_path: Path) -> None:
     assert list(figures) == ["one at a time", "64 producers"]
     alone, together = (figures[way]["all"]["this build"] for way in figures)
     assert alone > together > 100, "who shares a commit takes fewer steps, and nothing is done for nothing"
+
+
+def test_start_is_measured_behind_a_kill_beside_an_empty_database(tmp_path: Path) -> None:
+    figures = run(tmp_path, "start", "--rows 10000 --starts 1 --seconds 0.2")["figures"]
+    for kind in ("killed", "killed, database not cached", "empty database"):
+        (took,) = figures[kind]
+        assert 0 < took["listening"] < took["posted"] <= took["ready"], kind
+        assert (took["log"] > 0) == kind.startswith("killed")
+    assert figures["imports"][0] > 0
+
+
+def test_pace_is_looked_at_beside_the_chores_of_the_server(tmp_path: Path) -> None:
+    plan = "--beside checkpoint --beside metrics --beside purge --rate 120 --users 3 --seconds 0.3 --turns 2"
+    figures = run(tmp_path, "pace", f"{plan} --publishers 2 --stored 2000")["figures"]
+    assert list(figures) == ["checkpoint, 120/s", "metrics, 120/s", "purge, 120/s"]
+    assert all(side["count"] == 2 * 60 for row in figures.values() for side in row.values())

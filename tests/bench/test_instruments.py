@@ -4,15 +4,20 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
+from bench.beside import Repeated, is_old_left
 from bench.distribution import Distribution, table
 from bench.load.arrivals import Arrivals
 from bench.load.user import User
 from bench.plot import bar_plot, percentile_plot
 from bench.report import table as markdown
+from bench.scale import fill
+from bench.start import imported_us
 from bench.usage import cpu, memory, tree
 
 
@@ -131,3 +136,31 @@ def test_the_use_of_a_process_includes_its_children_and_those_that_ended() -> No
         assert len(list(tree(process.pid))) == 2
         assert cpu(process.pid).total >= 0.29
         assert memory(process.pid).resident >= memory(process.pid).proportional > 0
+
+
+def test_imports_are_added_up_without_what_they_import_themselves() -> None:
+    log = "import time: self [us] | cumulative | imported package\nimport time:       300 |        300 |   b\n"
+    assert imported_us(f"{log}import time:      1200 |       1500 | a\n{{}}\n") == 1500
+
+
+def test_a_chore_is_done_over_and_over_until_it_fails() -> None:
+    done = threading.Event()
+    with Repeated(done.set).running() as repeated:
+        assert done.wait(10)
+    assert repeated.seconds
+    assert not repeated.complaints
+
+    def refuse() -> None:
+        done.clear()
+        raise ConnectionRefusedError("nobody listens")
+
+    with Repeated(refuse).running() as repeated:
+        pass
+    assert repeated.complaints == ["ConnectionRefusedError: nobody listens"]
+
+
+def test_old_notifications_are_there_to_be_purged(tmp_path: Path) -> None:
+    fill(tmp_path / "old.db", 20, days_old=60)
+    fill(tmp_path / "young.db", 20)
+    assert is_old_left(tmp_path / "old.db")
+    assert not is_old_left(tmp_path / "young.db")

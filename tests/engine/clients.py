@@ -238,6 +238,7 @@ class Served:
         )
         try:
             await connection.run()
+            await connection.carry()
         except Exception as error:
             self.errors.append(error)
             await connection.fail()

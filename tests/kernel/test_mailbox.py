@@ -316,3 +316,32 @@ def test_a_mailbox_behaves_like_two_plain_queues(capacity, steps):
         assert mailbox.drain() == list(items)
 
     trio.run(play)
+
+
+@pytest.mark.parametrize("sign", ["an item", "a nudge", "the end"])
+def test_who_has_left_word_is_called_once(sign: str) -> None:
+    mailbox: Mailbox[int] = Mailbox(3)
+    called: list[str] = []
+    mailbox.leave_word(lambda: called.append(sign))
+    assert mailbox.awaited
+    for _ in range(2):
+        match sign:
+            case "an item":
+                mailbox.put_nowait(1)
+            case "a nudge":
+                mailbox.nudge()
+            case _:
+                mailbox.close()
+    assert called == [sign]
+    assert not mailbox.awaited
+
+
+def test_who_leaves_word_too_late_is_called_at_once_and_who_takes_it_back_is_not() -> None:
+    mailbox: Mailbox[int] = Mailbox(3)
+    called: list[str] = []
+    mailbox.leave_word(lambda: called.append("taken back"))
+    mailbox.take_word_back()
+    mailbox.put_nowait(1)
+    mailbox.leave_word(lambda: called.append("at once"))
+    assert called == ["at once"]
+    assert mailbox.receive_batch_nowait(3) == [1]

@@ -31,6 +31,7 @@ class Served:
 
     async def _run(self) -> None:
         await self.connection.run()
+        await self.connection.carry()
         await self.stream.aclose()
         self.ended.set()
 

@@ -58,8 +58,8 @@ def test_migrate_says_what_it_will_do_and_where_the_copy_is(path: Path) -> None:
     assert done.returncode == 0, done
     first, second, *rest = done.stdout.splitlines()
     assert re.fullmatch(
-        r"inbox\.db is of an older version: it will be upgraded by 0004_people\.sql to \d{4}_\S+ \(\d+ migrations\); it "
-        r"has \d+ rows and 0\.\d MiB, so this takes a few seconds",
+        r"inbox\.db is of an older version: it will be upgraded by 0004_people\.sql to \d{4}_\S+ \(\d+ migrations\); "
+        r"it has \d+ rows and 0\.\d MiB, so this takes a few seconds",
         first,
     )
     assert second == f"before anything is changed, it is copied to {path.parent / COPY}"

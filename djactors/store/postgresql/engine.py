@@ -58,6 +58,9 @@ class EveryNodesGuard:
     def note_state(self) -> None:
         """The server notes this itself."""
 
+    def note_move(self) -> None:
+        """The server notes this itself."""
+
 
 class PostgresEngine:
     """One database of a PostgreSQL server.

@@ -72,6 +72,7 @@ class Writer(Session):
         self.retries = 0
         # See `WriterServant`.
         self.on_rollback: Callable[[], None] = _ignore
+        self.on_log_moving: Callable[[], None] = _ignore
         self.on_log_moved: Callable[[], None] = _ignore
         self.on_others_wrote: Callable[[], None] = _ignore
 

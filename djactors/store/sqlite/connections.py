@@ -229,7 +229,8 @@ class Writer(_Connection):
         self._version: int
         # Called on the writer's thread whenever something that was written is undone.
         self.on_rollback: Callable[[], None] = _ignore
-        # Called on the writer's thread whenever the log was moved into the database.
+        # Called on the writer's thread before the log is moved into the database, and after it.
+        self.on_log_moving: Callable[[], None] = _ignore
         self.on_log_moved: Callable[[], None] = _ignore
         # Called on the writer's thread, inside the transaction that finds a commit of somebody else, before any work is
         # done.
@@ -299,6 +300,7 @@ class Writer(_Connection):
     def _move_log(self) -> Report | None:
         pages = -1
         began = self._timer()
+        self.on_log_moving()
         try:
             _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:

@@ -15,10 +15,11 @@ the next start has to know of the database after a crash:
 
     PID                              empty where nobody holds it
     database INODE SIZE MTIME        as the file was when the write-ahead log was moved into it last
+     log INODE SIZE MTIME            on the same line, while the log is being moved: as the log is
 
 So a database that is gone is missed and not made anew, empty (`missing_database`), and a file that somebody has put in
-the place of the one that the log belongs to is told from that one (`is_as_noted`). SQLite itself applies a log to any
-file of the right name.
+the place of the one that the log belongs to is told from that one (`is_as_noted`, `is_half_moved`). SQLite itself
+applies a log to any file of the right name.
 """
 
 import fcntl
@@ -30,14 +31,17 @@ from types import TracebackType
 from typing import Self
 
 from djactors.store.errors import DatabaseLocked, StoreUnavailable
+from djactors.store.sqlite.half_moved import has_begun_to_take_in
 from djactors.store.sqlite.room import NO_ROOM
 
-__all__ = ["DatabaseLock", "is_as_noted", "missing_database"]
+__all__ = ["DatabaseLock", "is_as_noted", "is_half_moved", "missing_database"]
 
 # A pid has at most 7 digits on Linux, the numbers of the note at most 20; whatever else stands in the file is not ours.
-_TEXT_BYTES = 128
+_TEXT_BYTES = 192
 # The first word of the second line of the lock file, once there was a database.
 _NOTE = "database"
+# What stands between the state of the database and that of its log, while that is being moved.
+_LOG = " log "
 
 _LOCKS = "/proc/locks"
 """Where Linux lists who holds a lock. https://man7.org/linux/man-pages/man5/proc_locks.5.html"""
@@ -138,6 +142,17 @@ class DatabaseLock:
             if self._fd is not None:
                 _write(self._fd, str(os.getpid()), f"{_NOTE} {_state(self._database)}")
 
+    def note_move(self) -> None:
+        """Note that the write-ahead log is about to be moved into the database. May be called on any thread.
+
+        Whoever is killed meanwhile leaves a database that is not as it was noted, and this is how the next start knows.
+        """
+        with self._guard, suppress(OSError):
+            if self._fd is not None:
+                _, note = _read(self._fd)
+                before, _, _ = note.partition(_LOG)
+                _write(self._fd, str(os.getpid()), f"{before}{_LOG}{_state(f'{self._database}-wal')}")
+
     def release(self) -> None:
         """Give the lock back. This has no effect if it is not held."""
         with self._guard:
@@ -215,13 +230,40 @@ def missing_database(database: str | os.PathLike[str]) -> str | None:
 def is_as_noted(database: str | os.PathLike[str]) -> bool | None:
     """Whether a database is the file, in the state, that its write-ahead log belongs to. None if nothing was noted."""
     path = os.path.realpath(database)
-    _, _, state = _note_beside(path).partition(" ")
+    state, _ = _noted(path)
     if not state:
         return None
     try:
         return state == _state(path)
     except OSError:
         return False
+
+
+def is_half_moved(database: str | os.PathLike[str]) -> bool:
+    """Whether a database that is not as it was noted is the one that its log was being moved into when the server was
+    killed. No means that nobody knows.
+
+    The log must be the one that was noted, untouched, and the database must have begun to take it in. SQLite has
+    neither of them open in this process.
+    """
+    path = os.path.realpath(database)
+    state, log = _noted(path)
+    try:
+        return (
+            bool(log)
+            and log == _state(f"{path}-wal")
+            and state.split()[:1] == _state(path).split()[:1]
+            and has_begun_to_take_in(path, f"{path}-wal")
+        )
+    except OSError:
+        return False
+
+
+def _noted(path: str) -> tuple[str, str]:
+    """What is noted of the state of a database, and of its log if that was being moved; empty where nothing is."""
+    _, _, states = _note_beside(path).partition(" ")
+    state, _, log = states.partition(_LOG)
+    return state, log
 
 
 def _state(path: str) -> str:

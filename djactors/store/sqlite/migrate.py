@@ -33,7 +33,7 @@ from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, require_writable
 from djactors.store.sqlite.durable import sync
 from djactors.store.sqlite.integrity import damage
-from djactors.store.sqlite.lock import is_as_noted, missing_database
+from djactors.store.sqlite.lock import is_as_noted, is_half_moved, missing_database
 from djactors.store.sqlite.room import NO_ROOM, shortage
 from djactors.store.upgrading import UNWATCHED, Contents, Costs, UpgradeStopped, Watcher, require_going_on
 
@@ -181,9 +181,10 @@ def _refuse_to_destroy(path: str | os.PathLike[str]) -> None:
         or not os.path.exists(log)
         or os.path.getsize(log) == 0
         or is_as_noted(path) is not False
+        or is_half_moved(path)
     ):
         return
-    # Somebody has put another file in its place, or the server was killed while it moved the log: only a look tells.
+    # Somebody has put another file in its place, or the machine failed: only a look at all of it tells.
     with _refusing(path), closing(connect(path, "ro", timeout=BUSY_TIMEOUT)) as look:
         found = damage(look, "integrity_check", 1)
     if found is not None:
