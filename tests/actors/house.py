@@ -277,7 +277,8 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
             lambda: Router(store, users, telemetry, settings.commit_batch, settings.commit_delay),
             mailbox_capacity=settings.router_mailbox,
         )
-        root = Supervisor("root", [ServiceSpec("users", users.supervisor), router_spec])
+        announcer_spec = ServiceSpec("announcer", lambda: users.announcer)
+        root = Supervisor("root", [ServiceSpec("users", users.supervisor), announcer_spec, router_spec])
         router = command_ref(root.ref(router_spec))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)
