@@ -160,10 +160,10 @@ def skip_a_change_between_slices() -> AbstractContextManager[None]:
     """Of what comes in several slices the last change of each is left out."""
     original = UserActor._slice
 
-    def slice_(self: UserActor, seat: Any, replay: Any) -> list[Outgoing]:
+    def slice_(self: UserActor, socket: Any, seat: Any, replay: Any) -> Any:
         if replay is not None and replay.position.seq < self._presence.at.seq:
-            replay = msgspec.structs.replace(replay, changes=replay.changes[:-1])
-        return original(self, seat, replay)
+            replay = msgspec.structs.replace(replay, packets=replay.packets[:-1])
+        return original(self, socket, seat, replay)
 
     return instead(UserActor, "_slice", slice_)
 
