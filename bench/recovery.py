@@ -68,10 +68,10 @@ def recovery(
     """A crowd returns and is brought up to date."""
     settings = dict(click.get_current_context().params)
     names = (THIS,) if other is None else (THIS, OTHER)
-    # A rush is what admission is for: at its default, with room for all who return, since none tries twice.
+    # A rush is what admission is for: at its default pace, with room for all who come and return, as none tries twice.
     admission = {
         "DJACTORS_ADMIT_RATE": str(Settings.admit_rate),
-        "DJACTORS_ADMIT_BURST": str(max(Settings.admit_burst, users + others)),
+        "DJACTORS_ADMIT_BURST": str(max(Settings.admit_burst, 2 * users + others)),
     }
     rushes: dict[str, list[Rush]] = defaultdict(list)
     with workplace(out, "recovery") as directory, ExitStack() as stack:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import compress
+from operator import not_
 from typing import TypeAlias
 
 import msgspec
@@ -120,8 +122,16 @@ class Slice(msgspec.Struct, frozen=True):
 
 def slice_of(replay: Replay, *, stamped: bool) -> Slice:
     """Make the packets of a replay, and their frames. For the thread that has read it, so that the loop only writes."""
-    own = iter(_packets_of([change for change in replay.changes if not _is_shared(change)], stamped))
-    packets = [_shared_packet(change, stamped) if _is_shared(change) else next(own) for change in replay.changes]
+    changes = replay.changes
+    shared = [change.user_id is None and len(change.body) <= SHARED_BYTES for change in changes]
+    if any(shared):
+        own = iter(_packets_of(list(compress(changes, map(not_, shared))), stamped))
+        packets = [
+            _shared_packet(change, stamped) if is_shared else next(own)
+            for change, is_shared in zip(changes, shared, strict=True)
+        ]
+    else:
+        packets = _packets_of(changes, stamped)
     # The packets keep their frames.
     frames_of(packets)
     return Slice(packets, replay.position)
@@ -134,10 +144,6 @@ def _packets_of(changes: Sequence[Change], stamped: bool) -> list[EncodedPacket]
     return encode_events_json(
         [(change.name, (change.body, stamp)) for change, stamp in zip(changes, stamps, strict=True)]
     )
-
-
-def _is_shared(change: Change) -> bool:
-    return change.user_id is None and len(change.body) <= SHARED_BYTES
 
 
 @lru_cache(SHARED)
