@@ -17,7 +17,8 @@ from djactors.operations.progress import Progress
 
 NICENESS = 10
 """By how much a backup lets others go first, in the kernel's units of 19. With more, a busy machine would never come to
-the end of it."""
+the end of it. Linux compares it with other processes of the same session only (sched(7), "The autogroup feature"), so a
+copy also pauses by itself: `Pace` in `store/sqlite/copying.py`."""
 
 MOST_KEPT = 10_000
 """The most copies that stay in a folder: one an hour for a year."""

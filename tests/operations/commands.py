@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
+import pytest
 from click.testing import CliRunner, Result
 
 from djactors.cli import main
@@ -13,7 +15,10 @@ SECRET = "a-secret-for-tests-only-0123456789abcdef"
 
 def run(*arguments: str, secret: str | None = SECRET, environment: Mapping[str, str] | None = None) -> Result:
     variables = {**({} if secret is None else {"JWT_SECRET": secret}), **(environment or {})}
-    result = CliRunner(env=variables).invoke(main, arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        # `backup` makes its process give way to others, which must not last for all tests that follow in this one.
+        patch.setattr(os, "nice", lambda _: 0)
+        result = CliRunner(env=variables).invoke(main, arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert SECRET not in result.output
     return result

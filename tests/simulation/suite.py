@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+from coverage import Coverage
 
 from tests.history import report
 from tests.simulation.disk import NEEDED, is_possible
@@ -22,6 +24,22 @@ SEEDS_OF_A_TEST = 25
 
 where_possible = pytest.mark.skipif(not is_possible(), reason=NEEDED)
 
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Without noting which lines are run, which takes longer than the runs themselves. It is done in `test_simulation`,
+    and hundreds of seeds more run the same lines."""
+    coverage = Coverage.current()
+    if coverage is None:
+        yield
+        return
+    coverage.stop()
+    try:
+        yield
+    finally:
+        coverage.start()
+
+
 HOURS, SECONDS = "simulated hours", "seconds of simulating"
 """Properties of a test, which the end of the run adds up."""
 
@@ -32,6 +50,7 @@ def seeds_of(file: int) -> Callable[..., None]:
 
     @where_possible
     @pytest.mark.parametrize("first", firsts)
+    @untraced()
     def test(first: int, record_property: Callable[[str, object], None]) -> None:
         began, simulated = time.perf_counter(), 0.0
         for seed in range(first, first + SEEDS_OF_A_TEST):

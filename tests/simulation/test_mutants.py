@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plan import draw
 from tests.simulation.run import attempt
-from tests.simulation.suite import SEEDS, where_possible
+from tests.simulation.suite import SEEDS, untraced, where_possible
 
 pytestmark = where_possible
 
@@ -72,6 +72,7 @@ def test_each_deliberate_bug_has_its_seed() -> None:
 
 
 @pytest.mark.parametrize("name", FOUND_BY)
+@untraced()
 def test_a_deliberate_bug_is_found(name: str) -> None:
     likely = FOUND_BY[name]
     for seed in (likely, *(each for each in range(SEEDS) if each != likely)):
