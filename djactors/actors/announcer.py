@@ -146,7 +146,7 @@ class Announcer:
         look: has everybody of a tenant look into the log.
     """
 
-    def __init__(self, doubt: Callable[[int], None], look: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(self, doubt: Callable[[int], object], look: Callable[[int], Awaitable[None]]) -> None:
         self._doubt = doubt
         self._look = look
         # By tenant, in the order in which they take turns. A tenant that has nothing to be told is not in it.
