@@ -23,8 +23,12 @@ def write(path: Path, text: str) -> bytes:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("CREATE TABLE IF NOT EXISTS texts (id INTEGER PRIMARY KEY, text TEXT)")
-        for _ in range(ROWS):
-            connection.execute("INSERT INTO texts (text) VALUES (?)", (text * (PAGE // 2 // len(text)),))
+        page = text * (PAGE // 2 // len(text))
+        for number in range(ROWS):
+            connection.execute("INSERT INTO texts (text) VALUES (?)", (page,))
+            # The first rows change as well, so that the log has pages at both ends of the file, and lacks some between.
+            if number < PROOF_PAGES:
+                connection.execute("UPDATE texts SET text = ? WHERE id = ?", (page, 2 * number + 1))
         return Path(f"{path}-wal").read_bytes()
 
 
@@ -129,4 +133,25 @@ def test_the_note_of_a_move_goes_once_it_is_over(killed: Killed):
     with DatabaseLock(killed.path) as lock:
         lock.note_state()
     assert is_as_noted(killed.path)
+    assert not is_half_moved(killed.path)
+
+
+@pytest.mark.parametrize("left", [1, 2, 20])
+def test_a_file_that_lacks_its_end_is_found_out(killed: Killed, left: int):
+    killed.moved(PROOF_PAGES)
+    assert is_half_moved(killed.path)
+    # The first pages that prove it are all there, and so is what was changed; pages that the log lacks are gone.
+    os.truncate(killed.path, len(killed.before) - left * PAGE)
+    assert not is_half_moved(killed.path)
+
+
+@pytest.mark.parametrize("at", [0, 1, ROWS // 2, ROWS - 1])
+def test_a_log_that_sqlite_does_not_read_to_its_end_proves_nothing(killed: Killed, at: int):
+    killed.moved(len(killed.changed) - 1)
+    frames = (len(killed.log) - 32) // (24 + PAGE)
+    damaged = bytearray(killed.log)
+    damaged[32 + frames * at // ROWS * (24 + PAGE) + 24 + PAGE // 2] ^= 1
+    state = killed.wal.stat()
+    killed.wal.write_bytes(damaged)
+    os.utime(killed.wal, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert not is_half_moved(killed.path)

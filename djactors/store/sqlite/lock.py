@@ -243,19 +243,23 @@ def is_half_moved(database: str | os.PathLike[str]) -> bool:
     """Whether a database that is not as it was noted is the one that its log was being moved into when the server was
     killed. No means that nobody knows.
 
-    The log must be the one that was noted, untouched, and the database must have begun to take it in. SQLite has
-    neither of them open in this process.
+    The log must be the one that was noted, untouched, and the database must have begun to take it in. It is cut only
+    once it has taken in all of it, so one that is shorter than noted lacks its end. SQLite has neither of them open in
+    this process.
     """
     path = os.path.realpath(database)
     state, log = _noted(path)
     try:
+        inode, size, _ = map(int, state.split())
+        found = os.stat(path)
         return (
-            bool(log)
-            and log == _state(f"{path}-wal")
-            and state.split()[:1] == _state(path).split()[:1]
+            log == _state(f"{path}-wal")
+            and inode == found.st_ino
+            and size <= found.st_size
             and has_begun_to_take_in(path, f"{path}-wal")
         )
-    except OSError:
+    except (OSError, ValueError):
+        # One of them cannot be read, or there is no such note.
         return False
 
 
