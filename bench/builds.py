@@ -14,7 +14,7 @@ The other build is another checkout with an environment of its own:
     cd ../other && python3 -m venv .venv && .venv/bin/pip install -e .
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -84,7 +84,7 @@ def builds(
             done: dict[str, list[Phase]] = {THIS: [], OTHER: []}
             for driver in drivers.values():
                 driver.ask(work[phase], Phase)  # warms up
-            for name in _order(turns):
+            for name in in_turns((THIS, OTHER), turns):
                 done[name].append(drivers[name].ask(work[phase], Phase))
                 report.phase(f"{phase}, {name}", done[name][-1])
             figures = {name: [_figures(each) for each in turns_of] for name, turns_of in done.items()}
@@ -112,6 +112,7 @@ def _tell(report: Report, phase: str, figures: dict[str, list[dict[str, float]]]
     report.figures[phase] = {"turns": figures, "ratios": {figure: median(each) for figure, each in ratios.items()}}
 
 
-def _order(turns: int) -> Iterator[str]:
+def in_turns(names: Sequence[str], turns: int) -> Iterator[str]:
+    """The order of the turns: A B B A A B …"""
     for turn in range(turns):
-        yield from (THIS, OTHER) if turn % 2 == 0 else (OTHER, THIS)
+        yield from names if turn % 2 == 0 else names[::-1]

@@ -54,6 +54,8 @@ OTHER_RUNS: Sequence[tuple[str, str, str, dict[str, object]]] = (
     ("scale", "rows_ratio", "rows_ratio", {"rows": [10_000, 5_000_000]}),
     ("store", "ratio", "store_ratio", {"batch": 100}),
     ("idle", "idle_percent", "idle_percent", {"users": 5000}),
+    ("recovery", "others_p99_ms", "others_recovery", {"users": 1000, "missed": 100}),
+    ("fanout", "others_p99_ms", "others_fanout", {"sockets": [500, 5000], "rate": 5.0}),
 )
 """Goals that other benchmarks measure: which one, its figure, the goal, and the settings that the goal speaks of."""
 

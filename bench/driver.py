@@ -45,12 +45,20 @@ class Driver:
             LoadFailedError: it failed, or took too long, or the process died.
         """
         self.tell(command)
+        return self.answer(kind, getattr(command, "seconds", 0.0))
+
+    def answer(self, kind: type[T], seconds: float) -> T:
+        """Wait for the answer to a command that was told, and that takes so long by itself.
+
+        Raises:
+            LoadFailedError: as `ask`.
+        """
         assert self._process.stdout is not None
-        allowed = ANSWER_SECONDS + getattr(command, "seconds", 0.0)
+        allowed = ANSWER_SECONDS + seconds
         deadline = time.monotonic() + allowed
         while not select.select([self._process.stdout], [], [], 0.5)[0]:
             if time.monotonic() > deadline:
-                raise LoadFailedError(f"{self.target.name}: {command} took longer than {allowed:g} s")
+                raise LoadFailedError(f"{self.target.name}: there was no {kind.__name__} within {allowed:g} s")
         line = self._process.stdout.readline()
         if not line:
             raise LoadFailedError(f"{self.target.name}: the load process died; its complaint is above")

@@ -46,6 +46,9 @@ BATCHES = 40
 
 RUN_SECONDS = 600
 
+STACK, STORE, NODES = "stack", "store", "nodes"
+"""The parts of a run: beside the seed's stack, in process beside SQLite, and to another node."""
+
 
 class Rates(msgspec.Struct):
     """Events a second in process, of each turn."""
@@ -61,15 +64,23 @@ class Rates(msgspec.Struct):
 @click.option(
     "--rate", type=click.FloatRange(0.1), default=100.0, help="Events a second that users of another node get."
 )
+@click.option(
+    "--part", "parts", type=click.Choice((STACK, STORE, NODES)), multiple=True, help="Can be given again; default: all."
+)
 @out_option
-def reach(users: int, seconds: float, turns: int, rate: float, out: Path) -> None:
+def reach(users: int, seconds: float, turns: int, rate: float, parts: tuple[str, ...], out: Path) -> None:
     """PostgreSQL beside the seed's stack and beside SQLite, and two nodes of one database."""
     settings = dict(click.get_current_context().params)
+    wanted = parts or (STACK, STORE, NODES)
+    bars: dict[str, dict[str, float]] = {}
     with workplace(out, "reach") as directory:
         report = Report("reach", directory, settings)
-        bars = _beside_the_stack(report, directory, users, seconds, turns)
-        _in_process(report, turns)
-        _to_another_node(report, directory, users, seconds * turns, rate)
+        if STACK in wanted:
+            bars = _beside_the_stack(report, directory, users, seconds, turns)
+        if STORE in wanted:
+            _in_process(report, turns)
+        if NODES in wanted:
+            _to_another_node(report, directory, users, seconds * turns, rate)
     report.finish(out, bar_plot(f"{PRODUCERS} producers: CPU for each event", report.foot, bars, "µs"))
 
 

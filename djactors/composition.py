@@ -209,6 +209,7 @@ def compose(
         "djactors",
         [
             ServiceSpec("users", users.supervisor),
+            ServiceSpec("announcer", lambda: users.announcer),
             router_spec,
             *([] if neighbours is None or follower is None else neighbours.services(follower)),
             clock_spec,

@@ -22,10 +22,12 @@ from bench.load.commands import (
     Connect,
     Connected,
     Done,
+    During,
     Failed,
     Flood,
     Know,
     Leave,
+    Miss,
     Mix,
     Mixed,
     Pace,
@@ -34,15 +36,17 @@ from bench.load.commands import (
     Rested,
     Result,
     Return,
-    Returned,
     Target,
 )
 from bench.load.crowd import BACKEND, Crowd, token
 from bench.load.mix import Mixing
 from bench.load.phase import Flooding, Meter, Numbers, Pacing, slices
 from bench.load.publisher import BATCH, Publisher
-from bench.load.recovery import PRODUCERS, return_at_once
+from bench.load.recovery import Absent, miss, return_at_once
 from bench.usage import memory
+
+PRODUCERS = 4
+"""Connections over which what is missed is posted."""
 
 
 class Load:
@@ -53,6 +57,8 @@ class Load:
         self._crowd = Crowd(target)
         self._movers = Crowd(target)
         self._numbers = Numbers()
+        self._pacing: Pacing | None = None
+        self._absent: Absent | None = None
 
     async def do(self, command: Command) -> Result:
         """Carry out one command. Raises OSError or RuntimeError when the server does not play along."""
@@ -72,8 +78,16 @@ class Load:
                     return await Flooding(self._target, publisher, self._crowd, self._numbers, command).run()
                 finally:
                     publisher.close()
+            case Miss():
+                return await self._miss(command)
             case Return():
-                return await self._return(command)
+                if self._absent is None:
+                    raise RuntimeError("nobody has left")
+                return await return_at_once(self._target, self._absent)
+            case During():
+                if self._pacing is None:
+                    raise RuntimeError("nothing was posted at a pace")
+                return self._pacing.during(command.since, command.until)
             case Rest():
                 meter = Meter(self._target)
                 await asyncio.sleep(command.seconds)
@@ -91,14 +105,15 @@ class Load:
         return publisher
 
     async def _know(self, command: Know) -> Result:
+        tenant = self._target.tenant
         publisher = await self._publisher(1)
         try:
             for numbers in slices(command.users, BATCH):
-                await publisher.publish_all([events.known_user(number) for number in numbers])
-            await publisher.publish_all([events.known_user(BACKEND)])
+                await publisher.publish_all([events.known_user(number, tenant) for number in numbers])
+            await publisher.publish_all([events.known_user(BACKEND, tenant)])
             known = self._numbers.jobs_known
             for numbers in slices(command.jobs, BATCH):
-                await publisher.publish_all([events.job(known + number) for number in numbers])
+                await publisher.publish_all([events.job(known + number, tenant) for number in numbers])
             self._numbers.jobs_known += command.jobs
         finally:
             publisher.close()
@@ -125,20 +140,18 @@ class Load:
             if command.warmup_seconds:
                 warmup = msgspec.structs.replace(command, seconds=command.warmup_seconds)
                 await Pacing(self._target, publisher, self._crowd, self._numbers, warmup).run()
-            return await Pacing(self._target, publisher, self._crowd, self._numbers, command).run()
+            self._pacing = Pacing(self._target, publisher, self._crowd, self._numbers, command)
+            return await self._pacing.run()
         finally:
             publisher.close()
 
-    async def _return(self, command: Return) -> Returned:
+    async def _miss(self, command: Miss) -> Done:
         publisher = await self._publisher(PRODUCERS)
         try:
-            first = command.users + 1
-            others = range(first, first + command.others)
-            self._crowd.make_tokens(others)
-            await self._crowd.connect(others, at_once=command.others, recovery=True)
-            return await return_at_once(self._target, publisher, self._crowd, self._numbers, command)
+            self._absent = await miss(self._target, publisher, self._numbers, command)
         finally:
             publisher.close()
+        return Done()
 
     async def _mix(self, command: Mix) -> Mixed:
         publisher = await self._publisher(command.producers)

@@ -18,7 +18,8 @@ Dialect = Literal["socket.io", "plain"]
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A server under test. `processes` names the roots of the process trees whose use is reported.
 
-    `post_port` is where producers post, if that is another node than the one that users connect to.
+    `post_port` is where producers post, if that is another node than the one that users connect to. Everything that the
+    load does is in the tenant `tenant`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     processes: dict[str, int]
     dialect: Dialect = "socket.io"
     post_port: int | None = None
+    tenant: int = 1
 
 
 class Know(msgspec.Struct, frozen=True, tag=True):
@@ -75,18 +77,25 @@ class Flood(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     count: int | None = None
 
 
-class Return(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Users connect, leave, miss changes and come back at once, while others are being notified.
-
-    Users 1 to `users` return; as many as `others` after them stay connected and are notified at `rate`. Answered by
-    `Returned`.
-    """
+class Miss(msgspec.Struct, frozen=True, tag=True):
+    """Users 1 to `users` connect, leave, and are notified `missed` times each. Answered by `Done`."""
 
     users: int
     missed: int
-    others: int
-    rate: float
-    seconds: float
+
+
+class Return(msgspec.Struct, frozen=True, tag=True):
+    """Those who left with `Miss` come back at once, and leave again once they have all. Answered by `Returned`."""
+
+
+class During(msgspec.Struct, frozen=True, tag=True):
+    """How the posts of the newest `Pace` were served that were due in this time. Answered by `Felt`.
+
+    The times are those of the machine's monotonic clock, which is the same in all processes.
+    """
+
+    since: float
+    until: float
 
 
 class Rest(msgspec.Struct, frozen=True, tag=True):
@@ -117,7 +126,7 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
     times: int
 
 
-Command = Know | Connect | Leave | Pace | Flood | Return | Rest | Mix | Ask
+Command = Know | Connect | Leave | Pace | Flood | Miss | Return | During | Rest | Mix | Ask
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -172,10 +181,17 @@ class Phase(msgspec.Struct, tag=True, kw_only=True):
     use: Use
 
 
+class Felt(msgspec.Struct, tag=True):
+    """Latencies of posts, until they were answered and until they had arrived."""
+
+    acknowledged: list[float]
+    delivered: list[float]
+
+
 class Returned(msgspec.Struct, tag=True, kw_only=True):
     """`caught_up`: seconds from the common start until a client had all that it missed.
 
-    `recovered` were given their pid back. `calm` and `rush`: how others were served before, and meanwhile.
+    `recovered` were given their pid back. `began` is the start, by the machine's monotonic clock.
     """
 
     caught_up: list[float]
@@ -183,8 +199,7 @@ class Returned(msgspec.Struct, tag=True, kw_only=True):
     replayed: int
     faults: dict[str, int]
     use: Use
-    calm: Phase
-    rush: Phase
+    began: float
 
 
 class Rested(msgspec.Struct, tag=True):
@@ -215,4 +230,4 @@ class Answered(msgspec.Struct, tag=True):
     use: Use
 
 
-Result = Done | Failed | Connected | Phase | Returned | Rested | Mixed | Answered
+Result = Done | Failed | Connected | Phase | Felt | Returned | Rested | Mixed | Answered

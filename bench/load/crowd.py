@@ -13,6 +13,8 @@ from bench.load.commands import Target
 from bench.load.user import SOCKET_IO, User
 
 TENANT = 1
+"""Of the load, unless its target says another."""
+
 BACKEND = 1_000_000
 """The user in whose name the load acts; nobody of those who are notified."""
 
@@ -26,7 +28,7 @@ ADDRESS_USERS = 9_000
 
 def token(target: Target, **claims: object) -> str:
     """A token that the target takes."""
-    claims = {"tenantId": TENANT, "userId": BACKEND, "exp": int(time()) + TOKEN_SECONDS} | claims
+    claims = {"tenantId": target.tenant, "userId": BACKEND, "exp": int(time()) + TOKEN_SECONDS} | claims
     return jwt.encode(claims, target.secret, algorithm="HS256")
 
 
@@ -83,7 +85,7 @@ class Crowd:
         if target.dialect == "plain":
             user = User(address, None, self.arrivals, f"/sub/{number}")
         else:
-            auth = {"token": self._tokens[number], "tenantId": TENANT, "recovery": recovery, **state}
+            auth = {"token": self._tokens[number], "tenantId": target.tenant, "recovery": recovery, **state}
             user = User(address, msgspec.json.encode(auth), self.arrivals, SOCKET_IO)
         source = number // ADDRESS_USERS
         local = (f"127.0.0.{1 + source}", 0) if source else None

@@ -128,7 +128,8 @@ class Mixing:
 
     async def _post(self, user: int) -> None:
         number = self._numbers.take("notification.requested")
-        status, answer = await self._publisher.ask("/api/events", events.body("notification.requested", number, user))
+        body = events.body("notification.requested", number, user, self._target.tenant)
+        status, answer = await self._publisher.ask("/api/events", body)
         if status != 201:
             raise RuntimeError(f"answered {status} {answer[:200]!r}")
 

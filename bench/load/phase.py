@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter, process_time
 
 from bench.load import events
-from bench.load.commands import Event, Flood, Pace, Phase, Target, Use
+from bench.load.commands import Event, Felt, Flood, Pace, Phase, Target, Use
 from bench.load.crowd import Crowd
 from bench.load.publisher import Publisher
 from bench.usage import cpu
@@ -100,7 +100,8 @@ class _Posting(ABC):
     def _body(self, due: float) -> tuple[int, bytes]:
         number = self._numbers.take(self._event)
         self.due[number] = due
-        return number, events.body(self._event, number, self._users[number % len(self._users)])
+        user = self._users[number % len(self._users)]
+        return number, events.body(self._event, number, user, self._target.tenant)
 
     def _answered(self, status: int, body: bytes, numbers: Sequence[int]) -> bool:
         """Whether a post was taken; a refusal is a fault, and nobody waits for what it carried."""
@@ -229,6 +230,7 @@ class Pacing(_Posting):
         super().__init__(target, publisher, crowd, numbers, command.event)
         self._rate = command.rate
         self._count = round(command.rate * command.seconds)
+        self._answered_at: dict[int, float] = {}
 
     async def post_all(self) -> None:
         """Post at fixed distances, and wait for the last answer."""
@@ -247,6 +249,7 @@ class Pacing(_Posting):
                 unanswered -= 1
                 if self._answered(status, answer, [number]):
                     self.acknowledged.append(at - due[index])
+                    self._answered_at[number] = at
                 if not unanswered:
                     finished.set()
 
@@ -260,6 +263,15 @@ class Pacing(_Posting):
         ).start()
         if self._count:
             await finished.wait()
+
+    def during(self, since: float, until: float) -> Felt:
+        """How the posts that were due in this time were served. After `run`, and before another begins."""
+        at = self._crowd.arrivals.at
+        within = [(number, due) for number, due in self.due.items() if since <= due <= until]
+        return Felt(
+            acknowledged=[self._answered_at[number] - due for number, due in within],
+            delivered=[at[number] - due for number, due in within if number in at],
+        )
 
 
 def _keep_pace(due: list[float], post: Callable[[int], object]) -> None:

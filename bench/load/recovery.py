@@ -1,4 +1,4 @@
-"""Many users return at once, each with changes that it missed, while others go on being notified.
+"""Many users return at once, each with changes that it missed.
 
 They return as stock JS clients do: the CONNECT carries the pid of the session before and the offset of the last event.
 """
@@ -10,25 +10,30 @@ from time import perf_counter
 import msgspec
 
 from bench.load import events
-from bench.load.commands import Pace, Return, Returned, Target
+from bench.load.commands import Miss, Returned, Target
 from bench.load.crowd import Crowd
-from bench.load.phase import Meter, Numbers, Pacing
+from bench.load.phase import Meter, Numbers
 from bench.load.publisher import BATCH, Publisher
 
 CATCH_UP_SECONDS = 60.0
 """How long all together may take to be caught up."""
 
-PRODUCERS = 4
-"""Connections over which the missed changes and the others' notifications are posted."""
-
 LEAVE_SECONDS = 1.0
 """For the server to notice that they left."""
 
 
-async def return_at_once(
-    target: Target, publisher: Publisher, others: Crowd, numbers: Numbers, plan: Return
-) -> Returned:
-    """Carry out the plan. Raises RuntimeError when a user cannot be made to return."""
+class Absent:
+    """Those who have left, with what each of them shows when it comes back, and what they have missed."""
+
+    def __init__(self, crowd: Crowd, states: dict[int, dict[str, str]], missed: set[int], plan: Miss) -> None:
+        self.crowd = crowd
+        self.states = states
+        self.missed = missed
+        self.plan = plan
+
+
+async def miss(target: Target, publisher: Publisher, numbers: Numbers, plan: Miss) -> Absent:
+    """Have a crowd come, leave and miss changes. Raises RuntimeError when a user cannot be made to return."""
     everybody = range(1, plan.users + 1)
     crowd = Crowd(target)
     crowd.make_tokens(everybody)
@@ -42,16 +47,16 @@ async def return_at_once(
         states[number] = {"pid": user.pid.decode(), "offset": user.offset.decode()}
     crowd.leave()
     await asyncio.sleep(LEAVE_SECONDS)
-    missed = await _publish(publisher, numbers, plan)
+    return Absent(crowd, states, await _publish(publisher, numbers, plan, target.tenant), plan)
 
-    calm = await Pacing(target, publisher, others, numbers, _pace(plan)).run()
-    background = asyncio.ensure_future(Pacing(target, publisher, others, numbers, _pace(plan)).run())
-    await asyncio.sleep(plan.seconds / 4)
 
+async def return_at_once(target: Target, absent: Absent) -> Returned:
+    """Have them come back and see what they are given."""
+    crowd, states, plan = absent.crowd, absent.states, absent.plan
     crowd.arrivals.clear()
     meter, began = Meter(target), perf_counter()
     caught_up: dict[int, float] = {}
-    connecting = asyncio.ensure_future(crowd.connect(everybody, at_once=plan.users, recovery=True, states=states))
+    connecting = asyncio.ensure_future(crowd.connect(states, at_once=plan.users, recovery=True, states=states))
     last = began + CATCH_UP_SECONDS
     while len(caught_up) < plan.users and perf_counter() < last:
         await asyncio.sleep(0.002)
@@ -61,7 +66,6 @@ async def return_at_once(
                 caught_up[number] = now - began
     _, refused = await connecting
     use = meter.read()
-    rush = await background
 
     faults: Counter[str] = crowd.arrivals.faults + refused
     recovered = 0
@@ -70,7 +74,7 @@ async def return_at_once(
         faults["a client was told to reload"] += bool(user.resets)
         faults["a client did not get exactly what it missed"] += user.notified != plan.missed
         faults["a badge is wrong"] += user.unread is None or user.unread < plan.missed
-    faults["a missed change did not come"] = len(missed - crowd.arrivals.at.keys())
+    faults["a missed change did not come"] = len(absent.missed - crowd.arrivals.at.keys())
     replayed = len(crowd.arrivals.at)
     crowd.leave()
     return Returned(
@@ -78,20 +82,13 @@ async def return_at_once(
         recovered=recovered,
         replayed=replayed,
         faults=dict(+faults),
-        # What the others' posts cost meanwhile is in it; the caller knows it from the calm.
+        # What posts of others cost meanwhile is in it; the caller knows what they cost otherwise.
         use=use,
-        calm=calm,
-        rush=rush,
+        began=began,
     )
 
 
-def _pace(plan: Return) -> Pace:
-    return Pace(
-        event="notification.requested", rate=plan.rate, seconds=plan.seconds, warmup_seconds=0.0, producers=PRODUCERS
-    )
-
-
-async def _publish(publisher: Publisher, numbers: Numbers, plan: Return) -> set[int]:
+async def _publish(publisher: Publisher, numbers: Numbers, plan: Miss, tenant: int) -> set[int]:
     """Notify everybody who left, `missed` times each; the numbers of it all."""
     published: set[int] = set()
     waiting = []
@@ -99,7 +96,7 @@ async def _publish(publisher: Publisher, numbers: Numbers, plan: Return) -> set[
         for user in range(1, plan.users + 1):
             number = numbers.take("notification.requested")
             published.add(number)
-            waiting.append(events.body("notification.requested", number, user))
+            waiting.append(events.body("notification.requested", number, user, tenant))
             if len(waiting) == BATCH:
                 await _post(publisher, waiting)
     if waiting:

@@ -11,11 +11,25 @@ Source: the contract's section "Offsets and recovery".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import compress
+from operator import not_
 from typing import TypeAlias
 
+import msgspec
+
+from djactors.domain.commands import Change
 from djactors.domain.marks import Offset, json_of
 from djactors.domain.packets import UNREAD_COUNT
-from djactors.protocol import EncodedBatch, EncodedPacket, encode_events_json
+from djactors.inbox.log import Replay
+from djactors.protocol import EncodedBatch, EncodedPacket, encode_events_json, frames_of
+
+SHARED = 1024
+"""Packets of changes for everybody that are remembered once they were replayed. Who returns together has missed the
+same of them."""
+
+SHARED_BYTES = 4096
+"""The largest payload that is remembered, with its packet and its frame: all together take 12 MiB at most."""
 
 
 class Numbering:
@@ -92,6 +106,51 @@ def encoded(outgoing: Sequence[Outgoing], *, stamped: bool) -> list[EncodedPacke
     for each, packet in zip(new, encode_events_json([(each.name, (each.body,)) for each in new]), strict=True):
         each.plain = packet
     return [each.plain for each in outgoing if each.plain is not None]
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """A part of the log as one socket is given it.
+
+    Attributes:
+        packets: of the changes, in order.
+        position: the offset up to which a client that has these changes misses nothing.
+    """
+
+    packets: list[EncodedPacket]
+    position: Offset
+
+
+def slice_of(replay: Replay, *, stamped: bool) -> Slice:
+    """Make the packets of a replay, and their frames. For the thread that has read it, so that the loop only writes."""
+    changes = replay.changes
+    shared = [change.user_id is None and len(change.body) <= SHARED_BYTES for change in changes]
+    if any(shared):
+        own = iter(_packets_of(list(compress(changes, map(not_, shared))), stamped))
+        packets = [
+            _shared_packet(change, stamped) if is_shared else next(own)
+            for change, is_shared in zip(changes, shared, strict=True)
+        ]
+    else:
+        packets = _packets_of(changes, stamped)
+    # The packets keep their frames.
+    frames_of(packets)
+    return Slice(packets, replay.position)
+
+
+def _packets_of(changes: Sequence[Change], stamped: bool) -> list[EncodedPacket]:
+    if not stamped:
+        return encode_events_json([(change.name, (change.body,)) for change in changes])
+    stamps = json_of([change.offset for change in changes])
+    return encode_events_json(
+        [(change.name, (change.body, stamp)) for change, stamp in zip(changes, stamps, strict=True)]
+    )
+
+
+@lru_cache(SHARED)
+def _shared_packet(change: Change, stamped: bool) -> EncodedPacket:
+    """The same for all who are given this change. The mark in a change's offset tells the change from any other."""
+    [packet] = _packets_of([change], stamped)
+    return packet
 
 
 class Deliver:

@@ -31,7 +31,7 @@ from djactors.domain.accounts import Account
 from djactors.domain.commands import Change
 from djactors.domain.marks import Offset, mark_of
 from djactors.inbox.following import Position, Wanted
-from djactors.inbox.log import Found
+from djactors.inbox.log import Astray, Replay
 from djactors.store.errors import StoreUnavailable
 
 MAX_GIVEN = 64
@@ -178,11 +178,20 @@ class Tails:
         return state
 
     async def replay(
-        self, tenant_id: int, user_id: int, since: Offset, *, until: Offset, limit: int, at_most: int | None = None
-    ) -> Found:
+        self,
+        tenant_id: int,
+        user_id: int,
+        since: Offset,
+        *,
+        until: Offset,
+        limit: int,
+        at_most: int | None = None,
+        make: Callable[[Replay], T],
+    ) -> T | Astray:
         """See `Inbox`. What is replayed ends at what a snapshot has said, so no session gets further by it."""
-        read = partial(self._inbox.replay, tenant_id, user_id, since, until=until, limit=limit, at_most=at_most)
-        return await _patiently(read)
+        return await _patiently(
+            lambda: self._inbox.replay(tenant_id, user_id, since, until=until, limit=limit, at_most=at_most, make=make)
+        )
 
 
 async def _patiently(read: Callable[[], Awaitable[T]]) -> T:

@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -23,8 +23,9 @@ from typing import Any
 import trio
 
 from djactors.actors.accounts import Accounts
+from djactors.actors.announcer import AT_ONCE, TOLD_PER_TURN, Announcer, Telling
 from djactors.actors.command_ref import CommandRef
-from djactors.actors.deliveries import Deliver, Numbering, Outgoing
+from djactors.actors.deliveries import Deliver, Numbering
 from djactors.actors.onlookers import Onlookers
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Socket, UserMessage
@@ -60,12 +61,6 @@ MAX_REPLAYS = 1
 """Slices of the log that are read at once. One keeps the loop busy; with two the threads fought over the interpreter:
 when a thousand clients returned together it took longer, and the others waited twenty times as long."""
 
-TOLD_PER_TURN = 256
-"""Writes to sockets after which other tasks have a turn. A write takes about 12 µs, so a turn comes every 3 ms."""
-
-PACKETS_OF_A_WRITE = 16
-"""Packets that go into a write for as much again as the write itself costs."""
-
 
 class Users:
     """All connected users of one server.
@@ -81,6 +76,7 @@ class Users:
 
     Attributes:
         onlookers: those who are told who comes and goes.
+        announcer: goes on with what is told to many.
     """
 
     def __init__(
@@ -118,11 +114,13 @@ class Users:
             introduce=self._introduce,
             lost=self.lost,
         )
+        self.announcer = Announcer(self._doubt_tenant, self.look)
 
     def supervisor(self) -> Supervisor:
         """A fresh supervisor for the user actors. A new one means that the old one failed: its users start over."""
         for presence in self.presences():
             presence.disconnect("users_restarted")
+        self.announcer.drop_all()
         self._tenants.clear()
         self._by_name.clear()
         self._telemetry.metrics.users.set(0)
@@ -248,8 +246,9 @@ class Users:
     async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log.
 
-        Lets other tasks run each time it has told as many as `TOLD_PER_TURN`. Who comes meanwhile starts from a
-        snapshot that holds the commit; cancelled, it leaves the others untold (see `reread`).
+        Lets other tasks run each time it has told as many as `TOLD_PER_TURN`. Where more than `AT_ONCE` are told, the
+        announcer goes on with it. Who comes meanwhile starts from a snapshot that holds the commit; cancelled, it
+        leaves the others untold (see `reread`).
 
         Args:
             recorded: what the commit changed.
@@ -266,35 +265,20 @@ class Users:
             await self.begin_anew(tenant_id)
         told = 0
         for tenant_id, changes in recorded.changes.items():
+            told = await _pause(told)
             present = self._tenants.get(tenant_id)
             if not present or tenant_id in recorded.ended_in:
                 continue
-            own, shared = sort_out(
-                (Outgoing(each.name, each.body, each.offset, each.user_id, each.trace) for each in changes), present
-            )
-            # Whoever comes from now on has read the commit.
-            some = [(present[user_id], packets) for user_id, packets in own.items()]
-            others = [presence for user_id, presence in present.items() if user_id not in own] if shared else ()
-            together: list[tuple[Presence, Deliver]] = []
-            for presence, packets in some:
-                if told >= TOLD_PER_TURN:
-                    self._tell_together(together)
-                    together = []
-                    told = await _pause(told)
-                key = tenant_id, presence.user_id
-                unread = recorded.unread.get(key)
-                counts = None if unread is None else (unread, recorded.unseen[key])
-                delivery = Deliver(in_order(packets, shared), counts, committed_at, number)
-                together.append((presence, delivery))
-                told += 1 + len(delivery.changes) // PACKETS_OF_A_WRITE
-            self._tell_together(together)
-            if others:
-                delivery = Deliver(shared, None, committed_at, number)
-                weight = 1 + len(shared) // PACKETS_OF_A_WRITE
-                for presence in others:
-                    told = await _pause(told)
-                    self._tell(presence, delivery)
-                    told += weight
+            telling = Telling(present, changes, recorded, committed_at, number, self._tell)
+            told_here = 0
+            while not self.announcer.is_telling(tenant_id) and told_here < AT_ONCE:
+                if telling.step():
+                    break
+                told_here += telling.told
+                await trio.lowlevel.checkpoint()
+            else:
+                await self.announcer.take(tenant_id, telling)
+            told += telling.told
 
     def in_doubt(self) -> None:
         """A commit has failed. A database of this process alone has stored nothing of it."""
@@ -318,6 +302,7 @@ class Users:
         presences = self.presences()
         for presence in presences:
             presence.stale = True
+        self.announcer.drop_all()
         told = 0
         for presence in presences:
             told = await _pause(told + 1)
@@ -332,9 +317,7 @@ class Users:
 
         Lets other tasks run as `deliver` does.
         """
-        presences = list(self._tenants.get(tenant_id, {}).values())
-        for presence in presences:
-            presence.stale = True
+        presences = self._doubt_tenant(tenant_id)
         told = 0
         for presence in presences:
             self._make_look(presence)
@@ -347,6 +330,7 @@ class Users:
         Lets other tasks run as `deliver` does.
         """
         told = 0
+        self.announcer.drop(tenant_id)
         # An import brings the accounts of people with it who may be known as nobody.
         self._accounts.forget()
         for presence in list(self._tenants.get(tenant_id, {}).values()):
@@ -397,6 +381,13 @@ class Users:
                 if presence is not None and not presence.ref.alive:
                     presence.disconnect("actor_stopped")
                     self._forget(presence)
+
+    def _doubt_tenant(self, tenant_id: int) -> list[Presence]:
+        """Mark everybody of a tenant stale, and return them."""
+        presences = list(self._tenants.get(tenant_id, {}).values())
+        for presence in presences:
+            presence.stale = True
+        return presences
 
     def _present(self, tenant_id: int, user_id: int) -> Presence | None:
         """A user's presence; None where the user has none."""
@@ -466,13 +457,6 @@ class Users:
             with suppress(MailboxFull, ActorStopped):
                 presence.ref.tell_nowait(Deliver((), None, trio.current_time(), self._commits.newest))
 
-    def _tell_together(self, deliveries: Sequence[tuple[Presence, Deliver]]) -> None:
-        # One alone is encoded when it is written.
-        if len(deliveries) > 1:
-            Deliver.encode_together([delivery for _, delivery in deliveries])
-        for presence, delivery in deliveries:
-            self._tell(presence, delivery)
-
     def _tell(self, presence: Presence, delivery: Deliver) -> None:
         if presence.stale or not (presence.sockets or presence.attaching):
             # It will look into the store, which has all this, if it is not lost.
@@ -505,36 +489,6 @@ async def _pause(told: int) -> int:
 MIN_IDLE = 1.0
 """Seconds. An actor that is to go with its last socket still needs a moment in which that socket can attach. It looks
 so often whether its user is still connected: a shorter time would keep the processor busy with everybody at rest."""
-
-
-def sort_out(
-    changes: Iterable[Outgoing], present: dict[int, Presence]
-) -> tuple[dict[int, list[Outgoing]], Sequence[Outgoing]]:
-    """Split a tenant's changes into those of each connected user's own, and those that everyone sees.
-
-    Changes of users who are not connected are left out; order is kept. It costs a step for each change: the two are put
-    together where each user is told (`in_order`), as many changes for everyone among many people's own would be a step
-    for each of the ones and the others, in one turn of the loop.
-    """
-    own: dict[int, list[Outgoing]] = {}
-    shared: list[Outgoing] = []
-    for change in changes:
-        if change.user_id is None:
-            shared.append(change)
-        elif change.user_id in own:
-            own[change.user_id].append(change)
-        elif change.user_id in present:
-            own[change.user_id] = [change]
-    return own, shared
-
-
-def in_order(own: list[Outgoing], shared: Sequence[Outgoing]) -> list[Outgoing]:
-    """A user's own changes and those that everyone sees, in the order of the log."""
-    return sorted((*own, *shared), key=_number) if shared else own
-
-
-def _number(change: Outgoing) -> int:
-    return change.at.seq
 
 
 def _disconnect_lost(dropped: tuple[UserMessage, ...]) -> None:

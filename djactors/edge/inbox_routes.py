@@ -39,7 +39,7 @@ from djactors.edge.api import Api, path_id
 from djactors.edge.auth import Member
 from djactors.edge.queries import MAX_PAGE, NO_QUERY, Limit, PageQuery, Query, QueryReader
 from djactors.edge.route import PERSON, Body, Handler, Route, Table
-from djactors.inbox.log import Replay
+from djactors.inbox.log import Replay, as_it_is
 from djactors.inbox.pages import Snapshot, Wanted
 from djactors.net import Request, Response
 
@@ -153,7 +153,7 @@ async def _changes(api: Api, request: Request, _: dict[str, str]) -> Response:
         found = await api.dated(
             member,
             lambda told: api.store.replay(
-                member.tenant_id, member.user_id, start, told=told, limit=query.limit, requested=True
+                member.tenant_id, member.user_id, start, told=told, limit=query.limit, make=as_it_is, requested=True
             ),
         )
     if isinstance(found, Replay):

@@ -46,6 +46,7 @@ from djactors.net import (
     ProvenAddresses,
     Request,
     Response,
+    Turnstile,
     UnprovenBytes,
     WebSocket,
     open_websocket,
@@ -88,6 +89,10 @@ _DRAIN_STEP_SECONDS = 0.05
 TOLD_AT_ONCE: Final = 64
 """Handlers that are told in a turn of the loop that their sessions have ended, which takes some 20 µs each."""
 
+NEWCOMERS_A_TURN: Final = 4
+"""Steps of newcomers, of whom nobody knows yet who they are, in a turn of the loop. A step is a handshake or a CONNECT,
+and takes some 0.2 ms; connected clients wait for all that is done in one turn."""
+
 
 class EngineServer:
     """All sessions of one Engine.IO path.
@@ -121,6 +126,7 @@ class EngineServer:
         # See `SessionOwner`.
         self.unproven = unproven or UnprovenBytes()
         self.costly = CostlyWork()
+        self._newcomers = Turnstile(NEWCOMERS_A_TURN)
         self._settings = settings
         self._protocol_settings = settings.protocol()
         self._make_handler = make_handler
@@ -281,6 +287,8 @@ class EngineServer:
                 try:
                     while True:
                         message = await websocket.receive()
+                        if not session.proven:
+                            await self._newcomers.turn()
                         if len(message) > BYTES_PER_TURN:
                             async with self.costly:
                                 session.receive(websocket, message)
@@ -377,6 +385,8 @@ class EngineServer:
         if refusal is None and (turn := self._admission.turn(now)) is not None:
             self._heartbeat.schedule(turn)
             await turn.wait()
+            # Where the loop is late, the turns of many come at the same moment.
+            await self._newcomers.turn()
             # Newcomers with an earlier turn may have taken the room.
             refusal = self._no_room(request)
         return refusal
@@ -415,6 +425,8 @@ class EngineServer:
             session.transport_lost(Transport.POLLING, CloseReason.VIOLATION)
             refusal = wrong_request(BAD_REQUEST, request, "application/octet-stream, as Engine.IO 3 sent bytes")
             return self._refuse(refusal, BAD_REQUEST, cors)
+        if not session.proven:
+            await self._newcomers.turn()
         try:
             await session.receive_payload(request.body)
         except ProtocolError as error:

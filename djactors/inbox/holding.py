@@ -24,6 +24,7 @@ from djactors.domain.ids import MAX_ID
 from djactors.domain.times import from_text
 from djactors.inbox import alerts, days, places, retention, room
 from djactors.inbox.known import Known
+from djactors.inbox.prefetch import Needs
 from djactors.inbox.sharing import Sharing
 from djactors.store.connection import Connection
 
@@ -39,20 +40,23 @@ _DUE: Mapping[type, tuple[str, int]] = {
 }
 """What finds the rows that are due, and where they have the tenant's id."""
 
-Held: TypeAlias = tuple[Sequence[Command], list[Command], Sharing]
-"""The commands to carry out, the first so many; those of them that are not refused at once; and what is held."""
+Held: TypeAlias = tuple[Sequence[Command], Needs, Sharing]
+"""The commands to carry out, the first so many; what those of them will ask for that are not refused at once; and what
+is held."""
 
 
 def hold(connection: Connection, known: Known, node: str, commands: Sequence[Command], now: str) -> Held:
     """Hold all tenants that the commands will touch. `now` is the time as it is stored."""
     sharing = Sharing(connection, known, node)
     commands = commands[:COMMANDS_OF_A_UNIT]
-    foreseen = [each for each in map(_checked, commands) if each is not None]
+    needs = Needs()
     tenant_ids: set[int] = set()
-    for command in foreseen:
-        tenant_ids.update(_tenants_of(connection, sharing, command, now))
-    sharing.lock([tenant_id for tenant_id in tenant_ids if 1 <= tenant_id <= MAX_ID])
-    return commands, foreseen, sharing
+    for command in map(_checked, commands):
+        if command is not None:
+            tenant_ids.update(_tenants_of(connection, sharing, command, now))
+            needs.note(command)
+    sharing.lock([tenant_id for tenant_id in tenant_ids if 1 <= tenant_id <= MAX_ID], needs.ids)
+    return commands, needs, sharing
 
 
 def _checked(command: Command) -> Command | None:

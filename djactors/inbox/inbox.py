@@ -29,7 +29,7 @@ from djactors.inbox import (
 )
 from djactors.inbox.arrival import Arrival
 from djactors.inbox.job_lists import JobPage, SuppressionPage
-from djactors.inbox.log import Astray, Found
+from djactors.inbox.log import Astray, Replay
 from djactors.inbox.pages import ALL, Snapshot, StoredNotification, Wanted
 from djactors.inbox.parcels import Columns
 from djactors.inbox.people import PeoplePage
@@ -112,22 +112,21 @@ class Inbox(Recording):
         told: Offset | None = None,
         limit: int,
         at_most: int | None = None,
+        make: Callable[[Replay], T],
         requested: bool = False,
-    ) -> Found:
+    ) -> T | Astray:
         """A part of the log as the user sees it, or why the log does not lead on from `since`; see `log.replay`.
 
-        `requested` says that a request asks for it, and not the user's actor.
+        `make` says what is made of it, on the reader's thread: the loop need not wait for that. `requested` says that a
+        request asks for it, and not the user's actor.
         """
-        work = partial(
-            log.replay,
-            tenant_id=tenant_id,
-            user_id=user_id,
-            since=since,
-            until=until,
-            told=told,
-            limit=limit,
-            at_most=at_most,
-        )
+
+        def work(connection: Connection) -> T | Astray:
+            found = log.replay(
+                connection, tenant_id, user_id, since, until=until, told=told, limit=limit, at_most=at_most
+            )
+            return found if isinstance(found, Astray) else make(found)
+
         turn = _turn(tenant_id, user_id, requested=requested)
         return await self._read(work, turn, lambda found: not isinstance(found, Astray))
 

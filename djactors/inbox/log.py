@@ -150,6 +150,11 @@ class Replay(msgspec.Struct, frozen=True):
 Found: TypeAlias = Replay | Astray
 
 
+def as_it_is(replay: Replay) -> Replay:
+    """Makes nothing else of a replay."""
+    return replay
+
+
 def replay(
     connection: Connection,
     tenant_id: int,
@@ -183,15 +188,16 @@ def replay(
         return Astray.SINCE
     changes: list[Change] = []
     size = 0
-    for change in _walk(connection, tenant_id, user_id, since.seq, limit):
+    # One more is looked for, because whoever has missed just as many as fit need not come again for nothing.
+    for change in _walk(connection, tenant_id, user_id, since.seq, limit + 1):
         if change.offset.seq > end.seq:
             break
-        changes.append(change)
-        size += len(change.body)
         if len(changes) == limit or size >= SLICE_BYTES:
             if at_most is not None and _more_than(connection, tenant_id, user_id, since.seq, end.seq, at_most):
                 return Astray.SINCE
-            return Replay(changes, change.offset, ends.last)
+            return Replay(changes, changes[-1].offset, ends.last)
+        changes.append(change)
+        size += len(change.body)
     if at_most is not None and len(changes) > at_most:
         return Astray.SINCE
     return Replay(changes, end, ends.last)

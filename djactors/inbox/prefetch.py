@@ -46,8 +46,9 @@ SELECT_NOTIFICATIONS = """SELECT id, tenant_id, user_id, removed_seq, is_read, r
 
 ROUND_TRIPS: Final = 9
 """Two for the tenants, if some of them do not exist yet, one each for keys, jobs, watchers, mutes, users and
-notifications, and one for ids. For events that name no job, in a tenant that exists, there are four: tenants, keys,
-users, ids. The commit is one more, and so is the number of the first job that a unit makes in a tenant."""
+notifications, and one for ids, unless all tenants are known: then the ids come with them. For events that name no job,
+in a tenant that is known, there are three: tenants with ids, keys, users. The commit is one more, and so is the number
+of the first job that a unit makes in a tenant."""
 
 _PEOPLE = ("user_id", "actor_id", "requester_id", "assignee_id", "approver_id", "manager_id")
 
@@ -68,7 +69,7 @@ OF_A_JOB = 2
 _Pair = tuple[int, int]
 
 
-class _Needs:
+class Needs:
     """What commands will ask for."""
 
     def __init__(self) -> None:
@@ -79,6 +80,7 @@ class _Needs:
         self.ids = {"domain_events": 0, "notifications": 0, "job_comments": 0}
 
     def note(self, command: Command) -> None:
+        """Note what a command will ask for, which was checked."""
         match command:
             case Publish():
                 self._publish(command)
@@ -121,11 +123,8 @@ class _Needs:
             self.ids["notifications"] += 1
 
 
-def prefetch(unit: UnitOfWork, commands: Iterable[Command]) -> None:
-    """Fetch what these commands will ask for, which were checked. Their tenants are held."""
-    needs = _Needs()
-    for command in commands:
-        needs.note(command)
+def prefetch(unit: UnitOfWork, needs: Needs) -> None:
+    """Fetch what commands will ask for. Their tenants are held."""
     ask = unit.connection.execute
     if needs.keys:
         unit.keys.update(dict.fromkeys(needs.keys))

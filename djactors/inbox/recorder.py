@@ -242,10 +242,10 @@ class Recorder:
         sharing = None
         try:
             if connection.is_shared:
-                commands, foreseen, sharing = self._hold(connection, commands)
+                commands, needs, sharing = self._hold(connection, commands)
             unit = self._unit(connection, sharing)
             if sharing is not None:
-                prefetch(unit, foreseen)
+                prefetch(unit, needs)
             for command in commands:
                 before = unit.writes
                 try:
@@ -259,6 +259,8 @@ class Recorder:
                     outcomes.append(refused)
                 if self._is_full(2 * unit.writes - before, is_awaited):
                     break
+                if sharing is not None:
+                    unit.flush_ahead()
             if unit.wanted_summaries:
                 # A summary is of what many posts have brought.
                 unit.trace = None

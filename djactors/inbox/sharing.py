@@ -48,6 +48,8 @@ SELECT_IDS = " UNION ALL ".join(
     f"SELECT '{kind}', nextval('{kind}_ids') FROM generate_series(1, CAST(? AS BIGINT))" for kind in KINDS
 )
 
+NO_IDS: Mapping[str, int] = {}
+
 CHANNEL = "djactors"
 """On which nodes tell each other of their commits."""
 
@@ -107,14 +109,20 @@ class Sharing:
         """This node's name."""
         return self._node
 
-    def lock(self, tenant_ids: Iterable[int]) -> None:
-        """Hold these tenants until the transaction ends, and know what they are now."""
+    def lock(self, tenant_ids: Iterable[int], ids: Mapping[str, int] = NO_IDS) -> None:
+        """Hold these tenants until the transaction ends, and know what they are now.
+
+        `ids` are how many ids of each kind will be wanted at least. They are fetched in the same round trip, where all
+        tenants are known: ids are drawn behind all locks, and a tenant that does not exist is locked by its number.
+        """
         wanted = sorted(set(tenant_ids) - self._held)
         if not wanted:
             return
-        rows = self._lock_rows(wanted)
+        rows = self._lock_rows(wanted, ids if self._known.tenants.keys() >= set(wanted) else NO_IDS)
         missing = [tenant_id for tenant_id in wanted if tenant_id not in rows]
         if missing:
+            # Those that were drawn already may be lower than what another node has given out meanwhile.
+            self.ids = Ids(self._connection)
             self._put_off(LOCK_NUMBERS, array_of([_TENANTS | number for number in missing]))
             # Another node may just have made some of them.
             rows.update(self._lock_rows(missing))
@@ -168,10 +176,12 @@ class Sharing:
         if ends:
             self._put_off(NOTIFY, CHANNEL, payload(self._node, ends))
 
-    def _lock_rows(self, tenant_ids: list[int]) -> dict[int, tuple[Any, ...]]:
+    def _lock_rows(self, tenant_ids: list[int], ids: Mapping[str, int] = NO_IDS) -> dict[int, tuple[Any, ...]]:
         wanted = array_of(tenant_ids)
         self._put_off(LOCK_TENANTS, wanted)
-        return {row[0]: row for row in self._connection.execute(SELECT_TENANTS, (wanted,)).fetchall()}
+        rows = self._connection.foresee(SELECT_TENANTS, (wanted,))
+        self.ids.expect(ids)
+        return {row[0]: row for row in rows.fetchall()}
 
     def _put_off(self, statement: str, *parameters: object) -> None:
         """Run a statement whose rows nobody wants, together with the next one that is asked for its rows."""

@@ -108,6 +108,10 @@ BYTES_OF_A_STAGING = 256
 """Bytes of a change that take as long to write as one more staging: some 3 µs, as measured with `data` of numbers, and
 twice as many bytes of plain text."""
 
+EVENTS_AHEAD = 32
+"""Events that are sent to the server of a shared database before the unit is complete. A statement takes the server as
+long as the rows of one or two events, and there are three of them."""
+
 Key: TypeAlias = tuple[int, int, str]
 """Where an idempotency key counts: its tenant, its sender and itself."""
 
@@ -464,7 +468,6 @@ class UnitOfWork:
                 self.sharing.claim()
             # What reads or writes many notifications at once flushes first, so they may change from here on.
             self.notifications.clear()
-        changes, notifications = self._marked()
         dirty, self._dirty = self._dirty, []
         tenants: list[Tenant] = []
         users: list[User] = []
@@ -493,18 +496,35 @@ class UnitOfWork:
             self._days.flush()
         if self._names is not None:
             self._names.flush(self.moment)
+        self._insert(_INSERT_COMMENT, self._comments)
+        self._insert(_INSERT_MENTION, self._mentions)
+        self._flush_events()
+
+    def flush_ahead(self) -> None:
+        """Write what is only ever added, if that is much, and leave the rest to `flush`.
+
+        The server of a shared database inserts these rows while the next commands are carried out here.
+        """
+        if len(self._events) + len(self._keyed_events) >= EVENTS_AHEAD and not any(row.new for row in self._dirty):
+            self._flush_events()
+            self.connection.start()
+
+    def _flush_events(self) -> None:
+        """Write the events and what they have brought about. Their tenants and users must be there."""
+        self._insert(_INSERT_EVENT, self._events)
+        self._insert(_INSERT_KEYED_EVENT, self._keyed_events)
+        changes, notifications = self._marked()
         for statement, rows in (
-            (_INSERT_COMMENT, self._comments),
-            (_INSERT_MENTION, self._mentions),
-            (_INSERT_EVENT, self._events),
-            (_INSERT_KEYED_EVENT, self._keyed_events),
             (_INSERT_NOTIFICATION, notifications),
             (_INSERT_SUPPRESSION, self._suppressions),
             (_INSERT_CHANGE, changes),
         ):
-            if rows:
-                self.connection.insert(statement, rows)
-                rows.clear()
+            self._insert(statement, rows)
+
+    def _insert(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        if rows:
+            self.connection.insert(statement, rows)
+            rows.clear()
 
     def _flush_tenants(self, dirty: Sequence[Tenant]) -> None:
         now = self.now

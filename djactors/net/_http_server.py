@@ -83,8 +83,8 @@ class HttpConnection:
     `on_refused` gets each request that is refused for its form, and the client's address. `vital_paths` is None for an
     ordinary connection. A connection over the caps gets the paths that must be answered even then (health, metrics); it
     serves one request, refuses any other path with `refusal`, and closes. `slots` are those that it has one of, if any.
-    `pipelining` is what requests wait for that come before the answer to the one before.
-    `proxies` is None unless the connection comes from one of them.
+    `newcomers` is what the first request waits for. `pipelining` is what requests wait for that come before the answer
+    to the one before. `proxies` is None unless the connection comes from one of them.
     """
 
     __slots__ = (
@@ -98,6 +98,7 @@ class HttpConnection:
         "_idle_end",
         "_is_idle",
         "_limits",
+        "_newcomers",
         "_on_refused",
         "_pipelining",
         "_proxies",
@@ -129,6 +130,7 @@ class HttpConnection:
         on_refused: Callable[[RequestRefused, str], None] = _ignore,
         refusal: RequestRefused | None = None,
         slots: Slots | None = None,
+        newcomers: Turnstile | None = None,
         pipelining: Turnstile | None = None,
         proxies: TrustedProxies | None = None,
     ) -> None:
@@ -141,6 +143,7 @@ class HttpConnection:
         # Whose address the connection counts for: behind a trusted proxy, the client's of the latest request.
         self.peer = peer
         self._slots = slots
+        self._newcomers = Turnstile() if newcomers is None else newcomers
         self._pipelining = Turnstile() if pipelining is None else pipelining
         self._proxies = proxies
         self._proxy = peer
@@ -367,6 +370,8 @@ class HttpConnection:
         self._buffer = self._buffer.lstrip(b"\r\n")
         if not self._buffer and not await self._await_first_bytes():
             return None
+        if not self._served_one:
+            await self._newcomers.turn()
         end = self._buffer.find(HEAD_END)
         if end < 0:
             end = await self._await_end_of_head()

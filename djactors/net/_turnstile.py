@@ -7,6 +7,8 @@ everybody would wait for the turn in which all of them happen:
   actor) takes some 60 µs, and thousands end together when a network or a proxy fails, or an attacker lets go of them.
 - Handshakes of TLS, which cost as much as a hundred requests (`_tls_stream.py` says how many in a turn).
 - Requests that were sent before the answer to the one before (pipelining), which browsers and proxies do not do.
+- The first request of each connection. When a network or a proxy is back, a thousand clients come back at the same
+  moment, and those who are connected already are to be served meanwhile.
 """
 
 from typing import Final
@@ -27,6 +29,13 @@ class Turnstile:
 
     async def turn(self) -> None:
         """Wait for one's turn: the next one, unless many others have come as well."""
-        async with self._room:
+        try:
+            # Asked for like this, room costs no turn of the loop while there is some.
+            self._room.acquire_nowait()
+        except trio.WouldBlock:
+            await self._room.acquire()
+        try:
             # Whoever waits is let in by those who leave this, and waits here for the next turn.
             await trio.lowlevel.checkpoint()
+        finally:
+            self._room.release()

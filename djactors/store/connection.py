@@ -54,6 +54,10 @@ class Connection(Protocol):
             Exception: the engine's own error; `failure_of` tells what kind.
         """
 
+    def foresee(self, statement: str, parameters: Parameters = (), /) -> Rows:
+        """Run a statement whose rows are wanted a little later. A connection to a server sends it together with the
+        next statement whose rows are asked for, which saves a round trip. Its error may be raised there."""
+
     def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> object:
         """Run a statement that returns nothing, once for each of the rows, in their order."""
 
@@ -64,6 +68,10 @@ class Connection(Protocol):
         If one of the statements fails, the rows of the ones before it are inserted already, so the caller must undo the
         transaction or the savepoint.
         """
+
+    def start(self) -> None:
+        """Have what was put off carried out from now on, while the caller goes on. It is worth it for many rows. Errors
+        of those statements are raised later, as if they were still put off."""
 
     def settle(self) -> None:
         """Have everything carried out that was put off. The errors of those statements are raised here."""

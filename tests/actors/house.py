@@ -24,7 +24,7 @@ from djactors.domain.limits import Limits
 from djactors.domain.marks import Offset
 from djactors.domain.permissions import Person
 from djactors.inbox.inbox import Inbox
-from djactors.inbox.log import Found, Replay
+from djactors.inbox.log import Astray, as_it_is
 from djactors.inbox.pages import Snapshot
 from djactors.kernel import ActorSpec, ActorStopped, MailboxFull, ServiceSpec, Supervisor
 from djactors.protocol import EncodedPacket
@@ -186,7 +186,7 @@ class GatedStore:
         await self.after_snapshot()
         return snapshot
 
-    async def replay(self, tenant_id: int, user_id: int, since: Offset, **options: Any) -> Found:
+    async def replay(self, tenant_id: int, user_id: int, since: Offset, **options: Any) -> Any:
         await self.before_changes()
         return await self.store.replay(tenant_id, user_id, since, **options)
 
@@ -253,8 +253,10 @@ class House:
 
     async def log(self, user_id: int, since: int, tenant_id: int = 1) -> list[Change]:
         """What the user may see of the log behind this sequence number."""
-        found = await self.store.store.replay(tenant_id, user_id, self.offset(since, tenant_id), limit=100_000)
-        assert isinstance(found, Replay)
+        found = await self.store.store.replay(
+            tenant_id, user_id, self.offset(since, tenant_id), limit=100_000, make=as_it_is
+        )
+        assert not isinstance(found, Astray)
         return found.changes
 
     def metric(self, name: str, /, **labels: str) -> float:
@@ -277,7 +279,8 @@ async def running(path: Path, **options: Any) -> AsyncIterator[House]:
             lambda: Router(store, users, telemetry, settings.commit_batch, settings.commit_delay),
             mailbox_capacity=settings.router_mailbox,
         )
-        root = Supervisor("root", [ServiceSpec("users", users.supervisor), router_spec])
+        announcer_spec = ServiceSpec("announcer", lambda: users.announcer)
+        root = Supervisor("root", [ServiceSpec("users", users.supervisor), announcer_spec, router_spec])
         router = command_ref(root.ref(router_spec))
         async with trio.open_nursery() as nursery:
             await nursery.start(root.run)

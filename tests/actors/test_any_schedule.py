@@ -22,6 +22,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from djactors.actors import announcer as announcer_module
 from djactors.actors import users as users_module
 from djactors.domain.commands import Change, Command, Delete, MarkAllRead, MarkRead, PurgeSlice, Recorded
 from djactors.domain.marks import BEGINNING, mark_of
@@ -298,6 +299,12 @@ async def lived(path: Path, seed: int, told: Counter[str], *, put_backs: bool = 
         await world.check()
 
 
+def tell_so_many_in_a_turn(monkeypatch: pytest.MonkeyPatch, told_per_turn: int) -> None:
+    monkeypatch.setattr(announcer_module, "TOLD_PER_TURN", told_per_turn)
+    monkeypatch.setattr(users_module, "TOLD_PER_TURN", told_per_turn)
+    monkeypatch.setattr(users_module, "AT_ONCE", told_per_turn)
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("mailbox", "limit", "told_per_turn"), [(1, 1000, 256), (4, 250, 0), (256, 1000, 0)])
 async def test_every_client_has_applied_exactly_what_it_may_see_once_and_in_order(
@@ -309,8 +316,8 @@ async def test_every_client_has_applied_exactly_what_it_may_see_once_and_in_orde
     limit: int,
     told_per_turn: int,
 ):
-    # With 0, anything may happen before each user is told; and commits gather.
-    monkeypatch.setattr(users_module, "TOLD_PER_TURN", told_per_turn)
+    # With 0, anything may happen before each user is told, by the announcer; and commits gather.
+    tell_so_many_in_a_turn(monkeypatch, told_per_turn)
     delay = 0.0 if told_per_turn else 0.01
     await lived(
         path, seed, Counter(), user_mailbox=mailbox, replay_limit=limit, passivate_after=0.5, commit_delay=delay
@@ -322,7 +329,7 @@ async def test_every_client_has_applied_exactly_what_it_may_see_once_and_in_orde
 async def test_nobody_is_led_out_of_a_past_that_is_lost_without_a_word(
     path: Path, autojump_clock, monkeypatch: pytest.MonkeyPatch, seed: int, mailbox: int, told_per_turn: int
 ):
-    monkeypatch.setattr(users_module, "TOLD_PER_TURN", told_per_turn)
+    tell_so_many_in_a_turn(monkeypatch, told_per_turn)
     told: Counter[str] = Counter()
     await lived(path, seed, told, put_backs=True, user_mailbox=mailbox, replay_limit=1000, passivate_after=0.5)
     assert told["put back"] > 3

@@ -67,6 +67,21 @@ async def test_a_backlog_that_ends_with_a_slice_ends_with_the_count(path: Path, 
         assert socket.counts == [missed]
 
 
+async def test_those_who_return_share_the_packets_of_what_everybody_sees(path: Path, autojump_clock):
+    async with running(path) as house:
+        await house.do(job(), note(11), job(), note(12))
+        sockets = [await house.connected(user, since=house.at(0)) for user in (11, 12, 13)]
+        plain = await house.connected(14, since=house.at(0), recovery=False)
+        assert [socket.logged for socket in sockets] == [[1, 2, 3], [1, 3, 4], [1, 3]]
+        first, *others = ([packet for packet in socket.raw if b'"job:' in packet.text[:9]] for socket in sockets)
+        assert len(first) == 2
+        for packets in others:
+            assert [id(packet) for packet in packets] == [id(packet) for packet in first]
+        # Without offsets the packets are others.
+        assert [packet.offset for packet in plain.packets] == [None] * 3
+        assert plain.packets[0].body == sockets[0].packets[0].body
+
+
 async def test_those_beside_it_hear_of_news_at_once(path: Path, autojump_clock):
     async with running(path, daily_limit=10_000) as house:
         socket = await behind(house)

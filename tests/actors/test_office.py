@@ -10,10 +10,10 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.actors import router as router_module
+from djactors.actors.announcer import in_order, sort_out
 from djactors.actors.command_ref import PublishAll
 from djactors.actors.deliveries import Outgoing
 from djactors.actors.presence import Presence
-from djactors.actors.users import in_order, sort_out
 from djactors.domain import events
 from djactors.domain.commands import Command, Introduce, MarkAllRead, Publish, Published, RaiseAlerts, Recorded, Sliced
 from djactors.domain.errors import Code, Refused

@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from djactors.actors import announcer as announcer_module
 from djactors.actors import users as users_module
 from djactors.domain.commands import MarkAllRead, MarkRead, Recorded
 from tests.actors.house import COUNT, NEW, House, Packet, job, note, running
@@ -223,10 +224,12 @@ async def test_under_any_order_of_events_every_client_has_what_the_inbox_has(
             assert len(socket.new) == sum(change.name == NEW for change in log)
 
 
+@pytest.mark.parametrize("at_once", [16, 1000])
 async def test_who_comes_or_goes_while_many_are_being_told_hears_it_once(
-    path: Path, autojump_clock, monkeypatch: pytest.MonkeyPatch
+    path: Path, autojump_clock, monkeypatch: pytest.MonkeyPatch, at_once: int
 ):
-    monkeypatch.setattr(users_module, "TOLD_PER_TURN", 8)
+    monkeypatch.setattr(announcer_module, "TOLD_PER_TURN", 8)
+    monkeypatch.setattr(users_module, "AT_ONCE", at_once)
     users = range(100, 200)
     async with running(path) as house:
         sockets = [house.connect(user) for user in users]

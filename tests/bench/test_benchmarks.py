@@ -40,7 +40,12 @@ def run(out: Path, name: str, options: str) -> dict[str, Any]:
 
 def test_latency_delivers_everything_and_reports_it(tmp_path: Path) -> None:
     plan = "--users 3 --rate 40 --seconds 0.5 --warmup 0.1 --connecting-users 5 --publishers 2"
-    report = run(tmp_path, "latency", plan)
+    report = run(tmp_path, "latency", f"{plan} --others 2 --others-rate 20 --others-seconds 0.5")
+    assert {label: phase["delivered"]["count"] for label, phase in report["figures"]["others"].items()} == {
+        "in quiet": 10,
+        "beside notification.requested": 10,
+        "beside job.assigned": 10,
+    }
     counts = {label: row["count"] for label, row in report["figures"]["latencies"].items()}
     assert counts == {
         "connect": 5,
@@ -90,14 +95,38 @@ def test_the_store_and_the_bare_loop_write_the_same(tmp_path: Path) -> None:
 
 
 def test_fan_out_tells_every_socket_of_every_assignment(tmp_path: Path) -> None:
-    figures = run(tmp_path, "fanout", "--sockets 3 --sockets 7 --assignments 2 --bursts 2 --burst 3")["figures"]
+    plan = "--sockets 3 --sockets 7 --assignments 2 --bursts 2 --burst 3 --rate 10 --seconds 0.4 --others 2"
+    figures = run(tmp_path, "fanout", plan)["figures"]
+    others = figures.pop("others")
+    assert figures.pop("others_p99_ms") > 0
+    assert {label: phase["delivered"]["count"] for label, phase in others.items()} == {
+        "3 sockets, in quiet": 40,
+        "3 sockets, 10 a second": 40,
+        "7 sockets, in quiet": 40,
+        "7 sockets, 10 a second": 40,
+    }
     # Everybody hears of it, and its assignee is notified.
     assert {label: phase["messages"] for label, phase in figures.items()} == {
         "3 sockets, one at a time": 2 * (3 + 1),
         "3 sockets, bursts of 3": 6 * (3 + 1),
+        "3 sockets, 10 a second": 4 * (3 + 1),
         "7 sockets, one at a time": 2 * (7 + 1),
         "7 sockets, bursts of 3": 6 * (7 + 1),
+        "7 sockets, 10 a second": 4 * (7 + 1),
     }
+
+
+def test_those_who_return_are_served_and_others_meanwhile(tmp_path: Path) -> None:
+    plan = "--users 20 --missed 5 --others 3 --rate 200 --seconds 0.8 --turns 2"
+    figures = run(tmp_path, "recovery", plan)["figures"]
+    assert list(figures) == ["this build", "others_p99_ms"]
+    figures = figures["this build"]
+    assert (figures["recovered"], figures["replayed"]) == (2 * 20, 2 * 20 * 5)
+    assert figures["caught_up"]["count"] == 2 * 20
+    assert len(figures["served_seconds"]) == 2
+    assert figures["before"]["delivered"]["count"] == 2 * 160
+    meanwhile = figures["meanwhile"]
+    assert meanwhile["delivered"]["count"] == meanwhile["acknowledged"]["count"] <= 2 * 160
 
 
 def test_connections_are_counted_in_steps(tmp_path: Path) -> None:

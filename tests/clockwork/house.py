@@ -126,7 +126,12 @@ async def running(
             mailbox_capacity=sla.MAILBOX,
             when_exhausted=Exhausted.QUARANTINE,
         )
-        children: list[AnySpec] = [ServiceSpec("users", users.supervisor), router_spec, clock_spec]
+        children: list[AnySpec] = [
+            ServiceSpec("users", users.supervisor),
+            ServiceSpec("announcer", lambda: users.announcer),
+            router_spec,
+            clock_spec,
+        ]
         if keeping is not None:
             children.append(
                 ActorSpec(

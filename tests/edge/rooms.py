@@ -288,6 +288,7 @@ async def rooms(folder: Path, place: Place | None = None, **settings: Any) -> As
             "test",
             [
                 ServiceSpec("users", users.supervisor),
+                ServiceSpec("announcer", lambda: users.announcer),
                 router_spec,
                 ServiceSpec("presence", lambda: users.onlookers),
             ],

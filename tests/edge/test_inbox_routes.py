@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from djactors.domain.marks import BEGINNING
-from djactors.inbox.log import Replay
+from djactors.inbox.log import Replay, as_it_is
 from djactors.net import Request
 from tests.edge.rooms import Answer, Rooms
 
@@ -190,7 +190,7 @@ async def test_a_text_comes_back_as_it_was_sent(house: Rooms, text: str) -> None
     assert items[0]["message"] == text
     assert (items[1]["title"], items[1]["message"]) == (text, text)
     assert items[1]["data"] == {"a": text, text: [text]}
-    replay = await house.store.replay(1, 7, BEGINNING, limit=100)
+    replay = await house.store.replay(1, 7, BEGINNING, limit=100, make=as_it_is)
     assert isinstance(replay, Replay)
     [change] = [c for c in replay.changes if c.name == "job:updated"]
     assert msgspec.json.decode(change.body)["job"]["title"] == text

@@ -1,13 +1,14 @@
 """Who is let in: the bound on sessions, the rate of newcomers, and how a server lets go of everybody."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.engine._admission import AT_ONCE, PACE, Admission
-from djactors.engine._server import DRAIN_RATE
+from djactors.engine._server import DRAIN_RATE, NEWCOMERS_A_TURN
 from tests.engine.clients import CALM, Served, receive_answer
 from tests.engine.conftest import Serve
 
@@ -76,6 +77,25 @@ async def test_row_27_a_crowd_is_let_in_a_few_at_a_time_and_the_cap_holds(autoju
             nursery.start_soon(come)
     assert sorted(answers) == [200] * 100 + [503] * 50
     assert trio.current_time() - began == pytest.approx((149 // AT_ONCE) * AT_ONCE / PACE)
+
+
+async def test_slices_that_are_due_together_are_let_in_over_several_turns_of_the_loop(autojump_clock, calm: Served):
+    for _ in range(4 * AT_ONCE):
+        calm.start()
+    await wait_all_tasks_blocked()
+    sessions = calm.application.engine.sessions
+    counts = [len(sessions)]
+
+    class Turns(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            counts.append(len(sessions))
+
+    trio.lowlevel.add_instrument(Turns())
+    # The loop is held up until the turns of all have come.
+    autojump_clock.jump(1.0)
+    await wait_all_tasks_blocked()
+    assert counts[-1] == 4 * AT_ONCE
+    assert max(after - before for before, after in pairwise(counts)) <= NEWCOMERS_A_TURN
 
 
 async def test_newcomers_who_are_gone_before_their_turn_keep_no_session(autojump_clock, calm: Served):

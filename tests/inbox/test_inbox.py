@@ -16,7 +16,7 @@ from djactors.domain.errors import Refused
 from djactors.domain.events import JobCreated, NotificationRequested
 from djactors.inbox import log, pages
 from djactors.inbox.inbox import Inbox
-from djactors.inbox.log import Replay
+from djactors.inbox.log import Replay, as_it_is
 from djactors.inbox.pages import Snapshot
 from djactors.store.database import Database
 from djactors.store.engines import Place
@@ -42,7 +42,7 @@ async def opened(place: Place, **options: int) -> AsyncIterator[Inbox]:
 async def changes(store: Inbox, since: int) -> list[Change]:
     with store._database.engine.reading() as connection:
         start = offset_in(connection, since)
-    replay = await store.replay(1, 11, start, limit=10)
+    replay = await store.replay(1, 11, start, limit=10, make=as_it_is)
     assert isinstance(replay, Replay)
     return replay.changes
 

@@ -14,7 +14,7 @@ from djactors.domain.commands import Publish
 from djactors.domain.events import NotificationRequested
 from djactors.domain.marks import BEGINNING
 from djactors.inbox.inbox import Inbox
-from djactors.inbox.log import Astray, Replay
+from djactors.inbox.log import Astray, Replay, as_it_is
 from djactors.store.database import Database
 from djactors.store.threads import NOBODY, InlineRunner, Work
 from djactors.store.turns import Turn
@@ -70,7 +70,7 @@ async def test_what_the_reader_knows_is_read_there(path: Path, tmp_path: Path):
         for told in (None, BEGINNING, first):
             assert (await inbox.snapshot(1, 11, told)).at == first
             assert (await inbox.page(1, 11, limit=5, told=told)).at == first
-            found = await inbox.replay(1, 11, BEGINNING, told=told, limit=5)
+            found = await inbox.replay(1, 11, BEGINNING, told=told, limit=5, make=as_it_is)
             assert isinstance(found, Replay)
             assert found.last == first
         assert database.asked_the_writer == 0
@@ -86,7 +86,7 @@ async def test_what_it_does_not_know_is_asked_of_the_writer_and_answered_from_on
         jobs = await inbox.jobs(1, 11, assignee_id=None, status=None, before=None, limit=5, told=third)
         assert (jobs.at, jobs.follows) == (third, True)
         for since, until in ((second, None), (second, third), (BEGINNING, third)):
-            found = await inbox.replay(1, 11, since, until=until, limit=5)
+            found = await inbox.replay(1, 11, since, until=until, limit=5, make=as_it_is)
             assert isinstance(found, Replay)
             assert found.position == third
             assert len(found.changes) == 3 - since.seq
@@ -96,8 +96,8 @@ async def test_what_it_does_not_know_is_asked_of_the_writer_and_answered_from_on
 async def test_what_is_lost_is_lost_by_the_writers_word(path: Path, tmp_path: Path):
     async with lagging(path, tmp_path) as (database, inbox):
         assert (await inbox.snapshot(1, 11, invented(2))).follows is False
-        assert await inbox.replay(1, 11, invented(2), limit=5) is Astray.SINCE
-        assert await inbox.replay(1, 11, BEGINNING, until=invented(2), limit=5) is Astray.TOLD
+        assert await inbox.replay(1, 11, invented(2), limit=5, make=as_it_is) is Astray.SINCE
+        assert await inbox.replay(1, 11, BEGINNING, until=invented(2), limit=5, make=as_it_is) is Astray.TOLD
         assert database.asked_the_writer == 3
 
 
@@ -106,5 +106,5 @@ async def test_a_store_whose_reads_do_not_lag_is_asked_once(path: Path):
         inbox = Inbox(database, lambda: MORNING)
         await inbox.record([note()])
         commits = database.statistics().commits
-        assert await inbox.replay(1, 11, invented(1), limit=5) is Astray.SINCE
+        assert await inbox.replay(1, 11, invented(1), limit=5, make=as_it_is) is Astray.SINCE
         assert database.statistics().commits == commits

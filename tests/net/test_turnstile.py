@@ -75,6 +75,35 @@ async def test_a4_of_requests_that_many_pipeline_so_many_are_answered_in_a_turn(
     assert max(turns.counts) <= AT_ONCE
 
 
+async def test_of_those_who_come_at_the_same_moment_so_many_are_read_in_a_turn(nursery, autojump_clock):
+    newcomers, alarms, turns = Turnstile(4), Alarms(), Turns()
+    nursery.start_soon(alarms.run)
+
+    class Counting(Echo):
+        async def handle(self, request: Request) -> Response:
+            turns.note()
+            return await super().handle(request)
+
+    trio.lowlevel.add_instrument(turns)
+    streams = [MemoryStream(nursery) for _ in range(50)]
+    for stream in streams:
+        connection = HttpConnection(
+            stream, Counting(), Limits(), peer="192.0.2.1", alarms=alarms, heads=HeadMemory(), newcomers=newcomers
+        )
+        nursery.start_soon(connection.run)
+        stream.peer.send(GOOD)
+    await wait_all_tasks_blocked()
+    assert sum(turns.counts) == len(streams)
+    assert max(turns.counts) <= 4
+    # Later requests do not wait for each other.
+    for stream in streams:
+        stream.peer.send(GOOD)
+    await wait_all_tasks_blocked()
+    trio.lowlevel.remove_instrument(turns)
+    assert sum(turns.counts) == 2 * len(streams)
+    assert max(turns.counts) > 4
+
+
 async def test_who_is_cancelled_while_waiting_to_go_keeps_nobody_from_it(autojump_clock):
     departures = Turnstile()
     async with trio.open_nursery() as leaving:

@@ -124,7 +124,12 @@ async def _running(path: Path, name: str, wire: Wire) -> AsyncIterator[Node]:
         )
         root = Supervisor(
             "root",
-            [ServiceSpec("users", users.supervisor), router_spec, ServiceSpec("follower", lambda: follower)],
+            [
+                ServiceSpec("users", users.supervisor),
+                ServiceSpec("announcer", lambda: users.announcer),
+                router_spec,
+                ServiceSpec("follower", lambda: follower),
+            ],
         )
         router: CommandRef = command_ref(root.ref(router_spec))
         async with trio.open_nursery() as nursery:

@@ -72,6 +72,7 @@ async def test_events_can_be_published_from_inside(tmp_path: Path) -> None:
         assert tree is not None
         assert [child.name for child in tree.children] == [
             "users",
+            "announcer",
             "router",
             "clock",
             "retention",
@@ -190,7 +191,17 @@ async def test_an_admin_sees_the_whole_house_and_how_long_its_loop_was_held_up(t
             admin = make_token(tenant_id=1, user_id=9, role="admin")
             seen = (await send_request(server.url, "GET", "/api/admin/actors", token=admin)).json
         parts = {node["name"]: node for node in seen["tree"]["children"]}
-        assert list(parts) == ["users", "router", "clock", "retention", "room", "presence", "engine", "listener"]
+        assert list(parts) == [
+            "users",
+            "announcer",
+            "router",
+            "clock",
+            "retention",
+            "room",
+            "presence",
+            "engine",
+            "listener",
+        ]
         assert {node["state"] for node in parts.values()} == {"running"}
         assert [row["userId"] for row in seen["users"]["rows"]] == [7]
         assert seen["sessions"]["polling"] + seen["sessions"]["websocket"] == 1

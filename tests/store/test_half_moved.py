@@ -14,7 +14,7 @@ from djactors.store.sqlite.lock import DatabaseLock, is_as_noted, is_half_moved
 from tests.store.writes import COUNTERS
 
 PAGE = 4096
-ROWS = 60
+ROWS = 100
 """Rows of a page each, so that the log has more pages than are looked at."""
 
 

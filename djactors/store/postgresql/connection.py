@@ -7,18 +7,22 @@ together with the next statement that returns some, in libpq's pipeline mode:
     SELECT …                             all five are sent, and one wait answers all of them
     INSERT …, COMMIT                     the same
 
+Whoever has put much off and goes on to make more says `start`, and the server carries it out meanwhile.
+
 The first error of a pipeline is the one that is raised. The server skips what stands behind it.
 https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
-import msgspec
+import psycopg
 from psycopg.pq.abc import PGresult
 
 from djactors.store.connection import Parameters, Rows
 from djactors.store.errors import StoreError
+from djactors.store.postgresql.arrays import Column
 from djactors.store.postgresql.failures import storage_failure
 from djactors.store.postgresql.pipeline import Pipeline, Sent
 from djactors.store.postgresql.statements import Kind, insert_of, statement_of
@@ -32,8 +36,6 @@ _SELECT_TYPES = """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
 _ROLLBACK: Sent = ("ROLLBACK", ())
 
 _SPOILED = "a piece of work went on after one of its statements had failed"
-
-_encode = msgspec.json.Encoder().encode
 
 
 class FetchedRows:
@@ -56,6 +58,41 @@ class FetchedRows:
         return self._rows
 
 
+class ForeseenRows(FetchedRows):
+    """Rows that come with those of the next statement that returns some, or when they are wanted."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: "PostgresConnection") -> None:
+        super().__init__([])
+        self._connection: PostgresConnection | None = connection
+
+    def come(self, rows: list[tuple[Any, ...]]) -> None:
+        """Have them."""
+        self._rows = iter(rows)
+        self._connection = None
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """See `FetchedRows`."""
+        self._await()
+        return super().fetchone()
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """See `FetchedRows`."""
+        self._await()
+        return super().fetchall()
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        self._await()
+        return super().__iter__()
+
+    def _await(self) -> None:
+        if self._connection is not None:
+            self._connection.settle()
+        if self._connection is not None:
+            raise StoreError(_SPOILED)
+
+
 class PostgresConnection:
     """See `djactors.store.connection.Connection`.
 
@@ -68,14 +105,18 @@ class PostgresConnection:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._put_off: list[Sent] = []
+        # How many statements were sent and not answered yet, and at which places of them somebody wants the rows.
+        self._sent = 0
+        self._foreseen: dict[int, ForeseenRows] = {}
         self._begun = False
         self._spoiled = False
         self._types: dict[str, dict[str, str]] = {}
+        self._inserts: dict[str, tuple[str, list[Column]]] = {}
 
     @property
     def in_transaction(self) -> bool:
         """Whether the transaction is still there."""
-        return self._begun and (bool(self._put_off) or self._pipeline.is_in_transaction)
+        return self._begun and (bool(self._put_off) or self._is_open)
 
     @property
     def is_closed(self) -> bool:
@@ -112,6 +153,7 @@ class PostgresConnection:
         """
         self._put_off.clear()
         self._begun = self._spoiled = False
+        self._end_parts()
         if self._pipeline.is_in_transaction:
             self._pipeline.run([_ROLLBACK])
 
@@ -134,13 +176,20 @@ class PostgresConnection:
                 self._send(ours.text, values)
         return FetchedRows([])
 
+    def foresee(self, statement: str, parameters: Parameters = (), /) -> Rows:
+        """See `Connection.foresee`."""
+        ours = statement_of(statement)
+        rows = self._foreseen[self._sent + len(self._put_off)] = ForeseenRows(self)
+        self._put_off.append((ours.text, ours.values(parameters)))
+        return rows
+
     def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> None:
         """See `Connection.executemany`."""
         text = statement_of(statement).text
         self._put_off.extend([(text, row) for row in rows])
 
     def insert(self, statement: str, rows: Sequence[tuple[object, ...]], /) -> None:
-        """Run an INSERT of one row for all the rows, as one statement that takes them as JSON.
+        """Run an INSERT of one row for all the rows, as one statement that takes an array for each column.
 
         An ON CONFLICT DO UPDATE must not meet the same row twice in one call.
         """
@@ -149,34 +198,79 @@ class PostgresConnection:
             return
         if not rows:
             return
+        text, columns = self._inserts.get(statement) or self._learn(statement)
+        values = zip(*rows, strict=True)
+        self._put_off.append((text, [column.array_of(its) for column, its in zip(columns, values, strict=True)]))
+
+    def start(self) -> None:
+        """See `Connection.start`."""
+        # Only where the transaction has begun for certain: without it each part would be committed by itself.
+        if self._put_off and self._is_open:
+            self._send_off()
+
+    def _learn(self, statement: str) -> tuple[str, list[Column]]:
+        """An INSERT of one row as one of many rows, and its columns."""
         insert = insert_of(statement)
         types = self._types.get(insert.table)
         if types is None:
             types = self._types[insert.table] = dict(self.execute(_SELECT_TYPES, (insert.table,)).fetchall())
-        columns = insert.columns
-        body = _encode([dict(zip(columns, row, strict=True)) for row in rows]).decode()
-        self._put_off.append((insert.of_many(types), (body,)))
+        columns = [Column(name, types[name]) for name in insert.columns]
+        learned = self._inserts[statement] = insert.of_many([column.array for column in columns]), columns
+        return learned
 
     def settle(self) -> None:
         """See `Connection.settle`."""
         if self._put_off:
             text, values = self._put_off.pop()
             self._send(text, values)
+        elif self._pipeline.is_under_way:
+            self._finish()
 
     def failure_of(self, error: Exception) -> StoreError | None:
         """See `storage_failure`."""
         return storage_failure(error)
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether the server has the transaction."""
+        return self._pipeline.is_under_way or self._pipeline.is_in_transaction
+
     def _send(self, text: str, values: Sequence[object]) -> PGresult:
         """Carry out what was put off, and then this statement."""
+        self._put_off.append((text, values))
+        self._send_off()
+        return self._finish()
+
+    def _send_off(self) -> None:
+        """Send what was put off."""
         statements, self._put_off = self._put_off, []
-        statements.append((text, values))
         try:
-            return self._pipeline.run(statements)
+            self._pipeline.start(statements)
         except BaseException:
             # A value that cannot be sent leaves the transaction whole on the server, but what was put off is lost.
             self._spoiled = True
+            self._foreseen.clear()
             raise
+        self._sent += len(statements)
+
+    def _finish(self) -> PGresult:
+        """Wait until everything that was sent is carried out."""
+        foreseen, self._foreseen, self._sent = self._foreseen, {}, 0
+        try:
+            results = self._pipeline.finish()
+        except BaseException:
+            self._spoiled = True
+            raise
+        for place, rows in foreseen.items():
+            rows.come(self._pipeline.rows(results[place]))
+        return results[-1]
+
+    def _end_parts(self) -> None:
+        """Let what was sent already come to its end, of which nobody wants to know any more."""
+        self._foreseen, self._sent = {}, 0
+        if self._pipeline.is_under_way:
+            with suppress(psycopg.Error):
+                self._pipeline.finish()
 
     def _undo(self, text: str, savepoint: str) -> None:
         """Go back to a savepoint. What was put off since then need not be sent at all."""
@@ -184,6 +278,9 @@ class PostgresConnection:
             earlier = self._put_off[index][0].split()
             if earlier[0].upper() == "SAVEPOINT" and earlier[-1].lower() == savepoint:
                 del self._put_off[index + 1 :]
+                left = self._sent + len(self._put_off)
+                self._foreseen = {place: rows for place, rows in self._foreseen.items() if place < left}
                 return
+        self._end_parts()
         self._put_off = [(text, ())]
         self._spoiled = False

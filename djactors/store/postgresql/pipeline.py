@@ -7,22 +7,26 @@ a third of what it costs by way of a cursor.
 https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 
 A statement is prepared under a name of its own at its third use. The types of its parameters belong to it.
+
+Statements can be started before the others are known, so that the server carries them out meanwhile. Each part that is
+started ends with a Sync as well. Otherwise a node that is frozen between two parts would hold its rows for ever, too.
 """
 
 import secrets
 import select
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import compress
 from typing import Any
 
 import psycopg
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.types.numeric import NumericLoader
 
-__all__ = ["NothingSent", "Pipeline", "Sent"]
+__all__ = ["Binary", "NothingSent", "Pipeline", "Sent"]
 
 Sent = tuple[str, Sequence[object]]
 """A statement with `$1` and so on, and its values."""
@@ -38,11 +42,19 @@ _OIDS: dict[type, int] = {int: _INT8, bool: _BOOL, str: _UNKNOWN, type(None): _U
 
 _TRUTHS = (b"f", b"t")
 
+_TEXT, _BINARY = Format.TEXT, Format.BINARY
+
 _Key = tuple[str, tuple[int, ...]]
 
 
 # These are never prepared, so that a transaction can be ended on whichever connection a pooler gives.
 _CONTROL = ("BEGIN", "COMMIT", "ROLLBACK")
+
+
+class Binary(bytes):
+    """A value in PostgreSQL's binary format. The statement says of which type it is."""
+
+    __slots__ = ()
 
 
 class NothingSent(psycopg.OperationalError):
@@ -86,6 +98,11 @@ class Pipeline:
         self._answer_timeout = answer_timeout
         # How often a statement was used, or the name under which it is prepared.
         self._known: dict[_Key, int | bytes] = {}
+        # Parts that were sent and not answered yet, and the statements that are prepared in them.
+        self._parts = 0
+        self._preparing: list[_Key] = []
+        # Of each answer that is to come, whether it is a statement's: to be prepared is answered as well.
+        self._answered: list[bool] = []
         # Names of nobody else: behind a pooler, the name of another client's statement would run that one.
         self._prefix = f"djactors_{secrets.token_hex(8)}"
         self._named = 0
@@ -106,24 +123,55 @@ class Pipeline:
 
         Raises:
             NothingSent: the connection had been lost before.
-            psycopg.Error: the first error of a statement, behind which none was carried out; or the connection was
-                lost.
+            psycopg.Error: the first error of a statement, of one that was started before or of one of these, behind
+                which none was carried out; or the connection was lost.
+            UnicodeEncodeError: a value that is no text was among them, and nothing was sent.
+        """
+        self.start(statements)
+        return self.finish()[-1]
+
+    def start(self, statements: Sequence[Sent]) -> None:
+        """Send some statements, and let the server carry them out. Their errors are raised by `finish`.
+
+        Raises:
+            NothingSent: the connection had been lost before.
+            psycopg.Error: the connection was lost.
             UnicodeEncodeError: a value that is no text was among them, and nothing was sent.
         """
         # Whatever cannot be sent is found before anything is.
         values = [[_dumped(value) for value in given] for _, given in statements]
-        prepared: list[_Key] = []
         self._look()
         try:
             for (text, given), dumped in zip(statements, values, strict=True):
-                self._send((text, tuple([_OIDS.get(type(value), _UNKNOWN) for value in given])), dumped, prepared)
+                self._send(text, [type(value) for value in given], dumped)
             self._pgconn.pipeline_sync()
-            return self._answers()
         except BaseException:
-            # Whether they were prepared, nobody knows. Their names are not used again.
-            for key in prepared:
-                del self._known[key]
+            self._forget_preparing()
             raise
+        self._parts += 1
+
+    def finish(self) -> list[PGresult]:
+        """Wait until everything that was started is carried out. Returns what each statement returned.
+
+        Raises:
+            psycopg.Error: the first error of a statement; or the connection was lost.
+        """
+        try:
+            results = self._answers()
+        except BaseException:
+            self._forget_preparing()
+            raise
+        finally:
+            self._parts = 0
+            self._answered.clear()
+        self._preparing.clear()
+        return results
+
+    def _forget_preparing(self) -> None:
+        """Whether these statements were prepared, nobody knows. Their names are not used again."""
+        for key in self._preparing:
+            self._known.pop(key, None)
+        self._preparing.clear()
 
     def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
         """The rows of a result."""
@@ -154,29 +202,34 @@ class Pipeline:
         if said.severity_nonlocalized in ("FATAL", "PANIC"):
             self._last_words = f"{said.message_primary} ({said.sqlstate})"
 
-    def _send(self, key: _Key, values: list[bytes | None], prepared: list[_Key]) -> None:
+    def _send(self, text: str, kinds: Sequence[type], values: list[bytes | None]) -> None:
+        oids = tuple([_OIDS.get(kind, _UNKNOWN) for kind in kinds])
+        key = text, oids
         known = self._known.get(key, 0)
+        formats = [_BINARY if kind is Binary else _TEXT for kind in kinds]
         if isinstance(known, bytes):
-            self._pgconn.send_query_prepared(known, values)
+            self._pgconn.send_query_prepared(known, values, formats)
+            self._answered.append(True)
             return
-        text, oids = key
         is_alone = not self._prepares or (not oids and text.startswith(_CONTROL))
         if is_alone or (known == 0 and len(self._known) >= _PREPARED_MAX):
-            self._pgconn.send_query_params(text.encode(), values, oids)
+            self._pgconn.send_query_params(text.encode(), values, oids, formats)
         elif known < _UNPREPARED_USES:
             self._known[key] = known + 1
-            self._pgconn.send_query_params(text.encode(), values, oids)
+            self._pgconn.send_query_params(text.encode(), values, oids, formats)
         else:
             self._named += 1
             name = self._known[key] = f"{self._prefix}_{self._named}".encode()
-            prepared.append(key)
+            self._preparing.append(key)
             self._pgconn.send_prepare(name, text.encode(), oids)
-            self._pgconn.send_query_prepared(name, values)
+            self._answered.append(False)
+            self._pgconn.send_query_prepared(name, values, formats)
+        self._answered.append(True)
 
-    def _answers(self) -> PGresult:
-        """Take all answers. Returns the last one, or raises the first error."""
+    def _answers(self) -> list[PGresult]:
+        """Take all answers. Returns those of statements, or raises the first error."""
         pgconn = self._pgconn
-        last: PGresult | None = None
+        answers: list[PGresult] = []
         error: psycopg.Error | None = None
         has_more = pgconn.flush()
         while True:
@@ -188,14 +241,16 @@ class Pipeline:
                     continue
                 status = result.status
                 if status == ExecStatus.PIPELINE_SYNC:
+                    self._parts -= 1
+                    if self._parts:
+                        continue
                     # The connection becomes idle when it is asked for what comes behind.
                     pgconn.get_result()
                     if error is not None:
                         raise error
-                    assert last is not None
-                    return last
+                    return list(compress(answers, self._answered))
                 if status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY):
-                    last = result
+                    answers.append(result)
                 elif status != ExecStatus.PIPELINE_ABORTED and error is None:
                     error = error_from_result(result, encoding="utf-8")
                     if error.sqlstate is None:
@@ -223,8 +278,13 @@ class Pipeline:
         return psycopg.OperationalError(self._pgconn.get_error_message())
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether something was started whose end nobody has waited for."""
+        return self._parts > 0
+
+    @property
     def is_in_transaction(self) -> bool:
-        """Whether the server has a transaction open for this connection, be it one that failed."""
+        """Whether the server has a transaction open for this connection, be it one that failed. Call `finish` first."""
         return self._pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
@@ -233,11 +293,13 @@ def _dumped(value: object) -> bytes | None:
 
     Raises:
         psycopg.DataError: a text with a NUL, which PostgreSQL does not store.
-        psycopg.ProgrammingError: something else than a whole number, a text, a truth value or None.
+        psycopg.ProgrammingError: something else than a whole number, a text, a truth value, None or a `Binary`.
         UnicodeEncodeError: a text that is none in Unicode.
     """
     if value is None:
         return None
+    if isinstance(value, Binary):
+        return value
     if isinstance(value, str):
         if "\0" in value:
             raise psycopg.DataError("a text holds a NUL character, which PostgreSQL does not store")

@@ -52,6 +52,10 @@ class PlainConnection:
             cursor.execute(ours.text.encode(), ours.values(parameters))
             return FetchedRows([] if cursor.description is None else cursor.fetchall())
 
+    def foresee(self, statement: str, parameters: Parameters = (), /) -> Rows:
+        """See `Connection.foresee`. Each statement has a round trip of its own."""
+        return self.execute(statement, parameters)
+
     def executemany(self, statement: str, rows: Iterable[Sequence[object]], /) -> None:
         """See `Connection.executemany`."""
         for row in rows:
@@ -60,6 +64,9 @@ class PlainConnection:
     def insert(self, statement: str, rows: Sequence[tuple[object, ...]], /) -> None:
         """See `Connection.insert`. Whoever has many rows uses `copy`."""
         self.executemany(statement, rows)
+
+    def start(self) -> None:
+        """Nothing was put off."""
 
     def settle(self) -> None:
         """Nothing was put off."""

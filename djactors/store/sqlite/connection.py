@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+from djactors.store.connection import Parameters
 from djactors.store.errors import StoreError
 from djactors.store.sqlite.failures import storage_failure
 
@@ -26,6 +27,10 @@ class SqliteConnection(sqlite3.Connection):
     """See `djactors.store.connection.Connection`. Nothing is put off."""
 
     is_shared = False
+
+    def foresee(self, statement: str, parameters: Parameters = (), /) -> sqlite3.Cursor:
+        """See `Connection.foresee`. There are no round trips to save."""
+        return self.execute(statement, parameters)
 
     def insert(self, statement: str, rows: Sequence[tuple[object, ...]], /) -> None:
         """Run an INSERT of one row for all the rows.
@@ -47,6 +52,9 @@ class SqliteConnection(sqlite3.Connection):
             self.execute(_of(statement, size), tuple(chain.from_iterable(rows[done : done + size])))
             done += size
             left -= size
+
+    def start(self) -> None:
+        """Nothing was put off."""
 
     def settle(self) -> None:
         """Nothing was put off."""

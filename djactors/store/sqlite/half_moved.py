@@ -6,10 +6,13 @@ is lost. But a file that somebody has put in the database's place looks differen
 the log would destroy that one. To look at the whole file for a fault takes 32 s for two GB, and the pages tell as much:
 
 - The first page has a counter that goes up whenever the page is written, so an older copy has another first page.
-- The pages behind it have rows with times and marks, so a file of another history has other pages.
+- A file of another history, whose counter happens to be the same, would have to have the same keys and rows on all the
+  pages behind it that are looked at.
 - A copy that has the log's pages was made after they were written, so it is the same file, or one as good, if it is
   whole: `is_half_moved` looks whether it lacks its end.
 - The log is read to its end only if all of it is sound. Else the file may have taken in what SQLite finds no more.
+
+This is asked only of a file and a log that are those which were noted when the move began (`lock`).
 
 https://www.sqlite.org/fileformat2.html has the format of both files.
 """
@@ -21,9 +24,9 @@ from typing import Final
 
 __all__ = ["has_begun_to_take_in"]
 
-PROOF_PAGES: Final = 16
-"""How many of the log's pages the file must have: rows of several tables. A log of 2,000 pages has these after less
-than a hundredth of the time that it takes to move it."""
+PROOF_PAGES: Final = 32
+"""How many of the log's pages the file must have: of a log of 2,000 pages, those that it has after a sixtieth of the
+time that it takes to move it."""
 
 _LOG_HEAD: Final = struct.Struct(">IIII8sII")
 """Magic number, version, size of a page, number of the log, salts, checksum."""

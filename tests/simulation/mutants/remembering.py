@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -13,22 +13,31 @@ from djactors.domain import marks
 from djactors.inbox import log as inbox_log
 from djactors.inbox import retention, unit
 from djactors.inbox.inbox import Inbox
-from djactors.inbox.log import Replay
+from djactors.inbox.log import Astray, Replay
 from tests.simulation.instead import instead
 from tests.simulation.tuning import ROUND_SECONDS
 
 
-def drop_a_change_of_a_replay() -> AbstractContextManager[None]:
-    """Whoever comes back and missed several changes is not told of the first."""
+def _falsified(
+    falsify: Callable[[Replay, int | None], Replay], *, keeps_limit: bool = True
+) -> AbstractContextManager[None]:
+    """What is read of the log is something else, which is made of it and of the most that may be replayed."""
     original = Inbox.replay
 
-    async def replay(self: Inbox, *args: Any, **options: Any) -> Any:
-        found = await original(self, *args, **options)
-        if isinstance(found, Replay) and len(found.changes) > 1:
-            return msgspec.structs.replace(found, changes=found.changes[1:])
-        return found
+    async def replay(self: Inbox, *args: Any, make: Any, at_most: int | None = None, **options: Any) -> Any:
+        limit = {"at_most": at_most} if keeps_limit else {}
+        return await original(self, *args, make=lambda found: make(falsify(found, at_most)), **limit, **options)
 
     return instead(Inbox, "replay", replay)
+
+
+def drop_a_change_of_a_replay() -> AbstractContextManager[None]:
+    """Whoever comes back and missed several changes is not told of the first."""
+
+    def without_the_first(replay: Replay, _: int | None) -> Replay:
+        return msgspec.structs.replace(replay, changes=replay.changes[1:]) if len(replay.changes) > 1 else replay
+
+    return _falsified(without_the_first)
 
 
 def leave_the_payload_out_of_the_mark() -> AbstractContextManager[None]:
@@ -64,15 +73,11 @@ def give_a_list_the_offset_of_later() -> AbstractContextManager[None]:
 
 def replay_a_change_twice() -> AbstractContextManager[None]:
     """The first change of a replay is told twice."""
-    original = Inbox.replay
 
-    async def replay(self: Inbox, tenant_id: int, user_id: int, since: marks.Offset, **options: Any) -> Any:
-        found = await original(self, tenant_id, user_id, since, **options)
-        if isinstance(found, Replay) and found.changes:
-            return msgspec.structs.replace(found, changes=[found.changes[0], *found.changes])
-        return found
+    def with_the_first_twice(replay: Replay, _: int | None) -> Replay:
+        return msgspec.structs.replace(replay, changes=[*replay.changes[:1], *replay.changes])
 
-    return instead(Inbox, "replay", replay)
+    return _falsified(with_the_first_twice)
 
 
 def leave_the_past_out_of_the_mark() -> AbstractContextManager[None]:
@@ -87,15 +92,11 @@ def leave_the_past_out_of_the_mark() -> AbstractContextManager[None]:
 
 def cut_a_replay_at_the_limit() -> AbstractContextManager[None]:
     """Who missed more than the limit is given so many, and goes on from the end."""
-    original = Inbox.replay
 
-    async def replay(self: Inbox, *args: Any, at_most: int | None = None, **options: Any) -> Any:
-        found = await original(self, *args, **options)
-        if isinstance(found, Replay) and at_most is not None:
-            return msgspec.structs.replace(found, changes=found.changes[:at_most])
-        return found
+    def cut(replay: Replay, at_most: int | None) -> Replay:
+        return msgspec.structs.replace(replay, changes=replay.changes[:at_most])
 
-    return instead(Inbox, "replay", replay)
+    return _falsified(cut, keeps_limit=False)
 
 
 def judge_an_offset_on_an_older_snapshot() -> AbstractContextManager[None]:
@@ -108,7 +109,7 @@ def judge_an_offset_on_an_older_snapshot() -> AbstractContextManager[None]:
 
     async def replay(self: Inbox, *args: Any, **options: Any) -> Any:
         found = await original(self, *args, **options)
-        if not isinstance(found, Replay):
+        if isinstance(found, Astray):
             return found
         await trio.sleep(ROUND_SECONDS)
         judged.append(True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from djactors.actors import announcer as announcer_module
 from djactors.actors import user as user_module
-from djactors.actors import users as users_module
 from djactors.actors.deliveries import Deliver, Outgoing
 from djactors.actors.presence import Presence
 from djactors.actors.user import UserActor
@@ -24,7 +24,7 @@ from tests.simulation.instead import instead
 
 def tell_another_user() -> AbstractContextManager[None]:
     """With a person's own changes somebody else of the tenant who is connected is told of them."""
-    original = users_module.sort_out
+    original = announcer_module.sort_out
 
     def sort_out(changes: Any, present: dict[int, Presence]) -> tuple[dict[int, list[Outgoing]], Sequence[Outgoing]]:
         own, shared = original(changes, present)
@@ -35,7 +35,7 @@ def tell_another_user() -> AbstractContextManager[None]:
                     return own, shared
         return own, shared
 
-    return instead(users_module, "sort_out", sort_out)
+    return instead(announcer_module, "sort_out", sort_out)
 
 
 def forget_what_a_full_mailbox_missed() -> AbstractContextManager[None]:
@@ -114,22 +114,22 @@ def tell_another_tenant() -> AbstractContextManager[None]:
 
 def tell_in_another_order() -> AbstractContextManager[None]:
     """What several commits have brought one person is told with the newest first."""
-    original = users_module.in_order
+    original = announcer_module.in_order
 
     def in_order(own: list[Outgoing], shared: Sequence[Outgoing]) -> list[Outgoing]:
         return list(reversed(original(own, shared)))
 
-    return instead(users_module, "in_order", in_order)
+    return instead(announcer_module, "in_order", in_order)
 
 
 def keep_to_oneself_what_was_archived() -> AbstractContextManager[None]:
     """A person's other devices are not told of what one of them has archived."""
-    original = users_module.sort_out
+    original = announcer_module.sort_out
 
     def sort_out(changes: Any, present: dict[int, Presence]) -> tuple[dict[int, list[Outgoing]], Sequence[Outgoing]]:
         return original((each for each in changes if each.name != "notification:archived"), present)
 
-    return instead(users_module, "sort_out", sort_out)
+    return instead(announcer_module, "sort_out", sort_out)
 
 
 def reset_without_a_word() -> AbstractContextManager[None]:
@@ -160,10 +160,10 @@ def skip_a_change_between_slices() -> AbstractContextManager[None]:
     """Of what comes in several slices the last change of each is left out."""
     original = UserActor._slice
 
-    def slice_(self: UserActor, seat: Any, replay: Any) -> list[Outgoing]:
+    def slice_(self: UserActor, socket: Any, seat: Any, replay: Any) -> Any:
         if replay is not None and replay.position.seq < self._presence.at.seq:
-            replay = msgspec.structs.replace(replay, changes=replay.changes[:-1])
-        return original(self, seat, replay)
+            replay = msgspec.structs.replace(replay, packets=replay.packets[:-1])
+        return original(self, socket, seat, replay)
 
     return instead(UserActor, "_slice", slice_)
 

@@ -103,7 +103,7 @@ def test_a_savepoint_that_was_made_already_is_gone_back_to(connection: PostgresC
     assert stored(connection) == set()
 
 
-@pytest.mark.parametrize("bad", ["\ud800", "nul \0", object()])
+@pytest.mark.parametrize("bad", ["\ud800", "nul \0", object(), b"bytes"])
 def test_a_value_that_cannot_be_sent_fails_the_transaction_and_not_only_what_stands_behind(
     connection: PostgresConnection, bad: object
 ):
@@ -116,12 +116,35 @@ def test_a_value_that_cannot_be_sent_fails_the_transaction_and_not_only_what_sta
         connection.commit()
 
 
+def test_a_text_that_is_none_in_unicode_is_refused_among_many_rows(connection: PostgresConnection):
+    with pytest.raises(UnicodeEncodeError):
+        connection.insert(INSERT, [("a", 1), ("\ud800", 1)])
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_nul_in_a_text_is_an_error_of_the_statement(connection: PostgresConnection, count: int):
     connection.insert(INSERT, [(f"nul \0 {number}", 1) for number in range(count)])
     with pytest.raises(psycopg.DataError) as raised:
         connection.settle()
     assert connection.failure_of(raised.value) is None
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ((2**63, "x", True), "a value of a is no bigint"),
+        (("1", "x", True), "a value of a is no bigint"),
+        ((1, 2, True), "a value of b is no character varying"),
+        ((1, "x", 2), "a value of c is no boolean"),
+    ],
+)
+def test_a_value_that_is_none_of_its_column_is_refused_among_many_rows(
+    connection: PostgresConnection, bad: tuple[object, ...], said: str
+):
+    connection.execute("CREATE TABLE notes (a BIGINT, b VARCHAR(5), c BOOLEAN)")
+    with pytest.raises(psycopg.DataError, match=said):
+        connection.insert("INSERT INTO notes (a, b, c) VALUES (?, ?, ?)", [(1, "x", True), bad])
+    assert connection.execute("SELECT count(*) FROM notes").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 1000])
@@ -131,11 +154,131 @@ def test_every_row_is_there_once_and_in_order(connection: PostgresConnection, co
     assert connection.execute("SELECT name, value FROM counters ORDER BY ctid").fetchall() == rows
 
 
+def test_many_rows_are_inserted_while_the_work_goes_on(connection: PostgresConnection, other: psycopg.Connection):
+    assert stored(connection) == set()
+    connection.insert(INSERT, [(f"n{number}", number) for number in range(100)])
+    connection.start()
+    inserting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'djactors' AND query LIKE 'INSERT%unnest%'"
+    while not other.execute(inserting).fetchone():
+        pass
+    put(connection, "last")
+    assert connection.execute("SELECT count(*) FROM counters").fetchone() == (101,)
+
+
+def many(name: str) -> list[tuple[str, int]]:
+    """Rows of which the last one is refused if the name is long."""
+    return [*((f"n{number}", number) for number in range(100)), (name, 1)]
+
+
+REFUSED = "too long" * 10
+
+
+def test_rows_that_are_foreseen_come_with_those_of_the_next_statement(connection: PostgresConnection):
+    for _ in range(5):  # they are prepared on the way
+        put(connection, "a")
+        before = connection.foresee("SELECT name FROM counters WHERE value = ?", (1,))
+        connection.execute("DELETE FROM counters")
+        none = connection.foresee("SELECT name FROM counters WHERE value = ?", (1,))
+        assert connection.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+        assert (before.fetchone(), before.fetchall(), list(none)) == (("a",), [], [])
+
+
+def test_rows_that_are_foreseen_are_fetched_when_nothing_else_is_asked_for(connection: PostgresConnection):
+    put(connection, "a")
+    assert connection.foresee("SELECT name FROM counters").fetchall() == [("a",)]
+    started = connection.foresee("SELECT value FROM counters")
+    connection.start()
+    assert list(started) == [(1,)]
+
+
+def test_rows_that_were_undone_never_come(connection: PostgresConnection):
+    before = connection.foresee("SELECT 1")
+    connection.execute("SAVEPOINT command")
+    undone = connection.foresee("SELECT 2")
+    connection.execute("ROLLBACK TO command")
+    assert before.fetchall() == [(1,)]
+    with pytest.raises(StoreError):
+        undone.fetchone()
+
+
+def test_what_is_begun_by_its_rows_is_one_transaction(connection: PostgresConnection, other: psycopg.Connection):
+    connection.insert(INSERT, many("a"))
+    connection.start()
+    connection.insert(INSERT, [("b", 1), ("b", 1)])
+    connection.start()
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        connection.commit()
+    assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+
+
+def test_what_fails_behind_the_works_back_is_told_at_the_commit_and_nothing_is_stored(
+    connection: PostgresConnection, other: psycopg.Connection
+):
+    assert stored(connection) == set()
+    connection.insert(INSERT, many(REFUSED))
+    connection.start()
+    connection.insert(INSERT, many("b"))
+    connection.start()
+    put(connection, "c")
+    with pytest.raises(psycopg.errors.StringDataRightTruncation):
+        connection.commit()
+    connection.roll_back()
+    assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+    connection.begin("BEGIN")
+    put(connection, "d")
+    connection.commit()
+    assert other.execute("SELECT name FROM counters").fetchall() == [("d",)]
+
+
+@pytest.mark.parametrize("name", ["a", REFUSED])
+def test_who_goes_back_to_a_savepoint_hears_nothing_of_what_was_sent_since(connection: PostgresConnection, name: str):
+    put(connection, "before")
+    connection.execute("SAVEPOINT command")
+    assert stored(connection) == {"before"}
+    connection.insert(INSERT, many(name))
+    connection.start()
+    connection.execute("ROLLBACK TO command")
+    put(connection, "after")
+    assert stored(connection) == {"before", "after"}
+
+
+@pytest.mark.parametrize("name", ["a", REFUSED])
+def test_what_was_sent_already_is_undone(connection: PostgresConnection, other: psycopg.Connection, name: str):
+    assert stored(connection) == set()
+    connection.insert(INSERT, many(name))
+    connection.start()
+    assert connection.in_transaction
+    connection.roll_back()
+    assert not connection.in_transaction
+    assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+
+
+def test_a_node_that_is_frozen_between_two_parts_keeps_its_rows_for_a_while_only(
+    connection: PostgresConnection, other: psycopg.Connection
+):
+    connection.insert(INSERT, many("a"))
+    connection.start()
+    connection.executemany("SELECT set_config(?, '1ms', true)", [("idle_in_transaction_session_timeout",)])
+    connection.insert(INSERT, [(f"m{number}", number) for number in range(100)])
+    connection.start()
+    while other.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'djactors'").fetchone() != (0,):
+        pass
+    with pytest.raises(psycopg.Error) as raised:
+        connection.commit()
+    assert isinstance(connection.failure_of(raised.value), StoreUnavailable)
+    assert other.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+
+
 def test_nothing_is_null_in_many_rows_as_in_one(connection: PostgresConnection):
     connection.execute("CREATE TABLE notes (a BIGINT, b VARCHAR(5), c BOOLEAN)")
-    rows = [(None, "x", True), (1, None, False), (2, "y", None)]
-    connection.insert("INSERT INTO notes (a, b, c) VALUES (?, ?, ?)", rows)
-    assert connection.execute("SELECT a, b, c FROM notes").fetchall() == rows
+    rows = [(None, "x", True), (1, None, False), (2**63 - 1, "", None), (-(2**63), "ü€😀", True)]
+    insert = "INSERT INTO notes (a, b, c) VALUES (?, ?, ?)"
+    connection.insert(insert, rows)
+    for row in rows:
+        connection.insert(insert, [row])
+    connection.insert(insert, [(None, None, None)] * 2)
+    stored_rows = connection.execute("SELECT a, b, c FROM notes").fetchall()
+    assert stored_rows == [*rows, *rows, (None, None, None), (None, None, None)]
 
 
 @pytest.mark.parametrize("count", [1, 3, 100])
@@ -148,9 +291,8 @@ def test_what_follows_the_row_holds_for_all_rows(connection: PostgresConnection,
 
 def test_an_insert_of_many_rows_is_one_statement():
     insert = insert_of("INSERT INTO t (a, b)\n VALUES (?, ?) ON CONFLICT (a) DO NOTHING")
-    assert insert.of_many({"a": "bigint", "b": "text"}) == (
-        "INSERT INTO t (a, b) SELECT a, b FROM json_to_recordset($1::json) AS v(a bigint, b text)"
-        " ON CONFLICT (a) DO NOTHING"
+    assert insert.of_many(["bigint[]", "text[]"]) == (
+        "INSERT INTO t (a, b) SELECT unnest($1::bigint[]), unnest($2::text[]) ON CONFLICT (a) DO NOTHING"
     )
     with pytest.raises(ValueError, match="no INSERT of one row"):
         insert_of("UPDATE t SET a = ?")

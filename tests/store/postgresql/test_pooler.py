@@ -65,6 +65,25 @@ def test_what_a_transaction_sets_does_not_reach_the_others(pooled: str):
     writer.close()
 
 
+def test_what_is_sent_in_parts_stays_one_transaction_of_one_connection(pooled: str):
+    writer = Writer(Conninfo.of(pooled), lambda: 0.0)
+    writer.open()
+
+    def work(connection: Connection) -> set[int]:
+        pids = {pid(connection)}
+        for part in range(3):
+            rows = [(f"{part} {number}", 1) for number in range(100)]
+            connection.insert("INSERT INTO counters (name, value) VALUES (?, ?)", rows)
+            connection.start()
+        return pids | {pid(connection)}
+
+    for _ in range(5):
+        assert len(done(writer, work)) == 1  # type: ignore[arg-type]
+        assert len(done(writer, stored)) == 300  # type: ignore[arg-type]
+        done(writer, lambda connection: connection.execute("DELETE FROM counters"))
+    writer.close()
+
+
 async def test_several_databases_of_threads_share_the_connections_of_a_pooler(pooled: str):
     async with await Database.open(pooled) as one, await Database.open(pooled) as other:
         for number in range(20):
