@@ -23,8 +23,8 @@ their wording names. Bells brought one: they spare a turn of the loop with each 
 
 The announcer brought one, which tells many people in slices while the router goes on, and the turnstile one, by which a
 crowd comes in over several turns of the loop. Up to six crossings are new: events are counted by a class of this
-project, which makes one call instead of prometheus_client's four, and the rows of each table go to the engine as soon as
-they are there, so that PostgreSQL inserts them while the next are made."""
+project, which makes one call instead of prometheus_client's four, and the rows of each table go to the engine as soon
+as they are there, so that PostgreSQL inserts them while the next are made."""
 
 
 def test_the_way_of_an_event_leads_from_socket_to_socket_and_grows_no_longer() -> None:
