@@ -63,13 +63,14 @@ async def test_the_tree_shows_every_part_and_its_mailbox(autojump_clock: object,
     seen = await look(house)
     tree = seen["tree"]
     assert (tree["kind"], tree["state"], tree["mailbox"]) == ("supervisor", "running", None)
-    users, router, presence = tree["children"]
+    users, announcer, router, presence = tree["children"]
     assert (presence["name"], presence["kind"]) == ("presence", "service")
     assert (users["name"], users["kind"], users["children"]) == ("users", "supervisor", [])
     assert (router["name"], router["kind"], router["state"]) == ("router", "actor", "running")
     assert router["mailbox"]["capacity"] == house.settings.router_mailbox
     assert router["mailbox"]["received"] == 2, "the two notifications"
     assert (router["restarts"], router["lastError"]) == (0, None)
+    assert (announcer["name"], announcer["kind"]) == ("announcer", "service")
 
 
 async def test_counters_and_delivery_times_rise_with_what_happens(

@@ -29,12 +29,16 @@ class Archive:
     def look(self, place: Path | str) -> None:
         """Note all that is there. What was noted last of a number, or of an id, is what was purged under it."""
         with reading(place) as connection:
-            for row in connection.execute(SELECT_LOG):
-                entry = entry_of(row)
-                self.entries[entry.tenant_id, entry.seq] = entry
-            for row in connection.execute(SELECT_NOTIFICATIONS):
-                self.notifications[row[0]] = StoredNotification(*row)
-            self._end(connection)
+            self.note(connection)
+
+    def note(self, connection: Tables) -> None:
+        """As `look`. Within the transaction that purges, what it has written itself is there as well."""
+        for row in connection.execute(SELECT_LOG):
+            entry = entry_of(row)
+            self.entries[entry.tenant_id, entry.seq] = entry
+        for row in connection.execute(SELECT_NOTIFICATIONS):
+            self.notifications[row[0]] = StoredNotification(*row)
+        self._end(connection)
 
     def _end(self, connection: Tables) -> None:
         """An erasure purges the log with its own last change, which nobody can look at before. It tells nothing."""

@@ -70,6 +70,7 @@ OF_OURS: dict[str, list[str]] = {
     "nodes.seen_at": [TIME],
     "nodes.version": [__version__],
     "nodes.url": ["x" * 255],
+    "nodes.types": ["x" * notification_rules.DIGEST_LENGTH],
     "counters.name": [
         *SELECT_HIGHEST,
         *(table for table, _ in Keeping(history_days=7, event_days=30, suppression_days=30).plan()),

@@ -4,7 +4,8 @@ SQLite of the standard library takes no file layer from Python, but the library 
 module registers a VFS with the very library that `_sqlite3` has loaded, by ctypes. The files are real ones; reading,
 locking and shared memory stay SQLite's own native code. Only `xOpen`, `xWrite`, `xTruncate`, `xSync`, `xClose` and
 `xDelete` of files in the folder of a `Disk` come by here first. So the server's whole store runs unchanged, on the
-build of SQLite that it has in production.
+build of SQLite that it has in production. `durable.write_again`, which the store itself does to a file, comes by here
+as well.
 
 What is modelled:
   * A process that is killed leaves everything that it wrote, synced or not. What was not synced is still not synced for
@@ -24,6 +25,8 @@ from __future__ import annotations
 
 import _sqlite3
 import ctypes
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +34,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
+
+from djactors.store.sqlite import durable
+from tests.simulation.instead import instead
 
 SECTOR = 512
 OK = 0
@@ -167,6 +173,7 @@ class _Layer:
     def __init__(self) -> None:
         self.disks: dict[str, Disk] = {}
         self.failure: BaseException | None = None
+        self._write_again = durable.write_again
         self._library = ctypes.CDLL(_sqlite3.__file__)
         self._library.sqlite3_vfs_find.restype = _Word
         self._library.sqlite3_vfs_find.argtypes = [ctypes.c_char_p]
@@ -284,6 +291,27 @@ class _Layer:
             content.fail_to_sync()
         return code
 
+    def write_again(self, path: str | os.PathLike[str]) -> None:
+        """See `durable.write_again`."""
+        folder, _, name = os.fspath(path).rpartition("/")
+        disk = self.disks.get(folder)
+        content = None if disk is None else disk.contents.get(name)
+        if disk is None or content is None:
+            self._write_again(path)
+            return
+        if disk.dead:
+            return
+        # A full disk takes what makes no file longer.
+        content.write(0, bytes(content.now))
+        code = self._before(disk, "sync", name)
+        if disk.dead:
+            return
+        if code != OK:
+            content.fail_to_sync()
+            number = errno.ENOSPC if code == sqlite3.SQLITE_FULL else errno.EIO
+            raise OSError(number, os.strerror(number))
+        content.sync()
+
     def _close(self, file: int) -> int:
         _, _, (_, _, _, close) = self._files.pop(file)
         return int(close(file))
@@ -320,7 +348,8 @@ def disks() -> Iterator[dict[str, Disk]]:
     _layer.register()
     _layer.failure = None
     try:
-        yield _layer.disks
+        with instead(durable, "write_again", _layer.write_again):
+            yield _layer.disks
     finally:
         _layer.unregister()
         _layer.disks.clear()

@@ -20,6 +20,10 @@ the next start has to know of the database after a crash:
 So a database that is gone is missed and not made anew, empty (`missing_database`), and a file that somebody has put in
 the place of the one that the log belongs to is told from that one (`is_as_noted`, `is_half_moved`). SQLite itself
 applies a log to any file of the right name.
+
+Whoever takes the lock first has on the disk what the log holds, before anybody reads it. A process that was killed in
+the middle of a commit leaves a log that was written and not synced. SQLite takes its last commit for done, so clients
+would be told of it, and a power loss could still undo it.
 """
 
 import fcntl
@@ -30,7 +34,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from djactors.store.errors import DatabaseLocked, StoreUnavailable
+from djactors.store.errors import DatabaseLocked, StoreBroken, StoreUnavailable
+from djactors.store.sqlite import durable
 from djactors.store.sqlite.half_moved import has_begun_to_take_in
 from djactors.store.sqlite.room import NO_ROOM
 
@@ -78,7 +83,8 @@ class DatabaseLock:
 
         Raises:
             DatabaseLocked: another process holds the lock; the error has its pid.
-            StoreUnavailable: there is no room for the lock file.
+            StoreUnavailable: there is no room for the lock file, or for what the write-ahead log holds.
+            StoreBroken: the disk does not take what the log holds.
             OSError: the lock file cannot be created or written.
         """
         if self._fd is not None:
@@ -107,9 +113,23 @@ class DatabaseLock:
         self._fd = fd
         try:
             self.hold_database()
+            self._secure_log()
         except BaseException:
             self.release()
             raise
+
+    def _secure_log(self) -> None:
+        log = f"{self._database}-wal"
+        # Where it may not be written, whoever opens the database finds out.
+        if not os.access(log, os.R_OK | os.W_OK):
+            return
+        try:
+            durable.write_again(log)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            mend = "look at the disk, then start again; until then leave the file where it is"
+            raise StoreBroken(f"{log}: the disk does not take what it holds ({error.strerror}): {mend}") from error
 
     def hold_database(self) -> None:
         """Hold the database itself, once there is one, and note that there was. Whoever makes a database calls this.

@@ -1,0 +1,113 @@
+"""What an earlier process has left in the log without a sync is on the disk before anybody reads it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from djactors.store.errors import StoreBroken, StoreUnavailable
+from djactors.store.sqlite import migrate
+from djactors.store.sqlite.lock import DatabaseLock
+from tests.simulation.disk import NEEDED, OK, Content, Disk, Operation, disks, is_possible
+from tests.store.writes import COUNTERS, put, stored
+
+pytestmark = pytest.mark.skipif(not is_possible(), reason=NEEDED)
+
+LOSSES = 30
+"""Losses of power that are tried: each keeps something else of what was not synced."""
+
+
+@pytest.fixture
+def registered() -> Iterator[dict[str, Disk]]:
+    with disks() as its:
+        yield its
+
+
+class Machine:
+    """Processes on one disk, one after the other. A sync fails with the code that is set."""
+
+    def __init__(self, registered: dict[str, Disk], folder: Path) -> None:
+        self.contents: dict[str, Content] = {}
+        self.code = OK
+        self._registered = registered
+        self._folder = folder
+        self._lives = 0
+
+    def boot(self) -> Path:
+        """The database of the next process."""
+        self._lives += 1
+        self.disk = Disk(self._folder / str(self._lives), self.contents, self._answer)
+        self._registered[str(self.disk.folder)] = self.disk
+        return self.disk.folder / "inbox.db"
+
+    def _answer(self, operation: Operation, name: str) -> int:
+        return self.code if operation == "sync" else OK
+
+    def kill(self) -> None:
+        self.contents = self.disk.killed()
+
+    def pull_the_plug(self, seed: int) -> None:
+        self.contents = self.disk.unplugged(Random(seed))
+
+
+def killed_before_its_sync(machine: Machine) -> None:
+    """A server whose last commit is in the log and not on the disk."""
+    path = machine.boot()
+    migrate.apply(path, COUNTERS)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        put(connection, "a")  # type: ignore[arg-type]
+        machine.kill()
+
+
+def serve(path: Path) -> set[str]:
+    """Start as a server does, and say what its clients are told of."""
+    with DatabaseLock(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return stored(connection)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(LOSSES))
+def test_what_a_start_has_found_outlives_a_loss_of_power(
+    registered: dict[str, Disk], tmp_path: Path, seed: int
+) -> None:
+    machine = Machine(registered, tmp_path)
+    killed_before_its_sync(machine)
+    assert serve(machine.boot()) == {"a"}
+    machine.pull_the_plug(seed)
+    assert serve(machine.boot()) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "said"),
+    [
+        (sqlite3.SQLITE_IOERR, StoreBroken, "inbox.db-wal: the disk does not take what it holds .* look at the disk"),
+        (sqlite3.SQLITE_FULL, StoreUnavailable, "inbox.db: the disk is full: free some space and start again"),
+    ],
+)
+@pytest.mark.parametrize("seed", range(LOSSES))
+def test_a_start_whose_sync_fails_serves_nothing_and_the_next_one_does_not_believe_a_sync_alone(
+    registered: dict[str, Disk], tmp_path: Path, code: int, error: type[Exception], said: str, seed: int
+) -> None:
+    machine = Machine(registered, tmp_path)
+    killed_before_its_sync(machine)
+    machine.code = code
+    with pytest.raises(error, match=said):
+        serve(machine.boot())
+    machine.code = OK
+    machine.kill()
+    assert serve(machine.boot()) == {"a"}
+    machine.pull_the_plug(seed)
+    assert serve(machine.boot()) == {"a"}
+
+
+def test_the_log_keeps_its_bytes_and_its_time(tmp_path: Path) -> None:
+    path, log = tmp_path / "inbox.db", tmp_path / "inbox.db-wal"
+    migrate.apply(path, COUNTERS)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        put(connection, "a")  # type: ignore[arg-type]
+        held, time = log.read_bytes(), log.stat().st_mtime_ns
+        with DatabaseLock(path):
+            assert (log.read_bytes(), log.stat().st_mtime_ns) == (held, time)
