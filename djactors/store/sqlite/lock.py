@@ -26,6 +26,7 @@ the middle of a commit leaves a log that was written and not synced. SQLite take
 would be told of it, and a power loss could still undo it.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -45,6 +46,8 @@ __all__ = ["DatabaseLock", "is_as_noted", "is_half_moved", "missing_database"]
 _TEXT_BYTES = 192
 # The first word of the second line of the lock file, once there was a database.
 _NOTE = "database"
+# Error numbers of a log that is not there or may not be written. Whoever opens the database finds out what that means.
+_NOT_TO_WRITE = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
 # What stands between the state of the database and that of its log, while that is being moved.
 _LOG = " log "
 
@@ -120,12 +123,11 @@ class DatabaseLock:
 
     def _secure_log(self) -> None:
         log = f"{self._database}-wal"
-        # Where it may not be written, whoever opens the database finds out.
-        if not os.access(log, os.R_OK | os.W_OK):
-            return
         try:
             durable.write_again(log)
         except OSError as error:
+            if error.errno in _NOT_TO_WRITE:
+                return
             if error.errno in NO_ROOM:
                 raise
             mend = "look at the disk, then start again; until then leave the file where it is"
