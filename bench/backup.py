@@ -132,8 +132,8 @@ def copying(database: Path) -> Iterator[Copying]:
 @click.option("--mib", type=click.FloatRange(1.0), default=500.0, help="About the size of the file.")
 @click.option("--users", type=click.IntRange(1, OWNERS), default=50, help="Connected users, all in one tenant.")
 @click.option("--rate", type=click.FloatRange(0.1), default=200.0, help="Events a second, posted one by one.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, help="Of a turn.")
-@click.option("--turns", type=click.IntRange(1), default=5, help="In quiet, and as many beside a backup.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=40.0, help="Of a turn: a whole copy, with its check.")
+@click.option("--turns", type=click.IntRange(1), default=3, help="In quiet, and as many beside a backup.")
 @out_option
 def backup(mib: float, users: int, rate: float, seconds: float, turns: int, out: Path) -> None:
     """What others notice of `djactors backup` of a large file: p50 and p99, quiet and meanwhile."""
