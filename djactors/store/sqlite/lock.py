@@ -20,13 +20,8 @@ the next start has to know of the database after a crash:
 So a database that is gone is missed and not made anew, empty (`missing_database`), and a file that somebody has put in
 the place of the one that the log belongs to is told from that one (`is_as_noted`, `is_half_moved`). SQLite itself
 applies a log to any file of the right name.
-
-Whoever takes the lock first has on the disk what the log holds, before anybody reads it. A process that was killed in
-the middle of a commit leaves a log that was written and not synced. SQLite takes its last commit for done, so clients
-would be told of it, and a power loss could still undo it.
 """
 
-import errno
 import fcntl
 import os
 import threading
@@ -35,19 +30,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from djactors.store.errors import DatabaseLocked, StoreBroken, StoreUnavailable
-from djactors.store.sqlite import durable
+from djactors.store.errors import DatabaseLocked, StoreUnavailable
 from djactors.store.sqlite.half_moved import has_begun_to_take_in
 from djactors.store.sqlite.room import NO_ROOM
 
-__all__ = ["DatabaseLock", "is_as_noted", "is_half_moved", "missing_database"]
+__all__ = ["DatabaseLock", "is_as_noted", "is_half_moved", "is_held_here", "missing_database"]
 
 # A pid has at most 7 digits on Linux, the numbers of the note at most 20; whatever else stands in the file is not ours.
 _TEXT_BYTES = 192
 # The first word of the second line of the lock file, once there was a database.
 _NOTE = "database"
-# Error numbers of a log that is not there or may not be written. Whoever opens the database finds out what that means.
-_NOT_TO_WRITE = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
 # What stands between the state of the database and that of its log, while that is being moved.
 _LOG = " log "
 
@@ -86,8 +78,7 @@ class DatabaseLock:
 
         Raises:
             DatabaseLocked: another process holds the lock; the error has its pid.
-            StoreUnavailable: there is no room for the lock file, or for what the write-ahead log holds.
-            StoreBroken: the disk does not take what the log holds.
+            StoreUnavailable: there is no room for the lock file.
             OSError: the lock file cannot be created or written.
         """
         if self._fd is not None:
@@ -116,22 +107,9 @@ class DatabaseLock:
         self._fd = fd
         try:
             self.hold_database()
-            self._secure_log()
         except BaseException:
             self.release()
             raise
-
-    def _secure_log(self) -> None:
-        log = f"{self._database}-wal"
-        try:
-            durable.write_again(log)
-        except OSError as error:
-            if error.errno in _NOT_TO_WRITE:
-                return
-            if error.errno in NO_ROOM:
-                raise
-            mend = "look at the disk, then start again; until then leave the file where it is"
-            raise StoreBroken(f"{log}: the disk does not take what it holds ({error.strerror}): {mend}") from error
 
     def hold_database(self) -> None:
         """Hold the database itself, once there is one, and note that there was. Whoever makes a database calls this.
@@ -220,6 +198,15 @@ class DatabaseLock:
         # The file is empty for the instant between the holder's flock and its write.
         holder = f"process {pid}" if pid is not None else "another process"
         return DatabaseLocked(f"{self._database} is in use by {holder}: stop it first, or name another file", pid)
+
+
+def is_held_here(database: str | os.PathLike[str]) -> bool:
+    """Whether this process holds the lock of a database that is there."""
+    try:
+        found = os.stat(database)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) in _held
 
 
 def missing_database(database: str | os.PathLike[str]) -> str | None:

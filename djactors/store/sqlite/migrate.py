@@ -5,10 +5,14 @@ Rules:
 - A file that is not ours is never touched, whether it is no database, is corrupt, or belongs to another program.
 - A database is not made where one was and is gone, and is not opened with a write-ahead log that belongs to another
   file: SQLite would move the log into it, and destroy both. A connection that only reads leaves both as they are.
+- Whoever holds the lock has on the disk what the log holds before anybody reads it. A process that was killed in the
+  middle of a commit leaves a log that was written and not synced. SQLite takes its last commit for done, so clients
+  would be told of it, and a power loss could still undo it.
 
 The caller holds the `DatabaseLock`. Everything here blocks, so call it before the event loop serves.
 """
 
+import errno
 import os
 import sqlite3
 from contextlib import closing
@@ -29,11 +33,12 @@ from djactors.store.migrations import (
     statements,
     utc_now,
 )
+from djactors.store.sqlite import durable
 from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, require_writable
 from djactors.store.sqlite.durable import sync
 from djactors.store.sqlite.integrity import damage
-from djactors.store.sqlite.lock import is_as_noted, is_half_moved, missing_database
+from djactors.store.sqlite.lock import is_as_noted, is_half_moved, is_held_here, missing_database
 from djactors.store.sqlite.room import NO_ROOM, shortage
 from djactors.store.upgrading import UNWATCHED, Contents, Costs, UpgradeStopped, Watcher, require_going_on
 
@@ -54,6 +59,9 @@ _MAGIC = b"SQLite format 3\0"
 _NO_DATABASE = "it is not an SQLite database: name another file, or move this one away"
 
 _FULL = "the disk is full: free some space and start again"
+
+_NOT_TO_WRITE = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
+"""Error numbers of a log that may not be written. Whoever writes to the database finds out what that means."""
 
 
 def pending(database: sqlite_utils.Database, schema: Schema) -> list[Migration]:
@@ -93,6 +101,7 @@ def inspect(path: str | os.PathLike[str], schema: Schema) -> list[str]:
         return [migration.name for migration in schema.migrations]
     with _refusing(path), closing(connect(path, "rw", timeout=BUSY_TIMEOUT)) as connection:
         # The file is opened for writing, because readers of a WAL write its shared index. Nothing else is written.
+        _secure_log(path, connection)
         connection.execute("PRAGMA query_only = ON")
         return [migration.name for migration in pending(_inspected(connection), schema)]
 
@@ -127,6 +136,7 @@ def apply(
     _refuse_to_destroy(path)
     _create(path)
     with _refusing(path), closing(connect(path, "rw", timeout=BUSY_TIMEOUT)) as connection:
+        _secure_log(path, connection)
         database = _inspected(connection)
         todo = pending(database, schema)
         if not database.table_names():
@@ -192,6 +202,32 @@ def _refuse_to_destroy(path: str | os.PathLike[str]) -> None:
             f"{path}: it is another file than the one that {log} belongs to, or it is damaged ({found}): put the one "
             f"back that the log belongs to; or, to go on with this file as it is, move {log} away"
         )
+
+
+def _secure_log(path: str | os.PathLike[str], connection: SqliteConnection) -> None:
+    """Have on the disk what the log holds, if this process holds the database. The connection holds SQLite's own lock
+    meanwhile, so that nobody else can write to the log, not even with an SQLite shell.
+
+    Raises:
+        MigrationError: the disk does not take it.
+    """
+    log = f"{os.path.realpath(path)}-wal"
+    if not is_held_here(path) or not os.path.exists(log):
+        return
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        # Whoever writes to it finds out why it may not be written.
+        return
+    try:
+        durable.write_again(log)
+    except OSError as error:
+        if error.errno in _NOT_TO_WRITE:
+            return
+        mend = _FULL if error.errno in NO_ROOM else "look at the disk, then start again, and leave the file until then"
+        raise MigrationError(f"the disk does not take what {log} holds ({error.strerror}): {mend}") from error
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def _create(path: str | os.PathLike[str]) -> None:
