@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from djactors.store.errors import MigrationError
-from djactors.store.sqlite import migrate
+from djactors.store.sqlite import durable, migrate
+from djactors.store.sqlite.connection import connect
 from djactors.store.sqlite.lock import DatabaseLock
 from tests.simulation.disk import NEEDED, OK, Content, Disk, Operation, disks, is_possible
 from tests.store.writes import COUNTERS, IMPATIENT, put, stored
@@ -57,20 +58,19 @@ def killed_before_its_sync(machine: Machine) -> None:
     """A server whose last commit is in the log and not on the disk."""
     path = machine.boot()
     migrate.apply(path, COUNTERS)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(connect(path, "rw", timeout=IMPATIENT)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
-        put(connection, "a")  # type: ignore[arg-type]
+        put(connection, "a")
         machine.kill()
 
 
 def serve(path: Path) -> set[str]:
     """Start as a server does, and say what its clients are told of."""
     with DatabaseLock(path):
-        if migrate.inspect(path, COUNTERS):
-            raise AssertionError("it was made")
+        assert migrate.inspect(path, COUNTERS) == []
         migrate.apply(path, COUNTERS)
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            return stored(connection)  # type: ignore[arg-type]
+        with closing(connect(path, "rw", timeout=IMPATIENT)) as connection:
+            return stored(connection)
 
 
 @pytest.mark.parametrize("seed", range(LOSSES))
@@ -110,25 +110,22 @@ def test_a_start_whose_sync_fails_serves_nothing_and_the_next_one_does_not_belie
     assert serve(machine.boot()) == {"a"}
 
 
-def test_the_log_keeps_its_bytes_and_its_time(tmp_path: Path) -> None:
-    path, log = tmp_path / "inbox.db", tmp_path / "inbox.db-wal"
-    migrate.apply(path, COUNTERS)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        put(connection, "a")  # type: ignore[arg-type]
+def test_the_log_keeps_its_bytes_and_its_time(path: Path) -> None:
+    log = Path(f"{path}-wal")
+    with closing(connect(path, "rw", timeout=IMPATIENT)) as connection:
+        put(connection, "a")
         held, time = log.read_bytes(), log.stat().st_mtime_ns
         with DatabaseLock(path):
             migrate.apply(path, COUNTERS)
             assert (log.read_bytes(), log.stat().st_mtime_ns) == (held, time)
 
 
-def test_a_log_to_which_somebody_else_is_writing_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "inbox.db"
-    migrate.apply(path, COUNTERS)
+def test_a_log_to_which_somebody_else_is_writing_is_left_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "BUSY_TIMEOUT", IMPATIENT)
     touched: list[object] = []
-    monkeypatch.setattr(migrate.durable, "write_again", touched.append)
-    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
-        put(shell, "a")  # type: ignore[arg-type]
+    monkeypatch.setattr(durable, "write_again", touched.append)
+    with closing(connect(path, "rw", timeout=IMPATIENT)) as shell:
+        put(shell, "a")
         with DatabaseLock(path):
             shell.execute("BEGIN IMMEDIATE")
             migrate.inspect(path, COUNTERS)

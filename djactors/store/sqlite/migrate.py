@@ -36,7 +36,6 @@ from djactors.store.migrations import (
 from djactors.store.sqlite import durable
 from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT, require_writable
-from djactors.store.sqlite.durable import sync
 from djactors.store.sqlite.integrity import damage
 from djactors.store.sqlite.lock import is_as_noted, is_half_moved, is_held_here, missing_database
 from djactors.store.sqlite.room import NO_ROOM, shortage
@@ -234,7 +233,7 @@ def _create(path: str | os.PathLike[str]) -> None:
     """Create an empty file, for its owner only, and make its name durable; leave an existing one alone."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        sync(os.path.dirname(os.path.abspath(path)))
+        durable.sync(os.path.dirname(os.path.abspath(path)))
     except FileExistsError:
         return
     except OSError as error:
