@@ -260,6 +260,76 @@ describe('the lists', () => {
     }
   })
 
+  const snoozeIt = () => {
+    server.items.find(({ id }) => id === 2).place = 'snoozed'
+  }
+  const tellOfIt = () => server.send('notification:snoozed', { notificationIds: [2], until: UNTIL })
+
+  test.each([
+    ['the event, the answer to the command, the list', ['tell', 'acknowledge', 'list']],
+    ['the event, the list, the answer to the command', ['tell', 'list', 'acknowledge']],
+    ['the answer to the command, the event, the list', ['acknowledge', 'tell', 'list']],
+    ['the answer to the command, the list, the event', ['acknowledge', 'list', 'tell']],
+    ['the list, the event, the answer to the command', ['list', 'tell', 'acknowledge']],
+    ['the list, the answer to the command, the event', ['list', 'acknowledge', 'tell']],
+  ])('one that was asked for before a snooze counted shows it: first %s', async (_, order) => {
+    vi.useFakeTimers()
+    const pass = (ms) => vi.advanceTimersByTimeAsync(ms)
+    try {
+      server.items = [notification(1), notification(2)]
+      client.start()
+      await pass(0)
+      server.welcome()
+      await pass(0)
+      const acknowledged = deferred()
+      const listed = deferred()
+      server.answer.mockReturnValueOnce(acknowledged.promise)
+      void actions.snooze(2, UNTIL)
+      server.intercept = () => listed.promise
+      actions.setFilter({ view: 'snoozed' })
+      await pass(0)
+      server.intercept = () => undefined
+      snoozeIt()
+      const steps = {
+        tell: tellOfIt,
+        acknowledge: () => acknowledged.resolve({ ok: true, ...server.counts() }),
+        list: () => listed.resolve(undefined),
+      }
+      for (const step of order) {
+        steps[step]()
+        await pass(0)
+      }
+      await pass(5000)
+      expect(ids()).toEqual([2])
+      expect(shown(2)).toMatchObject({ place: 'snoozed' })
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('one that another device adds to while it loads for the first time is loaded again', async () => {
+    vi.useFakeTimers()
+    const pass = (ms) => vi.advanceTimersByTimeAsync(ms)
+    try {
+      server.items = [notification(1)]
+      client.start()
+      await pass(0)
+      server.welcome()
+      const listed = deferred()
+      server.intercept = () => listed.promise
+      actions.setFilter({ view: 'archived' })
+      await pass(0)
+      server.intercept = () => undefined
+      server.items.push(notification(9, { place: 'archived' }))
+      server.send('notification:archived', { notificationIds: [9] })
+      listed.resolve(undefined)
+      await pass(5000)
+      expect(ids()).toEqual([9])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   test('an answer for a list that is no longer shown does not show in the one that is', async () => {
     await begin([notification(1, { title: 'apple' }), notification(2, { title: 'pear' })])
     const held = deferred()

@@ -6,7 +6,7 @@
  *    then the person is asked whether to go on.
  *  - What a search finds, only the server knows: such a list keeps the ids that it was answered.
  *  - An event may bring something to a list that the replica does not have. The list is stale then: it is loaded again, without
- *    a word, when it is shown.
+ *    a word, when it is shown. One that has become stale while it was loaded says so when it is ready.
  *  - An answer for a list that is no longer shown is kept for that list, and never shows in another one.
  */
 import { earliest, parseOffset } from '../services/offsets.js'
@@ -43,8 +43,9 @@ export function visible(state, filter = state.filter) {
  * @param {ReturnType<import('./replica.js').createReplica>} options.replica
  * @param {(query: object) => Promise<object>} options.ask for a page
  * @param {(page: object) => void} options.onPage told of each answer that was taken in, to show it
+ * @param {() => void} options.onStale told of a list that was loaded and has to be loaded again
  */
-export function createPages({ store, replica, ask, onPage }) {
+export function createPages({ store, replica, ask, onPage, onStale }) {
   const { getState, setState } = store
   const arrivals = [] // { seq, ids, place }
   let forgottenSeq = -1 // of the latest arrival that is no longer remembered
@@ -59,8 +60,10 @@ export function createPages({ store, replica, ask, onPage }) {
     setState({ pages: { ...Object.fromEntries(kept), [key]: { ...page, ...change } } })
   }
 
+  /** Whether a list that was loaded lacks what has arrived since. */
   function isStale(filter) {
-    const { offset, floor, found } = pageOf(getState(), filter)
+    const { status, offset, floor, found } = pageOf(getState(), filter)
+    if (status !== 'ready') return false
     const seq = parseOffset(offset)?.seq ?? -1
     const isMissing = (id) => id >= floor && (found === null ? !replica.entries.has(id) : !found.has(id))
     return (
@@ -155,6 +158,7 @@ export function createPages({ store, replica, ask, onPage }) {
         if (loads.get(key) === load) loads.delete(key)
       }
       if (pageOf(getState(), filter).nextBefore !== null && isNarrowed(filter)) await pages.goOn(filter, () => follow(filter, 0))
+      if (isStale(filter)) onStale()
     },
 
     /** Load the next page of the list that is shown. */
@@ -194,11 +198,8 @@ export function createPages({ store, replica, ask, onPage }) {
       if (arrival === null) return false
       arrivals.push({ ...arrival, seq })
       if (arrivals.length > MAX_ARRIVALS) forgottenSeq = arrivals.shift().seq
-      const { filter } = getState()
-      return pageOf(getState(), filter).status === 'ready' && isStale(filter)
+      return isStale(getState().filter)
     },
-
-    isStale,
 
     /** Where the oldest of the lists stands; undefined if none was loaded. */
     offset: () => earliest(Object.values(getState().pages).map((page) => page.offset)),

@@ -78,7 +78,7 @@ export function createNotificationStore({ api, socket }) {
   const store = createStore(() => EMPTY)
   const { getState, setState } = store
   const toasts = createToasts(store)
-  const pages = createPages({ store, replica, ask: api.notifications, onPage: takePage })
+  const pages = createPages({ store, replica, ask: api.notifications, onPage: takePage, onStale: loadSoon })
 
   /** Bring what is shown up to date with what is known. */
   function show(more = {}) {
@@ -104,11 +104,6 @@ export function createNotificationStore({ api, socket }) {
   function takePage({ unreadCount, unseenCount, offset: at }) {
     takeCounts({ count: unreadCount, unseen: unseenCount }, at)
     show()
-  }
-
-  async function load(filter = getState().filter) {
-    await pages.load(filter)
-    if (pages.isStale(filter)) loadSoon()
   }
 
   /** Something arrived that the list that is shown should have, and that is not known. */
@@ -282,7 +277,7 @@ export function createNotificationStore({ api, socket }) {
 
   const actions = {
     /** Load a list from its beginning; without a filter, the one that is shown. Rejects with an `ApiError`. */
-    load,
+    load: pages.load,
     /** Load the next page of the list that is shown; its state is `more` of the page. */
     loadMore: pages.loadMore,
     /** Show another list: `filter` is what changes of the filter. It is loaded if need be. */
@@ -373,12 +368,12 @@ export function createNotificationStore({ api, socket }) {
       replica.forget()
       pages.forget()
       countSeq = -1
-      return load()
+      return pages.load()
     },
     /** The connection is back: load what could not be loaded. */
     mend() {
       const { filter } = getState()
-      if (pageOf(getState(), filter).status === 'error') load(filter).catch(() => {})
+      if (pageOf(getState(), filter).status === 'error') pages.load(filter).catch(() => {})
       void look()
     },
     /** The offset of what was loaded, to connect from; undefined if nothing was. */

@@ -4,7 +4,8 @@
  * Rules:
  *  - An event at or below the last one applied is dropped: a replay may overlap with what was already heard.
  *  - An entry that a list answered carries that answer's offset; an event at or below it is already in the entry.
- *  - What is heard while an answer is under way is kept, and applied again on top of the answer where it is newer.
+ *  - What is heard while an answer is under way is kept, and applied again on top of the answer where it is newer. An entry that
+ *    an event changed after the answer was read stays as it is, whether the answer has it or not.
  *  - An event with the number of the last one applied and another mark is of another past: nothing of it is applied, the
  *    list has to be loaded anew.
  *  - At most `maxKept` entries are held, the newest; what is dropped can be paged in again.
@@ -104,7 +105,7 @@ export function createReplica({ apply, maxKept = 500 }) {
       if (listed === undefined || at.seq >= parseOffset(listed).seq) listed = offset
       if (!whole) entries = new Map(entries)
       else if (stale) entries = new Map()
-      else entries = new Map([...entries].filter(([, entry]) => !covers(entry.value)))
+      else entries = new Map([...entries].filter(([, entry]) => entry.seq > at.seq || !covers(entry.value)))
       if (whole) stale = false
       for (const item of items) put(item, at.seq)
       if (baseline) listSeq = at.seq
