@@ -25,7 +25,7 @@ from djactors.net._http_messages import Application, HttpDates, Limits, Request,
 from djactors.net._proxies import TrustedProxies, forwarded_host
 from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream, SlowConsumer
-from djactors.net._turnstile import Turnstile
+from djactors.net._turnstile import Entrance, Turnstile
 from djactors.net._unproven import OverBudget
 from djactors.net._websocket import WebSocketClosed, asks_for_websocket, check_handshake
 
@@ -130,7 +130,7 @@ class HttpConnection:
         on_refused: Callable[[RequestRefused, str], None] = _ignore,
         refusal: RequestRefused | None = None,
         slots: Slots | None = None,
-        newcomers: Turnstile | None = None,
+        newcomers: Entrance | None = None,
         pipelining: Turnstile | None = None,
         proxies: TrustedProxies | None = None,
     ) -> None:
@@ -143,7 +143,7 @@ class HttpConnection:
         # Whose address the connection counts for: behind a trusted proxy, the client's of the latest request.
         self.peer = peer
         self._slots = slots
-        self._newcomers = Turnstile() if newcomers is None else newcomers
+        self._newcomers = Entrance() if newcomers is None else newcomers
         self._pipelining = Turnstile() if pipelining is None else pipelining
         self._proxies = proxies
         self._proxy = peer
@@ -371,7 +371,7 @@ class HttpConnection:
         if not self._buffer and not await self._await_first_bytes():
             return None
         if not self._served_one:
-            await self._newcomers.turn()
+            await self._newcomers.turn(self._buffer)
         end = self._buffer.find(HEAD_END)
         if end < 0:
             end = await self._await_end_of_head()

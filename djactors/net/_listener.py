@@ -28,14 +28,14 @@ from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream
 from djactors.net._tls import ServerTls
 from djactors.net._tls_stream import HANDSHAKES_AT_ONCE, HandshakeFailed, TlsStream
-from djactors.net._turnstile import Turnstile
+from djactors.net._turnstile import Entrance, Turnstile
 from djactors.net._unproven import UnprovenBytes
 
 # A burst of reconnects is accepted in slices of this many, so that connected clients are served in between. To accept
 # one takes some 60 µs.
 _ACCEPT_BATCH: Final = 4
-# First requests that are read in a turn of the loop, at some 50 µs each. Those that have come while the machine ran
-# somebody else would all be read in one turn.
+# First requests that are read in a turn of the loop, at some 50 µs each, and as many again that are no GET. Those that
+# have come while the machine ran somebody else would all be read in one turn.
 _NEWCOMERS_A_TURN: Final = 4
 # Seconds to pause while the process has no descriptors left. They come back when connections end; asking more often
 # would only burn the processor.
@@ -180,7 +180,7 @@ class Listener:
         self._alarms = Alarms()
         self._heads = HeadMemory()
         self._unproven = unproven or UnprovenBytes()
-        self._newcomers = Turnstile(_NEWCOMERS_A_TURN)
+        self._newcomers = Entrance(_NEWCOMERS_A_TURN)
         self._departures = Turnstile()
         self._pipelining = Turnstile()
         self._dates = HttpDates(wall_clock)

@@ -8,7 +8,8 @@ everybody would wait for the turn in which all of them happen:
 - Handshakes of TLS, which cost as much as a hundred requests (`_tls_stream.py` says how many in a turn).
 - Requests that were sent before the answer to the one before (pipelining), which browsers and proxies do not do.
 - The first request of each connection. When a network or a proxy is back, a thousand clients come back at the same
-  moment, and those who are connected already are to be served meanwhile.
+  moment, and those who are connected already are to be served meanwhile. A client that comes back begins with GET,
+  whatever its transport. A backend that opens a connection to post does not stand behind the thousand (`Entrance`).
 """
 
 from typing import Final
@@ -39,3 +40,16 @@ class Turnstile:
             await trio.lowlevel.checkpoint()
         finally:
             self._room.release()
+
+
+class Entrance:
+    """For the first requests of connections: a turnstile for those that ask, with GET, and one for all others."""
+
+    __slots__ = ("_asking", "_others")
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._asking, self._others = Turnstile(at_once), Turnstile(at_once)
+
+    async def turn(self, received: bytes) -> None:
+        """Wait for the turn of a request of which this has been received."""
+        await (self._asking if received.startswith(b"GET ") else self._others).turn()

@@ -7,7 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.kernel import Alarms
 from djactors.net import HeadMemory, HttpConnection, Limits, Request, Response, SocketStream
-from djactors.net._turnstile import AT_ONCE, Turnstile
+from djactors.net._turnstile import AT_ONCE, Entrance, Turnstile
 from tests.fakes.memory_stream import MemoryStream
 from tests.net.applications import GOOD, Echo
 
@@ -76,7 +76,7 @@ async def test_a4_of_requests_that_many_pipeline_so_many_are_answered_in_a_turn(
 
 
 async def test_of_those_who_come_at_the_same_moment_so_many_are_read_in_a_turn(nursery, autojump_clock):
-    newcomers, alarms, turns = Turnstile(4), Alarms(), Turns()
+    newcomers, alarms, turns = Entrance(4), Alarms(), Turns()
     nursery.start_soon(alarms.run)
 
     class Counting(Echo):
@@ -102,6 +102,29 @@ async def test_of_those_who_come_at_the_same_moment_so_many_are_read_in_a_turn(n
     trio.lowlevel.remove_instrument(turns)
     assert sum(turns.counts) == 2 * len(streams)
     assert max(turns.counts) > 4
+
+
+async def test_who_comes_to_post_does_not_stand_behind_a_crowd_that_has_come_back(nursery, autojump_clock):
+    newcomers, alarms = Entrance(4), Alarms()
+    nursery.start_soon(alarms.run)
+    order: list[str] = []
+
+    class Noting(Echo):
+        async def handle(self, request: Request) -> Response:
+            order.append(request.method)
+            return await super().handle(request)
+
+    post = b"POST /good HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
+    for received in [*[GOOD] * 100, post]:
+        stream = MemoryStream(nursery)
+        connection = HttpConnection(
+            stream, Noting(), Limits(), peer="192.0.2.1", alarms=alarms, heads=HeadMemory(), newcomers=newcomers
+        )
+        nursery.start_soon(connection.run)
+        stream.peer.send(received)
+    await wait_all_tasks_blocked()
+    assert len(order) == 101
+    assert order.index("POST") < 12
 
 
 async def test_who_is_cancelled_while_waiting_to_go_keeps_nobody_from_it(autojump_clock):
