@@ -13,4 +13,5 @@ from tests.environment.fixtures import path_with_node as path_with_node  # noqa:
 from tests.environment.fixtures import postgres as postgres  # noqa: PLC0414
 from tests.environment.fixtures import postgres_dsn as postgres_dsn  # noqa: PLC0414
 from tests.environment.fixtures import postgres_url as postgres_url  # noqa: PLC0414
+from tests.environment.fixtures import registered as registered  # noqa: PLC0414
 from tests.simulation.suite import pytest_terminal_summary as pytest_terminal_summary  # noqa: PLC0414

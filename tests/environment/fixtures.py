@@ -13,6 +13,7 @@ from bench.postgres import running_postgres
 from djactors.inbox import schema
 from djactors.store import migrations
 from djactors.web.node import NODE, NPM
+from tests.simulation.disk import Disk, disks
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +60,10 @@ def path_with_node(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "node").symlink_to(NODE)
     (folder / "npm").symlink_to(NPM)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture
+def registered() -> Iterator[dict[str, Disk]]:
+    """The simulated disks by their folders: SQLite finds those that are put here."""
+    with disks() as its:
+        yield its

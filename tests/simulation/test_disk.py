@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.simulation.disk import NEEDED, OK, SECTOR, Content, Disk, Fault, disks, is_possible
+from tests.simulation.disk import NEEDED, OK, SECTOR, Content, Disk, Fault, is_possible
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason=NEEDED)
 
 COUNT = "SELECT count(*) FROM kept"
-
-
-@pytest.fixture
-def registered() -> Iterator[dict[str, Disk]]:
-    with disks() as its:
-        yield its
 
 
 def make(

@@ -13,6 +13,7 @@ pytestmark = where_possible
 
 FOUND_BY = {
     "acknowledge_before_sync": 0,
+    "leave_the_log_as_it_is_found": 355,
     "acknowledge_before_commit": 0,
     "answer_a_retry_with_less": 0,
     "remember_what_was_rolled_back": 73,

@@ -1,7 +1,6 @@
 """What an earlier process has left in the log without a sync is on the disk before anybody reads it."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -10,21 +9,15 @@ import pytest
 
 from djactors.store.errors import MigrationError
 from djactors.store.sqlite import durable, migrate
-from djactors.store.sqlite.connection import connect
+from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.lock import DatabaseLock
-from tests.simulation.disk import NEEDED, OK, Content, Disk, Operation, disks, is_possible
+from tests.simulation.disk import NEEDED, OK, Content, Disk, Operation, is_possible
 from tests.store.writes import COUNTERS, IMPATIENT, put, stored
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason=NEEDED)
 
 LOSSES = 30
 """Losses of power that are tried: each keeps something else of what was not synced."""
-
-
-@pytest.fixture
-def registered() -> Iterator[dict[str, Disk]]:
-    with disks() as its:
-        yield its
 
 
 class Machine:
@@ -133,3 +126,27 @@ def test_a_log_to_which_somebody_else_is_writing_is_left_alone(path: Path, monke
             shell.execute("COMMIT")
             migrate.inspect(path, COUNTERS)
             assert len(touched) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "is_refused"), [(sqlite3.SQLITE_READONLY_DIRECTORY, False), (sqlite3.SQLITE_IOERR_SHMMAP, True)]
+)
+def test_a_start_goes_on_where_the_log_may_not_be_written_and_not_where_the_disk_fails(
+    path: Path, code: int, is_refused: bool
+) -> None:
+    class Failing(SqliteConnection):
+        def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
+            if sql == "BEGIN IMMEDIATE":
+                error = sqlite3.OperationalError("it fails")
+                error.sqlite_errorcode = code
+                raise error
+            return super().execute(sql, *args)  # type: ignore[arg-type]
+
+    with closing(connect(path, "rw", timeout=IMPATIENT)) as writing:
+        put(writing, "a")
+        with DatabaseLock(path), closing(sqlite3.connect(path, factory=Failing)) as connection:
+            if is_refused:
+                with pytest.raises(sqlite3.OperationalError, match="it fails"):
+                    migrate._secure_log(path, connection)
+            else:
+                migrate._secure_log(path, connection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -10,7 +9,7 @@ import pytest
 
 from djactors.store.migrations import Schema
 from djactors.store.sqlite import migrate
-from tests.simulation.disk import NEEDED, OK, Content, Disk, Operation, disks, is_possible
+from tests.simulation.disk import NEEDED, OK, Content, Disk, Operation, is_possible
 from tests.upgrades import older
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason=NEEDED)
@@ -20,12 +19,6 @@ WRITES_OF_A_MIGRATION = 10
 """There are more: a header and a page for each frame, and what is moved into the file at the end."""
 PLUG_PULLED_EVERY = 4
 """Writes at whose fourth the machine loses its power as well."""
-
-
-@pytest.fixture
-def registered() -> Iterator[dict[str, Disk]]:
-    with disks() as its:
-        yield its
 
 
 def upgrade(path: Path) -> list[str]:

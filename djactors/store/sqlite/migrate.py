@@ -62,6 +62,9 @@ _FULL = "the disk is full: free some space and start again"
 _NOT_TO_WRITE = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
 """Error numbers of a log that may not be written. Whoever writes to the database finds out what that means."""
 
+_NOT_TO_BEGIN = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN})
+"""SQLite's words for the same, and for a database to which somebody else is writing."""
+
 
 def pending(database: sqlite_utils.Database, schema: Schema) -> list[Migration]:
     """List the migrations that an open database still lacks, in order. This only reads.
@@ -215,8 +218,9 @@ def _secure_log(path: str | os.PathLike[str], connection: SqliteConnection) -> N
         return
     try:
         connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
-        # Whoever writes to it finds out why it may not be written.
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _NOT_TO_BEGIN:
+            raise
         return
     try:
         durable.write_again(log)

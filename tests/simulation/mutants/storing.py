@@ -15,7 +15,7 @@ from djactors.inbox import alerts, recorder
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.recorder import Recorder
 from djactors.store.errors import StoreUnavailable
-from djactors.store.sqlite import lock
+from djactors.store.sqlite import lock, migrate
 from djactors.store.sqlite.connections import Writer
 from djactors.store.sqlite.lock import DatabaseLock
 from djactors.store.threads import Call
@@ -31,6 +31,15 @@ def acknowledge_before_sync() -> AbstractContextManager[None]:
         self._connection.execute("PRAGMA synchronous = OFF")
 
     return instead(Writer, "open", open_)
+
+
+def leave_the_log_as_it_is_found() -> AbstractContextManager[None]:
+    """A start believes that what it finds in the log is on the disk."""
+
+    def secure_log(*_: Any) -> None:
+        pass
+
+    return instead(migrate, "_secure_log", secure_log)
 
 
 def acknowledge_before_commit() -> AbstractContextManager[None]:
