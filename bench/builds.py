@@ -1,7 +1,9 @@
 """Two builds of djactors side by side: what a change costs or saves, as a ratio, in each kind of work.
 
 Both servers run at once, each with a load of its own, and take turns: A B B A A B …, so that a slow moment of the
-machine, and whatever the turn before left behind, meet both alike.
+machine, and whatever the turn before left behind, meet both alike. Two servers of the same build differ by up to a
+tenth, from where their memory happens to lie, for as long as they live. So there are several rounds, each with servers
+of its own, of which another one is started first.
 
 The paced phase is the pace of an office: events are posted one by one at fixed times. With one publisher, which waits
 for each answer, no two of them ever share a commit, however busy the machine is: a page that an event writes is seen
@@ -44,7 +46,8 @@ PHASES = ("paced", "single", "batch", "fanout")
 @click.option("--users", type=click.IntRange(1), default=200, help="Connected users.")
 @click.option("--rate", type=click.FloatRange(0.1), default=300.0, help="Events a second of the paced phase.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=2.0, help="Of a turn.")
-@click.option("--turns", type=click.IntRange(1), default=24, help="Of each build.")
+@click.option("--turns", type=click.IntRange(1), default=6, help="Of each build in a round.")
+@click.option("--rounds", type=click.IntRange(1), default=4, help="Of fresh servers.")
 @click.option("--publishers", type=click.IntRange(1), default=1, help="HTTP connections of the paced phase.")
 @out_option
 def builds(
@@ -54,6 +57,7 @@ def builds(
     rate: float,
     seconds: float,
     turns: int,
+    rounds: int,
     publishers: int,
     out: Path,
 ) -> None:
@@ -67,31 +71,36 @@ def builds(
         "batch": Flood(event="notification.requested", producers=1, batch=100, seconds=seconds),
         "fanout": Flood(event="job.assigned", producers=1, batch=1, seconds=seconds),
     }
-    with workplace(out, "builds") as directory, ExitStack() as stack:
+    done: dict[str, dict[str, list[Phase]]] = {phase: {THIS: [], OTHER: []} for phase in phases}
+    bars: dict[str, dict[str, float]] = {THIS: {}, OTHER: {}}
+    with workplace(out, "builds") as directory:
         report = Report("builds", directory, settings)
-        drivers: dict[str, Driver] = {}
-        for name in (THIS, OTHER):
-            serving = djactors_server(
-                directory / name.replace(" ", "-"),
-                python=None if name is THIS else other / ".venv" / "bin" / "python",
-            )
-            target = stack.enter_context(serving)
-            drivers[name] = stack.enter_context(load_on(target))
-            drivers[name].ask(Know(users, JOBS if "fanout" in phases else 0), Done)
-            report.check(f"connecting to {name}", drivers[name].ask(Connect(1, users, AT_ONCE), Connected).failures)
-        bars: dict[str, dict[str, float]] = {THIS: {}, OTHER: {}}
+        for number in range(rounds):
+            names = (THIS, OTHER) if number % 2 == 0 else (OTHER, THIS)
+            with ExitStack() as stack:
+                drivers: dict[str, Driver] = {}
+                for name in names:
+                    serving = djactors_server(
+                        directory / f"{name.replace(' ', '-')}-{number}",
+                        python=None if name is THIS else other / ".venv" / "bin" / "python",
+                    )
+                    drivers[name] = stack.enter_context(load_on(stack.enter_context(serving)))
+                    drivers[name].ask(Know(users, JOBS if "fanout" in phases else 0), Done)
+                    report.check(
+                        f"connecting to {name}", drivers[name].ask(Connect(1, users, AT_ONCE), Connected).failures
+                    )
+                for phase in phases:
+                    for driver in drivers.values():
+                        driver.ask(work[phase], Phase)  # warms up
+                    for name in in_turns(names, turns):
+                        done[phase][name].append(drivers[name].ask(work[phase], Phase))
+                        report.phase(f"{phase}, {name}", done[phase][name][-1])
         for phase in phases:
-            done: dict[str, list[Phase]] = {THIS: [], OTHER: []}
-            for driver in drivers.values():
-                driver.ask(work[phase], Phase)  # warms up
-            for name in in_turns((THIS, OTHER), turns):
-                done[name].append(drivers[name].ask(work[phase], Phase))
-                report.phase(f"{phase}, {name}", done[name][-1])
-            figures = {name: [_figures(each) for each in turns_of] for name, turns_of in done.items()}
+            figures = {name: [_figures(each) for each in turns_of] for name, turns_of in done[phase].items()}
             _tell(report, phase, figures)
             for name, each in figures.items():
                 bars[name][phase] = median(turn["cpu_us"] for turn in each)
-    report.finish(out, bar_plot("CPU for each event", report.foot, bars, "µs"))
+        report.finish(out, bar_plot("CPU for each event", report.foot, bars, "µs"))
 
 
 def _figures(phase: Phase) -> dict[str, float]:
