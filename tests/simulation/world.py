@@ -172,16 +172,22 @@ class World:
             self._heal()
             for publisher in self._publishers.values():
                 publisher.close()
-            backends.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS
+            backends.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS + self._doubt
         if backends.cancel_scope.cancelled_caught:
-            self._find("liveness", "the backends", f"were not answered within {DRAIN_SECONDS:g} s")
+            self._find("liveness", "the backends", f"were not answered within {DRAIN_SECONDS + self._doubt:g} s")
             return
-        with trio.move_on_after(DRAIN_SECONDS) as patience:
+        with trio.move_on_after(DRAIN_SECONDS + self._doubt) as patience:
             waiting = await send_last(self._devices.values(), self._lanes, self.history)
         if patience.cancelled_caught:
             self._find("liveness", "the backends", "their last notifications were not answered")
             return
         await self._come_to_rest(waiting)
+
+    @property
+    def _doubt(self) -> float:
+        """Seconds. A server that has started while the clock was wrong goes on by it for so long, and refuses tokens by
+        it, a backend's as well."""
+        return DOUBT_SECONDS if self.counts["clock jumps"] else 0.0
 
     async def _wait_for_deadlines(self) -> None:
         """Until the clock has told of every deadline and brought back all that was snoozed, even a clock that did not
@@ -198,9 +204,7 @@ class World:
         return lane
 
     async def _come_to_rest(self, waiting: Waiting) -> None:
-        # A server that has started while the clock was wrong goes on by it for so long, and refuses tokens by it.
-        doubt = DOUBT_SECONDS if self.counts["clock jumps"] else 0.0
-        for name in await late_ones(waiting, patience=REST_SECONDS + doubt, look=LOOK_SECONDS):
+        for name in await late_ones(waiting, patience=REST_SECONDS + self._doubt, look=LOOK_SECONDS):
             self._find("applied once", name, "never showed the last notification by itself")
         await self._hear_last_words(waiting)
         await self._wait_for_deadlines()
