@@ -105,11 +105,7 @@ class Telling:
 
     def _walk(self) -> Iterator[None]:
         recorded, present, number = self._recorded, self._present, self._number
-        changes = [
-            Outgoing(each.name, each.body, each.offset, each.user_id, each.trace)
-            for each in self._changes
-            if each.user_id is None or each.user_id in present
-        ]
+        changes = (Outgoing(each.name, each.body, each.offset, each.user_id, each.trace) for each in self._changes)
         own, shared = sort_out(changes, present)
         # Whoever comes from now on has read the commit.
         some = [(present[user_id], packets) for user_id, packets in own.items()]

@@ -56,7 +56,7 @@ class Numbering:
         self.doubted = self.next()
 
 
-class Outgoing(msgspec.Struct, eq=False, gc=False):
+class Outgoing:
     """Something that sockets are told, and its packets: a change, or what is in no log, such as the badge.
 
     Attributes:
@@ -69,13 +69,18 @@ class Outgoing(msgspec.Struct, eq=False, gc=False):
         stamped, plain: its packet in either form; None as long as nobody has wanted that.
     """
 
-    name: str
-    body: bytes
-    at: Offset
-    user_id: int | None = None
-    trace: str | None = None
-    stamped: EncodedPacket | None = None
-    plain: EncodedPacket | None = None
+    __slots__ = ("at", "body", "name", "plain", "stamped", "trace", "user_id")
+
+    def __init__(
+        self, name: str, body: bytes, at: Offset, user_id: int | None = None, trace: str | None = None
+    ) -> None:
+        self.name = name
+        self.body = body
+        self.at = at
+        self.user_id = user_id
+        self.trace = trace
+        self.stamped: EncodedPacket | None = None
+        self.plain: EncodedPacket | None = None
 
 
 Counts: TypeAlias = tuple[int, int]
@@ -148,39 +153,33 @@ def _shared_packet(change: Change, stamped: bool) -> EncodedPacket:
     return packet
 
 
-class Deliver(msgspec.Struct, eq=False, gc=False):
+class Deliver:
     """What one commit means to one user: changes in order, the counts if they changed, when it was durable.
 
     Where it means the same to many, all of them are told with the same object. `number` is that of the commit. `told`
     is everything that the user is told if the counts are news: the changes, and the badge behind them.
     """
 
-    changes: Sequence[Outgoing]
-    counts: Counts | None
-    committed_at: float
-    number: int
-    told: Sequence[Outgoing] = ()
-    # What `encode_together` has made of `told`.
-    _stamped: Sequence[EncodedPacket] | None = None
-    # Those that were put together once, because the same may be told to many.
-    _stamped_batch: EncodedBatch | None = None
-    _plain_batch: EncodedBatch | None = None
+    __slots__ = ("_batches", "_stamped", "changes", "committed_at", "counts", "number", "told")
 
-    def __post_init__(self) -> None:
-        changes, counts = self.changes, self.counts
+    def __init__(self, changes: Sequence[Outgoing], counts: Counts | None, committed_at: float, number: int) -> None:
+        self.changes = changes
+        self.counts = counts
+        self.committed_at = committed_at
+        self.number = number
         self.told = changes if counts is None or not changes else [*changes, unread_count(counts, changes[-1].at)]
+        # What `encode_together` has made of `told`.
+        self._stamped: Sequence[EncodedPacket] | None = None
+        self._batches: dict[bool, EncodedBatch] = {}
 
     def packets(self, *, counted: bool, stamped: bool) -> Sequence[EncodedPacket]:
         """All changes, each stamped with its offset or plain; where the counts are news, with the badge behind them."""
         if counted:
             return self._stamped if stamped and self._stamped is not None else encoded(self.told, stamped=stamped)
-        batch = self._stamped_batch if stamped else self._plain_batch
+        batch = self._batches.get(stamped)
         if batch is None:
-            batch = EncodedBatch(encoded(self.changes, stamped=stamped))
-            if stamped:
-                self._stamped_batch = batch
-            else:
-                self._plain_batch = batch
+            # Put together once, because the same may be told to many.
+            batch = self._batches[stamped] = EncodedBatch(encoded(self.changes, stamped=stamped))
         return batch
 
     @staticmethod

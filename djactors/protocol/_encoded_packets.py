@@ -16,8 +16,6 @@ from enum import IntEnum
 from functools import cached_property
 from struct import Struct
 
-import msgspec
-
 SEPARATOR = b"\x1e"
 
 # python-socketio's client aborts on a poll answer of 17 packets.
@@ -34,17 +32,20 @@ _MEDIUM_LIMIT = 1 << 16
 _MAX_CONTROL_BYTES = 125
 
 
-class EncodedPacket(msgspec.Struct, eq=False, gc=False):
+class EncodedPacket:
     """One Engine.IO text packet and the binary packets that follow it.
 
     `text` is UTF-8 with its Engine.IO type digit in front (`4` for every Socket.IO packet). `attachments` are the raw
     binary messages that must follow the text with nothing in between, so a packet is queued and written as a whole.
     """
 
-    text: bytes
-    attachments: tuple[bytes, ...] = ()
-    _frame: bytes | None = None
-    _payload: bytes | None = None
+    __slots__ = ("_frame", "_payload", "attachments", "text")
+
+    def __init__(self, text: bytes, attachments: tuple[bytes, ...] = ()) -> None:
+        self.text = text
+        self.attachments = attachments
+        self._frame: bytes | None = None
+        self._payload: bytes | None = None
 
     @property
     def frame(self) -> bytes:
@@ -87,8 +88,10 @@ class EncodedPacket(msgspec.Struct, eq=False, gc=False):
         return f"<EncodedPacket {self.size} bytes, {len(self.attachments)} attachments>"
 
 
-class _BinaryMessage(EncodedPacket, eq=False, gc=False):
+class _BinaryMessage(EncodedPacket):
     """A message of bytes with no text in front. Only Engine.IO has such messages; Socket.IO has none."""
+
+    __slots__ = ()
 
     @property
     def frame(self) -> bytes:
