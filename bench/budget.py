@@ -107,7 +107,7 @@ def budget(other: Path | None, users: int, rate: float, seconds: float, turns: i
         report = Report("budget", directory, settings)
         serving = {US: djactors_server(directory / US), FLOOR: floor_server(directory / FLOOR)}
         if other is not None:
-            serving[OTHER] = djactors_server(directory / "other", python=other / ".venv" / "bin" / "python")
+            serving[OTHER] = djactors_server(directory / "other", checkout=other)
         drivers: dict[str, Driver] = {}
         for name, server in serving.items():
             drivers[name] = driver = stack.enter_context(load_on(stack.enter_context(server)))

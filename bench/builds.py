@@ -2,8 +2,8 @@
 
 Both servers run at once, each with a load of its own, and take turns: A B B A A B …, so that a slow moment of the
 machine, and whatever the turn before left behind, meet both alike. Two servers of the same build differ by up to a
-tenth, from where their memory happens to lie, for as long as they live. So there are several rounds, each with servers
-of its own, of which another one is started first.
+tenth for as long as they live. So there are several rounds, each with servers of its own, of which each build's is
+started first in turn.
 
 The paced phase is the pace of an office: events are posted one by one at fixed times. With one publisher, which waits
 for each answer, no two of them ever share a commit, however busy the machine is: a page that an event writes is seen
@@ -81,26 +81,35 @@ def builds(
                 drivers: dict[str, Driver] = {}
                 for name in names:
                     serving = djactors_server(
-                        directory / f"{name.replace(' ', '-')}-{number}",
-                        python=None if name is THIS else other / ".venv" / "bin" / "python",
+                        directory / f"{name.replace(' ', '-')}-{number}", checkout=None if name is THIS else other
                     )
-                    drivers[name] = stack.enter_context(load_on(stack.enter_context(serving)))
-                    drivers[name].ask(Know(users, JOBS if "fanout" in phases else 0), Done)
-                    report.check(
-                        f"connecting to {name}", drivers[name].ask(Connect(1, users, AT_ONCE), Connected).failures
-                    )
+                    drivers[name] = driver = stack.enter_context(load_on(stack.enter_context(serving)))
+                    driver.ask(Know(users, JOBS if "fanout" in phases else 0), Done)
+                    report.check(f"connecting to {name}", driver.ask(Connect(1, users, AT_ONCE), Connected).failures)
                 for phase in phases:
-                    for driver in drivers.values():
-                        driver.ask(work[phase], Phase)  # warms up
-                    for name in in_turns(names, turns):
-                        done[phase][name].append(drivers[name].ask(work[phase], Phase))
-                        report.phase(f"{phase}, {name}", done[phase][name][-1])
-        for phase in phases:
-            figures = {name: [_figures(each) for each in turns_of] for name, turns_of in done[phase].items()}
-            _tell(report, phase, figures)
-            for name, each in figures.items():
-                bars[name][phase] = median(turn["cpu_us"] for turn in each)
-        report.finish(out, bar_plot("CPU for each event", report.foot, bars, "µs"))
+                    _round(report, drivers, phase, work[phase], turns, done[phase])
+    for phase in phases:
+        figures = {name: [_figures(each) for each in turns_of] for name, turns_of in done[phase].items()}
+        _tell(report, phase, figures)
+        for name, each in figures.items():
+            bars[name][phase] = median(turn["cpu_us"] for turn in each)
+    report.finish(out, bar_plot("CPU for each event", report.foot, bars, "µs"))
+
+
+def _round(
+    report: Report,
+    drivers: dict[str, Driver],
+    phase: str,
+    work: Pace | Flood,
+    turns: int,
+    done: dict[str, list[Phase]],
+) -> None:
+    """One phase on one pair of servers; what it measured is added to `done`."""
+    for driver in drivers.values():
+        driver.ask(work, Phase)  # warms up
+    for name in in_turns(tuple(drivers), turns):
+        done[name].append(drivers[name].ask(work, Phase))
+        report.phase(f"{phase}, {name}", done[name][-1])
 
 
 def _figures(phase: Phase) -> dict[str, float]:

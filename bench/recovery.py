@@ -81,7 +81,7 @@ def recovery(
             serving = djactors_server(
                 directory / name.replace(" ", "-"),
                 settings=admission,
-                python=None if name == THIS or other is None else other / ".venv" / "bin" / "python",
+                checkout=None if name == THIS else other,
             )
             target = stack.enter_context(serving)
             load = stack.enter_context(load_on(target))

@@ -36,16 +36,16 @@ def djactors_server(
     database: Path | str | None = None,
     secret: str | None = None,
     settings: Mapping[str, str] | None = None,
-    python: Path | None = None,
+    checkout: Path | None = None,
     launcher: tuple[Path, Path] | None = None,
     is_log_unread: bool = False,
 ) -> Iterator[Target]:
     """Serve a new database in `directory`, or a given one; `settings` are added to the environment.
 
     `database` is a file or a URL. `secret` is what tokens are signed with, a new one by default.
-    `python` is the interpreter that has another build installed. `launcher` is a program of the bench that serves and
-    measures, such as `turns.py`, and the file in which it puts what it finds. With `is_log_unread` the server's
-    standard error is a full pipe that nobody reads.
+    `checkout` is one of another build, with an environment in `.venv`. `launcher` is a program of the bench that
+    serves and measures, such as `turns.py`, and the file in which it puts what it finds. With `is_log_unread` the
+    server's standard error is a full pipe that nobody reads.
 
     Raises DidNotStartError.
     """
@@ -54,7 +54,7 @@ def djactors_server(
     database = directory / "bench.db" if database is None else database
     # What is installed is served, whatever lies in the current directory.
     command: list[str | Path] = [
-        python or sys.executable,
+        sys.executable if checkout is None else checkout / ".venv" / "bin" / "python",
         "-P",
         *(("-c", _MAIN) if launcher is None else launcher),
         "serve",

@@ -64,8 +64,7 @@ def _count(
 ) -> dict[str, float]:
     """The steps of an event, by function."""
     file = directory / f"{name}.json"
-    python = None if checkout is None else checkout / ".venv" / "bin" / "python"
-    serving = djactors_server(directory / name, python=python, launcher=(COUNTING, file))
+    serving = djactors_server(directory / name, checkout=checkout, launcher=(COUNTING, file))
     with serving as target, load_on(target) as load:
         load.ask(Know(users), Done)
         report.check(f"{name}, connecting", load.ask(Connect(1, users, AT_ONCE), Connected).failures)
