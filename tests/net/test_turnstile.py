@@ -6,7 +6,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.kernel import Alarms
-from djactors.net import HeadMemory, HttpConnection, Limits, Request, Response, SocketStream
+from djactors.net import Application, HeadMemory, HttpConnection, Limits, Request, Response, SocketStream
 from djactors.net._turnstile import AT_ONCE, Entrance, Turnstile
 from tests.fakes.memory_stream import MemoryStream
 from tests.net.applications import GOOD, Echo
@@ -23,6 +23,32 @@ class Turns(trio.abc.Instrument):
 
     def note(self) -> None:
         self.counts[-1] += 1
+
+
+def send(
+    nursery: trio.Nursery,
+    application: Application,
+    received: bytes,
+    alarms: Alarms,
+    *,
+    newcomers: Entrance | None = None,
+    pipelining: Turnstile | None = None,
+) -> MemoryStream:
+    """A connection of its own by which this is sent."""
+    stream = MemoryStream(nursery)
+    connection = HttpConnection(
+        stream,
+        application,
+        Limits(),
+        peer="192.0.2.1",
+        alarms=alarms,
+        heads=HeadMemory(),
+        newcomers=newcomers,
+        pipelining=pipelining,
+    )
+    nursery.start_soon(connection.run)
+    stream.peer.send(received)
+    return stream
 
 
 async def test_a4_of_those_who_go_at_the_same_moment_so_many_go_on_in_a_turn(nursery):
@@ -61,13 +87,8 @@ async def test_a4_of_requests_that_many_pipeline_so_many_are_answered_in_a_turn(
                 turns.note()
             return await super().handle(request)
 
-    streams = [MemoryStream(nursery) for _ in range(5 * AT_ONCE)]
-    for stream in streams:
-        connection = HttpConnection(
-            stream, Counting(), Limits(), peer="192.0.2.1", alarms=alarms, heads=HeadMemory(), pipelining=pipelining
-        )
-        nursery.start_soon(connection.run)
-        stream.peer.send(GOOD + GOOD.replace(b"/good", b"/pipelined"))
+    received = GOOD + GOOD.replace(b"/good", b"/pipelined")
+    streams = [send(nursery, Counting(), received, alarms, pipelining=pipelining) for _ in range(5 * AT_ONCE)]
     trio.lowlevel.add_instrument(turns)
     await wait_all_tasks_blocked()
     trio.lowlevel.remove_instrument(turns)
@@ -85,13 +106,7 @@ async def test_of_those_who_come_at_the_same_moment_so_many_are_read_in_a_turn(n
             return await super().handle(request)
 
     trio.lowlevel.add_instrument(turns)
-    streams = [MemoryStream(nursery) for _ in range(50)]
-    for stream in streams:
-        connection = HttpConnection(
-            stream, Counting(), Limits(), peer="192.0.2.1", alarms=alarms, heads=HeadMemory(), newcomers=newcomers
-        )
-        nursery.start_soon(connection.run)
-        stream.peer.send(GOOD)
+    streams = [send(nursery, Counting(), GOOD, alarms, newcomers=newcomers) for _ in range(50)]
     await wait_all_tasks_blocked()
     assert sum(turns.counts) == len(streams)
     assert max(turns.counts) <= 4
@@ -116,12 +131,7 @@ async def test_who_comes_to_post_does_not_stand_behind_a_crowd_that_has_come_bac
 
     post = b"POST /good HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
     for received in [*[GOOD] * 100, post]:
-        stream = MemoryStream(nursery)
-        connection = HttpConnection(
-            stream, Noting(), Limits(), peer="192.0.2.1", alarms=alarms, heads=HeadMemory(), newcomers=newcomers
-        )
-        nursery.start_soon(connection.run)
-        stream.peer.send(received)
+        send(nursery, Noting(), received, alarms, newcomers=newcomers)
     await wait_all_tasks_blocked()
     assert len(order) == 101
     assert order.index("POST") < 12

@@ -237,14 +237,34 @@ describe('the lists', () => {
     expect(ids()).toEqual([1])
   })
 
-  test('one that lacks what another device put there is loaded again, once', async () => {
+  /** Seconds pass when the test says so. */
+  async function atOwnPace(items, act) {
     vi.useFakeTimers()
     const pass = (ms) => vi.advanceTimersByTimeAsync(ms)
     try {
-      server.items = [notification(1)]
+      server.items = items
       client.start()
       await pass(0)
       server.welcome()
+      await pass(0)
+      await act(pass)
+    } finally {
+      vi.useRealTimers()
+    }
+  }
+
+  /** Show a list whose answer, of this moment, comes when the returned promise is resolved. */
+  async function showLate(view, pass) {
+    const listed = deferred()
+    server.intercept = () => listed.promise
+    actions.setFilter({ view })
+    await pass(0)
+    server.intercept = () => undefined
+    return listed
+  }
+
+  test('one that lacks what another device put there is loaded again, once', () =>
+    atOwnPace([notification(1)], async (pass) => {
       actions.setFilter({ view: 'archived' })
       await pass(0)
       server.items.push(notification(8, { place: 'archived' }), notification(9, { place: 'archived' }))
@@ -255,15 +275,7 @@ describe('the lists', () => {
       await pass(5000)
       expect(ids()).toEqual([9, 8])
       expect(server.requests.length).toBe(before + 1)
-    } finally {
-      vi.useRealTimers()
-    }
-  })
-
-  const snoozeIt = () => {
-    server.items.find(({ id }) => id === 2).place = 'snoozed'
-  }
-  const tellOfIt = () => server.send('notification:snoozed', { notificationIds: [2], until: UNTIL })
+    }))
 
   test.each([
     ['the event, the answer to the command, the list', ['tell', 'acknowledge', 'list']],
@@ -272,26 +284,15 @@ describe('the lists', () => {
     ['the answer to the command, the list, the event', ['acknowledge', 'list', 'tell']],
     ['the list, the event, the answer to the command', ['list', 'tell', 'acknowledge']],
     ['the list, the answer to the command, the event', ['list', 'acknowledge', 'tell']],
-  ])('one that was asked for before a snooze counted shows it: first %s', async (_, order) => {
-    vi.useFakeTimers()
-    const pass = (ms) => vi.advanceTimersByTimeAsync(ms)
-    try {
-      server.items = [notification(1), notification(2)]
-      client.start()
-      await pass(0)
-      server.welcome()
-      await pass(0)
+  ])('one that was asked for before a snooze counted shows it: first %s', (_, order) =>
+    atOwnPace([notification(1), notification(2)], async (pass) => {
       const acknowledged = deferred()
-      const listed = deferred()
       server.answer.mockReturnValueOnce(acknowledged.promise)
       void actions.snooze(2, UNTIL)
-      server.intercept = () => listed.promise
-      actions.setFilter({ view: 'snoozed' })
-      await pass(0)
-      server.intercept = () => undefined
-      snoozeIt()
+      const listed = await showLate('snoozed', pass)
+      server.items.find(({ id }) => id === 2).place = 'snoozed'
       const steps = {
-        tell: tellOfIt,
+        tell: () => server.send('notification:snoozed', { notificationIds: [2], until: UNTIL }),
         acknowledge: () => acknowledged.resolve({ ok: true, ...server.counts() }),
         list: () => listed.resolve(undefined),
       }
@@ -302,33 +303,17 @@ describe('the lists', () => {
       await pass(5000)
       expect(ids()).toEqual([2])
       expect(shown(2)).toMatchObject({ place: 'snoozed' })
-    } finally {
-      vi.useRealTimers()
-    }
-  })
+    }))
 
-  test('one that another device adds to while it loads for the first time is loaded again', async () => {
-    vi.useFakeTimers()
-    const pass = (ms) => vi.advanceTimersByTimeAsync(ms)
-    try {
-      server.items = [notification(1)]
-      client.start()
-      await pass(0)
-      server.welcome()
-      const listed = deferred()
-      server.intercept = () => listed.promise
-      actions.setFilter({ view: 'archived' })
-      await pass(0)
-      server.intercept = () => undefined
+  test('one that another device adds to while it loads for the first time is loaded again', () =>
+    atOwnPace([notification(1)], async (pass) => {
+      const listed = await showLate('archived', pass)
       server.items.push(notification(9, { place: 'archived' }))
       server.send('notification:archived', { notificationIds: [9] })
       listed.resolve(undefined)
       await pass(5000)
       expect(ids()).toEqual([9])
-    } finally {
-      vi.useRealTimers()
-    }
-  })
+    }))
 
   test('an answer for a list that is no longer shown does not show in the one that is', async () => {
     await begin([notification(1, { title: 'apple' }), notification(2, { title: 'pear' })])
