@@ -172,11 +172,12 @@ class World:
             self._heal()
             for publisher in self._publishers.values():
                 publisher.close()
-            backends.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS + self._doubt
+            drain = DRAIN_SECONDS + self._doubt
+            backends.cancel_scope.deadline = trio.current_time() + drain
         if backends.cancel_scope.cancelled_caught:
-            self._find("liveness", "the backends", f"were not answered within {DRAIN_SECONDS + self._doubt:g} s")
+            self._find("liveness", "the backends", f"were not answered within {drain:g} s")
             return
-        with trio.move_on_after(DRAIN_SECONDS + self._doubt) as patience:
+        with trio.move_on_after(drain) as patience:
             waiting = await send_last(self._devices.values(), self._lanes, self.history)
         if patience.cancelled_caught:
             self._find("liveness", "the backends", "their last notifications were not answered")

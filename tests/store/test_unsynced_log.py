@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -132,21 +133,22 @@ def test_a_log_to_which_somebody_else_is_writing_is_left_alone(path: Path, monke
     ("code", "is_refused"), [(sqlite3.SQLITE_READONLY_DIRECTORY, False), (sqlite3.SQLITE_IOERR_SHMMAP, True)]
 )
 def test_a_start_goes_on_where_the_log_may_not_be_written_and_not_where_the_disk_fails(
-    path: Path, code: int, is_refused: bool
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_refused: bool
 ) -> None:
     class Failing(SqliteConnection):
-        def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
+        def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
             if sql == "BEGIN IMMEDIATE":
                 error = sqlite3.OperationalError("it fails")
                 error.sqlite_errorcode = code
                 raise error
-            return super().execute(sql, *args)  # type: ignore[arg-type]
+            return super().execute(sql, parameters)
 
     with closing(connect(path, "rw", timeout=IMPATIENT)) as writing:
         put(writing, "a")
-        with DatabaseLock(path), closing(sqlite3.connect(path, factory=Failing)) as connection:
+        monkeypatch.setattr(migrate, "connect", lambda place, *_, **__: sqlite3.connect(place, factory=Failing))
+        with DatabaseLock(path):
             if is_refused:
-                with pytest.raises(sqlite3.OperationalError, match="it fails"):
-                    migrate._secure_log(path, connection)
+                with pytest.raises(MigrationError, match="the disk fails: look at the system's log"):
+                    migrate.inspect(path, COUNTERS)
             else:
-                migrate._secure_log(path, connection)
+                assert migrate.inspect(path, COUNTERS) == []
