@@ -165,7 +165,7 @@ class SocketClient:
         json_limits: what the JSON of a packet may hold: the default is as strict as a server is with strangers.
     """
 
-    __slots__ = ("_decoder", "_next_ack_id", "sockets")
+    __slots__ = ("_decoder", "_left", "_next_ack_id", "sockets")
 
     def __init__(
         self, *, max_attachment_bytes: int = MAX_ATTACHMENT_BYTES, json_limits: JsonLimits = STRANGERS
@@ -173,16 +173,20 @@ class SocketClient:
         self._decoder = SocketPacketDecoder(max_attachment_bytes, json_limits)
         self._next_ack_id = 0
         self.sockets: dict[str, ClientSocket] = {}
+        # The namespaces that the client has left, of which the server may not know yet.
+        self._left: tuple[str, ...] = ()
 
     def connect(self, namespace: str = "/", auth: dict[str, Any] | None = None) -> EncodedPacket:
         """Ask to join a namespace."""
+        self._left = tuple(each for each in self._left if each != namespace)
         self.sockets[namespace] = ClientSocket(namespace)
         return encode_socket_packet(SocketPacket(SocketPacketType.CONNECT, namespace, auth))
 
     def disconnect(self, namespace: str = "/") -> EncodedPacket:
-        """Leave a namespace."""
+        """Leave a namespace. What the server sends there until it hears of it is passed over."""
         self._require(namespace)
         del self.sockets[namespace]
+        self._left += (namespace,)
         return encode_socket_packet(SocketPacket(SocketPacketType.DISCONNECT, namespace))
 
     def emit(self, name: str, *args: Any, namespace: str = "/") -> EncodedPacket:
@@ -203,13 +207,20 @@ class SocketClient:
         return encode_socket_packet(SocketPacket(SocketPacketType.ACK, namespace, list(args), ack_id))
 
     def receive(self, message: str | bytes) -> Connected | Refused | Disconnected | EventReceived | AckReceived | None:
-        """Take one Engine.IO message; return what it says, `None` while attachments are still due."""
+        """Take one Engine.IO message; return what it says. `None` says nothing to the program: attachments are still
+        due, or it came before the answer to CONNECT, or from a namespace that the client has left.
+
+        Raises:
+            ProtocolError: the server broke the protocol.
+        """
         packet = self._decoder.receive(message)
         if packet is None:
             return None
         namespace = packet.namespace
         socket = self.sockets.get(namespace)
         if socket is None:
+            if namespace in self._left:
+                return None
             raise ProtocolError("unexpected_packet", "a packet for a namespace that was not asked for")
         if packet.type is SocketPacketType.CONNECT and socket.sid is None:
             return self._joined(socket, packet.data or {})

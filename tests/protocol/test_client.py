@@ -139,6 +139,18 @@ def test_a_refused_client_learns_why() -> None:
     assert pair.client_sockets.sockets == {}
 
 
+def test_what_was_on_its_way_when_a_client_left_is_nothing_to_it() -> None:
+    pair = Pair()
+    pair.open()
+    pair.join()
+    on_its_way = [pair.server_sockets.emit("news"), pair.server_sockets.ack("/", 1), pair.server_sockets.disconnect()]
+    pair.client_sockets.disconnect()
+    for packet in on_its_way:
+        assert pair.to_client(packet) == [None]
+    with pytest.raises(ProtocolError):
+        pair.client_sockets.receive('2/other,["news"]')
+
+
 def test_a_client_put_out_of_a_namespace_cannot_emit_there() -> None:
     pair = Pair()
     pair.open()

@@ -317,6 +317,9 @@ class Socket:
         self._session.outbox.put_nowait(self._client.connect(self._namespace, presented or None))
 
     def _receive(self, message: str | bytes) -> None:
+        if self._has_failed():
+            # The client is leaving. Nobody takes what still comes, and it must not end the session before the good-bye.
+            return
         self._packet_bytes += len(message)
         said = self._client.receive(message)
         size, session = self._packet_bytes, self._session

@@ -228,6 +228,32 @@ async def test_leaving_tells_the_server(
     assert trio.current_time() == before
 
 
+@pytest.mark.parametrize("order", [(WEBSOCKET,), (POLLING,)], ids=["websocket", "polling"])
+async def test_leaving_tells_a_server_that_goes_on_sending(
+    autojump_clock: MockClock, nursery: trio.Nursery, order: tuple[Transport, ...]
+) -> None:
+    namespace, reasons = Namespace(), []
+    there: list[ServerSocket] = []
+    namespace.on_connect(lambda socket, auth: there.append(socket))
+    namespace.on_disconnect(lambda socket, reason: reasons.append(reason))
+    _, way = await chat_of(nursery, namespace)
+
+    async def send() -> None:
+        while not reasons:
+            there[0].emit("news", "x" * 100)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as meanwhile:
+        async with connect(URL, settings=SocketSettings(transports=order), open_stream=way) as socket:
+            await anext(socket)
+            meanwhile.start_soon(send)
+            await anext(socket)
+        with trio.fail_after(1):
+            while not reasons:
+                await trio.lowlevel.checkpoint()
+    assert reasons == ["left"]
+
+
 async def test_a_client_that_was_put_out_stays_out(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     namespace = Namespace()
 
