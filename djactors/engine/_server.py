@@ -526,6 +526,6 @@ class EngineServer:
         for _ in range(handlers):
             session = self._untold.popleft()
             try:
-                session.handler.on_close(session.reason or "")
+                session.tell_end()
             except Exception as error:  # noqa: BLE001 - the supervisor of handlers: the others are to be told as well
                 self._telemetry.failed(error, session.peer)

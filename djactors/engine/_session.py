@@ -93,6 +93,24 @@ class SessionHandler(Protocol):
         """A ping has just been sent. `now` is `trio.current_time()`."""
 
 
+class _Deaf:
+    """The handler of a session that has ended and has told its own."""
+
+    is_idle = True
+
+    def on_message(self, data: str | bytes) -> None:
+        pass
+
+    def on_close(self, reason: str) -> None:
+        pass
+
+    def on_tick(self, now: float) -> None:
+        pass
+
+
+_DEAF: Final = _Deaf()
+
+
 class SessionOwner(Protocol):
     """The server that holds a session, as the session sees it."""
 
@@ -355,6 +373,15 @@ class Session:
     def transport_lost(self, transport: Transport, reason: CloseReason = CloseReason.TRANSPORT) -> None:
         """End the session, its upgrade, or nothing, because a transport ended or broke the protocol."""
         self._act(self.engine.transport_lost(transport, reason))
+
+    def tell_end(self) -> None:
+        """Tell the handler that the session has ended, and let it go. Called once, by the server.
+
+        The two refer to each other. Together they would be garbage that only a look at all objects finds, and a server
+        with thousands of users can hardly afford one.
+        """
+        handler, self.handler = self.handler, _DEAF
+        handler.on_close(self.reason or "")
 
     # Timers
 

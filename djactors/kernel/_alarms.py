@@ -102,8 +102,13 @@ class Reminder:
         self._due = inf
 
     def close(self) -> None:
-        """Do not call, and clear the alarm, which would otherwise be kept until it goes off."""
+        """Never call again, and clear the alarm, which would otherwise be kept until it goes off.
+
+        What was to be called is let go. It is nearly always a method of who has the reminder, and the two of them would
+        only be freed by the garbage collector.
+        """
         self._due = self._set_for = inf
+        self._call = _nothing
         if self._bucket is not None:
             self._bucket.pop(self, None)
             self._bucket = None
@@ -123,3 +128,7 @@ class Reminder:
             self._bucket.pop(self, None)
         self._set_for = trio.current_time() + seconds
         self._bucket = self._alarms.set(self, seconds)
+
+
+def _nothing() -> None:
+    """What a closed reminder would call."""

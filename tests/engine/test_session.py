@@ -251,9 +251,10 @@ class TestEnd:
             await running.start(server.run)
             await server.handle(Request(query={"EIO": "4", "transport": "polling"}))
             (session,) = server.sessions
+            handler = session.handler
             session.close("drained")
             running.cancel_scope.cancel()
-        assert session.handler.closed == ["drained"]
+        assert handler.closed == ["drained"]
 
     async def test_a_poll_that_is_cancelled_ends_its_session(self, autojump_clock, calm: Served):
         sid = await calm.open_session()

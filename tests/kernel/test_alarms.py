@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import ref
 
 import pytest
 import trio
@@ -108,7 +109,11 @@ async def test_a_reminder_calls_when_nobody_has_moved_it_on_for_long_enough(auto
     dice = random.Random(seed)
     async with running() as alarms:
         calls: list[float] = []
-        reminder = Reminder(alarms, lambda: calls.append(trio.current_time()))
+
+        def new_reminder() -> Reminder:
+            return Reminder(alarms, lambda: calls.append(trio.current_time()))
+
+        reminder = new_reminder()
         due = float("inf")
         expected = 0
         for _ in range(300):
@@ -122,6 +127,7 @@ async def test_a_reminder_calls_when_nobody_has_moved_it_on_for_long_enough(auto
                     due = float("inf")
                 case 3 if dice.random() < 0.2:
                     reminder.close()
+                    reminder = new_reminder()
                     due = float("inf")
                 case _:
                     pass
@@ -139,8 +145,16 @@ async def test_a_reminder_calls_when_nobody_has_moved_it_on_for_long_enough(auto
 
 
 async def test_a_reminder_that_is_closed_keeps_nobody_alive(autojump_clock):
+    class Owner:
+        def remind(self) -> None:
+            raise AssertionError("it was closed")
+
     async with running() as alarms:
-        reminder = Reminder(alarms, lambda: None)
+        owner = Owner()
+        called = ref(owner)
+        reminder = Reminder(alarms, owner.remind)
         reminder.start(1000)
         reminder.close()
         assert not any(alarms._buckets.values())
+        del owner
+        assert called() is None
