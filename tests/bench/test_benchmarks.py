@@ -286,10 +286,11 @@ def test_budget_finds_each_part_of_an_event_in_both_servers(tmp_path: Path) -> N
 
 
 def test_steps_counts_the_same_work_alike(tmp_path: Path) -> None:
-    figures = run(tmp_path, "steps", "--users 3 --events 100")["figures"]
-    assert list(figures) == ["one at a time", "64 producers"]
-    alone, together = (figures[way]["all"]["this build"] for way in figures)
+    figures = run(tmp_path, "steps", "--users 3 --events 100 --connects 20")["figures"]
+    assert list(figures) == ["one at a time", "64 producers", "connecting"]
+    alone, together, connecting = (figures[way]["all"]["this build"] for way in figures)
     assert alone > together > 100, "who shares a commit takes fewer steps, and nothing is done for nothing"
+    assert connecting > 1000, "a connect is a request, a handshake, a CONNECT, an actor and a look into the database"
 
 
 def test_start_is_measured_behind_a_kill_beside_an_empty_database(tmp_path: Path) -> None:
