@@ -156,7 +156,8 @@ def _free_space(path: Path) -> str | None:
 
 
 def _growth(place: str, limit: int, now: datetime) -> str | None:
-    """Whether the disk will be full soon, by the sizes that the server has noted."""
+    """Whether the disk or the limit will be used up soon, or nearly is, by the sizes that the server has noted. It is
+    what the server warns of."""
     engine = engine_at(place)
     try:
         with engine.reading() as connection:
@@ -165,12 +166,22 @@ def _growth(place: str, limit: int, now: datetime) -> str | None:
     except StoreBroken as error:
         return str(error)
     found = outlook(sizes, there.filled, left(there.taken, there.free, limit), now)
-    if found.concern is None or found.growth is None or found.free is None:
-        # Too little room at present is a finding of its own.
+    if found.concern is None or found.free is None:
         return None
+    is_limited = found.free != there.free
+    if found.growth is None and not is_limited:
+        # Too little room on the disk of a file is a finding of its own.
+        return None
+    grows = found.growth is not None and found.growth > 0
+    grew = f"it grew by {amount(found.growth or 0)} a day lately, and " if grows else ""
+    of_limit, mend = (
+        (" of DJACTORS_DATABASE_LIMIT", "raise it if the disk or the plan allows more")
+        if is_limited
+        else ("", "have a larger disk")
+    )
     return (
-        f"{found.concern}: it grew by {amount(found.growth)} a day lately, and {amount(found.free)} are left: have a "
-        "larger disk, or keep less (DJACTORS_HISTORY_DAYS, DJACTORS_EVENT_DAYS)"
+        f"{found.concern}: {grew}{amount(found.free)}{of_limit} are left: {mend}, or keep less (DJACTORS_HISTORY_DAYS, "
+        "DJACTORS_EVENT_DAYS)"
     )
 
 

@@ -307,8 +307,9 @@ def test_check_finds_a_disk_that_will_soon_be_full() -> None:
     found = findings(limited)
     assert list(found) == ["disk growth"]
     assert re.fullmatch(
-        r"the disk of the database will be full in about \d+ days: it grew by \d+ KiB a day lately, and \d+ KiB are "
-        r"left: have a larger disk, or keep less \(DJACTORS_HISTORY_DAYS, DJACTORS_EVENT_DAYS\)",
+        r"the disk of the database will be full in about \d+ days: it grew by \d+ KiB a day lately, and \d+ KiB of "
+        r"DJACTORS_DATABASE_LIMIT are left: raise it if the disk or the plan allows more, or keep less "
+        r"\(DJACTORS_HISTORY_DAYS, DJACTORS_EVENT_DAYS\)",
         found["disk growth"],
     )
 

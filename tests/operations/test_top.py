@@ -27,6 +27,7 @@ from djactors.operations.top.looking import Look
 from djactors.operations.top.picture import spark
 from djactors.operations.top.trouble import troubles
 from djactors.telemetry import Metrics
+from tests.nodes.test_types import WARNING as TYPES_DIFFER
 from tests.operations.commands import complaint, run
 from tests.operations.test_embedding import EVENT, running, settings
 from tests.serving import SECRET, make_token, send_request, service_token, serving
@@ -119,6 +120,7 @@ class FakeDoor:
         self.condition: Any = condition(**more)
         self.status = 200
         self.unready: str | None = None
+        self.readiness: Any = {"status": "ready"}
         self.metrics: str | None = Metrics().exposition().decode()
         self.gone = False
         self.tokens: list[str] = []
@@ -130,7 +132,8 @@ class FakeDoor:
         self.tokens += [value for name, value in headers if name == "Authorization"]
         if path == "/readyz":
             error = json.dumps({"error": {"code": "unavailable", "message": self.unready}})
-            return Answer(200 if self.unready is None else 503, {}, error.encode(), 0, 0)
+            ready = json.dumps(self.readiness).encode()
+            return Answer(200, {}, ready, 0, 0) if self.unready is None else Answer(503, {}, error.encode(), 0, 0)
         if path == "/metrics":
             return Answer(404 if self.metrics is None else 200, {}, (self.metrics or "").encode(), 0, 0)
         return Answer(self.status, {}, json.dumps(self.condition).encode(), 0, 0)
@@ -231,6 +234,34 @@ async def test_a_server_that_takes_no_requests_says_why() -> None:
     door.unready = "the disk is full"
     [trouble] = troubles(await looker(door).look())
     assert trouble.what == "takes no requests: the disk is full"
+
+
+WARNINGS = ["the disk of the database is nearly full", "something that a later version warns of"]
+
+
+async def test_what_the_server_warns_of_is_trouble() -> None:
+    door = FakeDoor()
+    door.readiness = {"status": "ready", "warnings": WARNINGS}
+    shown = await looker(door).look()
+    assert [trouble.what for trouble in troubles(shown)] == WARNINGS
+    assert all(trouble.do and not trouble.grave for trouble in troubles(shown))
+    lines = drawn(shown, 132)
+    assert [line[3:].partition(" - ")[0] for line in lines[1:3]] == WARNINGS
+
+
+async def test_nodes_that_notify_by_other_types_are_named_once() -> None:
+    named = "node b-1 has other notification types"
+    for nodes, said in (([THIS, {**NODE, "seenAgo": 1.0}], named), ([THIS], TYPES_DIFFER)):
+        door = FakeDoor(nodes=nodes)
+        door.readiness = {"status": "ready", "warnings": [TYPES_DIFFER]}
+        assert [trouble.what for trouble in troubles(await looker(door).look())] == [said]
+
+
+@pytest.mark.parametrize("answer", ["ok", [], None, {"warnings": "x"}, {"warnings": [1]}, {"warnings": None}])
+async def test_an_answer_without_warnings_is_no_trouble(answer: Any) -> None:
+    door = FakeDoor()
+    door.readiness = answer
+    assert troubles(await looker(door).look()) == []
 
 
 async def test_what_grows_between_two_looks_is_told_and_what_was_before_is_not() -> None:

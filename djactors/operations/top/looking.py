@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from djactors import __version__
 from djactors.config import SettingError, Settings
 from djactors.domain.reserved import PROBE_TENANT, PROBE_USER
+from djactors.edge.answers import Readiness
 from djactors.edge.recent import Past
 from djactors.edge.survey import Condition, Node
 from djactors.operations.probe.door import Answer, Door, NoAnswerError
@@ -120,6 +121,7 @@ class Look:
     Attributes:
         condition: the answer of `/api/admin/actors`.
         unready: why the server takes no requests; None if it takes them.
+        warnings: what will go wrong if nobody does anything, as the server says it.
         samples: the samples of `/metrics` by name and labels; None if that is closed to us.
         rates: see `Rates`.
         delivery: how long deliveries took lately: an upper bound for the 50th and the 99th of a hundred, or None if
@@ -131,6 +133,7 @@ class Look:
 
     condition: Condition
     unready: str | None
+    warnings: tuple[str, ...]
     samples: dict[tuple[str, str], float] | None
     rates: Rates
     delivery: tuple[float, float] | None
@@ -179,8 +182,8 @@ class Looker:
             raise NoLookError(
                 f"its answer is not that of djactors {__version__} ({error}): is --url right, and is it this version?"
             ) from None
-        unready = await self._readiness()
-        return self._judge(condition, unready, await self._samples())
+        unready, warnings = await self._readiness()
+        return self._judge(condition, unready, warnings, await self._samples())
 
     async def _ask(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> Answer:
         try:
@@ -188,9 +191,15 @@ class Looker:
         except NoAnswerError as error:
             raise NoLookError(str(error)) from None
 
-    async def _readiness(self) -> str | None:
+    async def _readiness(self) -> tuple[str | None, tuple[str, ...]]:
         answer = await self._ask("/readyz")
-        return None if answer.status == 200 else _message_of(answer)
+        if answer.status != 200:
+            return _message_of(answer), ()
+        try:
+            return None, tuple(msgspec.json.decode(answer.body, type=Readiness).warnings or ())
+        except msgspec.DecodeError:
+            # The status says what matters most.
+            return None, ()
 
     async def _samples(self) -> dict[tuple[str, str], float] | None:
         answer = await self._ask("/metrics")
@@ -202,6 +211,7 @@ class Looker:
         self,
         condition: Condition,
         unready: str | None,
+        warnings: tuple[str, ...],
         samples: dict[tuple[str, str], float] | None,
     ) -> Look:
         now = self._clock()
@@ -223,6 +233,7 @@ class Looker:
         return Look(
             condition,
             unready,
+            warnings,
             samples,
             _rates(history, condition),
             _quantiles(delivery.bounds, lately),

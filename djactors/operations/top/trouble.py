@@ -34,6 +34,9 @@ GONE_SECONDS: Final = 10.0
 MAX_REASONS: Final = 3
 """Reasons of refusals that are named: the line must fit."""
 
+TYPES_DIFFER: Final = "notification types that differ"
+"""Words of the server's warning that nodes notify by different types."""
+
 GOING: Final = frozenset({"starting", "running", "stopping", "stopped"})
 """States of an actor in which nothing is wrong with it."""
 
@@ -53,7 +56,15 @@ def _slight(what: str, do: str) -> Trouble:
 
 def troubles(look: Look) -> list[Trouble]:
     """All that is wrong, what is grave first."""
-    found = [*_server(look), *_actors(look), *_queues(look), *_times(look), *_nodes(look), *_losses(look)]
+    found = [
+        *_server(look),
+        *_actors(look),
+        *_queues(look),
+        *_times(look),
+        *_nodes(look),
+        *_warnings(look),
+        *_losses(look),
+    ]
     return sorted(found, key=lambda trouble: not trouble.grave)
 
 
@@ -103,15 +114,30 @@ def _times(look: Look) -> Iterator[Trouble]:
 
 
 def _nodes(look: Look) -> Iterator[Trouble]:
-    nodes = look.condition.nodes or ()
-    types = next((node.types for node in nodes if node.is_this), "")
-    for node in nodes:
+    others = _with_other_types(look)
+    for node in look.condition.nodes or ():
         if node.seen_ago > GONE_SECONDS:
             yield Trouble(f"node {node.name} was seen {node.seen_ago:.0f} s ago", "start it, unless it was stopped")
-        elif types and node.types not in ("", types):
+        elif node.name in others:
             yield _slight(
                 f"node {node.name} has other notification types", "give all nodes the same ones, and start them anew"
             )
+
+
+def _with_other_types(look: Look) -> list[str]:
+    """The names of the nodes at work whose notification types differ from those of the node that answers."""
+    nodes = look.condition.nodes or ()
+    types = next((node.types for node in nodes if node.is_this), "")
+    return [node.name for node in nodes if types and node.types not in ("", types) and node.seen_ago <= GONE_SECONDS]
+
+
+def _warnings(look: Look) -> Iterator[Trouble]:
+    """What the server warns of in the answer of `/readyz`."""
+    for warning in look.warnings:
+        # The nodes are named above, and this warning only says to look here.
+        if TYPES_DIFFER in warning and _with_other_types(look):
+            continue
+        yield _slight(warning, "`djactors check` says more, and what to do")
 
 
 def _losses(look: Look) -> Iterator[Trouble]:
