@@ -15,9 +15,50 @@ def test_the_script_for_cron_tells_of_an_overdue_order_once_a_day(example: Insta
     with overdue.running() as program:
         assert (program.process.wait(PATIENCE), program.output) == (0, "")
     assert inbox(site) == ["Order 4711 was due on 2025-01-27"]
-    (overdue.folder / "orders.csv").write_text('order,user,due\n4711,2,2025-01-27\n4712,2,2999-01-01\n5,2,",1":\n')
+    (overdue.folder / "orders.csv").write_text("4711,2,2025-01-27\n4712,2,2999-01-01\n")
     assert overdue.run("./overdue.sh") == ""
     assert inbox(site) == ["Order 4711 was due on 2025-01-27"]
+
+
+def test_the_script_for_cron_loses_no_line_however_lines_end(example: Installed, site: Site) -> None:
+    overdue = example("cron")
+    expected: list[str] = []
+    for first, (ending, last) in enumerate([("\n", "\n"), ("\n", ""), ("\r\n", "\r\n"), ("\r\n", ""), ("\n\n", "\n")]):
+        orders = [10 * first + 1, 10 * first + 2]
+        lines = ending.join(f"{order},2,2025-01-27" for order in orders) + last
+        (overdue.folder / "orders.csv").write_bytes(lines.encode())
+        assert overdue.run("./overdue.sh") == ""
+        expected = [f"Order {order} was due on 2025-01-27" for order in reversed(orders)] + expected
+        assert inbox(site) == expected
+
+
+def test_the_script_for_cron_names_each_line_that_it_does_not_understand_and_tells_of_the_others(
+    example: Installed, site: Site
+) -> None:
+    overdue = example("cron")
+    wrong = [
+        "order,user,due",
+        '5,2,",1":',
+        ",2,2025-01-27",
+        "5,,2025-01-27",
+        "5,2,",
+        "5,2",
+        "5",
+        ",",
+        "5,2,2025-01-27,6",
+        "5, 2,2025-01-27",
+        "\ufeff5,2,2025-01-27",
+        "5,2,27.1.2025",
+    ]
+    for last in ("\n", ""):
+        lines = ["1,2,2025-01-27", *wrong, "2,2,2025-01-27", "5;2;2025-01-27"]
+        (overdue.folder / "orders.csv").write_text("\n".join(lines) + last, encoding="utf-8")
+        assert overdue.run("! ./overdue.sh").splitlines() == [
+            f"line {number} is not ORDER,USER,DUE: {line}"
+            for number, line in enumerate(lines, 1)
+            if line in wrong or ";" in line
+        ]
+    assert inbox(site) == ["Order 2 was due on 2025-01-27", "Order 1 was due on 2025-01-27"]
 
 
 def test_the_script_for_cron_says_what_was_refused(example: Installed) -> None:

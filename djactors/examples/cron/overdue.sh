@@ -2,12 +2,23 @@
 # Tells people once a day of their overdue orders, which stand in a file as lines ORDER,USER,DUE: 4711,2,2025-01-27.
 set -eu
 today=$(date +%F)
+return=$(printf '\r')
+number=0
 failed=0
 
-while IFS=, read -r order user due; do
-    # Digits and hyphens can stand in JSON as they are. Any other line, such as one of headings, is passed over.
-    case $order$user in '' | *[!0-9]*) continue ;; esac
-    case $due in [0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]) ;; *) continue ;; esac
+# The last line may lack its end, and a file from Windows has a carriage return before each end.
+while IFS= read -r line || [ -n "$line" ]; do
+    number=$((number + 1))
+    line=${line%"$return"}
+    [ -n "$line" ] || continue
+    order=${line%%,*} rest=${line#*,}
+    user=${rest%%,*} due=${rest#*,}
+    # Digits and hyphens can stand in JSON as they are. Any other line is an error, and keeps no other line waiting.
+    case $order,$user in ,* | *, | *[!0-9,]*) due='' ;; esac
+    case $due in
+        [0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]) ;;
+        *) printf "line %s is not ORDER,USER,DUE: %s\n" "$number" "$line"; failed=1; continue ;;
+    esac
     [ "$(echo "$due" | tr -d -)" -lt "$(echo "$today" | tr -d -)" ] || continue
     # The key names order and day, so a retry after a lost answer and a second run on that day notify nobody again.
     # What became of an attempt is said only if the last one has failed, too. The answer goes to the shell's /dev/null,
