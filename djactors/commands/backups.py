@@ -87,11 +87,11 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
         ),
         ("djactors restore before-upgrade.db --over-newer", "puts it back although the database has more."),
     ],
-    exits={1: "something would be lost, or something is wrong, which one line on standard error says"},
+    exits={1: "something would or may be lost, or something is wrong, which one line on standard error says"},
     settings=["database"],
 )
 @click.argument("copy", metavar="FROM", type=click.Path())
-@click.option("--over-newer", is_flag=True, help="Also where the database has what the copy lacks.")
+@click.option("--over-newer", is_flag=True, help="Also where the database has, or may have, what the copy lacks.")
 @database_option
 @config_option
 def restore(copy: str, database: str | None, config: str | None, *, over_newer: bool) -> None:
@@ -112,10 +112,11 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
         with _Steps() as steps:
             done = restoring.restore(copy, place, steps, over_newer=over_newer)
     except restoring.NewerError as error:
-        click.echo("this would be lost:")
-        for line in restoring.lines_of(error.difference):
-            click.echo(f"  {line}")
-        fail(f"{error}: to lose that, say --over-newer")
+        if error.difference.unknown is None:
+            click.echo("this would be lost:")
+            for line in restoring.lines_of(error.difference):
+                click.echo(f"  {line}")
+        fail(str(error))
     except DatabaseLocked as error:
         fail(str(error))
     except StoreDamaged as error:

@@ -31,10 +31,12 @@ from djactors.store.connection import Connection
 from djactors.store.errors import StoreInPart
 
 # Served by the primary keys: the newest change, or the last purged one if no change is left.
-SELECT_REACH = """SELECT coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq,
-    t.importing
-    FROM tenants t LEFT JOIN changes c
+_REACH = "coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq"
+_NEWEST = """FROM tenants t LEFT JOIN changes c
     ON c.tenant_id = t.id AND c.seq = (SELECT max(seq) FROM changes WHERE tenant_id = t.id) WHERE t.id = ?"""
+SELECT_REACH = f"SELECT {_REACH}, t.importing {_NEWEST}"
+# Databases of all versions have these columns.
+SELECT_REACH_IN_PART = f"SELECT {_REACH} {_NEWEST}"
 SELECT_MARK = "SELECT mark FROM changes WHERE tenant_id = ? AND seq = ?"
 # Both are served by the primary key: from the requested change to the next notification of any user, and to the one #
 # before.
@@ -91,8 +93,9 @@ def reach(connection: Connection, tenant_id: int) -> Reach:
 
 
 def reach_in_part(connection: Connection, tenant_id: int) -> Reach:
-    """The same, also of a tenant that is being imported: for whoever judges what has arrived, and looks at a copy."""
-    return _reach_of(connection.execute(SELECT_REACH, (tenant_id,)).fetchone())
+    """The same, also of a tenant that is being imported, and in a database of an older version: for whoever judges what
+    has arrived, and looks at a copy."""
+    return _reach_of(connection.execute(SELECT_REACH_IN_PART, (tenant_id,)).fetchone())
 
 
 def _reach_of(row: tuple[Any, ...] | None) -> Reach:

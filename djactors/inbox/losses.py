@@ -2,10 +2,14 @@
 
 The marks of a log form a chain, so two logs that agree on one change agree on all before it. Where they part is found
 by looking at a few changes of each tenant, however long the logs are.
+
+Either database may be of an older version, so what is read here is what all versions have. Where an account has columns
+that came later, the caller says whether they are there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from djactors.domain.marks import Offset
@@ -16,8 +20,10 @@ SELECT_TENANTS = "SELECT id, name FROM tenants ORDER BY id"
 # Served by the primary key.
 SELECT_BEYOND = """SELECT count(notification_id), min(created_at), max(created_at) FROM changes
     WHERE tenant_id = ? AND seq > ?"""
-SELECT_ACCOUNTS = """SELECT tenant_id, id, signed_out_at, deactivated_at FROM users
-    WHERE signed_out_at IS NOT NULL OR deactivated_at IS NOT NULL"""
+SELECT_ACCOUNTS = "SELECT tenant_id, id, {}, {} FROM users WHERE {} IS NOT NULL OR {} IS NOT NULL"
+
+ENDINGS = ("signed_out_at", "deactivated_at")
+"""The columns of a user that end what the user may do. Databases of older versions lack one of them, or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +64,29 @@ def loss_beyond(having: Connection, tenant_id: int, name: str, newest: int, shar
     return Loss(tenant_id, name, newest - shared, notifications, first_at, last_at)
 
 
-def accounts_reopened(having: Connection, lacking: Connection) -> int:
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The people of a database whom it does not let in any more, or not by their older tokens.
+
+    Attributes:
+        connection: to the database, inside one snapshot.
+        columns: the columns of its table of users.
+    """
+
+    connection: Connection
+    columns: Collection[str]
+
+    def __iter__(self) -> Iterator[tuple[int, int, str | None, str | None]]:
+        """Each with the tenant, the id, the moment of the sign-out and that of the deactivation."""
+        known = [name if name in self.columns else "NULL" for name in ENDINGS]
+        return iter(self.connection.execute(SELECT_ACCOUNTS.format(*known, *known)))
+
+
+def accounts_reopened(having: Accounts, lacking: Accounts) -> int:
     """How many people `lacking` lets in whom `having` has signed out later, or deactivated."""
-    there = {(tenant, user): state for tenant, user, *state in lacking.execute(SELECT_ACCOUNTS)}
+    there = {(tenant, user): state for tenant, user, *state in lacking}
     reopened = 0
-    for tenant, user, signed_out_at, deactivated_at in having.execute(SELECT_ACCOUNTS):
+    for tenant, user, signed_out_at, deactivated_at in having:
         before, inactive = there.get((tenant, user), (None, None))
         reopened += (signed_out_at or "") > (before or "") or (deactivated_at is not None and inactive is None)
     return reopened

@@ -3,7 +3,7 @@
 Rules:
   * The lock of the database is held all the while, so no server runs on it, and none starts.
   * What the present database has and the copy lacks is found before anything is changed, and goes only if the caller
-    has said so.
+    has said so. What cannot be found may be anything, so it counts as lost.
   * The copy is copied once more, beside the database, and checked there. Only then does it take the database's name.
   * The database that was there keeps its files, under another name.
   * Nothing has to be done for clients: each offset names its past, so a client that saw what is lost is told to load
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from djactors.domain.times import WALL_CLOCK
-from djactors.inbox.losses import Loss, accounts_reopened, losses
+from djactors.inbox.losses import Accounts, Loss, accounts_reopened, losses
 from djactors.operations.backing_up import STAMP, Copying, Report, check_copy, require_installation, require_room
 from djactors.operations.postgresql_backups import command_to_restore
 from djactors.store.engines import Place, is_url
@@ -54,21 +54,23 @@ class Difference:
     Attributes:
         losses: of each tenant that loses something.
         reopened: how many people are let in again who were signed out or deactivated since the copy.
-        unknown: why nobody can tell what is lost; None if that is known.
+        unknown: why nobody can tell what is lost, although the database is there; None if that is known.
+        missing: what became of a database that was here before; nothing of it is lost by the copy.
     """
 
     losses: tuple[Loss, ...] = ()
     reopened: int = 0
     unknown: str | None = None
+    missing: str | None = None
 
     @property
     def is_loss(self) -> bool:
-        """Whether the database is known to have something that the copy lacks."""
-        return bool(self.losses or self.reopened)
+        """Whether the database has something that the copy lacks, or may have it."""
+        return bool(self.losses or self.reopened or self.unknown is not None)
 
 
 class NewerError(NotRestoredError):
-    """The database has what the copy lacks.
+    """The database has what the copy lacks, or nobody can tell that it has not.
 
     Attributes:
         difference: what that is.
@@ -121,7 +123,7 @@ def restore(
         now: the wall clock, which names the file that is replaced.
 
     Raises:
-        NewerError: the database has what the copy lacks.
+        NewerError: the database has what the copy lacks, or may have it.
         NotRestoredError: there is no copy, or it is the database itself.
         DatabaseLocked: a server runs on the database.
         MigrationError: the copy is another program's, or newer than this program.
@@ -139,7 +141,7 @@ def restore(
             behind = require_installation(origin, str(copy))
             difference = _difference(database, origin)
             if difference.is_loss and not over_newer:
-                raise NewerError(f"{database} has what {copy} lacks, so it was left as it is", difference)
+                raise NewerError(_why_left(difference, database, copy), difference)
             require_room(origin, database, None)
             with Copy(database.with_name(f"{database.name}{PARTIAL}")) as made:
                 made.fill(origin, copy, Pace(rests=0), lambda pages, total: report(Copying(pages, total)))
@@ -168,11 +170,20 @@ def _require_copy(copy: Path, database: Path) -> None:
         raise NotRestoredError(f"{copy} is the database itself: name a copy of it")
 
 
+def _why_left(difference: Difference, database: Path, copy: Path) -> str:
+    if difference.unknown is None:
+        return f"{database} has what {copy} lacks, so it was left as it is: to lose that, say --over-newer"
+    return (
+        f"what {database} has and {copy} lacks cannot be told ({difference.unknown}), so it was left as it is: to put "
+        f"the copy in its place all the same, say --over-newer; {database} then stays under another name"
+    )
+
+
 def _difference(database: Path, copy: SqliteConnection) -> Difference:
     """What the database has that the copy lacks."""
     missing = missing_database(database)
     if missing is not None:
-        return Difference(unknown=f"the database {missing.partition(',')[0].removeprefix('it ')}")
+        return Difference(missing=f"the database {missing.partition(',')[0].removeprefix('it ')}")
     if not database.exists():
         return Difference()
     if not database.is_file():
@@ -184,8 +195,8 @@ def _difference(database: Path, copy: SqliteConnection) -> Difference:
                 return Difference()
             if not tables >= _OURS:
                 raise NotRestoredError(f"{database} is an SQLite database of another program: name another file")
-            comparable = all(_has_accounts(each) for each in (present, copy))
-            return Difference(tuple(losses(present, copy)), accounts_reopened(present, copy) if comparable else 0)
+            reopened = accounts_reopened(_accounts(present), _accounts(copy))
+            return Difference(tuple(losses(present, copy)), reopened)
     except (StoreDamaged, StoreUnavailable) as error:
         code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -193,9 +204,8 @@ def _difference(database: Path, copy: SqliteConnection) -> Difference:
         return Difference(unknown=str(error))
 
 
-def _has_accounts(connection: SqliteConnection) -> bool:
-    """Whether a database is of a version that knew sign-outs and deactivations."""
-    return _names(connection, "SELECT name FROM pragma_table_info('users')") >= {"signed_out_at", "deactivated_at"}
+def _accounts(connection: SqliteConnection) -> Accounts:
+    return Accounts(connection, _names(connection, "SELECT name FROM pragma_table_info('users')"))
 
 
 def _names(connection: SqliteConnection, statement: str) -> set[str]:
@@ -221,8 +231,9 @@ def _free_name(wanted: str) -> Path:
 
 def lines_of(difference: Difference, most: int = SHOWN_TENANTS) -> Sequence[str]:
     """What is lost, for people; at most so many tenants, those that lose most."""
-    if difference.unknown is not None:
-        return [f"what is lost cannot be told: {difference.unknown}"]
+    reason = difference.missing if difference.unknown is None else difference.unknown
+    if reason is not None:
+        return [f"what is lost cannot be told: {reason}"]
     lines = []
     by_size = sorted(difference.losses, key=lambda loss: (-loss.changes, loss.tenant_id))
     for loss in by_size[:most]:
