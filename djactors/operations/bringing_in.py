@@ -60,7 +60,7 @@ def bring_in(place: Place, folder: str, report: Report, now: Callable[[], dateti
 
 def _bring_in(place: Place, folder: str, report: Report, now: Callable[[], datetime]) -> Manifest:
     engine = engine_at(place)
-    require_installation(place, engine.name)
+    require_installation(place, engine.name, may_be_new=True)
     with staged(folder, report) as parcel, engine.addition() as target:
         require_no_nodes(engine.name, target, now())
         _Arrival(parcel, target, report).done(engine.name)

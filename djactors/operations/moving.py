@@ -97,8 +97,13 @@ def move(source: Place, target: Place, report: Report, now: Callable[[], datetim
         return _Move(origin, destination, report).done(leaving.name, arriving.name)
 
 
-def require_installation(place: Place, name: str) -> None:
+def require_installation(place: Place, name: str, *, may_be_new: bool = False) -> None:
     """Refuse a database that is not one of this version.
+
+    Args:
+        place: where it is.
+        name: how it is called, without a password.
+        may_be_new: whether one that has nothing in it yet would do, so that the message says how to make it.
 
     Raises:
         NotMovedError: it is another one, or behind.
@@ -109,7 +114,8 @@ def require_installation(place: Place, name: str) -> None:
     lacks_all = len(behind) == len(schema.names())
     if lacks_all:
         kind = "database" if is_url(place) else "file"
-        raise NotMovedError(f"--database: {name} has no installation: name the {kind} that the server uses")
+        anew = f", or make a new one first with `djactors migrate --database {name}`" if may_be_new else ""
+        raise NotMovedError(f"--database: {name} has no installation: name the {kind} that the server uses{anew}")
     raise NotMovedError(
         f"--database: {name} is behind by {', '.join(behind)}: run `djactors migrate --database {name}`"
     )

@@ -302,6 +302,25 @@ def test_only_where_no_server_runs(folder: str, empty: Path, tmp_path: Path) -> 
         bring_in(tmp_path / "none.db", folder, silent)
 
 
+@pytest.mark.parametrize("kind", ["missing", "empty", "postgresql"])
+def test_what_has_no_installation_yet_is_refused_with_the_command_that_makes_one(
+    folder: str, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    place = str(tmp_path / "new.db")
+    if kind == "empty":
+        Path(place).touch()
+    elif kind == "postgresql":
+        place = request.getfixturevalue("url")
+    before = sorted(os.listdir(tmp_path))
+    said = complaint(run("import", folder, "--database", place))
+    assert "has no installation: name the " in said
+    command = said.partition("make a new one first with `djactors ")[2].removesuffix("`")
+    assert command == f"migrate --database {place}"
+    assert sorted(os.listdir(tmp_path)) == before
+    assert run(*command.split()).exit_code == 0
+    assert "imported and verified" in run("import", folder, "--database", place).stdout
+
+
 def test_interrupted_at_any_step_nothing_is_left_and_it_can_be_done_again(folder: str, empty: Path) -> None:
     before = rows_of(empty)
     doings: set[str] = set()
