@@ -23,6 +23,7 @@ from djactors.store.postgresql.engine import PostgresEngine
 from tests.backups.conftest import copied_at, no_report
 from tests.moving.conftest import query, rows_of
 from tests.operations.commands import complaint, run
+from tests.upgrades import older
 
 _NUMBERS = itertools.count(1)
 NOTE = """INSERT INTO changes SELECT tenant_id, seq + 1, user_id, kind, notification_id, data, mark, created_at
@@ -179,6 +180,39 @@ def test_a_database_that_has_more_is_left_alone(url: str, dump: Path) -> None:
     result = run("restore", str(dump), "--database", url)
     assert "has what" in complaint(result)
     assert "tenant 1 (Acme): 1 change" in result.stdout
+
+
+@pytest.mark.parametrize("number", [migration.number for migration in older.MIGRATIONS])
+def test_a_database_of_an_older_version_is_dumped_restored_and_compared(
+    databases: Callable[[], str], tmp_path: Path, number: int
+) -> None:
+    """As before an upgrade, when the new version is installed and the database is the old one."""
+    old, other, dump = databases(), databases(), tmp_path / "old.dump"
+    older.make_on_postgresql(old, number)
+    type_in(run("backup", str(dump), "--database", old))
+    checked = run("backup", str(dump), "--database", old)
+    assert (checked.exit_code, checked.stderr) == (0, "")
+    assert f"which is whole: 2 tenants, {older.NOTES} changes" in checked.stdout
+    type_in(run("restore", str(dump), "--database", other))
+    restored = run("restore", str(dump), "--database", other)
+    assert restored.exit_code == 0, restored.stderr
+    assert f"holds what {dump} holds: 2 tenants, {older.NOTES} changes, all checked" in restored.stdout
+    do(old, NOTE)
+    require_ahead(old, dump)
+    # The same where the one of the two is upgraded, or the other one.
+    assert run("migrate", "--database", other).exit_code == 0
+    newer = tmp_path / "newer.dump"
+    type_in(run("backup", str(newer), "--database", other))
+    require_ahead(old, newer)
+    assert run("migrate", "--database", old).exit_code == 0
+    require_ahead(old, dump)
+
+
+def require_ahead(url: str, dump: Path) -> None:
+    """The database is said to have one change more than the dump."""
+    result = run("restore", str(dump), "--database", url)
+    assert "has what" in complaint(result)
+    assert "tenant 1 (Tenant 1): 1 change" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from djactors.domain.notifications import NULL, Notification, encode
 from djactors.inbox import schema
 from djactors.inbox.unit import NAMES
 from djactors.store.migrations import Migration, Schema, read_migrations
+from djactors.store.postgresql.engine import PostgresEngine
 from djactors.store.sqlite import migrate
 from djactors.store.sqlite.integrity import damage
 
@@ -26,6 +27,7 @@ OUTDATED = [migration.number for migration in MIGRATIONS[:-1]]
 """The numbers of all frozen schemas before the newest, from the first one on."""
 
 SEED = f"INSERT INTO meta (id, pid_key, created_at) VALUES (1, '{'6b' * 32}', '')"
+TABLES_ON_POSTGRESQL = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 USERS = 12
 NOTES = 60
 AT = "2026-01-27T10:30:00.000000Z"
@@ -48,13 +50,29 @@ def make(path: Path, number: int) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA foreign_keys = ON")
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        for table, rows in _rows().items():
-            if table in tables:
-                for row in rows:
-                    names, marks = ", ".join(row), ", ".join("?" * len(row))
-                    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
+        for statement, values in _inserts(tables):
+            connection.execute(statement, values)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def make_on_postgresql(url: str, number: int) -> None:
+    """Make an empty PostgreSQL database as the program of then had it, likewise."""
+    engine = PostgresEngine(url)
+    engine.apply(Schema(frozen(number), lambda connection: connection.execute(SEED)), lambda: AT)
+    with engine.writing() as connection:
+        tables = {name for (name,) in connection.execute(TABLES_ON_POSTGRESQL).fetchall()}
+        for statement, values in _inserts(tables):
+            connection.execute(statement, values)
+
+
+def _inserts(tables: Collection[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The statements that fill these tables, with their values."""
+    for table, rows in _rows().items():
+        if table in tables:
+            for row in rows:
+                names, marks = ", ".join(row), ", ".join("?" * len(row))
+                yield f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values())
 
 
 def read(path: Path) -> Rows:
