@@ -36,7 +36,8 @@ How an inbox behaves:
   about one notification or job is repeated if the connection breaks, because that changes nothing. `read_all` and the
   others that are about everything up to now raise `UnreachableError` instead.
 - **Tokens.** Give a function instead of a token, and the inbox renews it when the server warns, and when it was
-  refused. With a plain token, answer `TokenExpiring` with `Inbox.refresh`.
+  refused. With a plain token, answer `TokenExpiring` with `Inbox.refresh`. A token that the server has not taken is not
+  used, and a token that names another person than the first one is refused before it is sent.
 - **Backpressure, reconnection, cancellation.** As in `djactors.client.socketio`, with the same `SocketSettings`. A
   program that does not take its items in time loses its connection and no item.
 - **The end.** The iterator and the commands raise `ApiError` if the server refuses the token for good, and another

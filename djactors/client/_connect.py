@@ -47,6 +47,8 @@ async def connect(
         token: the user's token, or a function, plain or async, that returns a fresh one. The function is asked at the
             beginning, when the server warns that the token expires, and when it was refused. It may raise
             `djactors.client.socketio.TryAgainError`; anything else that it raises ends the block with that exception.
+            All tokens must be of one person: a later one whose claims name another user or tenant than the first one
+            ends the block with an `ApiError`, code `unauthorized`.
         since: the offset of the last item that was dealt with, or of a list: what happened behind it comes first.
             Without it, the inbox begins now.
         tenant_id: the tenant for which the token must be, if that is to be checked.
@@ -65,7 +67,7 @@ async def connect(
             f"since: {since[:SHOWN]!r} is no offset: give one as an item or a list has it, such as {BEGINNING}, or "
             "leave it out to begin now"
         )
-    tokens = Tokens(token)
+    tokens = Tokens(token, of_one_person=True)
     fixed: dict[str, Any] = {} if tenant_id is None else {"tenantId": tenant_id}
     if since is not None:
         fixed["since"] = since

@@ -19,7 +19,7 @@ from djactors.client._notifications import (
     Page,
     item_of,
 )
-from djactors.client._tokens import Tokens, checked
+from djactors.client._tokens import SomebodyElsesError, Tokens
 from djactors.client.socketio import (
     AckTimeoutError,
     ConnectFailed,
@@ -189,9 +189,20 @@ class Inbox:
         await self._ask("people:unwatch", {}, timeout)
 
     async def refresh(self, token: str, *, timeout: float = COMMAND_SECONDS) -> datetime:
-        """Go on with another token of the same user; return when it expires. A `token` function does this by itself."""
-        self._tokens.replace(checked(token))
-        answer = await self._ask("auth:refresh", {"token": token}, timeout)
+        """Go on with another token of the same user; return when it expires. A `token` function does this by itself.
+
+        The new token is in use once the server has taken it. If the server refuses it, does not answer in time, or this
+        is cancelled, the former token stays in use, for connections and for `list`. That is also the token of a
+        connection that is made while this waits: the server let it in before, and whose it is, is certain. Only if the
+        server refuses the former token then, since it has expired meanwhile, is the new one shown instead.
+
+        Raises:
+            ApiError: the server refuses the token, or it says of itself that it is another person's.
+        """
+        token = self._tokens.checked(token)
+        with self._tokens.offering(token):
+            answer = await self._ask("auth:refresh", {"token": token}, timeout)
+            self._tokens.replace(token)
         return datetime.fromisoformat(str(answer["expiresAt"]))
 
     async def list(
@@ -234,7 +245,10 @@ class Inbox:
         await expiring.wait()
         while True:
             try:
-                await self.refresh(await self._tokens.get(fresh=True))
+                await self.refresh(await self._tokens.make())
+            except SomebodyElsesError:
+                # The function is wrong, and would show this person's inbox to another one.
+                raise
             except (TryAgainError, DjactorsError):
                 # Until the token expires there is time; then the connection ends, and the next CONNECT asks again.
                 await trio.sleep(RENEW_AGAIN_SECONDS)
