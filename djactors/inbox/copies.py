@@ -16,7 +16,10 @@ from time import time
 from djactors.store.connection import Connection
 from djactors.store.room import Copied
 
-__all__ = ["DELETE_COPIED", "identity", "newest", "note"]
+__all__ = ["COPIED", "DELETE_COPIED", "identity", "newest", "note"]
+
+COPIED = "copied_at"
+"""The name of the row in `counters`."""
 
 SELECT_IDENTITY = "SELECT pid_key, created_at FROM meta"
 SELECT_COPIED = "SELECT value FROM counters WHERE name = 'copied_at'"

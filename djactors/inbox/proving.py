@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from djactors.domain.marks import Offset, mark_of
+from djactors.domain.reserved import PROBE_TENANT
 from djactors.inbox.log import body_of
 from djactors.inbox.unit import NAMES
 from djactors.store.connection import Connection
@@ -28,7 +29,7 @@ COUNT_CHANGES_OF = "SELECT count(*) FROM changes WHERE tenant_id = ?"
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """A log that was proved: how many tenants it has, and how many changes."""
+    """A log that was proved: how many tenants it has, and how many changes, without what belongs to no customer."""
 
     tenants: int
     changes: int
@@ -53,7 +54,7 @@ def prove(connection: Connection, report: Callable[[int, int], None], in_part: C
     for tenant_id in in_part:
         total -= connection.execute(COUNT_CHANGES_OF, (tenant_id,)).fetchone()[0]
     tenants = [row for row in connection.execute(SELECT_TENANTS).fetchall() if row[0] not in in_part]
-    done = 0
+    done = of_probe = 0
     report(0, total)
     for tenant_id, seq, mark in tenants:
         last = Offset(mark, seq)
@@ -61,11 +62,12 @@ def prove(connection: Connection, report: Callable[[int, int], None], in_part: C
             for row in rows:
                 last = _next(tenant_id, last, row)
             done += len(rows)
+            of_probe += len(rows) if tenant_id == PROBE_TENANT else 0
             report(done, total)
     if done != total:
         # They are of a tenant that is missing, or lie before the number up to which the log was purged.
         raise LogBrokenError(f"{total - done} changes belong to no tenant's log")
-    return Proved(len(tenants), done)
+    return Proved(sum(row[0] != PROBE_TENANT for row in tenants), done - of_probe)
 
 
 def _next(tenant_id: int, last: Offset, row: tuple[object, ...]) -> Offset:

@@ -2,7 +2,8 @@
 
 A dump in the custom format is read whole by `pg_restore`, without a database. That finds a dump that was cut off, which
 `pg_restore --list` does not. What it holds is compared with the database by the number of rows in each table and by the
-end of each tenant's log, whose mark stands for all that came before.
+end of each tenant's log, whose mark stands for all that came before. What `djactors probe` leaves is nobody's, and when
+a dump was checked is noted behind the dump, so neither is counted.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from djactors.domain.marks import Offset
+from djactors.domain.reserved import PROBE_TENANT
 from djactors.inbox import copies, importing, schema
 from djactors.inbox import moving as installation
 from djactors.inbox.log import holds, reach_in_part
-from djactors.inbox.losses import Loss, loss_beyond
+from djactors.inbox.losses import Loss, loss_beyond, tenants
 from djactors.inbox.proving import LogBrokenError, Proved, prove
 from djactors.store.connection import Connection
 from djactors.store.engines import engine_at, shown
@@ -71,12 +73,14 @@ class Dump:
     """What a dump holds.
 
     Attributes:
-        rows: how many rows each table has.
-        ends: the newest change of each tenant.
+        rows: how many rows each table has that count.
+        ends: the newest change of each tenant that counts.
+        columns: the columns of each table.
     """
 
     rows: Mapping[str, int]
     ends: Mapping[int, Offset]
+    columns: Mapping[str, Sequence[str]]
 
 
 def command_to_dump(url: str, to: str | os.PathLike[str]) -> str:
@@ -176,7 +180,7 @@ def check_restored(url: str, path: str | os.PathLike[str], report: Callable[[int
                 ahead,
             )
         for table in sorted((dump.rows.keys() & tables) - installation.LEFT_BEHIND):
-            rows = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            rows = _rows(connection, table, dump.columns[table])
             if rows != dump.rows[table]:
                 raise DumpRefusedError(
                     f"{shown(url)} has {rows} rows in {table}, and {path} has {dump.rows[table]}: restore it into an "
@@ -204,7 +208,7 @@ def _is_of_the_past(connection: Connection, tenant_id: int, end: Offset) -> bool
 
 
 def _beyond(connection: Connection, dump: Dump) -> Iterator[Loss]:
-    for tenant_id, name in connection.execute("SELECT id, name FROM tenants ORDER BY id").fetchall():
+    for tenant_id, name in tenants(connection):
         last, end = reach_in_part(connection, tenant_id).last, dump.ends.get(tenant_id, Offset(0, 0))
         if last.seq > end.seq:
             yield loss_beyond(connection, tenant_id, name, last.seq, end.seq)
@@ -217,19 +221,21 @@ def _read(path: Path, tables: set[str]) -> Dump:
     program_file = _pg_restore()
     rows: dict[str, int] = {}
     ends: dict[int, Offset] = {}
+    columns: dict[str, Sequence[str]] = {}
     with tempfile.TemporaryFile() as errors:
         command = [program_file, "--file=-", str(path.absolute())]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=_in_english()) as program:  # noqa: S603 - no shell
             assert program.stdout is not None
-            for table, columns, lines in _tables_of(program.stdout):
-                rows[table] = rows.get(table, 0) + _count(table, columns, lines, ends)
+            for table, names, lines in _tables_of(program.stdout):
+                columns[table] = names
+                rows[table] = rows.get(table, 0) + _count(table, names, lines, ends)
         if program.returncode != 0:
             errors.seek(0)
             said = errors.read(1000).decode(errors="replace").strip()
             raise DumpRefusedError(f"{path} is no whole dump ({said}): make a new one")
     if lacking := sorted(tables - rows.keys()):
         raise DumpRefusedError(f"{path} lacks {', '.join(lacking)}: make a new dump of the whole database")
-    return Dump(rows, ends)
+    return Dump(rows, ends, columns)
 
 
 def _pg_restore() -> str:
@@ -253,19 +259,47 @@ def _tables_of(script: Iterator[bytes]) -> Iterator[tuple[str, list[str], Iterat
 
 
 def _count(table: str, columns: list[str], lines: Iterator[bytes], ends: dict[int, Offset]) -> int:
-    """How many rows there are; of the tables that tell of the log, note where it ends."""
-    names = {"changes": ("tenant_id", "seq", "mark"), "tenants": ("id", "oldest_seq", "oldest_mark")}.get(table)
-    if names is None:
+    """How many rows there are that count; of the tables that tell of the log, note where it ends."""
+    passed_over = _passed_over(table, columns)
+    if passed_over is None:
         return sum(1 for _ in lines)
-    places = [columns.index(name) for name in names]
+    column, value = passed_over
+    key, ignored = columns.index(column), str(value).encode()
+    names = {"changes": ("tenant_id", "seq", "mark"), "tenants": ("id", "oldest_seq", "oldest_mark")}.get(table)
+    places = [columns.index(name) for name in names or ()]
+    last = max(key, *places) if places else key
     number = 0
     for line in lines:
+        fields = line.rstrip(b"\n").split(b"\t", last + 1)
+        if fields[key] == ignored:
+            continue
         number += 1
-        fields = line.rstrip(b"\n").split(b"\t")
-        tenant_id, seq, mark = (int(fields[place]) for place in places)
-        if tenant_id not in ends or seq > ends[tenant_id].seq:
-            ends[tenant_id] = Offset(mark, seq)
+        if places:
+            tenant_id, seq, mark = (int(fields[place]) for place in places)
+            if tenant_id not in ends or seq > ends[tenant_id].seq:
+                ends[tenant_id] = Offset(mark, seq)
     return number
+
+
+def _rows(connection: Connection, table: str, columns: Sequence[str]) -> int:
+    """How many rows of a table count in a database."""
+    passed_over = _passed_over(table, columns)
+    statement = f"SELECT count(*) FROM {table}"
+    if passed_over is None:
+        found = connection.execute(statement)
+    else:
+        column, value = passed_over
+        found = connection.execute(f"{statement} WHERE {column} <> ?", (value,))
+    number: int = found.fetchone()[0]
+    return number
+
+
+def _passed_over(table: str, columns: Sequence[str]) -> tuple[str, int | str] | None:
+    """A column and the value of it with which rows of a table do not count; None if all of them do."""
+    if table == "counters":
+        return "name", copies.COPIED
+    column = "id" if table == "tenants" else "tenant_id"
+    return (column, PROBE_TENANT) if column in columns else None
 
 
 def _for_libpq(url: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from djactors.domain.events import NotificationRequested
+from djactors.domain.reserved import PROBE_TENANT, PROBE_USER
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.schema import INSERT_META, migrations_directory
 from djactors.operations.backing_up import BackedUp, back_up
@@ -83,7 +84,7 @@ async def copied_at(place: Place) -> float | None:
         return await Inbox(database).copied_at()
 
 
-def tell(house: Path, title: str, tenant_id: int = 1, user_id: int = 1, now: datetime = NOON) -> None:
+def tell(house: Path | str, title: str, tenant_id: int = 1, user_id: int = 1, now: datetime = NOON) -> None:
     """Have somebody notified."""
     with open_connection(house) as connection:
         desk = Desk(connection)
@@ -93,6 +94,12 @@ def tell(house: Path, title: str, tenant_id: int = 1, user_id: int = 1, now: dat
                 tenant_id=tenant_id, user_id=user_id, notification_type="note", priority="CRITICAL", title=title
             )
         )
+
+
+def probe(place: Path | str) -> None:
+    """Leave what `djactors probe` leaves."""
+    for number in range(2):
+        tell(place, f"djactors probe {number}", PROBE_TENANT, PROBE_USER)
 
 
 def files(folder: Path) -> list[str]:

@@ -17,10 +17,11 @@ import pytest
 from click.testing import Result
 from psycopg.conninfo import conninfo_to_dict
 
+from djactors.domain.reserved import PROBE_TENANT
 from djactors.inbox import copies
 from djactors.operations.moving import move
 from djactors.store.postgresql.engine import PostgresEngine
-from tests.backups.conftest import copied_at, no_report
+from tests.backups.conftest import copied_at, no_report, probe, tell
 from tests.moving.conftest import query, rows_of
 from tests.operations.commands import complaint, run
 from tests.upgrades import older
@@ -90,7 +91,7 @@ def refused(*arguments: str | Path) -> str:
 
 def test_what_the_commands_say_makes_a_dump_and_restores_it(url: str, dump: Path, databases: Callable[[], str]) -> None:
     before = rows_of(url)
-    assert "which is whole: 3 tenants" in run("backup", str(dump), "--database", url).stdout
+    assert "which is whole: 2 tenants" in run("backup", str(dump), "--database", url).stdout
     other = databases()
     type_in(run("restore", str(dump), "--database", other))
     done = run("restore", str(dump), "--database", other)
@@ -173,6 +174,30 @@ def test_a_dump_of_another_database_or_of_a_part_is_found(
     part = tmp_path / "part.dump"
     subprocess.run(["pg_dump", "--format=custom", "--table=tenants", f"--file={part}", url], check=True)
     assert "lacks changes" in refused("backup", part, "--database", url)
+
+
+def test_what_a_probe_leaves_is_no_loss_and_is_shown_nowhere(
+    url: str, dump: Path, tmp_path: Path, databases: Callable[[], str]
+) -> None:
+    before = run("backup", str(dump), "--database", url).stdout
+    probe(url)
+    probed, other = tmp_path / "probed.dump", databases()
+    type_in(run("backup", str(probed), "--database", url))
+    assert run("backup", str(probed), "--database", url).stdout == before.replace(str(dump), str(probed))
+    type_in(run("restore", str(probed), "--database", other))
+    for place in (url, other):
+        probe(place)
+        for each in (dump, probed):
+            result = run("restore", str(each), "--database", place)
+            assert result.exit_code == 0, result.output
+            assert "holds what" in result.stdout
+            assert str(PROBE_TENANT) not in result.output
+    # Not where the two have parted either.
+    probe(url)
+    type_in(run("backup", str(tmp_path / "later.dump"), "--database", url))
+    assert run("backup", str(tmp_path / "later.dump"), "--database", other).exit_code == 0
+    tell(url, "more")
+    assert "tenant 1 (Acme): 1 change" in run("restore", str(dump), "--database", url).stdout
 
 
 def test_a_database_that_has_more_is_left_alone(url: str, dump: Path) -> None:

@@ -13,16 +13,30 @@ from pathlib import Path
 import pytest
 
 from djactors.domain.commands import SignOut
+from djactors.domain.reserved import PROBE_TENANT
 from djactors.inbox import schema
 from djactors.operations.backing_up import NotBackedUpError
 from djactors.operations.restoring import NewerError, NotRestoredError, Restored, lines_of, restore
 from djactors.store.errors import DatabaseLocked, MigrationError, StoreDamaged, StoreError
 from djactors.store.sqlite import copying
 from djactors.store.sqlite.lock import DatabaseLock, missing_database
-from tests.backups.conftest import NOON, ONE_CHANGE, Clock, copy_of, execute, files, no_report, old_schema, purge, tell
+from tests.backups.conftest import (
+    NOON,
+    ONE_CHANGE,
+    Clock,
+    copy_of,
+    execute,
+    files,
+    no_report,
+    old_schema,
+    probe,
+    purge,
+    tell,
+)
 from tests.engines import open_connection
 from tests.inbox.desk import Desk
 from tests.moving.conftest import text_of
+from tests.operations.commands import run
 
 REPLACED = "house.db.replaced-20260301T120000Z"
 LATER = "2026-03-01T12:00:00.000000Z"
@@ -64,6 +78,25 @@ def test_what_would_be_lost_is_said_and_nothing_is_done(house: Path, copied: Pat
     ]
     assert text_of(house) == before
     assert files(house.parent) == ["house.db", "house.db.copied", "house.db.lock"]
+
+
+def test_what_a_probe_leaves_is_no_loss_and_is_shown_nowhere(house: Path, tmp_path: Path) -> None:
+    without = copy_of(house, tmp_path / "without.db")
+    probe(house)
+    made = copy_of(house, tmp_path / "copy.db")
+    assert (made.tenants, made.changes) == (without.tenants, without.changes)
+    probe(house)
+    for copy in (made.copy, without.copy):
+        result = run("restore", str(copy), "--database", str(house))
+        assert result.exit_code == 0, result.output
+        assert "lost" not in result.stdout
+        assert str(PROBE_TENANT) not in result.output
+        assert f"{without.tenants} tenants, {without.changes} changes" in result.stdout
+        probe(house)
+    tell(house, "lost")
+    with pytest.raises(NewerError) as refused:
+        put(made.copy, house)
+    assert [loss.tenant_id for loss in refused.value.difference.losses] == [1]
 
 
 def test_many_tenants_are_summed_up_and_no_name_reaches_the_terminal_raw(house: Path, copied: Path) -> None:
