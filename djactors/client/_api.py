@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 import trio
 
-from djactors.client._errors import UnreachableError
+from djactors.client._errors import DjactorsError, UnreachableError
 from djactors.client._exchange import Answer, Exchange, Pause, Request, RetryPolicy
 from djactors.client._tokens import BlockingTokens, Tokens
 
@@ -21,6 +21,9 @@ MAX_ANSWER: Final = 32 * 2**20
 
 MAX_PORT: Final = 65535
 """The largest port of TCP. httpx takes larger ones, and then connects to another port."""
+
+FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
+"""All errors of httpx."""
 
 _TOO_LARGE = f"an answer of more than {MAX_ANSWER} bytes"
 
@@ -33,7 +36,9 @@ def checked_url(url: str) -> str:
     """
     try:
         place = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
+        # As the look-up of the name will do it.
+        place.host.encode("idna")
+    except (httpx.InvalidURL, TypeError, UnicodeError):
         place = httpx.URL()
     is_server = (
         place.scheme in ("http", "https") and bool(place.host) and (place.port is None or 0 < place.port <= MAX_PORT)
@@ -48,8 +53,21 @@ def _headers(request: Request, token: str) -> list[tuple[str, str]]:
     return fields if request.body is None else [*fields, ("Content-Type", "application/json")]
 
 
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__} {error}".strip()
+def _judged(exchange: Exchange, error: Exception, response: httpx.Response | None) -> Answer | Pause:
+    """What to do after an error of httpx. Here they become errors of these clients.
+
+    Raises:
+        DjactorsError: nothing more can be done.
+    """
+    told = f"{type(error).__name__} {error}".strip()
+    if isinstance(error, httpx.TransportError):
+        return exchange.failed(told)
+    if response is None:
+        raise DjactorsError(f"the request failed: {told}") from None
+    if not response.is_success:
+        # The status is there, and says more than the body, which cannot be unpacked.
+        return exchange.answered(response.status_code, response.headers, b"")
+    raise DjactorsError(f"an answer that cannot be read: {told}: is the address the right one?") from None
 
 
 class BlockingApi:
@@ -87,6 +105,7 @@ class BlockingApi:
         Raises:
             ApiError: the server refused.
             UnreachableError: no answer came in time.
+            DjactorsError: the answer cannot be read.
         """
         can_renew = self._tokens.can_renew
         exchange = Exchange(self._policy, self._random, self._now, repeatable=request.repeatable, can_renew=can_renew)
@@ -101,6 +120,7 @@ class BlockingApi:
     def _attempt(self, exchange: Exchange, request: Request, token: str) -> Answer | Pause:
         seconds = exchange.attempt_seconds
         ends = self._now() + seconds
+        response: httpx.Response | None = None
         try:
             with self._http.stream(
                 request.method,
@@ -119,8 +139,8 @@ class BlockingApi:
                         raise UnreachableError(_TOO_LARGE)
                     if self._now() > ends:
                         return exchange.failed("the answer did not end in time")
-        except httpx.TransportError as error:
-            return exchange.failed(_words(error))
+        except FOREIGN as error:
+            return _judged(exchange, error, response)
         return exchange.answered(response.status_code, response.headers, b"".join(parts))
 
     def close(self) -> None:
@@ -150,6 +170,7 @@ class TrioApi:
         Raises:
             ApiError: the server refused.
             UnreachableError: no answer came in time.
+            DjactorsError: the answer cannot be read.
         """
         can_renew = self._tokens.can_renew
         exchange = Exchange(
@@ -164,6 +185,7 @@ class TrioApi:
             token = await self._tokens.get(fresh=outcome.renew)
 
     async def _attempt(self, exchange: Exchange, request: Request, token: str) -> Answer | Pause:
+        response: httpx.Response | None = None
         try:
             with trio.fail_after(exchange.attempt_seconds):
                 async with self._http.stream(
@@ -182,8 +204,8 @@ class TrioApi:
                             raise UnreachableError(_TOO_LARGE)
         except trio.TooSlowError:
             return exchange.failed("no answer in time")
-        except httpx.TransportError as error:
-            return exchange.failed(_words(error))
+        except FOREIGN as error:
+            return _judged(exchange, error, response)
         return exchange.answered(response.status_code, response.headers, b"".join(parts))
 
     async def aclose(self) -> None:

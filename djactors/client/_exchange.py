@@ -6,15 +6,20 @@ idempotency key.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from djactors.client._errors import ApiError, UnreachableError
+from djactors.client._errors import ApiError, DjactorsError, UnreachableError
 
 RETRIED: Final = frozenset({429, 502, 503, 504})
 """Statuses that say nothing about the request itself: the server is busy or away, or a proxy says so. 500 is a fault
 that a repetition meets again."""
+
+
+NONSENSE: Final = "an answer that is none of djactors: is the address the right one?"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,30 @@ class Exchange:
         doubled = policy.delay * 2.0 ** min(self._failures, 30)
         self._failures += 1
         return min(doubled, policy.max_delay) * (1 - policy.jitter * self._random())
+
+
+def decoded(decoder: "msgspec.json.Decoder[T]", answer: Answer) -> T:
+    """What a good answer says.
+
+    Raises:
+        DjactorsError: it is no JSON, or of another shape.
+    """
+    try:
+        return decoder.decode(answer.body)
+    except (ValueError, RecursionError):
+        raise DjactorsError(NONSENSE) from None
+
+
+def converted(ack: Mapping[str, Any], kind: type[T]) -> T:
+    """What a good ack says.
+
+    Raises:
+        DjactorsError: it is of another shape.
+    """
+    try:
+        return msgspec.convert(ack, kind)
+    except ValueError:
+        raise DjactorsError(NONSENSE) from None
 
 
 class _Told(msgspec.Struct):

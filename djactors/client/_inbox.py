@@ -10,7 +10,7 @@ import trio
 
 from djactors.client._api import TrioApi
 from djactors.client._errors import ApiError, DjactorsError, UnreachableError
-from djactors.client._exchange import Request, api_error_in
+from djactors.client._exchange import Request, api_error_in, converted, decoded
 from djactors.client._notifications import (
     Connected,
     Counts,
@@ -51,6 +51,11 @@ _MENDS: Mapping[str, str] = {
 
 _RENEWABLE = frozenset({"token_expired", "token_invalid", "token_missing", "token_revoked"})
 """Codes of refusals against which another token may help."""
+
+
+class _Refreshed(msgspec.Struct, rename="camel"):
+    expires_at: datetime
+
 
 _counts = msgspec.json.Decoder(Counts)
 _page = msgspec.json.Decoder(Page)
@@ -203,7 +208,7 @@ class Inbox:
         with self._tokens.offering(token):
             answer = await self._ask("auth:refresh", {"token": token}, timeout)
             self._tokens.replace(token)
-        return datetime.fromisoformat(str(answer["expiresAt"]))
+        return converted(answer, _Refreshed).expires_at
 
     async def list(
         self,
@@ -229,6 +234,7 @@ class Inbox:
         Raises:
             ApiError: the server refused.
             UnreachableError: no answer came in time.
+            DjactorsError: what answered is no djactors.
         """
         asked = {"view": view, "type": type, "priority": priority, "job": job, "query": query}
         fields = {name: value for name, value in asked.items() if value is not None}
@@ -236,7 +242,7 @@ class Inbox:
         if unread is not None:
             fields["unread"] = "true" if unread else "false"
         answer = await self._api.ask(Request("GET", f"/api/notifications?{urlencode(fields)}"))
-        return _page.decode(answer.body)
+        return decoded(_page, answer)
 
     # The connection, for `connect`
 
@@ -261,7 +267,7 @@ class Inbox:
         return await self._command(f"notification:{verb}", {"notificationId": notification_id, **more}, timeout)
 
     async def _command(self, name: str, payload: Mapping[str, Any], timeout: float, *, repeated: bool = True) -> Counts:
-        return msgspec.convert(await self._ask(name, payload, timeout, repeated=repeated), Counts)
+        return converted(await self._ask(name, payload, timeout, repeated=repeated), Counts)
 
     async def _ask(
         self, name: str, payload: Mapping[str, Any], timeout: float, *, repeated: bool = True
@@ -285,7 +291,7 @@ class Inbox:
             if is_repeated and name == "notification:delete" and refusal.code == "not_found":
                 # The attempt that got no answer has deleted it.
                 counted = await self._api.ask(Request("GET", "/api/notifications/unread-count"))
-                return msgspec.structs.asdict(_counts.decode(counted.body))
+                return msgspec.structs.asdict(decoded(_counts, counted))
             raise refusal
 
 

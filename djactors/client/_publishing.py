@@ -18,7 +18,7 @@ import trio
 from djactors.client._api import BlockingApi, TrioApi
 from djactors.client._errors import ApiError, DjactorsError, UnreachableError
 from djactors.client._events import new_key, prepared
-from djactors.client._exchange import Answer, Request, RetryPolicy, api_error_in
+from djactors.client._exchange import NONSENSE, Answer, Request, RetryPolicy, api_error_in, decoded
 from djactors.client._tokens import BlockingToken, BlockingTokens, Token, Tokens
 from djactors.domain.events import MAX_BATCH, MAX_BATCH_COMMAS, DomainEvent
 
@@ -85,10 +85,7 @@ def _one(event: DomainEvent) -> Request:
 
 
 def _read_one(answer: Answer) -> Published:
-    try:
-        published = _published.decode(answer.body)
-    except (ValueError, RecursionError):
-        raise DjactorsError("an answer that is none of djactors: is the address the right one?") from None
+    published = decoded(_published, answer)
     return published if answer.status == 201 else msgspec.structs.replace(published, repeated=True)
 
 
@@ -159,7 +156,7 @@ class _Batch:
         except (ValueError, RecursionError):
             outcomes = []
         if len(outcomes) != len(places):
-            self.failed(places, DjactorsError("an answer that is none of djactors: is the address the right one?"))
+            self.failed(places, DjactorsError(NONSENSE))
             return
         for place, outcome in zip(places, outcomes, strict=True):
             self.outcomes[place] = outcome

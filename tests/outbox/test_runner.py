@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -262,6 +262,44 @@ def test_who_is_told_to_stop_waits_for_no_other_attempt(app: App, monkeypatch: p
         client_for("http://notify.test", "t", stop).publish_json([b'{"id": "a"}'])
     with closing(sqlite3.connect(app.path)) as connection:
         assert app.outbox.waiting(connection).count == 1
+
+
+def test_an_answer_that_cannot_be_read_is_a_trouble_that_passes(
+    app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Garbled(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"garbled"
+
+    def garbled(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Garbled())
+
+    def unusual(request: httpx.Request) -> httpx.Response:
+        raise httpx.TooManyRedirects("round and round")
+
+    def good(request: httpx.Request) -> httpx.Response:
+        result = {"eventId": 1, "seq": 1, "notifications": [], "suppressed": []}
+        return httpx.Response(200, json={"results": [result]})
+
+    answers = [garbled, unusual, good]
+
+    def client(*args: Any, **options: Any) -> Client:
+        return Client(*args, **options, transport=httpx.MockTransport(lambda request: answers.pop(0)(request)))
+
+    monkeypatch.setattr("djactors.client.Client", client)
+    app.add("a")
+    stop = Stop(3)
+    with caplog.at_level(logging.INFO, "djactors.outbox"):
+        app.runner(client_for("http://notify.test", "t", stop), stop).run()
+    assert [record.getMessage().partition(": ")[2].partition(":")[0] for record in caplog.records] == [
+        "an answer that cannot be read",
+        "the request failed",
+        "",
+    ]
+    answers = [garbled]
+    app.add("b")
+    done = app.runner(client_for("http://notify.test", "t", stop), Stop(0)).run_until_empty()
+    assert (done.sent, "an answer that cannot be read" in str(done.error)) == (0, True)
 
 
 def test_two_runners_at_once_send_each_event_once_and_in_order(postgres_url: str, server: Server) -> None:
