@@ -28,7 +28,7 @@ MOST_KEPT = 10_000
     cls=Manual,
     examples=[
         (
-            "djactors backup /var/backups/djactors --keep 30",
+            "djactors backup /var/backups/djactors/ --keep 30",
             "a copy that is named by its time, and the 30 newest stay.",
         ),
         ("djactors backup before-upgrade.db", "a copy with this name."),
@@ -47,7 +47,7 @@ MOST_KEPT = 10_000
 def backup(to: str, keep: int | None, database: str | None, config: str | None) -> None:
     """Copy the database while a server may serve it, and check the copy.
 
-    TO is a new file, or a folder, where copies are named by their time.
+    TO is a new file, or a folder, where copies are named by their time. A slash at its end says that it is a folder.
     """
     from djactors.operations import backing_up
     from djactors.store.engines import is_url
@@ -143,8 +143,11 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
 def _check_dump(url: str, to: str) -> None:
     """Say what makes a dump, or check one that was made."""
     from djactors.operations import postgresql_backups
+    from djactors.store.engines import names_folder
     from djactors.store.errors import StoreError
 
+    if names_folder(to) and not os.path.isdir(to):
+        fail(f"{to} is a folder that is not there: pg_dump writes one file, so name that")
     try:
         if not os.path.exists(to):
             fail(

@@ -15,7 +15,7 @@ from djactors.config import _secrets
 from djactors.config._settings import FIELDS, SHOWN, SettingError, Settings, environment_name
 from djactors.engine import OriginPolicy
 from djactors.net import MAX_UNIX_PATH, UNIX_PEER, TrustedProxies
-from djactors.store.engines import engine_at, is_url, shown
+from djactors.store.engines import engine_at, is_url, names_folder, shown
 from djactors.store.errors import PlaceRefused
 
 MIN_SECRET_BYTES = 32
@@ -69,6 +69,10 @@ def check_texts(settings: Settings) -> None:
             raise SettingError(f"{environment_name(name)}: is empty: name one, or leave the setting out")
     if not all(name.strip() for name in settings.host.split(",")):
         raise SettingError(f"{environment_name('host')}: has a comma without a name beside it: leave it out")
+    for name in ("database", "unix_socket"):
+        path = getattr(settings, name)
+        if names_folder(path) and not is_url(path):
+            raise SettingError(f"{environment_name(name)}: {path[-SHOWN:]!r} is the name of a folder: name a file")
     _check_unix(settings)
     if is_url(settings.database):
         try:

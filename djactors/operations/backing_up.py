@@ -25,7 +25,7 @@ from djactors.inbox.copies import identity
 from djactors.inbox.proving import LogBrokenError, Proved, prove
 from djactors.operations.diagnosis import MIN_FREE_BYTES, VERDICTS
 from djactors.operations.postgresql_backups import command_to_dump
-from djactors.store.engines import Place, is_url
+from djactors.store.engines import Place, is_url, names_folder
 from djactors.store.errors import MigrationError, StoreError
 from djactors.store.room import Copied
 from djactors.store.sqlite import copied
@@ -145,6 +145,10 @@ def back_up(
     if not database.is_file():
         raise NotBackedUpError(f"--database: {source} is not there: name the file that the server uses")
     folder = Path(to) if os.path.isdir(to) else None
+    if folder is None and names_folder(to):
+        raise NotBackedUpError(
+            f"{os.fspath(to)} is a folder that is not there: make it first, or mount its disk; or name a file"
+        )
     if folder is None and keep is not None:
         raise NotBackedUpError(f"--keep: {to} is no folder that is there: make it, or leave --keep out")
     begun = now()

@@ -6,6 +6,7 @@ row, a slice at a time. So a target is either not there, or empty, or whole and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from itertools import zip_longest
 from djactors.domain.times import WALL_CLOCK
 from djactors.inbox import moving as installation
 from djactors.inbox import schema
-from djactors.store.engines import Place, engine_at, is_url
+from djactors.store.engines import Place, engine_at, is_url, names_folder
 from djactors.store.errors import DatabaseLocked, RowRefused, StoreError
 from djactors.store.moving import Row, Snapshot, Source, Table, Target, in_order
 
@@ -84,6 +85,9 @@ def move(source: Place, target: Place, report: Report, now: Callable[[], datetim
         NotMovedError: there is no installation, or the target has one, or the copy differs.
         StoreError: one of the databases cannot be read or written, or does not take a row.
     """
+    if names_folder(target) and not is_url(target):
+        is_there = "" if os.path.isdir(target) else " that is not there"
+        raise NotMovedError(f"--to: {os.fspath(target)} is a folder{is_there}: name a new file")
     leaving, arriving = engine_at(source), engine_at(target)
     if leaving.name == arriving.name:
         raise NotMovedError(f"{leaving.name} is both source and target: name another place with --to")

@@ -8,7 +8,7 @@ from djactors.store.postgresql.url import SCHEMES, without_password
 from djactors.store.sqlite.connections import BUSY_TIMEOUT
 from djactors.store.sqlite.engine import SqliteEngine
 
-__all__ = ["Place", "engine_at", "is_url", "shown"]
+__all__ = ["Place", "engine_at", "is_url", "names_folder", "shown"]
 
 Place = str | os.PathLike[str]
 """Where a database is: the path of an SQLite file, or the URL of a PostgreSQL database."""
@@ -17,6 +17,12 @@ Place = str | os.PathLike[str]
 def is_url(place: Place) -> bool:
     """Whether a place is a database of PostgreSQL, and no file."""
     return isinstance(place, str) and place.startswith(SCHEMES)
+
+
+def names_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a path can only be that of a folder, whether one is there or not. `os.path.abspath` would make it that of
+    a file."""
+    return os.fsdecode(path).endswith(("/", "/.", "/.."))
 
 
 def shown(place: Place) -> str:
