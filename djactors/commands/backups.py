@@ -187,6 +187,9 @@ def _check_restored(url: str, dump: str) -> None:
     except KeyboardInterrupt:
         fail("interrupted: the database was not checked to its end; the same command begins anew")
     click.echo(f"the database holds what {dump} holds: {proved.tenants} tenants, {proved.changes} changes, all checked")
+    click.echo(
+        "whoever was erased since the dump was made is back: run `djactors erase` again for each of the receipts"
+    )
 
 
 def _unheard(reason: str) -> None:

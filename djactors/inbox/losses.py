@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from djactors.domain.erasure import stand_in
 from djactors.domain.marks import Offset
 from djactors.domain.reserved import PROBE_TENANT
 from djactors.inbox.log import SELECT_MARK, reach_in_part
@@ -23,7 +24,9 @@ SELECT_TENANTS = "SELECT id, name FROM tenants WHERE id <> ? ORDER BY id"
 # Served by the primary key.
 SELECT_BEYOND = """SELECT count(notification_id), min(created_at), max(created_at) FROM changes
     WHERE tenant_id = ? AND seq > ?"""
-SELECT_ACCOUNTS = "SELECT tenant_id, id, {}, {} FROM users WHERE {} IS NOT NULL OR {} IS NOT NULL"
+SELECT_ACCOUNTS = """SELECT tenant_id, id, name, {signed_out_at}, {deactivated_at} FROM users
+    WHERE {signed_out_at} IS NOT NULL OR {deactivated_at} IS NOT NULL ORDER BY tenant_id, id"""
+SELECT_NAME = "SELECT name FROM users WHERE tenant_id = ? AND id = ?"
 
 ENDINGS = ("signed_out_at", "deactivated_at")
 """The columns of a user that end what the user may do. Databases of older versions lack one of them, or both."""
@@ -84,20 +87,48 @@ class Accounts:
     connection: Connection
     columns: Collection[str]
 
-    def __iter__(self) -> Iterator[tuple[int, int, str | None, str | None]]:
-        """Each with the tenant, the id, the moment of the sign-out and that of the deactivation."""
-        known = [name if name in self.columns else "NULL" for name in ENDINGS]
-        return iter(self.connection.execute(SELECT_ACCOUNTS.format(*known, *known)))
+    def __iter__(self) -> Iterator[tuple[int, int, str, str | None, str | None]]:
+        """Each with the tenant, the id, the name, the moment of the sign-out and that of the deactivation."""
+        known = {name: name if name in self.columns else "NULL" for name in ENDINGS}
+        return iter(self.connection.execute(SELECT_ACCOUNTS.format(**known)))
+
+    def name(self, tenant_id: int, user_id: int) -> str | None:
+        """The name of anybody; None if the database does not know the person."""
+        row = self.connection.execute(SELECT_NAME, (tenant_id, user_id)).fetchone()
+        return None if row is None else row[0]
 
 
-def accounts_reopened(having: Accounts, lacking: Accounts) -> int:
-    """How many people `lacking` lets in whom `having` has signed out later, or deactivated."""
-    there = {(tenant, user): state for tenant, user, *state in lacking}
-    reopened = 0
-    for tenant, user, signed_out_at, deactivated_at in having:
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The people for whom a database undoes what another one has done to their accounts later.
+
+    Attributes:
+        reopened: how many are let in again after a sign-out or a deactivation; nobody who was erased.
+        erased: the tenant and the id of each who was erased, and is there again.
+    """
+
+    reopened: int
+    erased: tuple[tuple[int, int], ...]
+
+
+def returned(having: Accounts, lacking: Accounts) -> Returned:
+    """Who returns if `lacking` takes the place of `having`.
+
+    An erasure leaves a stand-in for the name, and nothing else says that there was one. Whoever had the stand-in before
+    was erased once more, since an erasure signs out again: what it has taken out is back as well.
+    """
+    there = {(tenant, user): state for tenant, user, _, *state in lacking}
+    reopened, erased = 0, []
+    for tenant, user, name, signed_out_at, deactivated_at in having:
         before, inactive = there.get((tenant, user), (None, None))
-        reopened += (signed_out_at or "") > (before or "") or (deactivated_at is not None and inactive is None)
-    return reopened
+        is_later = (signed_out_at or "") > (before or "")
+        is_erased = deactivated_at is not None and name == stand_in(user)
+        if is_erased and (former := lacking.name(tenant, user)) is not None:
+            if is_later or former != name:
+                erased.append((tenant, user))
+        else:
+            reopened += is_later or (deactivated_at is not None and inactive is None)
+    return Returned(reopened, tuple(erased))
 
 
 def _shared(one: Connection, other: Connection, tenant_id: int) -> int:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from djactors.domain.times import WALL_CLOCK
-from djactors.inbox.losses import Accounts, Loss, accounts_reopened, losses
+from djactors.inbox.losses import Accounts, Loss, losses, returned
 from djactors.operations.backing_up import STAMP, Copying, Report, check_copy, require_installation, require_room
 from djactors.operations.postgresql_backups import command_to_restore
 from djactors.store.engines import Place, is_url
@@ -54,19 +54,21 @@ class Difference:
     Attributes:
         losses: of each tenant that loses something.
         reopened: how many people are let in again who were signed out or deactivated since the copy.
+        erased: the tenant and the id of each who was erased since the copy, and is back.
         unknown: why nobody can tell what is lost, although the database is there; None if that is known.
         missing: what became of a database that was here before; nothing of it is lost by the copy.
     """
 
     losses: tuple[Loss, ...] = ()
     reopened: int = 0
+    erased: tuple[tuple[int, int], ...] = ()
     unknown: str | None = None
     missing: str | None = None
 
     @property
     def is_loss(self) -> bool:
         """Whether the database has something that the copy lacks, or may have it."""
-        return bool(self.losses or self.reopened or self.unknown is not None)
+        return bool(self.losses or self.reopened or self.erased or self.unknown is not None)
 
 
 class NewerError(NotRestoredError):
@@ -195,8 +197,8 @@ def _difference(database: Path, copy: SqliteConnection) -> Difference:
                 return Difference()
             if not tables >= _OURS:
                 raise NotRestoredError(f"{database} is an SQLite database of another program: name another file")
-            reopened = accounts_reopened(_accounts(present), _accounts(copy))
-            return Difference(tuple(losses(present, copy)), reopened)
+            people = returned(_accounts(present), _accounts(copy))
+            return Difference(tuple(losses(present, copy)), people.reopened, people.erased)
     except (StoreDamaged, StoreUnavailable) as error:
         code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -233,7 +235,10 @@ def lines_of(difference: Difference, most: int = SHOWN_TENANTS) -> Sequence[str]
     """What is lost, for people; at most so many tenants, those that lose most."""
     reason = difference.missing if difference.unknown is None else difference.unknown
     if reason is not None:
-        return [f"what is lost cannot be told: {reason}"]
+        return [
+            f"what is lost cannot be told: {reason}",
+            "whoever was erased since the copy is back: run `djactors erase` again for each of the receipts",
+        ]
     lines = []
     by_size = sorted(difference.losses, key=lambda loss: (-loss.changes, loss.tenant_id))
     for loss in by_size[:most]:
@@ -249,7 +254,30 @@ def lines_of(difference: Difference, most: int = SHOWN_TENANTS) -> Sequence[str]
     if difference.reopened:
         number = _counted(difference.reopened, "sign-out or deactivation", "sign-outs or deactivations")
         lines.append(f"{number}: these people are let in again, so repeat that")
+    if difference.erased:
+        lines.append(_erasures(difference.erased))
     return lines
+
+
+def _erasures(erased: Sequence[tuple[int, int]]) -> str:
+    """How to repeat erasures, of which none may be left out, however many there are."""
+    if len(erased) == 1:
+        [(tenant_id, user_id)] = erased
+        return (
+            "1 erasure: this person is back with all that was erased, so run `djactors erase --tenant "
+            f"{tenant_id} --user {user_id}` again"
+        )
+    by_tenant: dict[int, list[int]] = {}
+    for tenant_id, user_id in erased:
+        by_tenant.setdefault(tenant_id, []).append(user_id)
+    people = "; ".join(
+        f"{'user' if len(ids) == 1 else 'users'} {', '.join(map(str, ids))} of tenant {tenant_id}"
+        for tenant_id, ids in by_tenant.items()
+    )
+    return (
+        f"{len(erased)} erasures: these people are back with all that was erased, so run `djactors erase` again for "
+        f"each: {people}"
+    )
 
 
 def _counted(number: int, one: str, several: str | None = None) -> str:

@@ -87,6 +87,18 @@ def test_a_sign_out_is_said_that_an_older_copy_cannot_have(tmp_path: Path, of_co
     assert refused.value.difference.reopened == ended
 
 
+@pytest.mark.parametrize("number", EVERY_VERSION)
+def test_an_erasure_is_said_whatever_version_the_copy_is_of(tmp_path: Path, number: int) -> None:
+    copy = make(tmp_path / "copy.db", number)
+    database = make(tmp_path / "inbox.db", NEWEST)
+    # The answers of these files are no JSON, in which an erasure looks for names.
+    execute(database, "UPDATE domain_events SET answer = NULL")
+    erased = run("erase", "--tenant", "1", "--user", "2", "--no-overwrite", "--yes", "--database", str(database))
+    assert erased.exit_code == 0, erased.output
+    difference = restore(copy, database, no_report, over_newer=True).difference
+    assert (difference.erased, difference.reopened) == (((1, 2),), 0)
+
+
 @pytest.mark.parametrize("number", older.OUTDATED)
 @pytest.mark.parametrize(
     "arguments",

@@ -97,6 +97,7 @@ def test_what_the_commands_say_makes_a_dump_and_restores_it(url: str, dump: Path
     done = run("restore", str(dump), "--database", other)
     assert done.exit_code == 0, done.stderr
     assert "holds what" in done.stdout
+    assert "whoever was erased since the dump was made is back: run `djactors erase` again" in done.stdout
     assert rows_of(other) == before
 
 

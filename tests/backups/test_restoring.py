@@ -122,6 +122,52 @@ def test_a_sign_out_that_is_undone_is_said(house: Path, copied: Path) -> None:
     assert line == "1 sign-out or deactivation: these people are let in again, so repeat that"
 
 
+def test_an_erasure_that_is_undone_is_said_with_the_command_that_repeats_it(house: Path, copied: Path) -> None:
+    erase(house, 1, 2)
+    refused = run("restore", str(copied), "--database", str(house))
+    assert refused.exit_code == 1
+    line = "1 erasure: this person is back with all that was erased, so run `djactors erase --tenant 1 --user 2` again"
+    assert f"  {line}" in refused.stdout.splitlines()
+    done = run("restore", str(copied), "--database", str(house), "--over-newer")
+    assert f"  {line}" in done.stdout.splitlines()
+    # The erasure has ended the person's tokens as well, which needs no second word.
+    assert "sign-out" not in done.stdout
+
+
+def test_many_erasures_are_all_named(house: Path, copied: Path) -> None:
+    people = [(1, 2), (1, 3), (2, 1)]
+    for tenant_id, user_id in people:
+        erase(house, tenant_id, user_id)
+    difference = put(copied, house, over_newer=True).difference
+    assert difference.erased == tuple(people)
+    assert lines_of(difference)[-1] == (
+        "3 erasures: these people are back with all that was erased, so run `djactors erase` again for each: "
+        "users 2, 3 of tenant 1; user 1 of tenant 2"
+    )
+
+
+def test_whoever_was_erased_before_the_copy_stays_erased(house: Path, tmp_path: Path) -> None:
+    erase(house, 1, 2)
+    copy = copy_of(house, tmp_path / "copy.db").copy
+    assert put(copy, house).difference.erased == ()
+    # Whoever is erased once more, by another name, may be in the copy by that name.
+    erase(house, 1, 2, "--also-called", "Bo")
+    assert put(copy, house, over_newer=True).difference.erased == ((1, 2),)
+
+
+def test_whoever_came_after_the_copy_and_was_erased_is_not_back(house: Path, copied: Path) -> None:
+    tell(house, "welcome", user_id=4711)
+    erase(house, 1, 4711)
+    difference = put(copied, house, over_newer=True).difference
+    assert (difference.erased, difference.reopened) == ((), 1)
+
+
+def erase(house: Path, tenant_id: int, user_id: int, *more: str) -> None:
+    whose = ("--tenant", str(tenant_id), "--user", str(user_id))
+    done = run("erase", *whose, *more, "--no-overwrite", "--yes", "--database", str(house))
+    assert done.exit_code == 0, done.output
+
+
 def test_a_copy_as_new_as_the_database_needs_no_word(house: Path, copied: Path) -> None:
     done = put(copied, house)
     assert lines_of(done.difference) == []
@@ -195,7 +241,10 @@ def test_a_database_that_is_gone_is_restored_and_what_its_log_held_stays(house: 
         house.unlink()
     log.write_bytes(kept)
     done = put(copied, house)
-    assert lines_of(done.difference) == ["what is lost cannot be told: the database is gone"]
+    assert lines_of(done.difference) == [
+        "what is lost cannot be told: the database is gone",
+        "whoever was erased since the copy is back: run `djactors erase` again for each of the receipts",
+    ]
     assert house.with_name(f"{REPLACED}-wal").read_bytes() == kept
     assert text_of(house) == text_of(copied)
     assert schema.apply(house) == []
