@@ -92,7 +92,7 @@ class DatabaseLock:
             raise StoreUnavailable(f"{self._database}: {mend} ({error.strerror})") from error
 
     def _acquire(self) -> None:
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._open()
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,6 +110,24 @@ class DatabaseLock:
         except BaseException:
             self.release()
             raise
+
+    def _open(self) -> int:
+        """Open the lock file, which is made if it is missing.
+
+        If root makes it, it belongs to the owner of the database, who could not take the lock otherwise. One that was
+        there is given to nobody: whoever may write to the folder can put a link to any file there.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            fd = os.open(self.path, flags | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return os.open(self.path, flags, 0o600)
+        if os.geteuid() == 0:
+            # There may be no database yet, and some file systems let nobody give a file away.
+            with suppress(OSError):
+                owner = os.stat(self._database)
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+        return fd
 
     def hold_database(self) -> None:
         """Hold the database itself, once there is one, and note that there was. Whoever makes a database calls this.
