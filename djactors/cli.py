@@ -19,9 +19,11 @@ from djactors.commands import (
     tokens,
     watching,
 )
+from djactors.commands.ends import Program
 
 
 @click.group(
+    cls=Program,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`djactors COMMAND --help` says what a command does, with examples, exit codes and its settings.",
 )

@@ -1,6 +1,7 @@
 """The commands of the contract, one function for each. A command reads its arguments, calls a lower layer, and prints.
 
     common.py     settings, shared options, and how a command fails
+    ends.py       the ends that a command does not choose
     serving.py    serve, demo
     databases.py  migrate, check, inbox
     backups.py    backup, restore

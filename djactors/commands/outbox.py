@@ -17,6 +17,7 @@ from djactors.commands.common import (
     settings_of,
     token_option,
 )
+from djactors.commands.ends import endless
 from djactors.commands.manual import SERVER, SIGNING, Manual
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def outbox(
             runner = Runner(opener.connect, client, box, errors=errors, every=every, stop=stop)
             if once:
                 _run_once(runner)
-            else:
+                return
+            with endless():
                 _log_as_configured(config)
                 logging.getLogger("djactors.outbox").info("delivering to %s: %d events wait", url, waiting.count)
                 runner.run()
@@ -151,6 +153,8 @@ def _run_once(runner: Runner) -> None:
         click.echo("another runner is at work")
         return
     click.echo(f"sent: {done.sent}, held: {done.held}")
+    if runner.stop.is_set() and done.more:
+        fail("interrupted: the rest waits")
     if done.error is not None:
         fail(f"the rest waits: {done.error}")
 

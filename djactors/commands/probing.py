@@ -83,11 +83,6 @@ def probe(
     except NotTriedError as error:
         click.echo(last_words(str(error)), err=True)
         raise SystemExit(2) from None
-    except BaseExceptionGroup as group:
-        # Ctrl-C inside of a nursery.
-        if group.split(KeyboardInterrupt)[1] is not None:
-            raise
-        raise KeyboardInterrupt from None
     if metrics:
         for sample in report.metrics():
             click.echo(sample)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from importlib.resources import files
 
 import click
 import trio
 
 from djactors.commands.common import Seconds, ca_option, config_option, fail, server_url, settings_of, token_option
+from djactors.commands.ends import endless
 from djactors.commands.manual import SERVER, SIGNING, Manual
 from djactors.domain.ids import MAX_ID
 
@@ -81,13 +83,15 @@ def top(
         door = Door(url, patience=PATIENCE, ca=ca, clock=trio.current_time, agent="djactors-top")
     except (NotTriedError, NoLookError) as error:
         fail(str(error))
+    once = once or not is_live(sys.stdout, os.environ)
     looker = Looker(Source(door, settings, token, tenant_id), trio.current_time)
 
     async def run() -> None:
-        await show(looker, door.url, once=once or not is_live(sys.stdout, os.environ), interval=interval)
+        await show(looker, door.url, once=once, interval=interval)
 
     try:
-        trio.run(run)
+        with nullcontext() if once else endless():
+            trio.run(run)
     except NoLookError as error:
         fail(f"{door.url}: {error}")
     except BaseExceptionGroup as group:

@@ -22,6 +22,7 @@ from djactors.commands.common import (
     settings_of,
     upgrade_backup_option,
 )
+from djactors.commands.ends import endless
 from djactors.commands.manual import EVERY, Manual
 from djactors.config import SettingError, Settings, exposed_secrets, weak_secrets
 
@@ -65,6 +66,7 @@ for it: with 50,000 young objects it was a turn of 20 to 40 ms while a thousand 
 @upgrade_backup_option
 @database_option
 @config_option
+@endless()
 def serve(config: str | None, **flags: Any) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -92,6 +94,7 @@ def serve(config: str | None, **flags: Any) -> None:
     type=click.Path(),
     help="An empty database to use and keep.  [default: one that is thrown away]",
 )
+@endless()
 def demo(host: str | None, port: int | None, database: str | None) -> None:
     """Serve an example tenant, and print links that sign in and commands to try.
 

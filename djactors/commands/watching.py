@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -14,10 +13,10 @@ from djactors.commands.common import (
     clients_url_option,
     config_option,
     fail,
-    first_of,
     settings_of,
     token_option,
 )
+from djactors.commands.ends import endless
 from djactors.commands.manual import SERVER, SIGNING, Manual
 from djactors.domain.ids import MAX_ID
 
@@ -35,7 +34,7 @@ OWN_TOKEN_SECONDS = 3600
         ),
     ],
     exits={
-        0: "whoever read the lines has enough of them",
+        0: "it was interrupted, or whoever read the lines has enough of them",
         1: "the server refuses the token, or something else is wrong",
     },
     settings=SIGNING,
@@ -57,6 +56,7 @@ OWN_TOKEN_SECONDS = 3600
 @click.option("--desktop", is_flag=True, help="Show notes on the desktop, too, by notify-send.")
 @ca_option
 @config_option
+@endless()
 def watch(
     url: str,
     token: str | None,
@@ -73,6 +73,7 @@ def watch(
     A connection that breaks is made again, and what was missed is shown.
     """
     from djactors.client import DjactorsError
+    from djactors.config import SettingError
     from djactors.operations import watching
     from djactors.operations.address import NoCertificateError, context_trusting
 
@@ -90,14 +91,8 @@ def watch(
 
     try:
         trio.run(run)
-    except (DjactorsError, ValueError, watching.NoDesktopError) as error:
+    except (DjactorsError, SettingError, ValueError, watching.NoDesktopError) as error:
         fail(str(error))
-    except BrokenPipeError:
-        # Whoever read the lines has enough of them. Python would complain once more when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except BaseExceptionGroup as group:
-        # Ctrl-C inside of a nursery.
-        raise first_of(group) from None
 
 
 def _token_source(

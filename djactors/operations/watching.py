@@ -186,7 +186,6 @@ async def watch(
         DjactorsError: the server refuses the token, or an argument is wrong.
         ValueError: the URL is none.
         NoDesktopError: no desktop takes notes.
-        BrokenPipeError: nobody reads what is shown.
     """
     async with connect(url, token, since=since, ssl_context=ssl_context) as inbox:
         if isinstance(show, Desktop):

@@ -177,7 +177,8 @@ async def test_the_command_follows_an_inbox_and_ends_with_its_reader(tmp_path: P
 async def test_a_token_that_is_refused_ends_the_command(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         token = make_token(tenant_id=1, user_id=2, ttl=-120)
-        process = watch("--url", server.url, DJACTORS_TOKEN=token)
+        # A proxy that the environment names is nothing to an inbox, whatever it is.
+        process = watch("--url", server.url, DJACTORS_TOKEN=token, ALL_PROXY="socks5://127.0.0.1:1")
         output, complaint = await trio.to_thread.run_sync(process.communicate)
     assert (process.returncode, output) == (1, "")
     assert complaint == (
@@ -200,3 +201,10 @@ def test_a_wrong_command_line_says_what_is_wrong(arguments: tuple[str, ...], cod
     process = watch(*arguments)
     _, complaint = process.communicate()
     assert (process.returncode, said in complaint) == (code, True), complaint
+
+
+def test_a_token_that_cannot_be_signed_is_one_line() -> None:
+    process = watch("--url", "http://127.0.0.1:1", "--tenant", "1", "--user", "2", JWT_SECRET="")
+    output, complaint = process.communicate()
+    assert (process.returncode, output) == (1, "")
+    assert complaint == "djactors: JWT_SECRET: is not set: a token cannot be signed without it\n"

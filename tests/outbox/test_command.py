@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from djactors.domain.events import JobAssigned, NotificationRequested
-from djactors.outbox import Outbox
+from djactors.outbox import Delivered, Outbox
 from tests.operations.commands import complaint, run
 from tests.project.examples import example_of
 from tests.serving import SECRET, make_token, service_token, serving
@@ -81,7 +81,10 @@ async def test_each_event_that_was_committed_is_one_notification(
     assert "waiting: 1, the first one since" in result.stdout
 
 
-async def test_it_waits_for_a_server_that_is_away_and_ends_with_sigterm(application: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_waits_for_a_server_that_is_away_and_ends_with_a_signal(
+    application: str, number: signal.Signals
+) -> None:
     add(application, NEWS)
     command = [sys.executable, "-m", "djactors.cli", "outbox", "--database", application, "--url", "http://127.0.0.1:1"]
     process = subprocess.Popen(
@@ -91,7 +94,7 @@ async def test_it_waits_for_a_server_that_is_away_and_ends_with_sigterm(applicat
         assert process.stderr is not None
         with trio.fail_after(PATIENCE):
             assert "1 events wait" in await trio.to_thread.run_sync(process.stderr.readline)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             output, rest = await trio.to_thread.run_sync(process.communicate)
     finally:
         process.kill()
@@ -105,6 +108,26 @@ def test_what_could_not_be_sent_is_told(application: str, monkeypatch: pytest.Mo
     result = run("outbox", "--database", application, *NOWHERE, "--once")
     assert result.stdout == "sent: 0, held: 0\n"
     assert complaint(result).startswith("djactors: the rest waits: no answer within 0.1 s")
+
+
+def test_who_interrupts_it_before_all_was_sent_is_told(application: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(outbox: Outbox, connection: Any, client: Any) -> Delivered:
+        signal.raise_signal(signal.SIGINT)
+        return Delivered(sent=3, more=True)
+
+    monkeypatch.setattr(Outbox, "deliver", interrupted)
+    result = run("outbox", "--database", application, *NOWHERE, "--once")
+    assert result.stdout == "sent: 3, held: 0\n"
+    assert complaint(result) == "djactors: interrupted: the rest waits"
+
+
+def test_a_proxy_that_cannot_be_used_is_told_by_its_variable(application: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("socks://u:secret@127.0.0.1:1080", "http://u:secret@"):
+        monkeypatch.setenv("ALL_PROXY", value)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        told = complaint(run("outbox", "--database", application, *NOWHERE, "--once"))
+        assert told.startswith("djactors: ALL_PROXY: is no address of a proxy: write it like http://")
+        assert "secret" not in told
 
 
 @pytest.mark.parametrize(
