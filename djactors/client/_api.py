@@ -1,7 +1,7 @@
 """The two shells around `Exchange`: they send by httpx, wait, and try again; one blocks, one runs under Trio.
 
-httpx, because it has both in one interface, with pools, time-outs, certificates and the proxies of the environment.
-Redirects are not followed: a token must not be taken elsewhere.
+httpx, because it has both in one interface, with pools, time-outs, certificates and proxies. Redirects are not
+followed: a token must not be taken elsewhere.
 """
 
 import ssl
@@ -14,13 +14,11 @@ import trio
 
 from djactors.client._errors import DjactorsError, UnreachableError
 from djactors.client._exchange import Answer, Exchange, Pause, Request, RetryPolicy
+from djactors.client._proxies import names_a_host, proxy_for
 from djactors.client._tokens import BlockingTokens, Tokens
 
 MAX_ANSWER: Final = 32 * 2**20
 """Bytes of an answer that are read. The largest right one, to comments to a thousand people each, has 18 MB."""
-
-MAX_PORT: Final = 65535
-"""The largest port of TCP. httpx takes larger ones, and then connects to another port."""
 
 FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
 """All errors of httpx."""
@@ -36,13 +34,9 @@ def checked_url(url: str) -> str:
     """
     try:
         place = httpx.URL(url)
-        # As the look-up of the name will do it.
-        place.host.encode("idna")
-    except (httpx.InvalidURL, TypeError, UnicodeError):
+    except (httpx.InvalidURL, TypeError):
         place = httpx.URL()
-    is_server = (
-        place.scheme in ("http", "https") and bool(place.host) and (place.port is None or 0 < place.port <= MAX_PORT)
-    )
+    is_server = place.scheme in ("http", "https") and names_a_host(place)
     if not is_server or place.query or place.fragment or place.userinfo:
         raise ValueError(f"url: {str(url)[:60]!r} is no address of a server: write it like https://notify.example.com")
     return str(place).rstrip("/")
@@ -71,7 +65,7 @@ def _judged(exchange: Exchange, error: Exception, response: httpx.Response | Non
 
 
 class BlockingApi:
-    """Requests of a program without an event loop. Threads may share it.
+    """Requests of a program without an event loop, through the proxy of the environment. Threads may share it.
 
     Args:
         url: the server.
@@ -81,6 +75,9 @@ class BlockingApi:
         ssl_context: for `https`.
         transport: another way than the network, for tests.
         now, wait: a monotonic clock, and how to wait by it.
+
+    Raises:
+        ValueError, DjactorsError: the address, or the proxy that the environment names for it, is wrong.
     """
 
     def __init__(
@@ -97,7 +94,10 @@ class BlockingApi:
     ) -> None:
         self._url, self._tokens, self._policy, self._random = checked_url(url), tokens, policy, random
         self._now, self._wait = now, wait
-        self._http = httpx.Client(verify=ssl_context or True, transport=transport)
+        if transport is None:
+            proxy = proxy_for(self._url)
+            transport = httpx.HTTPTransport(verify=ssl_context or True, proxy=proxy)
+        self._http = httpx.Client(transport=transport, trust_env=False)
 
     def ask(self, request: Request) -> Answer:
         """Send a request until it is answered.
@@ -149,7 +149,10 @@ class BlockingApi:
 
 
 class TrioApi:
-    """Requests of a Trio program; times are by Trio's clock. See `BlockingApi`."""
+    """Requests of a Trio program; times are by Trio's clock. See `BlockingApi`.
+
+    With `is_proxied`, they go through the proxy of the environment, as those of `BlockingApi` do.
+    """
 
     def __init__(
         self,
@@ -160,9 +163,13 @@ class TrioApi:
         *,
         ssl_context: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        is_proxied: bool,
     ) -> None:
         self._url, self._tokens, self._policy, self._random = checked_url(url), tokens, policy, random
-        self._http = httpx.AsyncClient(verify=ssl_context or True, transport=transport)
+        if transport is None:
+            proxy = proxy_for(self._url) if is_proxied else None
+            transport = httpx.AsyncHTTPTransport(verify=ssl_context or True, proxy=proxy)
+        self._http = httpx.AsyncClient(transport=transport, trust_env=False)
 
     async def ask(self, request: Request) -> Answer:
         """Send a request until it is answered. Cancelled, it may have been sent.

@@ -42,6 +42,9 @@ async def connect(
     The block begins at once; `Inbox.wait_connected` waits for the server. On leaving, the client says good-bye, for at
     most `SocketSettings.close_timeout` seconds; if the block is cancelled, it hangs up at once.
 
+    The way to the server is direct: an inbox uses no proxy of the environment (`HTTPS_PROXY` and the others), neither
+    for the connection nor for `Inbox.list`. Where there is no direct way, `open_stream` and `transport` bring another.
+
     Args:
         url: the server's origin, such as `https://notify.example.com`.
         token: the user's token, or a function, plain or async, that returns a fresh one. The function is asked at the
@@ -88,7 +91,16 @@ async def connect(
             await inbox.renew(warned)
             warned = trio.Event()
 
-    api = TrioApi(base, tokens, retries or RetryPolicy(), random, ssl_context=ssl_context, transport=transport)
+    api = TrioApi(
+        base,
+        tokens,
+        retries or RetryPolicy(),
+        random,
+        ssl_context=ssl_context,
+        transport=transport,
+        # The connection knows no proxy, and a list that came by another way than the items would be a riddle.
+        is_proxied=False,
+    )
     try:
         async with connect_socket(
             base,

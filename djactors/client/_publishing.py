@@ -187,19 +187,23 @@ class Client:
 
     Close it, or use it in a `with`: it keeps connections open between requests.
 
+    If the environment names a proxy, the requests go through it: the one in `HTTPS_PROXY` or `HTTP_PROXY`, as the URL
+    begins, or else the one in `ALL_PROXY`, unless `NO_PROXY` names the server's host. For a SOCKS proxy, install
+    `httpx[socks]`.
+
     Args:
         url: the server's origin, such as `https://notify.example.com`.
         token: a service's token, or a function that returns a fresh one. The function is asked at the beginning, and
             once more when a token was refused.
         retries: how long and how often is tried.
         ssl_context: for `https`; by default what the system trusts.
-        transport: another way than the network, for tests.
+        transport: another way than the network and its proxies, for tests.
         new_key: makes the idempotency key of an event without `id`; by default a random UUID.
         random: gives numbers from 0 to 1 for the waits.
         now, wait: a monotonic clock, and how to wait by it.
 
     Raises:
-        ValueError, DjactorsError: an argument is wrong; the message names it.
+        ValueError, DjactorsError: an argument is wrong, or the proxy that the environment names; the message names it.
     """
 
     def __init__(
@@ -297,8 +301,8 @@ class Client:
 class TrioClient:
     """The twin of `Client` for Trio programs: any number of tasks may share one.
 
-    The arguments are those of `Client`, and `token` may be an async function, too. Times are by Trio's clock. A call
-    that is cancelled may have been sent; the same event with the same `id` may be sent again.
+    The arguments and the proxies are those of `Client`, and `token` may be an async function, too. Times are by Trio's
+    clock. A call that is cancelled may have been sent; the same event with the same `id` may be sent again.
     """
 
     def __init__(
@@ -313,7 +317,9 @@ class TrioClient:
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._policy, self._new_key, self._random = retries or RetryPolicy(), new_key, random
-        self._api = TrioApi(url, Tokens(token), self._policy, random, ssl_context=ssl_context, transport=transport)
+        self._api = TrioApi(
+            url, Tokens(token), self._policy, random, ssl_context=ssl_context, transport=transport, is_proxied=True
+        )
 
     async def publish(self, event: DomainEvent) -> Published:
         """See `Client.publish`."""

@@ -44,8 +44,10 @@ def client_of_settings(stop: threading.Event) -> Client:
     try:
         return client_for(url, token, stop, ssl_context=context)
     except (DjactorsError, ValueError) as error:
-        name = TOKEN if str(error).startswith("token") else URL
-        raise WrongSettingError(f"{name}: {str(error).partition(': ')[2]}") from None
+        argument, _, told = str(error).partition(": ")
+        # What is no argument is a variable of the environment, and has its name already.
+        name = {"url": URL, "token": TOKEN}.get(argument, argument)
+        raise WrongSettingError(f"{name}: {told}") from None
 
 
 def server_url() -> str:

@@ -202,7 +202,7 @@ async def test_a_count_that_is_none_of_djactors_is_an_error(autojump_clock: Mock
 
 
 @pytest.mark.parametrize("kind", [Client, TrioClient])
-@pytest.mark.parametrize("host", ["a" * 64 + ".test", "a..test", ".test"])
+@pytest.mark.parametrize("host", ["a" * 64 + ".test", "a..test", ".test", "[secret", "a b"])
 def test_a_host_that_no_name_server_could_be_asked_for_is_a_wrong_address(
     kind: Callable[..., object], host: str
 ) -> None:

@@ -193,6 +193,16 @@ def test_a_wrong_setting_is_named_with_its_mend(
             command("--once")
 
 
+def test_a_wrong_proxy_is_named_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks://u:secret@a:1")
+    with (
+        override_settings(DJACTORS_URL="http://notify.test"),
+        pytest.raises(CommandError, match=r"^ALL_PROXY: ") as told,
+    ):
+        command("--once")
+    assert "secret" not in str(told.value)
+
+
 def test_the_admin_releases_what_is_held_and_changes_nothing_else(
     using: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
