@@ -31,12 +31,13 @@ from djactors.store.connection import Connection
 from djactors.store.errors import StoreInPart
 
 # Served by the primary keys: the newest change, or the last purged one if no change is left.
-_REACH = "coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq"
-_NEWEST = """FROM tenants t LEFT JOIN changes c
-    ON c.tenant_id = t.id AND c.seq = (SELECT max(seq) FROM changes WHERE tenant_id = t.id) WHERE t.id = ?"""
-SELECT_REACH = f"SELECT {_REACH}, t.importing {_NEWEST}"
+_ENDS = "coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq"
+REACH_COLUMNS = f"{_ENDS}, t.importing"
+REACH_TABLES = """tenants t LEFT JOIN changes c
+    ON c.tenant_id = t.id AND c.seq = (SELECT max(seq) FROM changes WHERE tenant_id = t.id)"""
+SELECT_REACH = f"SELECT {REACH_COLUMNS} FROM {REACH_TABLES} WHERE t.id = ?"
 # Databases of all versions have these columns.
-SELECT_REACH_IN_PART = f"SELECT {_REACH} {_NEWEST}"
+SELECT_REACH_IN_PART = f"SELECT {_ENDS} FROM {REACH_TABLES} WHERE t.id = ?"
 SELECT_MARK = "SELECT mark FROM changes WHERE tenant_id = ? AND seq = ?"
 # Both are served by the primary key: from the requested change to the next notification of any user, and to the one #
 # before.
@@ -86,7 +87,11 @@ def reach(connection: Connection, tenant_id: int) -> Reach:
     Raises:
         StoreInPart: the tenant is being imported.
     """
-    row = connection.execute(SELECT_REACH, (tenant_id,)).fetchone()
+    return whole_reach(tenant_id, connection.execute(SELECT_REACH, (tenant_id,)).fetchone())
+
+
+def whole_reach(tenant_id: int, row: tuple[Any, ...] | None) -> Reach:
+    """The same, of a row that begins with `REACH_COLUMNS`; None for an unknown tenant."""
     if row is not None and row[4]:
         raise StoreInPart(f"tenant {tenant_id} is being imported")
     return _reach_of(row)

@@ -38,8 +38,9 @@ __all__ = [
 ]
 
 # The primary key.
-SELECT_STATE = """SELECT unread_count, unseen_count, role, role_given, signed_out_at, deactivated_at FROM users
-    WHERE tenant_id = ? AND id = ?"""
+SELECT_STATE = f"""SELECT {log.REACH_COLUMNS},
+    u.unread_count, u.unseen_count, u.role, u.role_given, u.signed_out_at, u.deactivated_at
+    FROM {log.REACH_TABLES} LEFT JOIN users u ON u.tenant_id = t.id AND u.id = ? WHERE t.id = ?"""
 
 _COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces, snoozed_until"
 
@@ -231,12 +232,13 @@ def snapshot(connection: Connection, tenant_id: int, user_id: int, told: Offset 
     An unknown user in a known tenant has nothing unread and the tenant's offset, because changes from before are not
     replayed to this user. `told` is the offset that the user was told last.
     """
-    row = connection.execute(SELECT_STATE, (tenant_id, user_id)).fetchone()
-    reach = log.reach(connection, tenant_id)
+    row = connection.execute(SELECT_STATE, (user_id, tenant_id)).fetchone()
+    reach = log.whole_reach(tenant_id, row)
     follows = told is None or log.holds(connection, tenant_id, told, reach)
-    if row is None:
+    if row is None or row[5] is None:
         return Snapshot(0, reach.last, known=False, follows=follows)
-    return Snapshot(row[0], reach.last, follows=follows, account=account_of(*row[2:]), unseen=row[1])
+    unread, unseen, *account = row[5:]
+    return Snapshot(unread, reach.last, follows=follows, account=account_of(*account), unseen=unseen)
 
 
 def page(
