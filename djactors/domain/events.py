@@ -303,7 +303,10 @@ def check_event(event: DomainEvent) -> DomainEvent:
             _check_data(checked.data, small=False)
         _check_texts(msgspec.structs.asdict(checked), "")
         raise Refused(Code.INVALID, f"the event is no JSON: {error}") from None
-    return decode_event(body)
+    event = decode_event(body)
+    if isinstance(checked, NotificationRequested) and isinstance(event, NotificationRequested):
+        _check_kept(msgspec.to_builtins(checked.data), event.data, "data")
+    return event
 
 
 def convert(value: object, kind: Any) -> Any:
@@ -507,6 +510,29 @@ def _large_integer(value: object, depth: int) -> str | None:
     elif isinstance(value, int) and not -MAX_ID <= value <= MAX_ID:
         return ""
     return None
+
+
+def _check_kept(given: object, kept: object, place: str) -> None:
+    """Refuse what Python can say and JSON cannot, where msgspec writes something else in silence.
+
+    Args:
+        given: what a program made, as builtin types.
+        kept: what its JSON holds.
+        place: the path to it.
+
+    Raises:
+        Refused: `invalid`, with the path.
+    """
+    if isinstance(given, dict) and isinstance(kept, dict):
+        if len(given) > len(kept):
+            raise Refused(Code.INVALID, f"{place} has two keys that are the same as text: leave one of them out")
+        for item, (key, kept_item) in zip(given.values(), kept.items(), strict=True):
+            _check_kept(item, kept_item, f"{place}.{key}")
+    elif isinstance(given, (list, tuple)) and isinstance(kept, list):
+        for index, (item, kept_item) in enumerate(zip(given, kept, strict=True)):
+            _check_kept(item, kept_item, f"{place}[{index}]")
+    elif isinstance(given, float) and kept is None:
+        raise Refused(Code.INVALID, f"{place} is {given}, which is no number to JSON: send it as text, or null")
 
 
 def _camel(name: str) -> str:

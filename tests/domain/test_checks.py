@@ -1,7 +1,9 @@
 """What is made in Python is checked as what comes in as JSON: the same refusals, in the same words."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from math import inf, nan
 from typing import Any
 
 import msgspec
@@ -104,6 +106,73 @@ def test_a_bad_value_gets_the_words_that_its_json_gets(field: str, value: Any, n
 )
 def test_what_json_cannot_even_say_is_refused_by_its_name(fields: dict[str, Any], named: str):
     assert named in refusal(check_event, changed(NOTE, **fields))
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+BOTH_DOORS: list[tuple[Any, str, str]] = [
+    ({"a": nan}, '{"a": NaN}', "data.a is nan"),
+    ({"a": inf}, '{"a": 1e400}', "data.a is inf"),
+    ({"a": -inf}, '{"a": -1e400}', "data.a is -inf"),
+    ({"a": [1, {"b": (0.5, nan)}]}, '{"a": [1, {"b": [0.5, NaN]}]}', "data.a[1].b[1] is nan"),
+    ({"a": {7: nan}}, '{"a": {"7": NaN}}', "data.a.7 is nan"),
+    ({"a": {nan}}, '{"a": [NaN]}', "data.a[0] is nan"),
+    ({"a": 2**53}, '{"a": 9007199254740992}', "data.a is an integer beyond 2^53 - 1"),
+    ({"a": [-(2**53)]}, '{"a": [-9007199254740992]}', "data.a[0] is an integer beyond 2^53 - 1"),
+    ({"a": 2**64}, '{"a": 18446744073709551616}', "data.a is an integer beyond 2^53 - 1"),
+    ({"a": 10**5000}, f'{{"a": 1{"0" * 5000}}}', ""),
+    ({"a": "\ud800"}, '{"a": "\\ud800"}', "half of a surrogate pair"),
+    ({"\udfff": 1}, '{"\\udfff": 1}', "half of a surrogate pair"),
+    ({"a": "\0"}, '{"a": "\\u0000"}', "data.a holds a NUL"),
+    ({"\0": 1}, '{"\\u0000": 1}', "a key of data holds a NUL"),
+    ({None: 1}, "{null: 1}", "at `key` in `$.data`"),
+    ({"a": {None: 1}}, '{"a": {null: 1}}', "data is no JSON"),
+    ({7: 1}, "{7: 1}", "at `key` in `$.data`"),
+    ({"a": {True: 1}}, '{"a": {true: 1}}', "data is no JSON"),
+    ({"a": {(1, 2): 1}}, '{"a": {[1, 2]: 1}}', "data is no JSON"),
+    ({"a": 1j}, '{"a": 1j}', "data is no JSON"),
+    (nested(17), json.dumps(nested(17)), "data is nested more than 16 levels deep"),
+    ({"a": "x" * 8192}, json.dumps({"a": "x" * 8192}), "data is 8200 bytes as JSON"),
+    ({"a": ["\x01"] * 1100}, json.dumps({"a": ["\x01"] * 1100}), "data is 9907 bytes as JSON"),
+    (["a"], '["a"]', "data"),
+    ("a", '"a"', "data"),
+]
+
+
+@pytest.mark.parametrize(("data", "text", "named"), BOTH_DOORS)
+def test_data_that_is_refused_as_json_is_refused_from_python(data: Any, text: str, named: str) -> None:
+    event = changed(NOTE, data=data)
+    assert named in refusal(check_event, event)
+    assert refusal(checked, Publish(event)) == refusal(check_event, event)
+    refusal(decode_event, msgspec.json.encode(NOTE).replace(b'"data":null', b'"data":' + text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        ({"a": nested(15)}, {"a": nested(15)}),
+        ({"a": None, "b": 0.5, "c": -0.0, "d": 1e308}, {"a": None, "b": 0.5, "c": -0.0, "d": 1e308}),
+        ({"a": 2**53 - 1, "b": "x" * 8000}, {"a": 2**53 - 1, "b": "x" * 8000}),
+        ({"a": "nan", "nan": 1}, {"a": "nan", "nan": 1}),
+        ({"a": Decimal("1.50"), "b": b"x", "c": date(2026, 1, 27)}, {"a": "1.50", "b": "eA==", "c": "2026-01-27"}),
+        ({"a": {1: 2, 1.5: 3}}, {"a": {"1": 2, "1.5": 3}}),
+    ],
+)
+def test_data_that_json_can_say_is_taken(data: Any, kept: Any) -> None:
+    event = check_event(changed(NOTE, data=data))
+    assert isinstance(event, NotificationRequested)
+    assert event.data == kept
+    assert decode_event(msgspec.json.encode(event)) == event
+
+
+def test_two_keys_that_json_cannot_tell_apart_are_refused() -> None:
+    said = refusal(check_event, changed(NOTE, data={"a": [{3: 1, "3": 2}]}))
+    assert said == "data.a[0] has two keys that are the same as text: leave one of them out"
 
 
 def test_nested_data_is_refused_before_it_is_walked_to_its_end():
