@@ -128,7 +128,7 @@ def outbox(
     except (DjactorsError, ValueError, NoCertificateError) as error:
         fail(str(error))
     except errors as error:
-        fail(_sentence(error, table))
+        fail(opener.sentence_of(error, table))
 
 
 def _own_token(config: str | None) -> BlockingToken:
@@ -178,8 +178,3 @@ def _log_as_configured(config: str | None) -> None:
     log_everything(LogThread(settings.log_format, settings.log_level).logger)
     # A line for each request would be all that is seen.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-def _sentence(error: Exception, table: str) -> str:
-    told = " ".join(str(error).split()) or type(error).__name__
-    return f"--database: {told}: if the table {table} is missing, --create makes it"

@@ -28,6 +28,13 @@ _WITHOUT = frozenset({0, 4})
 of which the driver itself says so as soon as it is used."""
 
 
+_SQLITE_ERROR: Final = 1
+_LOCKED: Final = frozenset({5, 6})
+"""What SQLite calls `SQLITE_BUSY` and `SQLITE_LOCKED`. Who uses PostgreSQL need not have Python's sqlite3."""
+
+_UNDEFINED_TABLE: Final = "42P01"
+
+
 class OutboxError(DjactorsError):
     """The outbox cannot be used like this; the message says what to do instead."""
 
@@ -100,6 +107,27 @@ def database_of(given: Any) -> Database:
         f"connection: {name} is not known: give a connection or cursor of sqlite3, psycopg, psycopg2 or Django, or "
         "execute what `Outbox.insert` returns"
     )
+
+
+def sentence_of(error: Exception) -> str:
+    """What a driver says of an error, in one line, and what that means where the driver does not say it."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if _sqlite_code(error) in _LOCKED:
+        said += ": another program has a transaction open in this file, and has not ended it while this one waited"
+    return said
+
+
+def is_of_missing_table(error: Exception) -> bool:
+    """Whether a driver says that there is no such table."""
+    return getattr(error, "sqlstate", None) == _UNDEFINED_TABLE or (
+        _sqlite_code(error) == _SQLITE_ERROR and str(error).startswith("no such table: ")
+    )
+
+
+def _sqlite_code(error: Exception) -> int | None:
+    """The primary result code of SQLite."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else int(code) & 0xFF
 
 
 def cursor_of(given: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from djactors.outbox._databases import OutboxError
+from djactors.outbox._databases import OutboxError, is_of_missing_table, sentence_of
 
 _SCHEMES = ("postgresql://", "postgres://")
 
@@ -25,12 +25,22 @@ _BOUNDS: Final[Mapping[str, int]] = {
 """What libpq would wait for minutes or hours for, unless the URL says otherwise."""
 
 
+BUSY_SECONDS: Final = 5.0
+"""How long a connection waits for another one that writes to the SQLite file, as Python's own connections do."""
+
+
 @dataclass(frozen=True)
 class Opener:
     """How a database is opened, and what its driver raises."""
 
     connect: Callable[[], Any]
     errors: tuple[type[Exception], ...]
+
+    @staticmethod
+    def sentence_of(error: Exception, table: str) -> str:
+        """What an error of the driver means for the command that delivers from this table, in one line."""
+        mend = f": --create makes the table {table}" if is_of_missing_table(error) else ""
+        return f"--database: {sentence_of(error)}{mend}"
 
 
 def opener_of(place: str) -> Opener:
@@ -49,7 +59,7 @@ def opener_of(place: str) -> Opener:
             raise OutboxError(f"--database: {place}: there is no such file: name the database of your application")
         # Never made anew: if the file is gone, that is an error.
         address = f"file:{quote(str(Path(place).absolute()))}?mode=rw"
-        return Opener(lambda: sqlite3.connect(address, uri=True), (sqlite3.Error,))
+        return Opener(lambda: sqlite3.connect(address, BUSY_SECONDS, uri=True), (sqlite3.Error,))
     try:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict

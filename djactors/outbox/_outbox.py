@@ -38,8 +38,9 @@ nobody else's would be sent. An import takes minutes."""
 MAX_HELD: Final = 100
 """The most events that `held` returns."""
 
-_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,54}", re.ASCII)
-"""A name of SQL, with the name of its schema, that needs no quotes, and leaves room for the name of the index."""
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?(?!(?i:sqlite_))[A-Za-z_][A-Za-z0-9_]{0,54}", re.ASCII)
+"""A name of SQL, with the name of its schema, that needs no quotes unless it is a keyword, and leaves room for the name
+of the index. SQLite keeps `sqlite_` for itself."""
 
 COLUMNS: Final = ("tenant_id", "event_id", "body", "added_at", "faults", "error")
 """What is written of an event when it is added, in the order of `Outbox.row`."""
@@ -55,7 +56,7 @@ CREATE TABLE IF NOT EXISTS {table} (
     held_at TEXT,
     error TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS {index}_waiting ON {of} (id) WHERE held_at IS NULL;
+CREATE INDEX IF NOT EXISTS {index} ON {of} (id) WHERE held_at IS NULL;
 """
 
 _KEYS: Final[Mapping[str, str]] = {
@@ -128,23 +129,29 @@ class Outbox:
         now: the wall clock, as an aware time.
 
     Raises:
-        OutboxError: the name needs quotes or is too long.
+        OutboxError: the name has other letters than SQL's, is SQLite's own, or is too long.
     """
 
     def __init__(self, table: str = TABLE, *, now: Callable[[], datetime] = WALL_CLOCK) -> None:
-        if _NAME.fullmatch(table) is None:
-            raise OutboxError(f"table: {table!r}: write a name of at most 55 letters, digits and underscores")
+        if not isinstance(table, str) or _NAME.fullmatch(table) is None:
+            raise OutboxError(
+                f"table: {table!r}: write a name of at most 55 letters, digits and underscores, which begins neither "
+                "with a digit nor with `sqlite_`"
+            )
         self.table = table
+        # The name may be a keyword of one of many versions. In small letters, because PostgreSQL makes these of a name
+        # without quotes, and SQLite knows no difference.
+        self._quoted = ".".join(f'"{part}"' for part in table.lower().split("."))
         self._now = now
         # Since when tenants are known to be imported.
         self._importing: dict[int, datetime] = {}
 
     def ddl(self, engine: Literal["sqlite", "postgresql"]) -> str:
         """The statements that make the table, for your own migrations."""
-        name = self.table.rpartition(".")[2]
+        name = self._quoted.rpartition(".")[2]
         # SQLite wants the schema before the index, PostgreSQL before the table.
-        index, of = (self.table, name) if engine == "sqlite" else (name, self.table)
-        return _DDL.format(table=self.table, key=_KEYS[engine], index=index, of=of)
+        index, of = (self._quoted, name) if engine == "sqlite" else (name, self._quoted)
+        return _DDL.format(table=self._quoted, key=_KEYS[engine], index=f'{index[:-1]}_waiting"', of=of)
 
     def create(self, connection: Any) -> None:
         """Make the table if it is missing. Outside a transaction this is committed, inside of one it is part of it."""
@@ -180,7 +187,7 @@ class Outbox:
                 "connection: is in autocommit mode and in no transaction: begin one, and write in it what the event "
                 "tells of"
             )
-        key, sql, values = self._insert(event, database.style)
+        key, sql, values = self._insert(event, database.style, self._name(database))
         cursor_of(connection).execute(sql, values)
         return key
 
@@ -195,12 +202,12 @@ class Outbox:
         Raises:
             ApiError: as `add`.
         """
-        return self._insert(event, style)[1:]
+        return self._insert(event, style, self._quoted)[1:]
 
-    def _insert(self, event: DomainEvent, style: Style) -> tuple[str, str, tuple[int | str, ...]]:
+    def _insert(self, event: DomainEvent, style: Style, name: str) -> tuple[str, str, tuple[int | str, ...]]:
         key, values = self.row(event)
         marks = ", ".join("?" * len(COLUMNS))
-        return key, styled(f"INSERT INTO {self.table} ({', '.join(COLUMNS)}) VALUES ({marks})", style), values
+        return key, styled(f"INSERT INTO {name} ({', '.join(COLUMNS)}) VALUES ({marks})", style), values
 
     def row(self, event: DomainEvent) -> tuple[str, tuple[int | str, ...]]:
         """The event's `id`, and the values of its row: `tenant_id`, `event_id`, `body`, `added_at`, `faults`, `error`.
@@ -264,13 +271,15 @@ class Outbox:
     def held(self, connection: Any, limit: int = MAX_HELD) -> list[Held]:
         """The events that the server will never take as they stand, the oldest first."""
         columns = "id, tenant_id, event_id, body, error, held_at"
-        sql = f"SELECT {columns} FROM {self.table} WHERE held_at IS NOT NULL ORDER BY id LIMIT ?"
+        sql = (
+            f"SELECT {columns} FROM {self._name(database_of(connection))} WHERE held_at IS NOT NULL ORDER BY id LIMIT ?"
+        )
         return [Held(*row) for row in self._read(connection, sql, (limit,))]
 
     def waiting(self, connection: Any) -> Waiting:
         """How many events wait."""
         sql = f"""SELECT count(*) - count(held_at), min(CASE WHEN held_at IS NULL THEN added_at END), count(held_at)
-            FROM {self.table}"""
+            FROM {self._name(database_of(connection))}"""
         [row] = self._read(connection, sql, ())
         return Waiting(*row)
 
@@ -282,12 +291,16 @@ class Outbox:
             numbers: of the rows; without any, all that are held.
         """
         database = database_of(connection)
-        sql = f"UPDATE {self.table} SET held_at = NULL, faults = 0, error = ? WHERE held_at IS NOT NULL"
+        sql = f"UPDATE {self._name(database)} SET held_at = NULL, faults = 0, error = ? WHERE held_at IS NOT NULL"
         if numbers:
             sql += f" AND id IN ({', '.join('?' * len(numbers))})"
         cursor = cursor_of(connection)
         cursor.execute(database.sql(sql), ("", *numbers))
         return int(cursor.rowcount)
+
+    def _name(self, database: Database) -> str:
+        # Other databases may have other quotes, and their table has a name that Django gave it.
+        return self.table if database.engine == "other" else self._quoted
 
     def _read(self, connection: Any, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Rows as tuples, and no transaction left open that was not open before."""
@@ -304,7 +317,7 @@ class Outbox:
         """Keep other runners out until the transaction ends; whether that could be had."""
         if database.engine != "postgresql":
             return True
-        cursor.execute(f"SELECT pg_try_advisory_xact_lock({_LOCK_SPACE} + '{self.table}'::regclass::oid::bigint)")
+        cursor.execute(f"SELECT pg_try_advisory_xact_lock({_LOCK_SPACE} + '{self._quoted}'::regclass::oid::bigint)")
         return bool(_plain(cursor.fetchone())[0])
 
     def _waiting_rows(self, database: Database, cursor: Any, limit: int) -> list[Row]:
@@ -316,7 +329,7 @@ class Outbox:
             if 0 <= (now - since).total_seconds() < IMPORT_SECONDS
         }
         others = f"AND tenant_id NOT IN ({', '.join(map(str, self._importing))})" if self._importing else ""
-        sql = f"""SELECT id, tenant_id, faults, body FROM {self.table}
+        sql = f"""SELECT id, tenant_id, faults, body FROM {self._name(database)}
             WHERE held_at IS NULL {others} ORDER BY id LIMIT ?"""
         cursor.execute(database.sql(sql), (limit,))
         return [
@@ -338,10 +351,11 @@ class Outbox:
                     held.append((utc_text(self._now()), str(fate), row.number))
                 elif is_fault(fate):
                     failed.append((str(fate), row.number))
+        name = self._name(database)
         for sql, rows in (
-            (f"DELETE FROM {self.table} WHERE id = ?", sent),
-            (f"UPDATE {self.table} SET held_at = ?, error = ? WHERE id = ?", held),
-            (f"UPDATE {self.table} SET faults = faults + 1, error = ? WHERE id = ?", failed),
+            (f"DELETE FROM {name} WHERE id = ?", sent),
+            (f"UPDATE {name} SET held_at = ?, error = ? WHERE id = ?", held),
+            (f"UPDATE {name} SET faults = faults + 1, error = ? WHERE id = ?", failed),
         ):
             if rows:
                 cursor.executemany(database.sql(sql), rows)

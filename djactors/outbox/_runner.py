@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from djactors.client import ApiError
+from djactors.outbox._databases import sentence_of
 from djactors.outbox._outbox import Delivered, Outbox
 from djactors.outbox._sending import Sender, is_importing
 
@@ -117,7 +118,7 @@ class Runner:
             done = self._deliver()
         except self._errors as error:
             self._close()
-            self._trouble.meet(f"the database of the outbox: {str(error).strip() or type(error).__name__}")
+            self._trouble.meet(f"the database of the outbox: {sentence_of(error)}")
             return None
         if _failed(done):
             self._trouble.meet(f"the server does not take the events now: {done.error}")

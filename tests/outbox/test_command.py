@@ -11,12 +11,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import trio
 
 from djactors.domain.events import JobAssigned, NotificationRequested
-from djactors.outbox import Delivered, Outbox
+from djactors.outbox import Delivered, Outbox, Runner, opener_of
 from tests.operations.commands import complaint, run
+from tests.outbox.recording import Server
 from tests.project.examples import example_of
 from tests.serving import SECRET, make_token, service_token, serving
 
@@ -142,7 +144,14 @@ def test_a_proxy_that_cannot_be_used_is_told_by_its_variable(application: str, m
         ),
         (("--database", "app.db"), 2, "give the server's --url"),
         (("--database", "app.db", "--url", "http://127.0.0.1:1"), 1, "--token: is not given, and none can be signed"),
-        (("--database", "app.db", *NOWHERE, "--table", "other"), 1, "if the table other is missing, --create makes it"),
+        (
+            ("--database", "app.db", *NOWHERE, "--table", "other"),
+            1,
+            "no such table: other: --create makes the table other",
+        ),
+        (("--database", "none.db", *NOWHERE), 1, "--database: file is not a database\n"),
+        (("--database", "app.db", *NOWHERE, "--table", "x.other"), 1, "no such table: x.other: --create makes"),
+        (("--database", "app.db", *NOWHERE, "--table", "x.other", "--create"), 1, 'unknown database "x"\n'),
         (("--database", "app.db", *NOWHERE, "--table", "a b"), 1, "table: 'a b': write a name"),
         (("--database", "app.db", *NOWHERE, "--ca", "none.pem"), 1, "--ca: none.pem cannot be read"),
         (NOWHERE, 2, "Missing option '--database'"),
@@ -152,4 +161,33 @@ def test_a_wrong_command_line_says_what_is_wrong(
     application: str, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     monkeypatch.chdir(Path(application).parent)
-    assert said in complaint(run("outbox", *arguments, secret=None), code)
+    Path("none.db").write_text("This is a text, and it is longer than the head of a database. " * 10)
+    assert said in complaint(run("outbox", *arguments, secret=None), code) + "\n"
+
+
+def test_a_missing_table_is_named_on_postgresql_and_no_other_trouble_is_taken_for_it(postgres_url: str) -> None:
+    def said(*more: str) -> str:
+        return complaint(run("outbox", "--database", postgres_url, *NOWHERE, "--held", *more))
+
+    assert said().endswith(": --create makes the table djactors_outbox")
+    assert "--create" not in said("--table", "gone.events", "--create")
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("CREATE TABLE djactors_outbox (id INTEGER)")
+    assert "--create" not in said()
+
+
+def test_a_locked_file_is_called_so_by_the_command_and_in_the_log(
+    application: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("djactors.outbox._opening.BUSY_SECONDS", 0.0)
+    meaning = "another program has a transaction open in this file, and has not ended it while this one waited"
+    with closing(sqlite3.connect(application)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for more in ((), ("--create", "--table", "other"), ("--once",), ("--held",), ("--release",)):
+            said = complaint(run("outbox", "--database", application, *NOWHERE, *more))
+            assert said == f"djactors: --database: database is locked: {meaning}"
+        opener = opener_of(application)
+        runner = Runner(opener.connect, Server(), errors=opener.errors)
+        runner.stop.wait = lambda seconds: runner.stop.set() or True  # type: ignore[method-assign,func-returns-value]
+        runner.run()
+    assert f"database is locked: {meaning}; what waits is kept and tried again" in caplog.text

@@ -416,10 +416,49 @@ def test_a_connection_of_a_pool_is_as_good_as_the_drivers() -> None:
         assert outbox.waiting(Pooled(connection)).count == 1
 
 
-@pytest.mark.parametrize("name", ["", "a b", 'a"', "a;b", "1a", "a.b.c", "a" * 56, "ä"])
-def test_a_name_that_would_need_quotes_is_refused(name: str) -> None:
+REFUSED = ["", "a b", 'a"', "a;b", "1a", "a.b.c", "a" * 56, "ä", "a\n", "a\0", "sqlite_a", "SQLite_a", "x.sqlite_a"]
+
+
+@pytest.mark.parametrize("name", [*REFUSED, None, 7, b"a"])
+def test_a_name_that_no_database_takes_is_refused(name: Any) -> None:
     with pytest.raises(OutboxError, match="table: "):
         Outbox(name)
+
+
+@pytest.mark.parametrize("name", ["select", "order", "Table", "user", "index", "abort", "all", "rowid", "a" * 55, "_"])
+def test_a_keyword_is_a_name_like_any_other(connect: Connect, engine: str, server: Server, name: str) -> None:
+    outbox = Outbox(name)
+    with closing(connect()) as connection:
+        outbox.create(connection)
+        outbox.create(connection)
+    add(connect, outbox, "a", "b")
+    with closing(connect()) as connection:
+        server.outcomes = {outbox.add(connection, event("c")): NOT_FOUND}
+        sql, values = outbox.insert(event("d"), "qmark" if engine == "sqlite" else "format")
+        connection.execute(sql, values)
+        connection.commit()
+    assert deliver(connect, outbox, server).sent == 3
+    with closing(connect()) as connection:
+        assert [held.error for held in outbox.held(connection)] == [str(NOT_FOUND)]
+        assert outbox.release(connection) == 1
+        connection.commit()
+        assert outbox.waiting(connection).count == 1
+
+
+def test_a_table_that_was_made_by_its_name_without_quotes_is_still_found(connect: Connect, engine: str) -> None:
+    outbox = Outbox("MyEvents")
+    with closing(connect()) as connection:
+        made = (
+            outbox.ddl("sqlite" if engine == "sqlite" else "postgresql")
+            .replace('"myevents', "MyEvents")
+            .replace('"', "")
+        )
+        for statement in made.split(";\n"):
+            if statement.strip():
+                connection.execute(statement)
+        outbox.add(connection, event("a"))
+        outbox.create(connection)
+        assert outbox.waiting(connection).count == 1
 
 
 @pytest.mark.parametrize("given", [object(), None, "postgresql://"])
