@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from djactors.config import SettingError, Settings, load
 from djactors.domain.ids import MAX_ID
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class Seconds(click.FloatRange):
@@ -115,15 +118,25 @@ def ca_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def trusting(ca: str | None) -> ssl.SSLContext | None:
+    """What checks a server's certificate, where `--ca` names one; a file that cannot be read ends the command."""
+    from djactors.operations.address import NoCertificateError, context_trusting
+
+    try:
+        return None if ca is None else context_trusting(ca)
+    except NoCertificateError as error:
+        fail(str(error))
+
+
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that changes something the options `--url` and `--token`."""
+    """Give a command that changes something the options `--url`, `--token` and `--ca`."""
     url = click.option(
         "--url",
         callback=server_url,
         metavar="URL",
         help="The server to ask. Without it the database is changed directly.",
     )
-    return url(token_option("An admin's or a service's token for the server")(command))
+    return url(token_option("An admin's or a service's token for the server")(ca_option(command)))
 
 
 def person_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ from djactors.commands.common import (
     sentence_of,
     server_options,
     settings_of,
+    trusting,
 )
 from djactors.commands.manual import SIGNING, TOKEN, Manual
 from djactors.config import SettingError, load_rules
@@ -64,6 +65,7 @@ def erase(
     names: tuple[str, ...],
     url: str | None,
     token: str | None,
+    ca: str | None,
     receipt: str | None,
     backup_days: int | None,
     no_overwrite: bool,
@@ -88,11 +90,12 @@ def erase(
         raise click.UsageError(f"--also-called: at most {MAX_NAMES} names, of 1 to {NAME} characters each")
     settings = settings_of(config, database=database)
     plan = erasing.Plan(tenant_id, user_id, names, not no_overwrite, backup_days)
+    context = trusting(ca)
     progress = Progress(sys.stderr)
     with _receipt_at(receipt) as keep:
         try:
             if url is not None:
-                done = erasing.through_server(settings, url, token, plan, progress.step)
+                done = erasing.through_server(settings, url, token, plan, progress.step, context)
             else:
                 done = erasing.directly(settings.database, plan, progress.step, load_rules(settings))
         except DatabaseLocked as error:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from djactors.commands.common import config_option, database_option, fail, server_options, settings_of
+from djactors.commands.common import config_option, database_option, fail, server_options, settings_of, trusting
 from djactors.commands.manual import SIGNING, TOKEN, Manual
 from djactors.config import SettingError
 from djactors.domain.ids import MAX_ID
@@ -174,7 +174,13 @@ def _give_out(source: str, folder: str, tenant_id: int, user_id: int) -> None:
 @database_option
 @config_option
 def import_(
-    folder: str, url: str | None, token: str | None, abandon: bool, database: str | None, config: str | None
+    folder: str,
+    url: str | None,
+    token: str | None,
+    ca: str | None,
+    abandon: bool,
+    database: str | None,
+    config: str | None,
 ) -> None:
     """Bring a tenant from a folder into an installation that does not have it.
 
@@ -186,7 +192,7 @@ def import_(
     from djactors.store.errors import DatabaseLocked
 
     settings = settings_of(config, database=database)
-    server = None if url is None else sending_in.Server(settings, url, token)
+    server = None if url is None else sending_in.Server(settings, url, token, ssl_context=trusting(ca))
     if abandon:
         with _progress("DIR", "a part of the tenant is left", "does the rest") as step:
             if server is not None:

@@ -12,6 +12,7 @@ from djactors.commands.common import (
     sentence_of,
     server_options,
     settings_of,
+    trusting,
 )
 from djactors.commands.manual import SIGNING, TOKEN, Manual
 from djactors.config import SettingError
@@ -95,7 +96,13 @@ def token(
 @database_option
 @config_option
 def sign_out(
-    tenant_id: int, user_id: int, url: str | None, token: str | None, database: str | None, config: str | None
+    tenant_id: int,
+    user_id: int,
+    url: str | None,
+    token: str | None,
+    ca: str | None,
+    database: str | None,
+    config: str | None,
 ) -> None:
     """Refuse all tokens of a user that were issued before now, and end the user's connections.
 
@@ -109,7 +116,7 @@ def sign_out(
     settings = settings_of(config, database=database)
     try:
         if url is not None:
-            at = signing_out.through_server(settings, url, token, tenant_id, user_id)
+            at = signing_out.through_server(settings, url, token, tenant_id, user_id, trusting(ca))
         else:
             at = signing_out.directly(settings.database, tenant_id, user_id)
     except DatabaseLocked as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ def ask(
     timeout: float,
     *,
     of_all: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> dict[str, Any]:
     """The server's answer to a POST.
 
@@ -48,6 +50,7 @@ def ask(
         body: with the `tenantId`.
         timeout: seconds in which the server must answer.
         of_all: whether the token that is signed names no tenant.
+        ssl_context: what checks the server's certificate, if not the CAs of the system do.
 
     Raises:
         SettingError: there is neither a token nor a secret.
@@ -73,13 +76,18 @@ def ask(
         method="POST",
     )
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout, context=ssl_context) as response:  # noqa: S310
             answer = json.loads(response.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
         with error:
             said = f"{url} answered {error.code}: {_message(error)}"
         raise NotDoneError(said, error.code) from None
     except urllib.error.URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            why = error.reason.verify_message
+            raise NotDoneError(
+                f"{url} has a certificate that is not trusted ({why}): name a CA of your own with --ca"
+            ) from None
         raise NotDoneError(f"{url} cannot be reached: {error.reason}: is the server running there?") from None
     except (OSError, ValueError, RecursionError, http.client.HTTPException):
         # So answers what is no web server, or one that breaks off.

@@ -5,6 +5,7 @@ Either way it is done in pieces, and may be interrupted: the same command, run a
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -150,7 +151,14 @@ class _Tally:
         return notes
 
 
-def through_server(settings: Settings, url: str, token: str | None, plan: Plan, report: Report) -> Receipt:
+def through_server(
+    settings: Settings,
+    url: str,
+    token: str | None,
+    plan: Plan,
+    report: Report,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Receipt:
     """Have the server erase a person.
 
     Raises:
@@ -158,12 +166,13 @@ def through_server(settings: Settings, url: str, token: str | None, plan: Plan, 
         NotDoneError: the server is not there, or refused.
     """
     tally = _Tally(plan, url, report)
+    path = f"/api/users/{plan.user_id}/erase"
     body: dict[str, Any] = {"tenantId": plan.tenant_id, "overwrite": plan.overwrite}
     if plan.names:
         body["names"] = plan.names
     while True:
         try:
-            answer = ask(settings, url, token, f"/api/users/{plan.user_id}/erase", body, TIMEOUT)
+            answer = ask(settings, url, token, path, body, TIMEOUT, ssl_context=ssl_context)
         except NotDoneError as error:
             if "after" not in body and error.status == NOT_FOUND:
                 who = f"user {plan.user_id} of tenant {plan.tenant_id}"

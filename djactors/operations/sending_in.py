@@ -7,6 +7,7 @@ A slice that got no answer is sent again. If the command is interrupted, the sam
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,15 +80,22 @@ class Server:
         url: where the server is.
         token: of a service; without one, the command signs one for itself.
         sleep: waits so many seconds.
+        ssl_context: what checks the server's certificate, if not the CAs of the system do.
     """
 
     def __init__(
-        self, settings: Settings, url: str, token: str | None, sleep: Callable[[float], object] = time.sleep
+        self,
+        settings: Settings,
+        url: str,
+        token: str | None,
+        sleep: Callable[[float], object] = time.sleep,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._settings = settings
         self._url = url
         self._token = token
         self._sleep = sleep
+        self._ssl_context = ssl_context
 
     def ask(self, path: str, body: dict[str, Any], kind: type[_Answer], *, patience: int = PATIENCE) -> _Answer:
         """The server's answer to a request that is harmless when it is repeated.
@@ -98,7 +106,16 @@ class Server:
         """
         for tries in range(patience + 1):
             try:
-                answer = ask(self._settings, self._url, self._token, f"{ROUTE}{path}", body, TIMEOUT, of_all=True)
+                answer = ask(
+                    self._settings,
+                    self._url,
+                    self._token,
+                    f"{ROUTE}{path}",
+                    body,
+                    TIMEOUT,
+                    of_all=True,
+                    ssl_context=self._ssl_context,
+                )
                 return msgspec.convert(answer, kind)
             except NotDoneError as error:
                 if error.status not in PASSING or tries == patience:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,14 @@ TIMEOUT = 10.0
 """Seconds in which the server must answer: a commit takes a few milliseconds."""
 
 
-def through_server(settings: Settings, url: str, token: str | None, tenant_id: int, user_id: int) -> str:
+def through_server(
+    settings: Settings,
+    url: str,
+    token: str | None,
+    tenant_id: int,
+    user_id: int,
+    ssl_context: ssl.SSLContext | None = None,
+) -> str:
     """Ask the server; the moment of the sign-out, as UTC text.
 
     Without a `token` the command signs one of a service for itself, with the secret of the settings.
@@ -31,7 +39,7 @@ def through_server(settings: Settings, url: str, token: str | None, tenant_id: i
         NotDoneError: the server is not there, or refused.
     """
     path = f"/api/users/{user_id}/sign-out"
-    answer = ask(settings, url, token, path, {"tenantId": tenant_id}, TIMEOUT)
+    answer = ask(settings, url, token, path, {"tenantId": tenant_id}, TIMEOUT, ssl_context=ssl_context)
     if "signedOutAt" not in answer:
         raise NotDoneError(f"{url} is no djactors server: its answer is another one")
     return str(answer["signedOutAt"])

@@ -405,7 +405,7 @@ def test_what_passes_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [NotDoneError("gone"), NotDoneError("busy", 503), {"arrived": 3}]
     slept: list[float] = []
 
-    def ask(*_: Any, of_all: bool) -> Any:
+    def ask(*_: Any, of_all: bool, ssl_context: None) -> Any:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
