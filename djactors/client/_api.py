@@ -12,6 +12,7 @@ from typing import Final
 import httpx
 import trio
 
+from djactors.client._deadlines import DEADLINE, DeadlineTransport
 from djactors.client._errors import DjactorsError, UnreachableError
 from djactors.client._exchange import Answer, Exchange, Pause, Request, RetryPolicy
 from djactors.client._proxies import names_a_host, proxy_for
@@ -95,8 +96,7 @@ class BlockingApi:
         self._url, self._tokens, self._policy, self._random = checked_url(url), tokens, policy, random
         self._now, self._wait = now, wait
         if transport is None:
-            proxy = proxy_for(self._url)
-            transport = httpx.HTTPTransport(verify=ssl_context or True, proxy=proxy)
+            transport = DeadlineTransport(now, ssl_context=ssl_context, proxy=proxy_for(self._url))
         self._http = httpx.Client(transport=transport, trust_env=False)
 
     def ask(self, request: Request) -> Answer:
@@ -127,8 +127,10 @@ class BlockingApi:
                 self._url + request.path,
                 content=request.body,
                 headers=_headers(request, token),
-                # Of httpx these are for each wait; the loop below bounds all of them together.
+                # These are for each wait. The deadline bounds all of them together; in a transport of the caller's own,
+                # the loop below does, as far as it can.
                 timeout=seconds,
+                extensions={DEADLINE: ends},
             ) as response:
                 parts: list[bytes] = []
                 size = 0
