@@ -109,11 +109,13 @@ def erase(
             fail("interrupted: the person is erased in part; the same command does the rest")
         progress.end()
         text = msgspec.json.format(msgspec.json.encode(done), indent=2)
-        click.echo(text)
         try:
+            # First, since standard output may fail: no second run tells the same.
             keep(text + b"\n")
         except OSError as error:
+            click.echo(text)
             fail(f"the person is erased, but --receipt: {receipt} cannot be written: {error.strerror}: keep the above")
+        click.echo(text)
 
 
 @contextmanager

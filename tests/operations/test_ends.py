@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import re
 import shlex
@@ -21,6 +22,7 @@ from djactors.cli import main
 from djactors.commands.ends import OutputError, ReaderLeftError, endless
 from djactors.commands.manual import Manual
 from tests.operations.commands import SECRET, complaint, run
+from tests.operations.test_erasing import fill
 from tests.serving import serving
 
 PATIENCE = 60
@@ -114,6 +116,16 @@ def test_so_does_what_a_shell_asks_for_to_complete_commands(
 ) -> None:
     monkeypatch.setenv("_DJACTORS_COMPLETE", "bash_source")
     assert ended((), unread_pipe(), capsys) == (1, "")
+
+
+def test_the_receipt_of_an_erasure_is_kept_whatever_becomes_of_standard_output(tmp_path: Path) -> None:
+    database = tmp_path / "inbox.db"
+    assert run("migrate", "--database", str(database)).exit_code == 0
+    fill(database)
+    who = ("--tenant", "1", "--user", "7", "--database", str(database))
+    with full_disk() as full:
+        assert writing_to(full.fileno(), "erase", *who, "--yes", "--receipt", "receipt.json")[0] == 1
+    assert json.loads(Path("receipt.json").read_text())["erased"]["users"] == 1
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
