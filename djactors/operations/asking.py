@@ -29,6 +29,10 @@ class NotDoneError(Exception):
         self.status = status
 
 
+class UntrustedError(NotDoneError):
+    """The server's certificate is not trusted, and will not be however often the server is asked."""
+
+
 def ask(
     settings: Settings,
     url: str,
@@ -85,7 +89,7 @@ def ask(
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             why = error.reason.verify_message
-            raise NotDoneError(
+            raise UntrustedError(
                 f"{url} has a certificate that is not trusted ({why}): name a CA of your own with --ca"
             ) from None
         raise NotDoneError(f"{url} cannot be reached: {error.reason}: is the server running there?") from None

@@ -24,7 +24,7 @@ from djactors.inbox.importing import ROWS_OF_A_SLICE
 from djactors.inbox.inbox import Inbox
 from djactors.inbox.parcels import Manifest
 from djactors.inbox.tenancy import PARTS
-from djactors.operations.asking import NotDoneError, ask
+from djactors.operations.asking import NotDoneError, UntrustedError, ask
 from djactors.operations.bringing_in import Report, Staged, announced, staged
 from djactors.operations.moving import Step
 from djactors.operations.signing_out import alone
@@ -118,7 +118,7 @@ class Server:
                 )
                 return msgspec.convert(answer, kind)
             except NotDoneError as error:
-                if error.status not in PASSING or tries == patience:
+                if isinstance(error, UntrustedError) or error.status not in PASSING or tries == patience:
                     raise
                 self._sleep(PAUSE)
             except msgspec.ValidationError:

@@ -13,11 +13,14 @@ import trio
 from click.testing import Result
 
 from djactors.cli import main
+from djactors.config import Settings
 from djactors.domain.events import JobAssigned
 from djactors.inbox import schema
+from djactors.operations import sending_in
+from djactors.operations.asking import NotDoneError
 from djactors.outbox import Outbox
 from tests.operations.commands import run
-from tests.serving import make_token, serving
+from tests.serving import SECRET, make_token, serving
 from tests.tls import Pair
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -107,3 +110,19 @@ async def test_a_certificate_that_is_not_trusted_is_told_with_the_mend(own_folde
         said = (await command(name, *COMMANDS[name][0], "--url", server.url)).stderr.splitlines()[-1]
         assert said.endswith("name a CA of your own with --ca")
         assert said.startswith(f"djactors: {server.url} has a certificate that is not trusted (")
+
+
+async def test_whoever_is_not_trusted_is_asked_once(own_folder: Path) -> None:
+    def sleep(seconds: float) -> None:
+        raise AssertionError("it was to be asked again")
+
+    async with serving(own_folder, environment=Pair(own_folder).environment) as server:
+        tell = functools.partial(
+            sending_in.abandon,
+            sending_in.Server(Settings(jwt_secret=SECRET), server.url, None, sleep),
+            str(own_folder / "tenant"),
+            lambda *_: None,
+        )
+        prepare()
+        with pytest.raises(NotDoneError, match="not trusted"):
+            await trio.to_thread.run_sync(tell)
