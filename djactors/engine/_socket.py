@@ -98,7 +98,8 @@ class Socket(BaseSocket):
         super().__init__(client, namespace)
         self._handlers = handlers
         self._host = host
-        self._turns = Turns(host.spawn, self._failed, self._goes_on)
+        # None once the socket has ended. The two refer to each other, which only the garbage collector would undo.
+        self._turns: Turns | None = Turns(host.spawn, self._failed, self._goes_on)
         self.sid = ""
         self.joined = False
         self.data: Any = None
@@ -169,6 +170,7 @@ class Socket(BaseSocket):
             self._let_in(None)
         else:
             timeout = self._host.settings.connect_timeout
+            assert self._turns is not None
             self._turns.take(Turn(call, (self, auth), self._let_in, timeout=timeout))
 
     def _let_in(self, _: object) -> None:
@@ -179,6 +181,7 @@ class Socket(BaseSocket):
         call = self._handlers.events.get(event.name)
         if call is None:
             return  # the reference server drops such an event, too
+        assert self._turns is not None
         if not self._turns.has_room(size, self._host.settings.max_payload):
             self.disconnect(TOO_MANY_EVENTS)
             return
@@ -206,7 +209,9 @@ class Socket(BaseSocket):
             answer.came.set()
         had_joined, self.joined = self.joined, False
         call = self._handlers.disconnect if had_joined else None
-        self._turns.stop(None if call is None else Turn(call, (self, reason), lambda _: None))
+        turns, self._turns = self._turns, None
+        assert turns is not None
+        turns.stop(None if call is None else Turn(call, (self, reason), lambda _: None))
 
     def _goes_on(self) -> bool:
         return self.alive and not self._handler.session.closed

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import trio
@@ -15,6 +11,7 @@ from djactors.client import Notification, connect
 from djactors.client.socketio import SocketSettings
 from djactors.domain.events import NotificationRequested
 from djactors.protocol import Transport
+from tests.garbage import garbage
 from tests.operations.test_embedding import running, settings
 from tests.serving import make_token, send_request, service_token
 
@@ -27,28 +24,6 @@ WAYS = [
         (Transport.POLLING, Transport.WEBSOCKET),
     )
 ]
-ROOMS = tuple(f"djactors.{room}." for room in ("kernel", "net", "engine", "edge", "actors", "inbox", "store"))
-"""Of the server alone. The protocol's classes serve the test's own end of the connections as well."""
-
-
-@contextmanager
-def garbage() -> Iterator[Counter[str]]:
-    """Counts, by class, the objects of the server that became unreachable in the block and that nobody freed."""
-    found: Counter[str] = Counter()
-    gc.collect()
-    gc.disable()
-    try:
-        yield found
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        for item in gc.garbage:
-            kind = type(item)
-            if kind.__module__.startswith(ROOMS):
-                found[f"{kind.__module__}.{kind.__qualname__}"] += 1
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
 
 
 async def one_comes_and_goes(server: Server, user_id: int, how: SocketSettings) -> None:
