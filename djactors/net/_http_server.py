@@ -275,6 +275,11 @@ class HttpConnection:
         if self._answerable:
             await self._refuse(RequestRefused(500, "internal_error", "the server failed to answer this request"))
 
+    def let_go(self) -> None:
+        """The connection has ended: drop what refers back to it, which only the garbage collector would free."""
+        self._idle_end.close()
+        self._request = self._upgrading = None
+
     async def _serve_one(self) -> bool:
         """Serve one request; return whether another may follow."""
         raw = await self._read_head()

@@ -432,6 +432,7 @@ class Listener:
         if self._slots.remove(connection):
             self._telemetry.connection_closed()
         self._overflowing.discard(connection)
+        connection.let_go()
         if not (self._slots or self._overflowing):
             self._all_closed.set()
             self._all_closed = trio.Event()
