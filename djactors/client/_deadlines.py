@@ -1,7 +1,8 @@
 """The network of a blocking client, which keeps to the deadline of an attempt.
 
 The time-outs of httpx are for each wait, and a server that sends one byte of its answer's head now and then could hold
-an attempt for as long as it likes. Here no wait goes beyond the deadline.
+an attempt for as long as it likes. Here no wait goes beyond the deadline. TLS inside of TLS is the exception (an
+https:// server behind an https:// proxy): httpcore reads on within one wait there.
 """
 
 import math

@@ -29,7 +29,8 @@ class RetryPolicy:
     Attributes:
         timeout: for all attempts together, with the waits between them.
         attempt_timeout: for one attempt, from the connection to the last byte of the answer. `Client` cannot interrupt
-            the look-up of a name, and tries each address of a name for as long.
+            the look-up of a name, tries each address of a name for as long, and bounds only each wait for a server of
+            https:// behind a proxy of https://.
         delay, max_delay: the first wait, and the longest one; each is twice the one before.
         jitter: the part of each wait that is random, from 0 to 1, so that clients do not come back in one moment.
         max_retry_after: the longest wait that a `Retry-After` can ask for; a longer one fails at once.

@@ -22,8 +22,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 def names_a_host(place: httpx.URL) -> bool:
     """Whether a URL has a host that can be looked up, and no port that there is not."""
     try:
-        # As the look-up will do it.
-        place.host.encode("idna")
+        # As the look-up will do it. Letters of other alphabets are in ASCII here, by newer rules than Python's own.
+        place.raw_host.decode("ascii").encode("idna")
     except UnicodeError:
         return False
     # httpx writes letters that no host can have with a percent sign.

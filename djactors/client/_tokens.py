@@ -77,7 +77,8 @@ class Tokens:
         self._current: str | None = None
         self._of_one_person = of_one_person
         self._person = _NOBODY
-        self._offered: str | None = None
+        # Those that the server is being asked to take, the newest last.
+        self._offered: list[str] = []
         if not callable(token):
             self.replace(token)
 
@@ -108,12 +109,12 @@ class Tokens:
     @contextmanager
     def offering(self, token: str) -> Iterator[None]:
         """The server is being asked to take this token. Meanwhile the former one is in use, unless it is refused."""
-        self._offered = token
+        self._offered.append(token)
         try:
             yield
         finally:
-            if self._offered is token:
-                self._offered = None
+            if token in self._offered:
+                self._offered.remove(token)
 
     async def make(self) -> str:
         """A fresh token of the function. It is not in use yet."""
@@ -123,10 +124,11 @@ class Tokens:
 
     async def get(self, *, fresh: bool = False) -> str:
         """The one in use; a new one if it is the first time, or if a fresh one is asked for and can be had."""
-        if fresh and self._offered is not None and self._is_surely_theirs(self._offered):
+        offered = next(filter(self._is_surely_theirs, reversed(self._offered)), None) if fresh else None
+        if offered is not None:
             # The one in use was refused, so nothing is lost with it.
-            self.replace(self._offered)
-            self._offered = None
+            self._offered.remove(offered)
+            self.replace(offered)
         elif self._make is not None and (fresh or self._current is None):
             self.replace(await self.make())
         assert self._current is not None

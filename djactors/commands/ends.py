@@ -3,6 +3,9 @@
 Ctrl-C         ends a command with exit code 1 and one line. It is the ordinary end of what is `endless`.
 a full disk    and all else that keeps standard output from being written ends it with exit code 1 and one line.
 a closed pipe  ends it in silence, because whoever read has enough: with exit code 1, or 0 if it is `endless`.
+
+Where standard output was closed from the beginning, a command does its work in silence. Letters that the encoding of
+standard output does not have are written as escapes.
 """
 
 from __future__ import annotations
@@ -36,6 +39,14 @@ class Program(click.Group):
     def main(self, *arguments: Any, **extra: Any) -> Any:
         """See `click.Command.main`."""
         stdout = sys.stdout
+        if stdout is None:
+            # So Python says that it was closed from the beginning.
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:
+                sys.stdout = nowhere
+                try:
+                    return super().main(*arguments, **extra)
+                finally:
+                    sys.stdout = stdout
         if not isinstance(stdout, io.TextIOWrapper):
             return super().main(*arguments, **extra)
         sys.stdout = _told_of(stdout)
@@ -90,7 +101,7 @@ def _told_of(stdout: io.TextIOWrapper) -> io.TextIOWrapper:
     return io.TextIOWrapper(
         _Told(cast(io.BufferedIOBase, stdout.buffer)),
         stdout.encoding,
-        stdout.errors,
+        "backslashreplace" if stdout.errors == "strict" else stdout.errors,
         line_buffering=stdout.line_buffering,
         write_through=True,
     )

@@ -213,6 +213,13 @@ class Socket(BaseSocket):
         assert turns is not None
         turns.stop(None if call is None else Turn(call, (self, reason), lambda _: None))
 
+    def refuse(self, message: str, data: Any = None) -> None:
+        """See `BaseSocket.refuse`."""
+        super().refuse(message, data)
+        if not self.alive:
+            # Nothing more is told of it.
+            self._turns = None
+
     def _goes_on(self) -> bool:
         return self.alive and not self._handler.session.closed
 

@@ -221,7 +221,9 @@ class SocketHandler(ABC, Generic[AnySocket]):
     def on_close(self, reason: str) -> None:
         """The session has ended."""
         for socket in self._sockets:
-            self._part(socket, reason)
+            # What is told of one socket may put out another one of the same client.
+            if socket.alive:
+                self._part(socket, reason)
 
     # Internal
 

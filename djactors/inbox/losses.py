@@ -136,8 +136,9 @@ def _shared(one: Connection, other: Connection, tenant_id: int) -> int:
     here, there = reach_in_part(one, tenant_id), reach_in_part(other, tenant_id)
     low, high = max(here.oldest.seq, there.oldest.seq), min(here.last.seq, there.last.seq)
     if low > high:
-        # One log is purged beyond the other's end, so nobody can tell whether they had parted before.
-        return high
+        # One log is purged beyond the other's end, so nobody can tell whether they had parted before. What is behind
+        # the end of `other` is lost in either case. Where `one` ends first, all of it may be something else.
+        return there.last.seq if there.last.seq < here.last.seq else here.oldest.seq
     if not _agree(one, other, tenant_id, low, here.oldest, there.oldest):
         return here.oldest.seq
     while low < high:

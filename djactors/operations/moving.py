@@ -85,7 +85,7 @@ def move(source: Place, target: Place, report: Report, now: Callable[[], datetim
         NotMovedError: there is no installation, or the target has one, or the copy differs.
         StoreError: one of the databases cannot be read or written, or does not take a row.
     """
-    if names_folder(target) and not is_url(target):
+    if not is_url(target) and (names_folder(target) or os.path.isdir(target)):
         is_there = "" if os.path.isdir(target) else " that is not there"
         raise NotMovedError(f"--to: {os.fspath(target)} is a folder{is_there}: name a new file")
     leaving, arriving = engine_at(source), engine_at(target)

@@ -183,7 +183,8 @@ class SocketClient:
         return encode_socket_packet(SocketPacket(SocketPacketType.CONNECT, namespace, auth))
 
     def disconnect(self, namespace: str = "/") -> EncodedPacket:
-        """Leave a namespace. What the server sends there until it hears of it is passed over."""
+        """Leave a namespace. What the server sends there until it hears of it is passed over, unless the
+        client joins again meanwhile."""
         self._require(namespace)
         del self.sockets[namespace]
         self._left += (namespace,)

@@ -202,6 +202,22 @@ def test_of_a_log_that_was_purged_beyond_the_copy_the_rest_is_lost(house: Path, 
     assert (loss.changes, loss.notifications) == (2, 1)
 
 
+def test_of_a_log_that_ends_before_the_copy_s_begins_all_may_be_lost(house: Path, copied: Path, tmp_path: Path) -> None:
+    tell(house, "purged")
+    tell(house, "kept")
+    purge(house, keep=1)
+    later = copy_of(house, tmp_path / "later.db").copy
+    put(copied, house, over_newer=True)
+    with pytest.raises(NewerError) as refused:
+        put(later, house)
+    [loss] = refused.value.difference.losses
+    assert loss.changes > 0
+    # Of an installation in which nothing has happened yet, nothing can be.
+    empty = tmp_path / "empty.db"
+    assert run("migrate", "--database", str(empty)).exit_code == 0
+    assert lines_of(put(later, empty).difference) == []
+
+
 def test_never_where_a_server_runs(house: Path, copied: Path) -> None:
     with DatabaseLock(house), pytest.raises(DatabaseLocked, match=f"is in use by process {os.getpid()}"):
         put(copied, house, over_newer=True)

@@ -225,3 +225,16 @@ async def test_an_answer_that_unpacks_to_too_much_is_an_error(autojump_clock: Mo
         await ask(
             "publish", EVENT, lambda request: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Bomb())
         )
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "m\N{LATIN SMALL LETTER U WITH DIAERESIS}nchen.test",
+        "\u05e2\u05d1\u05e8\u05d9\u05ea1.test",
+        "xn--mnchen-3ya.test",
+    ],
+)
+async def test_a_host_may_be_written_in_another_alphabet(host: str) -> None:
+    with Client(f"http://{host}", "t"):
+        pass

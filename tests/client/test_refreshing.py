@@ -273,3 +273,25 @@ async def test_services_may_change_whom_they_speak_for() -> None:
     tokens = iter([token_of(None, 1), token_of(None, 2)])
     served = Tokens(lambda: next(tokens))
     assert await served.get() != await served.get(fresh=True)
+
+
+async def test_of_two_tokens_that_are_offered_one_is_shown_when_the_former_is_refused(desk: Desk) -> None:
+    other = token_of(2, number=2)
+    async with desk.inbox() as inbox:
+        desk.way.is_down = True
+        desk.expired.add(OLD)
+        desk.way.cut()
+
+        async def offer_another() -> None:
+            with pytest.raises(UnreachableError):
+                await inbox.refresh(other, timeout=2)
+
+        async def come_back() -> None:
+            await trio.sleep(5)
+            desk.way.is_down = False
+
+        async with trio.open_nursery() as meanwhile:
+            meanwhile.start_soon(offer_another)
+            meanwhile.start_soon(come_back)
+            await inbox.refresh(NEW, timeout=30)
+    assert desk.shown[-1] == NEW

@@ -144,6 +144,12 @@ BOTH_DOORS: list[tuple[Any, str, str]] = [
 ]
 
 
+def test_data_that_is_json_already_is_taken() -> None:
+    event = check_event(changed(NOTE, data={"rows": msgspec.Raw(b'{"q":1}')}))
+    assert isinstance(event, NotificationRequested)
+    assert event.data == {"rows": {"q": 1}}
+
+
 @pytest.mark.parametrize(("data", "text", "named"), BOTH_DOORS)
 def test_data_that_is_refused_as_json_is_refused_from_python(data: Any, text: str, named: str) -> None:
     event = changed(NOTE, data=data)

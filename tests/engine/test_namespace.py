@@ -756,3 +756,31 @@ class TestDisconnect:
             await running.start(chat.server.run)
             await chat.enter()
             running.cancel_scope.cancel()
+
+
+async def test_all_sockets_of_a_client_are_told_of_its_end_although_one_puts_another_out(
+    autojump_clock, start: StartChat, main: Namespace
+):
+    others = [Namespace("/b"), Namespace("/c")]
+    told: list[tuple[str, str]] = []
+    of_client: dict[str, Socket] = {}
+    for namespace in (main, *others):
+        namespace.on_connect(lambda socket, auth: of_client.update({socket.namespace: socket}))
+
+    @main.on_disconnect
+    def put_out(socket: Socket, reason: str) -> None:
+        told.append((socket.namespace, reason))
+        of_client["/b"].disconnect(reconnect=False)
+
+    for namespace in others:
+        namespace.on_disconnect(lambda socket, reason: told.append((socket.namespace, reason)))
+    chat = await start(main, *others)
+    websocket = await chat.enter()
+    for namespace in others:
+        websocket.send(f"40{namespace.name},")
+        await websocket.receive()
+    of_client["/"].disconnect("bye")
+    await wait_all_tasks_blocked()
+    assert told == [("/", "bye"), ("/b", "server"), ("/c", "bye")]
+    assert not any(namespace.sockets for namespace in others)
+    assert not chat.failures

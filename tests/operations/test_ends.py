@@ -21,6 +21,9 @@ import trio
 from djactors.cli import main
 from djactors.commands.ends import OutputError, ReaderLeftError, endless
 from djactors.commands.manual import Manual
+from djactors.domain.events import NotificationRequested, UserUpserted
+from tests.engines import open_connection
+from tests.inbox.desk import Desk
 from tests.operations.commands import SECRET, complaint, run
 from tests.operations.test_erasing import fill
 from tests.serving import serving
@@ -116,6 +119,33 @@ def test_so_does_what_a_shell_asks_for_to_complete_commands(
 ) -> None:
     monkeypatch.setenv("_DJACTORS_COMPLETE", "bash_source")
     assert ended((), unread_pipe(), capsys) == (1, "")
+
+
+def test_letters_that_standard_output_does_not_have_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("migrate", "--database", "app.db").exit_code == 0
+    with open_connection(Path("app.db")) as connection:
+        desk = Desk(connection)
+        desk.publish(UserUpserted(tenant_id=1, user_id=7, name="Ann", role="manager"))
+        note = NotificationRequested(
+            tenant_id=1, user_id=7, notification_type="note", priority="LOW", title="มะลิ is done"
+        )
+        desk.publish(note)
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    with Path("told").open("wb") as told:
+        arguments = ("inbox", "--tenant", "1", "--user", "7", "--database", "app.db")
+        assert writing_to(told.fileno(), *arguments) == (0, "")
+    assert b"\\u0e21\\u0e30\\u0e25\\u0e34 is done" in Path("told").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [("openapi",), ("top", "--url", "http://127.0.0.1:1", "--token", "x")])
+def test_a_command_without_standard_output_works_in_silence(arguments: tuple[str, ...]) -> None:
+    command = " ".join(map(shlex.quote, (sys.executable, "-m", "djactors.cli", *arguments)))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+        timeout=PATIENCE, env={**os.environ, "JWT_SECRET": SECRET},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
 
 
 def test_the_receipt_of_an_erasure_is_kept_whatever_becomes_of_standard_output(tmp_path: Path) -> None:

@@ -87,6 +87,16 @@ def test_a_copy_says_what_to_do_about_it(house: Path, missing: str) -> None:
         moving.move("whole.db", missing, lambda _: None)
 
 
+def test_a_folder_is_no_file_to_export_to(house: Path) -> None:
+    Path("there").mkdir()
+    before = listed(house)
+    for name in ("there", "there/"):
+        assert f"{name} is a folder: name a new file" in complaint(
+            run("export", "--to", name, "--database", "whole.db")
+        )
+    assert listed(house) == before
+
+
 def test_a_file_in_place_of_the_folder_stays_as_it_is(house: Path) -> None:
     Path("mnt").write_text("mine")
     for arguments in (("backup", "mnt/"), ("export", "--to", "mnt/")):
