@@ -55,8 +55,9 @@ async def send_request(
     token: str | None = None,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
+    patience: float = ANSWER_SECONDS,
 ) -> Answer:
-    """One HTTP request on a connection of its own; `body` is bytes, or is sent as JSON.
+    """One HTTP request on a connection of its own; `body` is bytes, or is sent as JSON. `patience` is in seconds.
 
     A URL of `https` is one with a certificate of `tests.tls`.
     """
@@ -69,7 +70,7 @@ async def send_request(
     if content:
         fields.setdefault("content-type", "application/json")
     peer = h11.Connection(h11.CLIENT)
-    with trio.fail_after(ANSWER_SECONDS):
+    with trio.fail_after(patience):
         async with await _connect(scheme, host, int(port)) as stream:
             head = peer.send(h11.Request(method=method, target=path, headers=list(fields.items())))
             data = peer.send(h11.Data(content)) or b""

@@ -20,6 +20,9 @@ ACCEPTED = (200, 201)
 GONE = (OSError, trio.BrokenResourceError, h11.RemoteProtocolError)
 """What a client sees of a server that ends."""
 
+PATIENCE = 120
+"""Seconds for an answer. Some servers are frozen meanwhile, until something else has happened on a busy machine."""
+
 
 class Backend:
     """Posts to whichever server it is given."""
@@ -49,7 +52,7 @@ class Backend:
     async def _attempt(self, server: ServedProcess, key: str) -> int | None:
         headers = {"idempotency-key": key}
         try:
-            answer = await server.publish(self.sent[key], token=self._token, headers=headers)
+            answer = await server.publish(self.sent[key], token=self._token, headers=headers, patience=PATIENCE)
         except GONE:
             return None
         self.history.add(Answered(TENANT, key, answer.status, answer.json))
