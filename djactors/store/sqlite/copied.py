@@ -11,6 +11,7 @@ import msgspec
 
 from djactors.store.room import Copied
 from djactors.store.sqlite.durable import sync
+from djactors.store.sqlite.ownership import give
 
 __all__ = ["ENDING", "forget", "note", "noted"]
 
@@ -34,9 +35,7 @@ def note(database: Path, copied: Copied) -> None:
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
     with open(descriptor, "wb") as file:
         os.fchmod(descriptor, _MODE)
-        if os.geteuid() == 0:
-            owner = os.stat(database)
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        give(descriptor, os.stat(database))
         file.write(msgspec.json.encode(copied) + b"\n")
         file.flush()
         os.fsync(descriptor)

@@ -28,6 +28,7 @@ from djactors.store.errors import StoreDamaged, StoreError, StoreUnavailable
 from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.connections import BUSY_TIMEOUT
 from djactors.store.sqlite.durable import sync
+from djactors.store.sqlite.ownership import give
 from djactors.store.sqlite.room import NO_ROOM, shortage
 
 __all__ = ["COMPANIONS", "Copy", "Pace", "set_aside", "snapshot"]
@@ -180,9 +181,8 @@ class Copy:
 
     def give_to(self, owner: os.stat_result) -> None:
         """Give the file to the owner of another one, if this process may do so, which is root."""
-        if os.geteuid() == 0:
-            with _told(self.path):
-                os.fchown(self._file, owner.st_uid, owner.st_gid)
+        with _told(self.path):
+            give(self._file, owner)
 
     def keep_as(self, final: Path) -> None:
         """Give the copy its name, durably.

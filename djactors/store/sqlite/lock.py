@@ -32,6 +32,7 @@ from typing import Self
 
 from djactors.store.errors import DatabaseLocked, StoreUnavailable
 from djactors.store.sqlite.half_moved import has_begun_to_take_in
+from djactors.store.sqlite.ownership import give
 from djactors.store.sqlite.room import NO_ROOM
 
 __all__ = ["DatabaseLock", "is_as_noted", "is_half_moved", "is_held_here", "missing_database"]
@@ -122,11 +123,9 @@ class DatabaseLock:
             fd = os.open(self.path, flags | os.O_EXCL, 0o600)
         except FileExistsError:
             return os.open(self.path, flags, 0o600)
-        if os.geteuid() == 0:
-            # There may be no database yet, and some file systems let nobody give a file away.
-            with suppress(OSError):
-                owner = os.stat(self._database)
-                os.fchown(fd, owner.st_uid, owner.st_gid)
+        # There may be no database yet, and some file systems let nobody give a file away.
+        with suppress(OSError):
+            give(fd, os.stat(self._database))
         return fd
 
     def hold_database(self) -> None:
