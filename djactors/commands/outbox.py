@@ -16,6 +16,7 @@ from djactors.commands.common import (
     server_url,
     settings_of,
     token_option,
+    trusting,
 )
 from djactors.commands.ends import endless
 from djactors.commands.manual import SERVER, SIGNING, Manual
@@ -91,7 +92,6 @@ def outbox(
     the others stand by.
     """
     from djactors.client import DjactorsError
-    from djactors.operations.address import NoCertificateError, context_trusting
     from djactors.outbox import Outbox, Runner, client_for, opener_of, stopped_by_signals
 
     errors: tuple[type[Exception], ...] = ()
@@ -113,9 +113,7 @@ def outbox(
             raise click.UsageError("give the server's --url, or DJACTORS_URL")
         with (
             stopped_by_signals() as stop,
-            client_for(
-                url, token or _own_token(config), stop, ssl_context=None if ca is None else context_trusting(ca)
-            ) as client,
+            client_for(url, token or _own_token(config), stop, ssl_context=trusting(ca)) as client,
         ):
             runner = Runner(opener.connect, client, box, errors=errors, every=every, stop=stop)
             if once:
@@ -125,7 +123,7 @@ def outbox(
                 _log_as_configured(config)
                 logging.getLogger("djactors.outbox").info("delivering to %s: %d events wait", url, waiting.count)
                 runner.run()
-    except (DjactorsError, ValueError, NoCertificateError) as error:
+    except (DjactorsError, ValueError) as error:
         fail(str(error))
     except errors as error:
         fail(opener.sentence_of(error, table))

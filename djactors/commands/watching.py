@@ -15,6 +15,7 @@ from djactors.commands.common import (
     fail,
     settings_of,
     token_option,
+    trusting,
 )
 from djactors.commands.ends import endless
 from djactors.commands.manual import SERVER, SIGNING, Manual
@@ -75,13 +76,9 @@ def watch(
     from djactors.client import DjactorsError
     from djactors.config import SettingError
     from djactors.operations import watching
-    from djactors.operations.address import NoCertificateError, context_trusting
 
     source = _token_source(token, tenant_id, user_id, config)
-    try:
-        context = None if ca is None else context_trusting(ca)
-    except NoCertificateError as error:
-        fail(str(error))
+    context = trusting(ca)
 
     async def run() -> None:
         show: watching.Show = watching.JsonLines(sys.stdout) if as_json else watching.Lines(sys.stdout)
