@@ -29,6 +29,9 @@ from djactors.store.database import Database
 from djactors.store.engine import Hearer, Listener
 from djactors.telemetry import Telemetry
 
+TYPES_DIFFER = "notification types that differ"
+"""Words by which the warning of it is known again: `djactors top` names the nodes itself."""
+
 DRAWN_BYTES = 5
 """Bytes of a name that are drawn: among a thousand starts, two get the same name in one of two million cases."""
 
@@ -97,4 +100,4 @@ class Neighbours:
         if not others:
             return None
         count = "another node has" if len(others) == 1 else f"{len(others)} other nodes have"
-        return f"{count} notification types that differ from this one's: `djactors top` and the log name them"
+        return f"{count} {TYPES_DIFFER} from this one's: `djactors top` and the log name them"

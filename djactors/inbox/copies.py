@@ -22,10 +22,10 @@ COPIED = "copied_at"
 """The name of the row in `counters`."""
 
 SELECT_IDENTITY = "SELECT pid_key, created_at FROM meta"
-SELECT_COPIED = "SELECT value FROM counters WHERE name = 'copied_at'"
-DELETE_COPIED = "DELETE FROM counters WHERE name = 'copied_at'"
+SELECT_COPIED = f"SELECT value FROM counters WHERE name = '{COPIED}'"
+DELETE_COPIED = f"DELETE FROM counters WHERE name = '{COPIED}'"
 # The check of an older copy does not hide a newer one. A time in the future, because a clock was wrong, gives way.
-UPSERT_COPIED = """INSERT INTO counters (name, value) VALUES ('copied_at', ?)
+UPSERT_COPIED = f"""INSERT INTO counters (name, value) VALUES ('{COPIED}', ?)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value
     WHERE excluded.value > counters.value OR counters.value > ?"""
 

@@ -85,9 +85,11 @@ def move(source: Place, target: Place, report: Report, now: Callable[[], datetim
         NotMovedError: there is no installation, or the target has one, or the copy differs.
         StoreError: one of the databases cannot be read or written, or does not take a row.
     """
-    if not is_url(target) and (names_folder(target) or os.path.isdir(target)):
-        is_there = "" if os.path.isdir(target) else " that is not there"
-        raise NotMovedError(f"--to: {os.fspath(target)} is a folder{is_there}: name a new file")
+    if not is_url(target):
+        is_there = os.path.isdir(target)
+        if is_there or names_folder(target):
+            kind = "a folder" if is_there else "a folder that is not there"
+            raise NotMovedError(f"--to: {os.fspath(target)} is {kind}: name a new file")
     leaving, arriving = engine_at(source), engine_at(target)
     if leaving.name == arriving.name:
         raise NotMovedError(f"{leaving.name} is both source and target: name another place with --to")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from djactors.actors.neighbours import TYPES_DIFFER
 from djactors.edge.survey import Node
 from djactors.operations.top.looking import WINDOW, Look
 
@@ -33,9 +34,6 @@ GONE_SECONDS: Final = 10.0
 
 MAX_REASONS: Final = 3
 """Reasons of refusals that are named: the line must fit."""
-
-TYPES_DIFFER: Final = "notification types that differ"
-"""Words of the server's warning that nodes notify by different types."""
 
 GOING: Final = frozenset({"starting", "running", "stopping", "stopped"})
 """States of an actor in which nothing is wrong with it."""
