@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from djactors.config import SettingError, Settings, load
 from djactors.domain.ids import MAX_ID
 
 if TYPE_CHECKING:
     import ssl
+
+    from djactors.config import Settings
 
 
 class Seconds(click.FloatRange):
@@ -54,6 +55,8 @@ def last_words(message: str) -> str:
 
 def settings_of(config: str | None, **flags: Any) -> Settings:
     """The settings from options, environment and file, in this order; a wrong one ends the command."""
+    from djactors.config import SettingError, load
+
     try:
         return load(flags, os.environ, config)
     except SettingError as error:

@@ -14,8 +14,9 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from typing import Any, NoReturn, TypeVar, cast
 
 import click
@@ -34,36 +35,34 @@ class ReaderLeftError(OutputError):
 
 
 class Program(click.Group):
-    """Commands under one name, with one rule for the ends that they do not choose."""
+    """Commands under one name, with one rule for the ends that they do not choose.
+
+    Args:
+        places: where each command is, as `module:attribute`; it is imported when it is wanted.
+    """
+
+    def __init__(self, *arguments: Any, places: Mapping[str, str], **extra: Any) -> None:
+        super().__init__(*arguments, **extra)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group.list_commands`."""
+        return sorted(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group.get_command`."""
+        place = self._places.get(cmd_name)
+        if place is None:
+            return None
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
 
     def main(self, *arguments: Any, **extra: Any) -> Any:
         """See `click.Command.main`."""
-        stdout = sys.stdout
-        if stdout is None:
-            # So Python says that it was closed from the beginning.
-            with open(os.devnull, "w", encoding="utf-8") as nowhere:
-                sys.stdout = nowhere
-                try:
-                    return super().main(*arguments, **extra)
-                finally:
-                    sys.stdout = stdout
-        if not isinstance(stdout, io.TextIOWrapper):
+        with _standard_output():
             return super().main(*arguments, **extra)
-        sys.stdout = _told_of(stdout)
-        try:
-            try:
-                return super().main(*arguments, **extra)
-            finally:
-                sys.stdout.flush()
-        except BaseException as error:
-            failure = _within(error, OutputError)
-            if failure is None:
-                raise
-            if isinstance(failure, ReaderLeftError):
-                raise SystemExit(1) from None
-            fail(str(failure))
-        finally:
-            sys.stdout = stdout
 
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Command.invoke`."""
@@ -85,6 +84,31 @@ def endless() -> Iterator[None]:
     except BaseException as error:
         if _within(error, KeyboardInterrupt) is None and _within(error, ReaderLeftError) is None:
             raise
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Standard output that does what the module's docstring says of it."""
+    stdout = sys.stdout
+    with ExitStack() as stack:
+        stack.callback(setattr, sys, "stdout", stdout)
+        if stdout is None:
+            # So Python says that it was closed from the beginning.
+            sys.stdout = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stdout, io.TextIOWrapper):
+            sys.stdout = _told_of(stdout)
+        try:
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+        except BaseException as error:
+            failure = _within(error, OutputError)
+            if failure is None:
+                raise
+            if isinstance(failure, ReaderLeftError):
+                raise SystemExit(1) from None
+            fail(str(failure))
 
 
 def _within(error: BaseException, kind: type[_Error]) -> _Error | None:

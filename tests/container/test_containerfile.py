@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import djactors
-from djactors.cli import main
 from djactors.config import Settings, environment_name
 from tests.container.containerfile import Image, Stage, build, image, stages, steps
+from tests.operations.commands import EVERY_COMMAND
 
 ROOT = Path(__file__).parent.parent.parent
 FILE = Path(djactors.__file__).parent / "container" / "Containerfile"
@@ -57,7 +57,7 @@ def test_its_commands_are_those_that_exist_and_the_server_hears_signals_itself(m
     # A list, so that the server is the first process and no shell keeps signals from it.
     program, command = made.command
     assert program == "djactors"
-    assert command in main.commands
+    assert command in EVERY_COMMAND
     assert made.stop_signal == "SIGTERM"
     assert made.health[0] == "python3"
     compile(made.health[2], "health", "exec")

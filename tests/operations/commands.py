@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from djactors.cli import main
+from djactors.cli import COMMANDS, main
+
+EVERY_COMMAND = {name: command for name in COMMANDS if (command := main.get_command(click.Context(main), name))}
+"""The commands by their names."""
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 

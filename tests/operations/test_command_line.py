@@ -18,14 +18,13 @@ import pytest
 from click.testing import Result
 
 from djactors import __version__
-from djactors.cli import main
 from djactors.commands.common import last_words
 from djactors.config import Settings
 from djactors.domain.times import utc_text
 from djactors.edge.auth import authenticator
 from djactors.inbox import schema
 from djactors.store.sqlite.lock import DatabaseLock
-from tests.operations.commands import SECRET, complaint, findings, run
+from tests.operations.commands import EVERY_COMMAND, SECRET, complaint, findings, run
 
 MIGRATIONS = schema.inspect("there is no such file")
 
@@ -35,13 +34,13 @@ def _in_a_folder_of_its_own(own_folder: Path) -> None:
     pass
 
 
-@pytest.mark.parametrize("name", [None, *main.commands])
+@pytest.mark.parametrize("name", [None, *EVERY_COMMAND])
 def test_every_command_explains_itself(name: str | None) -> None:
     for flag in ("--help", "-h"):
         result = run(*([] if name is None else [name]), flag, secret=None)
         assert result.exit_code == 0
         assert "Usage: " in result.stdout
-    for option in [] if name is None else main.commands[name].params:
+    for option in [] if name is None else EVERY_COMMAND[name].params:
         assert (option.opts[0] if isinstance(option, click.Option) else str(option.metavar)) in result.stdout
 
 
@@ -54,7 +53,7 @@ def test_the_last_words_of_a_command_are_one_line_that_no_terminal_obeys(text: s
 
 OPTIONS = [
     pytest.param(command, option, id=f"{command.name} {option.opts[0]}")
-    for command in main.commands.values()
+    for command in EVERY_COMMAND.values()
     for option in command.params
     if isinstance(option, click.Option)
 ]

@@ -17,25 +17,26 @@ from typing import Any
 import click
 import pytest
 import trio
+from click.testing import CliRunner
 
-from djactors.cli import main
-from djactors.commands.ends import OutputError, ReaderLeftError, endless
+from djactors.cli import COMMANDS, main
+from djactors.commands.ends import OutputError, Program, ReaderLeftError, endless
 from djactors.commands.manual import Manual
 from djactors.domain.events import NotificationRequested, UserUpserted
 from tests.engines import open_connection
 from tests.inbox.desk import Desk
-from tests.operations.commands import SECRET, complaint, run
+from tests.operations.commands import EVERY_COMMAND, SECRET, complaint, run
 from tests.operations.test_erasing import fill
 from tests.serving import serving
 
 PATIENCE = 60
 FULL = "djactors: standard output cannot be written: No space left on device\n"
-COMMANDS = pytest.mark.parametrize("command", main.commands.values(), ids=lambda command: str(command.name))
+EACH = pytest.mark.parametrize("command", EVERY_COMMAND.values(), ids=lambda command: str(command.name))
 
 PRINTING = [
     ("--help",),
     ("--version",),
-    *((name, "--help") for name in main.commands),
+    *((name, "--help") for name in EVERY_COMMAND),
     ("token", "--role", "service"),
     ("types",),
     ("openapi",),
@@ -177,7 +178,7 @@ async def test_what_is_shown_for_as_long_as_somebody_reads_ends_well_with_the_re
                 assert (code, log_apart(said)) == (0, "")
 
 
-@COMMANDS
+@EACH
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), BaseExceptionGroup("", [KeyboardInterrupt()])])
 def test_an_interrupted_command_says_so_in_one_line(
     command: click.Command, error: BaseException, monkeypatch: pytest.MonkeyPatch
@@ -190,6 +191,26 @@ def test_an_interrupted_command_says_so_in_one_line(
     [line, *_] = re.findall(r"djactors ([^>)]*)", command.examples[0][0])
     more = ["--yes"] if command.name == "erase" else []
     assert complaint(run(*shlex.split(line), *more)) == "djactors: interrupted"
+
+
+def test_a_command_that_is_interrupted_while_it_is_imported_says_so_too(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_folder / "slow_to_import.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(own_folder)
+    program = Program(name="djactors", places={"late": "slow_to_import:late"})
+    result = CliRunner().invoke(program, ["late"])
+    assert complaint(result) == "djactors: interrupted"
+
+
+def test_every_command_is_called_by_the_name_that_it_has() -> None:
+    assert {name: command.name for name, command in EVERY_COMMAND.items()} == {name: name for name in COMMANDS}
+
+
+def test_a_command_imports_what_it_needs_alone() -> None:
+    code = "import sys; import djactors.cli; print([name for name in sys.modules if 'trio' in name])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert done.stdout == "[]\n"
 
 
 def test_a_question_that_is_not_answered_with_yes_is_one_line() -> None:

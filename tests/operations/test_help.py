@@ -13,13 +13,12 @@ from pathlib import Path
 import click
 import pytest
 
-from djactors.cli import main
 from djactors.commands.describing import SHELLS
 from djactors.commands.manual import EVERY, Manual
 from djactors.config import Settings, environment_name
-from tests.operations.commands import run
+from tests.operations.commands import EVERY_COMMAND, run
 
-COMMANDS = pytest.mark.parametrize("command", main.commands.values(), ids=lambda command: str(command.name))
+COMMANDS = pytest.mark.parametrize("command", EVERY_COMMAND.values(), ids=lambda command: str(command.name))
 SHELL_SECONDS = 60
 
 
@@ -55,7 +54,7 @@ def test_every_setting_that_a_help_names_exists_and_those_of_its_options_are_the
 
 EXAMPLES = [
     pytest.param(command, example, id=example)
-    for command in main.commands.values()
+    for command in EVERY_COMMAND.values()
     if isinstance(command, Manual)
     for example, _ in command.examples
 ]

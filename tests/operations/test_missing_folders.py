@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
-from djactors.cli import main
 from djactors.inbox import schema
 from djactors.operations import moving
 from djactors.operations.backing_up import NotBackedUpError, back_up
-from tests.operations.commands import complaint, run
+from tests.operations.commands import EVERY_COMMAND, complaint, run
 
 MISSING = ("mnt/", "mnt//", "mnt/.", "mnt/..", "mnt/deeper/")
 
@@ -25,7 +24,7 @@ MADE = {("export", "folder")}
 
 PATHS = [
     pytest.param(str(command.name), option, id=f"{command.name} {option.name}")
-    for command in main.commands.values()
+    for command in EVERY_COMMAND.values()
     for option in command.params
     if isinstance(option.type, click.Path) or option.name == "database"
     if option.name not in READ and (command.name, option.name) not in MADE

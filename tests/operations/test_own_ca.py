@@ -12,14 +12,13 @@ import pytest
 import trio
 from click.testing import Result
 
-from djactors.cli import main
 from djactors.config import Settings
 from djactors.domain.events import JobAssigned
 from djactors.inbox import schema
 from djactors.operations import sending_in
 from djactors.operations.asking import NotDoneError
 from djactors.outbox import Outbox
-from tests.operations.commands import run
+from tests.operations.commands import EVERY_COMMAND, run
 from tests.serving import SECRET, make_token, serving
 from tests.tls import Pair
 
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 WITH_URL = {
     name: command
-    for name, command in main.commands.items()
+    for name, command in EVERY_COMMAND.items()
     if any(isinstance(option, click.Option) and option.name == "url" for option in command.params)
 }
 

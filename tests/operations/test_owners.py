@@ -11,10 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from djactors.cli import main
 from djactors.inbox import schema
 from djactors.store.sqlite.lock import DatabaseLock
-from tests.operations.commands import run
+from tests.operations.commands import EVERY_COMMAND, run
 
 OWNER, GROUP = 12_345, 54_321
 PERSON = ("--tenant", "1", "--user", "7")
@@ -66,7 +65,7 @@ def place(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool],
 def test_every_command_with_a_database_is_here() -> None:
     with_database = {
         name
-        for name, command in main.commands.items()
+        for name, command in EVERY_COMMAND.items()
         if any(isinstance(option, click.Option) and option.name == "database" for option in command.params)
     }
     assert with_database == {*COMMANDS, "serve", "demo", "outbox"}

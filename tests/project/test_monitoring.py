@@ -18,6 +18,7 @@ from djactors.cli import main
 from djactors.commands.seeing import FILES
 from djactors.operations.probe import Report, Result
 from djactors.telemetry import Metrics, QuickCounter
+from tests.operations.commands import EVERY_COMMAND
 from tests.operations.test_embedding import running, settings
 from tests.project.test_readme import README, ROOT, section
 from tests.serving import send_request
@@ -274,7 +275,7 @@ def test_every_command_for_what_is_to_be_watched_exists() -> None:
         for line in re.findall(r"`djactors (\w[^`]*)`", row):
             name, *words = line.split()
             names.add(name)
-            command: click.Command = main.commands[name]
+            command: click.Command = EVERY_COMMAND[name]
             known = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= known, line
         for alert in re.findall(r"`(Djactors\w+)`", row):

@@ -20,7 +20,6 @@ import msgspec
 import pytest
 import trio
 
-from djactors.cli import main
 from djactors.config import Settings, environment_name
 from djactors.domain import limits, notification_rules, notification_types
 from djactors.domain.errors import Code
@@ -39,6 +38,7 @@ from djactors.operations.probe import FINDINGS, Finding
 from djactors.telemetry import Metrics
 from djactors.web.node import NODE
 from tests.clients.driver import HERE as CLIENTS
+from tests.operations.commands import EVERY_COMMAND
 from tests.serving import make_token, serving
 
 ROOT = Path(__file__).parent.parent.parent
@@ -85,7 +85,7 @@ def test_every_setting_is_documented_with_its_default_and_what_the_program_says_
     assert f"| `{environment_name(name)}` | {shown} | {field.metadata['doc']} |" in README
 
 
-@pytest.mark.parametrize("command", main.commands.values(), ids=lambda command: str(command.name))
+@pytest.mark.parametrize("command", EVERY_COMMAND.values(), ids=lambda command: str(command.name))
 def test_every_command_and_option_is_documented(command: click.Command) -> None:
     [row] = [line for line in README.splitlines() if line.startswith(f"| `djactors {command.name}")]
     for parameter in command.params:
