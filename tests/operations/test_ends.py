@@ -243,9 +243,9 @@ async def test_ctrl_c_is_the_ordinary_end_of_watch(tmp_path: Path) -> None:
             try:
                 assert process.stdout is not None
                 with trio.fail_after(PATIENCE):
-                    assert "connect" in await trio.to_thread.run_sync(process.stdout.readline)
+                    assert "connect" in await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
                     process.send_signal(signal.SIGINT)
-                    _, said = await trio.to_thread.run_sync(process.communicate)
+                    _, said = await trio.to_thread.run_sync(process.communicate, abandon_on_cancel=True)
             finally:
                 process.kill()
             assert (process.returncode, said) == (0, "")
