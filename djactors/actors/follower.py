@@ -22,6 +22,7 @@ from typing import Protocol
 
 import trio
 
+from djactors.actors.deliveries import Counts
 from djactors.actors.tails import Tail, Tails
 from djactors.actors.users import Users
 from djactors.domain.commands import Recorded
@@ -110,6 +111,10 @@ class Follower:
     def number_commit(self) -> int:
         """The number of a commit that is about to be asked for; see `Users`."""
         return self._users.number_commit()
+
+    def counts_behind(self, tenant_id: int, user_id: int, seq: int) -> Counts | None:
+        """See `Users`."""
+        return self._users.counts_behind(tenant_id, user_id, seq)
 
     async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
         """Tell the users of a commit of this node, at once where it is the next one; see `Users.deliver`."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from djactors.actors.deliveries import Deliver
+from djactors.actors.deliveries import Counts, Deliver
 from djactors.actors.resume import Resume
 from djactors.domain.accounts import Account
 from djactors.domain.marks import BEGINNING, Offset
@@ -113,6 +113,7 @@ class Presence:
             came behind it, or was lost before it.
         left_at: when the last socket went, in Trio's time.
         at: the offset up to which the sockets that have caught up were told everything.
+        counts: the counts at that offset, which they were told last.
         on_change: is called when the first socket has been answered or the last one has gone.
         account: what the tenant says of the user; None until that was read.
         accounts_told: how often a commit has changed the account, so that a read which began before does not undo it.
@@ -123,6 +124,7 @@ class Presence:
         "accounts_told",
         "at",
         "attaching",
+        "counts",
         "left_at",
         "name",
         "on_change",
@@ -147,6 +149,7 @@ class Presence:
         self.stale = False
         self.read = 0
         self.at = BEGINNING
+        self.counts: Counts = 0, 0
         self.account: Account | None = None
         self.accounts_told = 0
         self.ref: ActorRef[UserMessage, None]

@@ -7,6 +7,7 @@ Rules:
     moment for those who were just answered to come back (`Actor.linger`). Otherwise they would fall into two halves
     that take turns, each with a commit of its own: a fifth more CPU at 64 producers, half as much again at 8.
   * The commit is durable before anybody is told or answered.
+  * A command about the user's own inbox is answered with the counts after its whole commit (`_counted`).
   * A commit takes at most `batch_limit` commands, and no more than the store carries out at once, because a commit is
     bounded by what it writes. The rest is put off, and from then on tenants are served in turn, and so are the senders
     of a tenant (`Turns`). Whoever makes many notifications with each command is passed over in the commits behind it,
@@ -31,8 +32,10 @@ from typing import Protocol, TypeAlias, cast
 import trio
 
 from djactors.actors.command_ref import PublishAll, RouterMessage, RouterReply
+from djactors.actors.deliveries import Counts
 from djactors.domain.commands import (
     Command,
+    Counted,
     Introduce,
     Outcome,
     OwnCommand,
@@ -71,6 +74,9 @@ class Audience(Protocol):
 
     async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
         """Tell those who are connected what a commit changed for them."""
+
+    def counts_behind(self, tenant_id: int, user_id: int, seq: int) -> Counts | None:
+        """The counts that a user's sockets were told last, if those are of a change behind the one of this number."""
 
     def in_doubt(self) -> None:
         """A commit has failed. It may be stored all the same where the connection was lost meanwhile."""
@@ -294,9 +300,22 @@ class Router(Actor[RouterMessage, RouterReply]):
                 return done
             if isinstance(reply, Exception):
                 envelope.fail(reply)
+            elif type(reply) is Counted and isinstance(envelope.message, OwnCommand):
+                envelope.answer(self._counted(envelope.message, reply, recorded))
             else:
                 envelope.answer(reply)
         return len(envelopes)
+
+    def _counted(self, command: OwnCommand, counted: Counted, recorded: Recorded) -> Counted:
+        """The counts to answer a command with: no older ones than the user's sockets have been told by now. A client
+        that shows them would be wrong until the next change."""
+        key = command.tenant_id, command.user_id
+        changes = recorded.changes.get(command.tenant_id)
+        if not changes or key not in recorded.unread:
+            return counted
+        # Another node's commit may have been told before the answer to this one.
+        told = self._users.counts_behind(*key, changes[-1].offset.seq)
+        return Counted(recorded.unread[key], recorded.unseen[key]) if told is None else Counted(*told)
 
     def _weigh(self, commands: Sequence[Command], outcomes: Sequence[Outcome | Exception]) -> None:
         for command, outcome in zip(commands, outcomes, strict=False):

@@ -11,7 +11,8 @@ Rules:
   * A commit that was under way while the actor read the store may have another past than what was read. The actor then
     reads the store once more.
   * The actor takes everything in its mailbox and writes to each socket once: the changes in order, then one unread
-    count.
+    count. The count is sent whenever a commit has touched it, even if it is then what it was before: the ack of a
+    command has a count as well, and what was committed behind that command may have undone its difference.
   * It never waits for a socket. A socket that cannot keep up closes itself and resumes.
   * A socket that missed something is behind. It gets the log in slices, each when the one before is on its way, and
     nothing else until it has caught up. The user's other sockets are written to meanwhile.
@@ -139,7 +140,7 @@ class Surroundings:
 class UserActor(Actor[UserMessage, None]):
     """One user. See the module for the rules."""
 
-    __slots__ = ("_counts", "_has_begun", "_presence", "_shared", "idle_after")
+    __slots__ = ("_has_begun", "_presence", "_shared", "idle_after")
 
     batch_limit = 64
     idle_after: float
@@ -148,7 +149,6 @@ class UserActor(Actor[UserMessage, None]):
         self._presence = presence
         self._shared = surroundings
         self.idle_after = surroundings.idle_after
-        self._counts: Counts = 0, 0
         self._has_begun = False
 
     async def on_start(self) -> None:
@@ -165,7 +165,7 @@ class UserActor(Actor[UserMessage, None]):
             return
         self._has_begun = True
         self._take_in(state, before)
-        self._counts, presence.at = (state.unread, state.unseen), state.at
+        presence.counts, presence.at = (state.unread, state.unseen), state.at
         presence.read = self._shared.commits.newest
 
     def on_idle(self) -> bool:
@@ -189,7 +189,7 @@ class UserActor(Actor[UserMessage, None]):
         if changes[0].at.seq <= presence.at.seq:
             news = [change for change in changes if change.at.seq > presence.at.seq]
         presence.at = changes[-1].at
-        self._write(news, self._counts if message.counts is None else message.counts)
+        self._write(news, message.counts)
         if presence.sockets:
             self._shared.telemetry.metrics.delivery.observe(trio.current_time() - message.committed_at)
             if self._shared.telemetry.traces.followed:
@@ -207,7 +207,8 @@ class UserActor(Actor[UserMessage, None]):
                 return
         news: list[Outgoing] = []
         written: list[Outgoing] = []
-        counts = self._counts
+        # Those of the newest commit that has touched them.
+        counts: Counts | None = None
         committed_at: float | None = None
         for envelope in batch:
             message = envelope.message
@@ -215,9 +216,8 @@ class UserActor(Actor[UserMessage, None]):
                 if message.number <= presence.read and message.changes and message.changes[-1].at.seq > presence.at.seq:
                     self._write(news, counts)
                     written += news
-                    news = []
+                    news, counts = [], None
                     await self._catch_up()
-                    counts = self._counts
                     envelope.answer(None)
                     continue
                 news.extend(change for change in message.changes if change.at.seq > presence.at.seq)
@@ -229,13 +229,11 @@ class UserActor(Actor[UserMessage, None]):
                 # Those who were here hear of what came before; the newcomer's count is already after it.
                 self._write(news, counts)
                 written += news
-                news = []
+                news, counts = [], None
                 if isinstance(message, Attach):
                     await self._attach(message)
                 else:
                     await self._advance(message.socket)
-                # Catching up on the way may have brought another one.
-                counts = self._counts
             envelope.answer(None)
         self._write(news, counts)
         if committed_at is not None and presence.sockets:
@@ -365,7 +363,8 @@ class UserActor(Actor[UserMessage, None]):
                 seat.position = replay.position
                 return packets
         seat.position = None
-        return [*packets, *encoded([unread_count(self._counts, self._presence.at)], stamped=socket.recovery)]
+        badge = unread_count(self._presence.counts, self._presence.at)
+        return [*packets, *encoded([badge], stamped=socket.recovery)]
 
     def _go_on(self, socket: Socket, seat: Seat) -> None:
         """Have a socket that is still behind continue when it has room."""
@@ -373,10 +372,11 @@ class UserActor(Actor[UserMessage, None]):
             seat.draining = True
             socket.when_drained(lambda: self._presence.go_on(socket))
 
-    def _write(self, news: Sequence[Outgoing] | Deliver, counts: Counts) -> None:
-        """Send changes and, if they are others, the counts to every socket that has caught up."""
-        counted = counts != self._counts
-        self._counts = counts
+    def _write(self, news: Sequence[Outgoing] | Deliver, counts: Counts | None) -> None:
+        """Send changes and, if they were touched, the counts to every socket that has caught up."""
+        counted = counts is not None
+        if counts is not None:
+            self._presence.counts = counts
         if not news and not counted:
             return
         forms: dict[bool, Sequence[EncodedPacket]] = {}
@@ -392,7 +392,7 @@ class UserActor(Actor[UserMessage, None]):
     def _encode(self, news: Sequence[Outgoing] | Deliver, *, counted: bool, stamped: bool) -> Sequence[EncodedPacket]:
         if isinstance(news, Deliver):
             return news.packets(counted=counted, stamped=stamped)
-        told = [*news, unread_count(self._counts, self._presence.at)] if counted else news
+        told = [*news, unread_count(self._presence.counts, self._presence.at)] if counted else news
         return encoded(told, stamped=stamped)
 
     async def _look(self) -> None:
@@ -415,7 +415,7 @@ class UserActor(Actor[UserMessage, None]):
                 socket.disconnect("history_lost")
             elif seat.position is None and state.at != presence.at:
                 seat.position = presence.at
-        self._counts, presence.at = (state.unread, state.unseen), state.at
+        presence.counts, presence.at = (state.unread, state.unseen), state.at
 
     def _take_in(self, state: InboxState, before: int) -> None:
         """Take in what the tenant says of the user, unless a commit has said more since the read began."""

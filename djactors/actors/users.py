@@ -25,7 +25,7 @@ import trio
 from djactors.actors.accounts import Accounts
 from djactors.actors.announcer import AT_ONCE, TOLD_PER_TURN, Announcer, Telling
 from djactors.actors.command_ref import CommandRef
-from djactors.actors.deliveries import Deliver, Numbering
+from djactors.actors.deliveries import Counts, Deliver, Numbering
 from djactors.actors.onlookers import Onlookers
 from djactors.actors.pid import PidIssuer
 from djactors.actors.presence import Attach, Presence, Socket, UserMessage
@@ -242,6 +242,11 @@ class Users:
                 if presence.at.seq < number:
                     self._make_look(presence)
                     told = await _pause(told + 1)
+
+    def counts_behind(self, tenant_id: int, user_id: int, seq: int) -> Counts | None:
+        """The counts that a user's sockets were told last, if those are of a change behind the one of this number."""
+        presence = self._present(tenant_id, user_id)
+        return presence.counts if presence is not None and presence.sockets and presence.at.seq > seq else None
 
     async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log.

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import trio
 from trio.testing import wait_all_tasks_blocked
 
+from djactors.actors.deliveries import Deliver, Outgoing
 from djactors.domain.commands import Delete, MarkAllRead, MarkRead
 from djactors.domain.errors import Refused
+from djactors.domain.marks import Offset
 from tests.actors.house import COUNT, NEW, Packet, job, note, running
 from tests.offsets import invented, number_of
 
@@ -66,13 +69,48 @@ async def test_a_batch_of_many_is_one_write_with_one_count(path: Path, autojump_
         assert [packet.offset for packet in write[:-1]] == [house.at(seq) for seq in range(1, 51)]
 
 
-async def test_a_count_that_ends_where_it_began_is_not_sent_again(path: Path, autojump_clock):
+async def test_a_count_that_ends_where_it_began_is_sent_as_it_was_another_one_in_between(path: Path, autojump_clock):
     async with running(path) as house:
         await house.do(note(11))
         socket = await house.connected(11)
         await house.do(note(11), MarkRead(1, 11, 1))
-        assert names(socket.writes[1]) == [NEW, READ]
-        assert socket.counts == [1]
+        assert names(socket.writes[1]) == [NEW, READ, COUNT]
+        assert socket.counts == [1, 1]
+
+
+async def test_a_count_is_sent_even_where_a_commit_that_waits_with_it_has_undone_the_difference(
+    path: Path, autojump_clock
+):
+    async with running(path) as house:
+        await house.do(note(11))
+        socket = await house.connected(11)
+        [presence] = house.users.presences()
+        house.rouse()
+        for seq, unread in ((2, 0), (3, 1)):
+            change = Outgoing(DELETED, b"{}", Offset(presence.at.mark, seq), 11)
+            presence.ref.tell_nowait(Deliver([change], (unread, unread), trio.current_time(), presence.read + 1))
+        await wait_all_tasks_blocked()
+        assert names(socket.writes[1]) == [DELETED, DELETED, COUNT]
+        assert socket.counts == [1, 1]
+
+
+async def test_a_command_is_answered_with_the_counts_that_its_commit_tells(path: Path, autojump_clock):
+    async with running(path) as house:
+        await house.do(note(11), note(11))
+        socket = await house.connected(11)
+        [deleted, *_] = await house.do(Delete(1, 11, 1), note(11), note(11))
+        assert house.store.batches[-1] == 3
+        assert (deleted.count, deleted.unseen) == (3, 3)
+        assert socket.counts[-1] == 3
+
+
+async def test_a_command_that_changes_nothing_is_answered_with_the_counts_of_its_commit_as_well(
+    path: Path, autojump_clock
+):
+    async with running(path) as house:
+        await house.do(note(11), MarkRead(1, 11, 1))
+        [read, _] = await house.do(MarkRead(1, 11, 1), note(11))
+        assert read.count == 1
 
 
 async def test_all_sockets_of_a_user_are_sent_the_same(path: Path, autojump_clock):

@@ -21,6 +21,7 @@ from tests.chaos.plan import DevicePlan, Order
 from tests.chaos.requests import BETWEEN_TRIES, Way
 from tests.clients.driver import Occurrence, StockClients, StockSocket, Unmet
 from tests.history.records import (
+    Acknowledged,
     Commanded,
     Connected,
     History,
@@ -72,6 +73,10 @@ class Device:
         """What it archived or snoozed, and whether that is read."""
         self.troubles: list[str] = []
         """What no fault explains."""
+        self.badge: int | None = None
+        """The unread count that it shows: what an event said last, or an ack where acks are heard in order."""
+        self.unread: int | None = None
+        """The unread count of the list that it loaded last."""
         self._history = history
         self._nursery = nursery
         self._random = Random(plan.seed)
@@ -127,6 +132,7 @@ class Device:
         complete = page["nextBefore"] is None
         self._history.add(Reloaded(self.plan.name, page["offset"], page["unreadCount"], items, complete))
         self.inbox = dict(items)
+        self.unread = page["unreadCount"]
         self._seen.update(self.inbox)
         self._know(page["offset"])
 
@@ -182,6 +188,8 @@ class SocketDevice(Device):
         super().__init__(plan, lane, history, nursery)
         self._clients = clients
         self._socket: StockSocket | None = None
+        self._told: str | None = None
+        """The newest offset on its socket; None until there is one."""
 
     def _hear(self, occurrence: Occurrence) -> None:
         name = self.plan.name
@@ -189,11 +197,20 @@ class SocketDevice(Device):
             case "connect":
                 recovered, since = occurrence["recovered"], occurrence.fields.get("since")
                 self._history.add(Connected(name, recovered, since))
+                self._told = None
                 self._connected(recovered)
             case "event":
                 event, args = occurrence["name"], occurrence.args
-                self._history.add(Received(name, event, args[0], args[1] if len(args) > 1 else None))
+                offset = args[1] if len(args) > 1 else None
+                self._history.add(Received(name, event, args[0], offset))
+                self._told = offset or self._told
+                if event == "notification:unread-count":
+                    self.badge = args[0]["count"]
                 self._heard(event, args)
+            case "ack" if "count" in (answer := occurrence.args[0]):
+                self.badge = answer["count"]
+                if self._told is not None:
+                    self._history.add(Acknowledged(name, answer["count"], answer["unseen"], self._told))
             case "disconnect":
                 self._history.add(Lost(name))
                 self._lost()

@@ -19,6 +19,7 @@ from djactors.domain.ids import MAX_ID
 from tests.history.findings import Finding, Rule
 from tests.history.ledger import LOGGED, PARTICIPLES, Entry, Ledger, View
 from tests.history.records import (
+    Acknowledged,
     Commanded,
     Connected,
     DeviceRecord,
@@ -79,6 +80,8 @@ class DeviceJudge:
                 yield from self._paged(record)
             case Commanded():
                 yield from self._commanded(record)
+            case Acknowledged():
+                yield from self._acknowledged(record)
             case Lost() | Opened():
                 pass
 
@@ -337,8 +340,25 @@ class DeviceJudge:
             for count, unseen in view.counts_from(after)
         ):
             yield self._find("counts", f"{what}: was answered {record.count}, which no moment since {after} had")
-        if record.verb == "read-all" and record.count != 0:
+        # The answer has the counts after the whole commit, which may have brought something new.
+        if (
+            record.verb == "read-all"
+            and after is not None
+            and not any(count == 0 for count, _ in view.counts_from(after))
+        ):
             yield self._find("counts", f"{what}: left {record.count} unread")
+
+    def _acknowledged(self, record: Acknowledged) -> Iterator[Finding]:
+        """An application shows the count that came last on its socket, so an ack must not go back."""
+        counts = record.count, record.unseen
+        tenant_id, user_id = self._opened.tenant_id, self._opened.user_id
+        moments = [
+            past.view(tenant_id, user_id).counts_from(seq)
+            for past in self._pasts[self._past :]
+            if (seq := past.seq(tenant_id, record.told)) is not None
+        ]
+        if moments and not any(counts in each for each in moments):
+            yield self._find("counts", f"an ack said {record.count}, which no moment since {record.told} had")
 
     # Words
 

@@ -104,6 +104,18 @@ class Commanded(msgspec.Struct, frozen=True, tag="commanded", omit_defaults=True
     unseen: int | None = None
 
 
+class Acknowledged(msgspec.Struct, frozen=True, tag="acknowledged", omit_defaults=True):
+    """An ack with counts arrived on the device's socket, behind what has the offset `told`.
+
+    It is recorded only where acks are heard in order with what else the socket brings.
+    """
+
+    device: str
+    count: int
+    unseen: int
+    told: str
+
+
 class Barred(msgspec.Struct, frozen=True, tag="barred", omit_defaults=True):
     """From now on what is posted must not reach sessions that were opened before: of a user who was signed out, or of
     one device, whose token has expired."""
@@ -128,7 +140,7 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
     text: str
 
 
-DeviceRecord: TypeAlias = Opened | Connected | Received | Lost | Reloaded | Paged | Commanded
+DeviceRecord: TypeAlias = Opened | Connected | Received | Lost | Reloaded | Paged | Commanded | Acknowledged
 Record: TypeAlias = Sent | Answered | DeviceRecord | Barred | Marked | Note
 
 _encoder = msgspec.json.Encoder()

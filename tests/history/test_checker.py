@@ -21,6 +21,7 @@ from tests.history import History, Ledger, judge, report
 from tests.history.chain import judge_marks
 from tests.history.ledger import StoredComment, StoredEvent, StoredNotification
 from tests.history.records import (
+    Acknowledged,
     Answered,
     Commanded,
     Connected,
@@ -412,7 +413,14 @@ class TestCounts:
         assert_found(changed(stock_device, with_(9, bad)), "counts", "was answered 2, which no moment")
 
     def test_reading_all_leaves_something_unread(self) -> None:
-        assert_found(changed(stock_device, with_(9, Commanded("js", "read-all", count=1))), "counts", "left 1 unread")
+        bad = Commanded("js", "read-all", count=1, after=at(7))
+        assert_found(changed(stock_device, with_(9, bad)), "counts", "left 1 unread")
+
+    def test_an_ack_goes_back_behind_what_its_socket_was_told(self) -> None:
+        good = Acknowledged("js", 1, 1, at(4))
+        assert findings(changed(stock_device, with_(9, good))) == []
+        bad = msgspec.structs.replace(good, count=2, unseen=2, told=at(5))
+        assert_found(changed(stock_device, with_(9, bad)), "counts", "an ack said 2, which no moment since")
 
 
 class TestIsolation:

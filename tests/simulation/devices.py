@@ -21,8 +21,9 @@ RENEW_SECONDS = 1.0
 EXPIRED = ("token_expired", "token_not_yet_valid", "token_invalid", "token_revoked")
 """What a token is refused for that would be good if the server's clock were right, or if nobody was signed out."""
 
-LAST_WORD_SECONDS = 30.0
-"""For a device to be answered once, when all faults have stopped."""
+LAST_WORD_SECONDS = 90.0
+"""For a device to be answered once, when all faults have stopped. A user whose actor has crashed again and again is set
+aside for sixty of them."""
 
 
 class Renewing(SocketDevice):

@@ -199,6 +199,8 @@ class SimulatedSocketClient:
                 if entry is not None:
                     entry[1].extend(said.args)
                     entry[0].set()
+                    # At once, as an application's callback is called: before what came behind the ack.
+                    self._tell("ack", args=said.args)
             case Refused():
                 self._wanted = trio.Event()
                 session.end()

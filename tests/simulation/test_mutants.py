@@ -51,6 +51,7 @@ FOUND_BY = {
     "count_one_too_few": 0,
     "read_a_snapshot_of_before": 26,
     "count_from_nothing": 0,
+    "answer_with_the_count_of_before": 33,
     "count_what_was_archived": 0,
     "leave_out_what_came_back": 0,
     "forget_what_was_snoozed": 3,

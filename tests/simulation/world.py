@@ -210,6 +210,10 @@ class World:
         await self._hear_last_words(waiting)
         await self._wait_for_deadlines()
         await reload_all(self._devices.values(), patience=REST_SECONDS)
+        async with trio.open_nursery() as nursery:
+            for device in self._devices.values():
+                if device.badge is not None:
+                    nursery.start_soon(self._compare_badge, device)
         for device in self._devices.values():
             for trouble in device.troubles:
                 self._find("isolation", device.plan.name, f"was refused: {trouble}")
@@ -225,6 +229,16 @@ class World:
             for device, notification_id, _ in waiting:
                 if isinstance(device, devices.Renewing):
                     nursery.start_soon(hear, device, notification_id)
+
+    async def _compare_badge(self, device: Device) -> None:
+        """What an application shows that takes the counts of events and of acks as they come is the count of the list
+        in the end, though there is always something that expires."""
+        with trio.move_on_after(REST_SECONDS):
+            while device.badge != device.unread:
+                await trio.sleep(LOOK_SECONDS)
+                await device.reload()
+            return
+        self._find("counts", device.plan.name, f"shows {device.badge}, and {device.unread} are unread")
 
     # Faults
 

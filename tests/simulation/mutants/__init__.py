@@ -6,7 +6,7 @@ might.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import FunctionType
 
@@ -22,8 +22,6 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 
 
-def seeds_that_find(name: str, seeds: Sequence[int]) -> Iterator[int]:
+def seeds_that_find(name: str, seeds: Sequence[int]) -> list[int]:
     """Of these seeds those that find a mutant."""
-    for seed in seeds:
-        if attempt(draw(seed), MUTANTS[name]).findings:
-            yield seed
+    return [seed for seed in seeds if attempt(draw(seed), MUTANTS[name]).findings]

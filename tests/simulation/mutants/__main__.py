@@ -22,10 +22,6 @@ def median_of(found: int, seeds: int) -> str:
     return "1" if share >= 0.5 else str(ceil(log(0.5) / log(1 - share)))
 
 
-def _found_by(name: str, seeds: range) -> tuple[str, list[int]]:
-    return name, list(seeds_that_find(name, seeds))
-
-
 @click.command()
 @click.argument("seeds", type=click.IntRange(1), default=60)
 @click.option("--first", type=int, default=0, show_default=True, help="The first of the seeds.")
@@ -35,8 +31,10 @@ def main(seeds: int, first: int, workers: int, names: tuple[str, ...]) -> None:
     """Print the table of the README: by which seed each mutant is found first, by how many, and the median."""
     print(f"| mutant | first seed | found by, of {seeds} | median |\n|---|---|---|---|")
     with get_context("spawn").Pool(workers) as pool:
-        work = partial(_found_by, seeds=range(first, first + seeds))
-        for name, found in pool.imap(work, names or MUTANTS):
+        # A process of its own does not import this module, so it is sent a function of another one.
+        work = partial(seeds_that_find, seeds=range(first, first + seeds))
+        tried = names or tuple(MUTANTS)
+        for name, found in zip(tried, pool.imap(work, tried), strict=True):
             median = median_of(len(found), seeds)
             print(f"| `{name}` | {found[0] if found else 'none'} | {len(found)} | {median} |", flush=True)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from djactors.actors.router import Router
 from djactors.actors.user import UserActor
 from djactors.domain.commands import Sliced
 from djactors.domain.limits import Limits
@@ -20,8 +21,8 @@ def count_one_too_few() -> AbstractContextManager[None]:
     """What is read all at once is counted less one."""
     original = UnitOfWork.count_unread
 
-    def count_unread(self: UnitOfWork, user: Any, difference: int) -> Any:
-        return original(self, user, difference + 1 if difference < -1 else difference)
+    def count_unread(self: UnitOfWork, user: Any, difference: int, unseen: int) -> Any:
+        return original(self, user, difference + 1 if difference < -1 else difference, unseen)
 
     return instead(UnitOfWork, "count_unread", count_unread)
 
@@ -44,9 +45,14 @@ def count_from_nothing() -> AbstractContextManager[None]:
 
     async def on_start(self: UserActor) -> None:
         await original(self)
-        self._counts = 0, 0
+        self._presence.counts = 0, 0
 
     return instead(UserActor, "on_start", on_start)
+
+
+def answer_with_the_count_of_before() -> AbstractContextManager[None]:
+    """A command is answered with the count behind it, though its commit has another one, which is told before."""
+    return instead(Router, "_counted", lambda self, command, counted, recorded: counted)
 
 
 def count_what_was_archived() -> AbstractContextManager[None]:

@@ -59,7 +59,7 @@ def tell_what_the_snapshot_had() -> AbstractContextManager[None]:
         if type(message) is not Deliver or presence.stale or not message.changes:
             return False
         presence.at = max(presence.at, message.changes[-1].at, key=lambda at: at.seq)
-        self._write(message, self._counts if message.counts is None else message.counts)
+        self._write(message, message.counts)
         return True
 
     return instead(UserActor, "on_tell_at_rest", on_tell_at_rest)
