@@ -18,8 +18,8 @@ from tests.environment.fixtures import postgres_url as postgres_url  # noqa: PLC
 from tests.environment.fixtures import registered as registered  # noqa: PLC0414
 from tests.simulation.suite import pytest_terminal_summary as pytest_terminal_summary  # noqa: PLC0414
 
-# A script starts `command &` with SIGINT ignored (POSIX, 2.11), and `nohup` does so with SIGHUP. Programs inherit this, and
-# what a test ends by Ctrl-C would run for ever. A handler is not inherited.
+# A script starts `command &` with SIGINT ignored (POSIX, 2.11), and `nohup` does so with SIGHUP. Programs inherit this,
+# and what a test ends by Ctrl-C would run for ever. A handler is not inherited.
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
