@@ -310,12 +310,12 @@ class Router(Actor[RouterMessage, RouterReply]):
         """The counts to answer a command with: no older ones than the user's sockets have been told by now. A client
         that shows them would be wrong until the next change."""
         key = command.tenant_id, command.user_id
-        changes = recorded.changes.get(command.tenant_id)
-        if not changes or key not in recorded.unread:
-            return counted
+        if key in recorded.unread:
+            counted = Counted(recorded.unread[key], recorded.unseen[key])
+        end = recorded.ends.get(command.tenant_id)
         # Another node's commit may have been told before the answer to this one.
-        told = self._users.counts_behind(*key, changes[-1].offset.seq)
-        return Counted(recorded.unread[key], recorded.unseen[key]) if told is None else Counted(*told)
+        told = None if end is None else self._users.counts_behind(*key, end)
+        return counted if told is None else Counted(*told)
 
     def _weigh(self, commands: Sequence[Command], outcomes: Sequence[Outcome | Exception]) -> None:
         for command, outcome in zip(commands, outcomes, strict=False):

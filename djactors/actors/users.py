@@ -246,7 +246,9 @@ class Users:
     def counts_behind(self, tenant_id: int, user_id: int, seq: int) -> Counts | None:
         """The counts that a user's sockets were told last, if those are of a change behind the one of this number."""
         presence = self._present(tenant_id, user_id)
-        return presence.counts if presence is not None and presence.sockets and presence.at.seq > seq else None
+        if presence is None or presence.stale or not presence.sockets:
+            return None
+        return presence.counts if presence.at.seq > seq else None
 
     async def deliver(self, recorded: Recorded, committed_at: float, number: int) -> None:
         """Tell the actors of those who are connected what a commit changed for them, in the order of the log.

@@ -64,7 +64,8 @@ _page = msgspec.json.Decoder(Page)
 class Inbox:
     """One user's inbox. Made by `connect`; `djactors.client` tells how it behaves.
 
-    Every command returns the counts after it, and may raise `ApiError` (the server refused), `UnreachableError` (no
+    Every command returns the counts after it. Show those of `UnreadCount` all the same: a newer one may have been given
+    out by the time that a command returns. A command may raise `ApiError` (the server refused), `UnreachableError` (no
     answer within `timeout` seconds), or another `DjactorsError` (the inbox is at its end). If the connection breaks
     before the answer, a command about one notification or job is repeated, since that changes nothing. A command about
     everything up to now is not, since there may be more by then: it raises `UnreachableError`. Cancelled, a command may

@@ -400,6 +400,7 @@ class Recorded(msgspec.Struct, frozen=True):
             does not end where this node left it. For them it is as with `others_wrote`.
         ended_in: the tenants whose whole log was purged by this commit, what it brought included. What clients there
             show may be gone, so everybody is to begin anew.
+        ends: where the logs end, after this commit, of the tenants in which a user's own command was carried out.
     """
 
     outcomes: list[Outcome | Exception]
@@ -411,3 +412,4 @@ class Recorded(msgspec.Struct, frozen=True):
     unseen: dict[tuple[int, int], int] = {}
     others_wrote_in: frozenset[int] = frozenset()
     ended_in: frozenset[int] = frozenset()
+    ends: dict[int, int] = {}

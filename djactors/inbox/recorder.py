@@ -47,6 +47,7 @@ from djactors.domain.commands import (
     MuteJob,
     NoteRoom,
     Outcome,
+    OwnCommand,
     Publish,
     Published,
     PurgeSlice,
@@ -267,6 +268,7 @@ class Recorder:
                 notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
             unit.flush()
+            ends = _ends(unit, commands[: len(outcomes)])
             if sharing is not None:
                 sharing.tell(unit.changes, unit.accounts, unit.ended)
         except BaseException:
@@ -282,6 +284,7 @@ class Recorder:
             unit.unseen,
             frozenset() if sharing is None else frozenset(sharing.others_wrote_in),
             frozenset(unit.ended),
+            ends,
         )
 
     def record_each(
@@ -293,7 +296,7 @@ class Recorder:
         """Carry out a batch, all of it or the first so many commands, with a savepoint around each command. The outcome
         of a command that fails is its exception."""
         writes = 0
-        whole = Recorded([], {}, {})
+        whole = Recorded([], {}, {}, ends={})
         next_alerts: list[str] = []
         ended: set[int] = set()
         self.forget()
@@ -323,6 +326,7 @@ class Recorder:
                 whole.unread.update(unit.unread)
                 whole.unseen.update(unit.unseen)
                 whole.accounts.update(unit.accounts)
+                whole.ends.update(_ends(unit, [command]))
                 ended |= unit.ended
                 if unit.next_alert is not None:
                     next_alerts.append(unit.next_alert)
@@ -436,6 +440,12 @@ class Recorder:
                 return retention.purge_slice(unit, command)
             case NoteRoom():
                 return room.note(unit, command)
+
+
+def _ends(unit: UnitOfWork, commands: Sequence[Command]) -> dict[int, int]:
+    """See `Recorded.ends`."""
+    tenant_ids = {command.tenant_id for command in commands if isinstance(command, OwnCommand)}
+    return {id_: tenant.last_seq for id_ in tenant_ids if (tenant := unit.tenant(id_)) is not None}
 
 
 def _later(unit: UnitOfWork, command: SliceCommand) -> Sliced:

@@ -108,7 +108,8 @@ async def test_a_command_that_changes_nothing_is_answered_with_the_counts_of_its
     path: Path, autojump_clock
 ):
     async with running(path) as house:
-        await house.do(note(11), MarkRead(1, 11, 1))
+        await house.do(note(11))
+        await house.do(MarkRead(1, 11, 1))
         [read, _] = await house.do(MarkRead(1, 11, 1), note(11))
         assert read.count == 1
 

@@ -58,9 +58,9 @@ class FakeSocket {
   }
   timeout() {
     return {
-      emitWithAck: (name, payload) => {
+      emit: (name, payload, done) => {
         this.emitted.push([name, payload])
-        return this.server.answer(name, payload)
+        this.server.answer(name, payload).then((ack) => done(null, ack), done)
       },
     }
   }

@@ -48,6 +48,30 @@ describe('the count', () => {
   })
 })
 
+describe('the count of an ack', () => {
+  // With long polling, the stock client hears all packets of an answer before whoever awaits an ack among them goes on.
+  test('does not undo one that came behind it', async () => {
+    await begin()
+    const held = deferred()
+    server.answer.mockReturnValueOnce(held.promise)
+    const done = actions.markRead(2)
+    held.promise.then(() => {
+      server.arrive({ id: 4 })
+      server.count(2)
+    })
+    held.resolve({ ok: true, count: 1, unseen: 1 })
+    await done
+    expect(state().unreadCount).toBe(2)
+  })
+
+  test('is taken where nothing came behind it', async () => {
+    await begin()
+    server.answer.mockResolvedValueOnce({ ok: true, count: 5, unseen: 5 })
+    await actions.markRead(2)
+    expect(state().unreadCount).toBe(5)
+  })
+})
+
 describe('reading', () => {
   test('shows at once and stands when the server takes it', async () => {
     await begin()

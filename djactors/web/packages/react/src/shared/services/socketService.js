@@ -178,12 +178,16 @@ export function createSocketService({ url, getToken, getSince = () => undefined,
       lastOffset = undefined
     },
 
-    /** Emit, and wait for the ack. */
+    /** Emit, and wait for the ack. `at` is the offset of what had come before the ack. */
     async emit(name, payload = {}) {
       if (!socket?.connected) throw new ApiError('offline', 'There is no connection to the server right now.')
       let answer
       try {
-        answer = await socket.timeout(ACK_TIMEOUT).emitWithAck(name, payload)
+        answer = await new Promise((resolve, reject) => {
+          // With long polling, what came behind the ack is heard before whoever waits here goes on.
+          const take = (ack) => resolve(ack && { ...ack, at: lastOffset })
+          socket.timeout(ACK_TIMEOUT).emit(name, payload, (error, ack) => (error ? reject(error) : take(ack)))
+        })
       } catch {
         throw new ApiError('offline', 'The server did not answer.')
       }

@@ -90,7 +90,8 @@ export function createNotificationStore({ api, socket }) {
     setState({ items, unreadCount, unseenCount: seeing ? 0 : Math.min(unseen, unreadCount), ...more })
   }
 
-  function takeCounts({ count: unread, unseen: unseenOnes }, at) {
+  /** Counts of an event or a list have their offset beside them, those of an ack in them. */
+  function takeCounts({ count: unread, unseen: unseenOnes, at: ofAck }, at = ofAck) {
     const point = parseOffset(at)
     // An unlogged packet carries the last offset of its connection: a count may be older than a list's.
     if (point !== null && point.seq < countSeq) return
