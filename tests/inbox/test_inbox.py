@@ -56,7 +56,7 @@ async def test_a_bad_command_among_many_fails_alone(place: Place):
         assert await store.snapshot(1, 11) == Snapshot(2, offset_in(place, 2), unseen=2)
         first = answer(recorded.outcomes[0])["notifications"][0]["id"]
         assert await store.record([MarkRead(1, 11, first)]) == Recorded(
-            [Counted(1, 1)], {1: await changes(store, 2)}, {(1, 11): 1}, unseen={(1, 11): 1}
+            [Counted(1, 1)], {1: await changes(store, 2)}, {(1, 11): 1}, unseen={(1, 11): 1}, ends={1: 3}
         )
 
 

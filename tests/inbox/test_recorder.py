@@ -363,7 +363,7 @@ def test_reading_all_when_all_is_read_changes_nothing(desk: Desk):
     assert desk.do(MarkAllRead(T, 11)) == Counted(0, 0)
     before = desk.dump()
     assert desk.record(MarkAllRead(T, 11), MarkAllRead(T, 99), MarkAllRead(77, 11)) == Recorded(
-        [Counted(0, 0)] * 3, {}, {}
+        [Counted(0, 0)] * 3, {}, {}, ends={T: 2}
     )
     assert desk.dump() == before
 
