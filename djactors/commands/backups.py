@@ -75,7 +75,7 @@ def backup(to: str, keep: int | None, database: str | None, config: str | None) 
     if made.unnoted is not None:
         _unheard(made.unnoted)
     size = f"{made.size / 2**20:.1f} MiB"
-    click.echo(f"copied to {made.copy} and checked: {size}, {made.tenants} tenants, {made.changes} changes")
+    click.echo(f"copied to {made.copy} and checked: {size}, {_contents(made.tenants, made.changes)}")
 
 
 @click.command(
@@ -135,7 +135,7 @@ def restore(copy: str, database: str | None, config: str | None, *, over_newer: 
     if done.behind:
         click.echo(f"the copy lacks {', '.join(done.behind)}, which the next start of a server applies")
     click.echo(
-        f"restored {done.database} from {copy} and checked it: {done.tenants} tenants, {done.changes} changes; start "
+        f"restored {done.database} from {copy} and checked it: {_contents(done.tenants, done.changes)}; start "
         "the server now"
     )
 
@@ -161,7 +161,7 @@ def _check_dump(url: str, to: str) -> None:
         postgresql_backups.note_dump(url, to)
     except StoreError as error:
         _unheard(sentence_of(error))
-    click.echo(f"checked {to}, which is whole: {len(dump.ends)} tenants, {dump.rows.get('changes', 0)} changes")
+    click.echo(f"checked {to}, which is whole: {_contents(len(dump.ends), dump.rows.get('changes', 0))}")
 
 
 def _check_restored(url: str, dump: str) -> None:
@@ -186,7 +186,7 @@ def _check_restored(url: str, dump: str) -> None:
         fail(sentence_of(error))
     except KeyboardInterrupt:
         fail("interrupted: the database was not checked to its end; the same command begins anew")
-    click.echo(f"the database holds what {dump} holds: {proved.tenants} tenants, {proved.changes} changes, all checked")
+    click.echo(f"the database holds what {dump} holds: {_contents(proved.tenants, proved.changes)}, all checked")
     click.echo(
         "whoever was erased since the dump was made is back: run `djactors erase` again for each of the receipts"
     )
@@ -228,3 +228,8 @@ class _Steps:
         if self._is_to_end:
             raise KeyboardInterrupt
         self._is_to_end = True
+
+
+def _contents(tenants: int, changes: int) -> str:
+    """What a database holds, for people."""
+    return f"{tenants} {'tenant' if tenants == 1 else 'tenants'}, {changes} {'change' if changes == 1 else 'changes'}"
