@@ -21,10 +21,6 @@ RENEW_SECONDS = 1.0
 EXPIRED = ("token_expired", "token_not_yet_valid", "token_invalid", "token_revoked")
 """What a token is refused for that would be good if the server's clock were right, or if nobody was signed out."""
 
-LAST_WORD_SECONDS = 90.0
-"""For a device to be answered once, when all faults have stopped. A user whose actor has crashed again and again is set
-aside for sixty of them."""
-
 
 class Renewing(SocketDevice):
     """Brings a new token where it is told that the one it has runs out, and where it has been refused for it. One that
@@ -68,9 +64,9 @@ class Renewing(SocketDevice):
     async def _renew(self) -> None:
         raise NotImplementedError
 
-    async def last_word(self, notification_id: int) -> bool:
-        """Read the last notification by its socket, until that is answered. Returns whether it was."""
-        with trio.move_on_after(LAST_WORD_SECONDS):
+    async def last_word(self, notification_id: int, patience: float) -> bool:
+        """Read the last notification by its socket, until that is answered, for so many seconds. Returns whether it was."""
+        with trio.move_on_after(patience):
             while True:
                 after = self.offset
                 answer = await self._by_socket(Order(self.plan.name, "read", "socket", 0.0), notification_id)

@@ -71,6 +71,8 @@ DRAIN_SECONDS = 120.0
 """For the publishers to have everything acknowledged once the faults have stopped."""
 REST_SECONDS = 120.0
 """For all devices to come back and show the end."""
+LAST_WORD_SECONDS = 90.0
+"""For a device to be answered once more. A user whose actor has crashed again and again is set aside for 60 of them."""
 LOOK_SECONDS = 0.25
 LATEST_ALERT_SECONDS = 5.0
 """An alert is this late at most: the clock looks soon after a start, and then when a deadline comes."""
@@ -209,7 +211,7 @@ class World:
             self._find("applied once", name, "never showed the last notification by itself")
         await self._hear_last_words(waiting)
         await self._wait_for_deadlines()
-        await reload_all(self._devices.values(), patience=REST_SECONDS)
+        await reload_all(self._devices.values(), patience=REST_SECONDS + self._doubt)
         async with trio.open_nursery() as nursery:
             for device in self._devices.values():
                 if device.badge is not None:
@@ -222,7 +224,7 @@ class World:
         """Without faults every command is acknowledged."""
 
         async def hear(device: devices.Renewing, notification_id: int) -> None:
-            if not await device.last_word(notification_id):
+            if not await device.last_word(notification_id, LAST_WORD_SECONDS + self._doubt):
                 self._find("commands", device.plan.name, "was never answered, though the faults have stopped")
 
         async with trio.open_nursery() as nursery:
@@ -233,7 +235,7 @@ class World:
     async def _compare_badge(self, device: Device) -> None:
         """What an application shows that takes the counts of events and of acks as they come is the count of the list
         in the end, though there is always something that expires."""
-        with trio.move_on_after(REST_SECONDS):
+        with trio.move_on_after(REST_SECONDS + self._doubt):
             while device.badge != device.unread:
                 await trio.sleep(LOOK_SECONDS)
                 await device.reload()
