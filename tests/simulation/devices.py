@@ -65,7 +65,7 @@ class Renewing(SocketDevice):
         raise NotImplementedError
 
     async def last_word(self, notification_id: int, patience: float) -> bool:
-        """Read the last notification by its socket, until that is answered, for so many seconds. Returns whether it was."""
+        """Read the last notification by its socket until that is answered: whether it was, in so many seconds."""
         with trio.move_on_after(patience):
             while True:
                 after = self.offset
