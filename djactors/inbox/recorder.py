@@ -267,8 +267,8 @@ class Recorder:
                 unit.trace = None
                 notices.settle_summaries(unit)
             others_wrote = self._take_others_wrote()
-            unit.flush()
             ends = _ends(unit, commands[: len(outcomes)])
+            unit.flush()
             if sharing is not None:
                 sharing.tell(unit.changes, unit.accounts, unit.ended)
         except BaseException:
