@@ -374,11 +374,11 @@ class UserActor(Actor[UserMessage, None]):
 
     def _write(self, news: Sequence[Outgoing] | Deliver, counts: Counts | None) -> None:
         """Send changes and, if they were touched, the counts to every socket that has caught up."""
-        counted = counts is not None
         if counts is not None:
             self._presence.counts = counts
-        if not news and not counted:
+        elif not news:
             return
+        counted = counts is not None
         forms: dict[bool, Sequence[EncodedPacket]] = {}
         # A socket that is found to be too slow leaves the dictionary while it is walked.
         for socket, seat in list(self._presence.sockets.items()):

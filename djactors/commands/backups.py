@@ -232,4 +232,6 @@ class _Steps:
 
 def _contents(tenants: int, changes: int) -> str:
     """What a database holds, for people."""
-    return f"{tenants} {'tenant' if tenants == 1 else 'tenants'}, {changes} {'change' if changes == 1 else 'changes'}"
+    from djactors.operations.amounts import amount
+
+    return f"{amount(tenants, 'tenant')}, {amount(changes, 'change')}"

@@ -296,7 +296,7 @@ class Recorder:
         """Carry out a batch, all of it or the first so many commands, with a savepoint around each command. The outcome
         of a command that fails is its exception."""
         writes = 0
-        whole = Recorded([], {}, {}, ends={})
+        whole = Recorded([], {}, {})
         next_alerts: list[str] = []
         ended: set[int] = set()
         self.forget()

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from djactors.domain.times import WALL_CLOCK
 from djactors.inbox.losses import Accounts, Loss, losses, returned
+from djactors.operations.amounts import amount
 from djactors.operations.backing_up import STAMP, Copying, Report, check_copy, require_installation, require_room
 from djactors.operations.postgresql_backups import command_to_restore
 from djactors.store.engines import Place, is_url
@@ -245,14 +246,14 @@ def lines_of(difference: Difference, most: int = SHOWN_TENANTS) -> Sequence[str]
         when = "" if loss.first_at is None else f", from {loss.first_at} to {loss.last_at}"
         name = loss.name if loss.name.isprintable() else repr(loss.name)
         lines.append(
-            f"tenant {loss.tenant_id} ({name}): {_counted(loss.changes, 'change')}, "
-            f"{_counted(loss.notifications, 'notification')}{when}"
+            f"tenant {loss.tenant_id} ({name}): {amount(loss.changes, 'change')}, "
+            f"{amount(loss.notifications, 'notification')}{when}"
         )
     if len(by_size) > most:
         rest = by_size[most:]
-        lines.append(f"{len(rest)} more tenants: {_counted(sum(loss.changes for loss in rest), 'change')}")
+        lines.append(f"{len(rest)} more tenants: {amount(sum(loss.changes for loss in rest), 'change')}")
     if difference.reopened:
-        number = _counted(difference.reopened, "sign-out or deactivation", "sign-outs or deactivations")
+        number = amount(difference.reopened, "sign-out or deactivation", "sign-outs or deactivations")
         lines.append(f"{number}: these people are let in again, so repeat that")
     if difference.erased:
         lines.append(_erasures(difference.erased))
@@ -278,7 +279,3 @@ def _erasures(erased: Sequence[tuple[int, int]]) -> str:
         f"{len(erased)} erasures: these people are back with all that was erased, so run `djactors erase` again for "
         f"each: {people}"
     )
-
-
-def _counted(number: int, one: str, several: str | None = None) -> str:
-    return f"{number} {one if number == 1 else several or f'{one}s'}"

@@ -9,13 +9,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.domain.commands import Archive, Command, Delete, MarkAllRead, MarkRead, MarkSeen
+from djactors.domain.commands import Archive, Counted, Delete, InboxCommand, MarkAllRead, MarkRead, MarkSeen
 from tests.actors.house import COUNT, note
 from tests.nodes.house import running_nodes
 
 ANN = 11
 
-COMMANDS: list[Command] = [
+COMMANDS: list[InboxCommand] = [
     # The first one changes the counts. Of the others, one changes something else and the rest nothing at all.
     Delete(1, ANN, 2),
     Archive(1, ANN, 1),
@@ -27,7 +27,7 @@ COMMANDS: list[Command] = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
 async def test_an_ack_is_not_older_than_what_another_nodes_commit_has_told(
-    path: Path, autojump_clock: Any, command: Command
+    path: Path, autojump_clock: Any, command: InboxCommand
 ) -> None:
     async with running_nodes(path) as ((one, other), _):
         await one.do(note(ANN))
@@ -47,7 +47,11 @@ async def test_an_ack_is_not_older_than_what_another_nodes_commit_has_told(
                 await trio.lowlevel.checkpoint()
             shown.append(counts[-1].body["count"])
 
+        def take(answer: Counted | Exception) -> None:
+            assert isinstance(answer, Counted)
+            shown.append(answer.count)
+
         one.store.after_record = meanwhile
-        one.router.request_nowait(command, lambda answer: shown.append(answer.count))  # type: ignore[union-attr]
+        one.router.request_nowait(command, take)
         await wait_all_tasks_blocked()
         assert shown == [1, 1]
