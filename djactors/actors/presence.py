@@ -235,9 +235,10 @@ class Presence:
 
     def disconnect(self, reason: str) -> None:
         """Close all sockets that the actor has answered."""
+        if not self.sockets:
+            return
         sockets, self.sockets = self.sockets, {}
         self.left_at = trio.current_time()
-        if sockets:
-            self.on_change(self)
+        self.on_change(self)
         for socket in sockets:
             socket.disconnect(reason)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from functools import partial
 from math import inf
 from typing import Any
 
@@ -114,6 +113,16 @@ class Users:
             introduce=self._introduce,
             lost=self.lost,
         )
+        # One for all of them. Each has a name of its own.
+        self._spec: ActorSpec[UserMessage, None] = ActorSpec(
+            "user",
+            UserActor,
+            restart=Restart.TRANSIENT,
+            mailbox_capacity=settings.user_mailbox,
+            keeps_task=False,
+            intensity=USER_INTENSITY,
+            when_exhausted=Exhausted.QUARANTINE,
+        )
         self.announcer = Announcer(self._doubt_tenant, self.look)
 
     def supervisor(self) -> Supervisor:
@@ -123,7 +132,7 @@ class Users:
         self.announcer.drop_all()
         self._tenants.clear()
         self._by_name.clear()
-        self._telemetry.metrics.users.set(0)
+        self._telemetry.metrics.users.clear()
         self._supervisor = Supervisor(
             "users", on_event=self.observe, max_children=self._settings.max_connections, rng=self._rng
         )
@@ -412,21 +421,12 @@ class Users:
             if self._supervisor is None:
                 raise SupervisorNotRunning("users")
             presence = Presence(tenant_id, person, self._note)
-            presence.ref = self._supervisor.spawn_child(self._spec(presence))
+            presence.ref = self._supervisor.spawn_child(
+                self._spec, name=presence.name, arguments=(presence, self._surroundings)
+            )
             self._tenants.setdefault(tenant_id, {})[user_id] = self._by_name[presence.name] = presence
-            self._telemetry.metrics.users.inc()
+            self._telemetry.metrics.users.add(1)
         return presence
-
-    def _spec(self, presence: Presence) -> ActorSpec[UserMessage, None]:
-        return ActorSpec(
-            presence.name,
-            partial(UserActor, presence, self._surroundings),
-            restart=Restart.TRANSIENT,
-            mailbox_capacity=self._settings.user_mailbox,
-            keeps_task=False,
-            intensity=USER_INTENSITY,
-            when_exhausted=Exhausted.QUARANTINE,
-        )
 
     def _take_in(self, accounts: Mapping[tuple[int, int], Account]) -> None:
         """At once, and before anybody else is told anything of the commit: who was signed out hears no more of it."""
@@ -455,7 +455,7 @@ class Users:
         del present[presence.user_id]
         if not present:
             del self._tenants[presence.tenant_id]
-        self._telemetry.metrics.users.dec()
+        self._telemetry.metrics.users.add(-1)
 
     def _make_look(self, presence: Presence) -> None:
         presence.stale = True

@@ -18,16 +18,18 @@ class EdgeObserver:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        # Looked up once, because thousands of sessions a second open after a restart.
-        self._sessions = {transport: telemetry.metrics.connections.labels(transport) for transport in TRANSPORTS}
+        self._connections, self._sessions = telemetry.metrics.tcp_connections, telemetry.metrics.connections
+        for transport in TRANSPORTS:
+            # Shown from the start.
+            self._sessions.add(0, transport)
 
     def connection_opened(self) -> None:
         """A TCP connection was accepted."""
-        self._telemetry.metrics.tcp_connections.inc()
+        self._connections.add(1)
 
     def connection_closed(self) -> None:
         """A TCP connection has ended."""
-        self._telemetry.metrics.tcp_connections.dec()
+        self._connections.add(-1)
 
     def connection_refused(self, reason: str, peer: str) -> None:
         """A TCP connection was refused because there were too many."""
@@ -62,16 +64,16 @@ class EdgeObserver:
 
     def session_opened(self, transport: str) -> None:
         """An Engine.IO session began."""
-        self._sessions[transport].inc()
+        self._sessions.add(1, transport)
 
     def session_upgraded(self) -> None:
         """A session went from polling to WebSocket."""
-        self._sessions["polling"].dec()
-        self._sessions["websocket"].inc()
+        self._sessions.add(-1, "polling")
+        self._sessions.add(1, "websocket")
 
     def session_closed(self, transport: str, reason: str) -> None:
         """A session ended."""
-        self._sessions[transport].dec()
+        self._sessions.add(-1, transport)
         self._telemetry.metrics.session_ends.labels(str(reason)).inc()
 
     def refused(self, refusal: Refusal) -> None:

@@ -49,8 +49,12 @@ class Alarms:
 
     def set(self, waiter: Waiter, seconds: float) -> Bucket:
         """Have `waiter` expire in `seconds` or a little more, unless it is taken out of the returned bucket first."""
+        return self.set_at(waiter, trio.current_time(), seconds)
+
+    def set_at(self, waiter: Waiter, now: float, seconds: float) -> Bucket:
+        """The same, for a caller who knows what time it is."""
         step = min(self.RESOLUTION, seconds / self.SHARE) or self.RESOLUTION
-        moment = ceil((trio.current_time() + seconds) / step) * step
+        moment = ceil((now + seconds) / step) * step
         bucket = self._buckets.get(moment)
         if bucket is None:
             bucket = self._buckets[moment] = {}
@@ -93,9 +97,10 @@ class Reminder:
 
     def start(self, seconds: float) -> None:
         """Call in `seconds`, which replaces an earlier `start`."""
-        self._due = trio.current_time() + seconds
+        now = trio.current_time()
+        self._due = now + seconds
         if self._due < self._set_for:
-            self._set(seconds)
+            self._set(now, seconds)
 
     def stop(self) -> None:
         """Do not call, until the next `start`."""
@@ -116,18 +121,19 @@ class Reminder:
     def expire(self) -> None:
         """Call if the deadline has come; if it was put off meanwhile, set the alarm anew."""
         self._set_for, self._bucket = inf, None
-        left = self._due - trio.current_time()
+        now = trio.current_time()
+        left = self._due - now
         if left <= 0:
             self._due = inf
             self._call()
         elif left < inf:
-            self._set(left)
+            self._set(now, left)
 
-    def _set(self, seconds: float) -> None:
+    def _set(self, now: float, seconds: float) -> None:
         if self._bucket is not None:
             self._bucket.pop(self, None)
-        self._set_for = trio.current_time() + seconds
-        self._bucket = self._alarms.set(self, seconds)
+        self._set_for = now + seconds
+        self._bucket = self._alarms.set_at(self, now, seconds)
 
 
 def _nothing() -> None:

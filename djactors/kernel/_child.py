@@ -4,9 +4,11 @@
                   │                                       └──→ QUARANTINED ─→ STARTING …
                   └─ asked to stop, or idle ─→ STOPPING ─→ STOPPED
 
-The task of an idle actor rests in its mailbox (see `_feed.py`) and needs no other task and no timer: the pause before a
-restart and the bound on a stop are deadlines of scopes in this same task. An actor whose spec says so has no task at
-all while it rests. The mailbox then has the supervisor start another task, in which the same life goes on.
+The task of an idle actor rests in its mailbox (see `_feed.py`) and needs no other task and no timer. Each life has a
+scope in this task, whose deadline bounds the stop, and so has each pause before a restart. The deadline of a start is
+an alarm (see `_alarms.py`), because a scope of its own was a twentieth of what it costs to connect a user. An actor
+whose spec says so has no task at all while it rests. The mailbox then has the supervisor find another task, in which
+the same life goes on.
 
 Only an `Exception` is a crash. `Cancelled` and other `BaseException`s pass through, even if they come in one group with
 a crash: this is why the code says `except*`.
@@ -15,12 +17,13 @@ a crash: this is why the code says `except*`.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import trio
 
 from djactors.kernel._actor import Actor, Service, StoppableService, Tree
-from djactors.kernel._alarms import Alarms
+from djactors.kernel._alarms import Alarms, Bucket
 from djactors.kernel._crash import described, unwrapped
 from djactors.kernel._events import (
     ChildCrashed,
@@ -33,7 +36,7 @@ from djactors.kernel._events import (
 from djactors.kernel._feed import Fed, Feed
 from djactors.kernel._latch import Latch
 from djactors.kernel._ref import ActorRef, Address, Envelope
-from djactors.kernel._spec import ActorSpec, AnySpec, Exhausted, Restart
+from djactors.kernel._spec import ActorSpec, AnySpec, Exhausted, Restart, ServiceSpec
 from djactors.kernel._statistics import ChildStatistics, Kind, State, Tally
 
 _NOTHING = Tally()
@@ -69,20 +72,25 @@ class Child:
     Args:
         spec: how to run the child.
         parent: the child's supervisor.
+        name: the spec's, or what stands for it.
+        arguments: what the spec's factory is called with.
         dynamic: whether the child was added after the supervisor's start; such a child is forgotten when it ends.
         must_start: whether a first start that fails ends the child, with `start_error`, instead of restarting it.
     """
 
     __slots__ = (
         "_address",
+        "_alarm",
+        "_arguments",
         "_earlier_restarts",
         "_feed",
         "_instance",
+        "_is_pausing",
+        "_is_too_slow",
         "_kind",
         "_last_error",
         "_on_probation",
         "_parent",
-        "_pause",
         "_restart_times",
         "_rests",
         "_running_since",
@@ -91,6 +99,7 @@ class Child:
         "dynamic",
         "launched",
         "must_start",
+        "name",
         "ref",
         "settled",
         "spec",
@@ -98,13 +107,24 @@ class Child:
         "state",
     )
 
-    def __init__(self, spec: AnySpec, parent: Parent, *, dynamic: bool, must_start: bool) -> None:
+    def __init__(
+        self,
+        spec: AnySpec,
+        parent: Parent,
+        *,
+        name: str,
+        arguments: tuple[Any, ...],
+        dynamic: bool,
+        must_start: bool,
+    ) -> None:
         self.spec = spec
+        self.name = name
+        self._arguments = arguments
         self.dynamic = dynamic
         self.must_start = must_start
         # A service has an address, too, but that address refuses every message.
         capacity = spec.mailbox_capacity if isinstance(spec, ActorSpec) else 1
-        self._address = Address(spec.name, capacity, parent.alarms)
+        self._address = Address(name, capacity, parent.alarms)
         if not isinstance(spec, ActorSpec):
             self._address.refuse()
         self.ref: ActorRef[Any, Any] = ActorRef(self._address)
@@ -115,12 +135,14 @@ class Child:
         self.settled = Latch()
         self.start_error: Exception | None = None
         self._parent = parent
-        # This scope is around everything that the child does in its task; its deadline is set when a stop begins. None
-        # while there is no task, because the actor rests.
+        # This scope is around a life, or around the pause before the next one; its deadline is set when a stop begins.
+        # None while there is no task, because the actor rests.
         self._scope: trio.CancelScope | None = trio.CancelScope()
         self._rests = False
-        # This scope is around the pause before a restart; None outside of a pause.
-        self._pause: trio.CancelScope | None = None
+        self._is_pausing = False
+        # Where the deadline of the start that is under way is kept, and whether it has come.
+        self._alarm: Bucket | None = None
+        self._is_too_slow = False
         self._instance: Actor[Any, Any] | Service | None = None
         self._feed: Feed | None = None
         self._kind = Kind.ACTOR if isinstance(spec, ActorSpec) else Kind.SERVICE
@@ -135,14 +157,14 @@ class Child:
 
     # For the supervisor
 
-    @property
-    def name(self) -> str:
-        """The name in the spec."""
-        return self.spec.name
-
     def is_stopping(self) -> bool:
         """Whether the child has been asked to stop, or has gone idle."""
         return self.state in (State.STOPPING, State.STOPPED)
+
+    @property
+    def keeps_task(self) -> bool:
+        """Whether the child keeps its task while it rests; see `ActorSpec`."""
+        return not isinstance(self.spec, ActorSpec) or self.spec.keeps_task
 
     @property
     def is_actor(self) -> bool:
@@ -153,14 +175,19 @@ class Child:
         """Be the child's task. Returns when the child is gone for good, or rests without a task; never raises an
         `Exception`.
         """
-        assert self._scope is not None
         try:
-            with self._scope:
-                while await self._live():
-                    self._tally += Tally(restarts=1)
-        except* Exception as group:  # noqa: BLE001 - supervision
-            # A handler crashed while it was being cancelled, and the scope has taken the Cancelled out of the group.
-            self._note_crash(unwrapped(group))
+            while (pause := await self._live()) is not None:
+                self._scope = trio.CancelScope()
+                self._is_pausing = True
+                with self._scope:
+                    await trio.sleep(pause)
+                self._is_pausing = False
+                if self.is_stopping():
+                    break
+                if self.state is State.QUARANTINED and self.is_actor:
+                    self._address.release()
+                self._scope = trio.CancelScope()
+                self._tally += Tally(restarts=1)
         finally:
             if self._rests:
                 self._scope = None
@@ -179,8 +206,8 @@ class Child:
         if self.is_stopping():
             return
         self._begin_stop()
-        if self._pause is not None:
-            self._pause.cancel()
+        if self._is_pausing:
+            self._cancel_task()
         elif self._instance is None or isinstance(self._instance, Actor):
             # The mailbox is closed now, which ends an actor's loop. A child without an instance looks at the state.
             return
@@ -243,48 +270,45 @@ class Child:
 
     # One life, from factory to end or crash
 
-    async def _live(self) -> bool:
-        """Make an instance, unless one has rested, and run it to its end. If it is to be replaced, pause and return
-        True.
+    async def _live(self) -> float | None:
+        """Make an instance, unless one has rested, and run it to its end. Seconds to pause before there is another one;
+        None if there is none.
         """
         if self._instance is None:
             if self.is_stopping():
                 # Messages that were accepted before the first start must still be handled.
                 if not self._address.mailbox:
-                    return False
+                    return None
             else:
                 self.state = State.STARTING
             self._running_since = None
+        assert self._scope is not None
         try:
-            if isinstance(self.spec, ActorSpec):
-                await self._run_actor(self.spec)
-            else:
-                self._instance = service = self.spec.factory()
-                if not self.is_stopping():
-                    await self._run_service(service)
+            # A handler may crash while it is being cancelled: the scope takes the Cancelled out of the group.
+            with self._scope:
+                if isinstance(self.spec, ActorSpec):
+                    await self._run_actor(self.spec)
+                else:
+                    await self._run_service(self.spec)
+            self._require_started_in_time()
             pause = self._pause_before_restart(None) if self._is_to_be_replaced() else None
         except* Exception as group:  # noqa: BLE001 - supervision
             pause = self._after_crash(unwrapped(group))
         finally:
+            self._clear_alarm()
+            self._is_too_slow = False
             if not self._rests:
                 self._retire_instance()
-        if pause is None or self.is_stopping():
-            return False
-        with trio.CancelScope() as self._pause:
-            await trio.sleep(pause)
-        self._pause = None
-        if self.is_stopping():
-            return False
-        if self.state is State.QUARANTINED and self.is_actor:
-            self._address.release()
-        return True
+        return None if self.is_stopping() else pause
 
     async def _run_actor(self, spec: ActorSpec[Any, Any]) -> None:
         if self._instance is None:
-            self._instance = actor = spec.factory()
+            self._instance = actor = spec.factory(*self._arguments)
             actor.ref = self.ref
-            await self._start_actor(actor)
-            self._started()
+            self._set_alarm()
+            await actor.on_start()
+            self._require_started_in_time()
+            self.started()
             self._feed = Feed(actor, self._address, keeps_task=spec.keeps_task)
         else:
             # It has rested, and may have been cancelled since it was woken.
@@ -301,22 +325,22 @@ class Child:
         assert isinstance(self._instance, Actor)
         await self._instance.on_stop()
 
-    async def _start_actor(self, actor: Actor[Any, Any]) -> None:
-        with trio.CancelScope(deadline=trio.current_time() + self.spec.start_timeout) as scope:
-            await actor.on_start()
-        if scope.cancelled_caught:
-            raise trio.TooSlowError(f"{self.name} had not started after {self.spec.start_timeout} s")
-
-    async def _run_service(self, service: Service) -> None:
+    async def _run_service(self, spec: ServiceSpec) -> None:
+        self._instance = service = spec.factory()
+        if self.is_stopping():
+            return
         self._kind = Kind.SUPERVISOR if isinstance(service, Tree) else Kind.SERVICE
-        with trio.CancelScope(deadline=trio.current_time() + self.spec.start_timeout) as scope:
-            await service.run(task_status=_Started(self, scope))
-        if scope.cancelled_caught:
-            raise trio.TooSlowError(f"{self.name} had not started after {self.spec.start_timeout} s")
+        self._set_alarm()
+        await service.run(task_status=self)
+        self._require_started_in_time()
         # A service may return without having called `started()`: it has done its work all the same.
-        self._started()
+        self.started()
 
-    def _started(self) -> None:
+    # The start, which has a deadline. A child is the `task_status` of its own service.
+
+    def started(self, value: None = None) -> None:
+        """The instance is up, and has no deadline any more. Idempotent."""
+        self._clear_alarm()
         if self._running_since is not None:
             return
         self._running_since = trio.current_time()
@@ -325,6 +349,24 @@ class Child:
         self.must_start = False
         self.settled.set()
         self._parent.report(ChildStarted(self._parent.name, self.name))
+
+    def expire(self) -> None:
+        """The start takes too long: end the life. See `Alarms`."""
+        self._is_too_slow = True
+        self._cancel_task()
+
+    def _set_alarm(self) -> None:
+        if self.spec.start_timeout != inf:
+            self._alarm = self._parent.alarms.set(self, self.spec.start_timeout)
+
+    def _clear_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.pop(self, None)
+            self._alarm = None
+
+    def _require_started_in_time(self) -> None:
+        if self._is_too_slow:
+            raise trio.TooSlowError(f"{self.name} had not started after {self.spec.start_timeout} s")
 
     # After a life: pause, quarantine or end
 
@@ -406,15 +448,3 @@ class Child:
         self._address.refuse()
         assert self._scope is not None
         self._scope.deadline = trio.current_time() + self.spec.stop_timeout
-
-
-class _Started:
-    """The `task_status` of a service: `started()` says that the service is ready and lifts the start's deadline."""
-
-    def __init__(self, child: Child, scope: trio.CancelScope) -> None:
-        self._child = child
-        self._scope = scope
-
-    def started(self, value: None = None) -> None:
-        self._scope.deadline = float("inf")
-        self._child._started()

@@ -116,7 +116,8 @@ class ChildSpec:
     Attributes:
         name: unique among its siblings.
         restart: when to start again.
-        start_timeout: seconds within which `on_start` must return, or a service must call `task_status.started()`.
+        start_timeout: seconds within which `on_start` must return, or a service must call `task_status.started()`. It
+            may come a little late, but never early; see `Alarms`.
         stop_timeout: seconds that an orderly stop may take before the child is cancelled. A nested supervisor needs as
             many as its own children need together.
         intensity: restarts in a period before the child counts as exhausted. Pauses count as part of the period.
@@ -140,8 +141,11 @@ class ChildSpec:
     quarantine_seconds: float = DEFAULT_QUARANTINE_SECONDS
 
     def __post_init__(self) -> None:
+        capacity = getattr(self, "mailbox_capacity", 1)  # a service has no mailbox
+        if capacity > 0 and self.start_timeout > 0 and self.stop_timeout > 0 and self.quarantine_seconds > 0:
+            return
         for setting in ("mailbox_capacity", "start_timeout", "stop_timeout", "quarantine_seconds"):
-            value = getattr(self, setting, 1)  # a service has no mailbox
+            value = getattr(self, setting, 1)
             if not value > 0:
                 raise ValueError(f"{setting} of {self.name} must be more than 0: {value}")
 
@@ -151,15 +155,15 @@ class ActorSpec(ChildSpec, Generic[M, R]):
     """A child that is an actor. `Supervisor.ref` takes the spec and returns the actor's ref, with the actor's types.
 
     Attributes:
-        factory: makes a fresh instance for each start. It runs in the child's own task: it may raise, which is a crash,
-            but it must not block.
+        factory: makes a fresh instance for each start, without arguments or with those that `Supervisor.spawn_child`
+            was given. It runs in the child's own task: it may raise, which is a crash, but it must not block.
         mailbox_capacity: messages that may wait for the actor.
         keeps_task: whether the actor keeps its task while it rests. An actor that gives it back takes 3.7 KiB less, and
             to wake it takes some 12 µs more. A message that is taken at rest wakes nobody. What belongs to a task ends
             with it: what the actor has set in a context variable is gone after a rest.
     """
 
-    factory: Callable[[], Actor[M, R]]
+    factory: Callable[..., Actor[M, R]]
     _: KW_ONLY
     mailbox_capacity: int = DEFAULT_MAILBOX_CAPACITY
     keeps_task: bool = True

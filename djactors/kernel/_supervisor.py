@@ -19,9 +19,11 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import trio
+from outcome import Value
+from trio.lowlevel import Abort, RaiseCancelT
 
 from djactors.kernel._actor import Tree
 from djactors.kernel._alarms import Alarms
@@ -43,6 +45,12 @@ from djactors.kernel._statistics import ChildStatistics, Kind, State, Tally
 
 M = TypeVar("M")
 R = TypeVar("R")
+
+SPARE_TASKS: Final = 16
+"""Tasks without work that wait for a child which keeps none. Even while a crowd connects, hardly more users have
+something to do at the same moment, each for some tenths of a millisecond."""
+
+_SPARE_TASK: Final = "spare task"
 
 DEFAULT_MAX_CHILDREN = 10_000
 """Dynamic children of one supervisor. An idle actor takes a few KiB, so this many take a few dozen MiB."""
@@ -76,6 +84,8 @@ class Supervisor(Tree):
         self._on_event = on_event
         self._state = State.STOPPED
         self._nursery: trio.Nursery | None = None
+        # Tasks that are lent to children who keep none, and wait for the next one.
+        self._spare: list[trio.lowlevel.Task] = []
         # The tasks of children start in this context, and not in the context of the request that first needed a child.
         self._context = contextvars.copy_context()
         self._ending = trio.Event()
@@ -120,13 +130,23 @@ class Supervisor(Tree):
     # Dynamic children
 
     @overload
-    def spawn_child(self, spec: ActorSpec[M, R]) -> ActorRef[M, R]: ...
+    def spawn_child(
+        self, spec: ActorSpec[M, R], *, name: str | None = None, arguments: tuple[Any, ...] = ()
+    ) -> ActorRef[M, R]: ...
     @overload
     def spawn_child(self, spec: ServiceSpec) -> None: ...
-    def spawn_child(self, spec: ActorSpec[M, R] | ServiceSpec) -> ActorRef[M, R] | None:
+    def spawn_child(
+        self, spec: ActorSpec[M, R] | ServiceSpec, *, name: str | None = None, arguments: tuple[Any, ...] = ()
+    ) -> ActorRef[M, R] | None:
         """Add a child without waiting for its start. Messages to a new actor wait until it has started.
 
         If the first start fails, the child is restarted as after any crash.
+
+        Args:
+            spec: how to run the child.
+            name: in place of the spec's, for actors of which there are thousands, with one spec for all of them.
+                `Supervisor.ref` does not find these.
+            arguments: what the spec's factory is called with, at each start.
 
         Returns:
             The ref of an actor; None for a service.
@@ -136,7 +156,7 @@ class Supervisor(Tree):
             TooManyChildren: there are `max_children` dynamic children.
             SupervisorNotRunning: the supervisor has not been started, or is stopping.
         """
-        child = self._spawn(spec, must_start=False)
+        child = self._spawn(spec, must_start=False, name=name, arguments=arguments)
         return child.ref if child.is_actor else None
 
     @overload
@@ -198,6 +218,8 @@ class Supervisor(Tree):
                     await self._ending.wait()
                 self._state = State.STOPPING
                 await self._stop_children()
+                while self._spare:
+                    trio.lowlevel.reschedule(self._spare.pop(), Value(None))
                 self._timekeeping.cancel()
         finally:
             self._state = State.STOPPED
@@ -253,18 +275,37 @@ class Supervisor(Tree):
             child.request_stop()
             await child.ref.wait_stopped()
 
-    def _add(self, spec: AnySpec, *, dynamic: bool, must_start: bool) -> Child:
-        if spec.name in self._children:
-            raise ChildExists(f"{self.name}/{spec.name} exists already")
-        child = self._children[spec.name] = Child(spec, self._parent, dynamic=dynamic, must_start=must_start)
+    def _add(
+        self,
+        spec: AnySpec,
+        *,
+        dynamic: bool,
+        must_start: bool,
+        name: str | None = None,
+        arguments: tuple[Any, ...] = (),
+    ) -> Child:
+        if name is None:
+            name = spec.name
+        if name in self._children:
+            raise ChildExists(f"{self.name}/{name} exists already")
+        child = self._children[name] = Child(
+            spec, self._parent, name=name, arguments=arguments, dynamic=dynamic, must_start=must_start
+        )
         return child
 
-    def _spawn(self, spec: AnySpec, *, must_start: bool) -> Child:
+    def _spawn(
+        self,
+        spec: AnySpec,
+        *,
+        must_start: bool,
+        name: str | None = None,
+        arguments: tuple[Any, ...] = (),
+    ) -> Child:
         if self._state not in (State.STARTING, State.RUNNING) or self._ending.is_set():
             raise SupervisorNotRunning(f"{self.name} takes no children: it is {self._state}")
         if self._dynamic_count >= self._max_children:
             raise TooManyChildren(f"{self.name} has {self._max_children} dynamic children already")
-        child = self._add(spec, dynamic=True, must_start=must_start)
+        child = self._add(spec, dynamic=True, must_start=must_start, name=name, arguments=arguments)
         self._dynamic_count += 1
         self._launch(child)
         return child
@@ -272,9 +313,45 @@ class Supervisor(Tree):
     def _launch(self, child: Child) -> None:
         assert self._nursery is not None
         child.launched = True
-        launch = partial(self._nursery.start_soon, child.run, name=child.name)
+        if child.keeps_task:
+            run = child.run
+        elif self._spare:
+            task = self._spare.pop()
+            task.name = child.name
+            trio.lowlevel.reschedule(task, Value(child))
+            return
+        else:
+            run = partial(self._lend_task, child)
+        launch = partial(self._nursery.start_soon, run, name=child.name)
         # In a copy, since no context is entered twice: an instrument of Trio may wake another child meanwhile.
         self._context.copy().run(launch)
+
+    async def _lend_task(self, child: Child | None) -> None:
+        """Be the task of one child after another, of those that keep none. To make a task and to end it costs more than
+        most of them have to do.
+        """
+        before = contextvars.copy_context()
+        while child is not None:
+            await child.run()
+            # What a child has set in the task's context is for nobody else.
+            is_as_before = contextvars.copy_context() == before
+            if self._state is not State.RUNNING or len(self._spare) >= SPARE_TASKS or not is_as_before:
+                return
+            # Whoever waits here keeps no child alive.
+            child = None
+            child = await self._next_child()
+
+    async def _next_child(self) -> Child | None:
+        task = trio.lowlevel.current_task()
+        task.name = _SPARE_TASK
+        self._spare.append(task)
+
+        def leave(_: RaiseCancelT) -> Abort:
+            self._spare.remove(task)
+            return Abort.SUCCEEDED
+
+        child: Child | None = await trio.lowlevel.wait_task_rescheduled(leave)
+        return child
 
     def _child(self, name: str) -> Child:
         try:

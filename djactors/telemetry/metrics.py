@@ -13,7 +13,7 @@ from math import inf, nan
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
@@ -79,6 +79,39 @@ class QuickCounter(Collector):
         yield family
 
 
+class QuickGauge(Collector):
+    """A gauge for what goes up and down with every connection: a number for each combination of labels.
+
+    It must be used from one thread only, for the same reason as a `QuickCounter`.
+    """
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
+        self._name = name
+        self._documentation = documentation
+        # As prometheus_client's own gauges call it.
+        self._labelnames = tuple(labels)
+        self._values: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        self.clear()
+        registry.register(self)
+
+    def add(self, difference: int, *labels: str) -> None:
+        """Count so many more with these labels, or fewer."""
+        self._values[labels] += difference
+
+    def clear(self) -> None:
+        """There are none any more. What has no labels is shown all the same."""
+        self._values.clear()
+        if not self._labelnames:
+            self._values[()] = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the gauge in prometheus_client's form."""
+        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labelnames)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
+
+
 class CountedElsewhere(Collector):
     """A counter whose number somebody else keeps, and which is read when the metrics are: `read` returns the number."""
 
@@ -98,11 +131,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.connections = Gauge(
-            "djactors_connections", "The number of open Engine.IO sessions.", ["transport"], registry=self.registry
+        self.connections = QuickGauge(
+            "djactors_connections", "The number of open Engine.IO sessions.", ["transport"], self.registry
         )
-        self.tcp_connections = Gauge(
-            "djactors_tcp_connections", "The number of open TCP connections.", registry=self.registry
+        self.tcp_connections = QuickGauge(
+            "djactors_tcp_connections", "The number of open TCP connections.", [], self.registry
         )
         self.session_ends = Counter(
             "djactors_session_ends",
@@ -110,7 +143,7 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self.users = Gauge("djactors_users", "The number of user actors in memory.", registry=self.registry)
+        self.users = QuickGauge("djactors_users", "The number of user actors in memory.", [], self.registry)
         self.events = QuickCounter(
             "djactors_domain_events", "Domain events, by type and by outcome.", ["type", "outcome"], self.registry
         )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
 from djactors.kernel import (
     Actor,
@@ -391,6 +392,83 @@ async def test_a_start_that_takes_too_long_is_a_failed_start(autojump_clock):
                 await tree.start_child(spec)
             assert isinstance(raised.value.__cause__, trio.TooSlowError)
             assert "stuck" not in tree
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "with an error of its own", "late, and well"])
+async def test_after_a_start_that_took_too_long_there_is_another_one(autojump_clock, ends):
+    starts, events = [], []
+
+    class SlowAtFirst(Actor[str, Any]):
+        async def on_start(self):
+            starts.append(trio.current_time())
+            if len(starts) > 1:
+                return
+            if ends == "late, and well":
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(60)
+                return
+            try:
+                await trio.sleep_forever()
+            finally:
+                if ends == "with an error of its own":
+                    raise Boom("on the way out")
+
+        async def on_message(self, message):
+            # A later wait is no concern of the start's deadline.
+            await trio.sleep(60)
+            return message
+
+    spec = ActorSpec("a", SlowAtFirst, restart=Restart.TRANSIENT, start_timeout=3, backoff=STEADY)
+    async with running(spec, on_event=events.append) as tree:
+        assert await tree.named("a").ask("hello", timeout=1000) == "hello"
+        assert tree.statistics().children[0].tally.restarts == 1
+    [crash] = [event.error for event in events if isinstance(event, ChildCrashed)]
+    if ends == "with an error of its own":
+        assert str(crash) == "on the way out"
+    else:
+        assert isinstance(crash, trio.TooSlowError)
+        assert "a had not started after 3 s" in str(crash)
+    assert len(starts) == 2
+    assert len([event for event in events if isinstance(event, ChildStarted)]) == 1
+
+
+async def test_who_is_stopped_in_the_middle_of_a_start_has_until_the_start_is_too_long(autojump_clock):
+    class Stuck(Actor[str, Any]):
+        async def on_start(self):
+            await trio.sleep_forever()
+
+    events = []
+    async with running(on_event=events.append) as tree:
+        tree.spawn_child(ActorSpec("stuck", Stuck, start_timeout=3, stop_timeout=100))
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await tree.stop_child("stuck")
+        assert 3 <= trio.current_time() - began < 4
+    assert events[-1] == ChildStopped("tree", "stuck", (), timed_out=False)
+
+
+async def test_many_actors_may_have_one_spec_with_names_and_arguments_of_their_own(autojump_clock):
+    class Named(Actor[str, Any]):
+        def __init__(self, number):
+            self.number = number
+
+        async def on_message(self, message):
+            if message == "boom":
+                raise Boom
+            return self.number
+
+    spec = ActorSpec("all", Named, backoff=STEADY)
+    async with running() as tree:
+        refs = [tree.spawn_child(spec, name=f"n{number}", arguments=(number,)) for number in range(3)]
+        with pytest.raises(ChildExists, match="tree/n1 exists"):
+            tree.spawn_child(spec, name="n1", arguments=(7,))
+        refs[1].tell_nowait("boom")
+        assert [await ref.ask("?", timeout=5) for ref in refs] == [0, 1, 2]
+        assert [ref.name for ref in refs] == ["n0", "n1", "n2"]
+        with pytest.raises(NoSuchChild):
+            tree.ref(spec)
+        await tree.stop_child("n1")
+        assert "n1" not in tree
 
 
 async def test_a_factory_that_raises_is_a_crash(autojump_clock):

@@ -1,10 +1,14 @@
 """An actor that gives its task back while it rests: it has none then, and gets one for whatever it has to do."""
 
+import contextvars
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.kernel import ActorStopped, ChildStopped
+from djactors.kernel import Actor, ActorSpec, ActorStopped, ChildStopped
+from djactors.kernel._supervisor import SPARE_TASKS
 from tests.kernel.support import gate, running, scribe
 
 
@@ -16,7 +20,7 @@ def tasks() -> int:
     return trio.lowlevel.current_statistics().tasks_living
 
 
-@pytest.mark.parametrize("actors", [1, 20])
+@pytest.mark.parametrize("actors", [1, 2 * SPARE_TASKS])
 async def test_it_has_a_task_only_while_it_works(autojump_clock, keeps_task, actors):
     journals = [[] for _ in range(actors)]
     async with running() as tree:
@@ -24,7 +28,8 @@ async def test_it_has_a_task_only_while_it_works(autojump_clock, keeps_task, act
         before = tasks()
         refs = [tree.spawn_child(scribe(str(number), journal)) for number, journal in enumerate(journals)]
         await wait_all_tasks_blocked()
-        rests = actors if keeps_task else 0
+        # A few tasks stay for whoever is next.
+        rests = actors if keeps_task else min(actors, SPARE_TASKS)
         assert tasks() == before + rests
         opened, wait = gate()
         for ref in refs:
@@ -36,6 +41,54 @@ async def test_it_has_a_task_only_while_it_works(autojump_clock, keeps_task, act
         await wait_all_tasks_blocked()
         assert tasks() == before + rests
     assert all(journal == ["start", "one", "stop"] for journal in journals)
+
+
+async def test_its_task_is_lent_to_the_next_one():
+    names, used = [], set()
+
+    class Named(Actor[str, Any]):
+        async def on_message(self, message: str) -> str:
+            names.append(trio.lowlevel.current_task().name)
+            used.add(trio.lowlevel.current_task())
+            return message
+
+    async with running() as tree:
+        for name in ("a", "b", "c"):
+            ref = tree.spawn_child(ActorSpec(name, Named, keeps_task=False))
+            for _ in range(2):
+                await ref.ask("?", timeout=5)
+                await wait_all_tasks_blocked()
+    assert names == ["a", "a", "b", "b", "c", "c"], "whoever looks at the tasks sees whose each one is"
+    assert len(used) == 1
+
+
+async def test_what_it_has_set_in_its_context_is_for_nobody_else():
+    variable = contextvars.ContextVar[str]("variable", default="nothing")
+    seen = []
+
+    class Setting(Actor[str, Any]):
+        async def on_message(self, message: str) -> str:
+            seen.append(variable.get())
+            if message:
+                variable.set(message)
+            return message
+
+    async with running() as tree:
+        refs = {name: tree.spawn_child(ActorSpec(name, Setting, keeps_task=False)) for name in ("a", "b", "c")}
+        for name, message in (("a", ""), ("b", "b's"), ("c", ""), ("a", "a's"), ("b", ""), ("a", "")):
+            await refs[name].ask(message, timeout=5)
+            await wait_all_tasks_blocked()
+    assert seen == ["nothing"] * 6
+
+
+async def test_a_supervisor_that_is_cancelled_ends_the_tasks_that_nobody_has(autojump_clock):
+    before = tasks()
+    with trio.CancelScope() as scope:
+        async with running(scribe("a", [])) as tree:
+            await wait_all_tasks_blocked()
+            assert tree.named("a").alive
+            scope.cancel()
+    assert tasks() == before
 
 
 async def test_who_is_stopped_at_rest_stops_in_good_order(autojump_clock):

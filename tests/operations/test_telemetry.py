@@ -128,6 +128,6 @@ def test_a_counter_is_added_up_over_what_has_the_labels() -> None:
 
 def test_two_servers_in_one_process_count_for_themselves() -> None:
     one, two = Metrics(), Metrics()
-    one.tcp_connections.inc()
+    one.tcp_connections.add(1)
     assert b"djactors_tcp_connections 1.0" in one.exposition()
     assert b"djactors_tcp_connections 0.0" in two.exposition()
