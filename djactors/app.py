@@ -18,8 +18,8 @@ To embed it in another Trio program:
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -111,7 +111,7 @@ class Server:
         *,
         telemetry: Telemetry | None = None,
         now: Callable[[], datetime] = WALL_CLOCK,
-        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        random_bytes: Callable[[int], bytes] = os.urandom,
         threads: ThreadFactory = DedicatedThreads,
         timer: Callable[[], float] = time.perf_counter,
         rng: random.Random | None = None,

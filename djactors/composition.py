@@ -21,7 +21,6 @@ No part of the tree is a global, and none is made by another one: each gets here
 from __future__ import annotations
 
 import random
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +38,7 @@ from djactors.actors.sla import AT_ONCE, Alarm, SlaClock
 from djactors.actors.slices import Asking
 from djactors.actors.users import Users
 from djactors.config import Settings
+from djactors.domain.url_safe import url_safe
 from djactors.edge.api import Api
 from djactors.edge.auth import Authenticator, Unauthorized, bearer_of
 from djactors.edge.exposition import Exposition
@@ -255,7 +255,7 @@ def _engine(
     settings, telemetry = parts.settings, parts.telemetry
 
     def random_token() -> str:
-        return urlsafe_b64encode(parts.random_bytes(TOKEN_BYTES)).decode()
+        return url_safe(parts.random_bytes(TOKEN_BYTES)).decode()
 
     def shows_token(request: Request) -> bool:
         """Whether a handshake brings a good token in `Authorization`: stock clients send it with `extraHeaders`."""

@@ -10,13 +10,13 @@ and recovery".
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
 import msgspec
 
 from djactors.domain.marks import TEXT, Offset, offset_of
 from djactors.domain.seals import MAC, is_mac_of, mac_of
+from djactors.domain.url_safe import url_safe
 
 NONCE_BYTES = 9
 
@@ -53,7 +53,7 @@ class PidIssuer:
 
     def issue(self, tenant_id: int, user_id: int, at: Offset, *, reload: bool = False) -> str:
         """A new pid for a socket of this user, given out at this offset, with the word to reload or not."""
-        nonce = urlsafe_b64encode(self._random_bytes(NONCE_BYTES)).decode()
+        nonce = url_safe(self._random_bytes(NONCE_BYTES)).decode()
         claim = f"{nonce}.{tenant_id}.{user_id}.{at}{'r' if reload else ''}"
         return f"{claim}.{mac_of(self._key, claim)}"
 

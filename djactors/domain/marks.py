@@ -18,13 +18,14 @@ Source: the contract's section "Offsets and recovery"; RFC 7693 (BLAKE2).
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode
-from binascii import b2a_base64
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 
 import msgspec
+
+from djactors.domain.url_safe import from_url_safe, url_safe
 
 MARK_BYTES = 8
 """Bytes of a mark. With 64 bits, lost changes practically never have the log's mark by chance, and the table keeps a
@@ -32,7 +33,6 @@ mark as one integer."""
 
 _NUMBERS = Struct(">qqq")
 _MARK = Struct(">q")
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _EVERYBODY = 0
 """The number that stands for no user. Ids begin with 1."""
 
@@ -43,6 +43,11 @@ TEXT = r"[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]\.[1-9][0-9]{0,15}|\.0"
 _TEXT = re.compile(TEXT)
 
 
+REMEMBERED_TEXTS = 256
+"""Texts of offsets that are kept. Whoever connects gets the tenant's newest offset twice, as everybody of the tenant
+does until something happens there. Only large installations have more busy tenants than that."""
+
+
 class Offset(msgspec.Struct, frozen=True, gc=False):
     """A point in a tenant's log: right after the change `seq`, whose mark is `mark`, a signed integer of 64 bits."""
 
@@ -51,7 +56,7 @@ class Offset(msgspec.Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         """`MARK.SEQ`, opaque to clients: at most 28 characters, none of which JSON or a URL would escape."""
-        return json_of([self])[0][1:-1].decode()
+        return _json_of(self.mark, self.seq)[1:-1].decode()
 
 
 def json_of(offsets: Iterable[Offset]) -> list[bytes]:
@@ -61,12 +66,15 @@ def json_of(offsets: Iterable[Offset]) -> list[bytes]:
     for offset in offsets:
         if offset is not last:
             last = offset
-            # RFC 4648, section 5. The bytes are put together by hand for speed, because each change that is sent has an
-            # offset.
-            mark = b2a_base64(_MARK.pack(offset.mark), newline=False)[:-1].translate(_URL_SAFE)
-            text = b'"%b.%d"' % (mark, offset.seq) if offset.seq else b'".0"'
+            text = _json_of(offset.mark, offset.seq)
         texts.append(text)
     return texts
+
+
+@lru_cache(REMEMBERED_TEXTS)
+def _json_of(mark: int, seq: int) -> bytes:
+    # The bytes are put together by hand for speed, because each change that is sent has an offset.
+    return b'"%b.%d"' % (url_safe(_MARK.pack(mark)), seq) if seq else b'".0"'
 
 
 BEGINNING = Offset(0, 0)
@@ -97,4 +105,4 @@ def offset_of(text: object) -> Offset | None:
     mark, _, seq = text.partition(".")
     if not mark:
         return BEGINNING
-    return Offset(int.from_bytes(urlsafe_b64decode(mark + "="), "big", signed=True), int(seq))
+    return Offset(int.from_bytes(from_url_safe(mark.encode()), "big", signed=True), int(seq))

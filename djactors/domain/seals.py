@@ -7,7 +7,8 @@ the key is the database's secret.
 from __future__ import annotations
 
 import hmac
-from base64 import urlsafe_b64encode
+
+from djactors.domain.url_safe import url_safe
 
 MAC_BYTES = 18
 """144 bits, so that nobody can guess a MAC."""
@@ -18,7 +19,7 @@ MAC = r"[A-Za-z0-9_-]{24}"
 
 def mac_of(key: bytes, text: str) -> str:
     """The MAC of a text."""
-    return urlsafe_b64encode(hmac.digest(key, text.encode(), "sha256")[:MAC_BYTES]).decode()
+    return url_safe(hmac.digest(key, text.encode(), "sha256")[:MAC_BYTES]).decode()
 
 
 def is_mac_of(key: bytes, text: str, mac: str) -> bool:

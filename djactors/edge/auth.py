@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hmac
 import math
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
@@ -35,6 +34,7 @@ from djactors.domain.errors import Refused
 from djactors.domain.events import Name, Role, check_text
 from djactors.domain.ids import IdOrText, id_of
 from djactors.domain.permissions import Person
+from djactors.domain.url_safe import from_url_safe, url_safe
 from djactors.edge.keys import HS256, Key, Keys, load_keys
 from djactors.net import Request
 
@@ -294,13 +294,14 @@ class Authenticator:
         try:
             given = signature.encode("ascii")
             for key in keys:
-                if hmac.compare_digest(_base64url(hmac.digest(key.material, signed.encode("ascii"), "sha256")), given):
+                if hmac.compare_digest(url_safe(hmac.digest(key.material, signed.encode("ascii"), "sha256")), given):
                     break
             else:
                 return None
-            data = urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+            letters = payload.encode("ascii")
+            data = from_url_safe(letters)
             # There is one right way to write it.
-            return (_read_claims(data.decode()), key) if _base64url(data) == payload.encode("ascii") else None
+            return (_read_claims(data.decode()), key) if url_safe(data) == letters else None
         except (ValueError, msgspec.MsgspecError, RecursionError):
             return None
 
@@ -387,10 +388,6 @@ def bearer_of(request: Request, door: Authenticator) -> Identity:
     if scheme.lower() != "bearer":
         raise Unauthorized("token_missing", "send `Authorization: Bearer <token>`")
     return door.identify(token.strip())
-
-
-def _base64url(data: bytes) -> bytes:
-    return urlsafe_b64encode(data).rstrip(b"=")
 
 
 def authenticator(settings: Settings, now: Callable[[], datetime]) -> Authenticator:

@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -21,6 +20,7 @@ from djactors.domain import folding, names
 from djactors.domain.errors import Code, Refused
 from djactors.domain.events import Role
 from djactors.domain.ids import MAX_ID
+from djactors.domain.url_safe import from_url_safe, url_safe
 from djactors.inbox.names import LIST_LIFE, WHOLE, WORDS
 from djactors.store.connection import Connection
 
@@ -136,12 +136,12 @@ def names_of(connection: Connection, tenant_id: int, user_ids: Iterable[int]) ->
 
 
 def _before(place: Place) -> str:
-    return urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+    return url_safe(msgspec.json.encode(place)).decode()
 
 
 def _place_of(before: str, wanted: str, now: float) -> Place:
     try:
-        place = _decoder.decode(urlsafe_b64decode(before + "=" * (-len(before) % 4)))
+        place = _decoder.decode(from_url_safe(before.encode()))
     except (ValueError, msgspec.MsgspecError):
         raise Refused(Code.INVALID, "before: is not the nextBefore of a page of people: send that, or none") from None
     numbers = place.begun, place.version, place.user_id
