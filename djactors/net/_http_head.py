@@ -11,6 +11,7 @@ head is kept only when it comes for the second time. After the first time, only 
 """
 
 import re
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -52,6 +53,13 @@ takes some hundred bytes when parsed, however short it is, and a head of `REMEMB
 NOTED_HEADS: Final = 1024
 """A head is kept if it comes again before this many other new heads, and is forgotten after twice as many. A busy
 server gets so many heads in a second. One number is noted for each head, 140 KiB in all."""
+
+REMEMBERED_TARGETS: Final = 64
+"""Targets whose paths and queries are remembered, whatever the rest of the head says: all WebSockets of a page begin
+with the same. The polls in between push them out, which does no harm."""
+
+REMEMBERED_TARGET: Final = 128
+"""Bytes of the longest target that is remembered. A WebSocket's has 40. All of them take 100 KiB at most."""
 
 _MADE_FOR_ONE: Final = frozenset({"idempotency-key", "sec-websocket-key"})
 
@@ -206,13 +214,14 @@ def parse_head(head: bytes, limits: Limits) -> Head:
         raise target_too_long(limits)
     if len(collected.headers) > limits.max_headers:
         raise head_too_large(limits)
-    headers = _join(collected.headers)
+    headers = _headers_of(collected.headers)
     if version == "1.1" and "host" not in headers:
         raise bad_request("an HTTP/1.1 request needs a Host header")
     method = parser.get_method().decode("ascii")
     if collected.target.count(b"&") >= limits.max_parameters:
         raise target_too_long(limits)
-    path, query = _split_target(collected.target, method)
+    split = _split_short if len(collected.target) <= REMEMBERED_TARGET else _split_target
+    path, query = split(collected.target, method)
     connection = elements(headers.get("connection"))
     return Head(
         limits,
@@ -263,7 +272,13 @@ def head_too_large(limits: Limits) -> RequestRefused:
     )
 
 
+def _headers_of(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers = {name.decode("ascii").lower(): value.decode("latin-1").strip(" \t") for name, value in pairs}
+    return headers if len(headers) == len(pairs) else _join(pairs)
+
+
 def _join(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers, with one value for a name that comes several times."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in pairs:
         name = raw_name.decode("ascii").lower()
@@ -309,6 +324,9 @@ def _split_target(target: bytes, method: str) -> tuple[str, dict[str, str]]:
     target = target.partition(b"#")[0]
     raw_path, _, raw_query = target.partition(b"?")
     return _decode(raw_path), _parse_query(raw_query) if raw_query else {}
+
+
+_split_short = lru_cache(REMEMBERED_TARGETS)(_split_target)
 
 
 def _parse_query(raw: bytes) -> dict[str, str]:

@@ -71,9 +71,15 @@ def bad_request(message: str) -> RequestRefused:
     return RequestRefused(400, "bad_request", message)
 
 
-def elements(value: str | None) -> list[str]:
+REMEMBERED_LISTS: Final = 64
+"""Headers with a list in them whose elements are remembered, since most clients send the same few (`keep-alive,
+Upgrade`). A megabyte, if somebody sends the longest that there are."""
+
+
+@lru_cache(REMEMBERED_LISTS)
+def elements(value: str | None) -> tuple[str, ...]:
     """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
-    return [element.strip().lower() for element in value.split(",")] if value else []
+    return tuple(element.strip().lower() for element in value.split(",")) if value else ()
 
 
 class Request:
@@ -157,7 +163,7 @@ class Request:
         self.headers = _NO_HEADERS if accepted is None else {"accept-encoding": accepted}
         self.query, self.target = {}, ""
 
-    def tokens(self, name: str) -> list[str]:
+    def tokens(self, name: str) -> tuple[str, ...]:
         """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
         return elements(self.headers.get(name))
 

@@ -9,7 +9,6 @@
 - A closing handshake never waits without a bound: see `close`, and `say_goodbye` for callers that cannot wait.
 """
 
-import base64
 import binascii
 import re
 from collections.abc import Callable
@@ -89,7 +88,7 @@ def check_handshake(request: Request) -> None:
             (("sec-websocket-version", "13"), ("upgrade", "websocket")),
         )
     try:
-        nonce = base64.b64decode(request.headers["sec-websocket-key"], validate=True)
+        nonce = binascii.a2b_base64(request.headers["sec-websocket-key"], strict_mode=True)
     except (KeyError, ValueError, binascii.Error):
         nonce = b""
     if len(nonce) != 16:
@@ -390,5 +389,5 @@ def open_websocket(
     proof = sha1(request.headers["sec-websocket-key"].encode("ascii") + _GUID, usedforsecurity=False).digest()
     offered = _offered_protocols(request)
     selected = _PROTOCOL % offered[0].encode("ascii") if offered else b""
-    opening = _ACCEPTED % (base64.b64encode(proof), selected) + greeting
+    opening = _ACCEPTED % (binascii.b2a_base64(proof, newline=False), selected) + greeting
     return WebSocket(stream, WebSocketReader(max_message_bytes, leftover), opening)
