@@ -36,7 +36,7 @@ from djactors.inbox.people import PeoplePage
 from djactors.inbox.recorder import Recording
 from djactors.inbox.tenancy import Part, Row
 from djactors.inbox.threads import Thread
-from djactors.store.connection import Connection
+from djactors.store.connection import Alike, Connection
 from djactors.store.room import Room
 from djactors.store.threads import Work
 from djactors.store.turns import Turn
@@ -75,6 +75,9 @@ class Inbox(Recording):
 
         `requested` says that a request asks for it, and not the user's actor.
         """
+        if told is None:
+            alike = Alike(pages.snapshots, (tenant_id, user_id))
+            return await self._database.read(alike, _turn(tenant_id, user_id, requested=requested))
         work = partial(pages.snapshot, tenant_id=tenant_id, user_id=user_id, told=told)
         return await self._read(work, _turn(tenant_id, user_id, requested=requested), lambda state: state.follows)
 

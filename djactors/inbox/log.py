@@ -15,7 +15,7 @@ notifications rise with the sequence numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from heapq import merge
 from operator import attrgetter
@@ -33,8 +33,9 @@ from djactors.store.errors import StoreInPart
 # Served by the primary keys: the newest change, or the last purged one if no change is left.
 _ENDS = "coalesce(c.mark, t.oldest_mark), coalesce(c.seq, t.oldest_seq), t.oldest_mark, t.oldest_seq"
 REACH_COLUMNS = f"{_ENDS}, t.importing"
-REACH_TABLES = """tenants t LEFT JOIN changes c
+NEWEST_CHANGE = """LEFT JOIN changes c
     ON c.tenant_id = t.id AND c.seq = (SELECT max(seq) FROM changes WHERE tenant_id = t.id)"""
+REACH_TABLES = f"tenants t {NEWEST_CHANGE}"
 SELECT_REACH = f"SELECT {REACH_COLUMNS} FROM {REACH_TABLES} WHERE t.id = ?"
 # Databases of all versions have these columns.
 SELECT_REACH_IN_PART = f"SELECT {_ENDS} FROM {REACH_TABLES} WHERE t.id = ?"
@@ -90,7 +91,7 @@ def reach(connection: Connection, tenant_id: int) -> Reach:
     return whole_reach(tenant_id, connection.execute(SELECT_REACH, (tenant_id,)).fetchone())
 
 
-def whole_reach(tenant_id: int, row: tuple[Any, ...] | None) -> Reach:
+def whole_reach(tenant_id: int, row: Sequence[Any] | None) -> Reach:
     """The same, of a row that begins with `REACH_COLUMNS`; None for an unknown tenant."""
     if row is not None and row[4]:
         raise StoreInPart(f"tenant {tenant_id} is being imported")
@@ -103,7 +104,7 @@ def reach_in_part(connection: Connection, tenant_id: int) -> Reach:
     return _reach_of(connection.execute(SELECT_REACH_IN_PART, (tenant_id,)).fetchone())
 
 
-def _reach_of(row: tuple[Any, ...] | None) -> Reach:
+def _reach_of(row: Sequence[Any] | None) -> Reach:
     return Reach(BEGINNING, BEGINNING) if row is None else Reach(Offset(*row[:2]), Offset(*row[2:4]))
 
 

@@ -8,8 +8,9 @@ that has another past.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -18,10 +19,11 @@ import msgspec
 from djactors.domain.accounts import UNTOLD, Account
 from djactors.domain.events import Priority
 from djactors.domain.folding import folded
-from djactors.domain.marks import Offset
+from djactors.domain.marks import BEGINNING, Offset
 from djactors.inbox import log
 from djactors.inbox.accounts import SELECT_ACCOUNT, account_of
 from djactors.store.connection import Connection
+from djactors.store.errors import StoreInPart
 
 __all__ = [
     "ALL",
@@ -34,13 +36,27 @@ __all__ = [
     "last_seen",
     "meta",
     "page",
+    "select_states",
     "snapshot",
+    "snapshots",
 ]
 
-# The primary key.
-SELECT_STATE = f"""SELECT {log.REACH_COLUMNS},
-    u.unread_count, u.unseen_count, u.role, u.role_given, u.signed_out_at, u.deactivated_at
+# The primary keys, here and in the next one.
+_STATE_COLUMNS = f"""{log.REACH_COLUMNS},
+    u.unread_count, u.unseen_count, u.role, u.role_given, u.signed_out_at, u.deactivated_at"""
+SELECT_STATE = f"""SELECT {_STATE_COLUMNS}
     FROM {log.REACH_TABLES} LEFT JOIN users u ON u.tenant_id = t.id AND u.id = ? WHERE t.id = ?"""
+
+
+@lru_cache
+def select_states(users: int) -> str:
+    """The same for so many at once, of whom each is a place, a tenant and a user: a row for each, in any order, that
+    begins with the place, and with the tenant if there is one."""
+    wanted = ", ".join(["(CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))"] * users)
+    return f"""WITH wanted (place, tenant_id, user_id) AS (VALUES {wanted})
+    SELECT w.place, t.id, {_STATE_COLUMNS} FROM wanted w LEFT JOIN tenants t ON t.id = w.tenant_id
+    {log.NEWEST_CHANGE} LEFT JOIN users u ON u.tenant_id = t.id AND u.id = w.user_id"""
+
 
 _COLUMNS = "id, type, priority, title, message, data, is_read, read_at, created_at, replaces, snoozed_until"
 
@@ -88,6 +104,7 @@ SELECT_LAST_NOTIFICATION = "SELECT created_at FROM notifications ORDER BY id DES
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
     {
         "unread": SELECT_STATE,
+        "unread_of_two": select_states(2),
         "account": SELECT_ACCOUNT,
         "page": PAGE,
         "unread_page": UNREAD_PAGE,
@@ -178,6 +195,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     unseen: int = 0
 
 
+_NOBODY = Snapshot(0, BEGINNING, known=False)
+
+
 class StoredNotification(msgspec.Struct, frozen=True, gc=False):
     """A notification as it is in the table. Times are UTC text, and `data` is JSON text."""
 
@@ -234,7 +254,26 @@ def snapshot(connection: Connection, tenant_id: int, user_id: int, told: Offset 
     """
     row = connection.execute(SELECT_STATE, (user_id, tenant_id)).fetchone()
     reach = log.whole_reach(tenant_id, row)
-    follows = told is None or log.holds(connection, tenant_id, told, reach)
+    return _snapshot_of(row, reach, follows=told is None or log.holds(connection, tenant_id, told, reach))
+
+
+def snapshots(connection: Connection, users: Sequence[tuple[int, int]]) -> list[Snapshot | Exception]:
+    """The same for several users, by tenant and user, who were told nothing yet: from one statement.
+
+    `StoreInPart` stands for the snapshot of who is of a tenant that is being imported.
+    """
+    wanted = [number for place, user in enumerate(users) for number in (place, *user)]
+    found: list[Snapshot | Exception] = [_NOBODY] * len(users)
+    for place, is_there, *row in connection.execute(select_states(len(users)), wanted).fetchall():
+        try:
+            known = row if is_there else None
+            found[place] = _snapshot_of(known, log.whole_reach(users[place][0], known), follows=True)
+        except StoreInPart as error:
+            found[place] = error
+    return found
+
+
+def _snapshot_of(row: Sequence[Any] | None, reach: log.Reach, *, follows: bool) -> Snapshot:
     if row is None or row[5] is None:
         return Snapshot(0, reach.last, known=False, follows=follows)
     unread, unseen, *account = row[5:]

@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
+
 from djactors.store.errors import StoreError
 
-__all__ = ["ChildrenFirst", "Connection", "Parameters", "Rows"]
+__all__ = ["Alike", "ChildrenFirst", "Connection", "Parameters", "Rows"]
 
 T = TypeVar("T")
+Q = TypeVar("Q")
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -78,6 +81,31 @@ class Connection(Protocol):
 
     def failure_of(self, error: Exception) -> StoreError | None:
         """What an error says of the storage; None if it is the statement's or the caller's own fault."""
+
+
+class Alike(msgspec.Struct, Generic[Q, T], frozen=True):
+    """A piece of work of one statement, of which many are asked for at the same moment, such as where a user's inbox
+    stands. Readers answer those that wait together from one statement.
+
+    A statement is a snapshot of its own, so there is no transaction around it. And a thread lets go of the interpreter
+    each time that it turns to SQLite, and has to get it back from a busy loop: two to three times for a statement of
+    any number of rows, and as often for the beginning of a transaction and for its end.
+
+    Attributes:
+        answer: answers all of these questions, in their order. An exception among the answers is raised in the one who
+            asked that. If it raises, or the engine does not know of this, each is answered by itself.
+        question: what is asked.
+    """
+
+    answer: Callable[[Connection, Sequence[Q]], Sequence[T | Exception]]
+    question: Q
+
+    def __call__(self, connection: Connection) -> T:
+        """Answer this one alone."""
+        [answer] = self.answer(connection, [self.question])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 @dataclass(frozen=True)

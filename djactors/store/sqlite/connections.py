@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from djactors.store.connection import ChildrenFirst
+from djactors.store.connection import Alike, ChildrenFirst
 from djactors.store.errors import StoreBroken, StoreDamaged, StoreError, StoreUnavailable, twin
 from djactors.store.sqlite.connection import SqliteConnection, connect
 from djactors.store.sqlite.failures import storage_failure
@@ -427,8 +427,10 @@ class Reader(_Connection):
     def run(self, calls: Sequence[Call[Any]]) -> Report:
         """Run the calls in one read transaction, one snapshot for all, which begins after the last call was made.
 
-        Behind a call that needs a damaged page there is another transaction.
+        Behind a call that needs a damaged page there is another transaction. Calls that are all `Alike` need none.
         """
+        if (report := self._run_alike(calls)) is not None:
+            return report
         connection = self._connection
         failure: StoreError | None = None
         failed = 0
@@ -455,6 +457,30 @@ class Reader(_Connection):
         except sqlite3.Error as error:
             failure = self._failure(error)
         return Report(len(calls) - failed, failed, error=failure)
+
+    def _run_alike(self, calls: Sequence[Call[Any]]) -> Report | None:
+        """Answer calls that are all of one kind; None if they are not, or could not be answered together."""
+        questions = []
+        first = calls[0].work
+        if not isinstance(first, Alike):
+            return None
+        for call in calls:
+            work = call.work
+            if not isinstance(work, Alike) or work.answer is not first.answer:
+                return None
+            questions.append(work.question)
+        try:
+            answers = first.answer(self._connection, questions)
+        except Exception:  # noqa: BLE001 -- whose fault it is shows when each is answered by itself
+            return None
+        failed = 0
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, Exception):
+                failed += 1
+                call.error = answer
+            else:
+                call.value = answer
+        return Report(len(calls) - failed, failed)
 
     def after(self) -> Report | None:
         """Nothing is left to do."""
