@@ -306,6 +306,7 @@ def _listen(parts: Parts, engine: EngineServer, routes: Routes) -> Listener:
         limits=HttpLimits(unproven_timeout=settings.unproven_timeout),
         proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         proxy_protocol=settings.proxy_protocol,
+        crowd=engine.crowd,
         proven=parts.proven,
         tls=parts.tls,
         host=settings.host,

@@ -43,6 +43,7 @@ from djactors.net import (
     AddressCounts,
     ByteStream,
     CostlyWork,
+    Crowd,
     ProvenAddresses,
     Request,
     Response,
@@ -89,10 +90,6 @@ _DRAIN_STEP_SECONDS = 0.05
 TOLD_AT_ONCE: Final = 64
 """Handlers that are told in a turn of the loop that their sessions have ended, which takes some 20 µs each."""
 
-NEWCOMERS_A_TURN: Final = 4
-"""Steps of newcomers, of whom nobody knows yet who they are, in a turn of the loop. A step is a handshake or a CONNECT,
-and takes some 0.2 ms; connected clients wait for all that is done in one turn."""
-
 
 class EngineServer:
     """All sessions of one Engine.IO path.
@@ -105,6 +102,7 @@ class EngineServer:
         telemetry: gets the counts.
         may_use: whether a request that names a session's sid may use the session; a refusal looks like an unknown sid.
         unproven: the budget of sessions that are not proven, best the listener's; by default one of its own.
+        crowd: how many of those who come at the same moment go on in a turn of the loop, best the listener's.
         proven: addresses whose newcomers go first when many come. Sessions add theirs, see `Session.prove`.
         shows_proof: whether a handshake brings a proof of its own, such as a token in a header. It is asked only where
             the address is not proven and many come.
@@ -120,13 +118,16 @@ class EngineServer:
         telemetry: EngineTelemetry,
         may_use: Callable[[Session, Request], bool] = lambda session, request: True,
         unproven: UnprovenBytes | None = None,
+        crowd: Crowd | None = None,
         proven: ProvenAddresses | None = None,
         shows_proof: Callable[[Request], bool] = lambda request: False,
     ) -> None:
         # See `SessionOwner`.
         self.unproven = unproven or UnprovenBytes()
         self.costly = CostlyWork()
-        self._newcomers = Turnstile(NEWCOMERS_A_TURN)
+        # What those do of whom nobody knows yet who they are: a handshake or a CONNECT, each of which takes 0.2 ms.
+        self.crowd = crowd or Crowd()
+        self._newcomers = Turnstile(self.crowd)
         self._settings = settings
         self._protocol_settings = settings.protocol()
         self._make_handler = make_handler
@@ -287,7 +288,9 @@ class EngineServer:
                 try:
                     while True:
                         message = await websocket.receive()
-                        if not session.proven:
+                        if session.proven:
+                            self.crowd.make_way()
+                        else:
                             await self._newcomers.turn()
                         if len(message) > BYTES_PER_TURN:
                             async with self.costly:

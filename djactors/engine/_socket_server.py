@@ -146,6 +146,7 @@ class SocketServer:
             limits=limits,
             listener_limits=listener_limits or ListenerLimits(max_buffered=self._settings.outbox_bytes),
             unproven=self._engine.unproven,
+            crowd=self._engine.crowd,
             on_error=self._host.report,
         )
         failure: OSError | None = None

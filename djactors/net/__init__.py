@@ -91,7 +91,7 @@ from djactors.net._stream import (
 from djactors.net._timer import Timed, Timer
 from djactors.net._tls import ServerTls, TlsRefused, tls_context
 from djactors.net._tls_stream import HandshakeFailed, TlsStream
-from djactors.net._turnstile import Turnstile
+from djactors.net._turnstile import Crowd, Turnstile
 from djactors.net._unix import MAX_UNIX_PATH, UnixNetwork
 from djactors.net._unproven import UNPROVEN_BYTES, UNPROVEN_MESSAGE, Holder, OverBudget, UnprovenBytes
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
@@ -111,6 +111,7 @@ __all__ = [
     "ByteStream",
     "Compression",
     "CostlyWork",
+    "Crowd",
     "Door",
     "HandshakeFailed",
     "HeadMemory",

@@ -238,6 +238,7 @@ class HttpConnection:
 
     def _prove(self) -> None:
         """The client has proved who they are: the connection does not give way to newcomers any more."""
+        self._newcomers.crowd.make_way()
         if self._slots is not None and (self._unproven or self._proxies is not None):
             self._unproven = False
             self._slots.proved(self, trio.current_time())
@@ -305,7 +306,9 @@ class HttpConnection:
             limit = self._application.body_limit(request)
             if isinstance(limit, Response):
                 return await self._refuse_body(request, limit)
-            self._stream.proven = request.proof is not None
+            if request.proof is not None:
+                self._stream.proven = True
+                self._newcomers.crowd.make_way()
             if "content-encoding" in request.headers:
                 _check_coding(request)
             length = request.content_length

@@ -28,15 +28,9 @@ from djactors.net._slots import Slots
 from djactors.net._stream import ByteStream
 from djactors.net._tls import ServerTls
 from djactors.net._tls_stream import HANDSHAKES_AT_ONCE, HandshakeFailed, TlsStream
-from djactors.net._turnstile import Entrance, Turnstile
+from djactors.net._turnstile import Crowd, Entrance, Turnstile
 from djactors.net._unproven import UnprovenBytes
 
-# A burst of reconnects is accepted in slices of this many, so that connected clients are served in between. To accept
-# one takes some 60 µs.
-_ACCEPT_BATCH: Final = 4
-# First requests that are read in a turn of the loop, at some 50 µs each, and as many again that are no GET. Those that
-# have come while the machine ran somebody else would all be read in one turn.
-_NEWCOMERS_A_TURN: Final = 4
 # Seconds to pause while the process has no descriptors left. They come back when connections end; asking more often
 # would only burn the processor.
 _ACCEPT_PAUSE: Final = 0.05
@@ -124,7 +118,8 @@ class _Uncounted:
 class Listener:
     """Serves `application` on every address that `host` stands for, all of them on one port; `port=0` picks a free one.
 
-    `unproven` is the budget of all clients that have not proved who they are, by default one of its own.
+    `unproven` is the budget of all clients that have not proved who they are, and `crowd` says how many of those who
+    come at the same moment go on in a turn of the loop; by default the listener has its own.
     `on_error` is called with every exception that reaches the fence, and with the peer's address. `wall_clock` returns
     an aware time, for the `Date` of answers. With `tls`, all connections speak TLS; a header of the PROXY protocol
     comes before its handshake. `network` is where the connections come from: see `_network.py`.
@@ -143,6 +138,7 @@ class Listener:
         listener_limits: ListenerLimits | None = None,
         telemetry: ListenerTelemetry | None = None,
         unproven: UnprovenBytes | None = None,
+        crowd: Crowd | None = None,
         proxies: TrustedProxies | None = None,
         proxy_protocol: bool = False,
         proven: ProvenAddresses | None = None,
@@ -180,7 +176,8 @@ class Listener:
         self._alarms = Alarms()
         self._heads = HeadMemory()
         self._unproven = unproven or UnprovenBytes()
-        self._newcomers = Entrance(_NEWCOMERS_A_TURN)
+        self._crowd = crowd or Crowd()
+        self._newcomers = Entrance(self._crowd)
         self._departures = Turnstile()
         self._pipelining = Turnstile()
         self._dates = HttpDates(wall_clock)
@@ -262,7 +259,8 @@ class Listener:
                 await door.wait()
             except trio.ClosedResourceError:
                 return
-            for _ in range(_ACCEPT_BATCH):
+            # A burst of reconnects is accepted in slices, so that connected clients are served in between.
+            for _ in range(self._crowd.at_once):
                 try:
                     incoming = door.accept()
                 except BlockingIOError:

@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from djactors.engine._server import NEWCOMERS_A_TURN
 from djactors.engine._settings import BYTES_PER_TURN, PACKETS_PER_TURN, UNPROVEN_PACKETS
 from djactors.net import UNPROVEN_MESSAGE
+from djactors.net._turnstile import FEW_NEWCOMERS
 from tests.engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
 from tests.engine.conftest import Serve
 
@@ -82,21 +82,25 @@ async def test_a3_large_messages_of_many_websockets_are_taken_one_in_a_turn(auto
 async def test_messages_of_many_strangers_are_taken_a_few_in_a_turn(autojump_clock, serve: Serve):
     served = await serve(path=SOCKET)
     websockets = [await served.websocket_session() for _ in range(20)]
+    served.application.socket._engine.crowd.make_way()
+    await wait_all_tasks_blocked()
     turns = watch(served)
     for websocket in websockets:
         websocket.send("40")
     for websocket in websockets:
         assert str(await websocket.receive()).startswith("40")
-    assert turns.most_messages <= NEWCOMERS_A_TURN
+    assert turns.most_messages <= FEW_NEWCOMERS
 
 
 async def test_payloads_of_many_strangers_are_taken_a_few_in_a_turn(autojump_clock, serve: Serve):
     served = await serve(path=SOCKET)
     sids = [await served.open_session() for _ in range(20)]
+    served.application.socket._engine.crowd.make_way()
+    await wait_all_tasks_blocked()
     turns = watch(served)
     posts = [served.start("POST", sid=sid, body="40") for sid in sids]
     assert [(await receive_answer(post)).body for post in posts] == ["ok"] * 20
-    assert turns.most_messages <= NEWCOMERS_A_TURN
+    assert turns.most_messages <= FEW_NEWCOMERS
 
 
 async def test_a3_two_large_posts_at_once_do_not_mix(autojump_clock, calm: Served):

@@ -2,12 +2,13 @@
 
 import socket
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.kernel import Alarms
 from djactors.net import Application, HeadMemory, HttpConnection, Limits, Request, Response, SocketStream
-from djactors.net._turnstile import AT_ONCE, Entrance, Turnstile
+from djactors.net._turnstile import AT_ONCE, FEW_NEWCOMERS, MANY_NEWCOMERS, Crowd, Entrance, Turnstile
 from tests.fakes.memory_stream import MemoryStream
 from tests.net.applications import GOOD, Echo
 
@@ -96,8 +97,12 @@ async def test_a4_of_requests_that_many_pipeline_so_many_are_answered_in_a_turn(
     assert max(turns.counts) <= AT_ONCE
 
 
-async def test_of_those_who_come_at_the_same_moment_so_many_are_read_in_a_turn(nursery, autojump_clock):
-    newcomers, alarms, turns = Entrance(4), Alarms(), Turns()
+@pytest.mark.parametrize("others", [False, True])
+async def test_of_those_who_come_at_the_same_moment_so_many_are_read_in_a_turn(nursery, autojump_clock, others):
+    newcomers, alarms, turns = Entrance(), Alarms(), Turns()
+    most = FEW_NEWCOMERS if others else MANY_NEWCOMERS
+    if others:
+        newcomers.crowd.make_way()
     nursery.start_soon(alarms.run)
 
     class Counting(Echo):
@@ -109,18 +114,60 @@ async def test_of_those_who_come_at_the_same_moment_so_many_are_read_in_a_turn(n
     streams = [send(nursery, Counting(), GOOD, alarms, newcomers=newcomers) for _ in range(50)]
     await wait_all_tasks_blocked()
     assert sum(turns.counts) == len(streams)
-    assert max(turns.counts) <= 4
+    assert max(turns.counts) <= most
     # Later requests do not wait for each other.
     for stream in streams:
         stream.peer.send(GOOD)
     await wait_all_tasks_blocked()
     trio.lowlevel.remove_instrument(turns)
     assert sum(turns.counts) == 2 * len(streams)
-    assert max(turns.counts) > 4
+    assert max(turns.counts) > most
+
+
+async def test_a_crowd_makes_way_for_whoever_has_proved_who_they_are_and_for_nobody_else(nursery, autojump_clock):
+    newcomers, alarms = Entrance(), Alarms()
+    nursery.start_soon(alarms.run)
+
+    class Proving(Echo):
+        async def handle(self, request: Request) -> Response:
+            request.proof = request.headers.get("authorization")
+            return await super().handle(request)
+
+    send(nursery, Proving(), GOOD, alarms, newcomers=newcomers)
+    await wait_all_tasks_blocked()
+    assert newcomers.crowd.at_once == MANY_NEWCOMERS
+    send(nursery, Proving(), GOOD.replace(b"\r\n\r\n", b"\r\nAuthorization: me\r\n\r\n"), alarms, newcomers=newcomers)
+    await wait_all_tasks_blocked()
+    assert newcomers.crowd.at_once == FEW_NEWCOMERS
+
+
+async def test_a_crowd_that_nobody_meets_goes_faster_again():
+    crowd = Crowd()
+    turnstile = Turnstile(crowd)
+    crowd.make_way()
+    turns = [0]
+    passed: list[int] = []
+
+    async def pass_through() -> None:
+        await turnstile.turn()
+        passed.append(turns[0])
+
+    class Turning(trio.abc.Instrument):
+        def after_io_wait(self, timeout: float) -> None:
+            turns[0] += 1
+
+    trio.lowlevel.add_instrument(Turning())
+    async with trio.open_nursery() as nursery:
+        for _ in range(2000):
+            nursery.start_soon(pass_through)
+    in_a_turn = [passed.count(turn) for turn in range(passed[0] + 2, passed[-1])]
+    assert set(in_a_turn[:10]) == {FEW_NEWCOMERS}
+    assert set(in_a_turn[-10:]) == {MANY_NEWCOMERS}
 
 
 async def test_who_comes_to_post_does_not_stand_behind_a_crowd_that_has_come_back(nursery, autojump_clock):
-    newcomers, alarms = Entrance(4), Alarms()
+    newcomers, alarms = Entrance(), Alarms()
+    newcomers.crowd.make_way()
     nursery.start_soon(alarms.run)
     order: list[str] = []
 
