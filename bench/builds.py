@@ -35,9 +35,16 @@ AT_ONCE = 64
 """Connections that are being made at a time."""
 
 
+NEWCOMERS = 400
+"""Users who connect in a turn of that phase, behind those of the turns before."""
+
 JOBS = 100_000
 """Known beforehand, so that each assignment of the fan-out is another job's."""
-PHASES = ("paced", "single", "batch", "fanout")
+CONNECT = "connect"
+PHASES = ("paced", "single", "batch", "fanout", CONNECT)
+
+Figures = dict[str, float]
+"""CPU of an event or of a connect in µs, and how long it took, in ms."""
 
 
 @click.command()
@@ -61,7 +68,7 @@ def builds(
     publishers: int,
     out: Path,
 ) -> None:
-    """CPU and latency of an event, of this build and of another checkout, in turns."""
+    """CPU and latency of an event or a connect, of this build and of another checkout, in turns."""
     settings = dict(click.get_current_context().params)
     work: dict[str, Pace | Flood] = {
         "paced": Pace(
@@ -71,7 +78,7 @@ def builds(
         "batch": Flood(event="notification.requested", producers=1, batch=100, seconds=seconds),
         "fanout": Flood(event="job.assigned", producers=1, batch=1, seconds=seconds),
     }
-    done: dict[str, dict[str, list[Phase]]] = {phase: {THIS: [], OTHER: []} for phase in phases}
+    done: dict[str, dict[str, list[Figures]]] = {phase: {THIS: [], OTHER: []} for phase in phases}
     bars: dict[str, dict[str, float]] = {THIS: {}, OTHER: {}}
     with workplace(out, "builds") as directory:
         report = Report("builds", directory, settings)
@@ -84,12 +91,17 @@ def builds(
                         directory / f"{name.replace(' ', '-')}-{number}", checkout=None if name is THIS else other
                     )
                     drivers[name] = driver = stack.enter_context(load_on(stack.enter_context(serving)))
-                    driver.ask(Know(users, JOBS if "fanout" in phases else 0), Done)
+                    newcomers = (turns + 1) * NEWCOMERS if CONNECT in phases else 0
+                    driver.ask(Know(users + newcomers, JOBS if "fanout" in phases else 0), Done)
                     report.check(f"connecting to {name}", driver.ask(Connect(1, users, AT_ONCE), Connected).failures)
-                for phase in phases:
-                    _round(report, drivers, phase, work[phase], turns, done[phase])
+                # Whoever connects is there in all phases that follow.
+                for phase in sorted(phases, key=CONNECT.__eq__):
+                    if phase == CONNECT:
+                        _crowd(report, drivers, users + 1, turns, done[phase])
+                    else:
+                        _round(report, drivers, phase, work[phase], turns, done[phase])
     for phase in phases:
-        figures = {name: [_figures(each) for each in turns_of] for name, turns_of in done[phase].items()}
+        figures = done[phase]
         _tell(report, phase, figures)
         for name, each in figures.items():
             bars[name][phase] = median(turn["cpu_us"] for turn in each)
@@ -102,22 +114,34 @@ def _round(
     phase: str,
     work: Pace | Flood,
     turns: int,
-    done: dict[str, list[Phase]],
+    done: dict[str, list[Figures]],
 ) -> None:
     """One phase on one pair of servers; what it measured is added to `done`."""
     for driver in drivers.values():
         driver.ask(work, Phase)  # warms up
     for name in in_turns(tuple(drivers), turns):
-        done[name].append(drivers[name].ask(work, Phase))
-        report.phase(f"{phase}, {name}", done[name][-1])
+        measured = drivers[name].ask(work, Phase)
+        report.phase(f"{phase}, {name}", measured)
+        done[name].append(_figures(cpu_us(measured), measured.delivered))
 
 
-def _figures(phase: Phase) -> dict[str, float]:
-    delivered = Distribution(phase.delivered)
-    return {"cpu_us": cpu_us(phase), "p50_ms": delivered.milliseconds(50), "p99_ms": delivered.milliseconds(99)}
+def _crowd(report: Report, drivers: dict[str, Driver], first: int, turns: int, done: dict[str, list[Figures]]) -> None:
+    """Newcomers, from this user on, who connect to one pair of servers."""
+    next_one = dict.fromkeys(drivers, first)
+    for name in (*drivers, *in_turns(tuple(drivers), turns)):
+        measured = drivers[name].ask(Connect(next_one[name], NEWCOMERS, AT_ONCE), Connected)
+        report.check(f"a crowd, {name}", measured.failures)
+        if next_one[name] > first:  # the first ones warm up
+            done[name].append(_figures(measured.use.total * 1e6 / NEWCOMERS, measured.seconds))
+        next_one[name] += NEWCOMERS
 
 
-def _tell(report: Report, phase: str, figures: dict[str, list[dict[str, float]]]) -> None:
+def _figures(cpu: float, seconds: Sequence[float]) -> Figures:
+    took = Distribution(seconds)
+    return {"cpu_us": cpu, "p50_ms": took.milliseconds(50), "p99_ms": took.milliseconds(99)}
+
+
+def _tell(report: Report, phase: str, figures: dict[str, list[Figures]]) -> None:
     """A phase's table: the medians of the turns, and of the ratios of turns that stood side by side."""
     rows: list[list[object]] = []
     ratios: dict[str, list[float]] = {}

@@ -271,6 +271,8 @@ class Server:
     def _commands(self) -> CommandRef:
         if self._tree is None:
             raise ServerNotStarted
+        # What the program publishes does not stand behind a crowd that connects.
+        self._tree.engine.crowd.make_way()
         return self._tree.router
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

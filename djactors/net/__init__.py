@@ -91,16 +91,18 @@ from djactors.net._stream import (
 from djactors.net._timer import Timed, Timer
 from djactors.net._tls import ServerTls, TlsRefused, tls_context
 from djactors.net._tls_stream import HandshakeFailed, TlsStream
-from djactors.net._turnstile import Crowd, Turnstile
+from djactors.net._turnstile import FEW_NEWCOMERS, MANY_NEWCOMERS, Crowd, Turnstile
 from djactors.net._unix import MAX_UNIX_PATH, UnixNetwork
 from djactors.net._unproven import UNPROVEN_BYTES, UNPROVEN_MESSAGE, Holder, OverBudget, UnprovenBytes
 from djactors.net._websocket import CLOSE_TIMEOUT, WebSocket, WebSocketClosed, open_websocket
 
 __all__ = [
     "CLOSE_TIMEOUT",
+    "FEW_NEWCOMERS",
     "LINGER_BYTES",
     "LINGER_SECONDS",
     "MACHINE_NETWORK",
+    "MANY_NEWCOMERS",
     "MAX_UNIX_PATH",
     "RECEIVE_SIZE",
     "UNIX_PEER",

@@ -123,7 +123,7 @@ class Runner:
         if _failed(done):
             self._trouble.meet(f"the server does not take the events now: {done.error}")
         elif done.importing:
-            self._trouble.meet(f"the events of {done.importing} tenants wait until their tenants are imported")
+            self._trouble.meet(f"events wait until their tenants are imported (tenants: {done.importing})")
         elif not done.is_elsewhere:
             self._trouble.end()
         return done

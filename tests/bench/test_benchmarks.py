@@ -222,8 +222,8 @@ def test_builds_takes_turns_between_two_checkouts(tmp_path: Path) -> None:
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     plan = f"--other {tmp_path / 'other'} --users 2 --rate 40 --seconds 0.3 --turns 1 --rounds 2 --publishers 2"
-    figures = run(tmp_path / "out", "builds", f"{plan} --phase paced --phase batch")["figures"]
-    for phase in ("paced", "batch"):
+    figures = run(tmp_path / "out", "builds", f"{plan} --phase connect --phase paced --phase batch")["figures"]
+    for phase in ("paced", "batch", "connect"):
         assert [len(turns) for turns in figures[phase]["turns"].values()] == [2, 2]
         assert set(figures[phase]["ratios"]) == {"cpu_us", "p50_ms", "p99_ms"}
 

@@ -7,8 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from djactors.engine._settings import BYTES_PER_TURN, PACKETS_PER_TURN, UNPROVEN_PACKETS
-from djactors.net import UNPROVEN_MESSAGE
-from djactors.net._turnstile import FEW_NEWCOMERS
+from djactors.net import FEW_NEWCOMERS, UNPROVEN_MESSAGE
 from tests.engine.clients import CALM, SOCKET, Served, TestSocket, receive_answer
 from tests.engine.conftest import Serve
 

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from djactors.engine._admission import AT_ONCE, PACE, Admission
 from djactors.engine._server import DRAIN_RATE
-from djactors.net._turnstile import FEW_NEWCOMERS
+from djactors.net import FEW_NEWCOMERS
 from tests.engine.clients import CALM, Served, receive_answer
 from tests.engine.conftest import Serve
 

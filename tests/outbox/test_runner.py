@@ -222,7 +222,7 @@ def test_an_import_of_one_tenant_slows_nobody_down(app: App, server: Server, cap
     assert server.titles == ["mine", "mine, later"]
     assert stop.waits == [0, 0.5, 0.5]
     [record] = caplog.records
-    assert record.getMessage().startswith("the events of 1 tenants wait until their tenants are imported")
+    assert record.getMessage().startswith("events wait until their tenants are imported (tenants: 1)")
 
 
 def test_until_nothing_waits_but_for_an_import(app: App, server: Server) -> None:
