@@ -141,7 +141,7 @@ def _before(place: Place) -> str:
 
 def _place_of(before: str, wanted: str, now: float) -> Place:
     try:
-        place = _decoder.decode(from_url_safe(before.encode()))
+        place = _decoder.decode(from_url_safe(before.encode("ascii")))
     except (ValueError, msgspec.MsgspecError):
         raise Refused(Code.INVALID, "before: is not the nextBefore of a page of people: send that, or none") from None
     numbers = place.begun, place.version, place.user_id

@@ -290,7 +290,7 @@ class Child:
                     await self._run_actor(self.spec)
                 else:
                     await self._run_service(self.spec)
-            self._require_started_in_time()
+            self._require_in_time(self._scope.cancelled_caught)
             pause = self._pause_before_restart(None) if self._is_to_be_replaced() else None
         except* Exception as group:  # noqa: BLE001 - supervision
             pause = self._after_crash(unwrapped(group))
@@ -307,7 +307,7 @@ class Child:
             actor.ref = self.ref
             self._set_alarm()
             await actor.on_start()
-            self._require_started_in_time()
+            self._require_in_time()
             self.started()
             self._feed = Feed(actor, self._address, keeps_task=spec.keeps_task)
         else:
@@ -332,7 +332,7 @@ class Child:
         self._kind = Kind.SUPERVISOR if isinstance(service, Tree) else Kind.SERVICE
         self._set_alarm()
         await service.run(task_status=self)
-        self._require_started_in_time()
+        self._require_in_time()
         # A service may return without having called `started()`: it has done its work all the same.
         self.started()
 
@@ -364,8 +364,9 @@ class Child:
             self._alarm.pop(self, None)
             self._alarm = None
 
-    def _require_started_in_time(self) -> None:
-        if self._is_too_slow:
+    def _require_in_time(self, is_cut_off: bool = False) -> None:
+        """Raise if the start took too long, unless there was one all the same and the life went on to its own end."""
+        if self._is_too_slow and (is_cut_off or self._running_since is None):
             raise trio.TooSlowError(f"{self.name} had not started after {self.spec.start_timeout} s")
 
     # After a life: pause, quarantine or end

@@ -117,7 +117,7 @@ class ChildSpec:
         name: unique among its siblings.
         restart: when to start again.
         start_timeout: seconds within which `on_start` must return, or a service must call `task_status.started()`. It
-            may come a little late, but never early; see `Alarms`.
+            may come a little late, but never early; see `Alarms`. An `on_start` that ends well after that has failed.
         stop_timeout: seconds that an orderly stop may take before the child is cancelled. A nested supervisor needs as
             many as its own children need together.
         intensity: restarts in a period before the child counts as exhausted. Pauses count as part of the period.

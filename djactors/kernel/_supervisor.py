@@ -317,7 +317,8 @@ class Supervisor(Tree):
             run = child.run
         elif self._spare:
             task = self._spare.pop()
-            task.name = child.name
+            # What the one before has set in its context is for nobody else.
+            task.name, task.context = child.name, self._context.copy()
             trio.lowlevel.reschedule(task, Value(child))
             return
         else:
@@ -330,17 +331,15 @@ class Supervisor(Tree):
         """Be the task of one child after another, of those that keep none. To make a task and to end it costs more than
         most of them have to do.
         """
-        before = contextvars.copy_context()
         while child is not None:
             await child.run()
-            # What a child has set in the task's context is for nobody else.
-            is_as_before = contextvars.copy_context() == before
-            if self._state is not State.RUNNING or len(self._spare) >= SPARE_TASKS or not is_as_before:
+            if self._state is not State.RUNNING or len(self._spare) >= SPARE_TASKS:
                 return
             # Whoever waits here keeps no child alive.
             child = None
             child = await self._next_child()
 
+    @trio.lowlevel.enable_ki_protection
     async def _next_child(self) -> Child | None:
         task = trio.lowlevel.current_task()
         task.name = _SPARE_TASK

@@ -59,7 +59,7 @@ REMEMBERED_TARGETS: Final = 64
 with the same. The polls in between push them out, which does no harm."""
 
 REMEMBERED_TARGET: Final = 128
-"""Bytes of the longest target that is remembered. A WebSocket's has 40. All of them take 100 KiB at most."""
+"""Bytes of the longest target that is remembered. A WebSocket's has 40. All of them take half a megabyte at most."""
 
 _MADE_FOR_ONE: Final = frozenset({"idempotency-key", "sec-websocket-key"})
 

@@ -73,13 +73,24 @@ def bad_request(message: str) -> RequestRefused:
 
 REMEMBERED_LISTS: Final = 64
 """Headers with a list in them whose elements are remembered, since most clients send the same few (`keep-alive,
-Upgrade`). A megabyte, if somebody sends the longest that there are."""
+Upgrade`)."""
+
+REMEMBERED_LIST: Final = 128
+"""Letters of the longest one that is remembered. All of them take 300 KiB at most."""
 
 
-@lru_cache(REMEMBERED_LISTS)
 def elements(value: str | None) -> tuple[str, ...]:
     """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
-    return tuple(element.strip().lower() for element in value.split(",")) if value else ()
+    if not value:
+        return ()
+    return _elements_of_short(value) if len(value) <= REMEMBERED_LIST else _elements_of(value)
+
+
+def _elements_of(value: str) -> tuple[str, ...]:
+    return tuple([element.strip().lower() for element in value.split(",")])
+
+
+_elements_of_short = lru_cache(REMEMBERED_LISTS)(_elements_of)
 
 
 class Request:

@@ -432,6 +432,26 @@ async def test_after_a_start_that_took_too_long_there_is_another_one(autojump_cl
     assert len([event for event in events if isinstance(event, ChildStarted)]) == 1
 
 
+@pytest.mark.parametrize("is_cut_off", [False, True])
+async def test_a_service_that_says_so_too_late_has_started_if_it_goes_on_to_its_end(autojump_clock, is_cut_off):
+    class Late:
+        async def run(self, *, task_status):
+            with trio.CancelScope(shield=True):
+                await trio.sleep(60)
+            task_status.started()
+            if is_cut_off:
+                await trio.sleep(60)
+
+    events = []
+    async with running(on_event=events.append) as tree:
+        await tree.start_child(ServiceSpec("late", Late, start_timeout=3, restart=Restart.TEMPORARY))
+        await wait_all_tasks_blocked()
+        assert "late" not in tree
+    assert [type(event) for event in events] == (
+        [ChildStarted, ChildCrashed, ChildStopped] if is_cut_off else [ChildStarted, ChildStopped]
+    )
+
+
 async def test_who_is_stopped_in_the_middle_of_a_start_has_until_the_start_is_too_long(autojump_clock):
     class Stuck(Actor[str, Any]):
         async def on_start(self):

@@ -81,6 +81,30 @@ async def test_what_it_has_set_in_its_context_is_for_nobody_else():
     assert seen == ["nothing"] * 6
 
 
+async def test_what_it_keeps_in_its_context_is_for_nobody_else_even_where_it_looks_the_same():
+    class Incomparable(list[str]):
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    variable = contextvars.ContextVar[list[str]]("variable")
+    variable.set(Incomparable(["everybody's"]))
+    seen = {}
+
+    class Setting(Actor[str, Any]):
+        async def on_message(self, message: str) -> None:
+            seen[message] = list(variable.get())
+            variable.set(Incomparable(["everybody's"]))
+            variable.get().append(message)
+
+    async with running() as tree:
+        for name in ("a", "b"):
+            await tree.spawn_child(ActorSpec(name, Setting, keeps_task=False)).ask(name, timeout=5)
+            await wait_all_tasks_blocked()
+    assert seen == {"a": ["everybody's"], "b": ["everybody's"]}
+
+
 async def test_a_supervisor_that_is_cancelled_ends_the_tasks_that_nobody_has(autojump_clock):
     before = tasks()
     with trio.CancelScope() as scope:

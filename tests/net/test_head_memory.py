@@ -134,3 +134,18 @@ def test_the_memory_of_heads_takes_no_more_than_it_says_whatever_they_consist_of
     finally:
         tracemalloc.stop()
     assert taken < 7 * 2**20
+
+
+@pytest.mark.parametrize("value", [b",".join([b"%c" % (97 + n % 26) for n in range(6000)]), b"," * 12_000])
+def test_long_lists_and_targets_are_not_remembered(value: bytes):
+    limits = Limits(max_headers=100)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(200):
+            head = b"GET /%d?a=%s HTTP/1.1\r\nHost: h\r\nConnection: %d,%s\r\n\r\n"
+            parse_head(head % (number, b"x" * 2000, number, value), limits)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 2**20

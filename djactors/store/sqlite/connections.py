@@ -462,7 +462,7 @@ class Reader(_Connection):
         """Answer calls that are all of one kind; None if they are not, or could not be answered together."""
         questions = []
         first = calls[0].work
-        if not isinstance(first, Alike):
+        if not isinstance(first, Alike) or self._connection.in_transaction:
             return None
         for call in calls:
             work = call.work
