@@ -54,6 +54,8 @@ Rules:
   fast, because nothing is read while a handler runs or while nobody receives from the WebSocket.
 - All bounds are in `Limits` (one connection; seconds and bytes), in `ListenerLimits` (all connections together), in the
   answer of `Application.body_limit` and in an argument of `open_websocket`. Each has its reason where it is defined.
+- Of many who come at the same moment, so many go one step on in a turn of the loop, and fewer while anybody who has
+  proved who they are wants something (`Crowd`).
 - No client's bytes hold up the others: costly work is done in slices (`CostlyWork` is for the application's own). The
   bytes of all clients that have not proved who they are (`Request.proof`, `WebSocket.prove`) share one budget,
   `UnprovenBytes`. Over it, the greediest are answered 503, or closed with 1013.

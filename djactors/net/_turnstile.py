@@ -30,7 +30,8 @@ processor than in turns of 16 (most of it for threads that hand the interpreter 
 
 _MAKES_WAY: Final = 256
 """Turns for which a crowd makes way, up to three of them in a turn of the loop: some 50 ms. Where somebody wants
-something twenty times a second, it does so all the time."""
+something twenty times a second, it does so all the time. Only turns in which newcomers come are counted, so the first
+few hundred of a crowd that comes an hour later go slowly as well; that spares a look at the clock with each request."""
 
 
 class Pace:
