@@ -95,15 +95,14 @@ def builds(
                     driver.ask(Know(users + newcomers, JOBS if "fanout" in phases else 0), Done)
                     report.check(f"connecting to {name}", driver.ask(Connect(1, users, AT_ONCE), Connected).failures)
                 # Whoever connects is there in all phases that follow.
-                for phase in sorted(phases, key=CONNECT.__eq__):
+                for phase in sorted(phases, key=lambda phase: phase == CONNECT):
                     if phase == CONNECT:
                         _crowd(report, drivers, users + 1, turns, done[phase])
                     else:
                         _round(report, drivers, phase, work[phase], turns, done[phase])
     for phase in phases:
-        figures = done[phase]
-        _tell(report, phase, figures)
-        for name, each in figures.items():
+        _tell(report, phase, done[phase])
+        for name, each in done[phase].items():
             bars[name][phase] = median(turn["cpu_us"] for turn in each)
     report.finish(out, bar_plot("CPU for each event", report.foot, bars, "µs"))
 

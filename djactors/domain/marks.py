@@ -61,14 +61,7 @@ class Offset(msgspec.Struct, frozen=True, gc=False):
 
 def json_of(offsets: Iterable[Offset]) -> list[bytes]:
     """The texts of offsets, as JSON. A badge is stamped as the change before it, so the same text often comes again."""
-    texts = []
-    last, text = None, b""
-    for offset in offsets:
-        if offset is not last:
-            last = offset
-            text = _json_of(offset.mark, offset.seq)
-        texts.append(text)
-    return texts
+    return [_json_of(offset.mark, offset.seq) for offset in offsets]
 
 
 @lru_cache(REMEMBERED_TEXTS)

@@ -19,7 +19,7 @@ import msgspec
 from djactors.domain.accounts import UNTOLD, Account
 from djactors.domain.events import Priority
 from djactors.domain.folding import folded
-from djactors.domain.marks import BEGINNING, Offset
+from djactors.domain.marks import Offset
 from djactors.inbox import log
 from djactors.inbox.accounts import SELECT_ACCOUNT, account_of
 from djactors.store.connection import Connection
@@ -41,20 +41,16 @@ __all__ = [
     "snapshots",
 ]
 
-# The primary keys, here and in the next one.
-_STATE_COLUMNS = f"""{log.REACH_COLUMNS},
-    u.unread_count, u.unseen_count, u.role, u.role_given, u.signed_out_at, u.deactivated_at"""
-SELECT_STATE = f"""SELECT {_STATE_COLUMNS}
-    FROM {log.REACH_TABLES} LEFT JOIN users u ON u.tenant_id = t.id AND u.id = ? WHERE t.id = ?"""
-
 
 @lru_cache
 def select_states(users: int) -> str:
-    """The same for so many at once, of whom each is a place, a tenant and a user: a row for each, in any order, that
-    begins with the place, and with the tenant if there is one."""
+    """Where the inboxes of so many users stand, of whom each is a place, a tenant and a user: a row for each, in any
+    order, that begins with the place, and with the tenant if there is one. By the primary keys."""
     wanted = ", ".join(["(CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))"] * users)
     return f"""WITH wanted (place, tenant_id, user_id) AS (VALUES {wanted})
-    SELECT w.place, t.id, {_STATE_COLUMNS} FROM wanted w LEFT JOIN tenants t ON t.id = w.tenant_id
+    SELECT w.place, t.id, {log.REACH_COLUMNS},
+    u.unread_count, u.unseen_count, u.role, u.role_given, u.signed_out_at, u.deactivated_at
+    FROM wanted w LEFT JOIN tenants t ON t.id = w.tenant_id
     {log.NEWEST_CHANGE} LEFT JOIN users u ON u.tenant_id = t.id AND u.id = w.user_id"""
 
 
@@ -103,7 +99,7 @@ SELECT_LAST_NOTIFICATION = "SELECT created_at FROM notifications ORDER BY id DES
 
 HOT_QUERIES: Mapping[str, str] = MappingProxyType(
     {
-        "unread": SELECT_STATE,
+        "unread": select_states(1),
         "unread_of_two": select_states(2),
         "account": SELECT_ACCOUNT,
         "page": PAGE,
@@ -195,9 +191,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     unseen: int = 0
 
 
-_NOBODY = Snapshot(0, BEGINNING, known=False)
-
-
 class StoredNotification(msgspec.Struct, frozen=True, gc=False):
     """A notification as it is in the table. Times are UTC text, and `data` is JSON text."""
 
@@ -252,7 +245,7 @@ def snapshot(connection: Connection, tenant_id: int, user_id: int, told: Offset 
     An unknown user in a known tenant has nothing unread and the tenant's offset, because changes from before are not
     replayed to this user. `told` is the offset that the user was told last.
     """
-    row = connection.execute(SELECT_STATE, (user_id, tenant_id)).fetchone()
+    [row] = _states(connection, [(tenant_id, user_id)])
     reach = log.whole_reach(tenant_id, row)
     return _snapshot_of(row, reach, follows=told is None or log.holds(connection, tenant_id, told, reach))
 
@@ -262,15 +255,22 @@ def snapshots(connection: Connection, users: Sequence[tuple[int, int]]) -> list[
 
     `StoreInPart` stands for the snapshot of who is of a tenant that is being imported.
     """
-    wanted = [number for place, user in enumerate(users) for number in (place, *user)]
-    found: list[Snapshot | Exception] = [_NOBODY] * len(users)
-    for place, is_there, *row in connection.execute(select_states(len(users)), wanted).fetchall():
+    found: list[Snapshot | Exception] = []
+    for (tenant_id, _), row in zip(users, _states(connection, users), strict=True):
         try:
-            known = row if is_there else None
-            found[place] = _snapshot_of(known, log.whole_reach(users[place][0], known), follows=True)
+            found.append(_snapshot_of(row, log.whole_reach(tenant_id, row), follows=True))
         except StoreInPart as error:
-            found[place] = error
+            found.append(error)
     return found
+
+
+def _states(connection: Connection, users: Sequence[tuple[int, int]]) -> list[Sequence[Any] | None]:
+    """The rows of these users from `REACH_COLUMNS` on; None for one of an unknown tenant."""
+    wanted = [number for place, user in enumerate(users) for number in (place, *user)]
+    rows: list[Sequence[Any] | None] = [None] * len(users)
+    for place, tenant_id, *row in connection.execute(select_states(len(users)), wanted).fetchall():
+        rows[place] = row if tenant_id else None
+    return rows
 
 
 def _snapshot_of(row: Sequence[Any] | None, reach: log.Reach, *, follows: bool) -> Snapshot:

@@ -85,7 +85,6 @@ class Child:
         "_earlier_restarts",
         "_feed",
         "_instance",
-        "_is_pausing",
         "_is_too_slow",
         "_kind",
         "_last_error",
@@ -139,7 +138,6 @@ class Child:
         # None while there is no task, because the actor rests.
         self._scope: trio.CancelScope | None = trio.CancelScope()
         self._rests = False
-        self._is_pausing = False
         # Where the deadline of the start that is under way is kept, and whether it has come.
         self._alarm: Bucket | None = None
         self._is_too_slow = False
@@ -178,10 +176,8 @@ class Child:
         try:
             while (pause := await self._live()) is not None:
                 self._scope = trio.CancelScope()
-                self._is_pausing = True
                 with self._scope:
                     await trio.sleep(pause)
-                self._is_pausing = False
                 if self.is_stopping():
                     break
                 if self.state is State.QUARANTINED and self.is_actor:
@@ -205,8 +201,9 @@ class Child:
         """Begin an orderly stop: no new messages; what is queued is handled, then `on_stop`, within `stop_timeout`."""
         if self.is_stopping():
             return
+        is_pausing = self.state in (State.BACKING_OFF, State.QUARANTINED)
         self._begin_stop()
-        if self._is_pausing:
+        if is_pausing:
             self._cancel_task()
         elif self._instance is None or isinstance(self._instance, Actor):
             # The mailbox is closed now, which ends an actor's loop. A child without an instance looks at the state.

@@ -141,11 +141,8 @@ class ChildSpec:
     quarantine_seconds: float = DEFAULT_QUARANTINE_SECONDS
 
     def __post_init__(self) -> None:
-        capacity = getattr(self, "mailbox_capacity", 1)  # a service has no mailbox
-        if capacity > 0 and self.start_timeout > 0 and self.stop_timeout > 0 and self.quarantine_seconds > 0:
-            return
         for setting in ("mailbox_capacity", "start_timeout", "stop_timeout", "quarantine_seconds"):
-            value = getattr(self, setting, 1)
+            value = getattr(self, setting, 1)  # a service has no mailbox
             if not value > 0:
                 raise ValueError(f"{setting} of {self.name} must be more than 0: {value}")
 

@@ -103,7 +103,8 @@ class Supervisor(Tree):
             self._relaunch,
         )
         for spec in children:
-            self._add(spec, dynamic=False, must_start=spec.restart is Restart.PERMANENT)
+            must_start = spec.restart is Restart.PERMANENT
+            self._add(spec, spec.name, (), dynamic=False, must_start=must_start)
 
     def __contains__(self, name: str) -> bool:
         return name in self._children
@@ -156,7 +157,7 @@ class Supervisor(Tree):
             TooManyChildren: there are `max_children` dynamic children.
             SupervisorNotRunning: the supervisor has not been started, or is stopping.
         """
-        child = self._spawn(spec, must_start=False, name=name, arguments=arguments)
+        child = self._spawn(spec, spec.name if name is None else name, arguments, must_start=False)
         return child.ref if child.is_actor else None
 
     @overload
@@ -173,7 +174,7 @@ class Supervisor(Tree):
             ChildStartFailed: the first start failed. The child has been removed again.
             ChildExists, TooManyChildren, SupervisorNotRunning: as `spawn_child`.
         """
-        child = self._spawn(spec, must_start=True)
+        child = self._spawn(spec, spec.name, (), must_start=True)
         try:
             await child.settled.wait()
         except trio.Cancelled:
@@ -275,17 +276,7 @@ class Supervisor(Tree):
             child.request_stop()
             await child.ref.wait_stopped()
 
-    def _add(
-        self,
-        spec: AnySpec,
-        *,
-        dynamic: bool,
-        must_start: bool,
-        name: str | None = None,
-        arguments: tuple[Any, ...] = (),
-    ) -> Child:
-        if name is None:
-            name = spec.name
+    def _add(self, spec: AnySpec, name: str, arguments: tuple[Any, ...], *, dynamic: bool, must_start: bool) -> Child:
         if name in self._children:
             raise ChildExists(f"{self.name}/{name} exists already")
         child = self._children[name] = Child(
@@ -293,19 +284,12 @@ class Supervisor(Tree):
         )
         return child
 
-    def _spawn(
-        self,
-        spec: AnySpec,
-        *,
-        must_start: bool,
-        name: str | None = None,
-        arguments: tuple[Any, ...] = (),
-    ) -> Child:
+    def _spawn(self, spec: AnySpec, name: str, arguments: tuple[Any, ...], *, must_start: bool) -> Child:
         if self._state not in (State.STARTING, State.RUNNING) or self._ending.is_set():
             raise SupervisorNotRunning(f"{self.name} takes no children: it is {self._state}")
         if self._dynamic_count >= self._max_children:
             raise TooManyChildren(f"{self.name} has {self._max_children} dynamic children already")
-        child = self._add(spec, dynamic=True, must_start=must_start, name=name, arguments=arguments)
+        child = self._add(spec, name, arguments, dynamic=True, must_start=must_start)
         self._dynamic_count += 1
         self._launch(child)
         return child

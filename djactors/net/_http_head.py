@@ -11,14 +11,13 @@ head is kept only when it comes for the second time. After the first time, only 
 """
 
 import re
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
-from djactors.net._http_messages import Carrier, Limits, Request, RequestRefused, bad_request, elements
+from djactors.net._http_messages import Carrier, Limits, Request, RequestRefused, bad_request, elements, remembered
 
 HEAD_END: Final = b"\r\n\r\n"
 # A second value of one of these would let two readers of the request disagree about it.
@@ -53,13 +52,6 @@ takes some hundred bytes when parsed, however short it is, and a head of `REMEMB
 NOTED_HEADS: Final = 1024
 """A head is kept if it comes again before this many other new heads, and is forgotten after twice as many. A busy
 server gets so many heads in a second. One number is noted for each head, 140 KiB in all."""
-
-REMEMBERED_TARGETS: Final = 64
-"""Targets whose paths and queries are remembered, whatever the rest of the head says: all WebSockets of a page begin
-with the same. The polls in between push them out, which does no harm."""
-
-REMEMBERED_TARGET: Final = 128
-"""Bytes of the longest target that is remembered. A WebSocket's has 40. All of them take half a megabyte at most."""
 
 _MADE_FOR_ONE: Final = frozenset({"idempotency-key", "sec-websocket-key"})
 
@@ -220,8 +212,7 @@ def parse_head(head: bytes, limits: Limits) -> Head:
     method = parser.get_method().decode("ascii")
     if collected.target.count(b"&") >= limits.max_parameters:
         raise target_too_long(limits)
-    split = _split_short if len(collected.target) <= REMEMBERED_TARGET else _split_target
-    path, query = split(collected.target, method)
+    path, query = _split_target(collected.target, method)
     connection = elements(headers.get("connection"))
     return Head(
         limits,
@@ -309,6 +300,8 @@ def _content_length(headers: dict[str, str], version: str) -> int | None:
     return int(length)
 
 
+# All WebSockets of a page have the same target, of 40 bytes, and the rest of their heads differs.
+@remembered
 def _split_target(target: bytes, method: str) -> tuple[str, dict[str, str]]:
     if target[:1] != b"/":
         if target == b"*" and method == "OPTIONS":
@@ -324,9 +317,6 @@ def _split_target(target: bytes, method: str) -> tuple[str, dict[str, str]]:
     target = target.partition(b"#")[0]
     raw_path, _, raw_query = target.partition(b"?")
     return _decode(raw_path), _parse_query(raw_query) if raw_query else {}
-
-
-_split_short = lru_cache(REMEMBERED_TARGETS)(_split_target)
 
 
 def _parse_query(raw: bytes) -> dict[str, str]:

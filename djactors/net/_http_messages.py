@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
 import trio
 
@@ -71,26 +71,38 @@ def bad_request(message: str) -> RequestRefused:
     return RequestRefused(400, "bad_request", message)
 
 
-REMEMBERED_LISTS: Final = 64
-"""Headers with a list in them whose elements are remembered, since most clients send the same few (`keep-alive,
-Upgrade`)."""
+R = TypeVar("R")
+Part = TypeVar("Part", str, bytes)
+Rest = TypeVarTuple("Rest")
 
-REMEMBERED_LIST: Final = 128
-"""Letters of the longest one that is remembered. All of them take 300 KiB at most."""
+REMEMBERED_PARTS: Final = 64
+"""Parts of heads, of each kind, that are remembered with what was made of them: most clients send the same few. Others
+push them out, which does no harm."""
+
+REMEMBERED_PART: Final = 128
+"""Letters of the longest part that is remembered. What was made of all of one kind takes half a megabyte at most."""
+
+
+def remembered(make: Callable[[Part, *Rest], R]) -> Callable[[Part, *Rest], R]:
+    """Remember what was made of short parts of heads, whoever sent them. It depends on nothing but its arguments, and
+    nobody changes it."""
+    remember = lru_cache(REMEMBERED_PARTS)(make)
+
+    @wraps(make)
+    def made(part: Part, *rest: *Rest) -> R:
+        return (remember if len(part) <= REMEMBERED_PART else make)(part, *rest)
+
+    return made
 
 
 def elements(value: str | None) -> tuple[str, ...]:
     """Return the comma-separated elements of a header, lower-case (RFC 9110 section 5.6.1)."""
-    if not value:
-        return ()
-    return _elements_of_short(value) if len(value) <= REMEMBERED_LIST else _elements_of(value)
+    return _elements_of(value) if value else ()
 
 
+@remembered
 def _elements_of(value: str) -> tuple[str, ...]:
     return tuple([element.strip().lower() for element in value.split(",")])
-
-
-_elements_of_short = lru_cache(REMEMBERED_LISTS)(_elements_of)
 
 
 class Request:

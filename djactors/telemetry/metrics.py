@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from math import inf, nan
+from typing import ClassVar
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -49,67 +50,56 @@ class QuickHistogram(Collector):
         yield HistogramMetricFamily(self._name, self._documentation, list(buckets), self._sum)
 
 
-class QuickCounter(Collector):
-    """A counter for what is counted with every commit: a number for each combination of labels.
+class _QuickNumbers(Collector):
+    """A number for each combination of labels.
 
     It must be used from one thread only, so it takes no lock, and to count is one call instead of the four that
-    prometheus_client's own counter makes.
+    prometheus_client's own metrics make.
     """
+
+    _family: ClassVar[type[CounterMetricFamily | GaugeMetricFamily]]
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
         self._name = name
         self._documentation = documentation
-        # As prometheus_client's own counters call it.
+        # As prometheus_client's own metrics call it.
         self._labelnames = tuple(labels)
-        self._counts: defaultdict[tuple[str, ...], int] = defaultdict(int)
-        if not labels:
-            # What has no labels is shown from the start.
-            self._counts[()] = 0
+        self._numbers: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        self._begin()
         registry.register(self)
 
     def add(self, count: int, *labels: str) -> None:
         """Count so many more with these labels."""
-        self._counts[labels] += count
+        self._numbers[labels] += count
 
     def collect(self) -> Iterator[Metric]:
-        """Give the counter in prometheus_client's form."""
-        family = CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
-        for labels, count in self._counts.items():
-            family.add_metric(labels, count)
+        """Give the numbers in prometheus_client's form."""
+        family = self._family(self._name, self._documentation, labels=self._labelnames)
+        for labels, number in self._numbers.items():
+            family.add_metric(labels, number)
         yield family
 
+    def _begin(self) -> None:
+        if not self._labelnames:
+            # What has no labels is shown from the start.
+            self._numbers[()] = 0
 
-class QuickGauge(Collector):
-    """A gauge for what goes up and down with every connection: a number for each combination of labels.
 
-    It must be used from one thread only, for the same reason as a `QuickCounter`.
-    """
+class QuickCounter(_QuickNumbers):
+    """A counter for what is counted with every commit."""
 
-    def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
-        self._name = name
-        self._documentation = documentation
-        # As prometheus_client's own gauges call it.
-        self._labelnames = tuple(labels)
-        self._values: defaultdict[tuple[str, ...], int] = defaultdict(int)
-        self.clear()
-        registry.register(self)
+    _family = CounterMetricFamily
 
-    def add(self, difference: int, *labels: str) -> None:
-        """Count so many more with these labels, or fewer."""
-        self._values[labels] += difference
+
+class QuickGauge(_QuickNumbers):
+    """A gauge for what goes up and down with every connection. `add` takes a negative count for fewer."""
+
+    _family = GaugeMetricFamily
 
     def clear(self) -> None:
-        """There are none any more. What has no labels is shown all the same."""
-        self._values.clear()
-        if not self._labelnames:
-            self._values[()] = 0
-
-    def collect(self) -> Iterator[Metric]:
-        """Give the gauge in prometheus_client's form."""
-        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labelnames)
-        for labels, value in self._values.items():
-            family.add_metric(labels, value)
-        yield family
+        """There are none any more."""
+        self._numbers.clear()
+        self._begin()
 
 
 class CountedElsewhere(Collector):

@@ -223,7 +223,15 @@ INDEXES = {
     "meta": ["meta"],
 }
 
-NO_SEARCHES = ("MERGE (UNION ALL)", "LEFT", "RIGHT", "CO-ROUTINE wanted", "SCAN 2 CONSTANT ROWS", "SCAN w")
+NO_SEARCHES = (
+    "MERGE (UNION ALL)",
+    "LEFT",
+    "RIGHT",
+    "CO-ROUTINE wanted",
+    "SCAN CONSTANT ROW",
+    "SCAN 2 CONSTANT ROWS",
+    "SCAN w",
+)
 """Two halves of a merge, and those whom the statement itself names."""
 
 # Users beside those that have notifications: of a table with a single row SQLite says, rightly, that a scan is as good.

@@ -142,25 +142,20 @@ async def test_a_crowd_makes_way_for_whoever_has_proved_who_they_are_and_for_nob
 
 
 async def test_a_crowd_that_nobody_meets_goes_faster_again():
-    crowd = Crowd()
+    crowd, turns = Crowd(), Turns()
     turnstile = Turnstile(crowd)
     crowd.make_way()
-    turns = [0]
-    passed: list[int] = []
 
     async def pass_through() -> None:
         await turnstile.turn()
-        passed.append(turns[0])
+        turns.note()
 
-    class Turning(trio.abc.Instrument):
-        def after_io_wait(self, timeout: float) -> None:
-            turns[0] += 1
-
-    trio.lowlevel.add_instrument(Turning())
+    trio.lowlevel.add_instrument(turns)
     async with trio.open_nursery() as nursery:
         for _ in range(2000):
             nursery.start_soon(pass_through)
-    in_a_turn = [passed.count(turn) for turn in range(passed[0] + 2, passed[-1])]
+    # In the first turn they come as well, and in the last one those who are left go.
+    in_a_turn = [passed for passed in turns.counts if passed][2:-1]
     assert set(in_a_turn[:10]) == {FEW_NEWCOMERS}
     assert set(in_a_turn[-10:]) == {MANY_NEWCOMERS}
 

@@ -1,21 +1,15 @@
 """What many ask at the same moment is answered from one statement, and each gets their own answer."""
 
-import threading
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import outcome
 import pytest
-import trio
-from trio.testing import wait_all_tasks_blocked
 
 from djactors.store.connection import Alike, Connection
 from djactors.store.database import Database
 from djactors.store.engines import Place
-from djactors.store.threads import READ_BATCH, InlineRunner, ThreadFactory
-from tests.store.writes import putting, stored
+from djactors.store.threads import READ_BATCH, ThreadFactory
+from tests.store.writes import asked_at_once, putting, stored
 
 
 class Asked:
@@ -32,41 +26,13 @@ class Asked:
         return [KeyError(name) if name == "nobody may ask" else name in there for name in names]
 
 
-@asynccontextmanager
-async def reader_held(database: Database, threads: ThreadFactory) -> Any:
-    """Keep the only reader busy, so that what is asked inside waits together. Inline, the calls of a tick do anyway."""
-    async with AsyncExitStack() as stack:
-        if threads is not InlineRunner:
-            started, release = threading.Event(), threading.Event()
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            stack.callback(release.set)
-            nursery.start_soon(database.read, lambda _: (started.set(), release.wait()))
-            await trio.to_thread.run_sync(started.wait)
-        yield
-
-
-async def asked_at_once(
-    database: Database, threads: ThreadFactory, works: Sequence[Any]
-) -> list[outcome.Value[Any] | outcome.Error]:
-    outcomes: list[Any] = [None] * len(works)
-
-    async def read(index: int) -> None:
-        outcomes[index] = await outcome.acapture(database.read, works[index])
-
-    async with trio.open_nursery() as nursery, reader_held(database, threads):
-        for index in range(len(works)):
-            nursery.start_soon(read, index)
-        await wait_all_tasks_blocked()
-    return outcomes
-
-
 async def test_each_gets_their_own_answer(place: Place, threads: ThreadFactory):
     asked = Asked()
     names = [f"n{number}" for number in range(2 * READ_BATCH)]
     async with await Database.open(place, threads=threads, readers=1) as database:
         for name in names[::3]:
             await database.write(putting(name))
-        outcomes = await asked_at_once(database, threads, [Alike(asked, name) for name in names])
+        outcomes = await asked_at_once(database.read, threads, [Alike(asked, name) for name in names])
         assert [one.unwrap() for one in outcomes] == [name in names[::3] for name in names]
         assert sum(asked.together) == len(names)
         if isinstance(place, Path):
@@ -80,7 +46,7 @@ async def test_what_fails_for_one_fails_for_nobody_else(place: Place, threads: T
         await database.write(putting("a"))
         for bad, error in (("nobody may ask", KeyError), ("all fail", ValueError)):
             first, second, third = await asked_at_once(
-                database, threads, [Alike(asked, "a"), Alike(asked, bad), Alike(asked, "b")]
+                database.read, threads, [Alike(asked, "a"), Alike(asked, bad), Alike(asked, "b")]
             )
             assert (first.unwrap(), third.unwrap()) == (True, False)
             with pytest.raises(error, match=bad):
@@ -93,7 +59,7 @@ async def test_others_among_them_are_read_as_ever(place: Place, threads: ThreadF
     asked = Asked()
     async with await Database.open(place, threads=threads, readers=1) as database:
         await database.write(putting("a"))
-        outcomes = await asked_at_once(database, threads, [Alike(asked, "a"), stored, Alike(Asked(), "b")])
+        outcomes = await asked_at_once(database.read, threads, [Alike(asked, "a"), stored, Alike(Asked(), "b")])
         assert [one.unwrap() for one in outcomes] == [True, {"a"}, False]
 
 

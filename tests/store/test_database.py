@@ -192,7 +192,7 @@ async def test_closing_finishes_what_is_queued_and_empties_the_log(place: Place,
     async def write(name: str) -> None:
         outcomes.append(await outcome.acapture(database.write, putting(name)))
 
-    async with trio.open_nursery() as nursery, held(database, threads):
+    async with trio.open_nursery() as nursery, held(database.write, threads):
         for number in range(6):
             nursery.start_soon(write, f"n{number}")
         if threads is InlineRunner:

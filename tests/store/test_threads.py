@@ -41,7 +41,7 @@ async def test_a_cancelled_write_that_still_waits_is_dropped(place: Place):
             with scope:
                 await database.write(putting("cancelled"))
 
-        async with held(database, DedicatedThreads):
+        async with held(database.write, DedicatedThreads):
             nursery.start_soon(write)
             await wait_all_tasks_blocked()
             assert database.statistics().writes_queued == 1

@@ -5,7 +5,7 @@ The rows are counters: any table would do.
 
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -45,9 +45,15 @@ def on_disk(place: Place) -> set[str]:
         return stored(connection)
 
 
+Ask = Callable[[Callable[[Connection], Any]], Awaitable[Any]]
+"""`Database.write`, or `Database.read` of one with a single reader."""
+
+
 @asynccontextmanager
-async def held(database: Database, threads: ThreadFactory) -> AsyncIterator[None]:
-    """Keep the writer busy, so that what is written inside is queued. Inline, the calls of one tick are anyway."""
+async def held(ask: Ask, threads: ThreadFactory) -> AsyncIterator[None]:
+    """Keep the writer or the reader busy, so that what is asked inside is queued. Inline, the calls of one tick are
+    anyway.
+    """
     if threads is InlineRunner:
         yield
         return
@@ -58,7 +64,7 @@ async def held(database: Database, threads: ThreadFactory) -> AsyncIterator[None
         release.wait()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(database.write, hold)
+        nursery.start_soon(ask, hold)
         try:
             await trio.to_thread.run_sync(started.wait)
             yield
@@ -70,13 +76,20 @@ async def written_at_once(
     database: Database, threads: ThreadFactory, works: list[Callable[[Connection], Any]]
 ) -> list[outcome.Maybe[Any]]:
     """Ask for all while the writer is busy; what came of each."""
+    return await asked_at_once(database.write, threads, works)
+
+
+async def asked_at_once(
+    ask: Ask, threads: ThreadFactory, works: Sequence[Callable[[Connection], Any]]
+) -> list[outcome.Maybe[Any]]:
+    """Ask for all while whoever answers is busy; what came of each."""
     outcomes: list[outcome.Maybe[Any]] = [outcome.Value(None)] * len(works)
 
-    async def write(index: int) -> None:
-        outcomes[index] = await outcome.acapture(database.write, works[index])
+    async def note(index: int) -> None:
+        outcomes[index] = await outcome.acapture(ask, works[index])
 
-    async with trio.open_nursery() as nursery, held(database, threads):
+    async with trio.open_nursery() as nursery, held(ask, threads):
         for index in range(len(works)):
-            nursery.start_soon(write, index)
+            nursery.start_soon(note, index)
         await wait_all_tasks_blocked()
     return outcomes

@@ -90,7 +90,8 @@ def plans(migrated: Path) -> Iterator[Mapping[str, list[str]]]:
 def test_a_list_is_read_from_an_index_without_scan_or_sort(plans: Mapping[str, list[str]], name: str):
     for plan in plans[name]:
         # Those whom the statement itself names are no table.
-        plan = plan.replace("SCAN 2 CONSTANT ROWS | SCAN w ", "")
+        for wanted in ("SCAN CONSTANT ROW | SCAN w ", "SCAN 2 CONSTANT ROWS | SCAN w "):
+            plan = plan.replace(wanted, "")
         assert "SEARCH" in plan
         for evil in ("SCAN", "TEMP B-TREE", "AUTOMATIC"):
             assert evil not in plan, plan
